@@ -1,0 +1,2 @@
+//! The desktop harness.
+fn main() {}

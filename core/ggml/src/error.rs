@@ -1,0 +1,61 @@
+//! What can go wrong in this crate.
+
+use std::path::PathBuf;
+
+/// A refused or failed operation. ggml itself aborts the process on misuse, so every
+/// precondition is checked before ggml is called and comes back as one of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened or mapped.
+    #[error("cannot map {}: {source}", path.display())]
+    Map {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// ggml could not get memory.
+    #[error("out of memory: {what} needs {bytes} bytes")]
+    OutOfMemory {
+        /// What was being allocated.
+        what: &'static str,
+        /// How much was asked for.
+        bytes: usize,
+    },
+    /// Operands whose shapes do not fit the operation.
+    #[error("{op}: expected {expected}, got {got}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// What the operation needs.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// A weight format that the operation cannot read.
+    #[error("{op}: weight type {got} is not supported")]
+    WeightType {
+        /// The operation.
+        op: &'static str,
+        /// ggml's number of the type.
+        got: u32,
+    },
+    /// A tensor of another graph.
+    #[error("{op}: a tensor belongs to another graph")]
+    ForeignTensor {
+        /// The operation.
+        op: &'static str,
+    },
+    /// The stop flag was raised during the computation; its results are undefined.
+    #[error("computation aborted on request")]
+    Aborted,
+    /// ggml reported a failure.
+    #[error("{op} failed with ggml status {status}")]
+    Backend {
+        /// The call.
+        op: &'static str,
+        /// ggml's status code.
+        status: i32,
+    },
+}

@@ -1,0 +1,7 @@
+//! Safe graphs, buffers and devices over ggml.
+
+mod error;
+mod mapping;
+
+pub use error::Error;
+pub use mapping::MappedFile;

@@ -1,0 +1,112 @@
+//! The one error type of the engine.
+
+use std::path::{Path, PathBuf};
+
+/// What a fallible engine call returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, with the operands a person needs to act on it.
+///
+/// Messages name files and options, never prompts or training texts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, as a verb: `open`, `write`, `rename`.
+        action: &'static str,
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file that is not a well-formed GGUF.
+    #[error("{} is not a usable GGUF file: {problem}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
+    /// A well-formed model that this engine cannot run.
+    #[error("model not supported: {problem}")]
+    UnsupportedModel {
+        /// The architecture, tensor or option that is not supported, and what is.
+        problem: String,
+    },
+    /// The vocabulary cannot be turned into a tokenizer, or a text cannot be encoded.
+    #[error("tokenizer: {problem}")]
+    Tokenizer {
+        /// What is wrong, without the text itself.
+        problem: String,
+    },
+    /// A chat template that does not parse, render or split.
+    #[error("chat template: {problem}")]
+    Template {
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// A training or evaluation file with bad content.
+    #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
+    Data {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, where the format has lines.
+        line: Option<usize>,
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// A setting that makes no sense, alone or with the others.
+    #[error("{option}: {problem}")]
+    Config {
+        /// The option as it is spelled on the command line.
+        option: &'static str,
+        /// What is wrong and which values are allowed.
+        problem: String,
+    },
+    /// An adapter that cannot be read, or does not fit the model.
+    #[error("adapter {}: {problem}", path.display())]
+    Adapter {
+        /// The adapter's file or folder.
+        path: PathBuf,
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// A checkpoint that cannot be used.
+    #[error("checkpoint {}: {problem}", path.display())]
+    Checkpoint {
+        /// The checkpoint file.
+        path: PathBuf,
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// The loss or a gradient stopped being a number.
+    #[error("step {step}: {place} is not finite; the last good adapter was kept. Try a lower --lr or a --clip")]
+    NotFinite {
+        /// The optimizer step, counted from 1.
+        step: u64,
+        /// `loss`, or the layer and module whose gradient it is.
+        place: String,
+    },
+    /// The stop flag was raised.
+    #[error("stopped on request")]
+    Cancelled,
+    /// llama.cpp refused to generate.
+    #[error("generation: {problem}")]
+    Generate {
+        /// What llama.cpp said and what to try.
+        problem: String,
+    },
+    /// The layer over ggml refused an operation.
+    #[error(transparent)]
+    Ggml(#[from] nightgraft_ggml::Error),
+}
+
+impl Error {
+    /// For `map_err` on a file operation: `.map_err(Error::io("open", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,23 @@
+//! The engine of Nightgraft: LoRA training on a frozen, quantized, memory-mapped language model.
+//!
+//! Modules import downward only; see `core/ARCHITECTURE.md` for the drawing. An app or the command
+//! line starts at [`session`], describes its wishes with [`config`] and reads failures from [`Error`].
+
+#![forbid(unsafe_code)]
+
+pub mod base;
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+mod error;
+pub mod export;
+pub mod generate;
+pub mod gguf;
+pub mod lora;
+pub mod ops;
+pub mod session;
+pub mod text;
+pub mod train;
+pub mod transformer;
+
+pub use error::{Error, Result};
