@@ -68,12 +68,9 @@ pub struct Progress {
     /// Mean loss of the last finished step.
     #[serde(with = "optional_bits")]
     pub last_loss: Option<f64>,
-    /// Held-out loss before the first step.
-    #[serde(with = "optional_bits")]
-    pub held_out_before: Option<f64>,
-    /// Held-out loss at the last evaluation.
-    #[serde(with = "optional_bits")]
-    pub held_out_last: Option<f64>,
+    /// Held-out losses so far, each with the step after which it was measured.
+    #[serde(with = "listed_bits")]
+    pub evaluations: Vec<(u64, f64)>,
     /// What decides on an early end.
     pub early_stopping: EarlyStopping,
 }
@@ -114,5 +111,19 @@ mod optional_bits {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
+    }
+}
+
+/// The same for numbered `f64`s.
+mod listed_bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(list: &[(u64, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.iter().map(|&(n, value)| (n, value.to_bits())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u64, f64)>, D::Error> {
+        let list = Vec::<(u64, u64)>::deserialize(deserializer)?;
+        Ok(list.into_iter().map(|(n, bits)| (n, f64::from_bits(bits))).collect())
     }
 }
