@@ -96,7 +96,7 @@ fn value(kind: WeightType, block: &[u8], i: usize) -> f64 {
             };
             let nibbles = if kind == WeightType::Q4_K { 16 } else { 48 };
             let byte = u32::from(block[nibbles + i / 64 * 32 + i % 32]);
-            let mut q = if group % 2 == 0 { byte % 16 } else { byte / 16 };
+            let mut q = if group.is_multiple_of(2) { byte % 16 } else { byte / 16 };
             if kind == WeightType::Q5_K {
                 q += 16 * bit(16 + i % 32, group);
             }
