@@ -29,9 +29,10 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   nightgraft eval --model m.gguf --data valid.jsonl
-  nightgraft eval --model m.gguf --data valid.jsonl --adapter mine/adapter --config mine/config.toml --json
+  nightgraft eval --model m.gguf --data valid.jsonl --adapter mine/adapter --json
 
-Loss is in nats per supervised token; accuracy is the fraction of them that the model ranks first.";
+Give --config mine/config.toml to measure with the settings of the training. Loss is in nats per
+supervised token; accuracy is the fraction of these tokens that the model ranks first.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let (data_config, threads) = args.settings.resolve()?;

@@ -29,10 +29,11 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Example:
-  nightgraft gradients --model m.gguf --init-adapter start --data batch.jsonl --no-shuffle --out grads.safetensors
+  nightgraft gradients --model m.gguf --init-adapter start --data batch.jsonl --no-shuffle \\
+      --out grads.safetensors
 
-Tensors have Hugging Face names (base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight) and hold the
-gradient of the mean loss over the batch's supervised tokens, before any clipping.";
+Tensors have Hugging Face names (base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight)
+and hold the gradient of the mean loss over the batch's supervised tokens, before any clipping.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let (data_config, threads) = args.settings.resolve()?;

