@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod atomic;
 pub mod base;
 pub mod checkpoint;
 pub mod config;

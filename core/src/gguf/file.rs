@@ -1,0 +1,77 @@
+//! A mapped GGUF file.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use nightgraft_ggml::MappedFile;
+
+use super::{Fingerprint, Header, Metadata, TensorInfo, parse};
+use crate::{Error, Result};
+
+/// A GGUF file whose header was parsed and checked; its tensors stay in the mapping. Cloning is cheap
+/// in everything but the metadata, which is shared too.
+#[derive(Clone, Debug)]
+pub struct File {
+    mapping: Arc<MappedFile>,
+    header: Arc<Header>,
+    by_name: Arc<HashMap<String, usize>>,
+}
+
+impl File {
+    /// Maps and validates the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`] if it cannot be mapped, [`Error::Gguf`] if it is not well formed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mapping = MappedFile::open(path)?;
+        let header = parse(&mapping)
+            .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
+        let by_name = header.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
+        Ok(Self { mapping: Arc::new(mapping), header: Arc::new(header), by_name: Arc::new(by_name) })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.mapping.path()
+    }
+
+    /// Everything that the header says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The keys and values.
+    pub fn metadata(&self) -> &Metadata {
+        &self.header.metadata
+    }
+
+    /// The tensors in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.header.tensors
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).and_then(|&index| self.header.tensors.get(index))
+    }
+
+    /// The bytes of one of this file's tensors; empty for one that lies outside of this file.
+    pub fn bytes(&self, tensor: &TensorInfo) -> &[u8] {
+        let range = usize::try_from(tensor.offset).ok().zip(usize::try_from(tensor.n_bytes).ok());
+        range.and_then(|(start, len)| self.mapping.get(start..start.checked_add(len)?)).unwrap_or_default()
+    }
+
+    /// The mapping under the tensors.
+    pub fn mapping(&self) -> &Arc<MappedFile> {
+        &self.mapping
+    }
+
+    /// Which file this is; reads the header and 256 KiB of the tensors.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn fingerprint(&self) -> Result<Fingerprint> {
+        Ok(Fingerprint::of(&self.mapping, self.header.data_offset))
+    }
+}
