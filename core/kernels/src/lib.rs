@@ -1,1 +1,46 @@
-//! kernels.
+//! CPU kernels of Nightgraft: matrix products that read quantized weights in place, attention, the loss, dropout.
+//!
+//! * [`Weights`] is a view of a matrix in one of ggml's formats ([`WeightType`]); [`Rows`] and [`RowsMut`] are
+//!   views of `f32` matrices.
+//! * [`linear`] and [`linear_transposed`] multiply by weights and by their transpose: a panel of the weights is
+//!   dequantized once into cache and used for every token. [`accumulate_outer`] is the gradient of a factor.
+//! * [`attention`], [`attention_back_q`], [`attention_back_kv`], [`cross_entropy`] and [`dropout`] are the passes
+//!   between the products.
+//!
+//! A kernel starts no threads. Each call does one [`Part`] of the work, so the caller's own threads share it.
+//! Results are bit-identical for any number of parts and on every instruction-set [`Tier`]: each output element
+//! is one fixed sequence of fused multiply-adds, and reductions use a fixed number of lanes.
+//!
+//! ```
+//! use nightgraft_kernels::{Part, Rows, RowsMut, WeightType, Weights, linear};
+//!
+//! let matrix: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+//! let weights = Weights::new(WeightType::F32, 2, 2, &matrix).expect("four values");
+//! let x = Rows::new(&[10.0, 1.0], 1, 2, 2).expect("one row of two");
+//! let mut out = [0.0f32; 2];
+//! let y = RowsMut::new(&mut out, 1, 2, 2).expect("one row of two");
+//! // SAFETY: the only part is run once, and nothing else touches `out`.
+//! unsafe { linear(weights, x, y, false, Part::WHOLE) };
+//! assert_eq!(out, [12.0, 34.0]);
+//! ```
+
+mod attention;
+mod cross_entropy;
+mod dropout;
+mod gemm;
+mod isa;
+mod matrix;
+mod passes;
+mod scratch;
+mod weights;
+
+pub use attention::{AttentionShape, attention, attention_back_kv, attention_back_q, check_attention};
+pub use cross_entropy::{check_cross_entropy, cross_entropy};
+pub use dropout::{check_dropout, dropout};
+pub use gemm::{
+    accumulate_outer, check_accumulate_outer, check_linear, check_linear_transposed, linear,
+    linear_transposed,
+};
+pub use isa::Tier;
+pub use matrix::{Part, Rows, RowsMut, ShapeError};
+pub use weights::{WeightType, Weights};

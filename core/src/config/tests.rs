@@ -153,7 +153,7 @@ fn nonsense_is_refused_by_the_name_of_its_option() {
         ("keep_checkpoints = 0", "--keep-checkpoints"),
     ];
     for (text, expected) in cases {
-        match TrainConfig::from_toml(text).unwrap_err() {
+        match TrainConfig::from_toml(text).unwrap().validate().unwrap_err() {
             Error::Config { option, .. } => assert_eq!(option, expected, "{text}"),
             other => unreachable!("{text}: {other}"),
         }

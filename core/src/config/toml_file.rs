@@ -14,10 +14,11 @@ use crate::{Error, Result};
 const MAX_BYTES: u64 = 1 << 20;
 
 impl TrainConfig {
-    /// Reads and validates a configuration file; what it does not name keeps its default.
+    /// Reads a configuration file; what it does not name keeps its default. Values are checked by
+    /// [`TrainConfig::validate`], once nothing overrides them any more.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Config`] when it is not a sensible configuration.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Config`] with the line when it is not a configuration.
     pub fn read(path: &Path) -> Result<Self> {
         let mut text = String::new();
         let file = File::open(path).map_err(Error::io("open", path))?;
@@ -31,14 +32,12 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Parses and validates the text of a configuration file.
+    /// As [`TrainConfig::read`], from the text of a file.
     ///
     /// # Errors
-    /// [`Error::Config`] with the line, for an unknown key, a wrong type or a nonsensical value.
+    /// [`Error::Config`] with the line, for an unknown key or a value of the wrong type.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let config = Self::parse(text).map_err(|problem| bad_file(format!("line {problem}")))?;
-        config.validate()?;
-        Ok(config)
+        Self::parse(text).map_err(|problem| bad_file(format!("line {problem}")))
     }
 
     /// The configuration as text, each setting on a line of its own.

@@ -69,14 +69,15 @@ struct Chunk {
 }
 
 impl Model {
-    /// Prepares `base` for micro-batches of up to `capacity` tokens on `n_threads` threads. With an adapter
-    /// (made for this base) gradients can be computed; they add up in the adapter's own leaves.
+    /// Prepares `base`, with an adapter made for it or without, for micro-batches of up to `capacity` tokens
+    /// on `n_threads` threads; if `trains`, with room for computing the adapter's gradients.
     ///
     /// # Errors
     /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out.
     pub fn new(
         base: Base,
         adapter: Option<&Adapter>,
+        trains: bool,
         capacity: usize,
         n_threads: usize,
         stop: Arc<AtomicBool>,
@@ -84,7 +85,7 @@ impl Model {
         let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
         let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
-        let lowest = adapter.and_then(Adapter::lowest_layer).unwrap_or(n_layer);
+        let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
         let rows = |n| Leaf::f32(n, n_embd);
         Ok(Self {
             blocks,
@@ -92,7 +93,7 @@ impl Model {
             stream: Stream {
                 lowest,
                 hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
-                grad: adapter.map(|_| rows(capacity)).transpose()?,
+                grad: trains.then(|| rows(capacity)).transpose()?,
             },
             layers: HashMap::new(),
             head: mapped.head(&base),
@@ -123,7 +124,8 @@ impl Model {
         self.run_head(batch, Pass::Evaluate)
     }
 
-    /// The loss of a micro-batch; adds the gradients of its *sum* over supervised tokens to the adapter's.
+    /// The loss of a micro-batch; adds the gradients of its *sum* over supervised tokens to the sums in the
+    /// adapter's own leaves. Only for a model that `trains`.
     ///
     /// # Errors
     /// As [`Model::evaluate`]. After [`Error::Cancelled`](crate::Error::Cancelled) the adapter's gradients are undefined.

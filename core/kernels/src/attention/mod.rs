@@ -1,0 +1,238 @@
+//! Causal soft-max attention over packed segments, grouped heads and sliding windows, forward and backward.
+//!
+//! With s = scale · q·k over the keys that a query attends to: p = softmax(s), out = Σ p v, lse = log Σ exp s. Backward, with
+//! delta = Σ dout · out: dv = Σ p dout, ds = p (dout·v − delta), dq = scale Σ ds k, dk = scale Σ ds q (Dao et al. 2022,
+//! appendix B.4). Scores exist for a block of queries or keys at a time, never for all pairs.
+//!
+//! All products go through the tile of the matrix products: a head's keys, values or queries are packed once per
+//! thread, then blocks of rows are multiplied with them.
+
+mod backward;
+mod forward;
+mod panels;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use crate::isa::{DEPTH, Kernels};
+use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use plan::Plan;
+
+/// The shape of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Number of query heads, a multiple of `n_head_kv`.
+    pub n_head: usize,
+    /// Number of key and value heads.
+    pub n_head_kv: usize,
+    /// Values per head, at most 512.
+    pub head_dim: usize,
+    /// Factor of the scores, usually 1/√head_dim; positive.
+    pub scale: f32,
+    /// If set, a query attends to at most so many keys, itself included.
+    pub window: Option<usize>,
+}
+
+/// The tensors that the backward passes read, besides the shape and the segments.
+#[derive(Clone, Copy)]
+struct Saved<'a> {
+    q: Rows<'a>,
+    k: Rows<'a>,
+    v: Rows<'a>,
+    out: Rows<'a>,
+    dout: Rows<'a>,
+}
+
+/// Attention of `q` `[T, n_head * head_dim]` to `k` and `v` `[T, n_head_kv * head_dim]`.
+///
+/// `starts[t]` is the index of the first token of t's segment: t attends to `max(starts[t], t + 1 − window) ..= t`. `out`
+/// `[T, n_head * head_dim + n_head]` gets the output, then the log-sum-exp of each head's scores. Arguments that
+/// [`check_attention`] refuses leave `out` untouched.
+///
+/// # Safety
+/// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `out`
+/// meanwhile.
+#[allow(clippy::too_many_arguments, reason = "the operands of the formula")]
+pub unsafe fn attention(
+    shape: &AttentionShape,
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    starts: &[i32],
+    out: RowsMut,
+    part: Part,
+) {
+    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
+    unsafe { attention_on(Kernels::current(), shape, q, k, v, starts, out, part) }
+}
+
+/// Gradient of [`attention`] for `q`: `dq` `[T, n_head * head_dim]`, given `out` as it was written and `dout`
+/// `[T, n_head * head_dim]` (more columns, such as those of `out`, are ignored).
+///
+/// # Safety
+/// As for [`attention`], with `dq` for `out`.
+#[allow(clippy::too_many_arguments, reason = "the operands of the formula")]
+pub unsafe fn attention_back_q(
+    shape: &AttentionShape,
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    out: Rows,
+    dout: Rows,
+    starts: &[i32],
+    dq: RowsMut,
+    part: Part,
+) {
+    let saved = Saved { q, k, v, out, dout };
+    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
+    unsafe { back_q_on(Kernels::current(), shape, &saved, starts, dq, part) }
+}
+
+/// Gradient of [`attention`] for `k` and `v`: `dkv` `[T, 2 * n_head_kv * head_dim]`, first that for `k`, then that for `v`.
+/// The other arguments are those of [`attention_back_q`].
+///
+/// # Safety
+/// As for [`attention`], with `dkv` for `out`.
+#[allow(clippy::too_many_arguments, reason = "the operands of the formula")]
+pub unsafe fn attention_back_kv(
+    shape: &AttentionShape,
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    out: Rows,
+    dout: Rows,
+    starts: &[i32],
+    dkv: RowsMut,
+    part: Part,
+) {
+    let saved = Saved { q, k, v, out, dout };
+    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
+    unsafe { back_kv_on(Kernels::current(), shape, &saved, starts, dkv, part) }
+}
+
+/// Whether the shape makes sense, `q`, `k`, `v` fit it, and `0 <= starts[t] <= t`.
+pub fn check_attention(
+    shape: &AttentionShape,
+    q: &Rows,
+    k: &Rows,
+    v: &Rows,
+    starts: &[i32],
+) -> Result<(), ShapeError> {
+    const OP: &str = "attention";
+    let fail = |what, expected, got| Err(ShapeError { op: OP, what, expected, got });
+    if shape.n_head_kv == 0 || !shape.n_head.is_multiple_of(shape.n_head_kv) {
+        return fail("heads", shape.n_head_kv, shape.n_head);
+    }
+    if shape.head_dim == 0 || shape.head_dim > DEPTH {
+        return fail("head_dim", DEPTH, shape.head_dim);
+    }
+    if !(shape.scale > 0.0 && shape.scale.is_finite()) || shape.window == Some(0) {
+        return fail("scale or window", 1, 0);
+    }
+    if u32::try_from(q.n_rows()).is_err() {
+        return fail("tokens", u32::MAX as usize, q.n_rows());
+    }
+    same(OP, "columns of q", width(shape, shape.n_head), q.n_cols())?;
+    same(OP, "columns of k", width(shape, shape.n_head_kv), k.n_cols())?;
+    same(OP, "columns of v", width(shape, shape.n_head_kv), v.n_cols())?;
+    same(OP, "rows of k", q.n_rows(), k.n_rows())?;
+    same(OP, "rows of v", q.n_rows(), v.n_rows())?;
+    same(OP, "number of starts", q.n_rows(), starts.len())?;
+    for (t, start) in starts.iter().enumerate() {
+        if usize::try_from(*start).map_or(true, |start| start > t) {
+            return fail("start of a segment", t, *start as usize);
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// As for [`attention`], and the machine must have the instructions of `kernels`.
+#[allow(clippy::too_many_arguments, reason = "the operands of the formula")]
+unsafe fn attention_on(
+    kernels: &Kernels,
+    shape: &AttentionShape,
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    starts: &[i32],
+    out: RowsMut,
+    part: Part,
+) {
+    let checked = check_attention(shape, &q, &k, &v, starts)
+        .and_then(|()| check_out("attention", shape, &q, (out.n_rows(), out.n_cols())));
+    if checked.is_err() {
+        debug_assert!(false, "{checked:?}");
+        return;
+    }
+    let plan = Plan::queries(shape, starts);
+    // SAFETY: the shapes fit; the rest is the caller's promise.
+    unsafe { forward::forward(kernels, shape, [q, k, v], &plan, out, part) }
+}
+
+/// # Safety
+/// As for [`attention_back_q`], and the machine must have the instructions of `kernels`.
+unsafe fn back_q_on(
+    kernels: &Kernels,
+    shape: &AttentionShape,
+    saved: &Saved,
+    starts: &[i32],
+    dq: RowsMut,
+    part: Part,
+) {
+    let checked = check_saved(shape, saved, starts)
+        .and_then(|()| same("attention_back_q", "rows of dq", saved.q.n_rows(), dq.n_rows()))
+        .and_then(|()| same("attention_back_q", "columns of dq", saved.q.n_cols(), dq.n_cols()));
+    if checked.is_err() {
+        debug_assert!(false, "{checked:?}");
+        return;
+    }
+    let plan = Plan::queries(shape, starts);
+    // SAFETY: the shapes fit; the rest is the caller's promise.
+    unsafe { backward::back_q(kernels, shape, saved, &plan, dq, part) }
+}
+
+/// # Safety
+/// As for [`attention_back_kv`], and the machine must have the instructions of `kernels`.
+unsafe fn back_kv_on(
+    kernels: &Kernels,
+    shape: &AttentionShape,
+    saved: &Saved,
+    starts: &[i32],
+    dkv: RowsMut,
+    part: Part,
+) {
+    let checked = check_saved(shape, saved, starts)
+        .and_then(|()| same("attention_back_kv", "rows of dkv", saved.q.n_rows(), dkv.n_rows()))
+        .and_then(|()| same("attention_back_kv", "columns of dkv", 2 * saved.k.n_cols(), dkv.n_cols()));
+    if checked.is_err() {
+        debug_assert!(false, "{checked:?}");
+        return;
+    }
+    let plan = Plan::keys(shape, starts);
+    // SAFETY: the shapes fit; the rest is the caller's promise.
+    unsafe { backward::back_kv(kernels, shape, saved, &plan, dkv, part) }
+}
+
+fn check_saved(shape: &AttentionShape, saved: &Saved, starts: &[i32]) -> Result<(), ShapeError> {
+    const OP: &str = "attention_back";
+    check_attention(shape, &saved.q, &saved.k, &saved.v, starts)?;
+    check_out(OP, shape, &saved.q, (saved.out.n_rows(), saved.out.n_cols()))?;
+    same(OP, "rows of dout", saved.q.n_rows(), saved.dout.n_rows())?;
+    same(OP, "columns of dout", saved.q.n_cols(), saved.dout.n_cols().min(saved.q.n_cols()))
+}
+
+fn check_out(
+    op: &'static str,
+    shape: &AttentionShape,
+    q: &Rows,
+    (n_rows, n_cols): (usize, usize),
+) -> Result<(), ShapeError> {
+    same(op, "rows of out", q.n_rows(), n_rows)?;
+    same(op, "columns of out", q.n_cols() + shape.n_head, n_cols)
+}
+
+/// Columns of so many heads.
+fn width(shape: &AttentionShape, heads: usize) -> usize {
+    heads.saturating_mul(shape.head_dim)
+}

@@ -1,0 +1,109 @@
+//! Which pairs attend, in blocks, and how the blocks are shared between threads.
+
+use std::ops::Range;
+
+use super::AttentionShape;
+use crate::isa::WIDTH;
+use crate::matrix::Part;
+
+/// Rows (queries or keys) of a block.
+pub(super) const BLOCK: usize = 24;
+
+/// Blocks of rows with the columns that they meet: queries with keys, or keys with queries.
+pub(super) struct Plan {
+    /// Per query: the first key that it attends to; the last one is the query's own.
+    pub first_key: Vec<u32>,
+    /// In order of the rows.
+    pub blocks: Vec<Block>,
+}
+
+/// A block of rows and the range of columns that any of them meets.
+#[derive(Clone)]
+pub(super) struct Block {
+    /// At most [`BLOCK`] rows.
+    pub rows: Range<usize>,
+    /// Starts at a multiple of 32.
+    pub columns: Range<usize>,
+}
+
+/// Consecutive blocks of one head, all done by one thread.
+pub(super) struct Run {
+    /// Index of the key head.
+    pub head: usize,
+    /// Indices of blocks.
+    pub blocks: Range<usize>,
+}
+
+impl Plan {
+    /// Blocks of queries with the keys that they attend to.
+    pub fn queries(shape: &AttentionShape, starts: &[i32]) -> Self {
+        let first_key = first_keys(shape, starts);
+        let blocks = rows(starts.len())
+            .map(|rows| {
+                let first = first_key[rows.clone()].iter().min().map_or(0, |key| *key as usize);
+                Block { columns: first - first % WIDTH..rows.end, rows }
+            })
+            .collect();
+        Plan { first_key, blocks }
+    }
+
+    /// Blocks of keys with the queries that attend to them.
+    pub fn keys(shape: &AttentionShape, starts: &[i32]) -> Self {
+        let first_key = first_keys(shape, starts);
+        let blocks = rows(starts.len())
+            .map(|rows| {
+                let last_key = (rows.end - 1) as u32;
+                let end = (rows.end..starts.len())
+                    .rev()
+                    .find(|query| first_key[*query] <= last_key)
+                    .map_or(rows.end, |query| query + 1);
+                Block { columns: rows.start - rows.start % WIDTH..end, rows }
+            })
+            .collect();
+        Plan { first_key, blocks }
+    }
+
+    /// This part's share of all blocks of `n_heads` heads: about the same work for every part.
+    pub fn share(&self, n_heads: usize, part: Part) -> Vec<Run> {
+        let total = n_heads * self.blocks.iter().map(Block::cost).sum::<usize>();
+        let (mut before, mut runs) = (0, Vec::<Run>::new());
+        for head in 0..n_heads {
+            let mut own = Vec::new();
+            for (index, block) in self.blocks.iter().enumerate() {
+                let middle = before + block.cost() / 2;
+                if (middle as u128 * part.count as u128 / total as u128) as usize == part.index {
+                    own.push(index);
+                }
+                before += block.cost();
+            }
+            // The middles ascend, so a part's blocks are consecutive.
+            if let (Some(first), Some(last)) = (own.first(), own.last()) {
+                runs.push(Run { head, blocks: *first..last + 1 });
+            }
+        }
+        runs
+    }
+
+    /// The columns that the blocks of a run meet, from a multiple of 32 on.
+    pub fn columns(&self, run: &Run) -> Range<usize> {
+        let blocks = &self.blocks[run.blocks.clone()];
+        let start = blocks.iter().map(|block| block.columns.start).min().unwrap_or(0);
+        start..blocks.iter().map(|block| block.columns.end).max().unwrap_or(start)
+    }
+}
+
+impl Block {
+    fn cost(&self) -> usize {
+        // The second term stands for what does not depend on the number of columns.
+        self.rows.len() * (self.columns.len() + WIDTH)
+    }
+}
+
+fn rows(n: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(BLOCK).map(move |start| start..(start + BLOCK).min(n))
+}
+
+fn first_keys(shape: &AttentionShape, starts: &[i32]) -> Vec<u32> {
+    let by_window = |t: usize| shape.window.map_or(0, |window| (t + 1).saturating_sub(window));
+    starts.iter().enumerate().map(|(t, start)| (*start as u32).max(by_window(t) as u32)).collect()
+}

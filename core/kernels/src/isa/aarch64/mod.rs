@@ -1,0 +1,3 @@
+//! Tiers of 64-bit Arm.
+
+pub(super) mod neon;

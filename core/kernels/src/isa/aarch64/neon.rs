@@ -1,0 +1,109 @@
+//! Advanced SIMD: tiles of up to 6 rows by four vectors of 4.
+
+use std::arch::aarch64::*;
+
+use crate::isa::table::kernels;
+use crate::isa::{PACKED, Tier, Tile, WIDTH};
+use crate::passes::Square;
+
+kernels! {
+    tier: Tier::Neon,
+    max_rows: 6,
+    tile: tile_f32_f32_neon,
+    transpose: transpose,
+    features: ["neon"]
+}
+
+/// # Safety
+/// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
+#[target_feature(enable = "neon")]
+unsafe fn tile_f32_f32_neon(tile: Tile) {
+    macro_rules! rows {
+        ($tile:expr, $($rows:literal)*) => {
+            match ($tile.rows, $tile.width) {
+                $(($rows, 8) => columns::<$rows, 2>($tile),
+                ($rows, _) => columns::<$rows, 4>($tile),)*
+                _ => debug_assert!(false, "a tile of {} rows", $tile.rows),
+            }
+        };
+    }
+    for first in (0..tile.width).step_by(16) {
+        // SAFETY: the caller's promise, for the columns from `first`, below the width, on.
+        unsafe {
+            let tile = Tile { panel: tile.panel.add(first), c: tile.c.add(first), ..tile };
+            rows!(tile, 1 2 3 4 5 6);
+        }
+    }
+}
+
+/// `ROWS` rows by `VECTORS` times 4 columns.
+///
+/// # Safety
+/// As for the tile.
+#[target_feature(enable = "neon")]
+unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
+    let mut sums = [[vdupq_n_f32(0.0); VECTORS]; ROWS];
+    // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
+    unsafe {
+        if tile.accumulate {
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    sums[r][v] = vld1q_f32(tile.c.add(r * tile.c_stride + 4 * v));
+                }
+            }
+        }
+        let (mut x, mut panel) = (tile.x, tile.panel);
+        for _ in 0..tile.depth {
+            let mut b = [vdupq_n_f32(0.0); VECTORS];
+            for v in 0..VECTORS {
+                b[v] = vld1q_f32(panel.add(4 * v));
+            }
+            for r in 0..ROWS {
+                let a = vld1q_dup_f32(x.add(r * PACKED));
+                for v in 0..VECTORS {
+                    sums[r][v] = vfmaq_f32(sums[r][v], a, b[v]);
+                }
+            }
+            x = x.add(1);
+            panel = panel.add(WIDTH);
+        }
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                vst1q_f32(tile.c.add(r * tile.c_stride + 4 * v), sums[r][v]);
+            }
+        }
+    }
+}
+
+/// A 32 × 32 transpose as 64 of 4 × 4.
+#[target_feature(enable = "neon")]
+fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+    for row in (0..WIDTH).step_by(4) {
+        for column in (0..WIDTH).step_by(4) {
+            let mut v = [vdupq_n_f32(0.0); 4];
+            for i in 0..4 {
+                // SAFETY: 4 floats from `column`, at most 28, of a row of 32.
+                v[i] = unsafe { vld1q_f32(values.0[row + i].as_ptr().add(column)) };
+            }
+            let v = transpose_4(v);
+            for i in 0..4 {
+                // SAFETY: 4 floats from `row`, at most 28, of row `column + i` of a panel of 32 by 32.
+                unsafe { vst1q_f32(panel.as_mut_ptr().add((column + i) * WIDTH + row), v[i]) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn transpose_4(v: [float32x4_t; 4]) -> [float32x4_t; 4] {
+    let even = |x, y| vreinterpretq_f64_f32(vtrn1q_f32(x, y));
+    let odd = |x, y| vreinterpretq_f64_f32(vtrn2q_f32(x, y));
+    let (even_01, odd_01) = (even(v[0], v[1]), odd(v[0], v[1]));
+    let (even_23, odd_23) = (even(v[2], v[3]), odd(v[2], v[3]));
+    [
+        vreinterpretq_f32_f64(vtrn1q_f64(even_01, even_23)),
+        vreinterpretq_f32_f64(vtrn1q_f64(odd_01, odd_23)),
+        vreinterpretq_f32_f64(vtrn2q_f64(even_01, even_23)),
+        vreinterpretq_f32_f64(vtrn2q_f64(odd_01, odd_23)),
+    ]
+}

@@ -1,0 +1,89 @@
+//! Instruction-set tiers: one table of inner kernels each, chosen at run time.
+//!
+//! A table holds the parts that are worth specializing: the register-blocked tile of a product, the dequantizing of
+//! panels, and passes over rows. Everything else is written once on top of it. All tables give the same bits.
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod scalar;
+mod table;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use std::sync::OnceLock;
+
+pub(crate) use table::{BackColumns, BackRow, Kernels, Tile};
+
+/// Columns of a panel of the right-hand matrix: `[depth][WIDTH]`.
+pub(crate) const WIDTH: usize = 32;
+/// The most rows of a panel: one pass over `depth` is at most this long.
+pub(crate) const DEPTH: usize = 512;
+/// Distance between packed rows of the left-hand matrix; more than `DEPTH`, so that rows do not share cache sets.
+pub(crate) const PACKED: usize = DEPTH + 16;
+
+/// A set of instructions that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// No vector instructions beyond the target's baseline.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// 64-bit Arm with Advanced SIMD.
+    Neon,
+}
+
+impl Tier {
+    /// The tiers that this machine can run, slowest first.
+    pub fn available() -> Vec<Tier> {
+        [Tier::Scalar, Tier::Neon, Tier::Avx2, Tier::Avx512]
+            .into_iter()
+            .filter(|tier| Kernels::of(*tier).is_some())
+            .collect()
+    }
+
+    /// The tier in use: the fastest available, or the one that the environment variable `NIGHTGRAFT_ISA` names
+    /// (`scalar`, `avx2`, `avx512` or `neon`) if the machine can run it.
+    pub fn current() -> Tier {
+        Kernels::current().tier
+    }
+
+    /// The name that `NIGHTGRAFT_ISA` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Scalar => "scalar",
+            Tier::Avx2 => "avx2",
+            Tier::Avx512 => "avx512",
+            Tier::Neon => "neon",
+        }
+    }
+}
+
+impl Kernels {
+    /// The table in use, chosen at the first call.
+    pub fn current() -> &'static Kernels {
+        static CURRENT: OnceLock<&Kernels> = OnceLock::new();
+        CURRENT.get_or_init(|| {
+            let asked = std::env::var("NIGHTGRAFT_ISA").ok();
+            let available = Tier::available();
+            let tier =
+                available.iter().find(|tier| asked.as_deref() == Some(tier.name())).or(available.last());
+            tier.and_then(|tier| Kernels::of(*tier)).unwrap_or(&scalar::KERNELS)
+        })
+    }
+
+    /// The table of a tier, if this machine can run it.
+    pub fn of(tier: Tier) -> Option<&'static Kernels> {
+        match tier {
+            Tier::Scalar => Some(&scalar::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2 => x86_64::has_avx2().then_some(&x86_64::avx2::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512 => x86_64::has_avx512().then_some(&x86_64::avx512::KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Tier::Neon => std::arch::is_aarch64_feature_detected!("neon").then_some(&aarch64::neon::KERNELS),
+            _ => None,
+        }
+    }
+}

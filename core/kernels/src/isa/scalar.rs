@@ -1,0 +1,40 @@
+//! The tier without special instructions; the oracle of the others.
+
+use super::table::kernels;
+use super::{PACKED, Tier, Tile, WIDTH};
+use crate::passes::Square;
+
+kernels! {
+    tier: Tier::Scalar,
+    max_rows: 4,
+    tile: tile_f32_f32_scalar,
+    transpose: transpose,
+    features: []
+}
+
+/// # Safety
+/// The pointers must be valid for the shape that the tile states.
+unsafe fn tile_f32_f32_scalar(tile: Tile) {
+    for row in 0..tile.rows {
+        for column in 0..tile.width {
+            // SAFETY: the caller promises `rows × width` elements at `c`, `rows` packed rows at `x` and `depth` panel
+            // rows; `row`, `column` and `k` stay below those.
+            unsafe {
+                let c = tile.c.add(row * tile.c_stride + column);
+                let mut sum = if tile.accumulate { *c } else { 0.0 };
+                for k in 0..tile.depth {
+                    sum = (*tile.x.add(row * PACKED + k)).mul_add(*tile.panel.add(k * WIDTH + column), sum);
+                }
+                *c = sum;
+            }
+        }
+    }
+}
+
+fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+    for (r, row) in values.0.iter().enumerate() {
+        for (i, value) in row.iter().enumerate() {
+            panel[i * WIDTH + r] = *value;
+        }
+    }
+}

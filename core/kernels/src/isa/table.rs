@@ -1,0 +1,166 @@
+//! The table of inner kernels, and the macro that compiles the portable ones for a tier.
+
+use super::Tier;
+use crate::WeightType;
+use crate::weights::Source;
+
+/// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    /// Rows of `x` and `c`, from 1 to the table's `max_rows`.
+    pub rows: usize,
+    /// Columns: 8, 16 or 32.
+    pub width: usize,
+    /// Length of the sums.
+    pub depth: usize,
+    /// `[rows][PACKED]`
+    pub x: *const f32,
+    /// `[depth][WIDTH]`
+    pub panel: *const f32,
+    /// `[rows][c_stride]`
+    pub c: *mut f32,
+    /// Distance between rows of `c`, in floats.
+    pub c_stride: usize,
+    /// Start the sums at what `c` holds instead of at 0.
+    pub accumulate: bool,
+}
+
+/// One query's scores `s` and the products `dp = dout · v`, for consecutive keys.
+pub(crate) struct BackRow {
+    /// Factor of the scores.
+    pub scale: f32,
+    /// The query's log-sum-exp.
+    pub lse: f32,
+    /// Σ dout · out of the query.
+    pub delta: f32,
+}
+
+/// One key's scores and products for consecutive queries.
+pub(crate) struct BackColumns<'a> {
+    /// Factor of the scores.
+    pub scale: f32,
+    /// The index of the key.
+    pub key: u32,
+    /// The index of the first query.
+    pub first_query: u32,
+    /// Per query: log-sum-exp.
+    pub lse: &'a [f32],
+    /// Per query: Σ dout · out.
+    pub delta: &'a [f32],
+    /// Per query: the first key that it attends to.
+    pub first_key: &'a [u32],
+}
+
+/// The inner kernels of one tier. Each may be called only on a machine that has the tier's instructions.
+pub(crate) struct Kernels {
+    /// The instructions that the table needs.
+    pub tier: Tier,
+    /// The most rows of a [`Tile`].
+    pub max_rows: usize,
+    /// Computes a tile; its pointers must be valid for the shape that it states.
+    pub tile: unsafe fn(Tile),
+    /// `panel[k][0..32]` = group `group` of row `first_row + k`, for `k < n_rows`:
+    /// `(kind, source, first_row, n_rows, group, panel)`.
+    pub panel_rows: unsafe fn(WeightType, Source, usize, usize, usize, &mut [f32]),
+    /// `panel[32 * g + i][r]` = value `i` of group `groups.0 + g` of row `rows.0 + r`, for `r < rows.1 <= 32` and
+    /// `g < groups.1`; the other columns are 0: `(kind, source, rows, groups, panel)`.
+    pub panel_transposed: unsafe fn(WeightType, Source, (usize, usize), (usize, usize), &mut [f32]),
+    /// Σ a·b.
+    pub dot: unsafe fn(&[f32], &[f32]) -> f32,
+    /// The largest value; −∞ if there is none.
+    pub max: unsafe fn(&[f32]) -> f32,
+    /// `v = exp(v · scale + offset)`; returns the sum of the results.
+    pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
+    /// `v = v · factor`.
+    pub multiply: unsafe fn(&mut [f32], f32),
+    /// `dp` becomes the gradient of `q·k`: `(numbers of the query, scores, dp)`.
+    pub back_row: unsafe fn(&BackRow, &[f32], &mut [f32]),
+    /// The scores become probabilities and `dp` the gradient of `q·k`: `(numbers of the queries, scores, dp)`.
+    pub back_columns: unsafe fn(&BackColumns, &mut [f32], &mut [f32]),
+    /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
+    pub dropout: unsafe fn(&[f32], &mut [f32], f32, u64),
+}
+
+/// Declares `KERNELS` for a tier: `tile` and `transpose` are the module's own, the rest is compiled from the portable
+/// passes with the tier's instructions enabled.
+macro_rules! kernels {
+    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:ident, transpose: $transpose:ident, features: [$($feature:literal)?]) => {
+        pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
+            tier: $tier,
+            max_rows: $max_rows,
+            tile: $tile,
+            panel_rows,
+            panel_transposed,
+            dot,
+            max,
+            exp_scaled,
+            multiply,
+            back_row,
+            back_columns,
+            dropout,
+        };
+
+        $(#[target_feature(enable = $feature)])?
+        fn panel_rows(
+            kind: $crate::WeightType,
+            source: $crate::weights::Source,
+            first_row: usize,
+            n_rows: usize,
+            group: usize,
+            panel: &mut [f32],
+        ) {
+            $crate::weights::with_format!(kind, Format =>
+                $crate::passes::panel_rows::<Format>(source, first_row, n_rows, group, panel))
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn panel_transposed(
+            kind: $crate::WeightType,
+            source: $crate::weights::Source,
+            rows: (usize, usize),
+            groups: (usize, usize),
+            panel: &mut [f32],
+        ) {
+            $crate::weights::with_format!(kind, Format =>
+                $crate::passes::panel_transposed::<Format>(source, rows, groups, panel, |values, panel| {
+                    $transpose(values, panel)
+                }))
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn dot(a: &[f32], b: &[f32]) -> f32 {
+            $crate::passes::dot(a, b)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn max(values: &[f32]) -> f32 {
+            $crate::passes::max(values)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn exp_scaled(values: &mut [f32], scale: f32, offset: f32) -> f32 {
+            $crate::passes::exp_scaled(values, scale, offset)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn multiply(values: &mut [f32], factor: f32) {
+            $crate::passes::multiply(values, factor)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn back_row(shared: &$crate::isa::BackRow, scores: &[f32], dp: &mut [f32]) {
+            $crate::passes::back_row(shared, scores, dp)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn back_columns(shared: &$crate::isa::BackColumns, scores: &mut [f32], dp: &mut [f32]) {
+            $crate::passes::back_columns(shared, scores, dp)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn dropout(x: &[f32], y: &mut [f32], keep: f32, seed: u64) {
+            $crate::passes::dropout(x, y, keep, seed)
+        }
+    };
+}
+pub(super) use kernels;

@@ -1,0 +1,154 @@
+//! AVX-512: tiles of up to 14 rows by two vectors of 16.
+
+use std::arch::x86_64::*;
+
+use crate::isa::table::kernels;
+use crate::isa::{PACKED, Tier, Tile, WIDTH};
+use crate::passes::Square;
+
+kernels! {
+    tier: Tier::Avx512,
+    max_rows: 14,
+    tile: tile_f32_f32_avx512,
+    transpose: transpose,
+    features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]
+}
+
+/// # Safety
+/// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn tile_f32_f32_avx512(tile: Tile) {
+    macro_rules! rows {
+        ($($rows:literal)*) => {
+            // SAFETY: the caller's promise, for the number of rows that the tile has.
+            unsafe {
+                match (tile.rows, tile.width) {
+                    $(($rows, 32) => wide::<$rows, 2>(tile),
+                    ($rows, 16) => wide::<$rows, 1>(tile),
+                    ($rows, _) => narrow::<$rows>(tile),)*
+                    _ => debug_assert!(false, "a tile of {} rows", tile.rows),
+                }
+            }
+        };
+    }
+    rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// `ROWS` rows by `VECTORS` times 16 columns.
+///
+/// # Safety
+/// As for the tile.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
+    let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
+    unsafe {
+        if tile.accumulate {
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    sums[r][v] = _mm512_loadu_ps(tile.c.add(r * tile.c_stride + 16 * v));
+                }
+            }
+        }
+        let (mut x, mut panel) = (tile.x, tile.panel);
+        for _ in 0..tile.depth {
+            let mut b = [_mm512_setzero_ps(); VECTORS];
+            for v in 0..VECTORS {
+                b[v] = _mm512_loadu_ps(panel.add(16 * v));
+            }
+            for r in 0..ROWS {
+                let a = _mm512_set1_ps(*x.add(r * PACKED));
+                for v in 0..VECTORS {
+                    sums[r][v] = _mm512_fmadd_ps(a, b[v], sums[r][v]);
+                }
+            }
+            x = x.add(1);
+            panel = panel.add(WIDTH);
+        }
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                _mm512_storeu_ps(tile.c.add(r * tile.c_stride + 16 * v), sums[r][v]);
+            }
+        }
+    }
+}
+
+/// `ROWS` rows by 8 columns.
+///
+/// # Safety
+/// As for the tile.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn narrow<const ROWS: usize>(tile: Tile) {
+    let mut sums = [_mm256_setzero_ps(); ROWS];
+    // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
+    unsafe {
+        if tile.accumulate {
+            for r in 0..ROWS {
+                sums[r] = _mm256_loadu_ps(tile.c.add(r * tile.c_stride));
+            }
+        }
+        let (mut x, mut panel) = (tile.x, tile.panel);
+        for _ in 0..tile.depth {
+            let b = _mm256_loadu_ps(panel);
+            for r in 0..ROWS {
+                sums[r] = _mm256_fmadd_ps(_mm256_set1_ps(*x.add(r * PACKED)), b, sums[r]);
+            }
+            x = x.add(1);
+            panel = panel.add(WIDTH);
+        }
+        for r in 0..ROWS {
+            _mm256_storeu_ps(tile.c.add(r * tile.c_stride), sums[r]);
+        }
+    }
+}
+
+/// A 32 × 32 transpose as four of 16 × 16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+    for row in [0, 16] {
+        for column in [0, 16] {
+            let mut v = [_mm512_setzero_ps(); 16];
+            for i in 0..16 {
+                // SAFETY: 16 floats from `column`, 0 or 16, of a row of 32.
+                v[i] = unsafe { _mm512_loadu_ps(values.0[row + i].as_ptr().add(column)) };
+            }
+            let v = transpose_16(v);
+            for i in 0..16 {
+                // SAFETY: 16 floats from `row`, 0 or 16, of row `column + i` of a panel of 32 by 32.
+                unsafe { _mm512_storeu_ps(panel.as_mut_ptr().add((column + i) * WIDTH + row), v[i]) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn transpose_16(v: [__m512; 16]) -> [__m512; 16] {
+    // Pairs of floats, then of pairs: columns 4 b + j of rows 4 a .. 4 a + 4 are 128-bit lane b of `quads[4 a + j]`.
+    let mut quads = v;
+    for a in 0..4 {
+        let row = |i: usize| v[4 * a + i];
+        let pair = |x: __m512, y: __m512| {
+            (_mm512_castps_pd(_mm512_unpacklo_ps(x, y)), _mm512_castps_pd(_mm512_unpackhi_ps(x, y)))
+        };
+        let (low_01, high_01) = pair(row(0), row(1));
+        let (low_23, high_23) = pair(row(2), row(3));
+        quads[4 * a] = _mm512_castpd_ps(_mm512_unpacklo_pd(low_01, low_23));
+        quads[4 * a + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low_01, low_23));
+        quads[4 * a + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high_01, high_23));
+        quads[4 * a + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high_01, high_23));
+    }
+    // Then 4 × 4 of 128-bit lanes.
+    let mut out = quads;
+    for j in 0..4 {
+        let q = |a: usize| quads[4 * a + j];
+        let (even_01, odd_01) =
+            (_mm512_shuffle_f32x4::<0x88>(q(0), q(1)), _mm512_shuffle_f32x4::<0xdd>(q(0), q(1)));
+        let (even_23, odd_23) =
+            (_mm512_shuffle_f32x4::<0x88>(q(2), q(3)), _mm512_shuffle_f32x4::<0xdd>(q(2), q(3)));
+        out[j] = _mm512_shuffle_f32x4::<0x88>(even_01, even_23);
+        out[4 + j] = _mm512_shuffle_f32x4::<0x88>(odd_01, odd_23);
+        out[8 + j] = _mm512_shuffle_f32x4::<0xdd>(even_01, even_23);
+        out[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd_01, odd_23);
+    }
+    out
+}

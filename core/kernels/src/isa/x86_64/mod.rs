@@ -1,0 +1,18 @@
+//! Tiers of x86-64.
+
+pub(super) mod avx2;
+pub(super) mod avx512;
+
+/// Whether the machine has what the AVX2 tier needs.
+pub(super) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Whether the machine has what the AVX-512 tier needs.
+pub(super) fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}

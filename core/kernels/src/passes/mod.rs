@@ -1,0 +1,73 @@
+//! Portable bodies of the inner kernels, written so that the compiler can use whatever vectors a tier has.
+//!
+//! They are inlined into functions compiled for each tier. Every operation is one IEEE operation or one fused
+//! multiply-add and every reduction has [`LANES`] lanes, so the width of the vectors does not change a bit.
+
+mod attend;
+mod exp;
+mod mask;
+mod panel;
+
+pub(crate) use attend::{back_columns, back_row};
+pub(crate) use exp::exp_scaled;
+pub(crate) use mask::dropout;
+pub(crate) use panel::{Square, panel_rows, panel_transposed};
+
+/// Partial results of a reduction.
+pub(crate) const LANES: usize = 16;
+
+/// `Σ a·b` over the length that both have: lane `i % 16` sums element `i`, then the lanes are added in pairs.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (a, a_rest) = a[..n].as_chunks::<LANES>();
+    let (b, b_rest) = b[..n].as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] = a[i].mul_add(b[i], lanes[i]);
+        }
+    }
+    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[i] = a.mul_add(*b, lanes[i]);
+    }
+    sum_lanes(lanes)
+}
+
+/// The largest value; −∞ if there is none. A value that is not a number is passed over.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+        }
+    }
+    let mut largest = f32::NEG_INFINITY;
+    for value in lanes.iter().chain(rest) {
+        largest = if *value > largest { *value } else { largest };
+    }
+    largest
+}
+
+/// `v = v · factor`.
+#[inline(always)]
+pub(crate) fn multiply(values: &mut [f32], factor: f32) {
+    for value in values {
+        *value *= factor;
+    }
+}
+
+/// Adds the lanes in a fixed tree.
+#[inline(always)]
+fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut n = LANES / 2;
+    while n > 0 {
+        for i in 0..n {
+            lanes[i] += lanes[i + n];
+        }
+        n /= 2;
+    }
+    lanes[0]
+}
