@@ -12,4 +12,4 @@ mod state;
 mod tests;
 
 pub use folder::{clear, load, load_latest, save};
-pub use state::{EarlyStopping, Pairs, Progress, State};
+pub use state::{EarlyStopping, Evaluation, Pairs, Progress, State};

@@ -48,8 +48,6 @@ pub struct Progress {
     pub epoch: u64,
     /// The next micro-batch of the epoch, from 0.
     pub next_batch: u64,
-    /// Key of the counter-based random numbers (dropout, shuffling).
-    pub rng_key: u64,
     /// Sum of the losses of the unfinished step's supervised tokens.
     #[serde(with = "bits")]
     pub loss_sum: f64,
@@ -57,22 +55,23 @@ pub struct Progress {
     pub tokens: u64,
     /// Supervised tokens of the unfinished step.
     pub supervised_tokens: u64,
-    /// Tokens of all finished steps.
-    pub total_tokens: u64,
-    /// Time spent in all finished steps.
-    #[serde(with = "bits")]
-    pub seconds: f64,
-    /// Mean loss of the first step.
-    #[serde(with = "optional_bits")]
-    pub first_loss: Option<f64>,
-    /// Mean loss of the last finished step.
-    #[serde(with = "optional_bits")]
-    pub last_loss: Option<f64>,
-    /// Held-out losses so far, each with the step after which it was measured.
-    #[serde(with = "listed_bits")]
-    pub evaluations: Vec<(u64, f64)>,
+    /// Correctly predicted tokens of the unfinished step.
+    pub correct: u64,
+    /// Every held-out evaluation so far.
+    pub evaluations: Vec<Evaluation>,
     /// What decides on an early end.
     pub early_stopping: EarlyStopping,
+}
+
+/// One measurement on the held-out examples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// After how many optimizer steps.
+    pub step: u64,
+    /// Mean loss per supervised token.
+    #[serde(with = "bits")]
+    pub loss: f64,
 }
 
 /// The best evaluation so far, and how long ago it was.
@@ -111,19 +110,5 @@ mod optional_bits {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
-    }
-}
-
-/// The same for numbered `f64`s.
-mod listed_bits {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(list: &[(u64, f64)], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(list.iter().map(|&(n, value)| (n, value.to_bits())))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(u64, f64)>, D::Error> {
-        let list = Vec::<(u64, u64)>::deserialize(deserializer)?;
-        Ok(list.into_iter().map(|(n, bits)| (n, f64::from_bits(bits))).collect())
     }
 }
