@@ -71,13 +71,15 @@ pub fn write_merged(
     {
         return Err(wrong(path, "this is the base model itself; choose another file".into()));
     }
-    let total = tensors.pairs.len();
+    // A pair with B = 0 changes nothing, and rounding again would.
+    let changed = |pair: &&LoraPair| pair.b_t.iter().any(|&value| value != 0.0);
+    let total = tensors.pairs.values().filter(changed).count();
     let progress = RefCell::new((on_progress, Vec::with_capacity(total)));
     let mut writer = Writer::new(base.file().metadata().clone());
     for info in base.file().tensors() {
         let adapted = tensors.pairs.iter().find_map(|(&(layer, module), pair)| {
             let weight = base.layers.get(layer)?.module(module);
-            (weight.name == info.name).then_some((weight, pair))
+            (weight.name == info.name && changed(&pair)).then_some((weight, pair))
         });
         let added = match adapted {
             None => writer.tensor(&info.name, &info.dims, info.kind, base.file().bytes(info)),

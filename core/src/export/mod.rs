@@ -14,6 +14,9 @@ mod peft;
 mod peft_config;
 mod read;
 
+#[cfg(test)]
+mod tests;
+
 pub use gguf_adapter::write_gguf_adapter;
 pub use merged::{MergeReport, TensorError, write_merged};
 pub use peft::{write_peft, write_peft_tensors};
