@@ -35,4 +35,5 @@ def enter() -> None:
         stamp.write_text(REQUIREMENTS.read_text())
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     os.execv(python, [str(python), *sys.argv])

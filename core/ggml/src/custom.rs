@@ -451,17 +451,17 @@ callback!(linear_transposed_onto, |n| {
 callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(1)?, n.rows(2)?, n.result()?, n.part));
 callback!(attention, |n| {
     let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    kernels::attention(n.attention()?, q, k, v, starts, n.result()?, n.part);
+    kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
 });
 callback!(attention_back_q, |n| {
     let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
     let (out, dout) = (n.rows(4)?, n.rows(5)?);
-    kernels::attention_back_q(n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+    kernels::attention_back_q(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
 });
 callback!(attention_back_kv, |n| {
     let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
     let (out, dout) = (n.rows(4)?, n.rows(5)?);
-    kernels::attention_back_kv(n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+    kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
 });
 callback!(cross_entropy, |n| {
     kernels::cross_entropy(n.result()?, n.integers(1)?, rows_mut(n.operand(2))?, n.part);

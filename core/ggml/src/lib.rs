@@ -41,6 +41,9 @@ mod plan;
 mod quantize;
 mod raw;
 
+#[cfg(test)]
+mod tests;
+
 pub use cpu::Cpu;
 pub use custom::DropoutKey;
 pub use device::{Device, devices};

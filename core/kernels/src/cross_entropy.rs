@@ -71,3 +71,88 @@ unsafe fn row_loss(kernels: &Kernels, values: &mut [f32], target: usize) -> (f32
     values[target] -= 1.0;
     ((sum.ln() + f64::from(largest) - f64::from(own)) as f32, hit)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Tier;
+    use crate::weights::reference::Random;
+
+    /// Logits `[n, n_vocab]` become gradients; the second result is `[n, 2]`.
+    fn run(tier: Tier, logits: &[f32], targets: &[i32], count: usize) -> (Vec<f32>, Vec<f32>) {
+        let (n, n_vocab) = (targets.len(), logits.len() / targets.len());
+        let (mut gradient, mut loss) = (logits.to_vec(), vec![f32::NAN; 2 * n]);
+        for index in 0..count {
+            let logits = RowsMut::new(&mut gradient, n, n_vocab, n_vocab).unwrap();
+            let loss = RowsMut::new(&mut loss, n, 2, 2).unwrap();
+            let part = Part { index, count };
+            // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
+            unsafe { cross_entropy_on(Kernels::of(tier).unwrap(), logits, targets, loss, part) };
+        }
+        (gradient, loss)
+    }
+
+    #[test]
+    fn loss_and_gradient_agree_with_double_precision() {
+        for (n_vocab, n, spread) in
+            [(1, 2, 1.0), (5, 3, 1.0), (1000, 7, 20.0), (49_152, 3, 5.0), (262_144, 2, 3.0)]
+        {
+            let mut random = Random::new(n_vocab as u64);
+            let logits: Vec<f32> = random.floats(n * n_vocab).iter().map(|value| value * spread).collect();
+            let targets: Vec<i32> = (0..n).map(|t| (t * 7919 % n_vocab) as i32).collect();
+            let (gradient, loss) = run(*Tier::available().last().unwrap(), &logits, &targets, 1);
+            for t in 0..n {
+                let row: Vec<f64> = logits[t * n_vocab..][..n_vocab].iter().map(|v| f64::from(*v)).collect();
+                let largest = row.iter().copied().fold(f64::MIN, f64::max);
+                let lse = largest + row.iter().map(|value| (value - largest).exp()).sum::<f64>().ln();
+                let target = targets[t] as usize;
+                let expected = lse - row[target];
+                assert!((f64::from(loss[2 * t]) - expected).abs() < 2e-7 * (1.0 + expected), "{n_vocab} {t}");
+                assert_eq!(loss[2 * t + 1] == 1.0, row[target] == largest);
+                for i in 0..n_vocab {
+                    let p = (row[i] - lse).exp();
+                    let expected = p - f64::from(u8::from(i == target));
+                    // The difference to the largest logit is rounded once.
+                    let relative = 4e-7 + 6e-8 * (largest - row[i]);
+                    let bound = relative * p + 6e-8 * f64::from(u8::from(i == target));
+                    let error = (f64::from(gradient[t * n_vocab + i]) - expected).abs();
+                    assert!(error < bound, "{n_vocab} {t} {i}: {error} {bound}");
+                }
+            }
+            for tier in Tier::available() {
+                for count in 1..4 {
+                    assert_eq!(run(tier, &logits, &targets, count), (gradient.clone(), loss.clone()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_logits_stay_finite() {
+        for tier in Tier::available() {
+            let (gradient, loss) = run(tier, &[1e30, -1e30, 3e4, 1e30], &[1], 1);
+            assert_eq!(gradient, [0.5, -1.0, 0.0, 0.5]);
+            assert_eq!(loss, [2e30, 0.0]);
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_logits_is_the_hit() {
+        let logits = [2.0, 7.0, 7.0, 2.0, 7.0, 7.0];
+        assert_eq!(
+            run(Tier::Scalar, &logits, &[1, 2], 1).1[1..].iter().step_by(2).collect::<Vec<_>>(),
+            [&1.0, &0.0]
+        );
+    }
+
+    #[test]
+    fn a_row_without_target_has_no_loss() {
+        let (gradient, loss) = run(Tier::Scalar, &[1.0; 12], &[-1, 2, 4], 2);
+        assert_eq!(gradient[..4], [0.0; 4]);
+        assert_eq!(gradient[4..8], [0.25, 0.25, -0.75, 0.25]);
+        assert_eq!(gradient[8..], [0.0; 4]);
+        assert_eq!((loss[0], loss[1], loss[4], loss[5]), (0.0, 0.0, 0.0, 0.0));
+        assert!((loss[2] - 4.0f32.ln()).abs() < 1e-6);
+    }
+}

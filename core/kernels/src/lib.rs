@@ -24,6 +24,8 @@
 //! assert_eq!(out, [12.0, 34.0]);
 //! ```
 
+#![allow(clippy::needless_range_loop, reason = "one counter indexes several arrays, and loops unroll by it")]
+
 mod attention;
 mod cross_entropy;
 mod dropout;

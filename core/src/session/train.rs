@@ -8,6 +8,7 @@ use super::resume::{self, Identity};
 use super::run_folder::{MetricsFile, RunFolder};
 use super::{Event, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
+use crate::checkpoint;
 use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data;
 use crate::export::{read_adapter, write_gguf_adapter, write_peft};
@@ -124,7 +125,7 @@ impl<'a> Run<'a> {
         let saved = match config.run.resume {
             Resume::Auto => resume::load(&folder.checkpoints(), &identity)?,
             Resume::Never => {
-                resume::forget(&folder.checkpoints())?;
+                checkpoint::clear(&folder.checkpoints())?;
                 None
             }
         };
@@ -163,7 +164,7 @@ impl<'a> Run<'a> {
         };
         atomic::write_file(&run.folder.config(), config.to_toml()?.as_bytes())?;
         if let Some((checkpoint, state)) = saved {
-            run.evaluations = state.evaluations.clone();
+            run.evaluations = state.evaluations();
             run.best = state.restore(&mut run.trainer)?;
             run.saved_at = Some(step);
             on_event(&Event::Resumed { step, checkpoint });

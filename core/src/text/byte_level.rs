@@ -40,7 +40,9 @@ impl ByteLevel {
         }
         let mut pairs = Vec::with_capacity(merges.len());
         for (rank, merge) in merges.iter().enumerate() {
-            pairs.push(split_merge(merge).ok_or_else(|| problem(format!("merge {rank} is not a pair of tokens")))?);
+            pairs.push(
+                split_merge(merge).ok_or_else(|| problem(format!("merge {rank} is not a pair of tokens")))?,
+            );
         }
         let bpe = BpeBuilder::new()
             .vocab_and_merges(vocab, pairs)
@@ -194,7 +196,8 @@ mod tests {
         let mut tokens: Vec<String> = byte_chars().iter().map(char::to_string).collect();
         tokens.extend(extra.iter().map(|token| (*token).to_owned()));
         let merges: Vec<String> = merges.iter().map(|merge| (*merge).to_owned()).collect();
-        ByteLevel::new(tokens.iter().map(String::as_str), &merges, PreTokenizer::named("gpt-2").unwrap()).unwrap()
+        ByteLevel::new(tokens.iter().map(String::as_str), &merges, PreTokenizer::named("gpt-2").unwrap())
+            .unwrap()
     }
 
     fn encode(model: &ByteLevel, text: &str) -> Vec<(u32, Range<usize>)> {
@@ -243,7 +246,8 @@ mod tests {
     #[test]
     fn broken_merges_are_errors() {
         let pre = || PreTokenizer::named("gpt-2").unwrap();
-        let bad = |merge: &str| ByteLevel::new(["a", "b"].into_iter(), &[merge.to_owned()], pre()).unwrap_err();
+        let bad =
+            |merge: &str| ByteLevel::new(["a", "b"].into_iter(), &[merge.to_owned()], pre()).unwrap_err();
         assert!(bad("ab").to_string().contains("merge 0 is not a pair"));
         assert!(bad("a b").to_string().contains("out of vocabulary"));
         assert!(bad("").to_string().contains("merge 0"));

@@ -50,23 +50,55 @@ enum Expression {
 const FAMILIES: [Family; 16] = [
     Family {
         names: &[
-            "gpt-2", "phi-2", "jina-es", "jina-de", "gigachat", "jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum",
-            "modern-bert", "jina-v1-en", "jina-v2-code", "roberta-bpe", "mpt", "olmo", "jais", "trillion",
-            "granite-docling", "exaone4",
+            "gpt-2",
+            "phi-2",
+            "jina-es",
+            "jina-de",
+            "gigachat",
+            "jina-v2-es",
+            "jina-v2-de",
+            "a.x-4.0",
+            "mellum",
+            "modern-bert",
+            "jina-v1-en",
+            "jina-v2-code",
+            "roberta-bpe",
+            "mpt",
+            "olmo",
+            "jais",
+            "trillion",
+            "granite-docling",
+            "exaone4",
         ],
         expressions: || vec![Expression::Covers(GPT2.into())],
         ignore_merges: false,
         add_bos: false,
     },
     Family {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
+        names: &[
+            "smollm",
+            "starcoder",
+            "refact",
+            "command-r",
+            "codeshell",
+            "exaone",
+            "minerva-7b",
+            "mellum2",
+        ],
         expressions: || vec![Expression::Isolates(r"\p{N}"), Expression::Covers(GPT2.into())],
         ignore_merges: false,
         add_bos: false,
     },
     Family {
         names: &[
-            "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+            "llama-bpe",
+            "llama3",
+            "llama-v3",
+            "falcon3",
+            "falcon-h1",
+            "pixtral",
+            "midm-2.0",
+            "lfm2",
             "jina-v5-nano",
         ],
         expressions: || vec![Expression::Covers(word_expression(r"\p{L}+", r"\p{N}{1,3}", ""))],
@@ -87,7 +119,15 @@ const FAMILIES: [Family; 16] = [
     },
     Family {
         names: &[
-            "qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "megrez", "hunyuan", "solar-open", "grok-2",
+            "qwen2",
+            "deepseek-r1-qwen",
+            "kormo",
+            "f2llmv2",
+            "stablelm2",
+            "megrez",
+            "hunyuan",
+            "solar-open",
+            "grok-2",
         ],
         expressions: || vec![Expression::Covers(word_expression(r"\p{L}+", r"\p{N}", ""))],
         ignore_merges: false,
@@ -139,7 +179,9 @@ const FAMILIES: [Family; 16] = [
     },
     Family {
         names: &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
-        expressions: || vec![Expression::Covers(cased_expression(&format!("{CONTRACTIONS}?"), r"\p{N}{1,3}"))],
+        expressions: || {
+            vec![Expression::Covers(cased_expression(&format!("{CONTRACTIONS}?"), r"\p{N}{1,3}"))]
+        },
         ignore_merges: false,
         add_bos: false,
     },
@@ -161,7 +203,9 @@ const FAMILIES: [Family; 16] = [
     Family {
         names: &["deepseek-coder"],
         expressions: || {
-            ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"].map(Expression::Isolates).into()
+            ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"]
+                .map(Expression::Isolates)
+                .into()
         },
         ignore_merges: false,
         add_bos: false,
@@ -219,7 +263,10 @@ impl PreTokenizer {
         let family = FAMILIES.iter().find(|family| family.names.contains(&name)).ok_or_else(|| {
             let known: Vec<_> = Self::names().collect();
             Error::Tokenizer {
-                problem: format!("pre-tokenizer {name:?} is not supported; supported are {}", known.join(", ")),
+                problem: format!(
+                    "pre-tokenizer {name:?} is not supported; supported are {}",
+                    known.join(", ")
+                ),
             }
         })?;
         let steps = (family.expressions)().into_iter().map(Step::new).collect::<Result<_>>()?;
@@ -308,7 +355,10 @@ mod tests {
     fn families_cut_as_they_are_known_to() {
         assert_eq!(words("gpt-2", "I'm 123  here.\n"), ["I", "'m", " 123", " ", " here", ".", "\n"]);
         assert_eq!(words("smollm", "a 123"), ["a", " ", "1", "2", "3"]);
-        assert_eq!(words("llama-bpe", "I'LL go 12345!\n\n x"), ["I", "'LL", " go", " ", "123", "45", "!\n\n", " x"]);
+        assert_eq!(
+            words("llama-bpe", "I'LL go 12345!\n\n x"),
+            ["I", "'LL", " go", " ", "123", "45", "!\n\n", " x"]
+        );
         assert_eq!(words("qwen2", "12 a\n  b"), ["1", "2", " a", "\n", " ", " b"]);
         assert_eq!(words("tekken", "camelCase HTTPServer"), ["camel", "Case", " HTTPServer"]);
         // The long s folds to s, but is no contraction.

@@ -80,7 +80,9 @@ impl SentencePiece {
         }
         let bytes = (0..=255u8)
             .map(|byte| {
-                let own = || char::from(byte).is_ascii().then(|| pieces.id(char::from(byte).encode_utf8(&mut [0; 4])));
+                let own = || {
+                    char::from(byte).is_ascii().then(|| pieces.id(char::from(byte).encode_utf8(&mut [0; 4])))
+                };
                 pieces.id(&format!("<0x{byte:02X}>")).or_else(|| own().flatten())
             })
             .collect();
@@ -236,7 +238,9 @@ impl SentencePiece {
                 Ok(())
             }
             (None, None) => Err(Error::Tokenizer {
-                problem: "the vocabulary has neither byte pieces nor an unknown piece for a character of the text".into(),
+                problem:
+                    "the vocabulary has neither byte pieces nor an unknown piece for a character of the text"
+                        .into(),
             }),
         }
     }
@@ -272,9 +276,12 @@ mod tests {
     use super::*;
 
     fn model(with_bytes: bool) -> SentencePiece {
-        let mut texts: Vec<String> = ["<unk>", "<s>", "▁", "h", "e", "l", "o", "he", "ll", "hell", "▁he", "lo", "\n", "s", ">", "<", "<s"]
-            .map(str::to_owned)
-            .into();
+        let mut texts: Vec<String> = [
+            "<unk>", "<s>", "▁", "h", "e", "l", "o", "he", "ll", "hell", "▁he", "lo", "\n", "s", ">", "<",
+            "<s",
+        ]
+        .map(str::to_owned)
+        .into();
         let mut kinds = vec![TokenKind::Normal; texts.len()];
         kinds[0] = TokenKind::Unknown;
         kinds[1] = TokenKind::Control;

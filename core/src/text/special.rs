@@ -127,7 +127,11 @@ impl BytePairs {
 mod tests {
     use super::*;
 
-    fn partition(tokens: &[(u32, &str, TokenKind)], text: &str, parse_special: bool) -> Vec<(String, Option<u32>)> {
+    fn partition(
+        tokens: &[(u32, &str, TokenKind)],
+        text: &str,
+        parse_special: bool,
+    ) -> Vec<(String, Option<u32>)> {
         let special = SpecialTokens::new(tokens.iter().copied());
         let fragments = special.partition(text, parse_special);
         fragments.into_iter().map(|fragment| (text[fragment.range].to_owned(), fragment.id)).collect()

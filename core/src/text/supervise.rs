@@ -83,7 +83,10 @@ fn locate(template: &ChatTemplate, messages: &[Message], text: &str) -> Result<V
             return Err(refusal(format!("it shows the content of message {} more than once", turn + 1)));
         }
         let Some((before, after)) = rest.split_once(&marker) else {
-            return Err(refusal(format!("it does not show the content of message {} as it stands", turn + 1)));
+            return Err(refusal(format!(
+                "it does not show the content of message {} as it stands",
+                turn + 1
+            )));
         };
         between.push(before);
         rest = after;

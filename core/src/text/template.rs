@@ -62,7 +62,9 @@ impl ChatTemplate {
     /// [`Error::Template`] if the template cannot be parsed.
     pub fn new(source: &str, bos: impl Into<String>, eos: impl Into<String>) -> Result<Self> {
         if source.len() > MAX_TEMPLATE_BYTES {
-            return Err(Error::Template { problem: format!("it has {} bytes, at most 1 MiB is read", source.len()) });
+            return Err(Error::Template {
+                problem: format!("it has {} bytes, at most 1 MiB is read", source.len()),
+            });
         }
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
@@ -72,9 +74,9 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
-        environment
-            .add_template_owned("chat", without_generation_tags(source))
-            .map_err(|error| Error::Template { problem: format!("it does not parse: {}", explain(&error)) })?;
+        environment.add_template_owned("chat", without_generation_tags(source)).map_err(|error| {
+            Error::Template { problem: format!("it does not parse: {}", explain(&error)) }
+        })?;
         Ok(Self { environment, bos: bos.into(), eos: eos.into() })
     }
 
@@ -120,11 +122,12 @@ fn without_generation_tags(source: &str) -> String {
             rest = tag;
             continue;
         };
-        let inside = match inside.trim_matches(|char: char| char.is_whitespace() || char == '-' || char == '+') {
-            "generation" => inside.replace("generation", "if true"),
-            "endgeneration" => inside.replace("endgeneration", "endif"),
-            _ => inside.to_owned(),
-        };
+        let inside =
+            match inside.trim_matches(|char: char| char.is_whitespace() || char == '-' || char == '+') {
+                "generation" => inside.replace("generation", "if true"),
+                "endgeneration" => inside.replace("endgeneration", "endif"),
+                _ => inside.to_owned(),
+            };
         replaced.push_str(&inside);
         replaced.push_str("%}");
         rest = after;
@@ -146,8 +149,18 @@ fn strftime_now(format: &str) -> String {
 /// `format` for a moment in seconds since 1970 (UTC).
 fn strftime(format: &str, seconds: u64) -> String {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-        "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
     let days = seconds / 86_400;
@@ -191,7 +204,8 @@ fn strftime(format: &str, seconds: u64) -> String {
 
 /// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, in the Gregorian calendar.
 fn civil_date(mut days: u64) -> (u64, usize, u64) {
-    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970 + days / 146_097 * 400; // 400 years have 146,097 days
     days %= 146_097;
     loop {

@@ -88,7 +88,8 @@ impl Tokenizer {
         let eos = id("eos").or(default_eos);
         let named = [eos, id("eom"), id("fim_pad"), id("fim_rep"), id("fim_sep")];
         let ends = find_ends(&mut kinds, id("eot"), &named, |text| model.id(text));
-        let special = (0..).zip(&tokens.texts).zip(&kinds).map(|((id, text), kind)| (id, text.as_ref(), *kind));
+        let special =
+            (0..).zip(&tokens.texts).zip(&kinds).map(|((id, text), kind)| (id, text.as_ref(), *kind));
         let mut special = SpecialTokens::new(special);
         let model_name = metadata.string("general.name").unwrap_or_default().to_lowercase();
         if model_name.contains("phi-3") || model_name.contains("phi3") {
@@ -168,11 +169,15 @@ impl Tokenizer {
         let kind = self.kind(id);
         match &self.model {
             Model::ByteLevel(model) => match (model.text(id), kind) {
-                (Some(text), Some(TokenKind::Normal | TokenKind::Unused | TokenKind::Byte)) => model.bytes(&text),
+                (Some(text), Some(TokenKind::Normal | TokenKind::Unused | TokenKind::Byte)) => {
+                    model.bytes(&text)
+                }
                 (text, _) => text.unwrap_or_default().into_bytes(),
             },
             Model::SentencePiece(model) => match (model.text(id), kind) {
-                (Some(text), Some(TokenKind::Byte)) => byte(text).map_or_else(|| text.into(), |byte| vec![byte]),
+                (Some(text), Some(TokenKind::Byte)) => {
+                    byte(text).map_or_else(|| text.into(), |byte| vec![byte])
+                }
                 (Some(text), Some(TokenKind::Normal | TokenKind::Unused)) => {
                     SentencePiece::unescape(text).into_bytes()
                 }

@@ -41,14 +41,7 @@ impl<'a> ByToken<'a> {
             let panel = &mut memory[group * tokens.len() * WIDTH..][..tokens.len() * WIDTH];
             // SAFETY: the caller promises the instructions.
             unsafe {
-                (kernels.panel_rows)(
-                    WeightType::F32,
-                    Source::floats(vectors),
-                    tokens.start,
-                    tokens.len(),
-                    group,
-                    panel,
-                );
+                (kernels.panel_rows)(WeightType::F32, Source::floats(vectors), tokens.clone(), group, panel);
             }
         }
         ByToken { memory, tokens, n_groups }
@@ -97,16 +90,10 @@ impl<'a> ByDim<'a> {
         let dim = vectors.n_cols();
         let tile_len = dim.next_multiple_of(WIDTH) * WIDTH;
         for (first, panel) in tokens.clone().step_by(WIDTH).zip(memory.chunks_exact_mut(tile_len)) {
-            let rows = (first, (tokens.end - first).min(WIDTH));
+            let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..dim.div_ceil(WIDTH));
             // SAFETY: the caller promises the instructions.
             unsafe {
-                (kernels.panel_transposed)(
-                    WeightType::F32,
-                    Source::floats(vectors),
-                    rows,
-                    (0, dim.div_ceil(WIDTH)),
-                    panel,
-                );
+                (kernels.panel_transposed)(WeightType::F32, Source::floats(vectors), rows, groups, panel);
             }
         }
         ByDim { memory, first_token: tokens.start, tile_len, dim }

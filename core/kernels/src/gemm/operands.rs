@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use crate::WeightType;
 use crate::isa::{Kernels, PACKED, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::{GROUP, Source, Weights};
-use crate::{WeightType, isa};
 
 /// The two sides of `C[m, n] = Σ_k A[m, k] · B[k, n]`.
 pub(super) trait Operands {
@@ -39,16 +39,10 @@ impl Operands for Linear<'_> {
     }
 
     unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
-        let groups = (depth.start / GROUP, depth.len().div_ceil(GROUP));
+        let groups = depth.start / GROUP..depth.end.div_ceil(GROUP);
         // SAFETY: the caller promises the instructions.
         unsafe {
-            (kernels.panel_transposed)(
-                self.w.kind(),
-                self.w.source(),
-                (columns.start, columns.len()),
-                groups,
-                panel,
-            );
+            (kernels.panel_transposed)(self.w.kind(), self.w.source(), columns, groups, panel);
         }
     }
 }
@@ -72,7 +66,7 @@ impl Operands for LinearTransposed<'_> {
         let group = columns.start / WIDTH;
         // SAFETY: the caller promises the instructions.
         unsafe {
-            (kernels.panel_rows)(self.w.kind(), self.w.source(), depth.start, depth.len(), group, panel);
+            (kernels.panel_rows)(self.w.kind(), self.w.source(), depth, group, panel);
         }
     }
 }
@@ -98,32 +92,10 @@ impl Operands for Outer<'_> {
 
     unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
         // SAFETY: the caller promises the instructions.
-        unsafe { float_panel(kernels, &self.x, depth, columns.start, panel) }
-    }
-}
-
-/// The panel of 32 columns, from a multiple of 32 on, of rows of a float matrix; 0 beyond its last column.
-///
-/// # Safety
-/// The machine must have the instructions of `kernels`.
-unsafe fn float_panel(
-    kernels: &Kernels,
-    matrix: &Rows,
-    rows: Range<usize>,
-    first_column: usize,
-    panel: &mut [f32],
-) {
-    let source = Source::floats(matrix);
-    // SAFETY: the caller promises the instructions.
-    unsafe {
-        (kernels.panel_rows)(
-            WeightType::F32,
-            source,
-            rows.start,
-            rows.len(),
-            first_column / isa::WIDTH,
-            panel,
-        )
+        unsafe {
+            let group = columns.start / WIDTH;
+            (kernels.panel_rows)(WeightType::F32, Source::floats(&self.x), depth, group, panel);
+        }
     }
 }
 

@@ -1,1 +1,245 @@
+#![allow(clippy::unwrap_used)]
 
+use super::{accumulate_outer_on, linear_on, linear_transposed_on};
+use crate::isa::Kernels;
+use crate::weights::reference::{Random, random_bytes, values};
+use crate::{Part, Rows, RowsMut, Tier, WeightType, Weights};
+
+/// Rounding of a chain of fused multiply-adds: half a unit in the last place of the sum of magnitudes each, which random
+/// signs keep far below the bound.
+const TOLERANCE: f64 = 3e-6;
+const TOKENS: [usize; 6] = [1, 2, 7, 13, 33, 70];
+
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+/// A product to compute: everything but the tier and the number of parts.
+struct Case {
+    direction: Direction,
+    kind: WeightType,
+    shape: (usize, usize),
+    bytes: Vec<u8>,
+    n_tokens: usize,
+    x: Vec<f32>,
+    x_stride: usize,
+    start: Vec<f32>,
+    y_stride: usize,
+    accumulate: bool,
+}
+
+impl Case {
+    fn new(
+        direction: Direction,
+        kind: WeightType,
+        shape: (usize, usize),
+        n_tokens: usize,
+        pad: usize,
+        accumulate: bool,
+    ) -> Self {
+        let mut random = Random::new((shape.0 * 1000 + shape.1 * 10 + n_tokens) as u64);
+        let (n_in, n_out) = match direction {
+            Direction::Forward => (shape.1, shape.0),
+            Direction::Backward => shape,
+        };
+        let (x_stride, y_stride) = (n_in + pad, n_out + 2 * pad);
+        Case {
+            direction,
+            kind,
+            shape,
+            bytes: random_bytes(kind, shape.0, shape.1, &mut random),
+            n_tokens,
+            x: random.floats(n_tokens * x_stride),
+            x_stride,
+            start: random.floats(n_tokens * y_stride),
+            y_stride,
+            accumulate,
+        }
+    }
+
+    fn run(&self, tier: Tier, count: usize) -> Vec<f32> {
+        let kernels = Kernels::of(tier).unwrap();
+        let w = Weights::new(self.kind, self.shape.0, self.shape.1, &self.bytes).unwrap();
+        let (n_in, n_out) = (self.x_stride_less_pad(), self.n_out());
+        let x = Rows::new(&self.x, self.n_tokens, n_in, self.x_stride).unwrap();
+        let mut out = self.start.clone();
+        let y = RowsMut::new(&mut out, self.n_tokens, n_out, self.y_stride).unwrap();
+        for index in (0..count).rev() {
+            let part = Part { index, count };
+            // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
+            unsafe {
+                match self.direction {
+                    Direction::Forward => linear_on(kernels, w, x, y, self.accumulate, part),
+                    Direction::Backward => linear_transposed_on(kernels, w, x, y, self.accumulate, part),
+                }
+            }
+        }
+        out
+    }
+
+    fn x_stride_less_pad(&self) -> usize {
+        match self.direction {
+            Direction::Forward => self.shape.1,
+            Direction::Backward => self.shape.0,
+        }
+    }
+
+    fn n_out(&self) -> usize {
+        match self.direction {
+            Direction::Forward => self.shape.0,
+            Direction::Backward => self.shape.1,
+        }
+    }
+
+    /// Checks a result against sums in double precision, and that the gaps between rows were left alone.
+    fn check(&self, out: &[f32]) {
+        let weights = values(self.kind, &self.bytes);
+        let n_in = self.x_stride_less_pad();
+        for t in 0..self.n_tokens {
+            for o in 0..self.y_stride {
+                let start = self.start[t * self.y_stride + o];
+                let got = out[t * self.y_stride + o];
+                if o >= self.n_out() {
+                    assert_eq!(got, start);
+                    continue;
+                }
+                let (mut sum, mut magnitude) = (if self.accumulate { f64::from(start) } else { 0.0 }, 0.0);
+                for i in 0..n_in {
+                    let w = match self.direction {
+                        Direction::Forward => weights[o * self.shape.1 + i],
+                        Direction::Backward => weights[i * self.shape.1 + o],
+                    };
+                    let term = w * f64::from(self.x[t * self.x_stride + i]);
+                    sum += term;
+                    magnitude += term.abs();
+                }
+                let error = (f64::from(got) - sum).abs();
+                assert!(
+                    error <= TOLERANCE * (magnitude + f64::from(start).abs()),
+                    "{:?} {:?} {:?} {t} {o}: {got} {sum}",
+                    self.direction,
+                    self.kind,
+                    self.shape
+                );
+            }
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// The fastest tier is compared with the reference, all tiers and numbers of parts with it.
+fn check(case: &Case) {
+    let tiers = Tier::available();
+    let first = case.run(*tiers.last().unwrap(), 1);
+    case.check(&first);
+    for tier in tiers {
+        for count in [1, 2, 3, 8] {
+            // The slow tier does not need every number of parts.
+            if tier != Tier::Scalar || count % 2 == 1 {
+                assert_eq!(bits(&case.run(tier, count)), bits(&first), "{tier:?} {count}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_format_multiplies_in_both_directions() {
+    for kind in WeightType::ALL {
+        let n_cols = if kind.block_len() == 1 { 77 } else { 2 * kind.block_len() };
+        for (index, n_tokens) in TOKENS.into_iter().enumerate() {
+            for direction in [Direction::Forward, Direction::Backward] {
+                check(&Case::new(direction, kind, (45, n_cols), n_tokens, 3 * (index % 2), index % 3 == 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_multiply_in_both_directions() {
+    let shapes =
+        [(1, 1), (8, 100), (16, 64), (24, 33), (3, 700), (700, 3), (31, 530), (1100, 40), (40, 1100)];
+    for (index, shape) in shapes.into_iter().enumerate() {
+        for direction in [Direction::Forward, Direction::Backward] {
+            for accumulate in [false, true] {
+                let n_tokens = TOKENS[(index + usize::from(accumulate)) % TOKENS.len()];
+                check(&Case::new(direction, WeightType::F32, shape, n_tokens, index, accumulate));
+            }
+        }
+    }
+    check(&Case::new(Direction::Forward, WeightType::Q4_K, (9, 1024), 600, 0, false));
+    check(&Case::new(Direction::Backward, WeightType::Q6_K, (600, 256), 5, 1, true));
+}
+
+#[test]
+fn a_sum_of_nothing_is_zero() {
+    for tier in Tier::available() {
+        let w = Weights::new(WeightType::F32, 3, 0, &[]).unwrap();
+        let x = Rows::new(&[], 2, 0, 0).unwrap();
+        let mut out = [5.0f32; 6];
+        let y = RowsMut::new(&mut out, 2, 3, 3).unwrap();
+        // SAFETY: the tier is available, the only part is run once, and nothing else touches `out`.
+        unsafe { linear_on(Kernels::of(tier).unwrap(), w, x, y, false, Part::WHOLE) };
+        assert_eq!(out, [0.0; 6]);
+    }
+}
+
+#[test]
+fn outer_products_accumulate() {
+    for (rank, n, n_tokens) in
+        [(1, 1, 1), (8, 100, 70), (16, 33, 7), (13, 576, 33), (64, 40, 600), (256, 9, 13)]
+    {
+        let mut random = Random::new((rank * n) as u64);
+        let (u, x) = (random.floats(n_tokens * (rank + 2)), random.floats(n_tokens * (n + 1)));
+        let start = random.floats(rank * (n + 5));
+        let run = |tier: Tier, count: usize| {
+            let mut out = start.clone();
+            let grad = RowsMut::new(&mut out, rank, n, n + 5).unwrap();
+            for index in 0..count {
+                let u = Rows::new(&u, n_tokens, rank, rank + 2).unwrap();
+                let x = Rows::new(&x, n_tokens, n, n + 1).unwrap();
+                // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
+                unsafe { accumulate_outer_on(Kernels::of(tier).unwrap(), u, x, grad, Part { index, count }) };
+            }
+            out
+        };
+        let tiers = Tier::available();
+        let first = run(*tiers.last().unwrap(), 1);
+        for r in 0..rank {
+            for j in 0..n + 5 {
+                let mut sum = f64::from(start[r * (n + 5) + j]);
+                let mut magnitude = sum.abs();
+                for t in 0..if j < n { n_tokens } else { 0 } {
+                    let term = f64::from(u[t * (rank + 2) + r]) * f64::from(x[t * (n + 1) + j]);
+                    sum += term;
+                    magnitude += term.abs();
+                }
+                assert!((f64::from(first[r * (n + 5) + j]) - sum).abs() <= TOLERANCE * magnitude);
+            }
+        }
+        for tier in tiers {
+            for count in 1..4 {
+                assert_eq!(bits(&run(tier, count)), bits(&first), "{tier:?} {count}");
+            }
+        }
+    }
+}
+
+#[test]
+fn mismatched_shapes_are_reported() {
+    let bytes = [0u8; 24];
+    let w = Weights::new(WeightType::F32, 2, 3, &bytes).unwrap();
+    let (x, mut out) = ([0.0f32; 12], [0.0f32; 12]);
+    let y = RowsMut::new(&mut out, 4, 2, 2).unwrap();
+    assert!(super::check_linear(&w, &Rows::new(&x, 4, 3, 3).unwrap(), &y).is_ok());
+    let error = super::check_linear(&w, &Rows::new(&x, 4, 2, 2).unwrap(), &y).unwrap_err();
+    assert_eq!(error.to_string(), "linear: columns of x is 2, expected 3");
+    assert!(super::check_linear(&w, &Rows::new(&x, 3, 3, 3).unwrap(), &y).is_err());
+    assert!(super::check_linear_transposed(&w, &Rows::new(&x, 4, 2, 2).unwrap(), &y).is_err());
+    let x = Rows::new(&x, 4, 3, 3).unwrap();
+    assert!(super::check_accumulate_outer(&x, &x, &y).is_err());
+}

@@ -1,5 +1,7 @@
 //! The table of inner kernels, and the macro that compiles the portable ones for a tier.
 
+use std::ops::Range;
+
 use super::Tier;
 use crate::WeightType;
 use crate::weights::Source;
@@ -59,12 +61,11 @@ pub(crate) struct Kernels {
     pub max_rows: usize,
     /// Computes a tile; its pointers must be valid for the shape that it states.
     pub tile: unsafe fn(Tile),
-    /// `panel[k][0..32]` = group `group` of row `first_row + k`, for `k < n_rows`:
-    /// `(kind, source, first_row, n_rows, group, panel)`.
-    pub panel_rows: unsafe fn(WeightType, Source, usize, usize, usize, &mut [f32]),
-    /// `panel[32 * g + i][r]` = value `i` of group `groups.0 + g` of row `rows.0 + r`, for `r < rows.1 <= 32` and
-    /// `g < groups.1`; the other columns are 0: `(kind, source, rows, groups, panel)`.
-    pub panel_transposed: unsafe fn(WeightType, Source, (usize, usize), (usize, usize), &mut [f32]),
+    /// `panel[k][0..32]` = group `group` of row `rows.start + k`: `(kind, source, rows, group, panel)`.
+    pub panel_rows: unsafe fn(WeightType, Source, Range<usize>, usize, &mut [f32]),
+    /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
+    /// other columns are 0: `(kind, source, rows, groups, panel)`.
+    pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
     /// Σ a·b.
     pub dot: unsafe fn(&[f32], &[f32]) -> f32,
     /// The largest value; −∞ if there is none.
@@ -104,21 +105,20 @@ macro_rules! kernels {
         fn panel_rows(
             kind: $crate::WeightType,
             source: $crate::weights::Source,
-            first_row: usize,
-            n_rows: usize,
+            rows: std::ops::Range<usize>,
             group: usize,
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::passes::panel_rows::<Format>(source, first_row, n_rows, group, panel))
+                $crate::passes::panel_rows::<Format>(source, rows, group, panel))
         }
 
         $(#[target_feature(enable = $feature)])?
         fn panel_transposed(
             kind: $crate::WeightType,
             source: $crate::weights::Source,
-            rows: (usize, usize),
-            groups: (usize, usize),
+            rows: std::ops::Range<usize>,
+            groups: std::ops::Range<usize>,
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>

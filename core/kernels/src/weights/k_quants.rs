@@ -58,12 +58,9 @@ impl Format for Q6K {
         let (low_shift, high_shift) = (4 * (quarter / 2), 2 * quarter);
         let d = half_to_f32([block[208], block[209]]);
         let scales = &block[192..].as_chunks::<2>().0[4 * half + quarter];
-        for part in 0..2 {
-            let scale = d * f32::from(scales[part] as i8);
-            for i in 16 * part..16 * part + 16 {
-                let q = ((nibbles[i] >> low_shift) & 15) | ((upper[i] >> high_shift) & 3) << 4;
-                out[i] = scale * f32::from(q as i8 - 32);
-            }
+        for i in 0..GROUP {
+            let q = ((nibbles[i] >> low_shift) & 15) | ((upper[i] >> high_shift) & 3) << 4;
+            out[i] = d * f32::from(scales[i / 16] as i8) * f32::from(q as i8 - 32);
         }
     }
 }

@@ -7,7 +7,7 @@ mod blocks;
 mod floats;
 mod k_quants;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 

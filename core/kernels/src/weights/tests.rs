@@ -1,1 +1,75 @@
+#![allow(clippy::unwrap_used)]
 
+use super::reference::{Random, random_bytes, values};
+use super::{WeightType, Weights};
+
+/// Rounding of at most three single-precision operations, relative to the largest term.
+const TOLERANCE: f64 = 3e-7;
+
+#[test]
+fn every_format_dequantizes_as_defined() {
+    for kind in WeightType::ALL {
+        let mut random = Random::new(u64::from(kind.ggml_id()));
+        let (n_rows, n_cols) = (5, 3 * kind.block_len().max(256));
+        let bytes = random_bytes(kind, n_rows, n_cols, &mut random);
+        let expected = values(kind, &bytes);
+        let weights = Weights::new(kind, n_rows, n_cols, &bytes).unwrap();
+        let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        assert!(largest > 0.1, "{kind:?}");
+        for row in 0..n_rows {
+            let mut out = vec![f32::NAN; n_cols];
+            weights.dequantize_row(row, &mut out);
+            for (column, value) in out.iter().enumerate() {
+                let expected = expected[row * n_cols + column];
+                assert!(
+                    (f64::from(*value) - expected).abs() <= TOLERANCE * largest,
+                    "{kind:?} {row} {column}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn half_precision_is_exact_for_all_bit_patterns() {
+    for bits in 0..=u16::MAX {
+        let ours = super::floats::half_to_f32(bits.to_le_bytes());
+        let theirs = half::f16::from_bits(bits).to_f32();
+        assert!(ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan()), "{bits:#x}");
+    }
+}
+
+#[test]
+fn float_rows_may_have_any_length() {
+    for kind in [WeightType::F32, WeightType::F16, WeightType::BF16] {
+        let bytes = random_bytes(kind, 3, 37, &mut Random::new(1));
+        let expected = values(kind, &bytes);
+        let weights = Weights::new(kind, 3, 37, &bytes).unwrap();
+        let mut out = [0.0f32; 40];
+        weights.dequantize_row(2, &mut out);
+        assert!(out[..37].iter().zip(&expected[74..]).all(|(a, b)| f64::from(*a) == *b));
+        assert_eq!(out[37..], [0.0; 3]);
+        weights.dequantize_row(3, &mut out);
+        assert_eq!(f64::from(out[0]), expected[74]);
+    }
+}
+
+#[test]
+fn views_need_whole_blocks_and_the_exact_size() {
+    let bytes = [0u8; 2 * 3 * 144];
+    assert!(Weights::new(WeightType::Q4_K, 2, 768, &bytes).is_some());
+    assert!(Weights::new(WeightType::Q4_K, 2, 767, &bytes).is_none());
+    assert!(Weights::new(WeightType::Q4_K, 3, 768, &bytes).is_none());
+    assert!(Weights::new(WeightType::F32, usize::MAX, usize::MAX, &bytes).is_none());
+    assert!(Weights::new(WeightType::Q8_0, usize::MAX, 32, &bytes).is_none());
+}
+
+#[test]
+fn ids_and_names_are_unique() {
+    for kind in WeightType::ALL {
+        assert_eq!(WeightType::from_ggml_id(kind.ggml_id()), Some(kind));
+        assert_eq!(WeightType::ALL.iter().filter(|other| other.name() == kind.name()).count(), 1);
+        assert_eq!(format!("{kind:?}"), kind.name());
+    }
+    assert_eq!(WeightType::from_ggml_id(10), None);
+}
