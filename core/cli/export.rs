@@ -55,7 +55,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let model = args.model.clone().map(catalogue::model_path).transpose()?;
     let request = ExportRequest { adapter: args.adapter.clone(), to, model, out: args.out.clone() };
     let mut progress = Progress::bytes(verbosity.progress, "writing", 0);
-    let report = session::export(&request, &mut |done, total| progress.set(done as u64, total as u64));
+    let report = session::export(&request, &mut |done, total| progress.set(done, total));
     progress.close();
     let report = report?;
     if verbosity.json {

@@ -23,5 +23,6 @@ pub use generate::{GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};
 pub use stop::StopFlag;
+pub use crate::data::DataReport;
 pub use tokenize::{TokenPiece, TokenizeOptions, tokenize};
 pub use train::{TrainRequest, train};
