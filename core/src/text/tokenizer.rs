@@ -308,4 +308,4 @@ fn missing(key: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
