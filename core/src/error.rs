@@ -100,7 +100,16 @@ pub enum Error {
     },
     /// The layer over ggml refused an operation.
     #[error(transparent)]
-    Ggml(#[from] nightgraft_ggml::Error),
+    Ggml(nightgraft_ggml::Error),
+}
+
+impl From<nightgraft_ggml::Error> for Error {
+    fn from(error: nightgraft_ggml::Error) -> Self {
+        match error {
+            nightgraft_ggml::Error::Aborted => Self::Cancelled,
+            error => Self::Ggml(error),
+        }
+    }
 }
 
 impl Error {

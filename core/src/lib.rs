@@ -17,6 +17,8 @@ pub mod gguf;
 pub mod lora;
 pub mod ops;
 pub mod session;
+#[doc(hidden)]
+pub mod testing;
 pub mod text;
 pub mod train;
 pub mod transformer;

@@ -1,7 +1,57 @@
-//! Safe graphs, buffers and devices over ggml.
+//! Safe graphs, buffers and devices over [ggml](https://github.com/ggml-org/ggml).
+//!
+//! ggml aborts the process when it is misused. This crate checks every precondition first and returns an
+//! [`Error`] instead, so that no input file and no caller can reach an abort.
+//!
+//! - A [`Leaf`] is a matrix that outlives a computation: a weight inside a [`MappedFile`], an adapter
+//!   matrix, a hidden state. Rust code reads and writes leaves, graphs read and store into them.
+//! - A [`Graph`] is a list of operations on leaves. Building one checks shapes; nothing is computed yet.
+//! - A [`Cpu`] runs graphs on ggml's own threads. All graphs share its one arena for intermediate results.
+//!
+//! Matrices are row-major, `[n_rows, n_cols]` with one row a token; ggml calls the same thing
+//! `ne = {n_cols, n_rows}`. Where ggml has no suitable operation (products with quantized weights in both
+//! orientations, attention by segments, the loss) the graph holds a custom node that calls
+//! [`nightgraft_kernels`].
+//!
+//! ```
+//! use nightgraft_ggml::{Cpu, Graph, Leaf};
+//!
+//! let x = Leaf::f32(1, 3)?;
+//! x.write(0, &[1.0, 2.0, 3.0])?;
+//! let y = Leaf::f32(1, 3)?;
+//! let mut graph = Graph::new(8)?;
+//! let t = graph.leaf(&x)?;
+//! let doubled = graph.add(t, t)?;
+//! graph.store(doubled, &y)?;
+//! Cpu::new(1, Default::default())?.compute(&mut graph)?;
+//! assert_eq!(y.to_vec()?, [2.0, 4.0, 6.0]);
+//! # Ok::<(), nightgraft_ggml::Error>(())
+//! ```
 
+mod cpu;
+mod custom;
+mod device;
 mod error;
+mod graph;
+mod leaf;
+mod log;
 mod mapping;
+mod ops;
+mod plan;
+mod quantize;
+mod raw;
 
+#[cfg(test)]
+mod tests;
+
+pub use cpu::Cpu;
+pub use custom::DropoutKey;
+pub use device::{Device, devices};
 pub use error::Error;
+pub use graph::{Graph, Tensor};
+pub use leaf::{Leaf, WeightPlace};
+pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
+pub use nightgraft_kernels::{AttentionShape, WeightType};
+pub use ops::RopeParams;
+pub use quantize::quantize;

@@ -1,1 +1,21 @@
-//! To be written.
+//! The frozen base model: what its blocks look like and where their weights lie in the mapped file.
+//!
+//! [`Base::open`] turns a GGUF file into a [`BlockSpec`] and one [`Weight`] for each tensor. Everything is
+//! checked here, once: that the architecture is one whose arithmetic is known, that each tensor is there with
+//! the shape that the metadata implies and in a format that the kernels read, and that nothing in the file
+//! goes unused. Afterwards no weight can be missing, short or misread.
+
+mod architecture;
+mod module;
+mod open;
+mod spec;
+mod weight;
+
+#[cfg(test)]
+mod tests;
+
+pub use architecture::supported;
+pub use module::Module;
+pub use open::Base;
+pub use spec::{BlockSpec, Rope, RopeLayout};
+pub use weight::{LayerWeights, Weight};

@@ -1,1 +1,153 @@
-//! To be written.
+//! Generating with llama.cpp itself, with and without an adapter.
+//!
+//! This is what people will run our adapters with, so it is also the proof that they work there. llama.cpp
+//! is only given files that our own readers have accepted; it maps the model, as we do.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
+use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
+
+use crate::{Error, Result};
+
+/// A model loaded by llama.cpp, and at most one adapter beside it.
+pub struct Generator {
+    model: LlamaModel,
+    adapter: Option<LlamaLoraAdapter>,
+    n_threads: i32,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// The most tokens to generate.
+    pub max_tokens: usize,
+    /// 0 takes the most likely token always.
+    pub temperature: f32,
+    /// For temperatures above 0.
+    pub seed: u32,
+}
+
+impl Generator {
+    /// Loads a model that [`crate::base::Base`] accepts, and a GGUF adapter that fits it.
+    ///
+    /// # Errors
+    /// [`Error::Generate`] if llama.cpp refuses one of them.
+    pub fn open(model: &Path, adapter: Option<&Path>, n_threads: usize) -> Result<Self> {
+        nightgraft_ggml::route_log_to_tracing();
+        let mut model = LlamaModel::load_from_file(backend()?, model, &LlamaModelParams::default())
+            .map_err(|error| refused("loading the model", error))?;
+        let adapter = adapter.map(|path| model.lora_adapter_init(path)).transpose();
+        let adapter = adapter.map_err(|error| refused("loading the adapter", error))?;
+        Ok(Self { model, adapter, n_threads: n_threads.clamp(1, 512) as i32 })
+    }
+
+    /// Continues `prompt`. `on_token` gets each new token and returns whether to go on; generation also ends
+    /// at `max_tokens` and at a token for which `is_end` holds, which is not passed on. Returns how many
+    /// tokens were generated.
+    ///
+    /// # Errors
+    /// [`Error::Generate`] if the prompt is empty, or llama.cpp fails.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        is_end: impl Fn(u32) -> bool,
+        mut on_token: impl FnMut(u32) -> bool,
+    ) -> Result<usize> {
+        let mut context = self.context(prompt.len(), prompt.len() + sampling.max_tokens)?;
+        let mut sampler = if sampling.temperature > 0.0 {
+            LlamaSampler::chain_simple([
+                LlamaSampler::temp(sampling.temperature),
+                LlamaSampler::dist(sampling.seed),
+            ])
+        } else {
+            LlamaSampler::greedy()
+        };
+        let mut batch = decode(&mut context, prompt, 0, false)?;
+        for generated in 0..sampling.max_tokens {
+            let token = sampler.sample(&context, batch.n_tokens() - 1);
+            let id = token.0.cast_unsigned();
+            if is_end(id) || !on_token(id) {
+                return Ok(generated);
+            }
+            if generated + 1 < sampling.max_tokens {
+                batch = decode(&mut context, &[id], prompt.len() + generated, false)?;
+            }
+        }
+        Ok(sampling.max_tokens)
+    }
+
+    /// llama.cpp's logits `[T, n_vocab]` for every token of `ids`, for comparing with our own forward.
+    ///
+    /// # Errors
+    /// [`Error::Generate`] if `ids` is empty, or llama.cpp fails.
+    pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+        let mut context = self.context(ids.len(), ids.len())?;
+        let batch = decode(&mut context, ids, 0, true)?;
+        Ok((0..batch.n_tokens()).flat_map(|i| context.get_logits_ith(i).to_vec()).collect())
+    }
+
+    /// A context for a prompt of `n_prompt` tokens and `n_total` in all.
+    fn context(&mut self, n_prompt: usize, n_total: usize) -> Result<LlamaContext<'_>> {
+        let trained = self.model.n_ctx_train() as usize;
+        if n_prompt == 0 || n_total > trained {
+            let problem = format!(
+                "a prompt of {n_prompt} tokens and {n_total} in all: give a prompt, and at most the {trained} \
+                 tokens that the model was made for (--max-tokens)"
+            );
+            return Err(Error::Generate { problem });
+        }
+        let batch = n_prompt as u32;
+        let params = LlamaContextParams::default()
+            .with_n_ctx(NonZeroU32::new(n_total as u32))
+            .with_n_batch(batch)
+            .with_n_ubatch(batch.min(512))
+            .with_n_threads(self.n_threads)
+            .with_n_threads_batch(self.n_threads);
+        let context = self.model.new_context(backend()?, params);
+        let mut context = context.map_err(|error| refused("making a context", error))?;
+        if let Some(adapter) = &mut self.adapter {
+            context.lora_adapter_set(adapter, 1.0).map_err(|error| refused("setting the adapter", error))?;
+        }
+        Ok(context)
+    }
+}
+
+/// Runs `ids` at positions from `first` on; logits for all of them, or for the last only.
+fn decode<'a>(
+    context: &mut LlamaContext<'_>,
+    ids: &[u32],
+    first: usize,
+    all_logits: bool,
+) -> Result<LlamaBatch<'a>> {
+    let mut batch = LlamaBatch::new(ids.len(), 1);
+    for (i, &id) in ids.iter().enumerate() {
+        let logits = all_logits || i + 1 == ids.len();
+        let position = (first + i) as i32;
+        batch
+            .add(LlamaToken(id.cast_signed()), position, &[0], logits)
+            .map_err(|error| refused("filling a batch", error))?;
+    }
+    context.decode(&mut batch).map_err(|error| refused("decoding", error))?;
+    Ok(batch)
+}
+
+/// llama.cpp's process-wide state, made once and never freed.
+fn backend() -> Result<&'static LlamaBackend> {
+    static BACKEND: OnceLock<Option<LlamaBackend>> = OnceLock::new();
+    let backend = BACKEND.get_or_init(|| LlamaBackend::init().ok());
+    backend.as_ref().ok_or_else(|| refused("starting", "another part of the process started llama.cpp"))
+}
+
+fn refused(doing: &str, error: impl std::fmt::Display) -> Error {
+    Error::Generate { problem: format!("{doing}: {error}") }
+}

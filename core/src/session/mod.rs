@@ -1,1 +1,28 @@
-//! To be written.
+//! What apps and the command line call: whole jobs, from paths to reports.
+//!
+//! Every job takes files and settings, reports progress through a callback, can be stopped from another
+//! thread with a [`StopFlag`], and leaves either a complete result or what was there before.
+
+mod event;
+mod evaluate;
+mod export;
+mod generate;
+mod gradients;
+mod inspect;
+mod inputs;
+mod resume;
+mod run_folder;
+mod stop;
+mod tokenize;
+mod train;
+
+pub use event::{Event, Outcome, StepMetrics, TrainReport};
+pub use evaluate::{EvalReport, EvalRequest, evaluate};
+pub use export::{ExportFormat, ExportReport, ExportRequest, export};
+pub use generate::{GenerateReport, GenerateRequest, generate};
+pub use gradients::{GradientsReport, GradientsRequest, gradients};
+pub use inspect::{ModelInfo, TensorGroup, inspect};
+pub use stop::StopFlag;
+pub use crate::data::DataReport;
+pub use tokenize::{TokenPiece, TokenizeOptions, tokenize};
+pub use train::{TrainRequest, train};

@@ -1,1 +1,16 @@
-//! To be written.
+//! Training: the optimizer, the schedule, the loop of micro-steps, the choice of the best adapter.
+
+mod best;
+mod optimizer;
+mod plot;
+mod schedule;
+mod trainer;
+
+#[cfg(test)]
+mod tests;
+
+pub use best::Best;
+pub use optimizer::AdamW;
+pub use plot::loss_svg;
+pub use schedule::learning_rate;
+pub use trainer::{Cursor, Pending, Stepped, Trainer, evaluate, set_values};

@@ -1,1 +1,14 @@
-//! To be written.
+//! The model: blocks of operations over the mapped weights, forward and backward, one micro-batch at a time.
+//!
+//! [`block`] strings the pairs of [`crate::ops`] together; [`Model`] runs the layers one after the other,
+//! keeps each trained layer's input as its only checkpoint and computes the rest again in the backward.
+
+pub mod block;
+mod layers;
+mod model;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use model::{LossSum, Model};

@@ -1,0 +1,93 @@
+//! What the user sees when something went wrong, and the exit code that scripts see.
+
+use std::{error::Error as StdError, process::ExitCode};
+
+use nightgraft_core::Error;
+
+use crate::output::StdoutClosed;
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+/// 128 + SIGINT, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+/// A command line that was parsed, and asks for what cannot be: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Usage {}
+
+/// The exit code of a run that Ctrl-C ended.
+pub fn interrupted() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
+}
+
+/// Prints the error and gives its exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if error.is::<StdoutClosed>() {
+        return ExitCode::SUCCESS; // the reader has what it wanted, as `head` does
+    }
+    eprintln!("error: {}", one_line(error));
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Config { .. }) => USAGE,
+        Some(Error::Cancelled) => INTERRUPTED,
+        _ if error.is::<Usage>() => USAGE,
+        _ => FAILURE,
+    }
+}
+
+/// The error and its causes, each said once, on one line.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.is_empty() {
+            line = text;
+        } else if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{io, path::PathBuf};
+
+    use anyhow::Context;
+
+    use super::*;
+
+    fn missing() -> Error {
+        Error::Io { action: "open", path: PathBuf::from("a.gguf"), source: io::Error::other("gone") }
+    }
+
+    #[test]
+    fn causes_are_said_once_on_one_line() {
+        let error = Err::<(), _>(missing()).context("first\n  line").unwrap_err();
+        assert_eq!(one_line(&error), "first line: cannot open a.gguf: gone");
+    }
+
+    #[test]
+    fn codes_tell_usage_from_failure() {
+        let config = Error::Config { option: "--rank", problem: "0 is not 1 to 256".to_owned() };
+        assert_eq!(code(&config.into()), 2);
+        assert_eq!(code(&Usage("either or".to_owned()).into()), 2);
+        assert_eq!(code(&missing().into()), 1);
+        assert_eq!(code(&Error::Cancelled.into()), 130);
+    }
+}

@@ -1,0 +1,68 @@
+//! `gradients`: the adapter's gradients of one batch, for comparing with other frameworks.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use nightgraft_core::session::{self, GradientsRequest};
+
+use crate::{
+    Verbosity,
+    fetch::catalogue,
+    format, interrupt, output,
+    settings::{CommonSettings, OrderSettings},
+};
+
+/// Write the adapter's gradients of the first batch as safetensors
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The GGUF model: a file, or a name of `fetch --list` that was fetched
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// The adapter at which to differentiate: a PEFT folder
+    #[arg(long, value_name = "DIR")]
+    init_adapter: PathBuf,
+    /// The examples, as for `train`
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The safetensors file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    settings: CommonSettings,
+    #[command(flatten)]
+    order: OrderSettings,
+}
+
+const EXAMPLES: &str = "\
+Example:
+  nightgraft gradients --model m.gguf --init-adapter start --data batch.jsonl --no-shuffle \\
+      --out grads.safetensors
+
+Tensors have Hugging Face names (base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight)
+and hold the gradient of the mean loss over the batch's supervised tokens, before any clipping.";
+
+pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    let config = args.settings.resolve(Some(&args.order))?;
+    let request = GradientsRequest {
+        model: catalogue::model_path(args.model.clone())?,
+        init_adapter: args.init_adapter.clone(),
+        data: args.data.clone(),
+        data_config: config.data,
+        seed: config.run.seed,
+        threads: config.run.threads,
+        out: args.out.clone(),
+    };
+    let stop = interrupt::stop_flag("stopping ...")?;
+    let report = session::gradients(&request, &stop)?;
+    if verbosity.json {
+        output::json(&report)?;
+    } else {
+        output::write(format::pairs(&[
+            ("loss", format!("{:.6}", report.loss)),
+            ("supervised tokens", format!("{} in {} examples", report.supervised_tokens, report.examples)),
+            ("gradients", format!("{} tensors in {}", report.tensors, args.out.display())),
+        ]))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,72 @@
+//! `inspect`: what is in a GGUF file, and whether it can be trained on.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use nightgraft_core::session::{self, ModelInfo};
+
+use crate::{Verbosity, fetch::catalogue, format, output};
+
+/// Show a model's architecture, sizes, weight formats and tokenizer
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The GGUF model: a file, or a name of `fetch --list` that was fetched
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    file: Option<PathBuf>,
+    /// The same, as the other commands spell it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    model: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nightgraft inspect model.gguf
+  nightgraft inspect smollm2-135m --json
+
+Any well-formed GGUF can be shown, also one that cannot be trained; the table says why not.";
+
+pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    let file = args.model.clone().or_else(|| args.file.clone()).unwrap_or_default();
+    let info = session::inspect(&catalogue::model_path(file)?)?;
+    if verbosity.json {
+        output::json(&info)?;
+    } else {
+        output::write(describe(&info))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(info: &ModelInfo) -> String {
+    let mut rows = vec![
+        ("name", info.name.clone().unwrap_or_else(|| "not stated".to_owned())),
+        ("architecture", info.architecture.clone()),
+        ("parameters", format::count(info.parameters)),
+        ("file", format::bytes(info.bytes)),
+    ];
+    let mut number = |name, value: Option<usize>| rows.extend(value.map(|value| (name, value.to_string())));
+    number("layers", info.n_layer);
+    number("embedding", info.n_embd);
+    number("attention heads", info.n_head);
+    number("key and value heads", info.n_head_kv);
+    number("feed-forward", info.n_ff);
+    number("vocabulary", info.n_vocab);
+    number("trained context", info.n_ctx_train);
+    let yes_no = |yes| if yes { "yes" } else { "no" }.to_owned();
+    rows.extend(info.tied_head.map(|tied| ("head is the embedding", yes_no(tied))));
+    rows.push(("tokenizer", info.tokenizer.clone()));
+    rows.push(("chat template", yes_no(info.chat_template)));
+    rows.push(("fingerprint", info.fingerprint.clone()));
+    rows.push((
+        "can be trained",
+        match &info.not_trainable {
+            None => "yes".to_owned(),
+            Some(reason) => format!("no: {reason}"),
+        },
+    ));
+    let mut groups = vec![["weights", "tensors", "size"].map(str::to_owned).to_vec()];
+    for group in &info.tensors {
+        groups.push(vec![group.format.to_owned(), group.tensors.to_string(), format::bytes(group.bytes)]);
+    }
+    format!("{}\n{}", format::pairs(&rows), format::table(&groups, &[1, 2]))
+}

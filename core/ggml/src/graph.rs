@@ -1,0 +1,190 @@
+//! Building graphs: handles, leaves, stores. The operations themselves are in `ops` and `custom`.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use llama_cpp_sys_2 as sys;
+
+use crate::custom::Params;
+use crate::plan::Plan;
+use crate::raw::Context;
+use crate::{Error, Leaf};
+
+/// A list of operations on leaves, built once and computed any number of times by [`Cpu::compute`].
+///
+/// [`Cpu::compute`]: crate::Cpu::compute
+pub struct Graph {
+    id: u64,
+    context: Context,
+    nodes: NonNull<sys::ggml_cgraph>,
+    capacity: usize,
+    n_tensors: usize,
+    /// Kept alive because nodes point at their tensors.
+    leaves: Vec<Leaf>,
+    /// Kept alive because custom nodes point at them; boxed so that they do not move.
+    params: Vec<Box<Params>>,
+    pub(crate) plan: Option<Plan>,
+}
+
+/// A handle to a value inside one [`Graph`]: a matrix `[n_rows, n_cols]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Tensor {
+    tensor: NonNull<sys::ggml_tensor>,
+    graph: u64,
+}
+
+impl Graph {
+    /// An empty graph with room for `capacity` operations, leaves and views together.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(capacity: usize) -> Result<Self, Error> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let context = Context::new(capacity, capacity)?;
+        // SAFETY: the context was made with room for one graph of this size.
+        let nodes = unsafe { sys::ggml_new_graph_custom(context.as_ptr(), capacity, false) };
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            nodes: NonNull::new(nodes).expect("the context has room for its graph"),
+            context,
+            capacity,
+            n_tensors: 0,
+            leaves: Vec::new(),
+            params: Vec::new(),
+            plan: None,
+        })
+    }
+
+    /// Brings a leaf into the graph.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the graph is full.
+    pub fn leaf(&mut self, leaf: &Leaf) -> Result<Tensor, Error> {
+        let (n_rows, _) = leaf.shape();
+        self.leaf_rows(leaf, n_rows)
+    }
+
+    /// Brings the first `n_rows` rows of a leaf into the graph.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the leaf has fewer rows, or the graph is full.
+    pub fn leaf_rows(&mut self, leaf: &Leaf, n_rows: usize) -> Result<Tensor, Error> {
+        let (available, n_cols) = leaf.shape();
+        if n_rows == 0 || n_rows > available {
+            return Err(Error::Shape {
+                op: "leaf_rows",
+                expected: format!("1 to {available} rows"),
+                got: n_rows.to_string(),
+            });
+        }
+        // The leaf itself takes a place in ggml's list of leaves, a view one in the context.
+        self.count("leaf_rows", if n_rows == available { 1 } else { 2 })?;
+        self.leaves.push(leaf.clone());
+        if n_rows == available {
+            return self.wrap(leaf.tensor());
+        }
+        // SAFETY: the leaf is kept by the graph, the view lies inside it, the context has room.
+        let view = unsafe {
+            let source = leaf.tensor();
+            sys::ggml_view_2d(self.context(), source, n_cols as i64, n_rows as i64, (*source).nb[1], 0)
+        };
+        self.wrap(view)
+    }
+
+    /// Computes `tensor` and copies it into the first rows of `leaf`, when the graph is computed; after
+    /// everything that was stored or run before.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it does not fit, or the leaf is a read-only weight.
+    pub fn store(&mut self, tensor: Tensor, leaf: &Leaf) -> Result<(), Error> {
+        let (n_rows, n_cols) = self.shape("store", tensor)?;
+        let (available, width) = leaf.shape();
+        if !leaf.is_writable() || n_cols != width || n_rows > available {
+            return Err(Error::Shape {
+                op: "store",
+                expected: format!("a writable leaf of at least [{n_rows}, {n_cols}]"),
+                got: format!("[{available}, {width}], writable: {}", leaf.is_writable()),
+            });
+        }
+        let source = self.pointer("store", tensor)?;
+        let target = self.leaf_rows(leaf, n_rows)?;
+        self.count("store", 1)?;
+        // SAFETY: both tensors are alive and of one shape; the context has room.
+        let copy = unsafe { sys::ggml_cpy(self.context(), source, target.tensor.as_ptr()) };
+        let copy = self.wrap(copy)?;
+        self.run(copy)
+    }
+
+    /// Computes `tensor` for its effect (an accumulation into a leaf) when the graph is computed.
+    ///
+    /// # Errors
+    /// [`Error::ForeignTensor`].
+    pub fn run(&mut self, tensor: Tensor) -> Result<(), Error> {
+        let tensor = self.pointer("run", tensor)?;
+        self.plan = None;
+        // SAFETY: graph and tensor live in this context. The graph cannot overflow: it has as many slots
+        // as the context has tensors.
+        unsafe { sys::ggml_build_forward_expand(self.nodes.as_ptr(), tensor) };
+        Ok(())
+    }
+
+    /// Bytes of intermediate results that computing this graph needs at once.
+    pub fn arena_bytes(&mut self) -> usize {
+        self.planned().bytes
+    }
+
+    /// Rows and columns of a tensor of this graph.
+    ///
+    /// # Errors
+    /// [`Error::ForeignTensor`].
+    pub fn shape(&self, op: &'static str, tensor: Tensor) -> Result<(usize, usize), Error> {
+        // SAFETY: `pointer` checked that the tensor belongs to this graph, which is alive.
+        let ne = unsafe { (*self.pointer(op, tensor)?).ne };
+        Ok((ne[1] as usize, ne[0] as usize))
+    }
+
+    pub(crate) fn planned(&mut self) -> &mut Plan {
+        let nodes = self.nodes;
+        self.plan.get_or_insert_with(|| {
+            // SAFETY: the graph and all of its tensors are alive.
+            unsafe { Plan::new(nodes.as_ptr()) }
+        })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::ggml_cgraph {
+        self.nodes.as_ptr()
+    }
+
+    pub(crate) fn context(&self) -> *mut sys::ggml_context {
+        self.context.as_ptr()
+    }
+
+    /// Reserves room for `n` more tensors: ggml aborts when its pool is exhausted.
+    pub(crate) fn count(&mut self, op: &'static str, n: usize) -> Result<(), Error> {
+        if self.n_tensors + n > self.capacity {
+            return Err(Error::Shape {
+                op,
+                expected: format!("a graph of at most {} tensors", self.capacity),
+                got: "one more".to_owned(),
+            });
+        }
+        self.n_tensors += n;
+        Ok(())
+    }
+
+    pub(crate) fn pointer(&self, op: &'static str, tensor: Tensor) -> Result<*mut sys::ggml_tensor, Error> {
+        if tensor.graph == self.id { Ok(tensor.tensor.as_ptr()) } else { Err(Error::ForeignTensor { op }) }
+    }
+
+    pub(crate) fn wrap(&self, tensor: *mut sys::ggml_tensor) -> Result<Tensor, Error> {
+        let tensor = NonNull::new(tensor).ok_or(Error::OutOfMemory { what: "graph", bytes: 0 })?;
+        Ok(Tensor { tensor, graph: self.id })
+    }
+
+    /// Keeps the parameters of a custom node for as long as the graph, at a fixed address.
+    pub(crate) fn keep(&mut self, params: Params) -> *mut Params {
+        self.params.push(Box::new(params));
+        let last = self.params.last_mut().expect("just pushed");
+        std::ptr::from_mut(last.as_mut())
+    }
+}

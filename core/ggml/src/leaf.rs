@@ -1,0 +1,235 @@
+//! Matrices that outlive a computation.
+
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use llama_cpp_sys_2 as sys;
+use nightgraft_kernels::WeightType;
+
+use crate::raw::{Buffer, Context};
+use crate::{Error, MappedFile};
+
+/// A matrix that outlives a computation: written and read by Rust between computations, read and stored
+/// into by graphs. Cloning makes another handle to the same matrix.
+///
+/// Not `Send`: a leaf stays on the thread that also runs the graphs, which is why reading one can never
+/// race with a computation.
+#[derive(Clone)]
+pub struct Leaf {
+    storage: Rc<Storage>,
+    tensor: NonNull<sys::ggml_tensor>,
+}
+
+// Fields are dropped in this order: headers and buffer first, then the mapping under them.
+struct Storage {
+    _context: Context,
+    _buffer: Buffer,
+    mapping: Option<Arc<MappedFile>>,
+}
+
+/// Where a weight matrix stands in a mapped file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightPlace {
+    /// The format of its values.
+    pub kind: WeightType,
+    /// Rows (outputs).
+    pub n_rows: usize,
+    /// Columns (inputs).
+    pub n_cols: usize,
+    /// Bytes from the start of the file.
+    pub offset: usize,
+}
+
+impl Leaf {
+    /// A matrix of zeros, `[n_rows, n_cols]`, f32.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], or [`Error::Shape`] for an empty or absurdly large matrix.
+    pub fn f32(n_rows: usize, n_cols: usize) -> Result<Self, Error> {
+        Self::owned(sys::GGML_TYPE_F32, n_rows, n_cols)
+    }
+
+    /// A vector of zeros, `[n]`, i32.
+    ///
+    /// # Errors
+    /// As [`Leaf::f32`].
+    pub fn i32(n: usize) -> Result<Self, Error> {
+        Self::owned(sys::GGML_TYPE_I32, 1, n)
+    }
+
+    /// Weights inside a mapped file, in order, without a copy.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a place reaches past the end of the file, or its rows are not whole blocks.
+    pub fn weights(file: &Arc<MappedFile>, places: &[WeightPlace]) -> Result<Vec<Self>, Error> {
+        for place in places {
+            let bytes = place.kind.row_bytes(place.n_cols).and_then(|row| row.checked_mul(place.n_rows));
+            let end = bytes.and_then(|n| n.checked_add(place.offset));
+            if place.n_rows == 0 || place.n_cols == 0 || end.is_none_or(|end| end > file.len()) {
+                return Err(Error::Shape {
+                    op: "map weights",
+                    expected: format!("a matrix inside the file's {} bytes", file.len()),
+                    got: format!("{place:?}"),
+                });
+            }
+        }
+        let context = Context::new(places.len(), 0)?;
+        // SAFETY: the mapping is kept by the storage that owns the buffer, and nothing writes to weights:
+        // `write` refuses and the graph stores into owned leaves only.
+        let buffer = unsafe { Buffer::over(file)? };
+        let tensors: Vec<_> = places
+            .iter()
+            .map(|place| {
+                // SAFETY: the context has room for one header per place, and the shape was checked above.
+                let tensor = unsafe {
+                    sys::ggml_new_tensor_2d(
+                        context.as_ptr(),
+                        place.kind.ggml_id(),
+                        place.n_cols as i64,
+                        place.n_rows as i64,
+                    )
+                };
+                // SAFETY: the data lies inside the buffer, as checked above; the tensor is new.
+                unsafe {
+                    (*tensor).data = buffer.base().add(place.offset).cast();
+                    (*tensor).buffer = buffer.as_ptr();
+                }
+                NonNull::new(tensor).expect("the context has room for every header")
+            })
+            .collect();
+        let storage = Rc::new(Storage { _context: context, _buffer: buffer, mapping: Some(file.clone()) });
+        Ok(tensors.into_iter().map(|tensor| Self { storage: storage.clone(), tensor }).collect())
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        // SAFETY: the tensor lives as long as the storage.
+        let ne = unsafe { self.tensor.as_ref() }.ne;
+        (ne[1] as usize, ne[0] as usize)
+    }
+
+    /// Copies `values` into the rows from `first_row` on; f32 leaves only.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the values are not whole rows or do not fit, or the leaf is not f32.
+    pub fn write(&self, first_row: usize, values: &[f32]) -> Result<(), Error> {
+        let start = self.range("write", sys::GGML_TYPE_F32, first_row, values.len())?;
+        // SAFETY: `range` checked that this is owned f32 memory of enough length; no computation is
+        // running (see the type's documentation), and `values` cannot overlap with memory only we hand out.
+        unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), self.data::<f32>().add(start), values.len())
+        };
+        Ok(())
+    }
+
+    /// Copies `values` to the start of an i32 leaf.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they do not fit or the leaf is not i32.
+    pub fn write_i32(&self, values: &[i32]) -> Result<(), Error> {
+        let (_, n) = self.shape();
+        if self.kind() != sys::GGML_TYPE_I32 || values.len() > n {
+            return Err(self.mismatch("write_i32", format!("{} integers", values.len())));
+        }
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.data::<i32>(), values.len()) };
+        Ok(())
+    }
+
+    /// Copies rows from `first_row` on into `out`; f32 leaves only.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `out` is not whole rows or asks for more than there are.
+    pub fn read(&self, first_row: usize, out: &mut [f32]) -> Result<(), Error> {
+        let start = self.range("read", sys::GGML_TYPE_F32, first_row, out.len())?;
+        // SAFETY: as in `write`, with the directions exchanged.
+        unsafe { std::ptr::copy_nonoverlapping(self.data::<f32>().add(start), out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// The whole matrix; f32 leaves only.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the leaf is not f32.
+    pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
+        let (n_rows, n_cols) = self.shape();
+        let mut out = vec![0.0; n_rows * n_cols];
+        self.read(0, &mut out)?;
+        Ok(out)
+    }
+
+    /// Sets every value to zero; f32 leaves only.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the leaf is not f32 or is a mapped weight.
+    pub fn clear(&self) -> Result<(), Error> {
+        let (n_rows, n_cols) = self.shape();
+        self.range("clear", sys::GGML_TYPE_F32, 0, n_rows * n_cols)?;
+        // SAFETY: `range` checked that this is owned f32 memory; zero bytes are 0.0.
+        unsafe { std::ptr::write_bytes(self.data::<f32>(), 0, n_rows * n_cols) };
+        Ok(())
+    }
+
+    pub(crate) fn tensor(&self) -> *mut sys::ggml_tensor {
+        self.tensor.as_ptr()
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.storage.mapping.is_none()
+    }
+
+    fn owned(kind: sys::ggml_type, n_rows: usize, n_cols: usize) -> Result<Self, Error> {
+        let bytes =
+            n_rows.checked_mul(n_cols).and_then(|n| n.checked_mul(4)).filter(|&n| n > 0 && n < 1 << 40);
+        let bytes = bytes.ok_or_else(|| Error::Shape {
+            op: "allocate",
+            expected: "a matrix that is neither empty nor absurdly large".to_owned(),
+            got: format!("[{n_rows}, {n_cols}]"),
+        })?;
+        let context = Context::new(1, 0)?;
+        let buffer = Buffer::cpu("matrix", bytes)?;
+        // SAFETY: the context has room for one header.
+        let tensor = unsafe { sys::ggml_new_tensor_2d(context.as_ptr(), kind, n_cols as i64, n_rows as i64) };
+        // SAFETY: the tensor is new, and the buffer has exactly its size.
+        unsafe {
+            (*tensor).data = buffer.base().cast();
+            (*tensor).buffer = buffer.as_ptr();
+        }
+        let tensor = NonNull::new(tensor).expect("the context has room for one header");
+        Ok(Self { storage: Rc::new(Storage { _context: context, _buffer: buffer, mapping: None }), tensor })
+    }
+
+    fn kind(&self) -> sys::ggml_type {
+        // SAFETY: the tensor lives as long as the storage.
+        unsafe { self.tensor.as_ref() }.type_
+    }
+
+    fn data<T>(&self) -> *mut T {
+        // SAFETY: the tensor lives as long as the storage.
+        unsafe { self.tensor.as_ref() }.data.cast()
+    }
+
+    /// Where row `first_row` starts, if `n` values from there are whole rows of owned memory.
+    fn range(
+        &self,
+        op: &'static str,
+        kind: sys::ggml_type,
+        first_row: usize,
+        n: usize,
+    ) -> Result<usize, Error> {
+        let (n_rows, n_cols) = self.shape();
+        let fits =
+            n.is_multiple_of(n_cols) && first_row.checked_add(n / n_cols).is_some_and(|end| end <= n_rows);
+        if self.kind() != kind || !self.is_writable() || !fits {
+            return Err(self.mismatch(op, format!("{n} values from row {first_row}")));
+        }
+        Ok(first_row * n_cols)
+    }
+
+    fn mismatch(&self, op: &'static str, got: String) -> Error {
+        let (n_rows, n_cols) = self.shape();
+        let what = if self.is_writable() { "a matrix" } else { "a read-only weight" };
+        Error::Shape { op, expected: format!("rows of {what} [{n_rows}, {n_cols}]"), got }
+    }
+}

@@ -1,0 +1,196 @@
+//! Where intermediate results live: one arena for a whole graph, places reused as soon as their value is dead.
+
+use std::collections::HashMap;
+
+use llama_cpp_sys_2 as sys;
+
+use crate::raw::Buffer;
+
+/// Enough for any vector load, and a cache line.
+const ALIGNMENT: usize = 64;
+
+/// The places of a graph's intermediate results inside an arena.
+///
+/// Places are given in execution order, best fit first; a value's place is free after the last operation
+/// that reads it, directly or through a view. Element-wise operations write over an operand that dies there.
+pub(crate) struct Plan {
+    /// Size of the arena.
+    pub(crate) bytes: usize,
+    owned: Vec<(*mut sys::ggml_tensor, usize)>,
+    views: Vec<*mut sys::ggml_tensor>,
+    /// Which arena the tensors point into now.
+    bound_to: Option<u64>,
+}
+
+impl Plan {
+    /// # Safety
+    /// The graph and its tensors are alive, and stay so for as long as the plan.
+    pub(crate) unsafe fn new(graph: *mut sys::ggml_cgraph) -> Self {
+        // SAFETY: indices are below the count; the caller vouches for the rest.
+        let nodes: Vec<_> =
+            unsafe { (0..sys::ggml_graph_n_nodes(graph)).map(|i| sys::ggml_graph_node(graph, i)).collect() };
+        // SAFETY: every tensor reachable from a node is alive.
+        let last_use = unsafe { last_uses(&nodes) };
+        let mut space = Space::default();
+        let mut place = HashMap::new();
+        let mut owned = Vec::new();
+        let mut views = Vec::new();
+        for (i, &node) in nodes.iter().enumerate() {
+            // SAFETY: as above.
+            unsafe {
+                if !(*node).view_src.is_null() {
+                    views.push(node);
+                } else {
+                    let size = sys::ggml_nbytes(node).next_multiple_of(ALIGNMENT);
+                    let reused =
+                        reusable_operand(node, i, &last_use).and_then(|operand| place.remove(&operand));
+                    let offset = reused.map_or_else(|| space.take(size), |(offset, _)| offset);
+                    place.insert(node, (offset, size));
+                    owned.push((node, offset));
+                }
+                // Whatever is read here for the last time, and results that nobody reads, give their place back.
+                for operand in (*node).src.into_iter().chain([node]).filter(|t| !t.is_null()) {
+                    let root = root(operand);
+                    if last_use.get(&root) == Some(&i)
+                        && let Some((offset, size)) = place.remove(&root)
+                    {
+                        space.give(offset, size);
+                    }
+                }
+            }
+        }
+        Self { bytes: space.high_water, owned, views, bound_to: None }
+    }
+
+    /// Points every tensor into the arena, unless it does already.
+    ///
+    /// # Safety
+    /// As for [`Plan::new`]; `arena` has at least `self.bytes` bytes, and `arena_id` is unique to it.
+    pub(crate) unsafe fn bind(&mut self, arena: &Buffer, arena_id: u64) {
+        if self.bound_to == Some(arena_id) {
+            return;
+        }
+        for &(tensor, offset) in &self.owned {
+            // SAFETY: the place lies inside the arena.
+            unsafe {
+                (*tensor).data = arena.base().add(offset).cast();
+                (*tensor).buffer = arena.as_ptr();
+            }
+        }
+        for &view in &self.views {
+            // SAFETY: a view's source is a leaf, which has its data, or one of the tensors bound above.
+            unsafe {
+                let source = (*view).view_src;
+                (*view).data = (*source).data.cast::<u8>().add((*view).view_offs).cast();
+                (*view).buffer = (*source).buffer;
+            }
+        }
+        self.bound_to = Some(arena_id);
+    }
+}
+
+/// The tensor that owns the memory of `tensor`.
+unsafe fn root(tensor: *mut sys::ggml_tensor) -> *mut sys::ggml_tensor {
+    // SAFETY: ggml flattens views: the source of a view is never a view.
+    unsafe { if (*tensor).view_src.is_null() { tensor } else { (*tensor).view_src } }
+}
+
+/// For each owner of memory, the index of the last node that touches it.
+unsafe fn last_uses(nodes: &[*mut sys::ggml_tensor]) -> HashMap<*mut sys::ggml_tensor, usize> {
+    let mut last = HashMap::new();
+    for (i, &node) in nodes.iter().enumerate() {
+        // SAFETY: every tensor reachable from a node is alive.
+        unsafe {
+            last.insert(root(node), i);
+            for &operand in (*node).src.iter().filter(|t| !t.is_null()) {
+                last.insert(root(operand), i);
+            }
+        }
+    }
+    last
+}
+
+/// The first operand of an element-wise node, if it is of the same size, owns its memory and dies there.
+unsafe fn reusable_operand(
+    node: *mut sys::ggml_tensor,
+    i: usize,
+    last_use: &HashMap<*mut sys::ggml_tensor, usize>,
+) -> Option<*mut sys::ggml_tensor> {
+    // SAFETY: node and operands are alive.
+    unsafe {
+        let elementwise = matches!(
+            (*node).op,
+            sys::GGML_OP_ADD | sys::GGML_OP_MUL | sys::GGML_OP_SCALE | sys::GGML_OP_UNARY
+        );
+        let operand = (*node).src[0];
+        let reusable = elementwise
+            && (*operand).view_src.is_null()
+            && (*operand).op != sys::GGML_OP_NONE
+            && sys::ggml_nbytes(operand) == sys::ggml_nbytes(node)
+            && last_use.get(&operand) == Some(&i);
+        reusable.then_some(operand)
+    }
+}
+
+/// Free stretches of the arena.
+#[derive(Default)]
+struct Space {
+    free: Vec<(usize, usize)>,
+    end: usize,
+    high_water: usize,
+}
+
+impl Space {
+    /// Takes the smallest stretch that is large enough, else grows the end.
+    fn take(&mut self, size: usize) -> usize {
+        let best = (0..self.free.len()).filter(|&i| self.free[i].1 >= size).min_by_key(|&i| self.free[i].1);
+        let Some(i) = best else {
+            let offset = self.end;
+            self.end += size;
+            self.high_water = self.high_water.max(self.end);
+            return offset;
+        };
+        let (offset, available) = self.free[i];
+        if available == size {
+            self.free.swap_remove(i);
+        } else {
+            self.free[i] = (offset + size, available - size);
+        }
+        offset
+    }
+
+    /// Gives a stretch back, merged with its neighbours and with the untouched end.
+    fn give(&mut self, mut offset: usize, mut size: usize) {
+        if let Some(i) = self.free.iter().position(|&(start, len)| start + len == offset) {
+            let (start, len) = self.free.swap_remove(i);
+            (offset, size) = (start, len + size);
+        }
+        if let Some(i) = self.free.iter().position(|&(start, _)| start == offset + size) {
+            size += self.free.swap_remove(i).1;
+        }
+        if offset + size == self.end {
+            self.end = offset;
+        } else {
+            self.free.push((offset, size));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Space;
+
+    #[test]
+    fn freed_stretches_merge_and_the_end_moves_back() {
+        let mut space = Space::default();
+        let places: Vec<_> = [64, 128, 64, 256].map(|size| (space.take(size), size)).into();
+        assert_eq!(places, [(0, 64), (64, 128), (192, 64), (256, 256)]);
+        space.give(64, 128);
+        space.give(192, 64);
+        assert_eq!(space.take(192), 64, "two neighbours serve as one");
+        space.give(64, 192);
+        space.give(256, 256);
+        space.give(0, 64);
+        assert_eq!((space.end, space.high_water), (0, 512));
+    }
+}

@@ -1,0 +1,89 @@
+//! Owners of C objects: each frees its object once.
+
+use std::ptr::NonNull;
+
+use llama_cpp_sys_2 as sys;
+
+use crate::Error;
+
+/// A ggml context that holds tensor headers only, never data.
+pub(crate) struct Context(NonNull<sys::ggml_context>);
+
+impl Context {
+    /// Room for `n_tensors` headers and, if `n_nodes > 0`, one graph of so many nodes.
+    pub(crate) fn new(n_tensors: usize, n_nodes: usize) -> Result<Self, Error> {
+        // SAFETY: both functions only compute sizes.
+        let bytes = unsafe {
+            n_tensors * sys::ggml_tensor_overhead()
+                + if n_nodes > 0 { sys::ggml_graph_overhead_custom(n_nodes, false) } else { 0 }
+        };
+        let params =
+            sys::ggml_init_params { mem_size: bytes, mem_buffer: std::ptr::null_mut(), no_alloc: true };
+        // SAFETY: a null buffer makes ggml allocate and own its pool.
+        let context = unsafe { sys::ggml_init(params) };
+        NonNull::new(context).map(Self).ok_or(Error::OutOfMemory { what: "graph", bytes })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::ggml_context {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: made by ggml_init, freed only here.
+        unsafe { sys::ggml_free(self.0.as_ptr()) }
+    }
+}
+
+/// Memory that tensors live in.
+pub(crate) struct Buffer(NonNull<sys::ggml_backend_buffer>);
+
+impl Buffer {
+    /// Fresh memory of the CPU, zeroed.
+    pub(crate) fn cpu(what: &'static str, bytes: usize) -> Result<Self, Error> {
+        // SAFETY: the CPU's buffer type always exists; a failed allocation returns null.
+        let buffer =
+            unsafe { sys::ggml_backend_buft_alloc_buffer(sys::ggml_backend_cpu_buffer_type(), bytes) };
+        let buffer = Self(NonNull::new(buffer).ok_or(Error::OutOfMemory { what, bytes })?);
+        // SAFETY: the buffer was just made and nothing uses it yet.
+        unsafe { sys::ggml_backend_buffer_clear(buffer.as_ptr(), 0) };
+        Ok(buffer)
+    }
+
+    /// A view of memory that someone else owns and keeps for longer than this value.
+    ///
+    /// # Safety
+    /// `bytes` must outlive the buffer; tensors in it must only be read.
+    pub(crate) unsafe fn over(bytes: &[u8]) -> Result<Self, Error> {
+        // ggml insists on this alignment of the start and aborts otherwise.
+        const ALIGNMENT: usize = 32;
+        if !(bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+            return Err(Error::Shape {
+                op: "map",
+                expected: format!("memory aligned to {ALIGNMENT} bytes"),
+                got: "a less aligned mapping".to_owned(),
+            });
+        }
+        // SAFETY: the start is aligned as required; lifetime and read-only use are the caller's promise.
+        let buffer =
+            unsafe { sys::ggml_backend_cpu_buffer_from_ptr(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
+        NonNull::new(buffer).map(Self).ok_or(Error::OutOfMemory { what: "mapped buffer", bytes: 0 })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::ggml_backend_buffer {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        // SAFETY: the buffer is alive.
+        unsafe { sys::ggml_backend_buffer_get_base(self.0.as_ptr()).cast() }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: made by ggml, freed only here.
+        unsafe { sys::ggml_backend_buffer_free(self.0.as_ptr()) }
+    }
+}

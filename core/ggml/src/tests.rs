@@ -1,0 +1,230 @@
+//! Graphs against straightforward arithmetic, and our readers of weight formats against ggml's.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nightgraft_kernels::{WeightType, Weights};
+
+use crate::{Cpu, Error, Graph, Leaf, MappedFile, RopeParams, WeightPlace, quantize};
+
+/// A reproducible stream in [-1, 1).
+fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn leaf(n_rows: usize, n_cols: usize, values: &[f32]) -> Leaf {
+    let leaf = Leaf::f32(n_rows, n_cols).unwrap();
+    leaf.write(0, values).unwrap();
+    leaf
+}
+
+fn cpu(n_threads: usize) -> Cpu {
+    Cpu::new(n_threads, Arc::default()).unwrap()
+}
+
+#[test]
+fn every_weight_format_reads_as_ggml_wrote_it() {
+    // Half a quantization step of each format, relative to the largest value of a block.
+    for (kind, bound) in [
+        (WeightType::F32, 0.0),
+        (WeightType::F16, 1e-3),
+        (WeightType::BF16, 8e-3),
+        (WeightType::Q8_0, 0.005),
+        (WeightType::Q4_0, 0.15),
+        (WeightType::Q4_1, 0.08),
+        (WeightType::Q5_0, 0.08),
+        (WeightType::Q5_1, 0.04),
+        (WeightType::Q4_K, 0.12),
+        (WeightType::Q5_K, 0.06),
+        (WeightType::Q6_K, 0.05),
+        (WeightType::IQ4_NL, 0.2),
+    ] {
+        let n = 512;
+        let values = numbers(7, 2 * n);
+        let bytes = quantize(kind, n, &values).unwrap();
+        let weights = Weights::new(kind, 2, n, &bytes).unwrap();
+        let mut ours = vec![0.0; n];
+        let mut ggmls = vec![0.0f32; n];
+        for row in 0..2 {
+            weights.dequantize_row(row, &mut ours);
+            let start = row * kind.row_bytes(n).unwrap();
+            // SAFETY: a whole row of this type, and room for its values.
+            unsafe {
+                let traits = llama_cpp_sys_2::ggml_get_type_traits(kind.ggml_id());
+                if let Some(to_float) = (*traits).to_float {
+                    to_float(bytes[start..].as_ptr().cast(), ggmls.as_mut_ptr(), n as i64);
+                    assert_eq!(ours, ggmls, "{} against ggml's own reader", kind.name());
+                }
+            }
+            for (got, want) in ours.iter().zip(&values[row * n..]) {
+                assert!((got - want).abs() <= bound, "{}: {got} for {want}", kind.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn products_read_mapped_weights_and_add_onto_a_result() {
+    let (n_out, n_in, n_tokens) = (48, 64, 5);
+    let w = numbers(1, n_out * n_in);
+    let bytes = quantize(WeightType::Q4_1, n_in, &w).unwrap();
+    let mut dequantized = vec![0.0; n_out * n_in];
+    let weights = Weights::new(WeightType::Q4_1, n_out, n_in, &bytes).unwrap();
+    for (row, out) in dequantized.chunks_mut(n_in).enumerate() {
+        weights.dequantize_row(row, out);
+    }
+    let path = std::env::temp_dir().join(format!("nightgraft-ggml-{}", std::process::id()));
+    std::fs::write(&path, [vec![0u8; 64], bytes].concat()).unwrap();
+    let file = Arc::new(MappedFile::open(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let place = WeightPlace { kind: WeightType::Q4_1, n_rows: n_out, n_cols: n_in, offset: 64 };
+    let weight = Leaf::weights(&file, &[place]).unwrap().remove(0);
+    assert!(weight.write(0, &[0.0; 64]).is_err(), "mapped weights are read-only");
+    assert!(Leaf::weights(&file, &[WeightPlace { offset: 128, ..place }]).is_err(), "past the end");
+
+    let x = numbers(2, n_tokens * n_in);
+    let y0 = numbers(3, n_tokens * n_out);
+    let (x_leaf, y_leaf) = (leaf(n_tokens, n_in, &x), leaf(n_tokens, n_out, &y0));
+    let (y_out, dx_out) = (leaf(n_tokens, n_out, &vec![0.0; n_tokens * n_out]), leaf(n_tokens, n_in, &vec![0.0; n_tokens * n_in]));
+    let mut g = Graph::new(32).unwrap();
+    let (w, x_t, y_t) = (g.leaf(&weight).unwrap(), g.leaf(&x_leaf).unwrap(), g.leaf(&y_leaf).unwrap());
+    let y = g.scale(y_t, 1.0).unwrap();
+    let y = g.linear_onto(y, w, x_t).unwrap();
+    g.store(y, &y_out).unwrap();
+    let dx = g.linear_transposed(w, y_t).unwrap();
+    g.store(dx, &dx_out).unwrap();
+    for n_threads in [1, 2, 3] {
+        cpu(n_threads).compute(&mut g).unwrap();
+        let (y, dx) = (y_out.to_vec().unwrap(), dx_out.to_vec().unwrap());
+        for t in 0..n_tokens {
+            for o in 0..n_out {
+                let want: f64 = (0..n_in)
+                    .map(|i| f64::from(x[t * n_in + i]) * f64::from(dequantized[o * n_in + i]))
+                    .sum::<f64>()
+                    + f64::from(y0[t * n_out + o]);
+                assert!((f64::from(y[t * n_out + o]) - want).abs() < 1e-5);
+            }
+            for i in 0..n_in {
+                let want: f64 = (0..n_out)
+                    .map(|o| f64::from(y0[t * n_out + o]) * f64::from(dequantized[o * n_in + i]))
+                    .sum();
+                assert!((f64::from(dx[t * n_in + i]) - want).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn graphs_of_different_size_share_one_arena() {
+    let mut cpu = cpu(2);
+    let x = leaf(3, 4, &numbers(1, 12));
+    let out = leaf(3, 4, &[0.0; 12]);
+    let chain = |n| {
+        let mut g = Graph::new(64).unwrap();
+        let first = g.leaf(&x).unwrap();
+        let mut values = vec![first];
+        for _ in 0..n {
+            let last = *values.last().unwrap();
+            values.push(g.add(last, first).unwrap());
+        }
+        // Used at the end again, so that all of them live until then.
+        let sum = values.into_iter().reduce(|a, b| g.add(a, b).unwrap()).unwrap();
+        g.store(sum, &out).unwrap();
+        g
+    };
+    let (mut small, mut large) = (chain(1), chain(12));
+    assert!(small.arena_bytes() < large.arena_bytes());
+    let mut results = Vec::new();
+    for _ in 0..2 {
+        for g in [&mut small, &mut large] {
+            cpu.compute(g).unwrap();
+            results.push(out.to_vec().unwrap());
+        }
+    }
+    assert_eq!(results[0], results[2]);
+    assert_eq!(results[1], results[3]);
+    for (i, &x) in numbers(1, 12).iter().enumerate() {
+        assert!((results[0][i] - 3.0 * x).abs() < 1e-5);
+        assert!((results[1][i] - 91.0 * x).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn a_rotation_and_its_gradient_undo_each_other() {
+    for halves in [false, true] {
+        let params = RopeParams { head_dim: 8, n_dims: 6, base: 10_000.0, position_scale: 0.5, halves };
+        let values = numbers(5, 3 * 16);
+        let x = leaf(3, 16, &values);
+        let positions = Leaf::i32(3).unwrap();
+        positions.write_i32(&[0, 7, 300]).unwrap();
+        let (rotated_out, back_out) = (leaf(3, 16, &[0.0; 48]), leaf(3, 16, &[0.0; 48]));
+        let mut g = Graph::new(32).unwrap();
+        let (t, p) = (g.leaf(&x).unwrap(), g.leaf(&positions).unwrap());
+        let rotated = g.rope(t, p, None, &params).unwrap();
+        g.store(rotated, &rotated_out).unwrap();
+        let back = g.rope_back(rotated, p, None, &params).unwrap();
+        g.store(back, &back_out).unwrap();
+        cpu(1).compute(&mut g).unwrap();
+        let rotated = rotated_out.to_vec().unwrap();
+        assert_eq!(rotated[..16], values[..16], "position 0 does not rotate");
+        let (first, second) = if halves { (0, 3) } else { (0, 1) };
+        let theta = 0.5 * 7.0_f64;
+        let (a, b) = (f64::from(values[16 + first]), f64::from(values[16 + second]));
+        let want = a * theta.cos() - b * theta.sin();
+        assert!((f64::from(rotated[16 + first]) - want).abs() < 1e-5);
+        for (got, want) in back_out.to_vec().unwrap().iter().zip(&values) {
+            assert!((got - want).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn misuse_is_an_error_and_never_an_abort() {
+    let a = leaf(2, 3, &[0.0; 6]);
+    let b = leaf(3, 3, &[0.0; 9]);
+    let mut g = Graph::new(16).unwrap();
+    let mut other = Graph::new(16).unwrap();
+    let (ta, tb, foreign) = (g.leaf(&a).unwrap(), g.leaf(&b).unwrap(), other.leaf(&b).unwrap());
+    assert!(matches!(g.add(ta, tb), Err(Error::Shape { .. })));
+    assert!(matches!(g.add(tb, foreign), Err(Error::ForeignTensor { .. })));
+    assert!(matches!(g.columns(ta, 2, 2), Err(Error::Shape { .. })));
+    assert!(matches!(g.columns(ta, usize::MAX, 2), Err(Error::Shape { .. })));
+    assert!(matches!(g.dropout(ta, 0.0, &crate::DropoutKey::default(), 0), Err(Error::Shape { .. })));
+    assert!(matches!(g.leaf_rows(&a, 3), Err(Error::Shape { .. })));
+    assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
+    assert!(matches!(Leaf::f32(0, 3), Err(Error::Shape { .. })));
+    assert!(matches!(Leaf::f32(usize::MAX, 3), Err(Error::Shape { .. })));
+    assert!(matches!(a.read(0, &mut [0.0; 4]), Err(Error::Shape { .. })));
+    assert!(matches!(quantize(WeightType::Q4_K, 32, &[0.0; 32]), Err(Error::Shape { .. })));
+    assert!(matches!(Cpu::new(0, Arc::default()), Err(Error::Shape { .. })));
+    let full = std::iter::repeat_with(|| g.add(ta, ta)).take(32).find_map(Result::err);
+    assert!(matches!(full, Some(Error::Shape { .. })), "a full graph refuses");
+}
+
+#[test]
+fn a_raised_flag_ends_a_computation() {
+    let stop = Arc::new(AtomicBool::new(true));
+    let x = leaf(1, 3, &[1.0; 3]);
+    let mut g = Graph::new(16).unwrap();
+    let t = g.leaf(&x).unwrap();
+    let mut sum = t;
+    for _ in 0..4 {
+        sum = g.add(sum, t).unwrap();
+    }
+    g.store(sum, &x).unwrap();
+    let mut cpu = Cpu::new(2, stop.clone()).unwrap();
+    assert!(matches!(cpu.compute(&mut g), Err(Error::Aborted)));
+    stop.store(false, Ordering::Relaxed);
+    x.write(0, &[1.0; 3]).unwrap();
+    cpu.compute(&mut g).unwrap();
+    assert_eq!(x.to_vec().unwrap(), [5.0; 3]);
+}

@@ -1,0 +1,98 @@
+//! Typed look-ups below an architecture's prefix, with errors that name the key.
+
+use super::super::weight::unsupported;
+use crate::gguf::{Array, Metadata, Value};
+use crate::{Error, Result};
+
+/// The keys `<architecture>.…` of a file.
+pub struct Keys<'a> {
+    metadata: &'a Metadata,
+    prefix: &'a str,
+}
+
+impl<'a> Keys<'a> {
+    pub fn new(metadata: &'a Metadata, prefix: &'a str) -> Self {
+        Self { metadata, prefix }
+    }
+
+    /// A count from 1 to `max`.
+    pub fn count(&self, key: &str, max: usize) -> Result<usize> {
+        self.optional_count(key, max)?.ok_or_else(|| self.wrong(key, "is missing"))
+    }
+
+    /// A count from 1 to `max`, if the key is there.
+    pub fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>> {
+        let name = self.name(key);
+        let Some(value) = self.metadata.get(&name) else { return Ok(None) };
+        match uniform(value) {
+            Some(n) => match usize::try_from(n) {
+                Ok(count) if (1..=max).contains(&count) => Ok(Some(count)),
+                _ => Err(self.wrong(key, &format!("is {n}; it must be from 1 to {max}"))),
+            },
+            None => Err(self.wrong(key, &format!("is not one integer (type {})", value.type_name()))),
+        }
+    }
+
+    /// A finite positive number, if the key is there. Zero counts as not there where llama.cpp reads it so.
+    pub fn optional_factor(&self, key: &str) -> Result<Option<f32>> {
+        if self.metadata.f32(&self.name(key)) == Some(0.0) {
+            return Ok(None);
+        }
+        self.optional_positive(key)
+    }
+
+    /// A finite positive number, if the key is there.
+    pub fn optional_positive(&self, key: &str) -> Result<Option<f32>> {
+        let Some(value) = self.metadata.get(&self.name(key)) else { return Ok(None) };
+        match value.as_f32() {
+            Some(x) if x.is_finite() && x > 0.0 => Ok(Some(x)),
+            Some(x) => Err(self.wrong(key, &format!("is {x}; it must be finite and positive"))),
+            None => Err(self.wrong(key, &format!("is of type {}; it must be a float", value.type_name()))),
+        }
+    }
+
+    /// A string, if the key is there.
+    pub fn optional_string(&self, key: &str) -> Result<Option<&'a str>> {
+        let name = self.name(key);
+        match self.metadata.get(&name) {
+            None => Ok(None),
+            Some(value) => match self.metadata.string(&name) {
+                Some(text) => Ok(Some(text)),
+                None => {
+                    Err(self.wrong(key, &format!("is of type {}; it must be a string", value.type_name())))
+                }
+            },
+        }
+    }
+
+    /// Refuses the file if the key is there with anything but zero, for keys whose meaning is not built.
+    pub fn must_be_zero(&self, key: &str, meaning: &str) -> Result<()> {
+        match self.metadata.get(&self.name(key)) {
+            None => Ok(()),
+            Some(value) if value.as_u64() == Some(0) || value.as_f32() == Some(0.0) => Ok(()),
+            Some(_) => Err(self.wrong(key, &format!("is set; {meaning} cannot be trained"))),
+        }
+    }
+
+    /// An error about a key.
+    pub fn wrong(&self, key: &str, what: &str) -> Error {
+        unsupported(format!("{} {what}", self.name(key)))
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}.{key}", self.prefix)
+    }
+}
+
+/// An integer, or the one that a list with an entry for each layer repeats.
+fn uniform(value: &Value) -> Option<u64> {
+    fn repeated<T: Copy + PartialEq + TryInto<u64>>(list: &[T]) -> Option<u64> {
+        let (first, rest) = list.split_first()?;
+        rest.iter().all(|item| item == first).then(|| (*first).try_into().ok()).flatten()
+    }
+    match value {
+        Value::Array(Array::U32(list)) => repeated(list),
+        Value::Array(Array::I32(list)) => repeated(list),
+        other => other.as_u64(),
+    }
+}

@@ -1,0 +1,44 @@
+//! From metadata to a [`BlockSpec`]: one file for each architecture.
+
+mod keys;
+mod llama;
+
+use keys::Keys;
+
+use super::BlockSpec;
+use super::weight::unsupported;
+use crate::Result;
+use crate::gguf;
+
+/// The key that names the architecture.
+pub(super) const KEY: &str = "general.architecture";
+/// The tensor with divisors of rope's frequencies.
+pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+type Read = fn(&gguf::File, &Keys) -> Result<BlockSpec>;
+
+const READERS: &[(&str, Read)] = &[("llama", llama::read)];
+
+/// The architectures that can be trained, as in `general.architecture`.
+pub fn supported() -> impl Iterator<Item = &'static str> {
+    READERS.iter().map(|(name, _)| *name)
+}
+
+/// What the file's metadata says about its blocks.
+pub(super) fn read(file: &gguf::File) -> Result<BlockSpec> {
+    let metadata = file.metadata();
+    let kind = metadata.string("general.type").unwrap_or("model");
+    if kind != "model" {
+        return Err(unsupported(format!("the file is of type {kind:?}, not a model")));
+    }
+    let Some(name) = metadata.string(KEY) else {
+        return Err(unsupported(format!("the file does not say its architecture ({KEY})")));
+    };
+    match READERS.iter().find(|(known, _)| *known == name) {
+        Some((_, reader)) => reader(file, &Keys::new(metadata, name)),
+        None => Err(unsupported(format!(
+            "architecture {name:?}; supported: {}",
+            supported().collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}

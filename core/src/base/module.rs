@@ -1,0 +1,76 @@
+//! The seven matrices of a block that can get a low-rank pair.
+
+use serde::{Deserialize, Serialize};
+
+/// A weight matrix of a transformer block, under its GGUF name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Module {
+    /// Queries.
+    AttnQ,
+    /// Keys.
+    AttnK,
+    /// Values.
+    AttnV,
+    /// From the heads back to the residual stream.
+    AttnOutput,
+    /// The gated half of the feed-forward network.
+    FfnGate,
+    /// The other half.
+    FfnUp,
+    /// From the feed-forward network back to the residual stream.
+    FfnDown,
+}
+
+impl Module {
+    /// All of them in the order of computation.
+    pub const ALL: [Self; 7] =
+        [Self::AttnQ, Self::AttnK, Self::AttnV, Self::AttnOutput, Self::FfnGate, Self::FfnUp, Self::FfnDown];
+
+    /// The name in GGUF files and on the command line: `attn_q`.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            Self::AttnQ => "attn_q",
+            Self::AttnK => "attn_k",
+            Self::AttnV => "attn_v",
+            Self::AttnOutput => "attn_output",
+            Self::FfnGate => "ffn_gate",
+            Self::FfnUp => "ffn_up",
+            Self::FfnDown => "ffn_down",
+        }
+    }
+
+    /// The path below a layer in Hugging Face models: `self_attn.q_proj`.
+    pub fn hf_name(self) -> &'static str {
+        match self {
+            Self::AttnQ => "self_attn.q_proj",
+            Self::AttnK => "self_attn.k_proj",
+            Self::AttnV => "self_attn.v_proj",
+            Self::AttnOutput => "self_attn.o_proj",
+            Self::FfnGate => "mlp.gate_proj",
+            Self::FfnUp => "mlp.up_proj",
+            Self::FfnDown => "mlp.down_proj",
+        }
+    }
+
+    /// The module with that GGUF name.
+    pub fn from_gguf_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|module| module.gguf_name() == name)
+    }
+
+    /// The module with that Hugging Face path.
+    pub fn from_hf_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|module| module.hf_name() == name)
+    }
+
+    /// The tensor of this module in `layer`: `blk.3.attn_q.weight`.
+    pub fn tensor_name(self, layer: usize) -> String {
+        format!("blk.{layer}.{}.weight", self.gguf_name())
+    }
+}
+
+impl std::fmt::Display for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.gguf_name())
+    }
+}

@@ -1,0 +1,131 @@
+//! From a GGUF file to a model.
+
+use nightgraft_ggml::Error as GgmlError;
+use nightgraft_kernels::Weights;
+
+use super::weight::{Lookup, unsupported};
+use super::{BlockSpec, LayerWeights, Module, Weight, architecture};
+use crate::Result;
+use crate::gguf::{self, Fingerprint};
+
+/// A model whose weights are all where its [`BlockSpec`] says.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// What the blocks compute.
+    pub spec: BlockSpec,
+    /// The blocks' weights, from the embedding up.
+    pub layers: Vec<LayerWeights>,
+    /// `[n_vocab, n_embd]`.
+    pub token_embd: Weight,
+    /// Norm before the head, F32 `[n_embd]`.
+    pub output_norm: Weight,
+    /// The head, `[n_vocab, n_embd]`: the embedding where it is tied.
+    pub output: Weight,
+    file: gguf::File,
+    fingerprint: Fingerprint,
+}
+
+impl Base {
+    /// Reads the metadata and finds every weight.
+    ///
+    /// # Errors
+    /// [`UnsupportedModel`](crate::Error::UnsupportedModel) with the key or tensor that is missing, of the wrong
+    /// shape or format, or beyond what can be computed here.
+    pub fn open(file: gguf::File) -> Result<Self> {
+        let spec = architecture::read(&file)?;
+        let mut lookup = Lookup::new(&file);
+        let token_embd = lookup.matrix("token_embd.weight", spec.n_vocab, spec.n_embd)?;
+        let output_norm = lookup.vector("output_norm.weight", spec.n_embd)?;
+        let output = if spec.tied_head {
+            token_embd.clone()
+        } else {
+            lookup.matrix("output.weight", spec.n_vocab, spec.n_embd)?
+        };
+        if lookup.has(architecture::ROPE_FACTORS) {
+            lookup.vector(architecture::ROPE_FACTORS, spec.rope.dims / 2)?;
+        }
+        let layers = (0..spec.n_layer)
+            .map(|layer| layer_weights(&mut lookup, &spec, layer))
+            .collect::<Result<Vec<_>>>()?;
+        lookup.finish()?;
+        let fingerprint = file.fingerprint()?;
+        Ok(Self { spec, layers, token_embd, output_norm, output, file, fingerprint })
+    }
+
+    /// The mapped file.
+    pub fn file(&self) -> &gguf::File {
+        &self.file
+    }
+
+    /// The value of `general.architecture`.
+    pub fn architecture(&self) -> &str {
+        self.file.metadata().string(architecture::KEY).unwrap_or_default()
+    }
+
+    /// Which file this is.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// The bytes of a weight of this model; empty for one of another model that does not fit here.
+    pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
+        let end = weight.offset.checked_add(weight.n_bytes);
+        end.and_then(|end| self.file.mapping().get(weight.offset..end)).unwrap_or_default()
+    }
+
+    /// A weight as the kernels take it.
+    ///
+    /// # Errors
+    /// [`Ggml`](crate::Error::Ggml) if it is not a weight of this model.
+    pub fn weights(&self, weight: &Weight) -> Result<Weights<'_>> {
+        let bytes = self.weight_bytes(weight);
+        Weights::new(weight.kind, weight.n_rows, weight.n_cols, bytes).ok_or_else(|| {
+            let expected = format!("{} bytes", weight.n_bytes);
+            GgmlError::Shape { op: "weights", expected, got: format!("{} bytes", bytes.len()) }.into()
+        })
+    }
+
+    /// Looks up token embeddings: row `t` of `out`, `[ids.len(), n_embd]`, becomes the embedding of `ids[t]`.
+    ///
+    /// # Errors
+    /// [`Ggml`](crate::Error::Ggml) with an id that is not in the vocabulary, or if `out` has another length.
+    pub fn embed(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        let n_embd = self.spec.n_embd;
+        if ids.len().checked_mul(n_embd) != Some(out.len()) {
+            let expected = format!("room for {} x {n_embd} values", ids.len());
+            return Err(GgmlError::Shape { op: "embed", expected, got: out.len().to_string() }.into());
+        }
+        let table = self.weights(&self.token_embd)?;
+        for (&id, row) in ids.iter().zip(out.chunks_exact_mut(n_embd)) {
+            let index = id as usize;
+            if index >= self.spec.n_vocab {
+                let expected = format!("token ids below {}", self.spec.n_vocab);
+                return Err(GgmlError::Shape { op: "embed", expected, got: id.to_string() }.into());
+            }
+            table.dequantize_row(index, row);
+        }
+        Ok(())
+    }
+}
+
+fn layer_weights(lookup: &mut Lookup, spec: &BlockSpec, layer: usize) -> Result<LayerWeights> {
+    let norm = |lookup: &mut Lookup, name| lookup.vector(&format!("blk.{layer}.{name}.weight"), spec.n_embd);
+    if lookup.has(&format!("blk.{layer}.attn_qkv.weight")) {
+        return Err(unsupported("query, key and value weights fused in one tensor (attn_qkv)"));
+    }
+    let mut matrix = |module: Module| {
+        let (n_rows, n_cols) = spec.module_shape(module);
+        lookup.matrix(&module.tensor_name(layer), n_rows, n_cols)
+    };
+    Ok(LayerWeights {
+        attn_q: matrix(Module::AttnQ)?,
+        attn_k: matrix(Module::AttnK)?,
+        attn_v: matrix(Module::AttnV)?,
+        attn_output: matrix(Module::AttnOutput)?,
+        ffn_gate: matrix(Module::FfnGate)?,
+        ffn_up: matrix(Module::FfnUp)?,
+        ffn_down: matrix(Module::FfnDown)?,
+        attn_norm: norm(lookup, "attn_norm")?,
+        ffn_norm: norm(lookup, "ffn_norm")?,
+    })
+}

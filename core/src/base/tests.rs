@@ -1,0 +1,261 @@
+//! Opening tiny models, and refusing wrong ones.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use nightgraft_kernels::{WeightType, Weights};
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::gguf::{Array, File, Metadata, TensorType, Value, Writer};
+use crate::testing::{N_EMBD, N_FF, TinyModel, Vocabulary};
+
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+    fn path(&self) -> PathBuf {
+        self.0.path().join("model.gguf")
+    }
+    fn open(&self, writer: Writer) -> crate::Result<Base> {
+        writer.write(&self.path()).unwrap();
+        Base::open(File::open(&self.path()).unwrap())
+    }
+}
+
+fn tiny() -> TinyModel {
+    TinyModel { n_layer: 1, ..TinyModel::new(WeightType::Q4_0) }
+}
+
+#[test]
+fn every_format_opens_with_the_right_shapes() {
+    for kind in WeightType::ALL {
+        for (tied, vocabulary) in [(true, Vocabulary::ByteLevel), (false, Vocabulary::SentencePiece)] {
+            let scratch = Scratch::new();
+            let model = TinyModel { tied, vocabulary, ..TinyModel::new(kind) };
+            model.write(&scratch.path()).unwrap();
+            let base = Base::open(File::open(&scratch.path()).unwrap()).unwrap();
+            let spec = &base.spec;
+            assert_eq!((spec.n_embd, spec.n_ff, spec.n_layer), (N_EMBD, N_FF, 2));
+            assert_eq!((spec.n_head, spec.n_head_kv, spec.head_dim), (4, 2, 64));
+            assert_eq!((spec.n_vocab, spec.tied_head), (vocabulary.len(), tied));
+            assert_eq!((spec.rope.base, spec.rope.dims, spec.rope.position_scale), (10_000.0, 64, 1.0));
+            assert_eq!(base.architecture(), "llama");
+            assert_eq!(base.output.name, if tied { "token_embd.weight" } else { "output.weight" });
+            assert_eq!(base.layers.len(), 2);
+            for layer in &base.layers {
+                for module in Module::ALL {
+                    let weight = layer.module(module);
+                    assert_eq!((weight.n_rows, weight.n_cols), spec.module_shape(module));
+                    assert_eq!(weight.kind, kind);
+                    assert_eq!(base.weight_bytes(weight).len(), weight.n_bytes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn embeddings_are_rows_of_the_table() {
+    let scratch = Scratch::new();
+    let model = TinyModel { embedding_kind: Some(WeightType::F32), ..tiny() };
+    let base = scratch.open(model.writer(model.metadata()).unwrap()).unwrap();
+    let mut out = vec![0.0; 3 * N_EMBD];
+    base.embed(&[5, 0, 5], &mut out).unwrap();
+    let (table, _) = base.weight_bytes(&base.token_embd).as_chunks::<4>();
+    for (t, id) in [5, 0, 5].into_iter().enumerate() {
+        for i in 0..N_EMBD {
+            assert_eq!(out[t * N_EMBD + i], f32::from_le_bytes(table[id * N_EMBD + i]));
+        }
+    }
+    assert!(base.embed(&[base.spec.n_vocab as u32], &mut out[..N_EMBD]).is_err());
+    assert!(base.embed(&[u32::MAX], &mut out[..N_EMBD]).is_err());
+    assert!(base.embed(&[1, 2], &mut out).is_err());
+    let foreign = Weight { offset: usize::MAX - 3, ..base.token_embd.clone() };
+    assert!(base.weight_bytes(&foreign).is_empty());
+    assert!(base.weights(&foreign).is_err());
+}
+
+#[test]
+fn rope_scaling_is_read() {
+    let scratch = Scratch::new();
+    let model = TinyModel { linear_scaling: Some(4.0), rope_factors: true, ..tiny() };
+    let base = scratch.open(model.writer(model.metadata()).unwrap()).unwrap();
+    assert_eq!(base.spec.rope.position_scale, 0.25);
+    let factors = base.spec.rope.factors.clone().unwrap();
+    assert_eq!(factors.len(), 32);
+    assert!(factors.iter().all(|factor| (1.0..8.0).contains(factor)));
+    let again = scratch.open(model.writer(model.metadata()).unwrap()).unwrap();
+    assert_eq!(again.spec, base.spec);
+    assert_eq!(again.fingerprint(), base.fingerprint());
+}
+
+/// Opens a tiny model with one key changed, and expects a refusal that says `because`.
+fn refuse_key(key: &str, value: Value, because: &str) {
+    let mut metadata = tiny().metadata();
+    metadata.insert(key, value);
+    refuse(tiny().writer(metadata).unwrap(), because);
+}
+
+fn refuse(writer: Writer, because: &str) {
+    let problem = Scratch::new().open(writer).expect_err(because).to_string();
+    assert!(problem.contains(because), "expected {because:?} in {problem:?}");
+}
+
+#[test]
+fn wrong_metadata_is_refused() {
+    let text = |text: &str| Value::String(text.into());
+    refuse_key("general.architecture", text("mamba"), "architecture \"mamba\"; supported: llama");
+    refuse_key("general.architecture", Value::U32(1), "does not say its architecture");
+    refuse_key("general.type", text("adapter"), "not a model");
+    for key in
+        ["block_count", "embedding_length", "feed_forward_length", "attention.head_count", "context_length"]
+    {
+        let key = format!("llama.{key}");
+        refuse_key(&key, Value::U32(0), &key);
+        refuse_key(&key, Value::U64(u64::MAX), &key);
+        refuse_key(&key, Value::I32(-1), &key);
+        refuse_key(&key, text("4"), &key);
+        refuse_key(&key, Value::Array(Array::U32(vec![4, 2])), &key);
+    }
+    refuse_key("llama.block_count", Value::U32(2), "blk.1.attn_q.weight is missing");
+    refuse_key("llama.feed_forward_length", Value::U32(1024), "blk.0.ffn_gate.weight has dimensions");
+    refuse_key("llama.attention.head_count", Value::U32(7), "does not divide");
+    refuse_key("llama.attention.head_count_kv", Value::U32(3), "does not divide");
+    refuse_key("llama.attention.head_count_kv", Value::U32(0), "head_count_kv is 0");
+    refuse_key("llama.attention.head_count_kv", Value::U32(4), "blk.0.attn_k.weight has dimensions");
+    refuse_key("llama.attention.head_count_kv", Value::U32(8), "head_count_kv is 8");
+    refuse_key("llama.attention.key_length", Value::U32(32), "must be equal");
+    refuse_key("llama.attention.key_length", Value::U64(1 << 60), "key_length");
+    refuse_key("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN), "is NaN");
+    refuse_key("llama.attention.layer_norm_rms_epsilon", Value::F32(-1.0), "is -1");
+    refuse_key("llama.attention.layer_norm_rms_epsilon", Value::U32(1), "must be a float");
+    refuse_key("llama.attention.causal", Value::Bool(false), "attention.causal");
+    refuse_key("llama.expert_count", Value::U32(8), "mixture of experts");
+    refuse_key("llama.rope.scaling.type", text("yarn"), "\"yarn\"; supported: none, linear");
+    refuse_key("llama.rope.scaling.type", text("longrope"), "\"longrope\"");
+    refuse_key("llama.rope.scaling.type", Value::U8(1), "must be a string");
+    refuse_key("llama.rope.scaling.factor", Value::F32(-2.0), "scaling.factor");
+    refuse_key("llama.rope.scaling.factor", Value::F32(f32::INFINITY), "scaling.factor");
+    refuse_key("llama.rope.scaling.factor", Value::F32(1e-45), "out of range");
+    refuse_key("llama.rope.scaling.attn_factor", Value::F32(1.5), "attn_factor");
+    refuse_key("llama.rope.freq_base", Value::F32(0.0), "freq_base");
+    refuse_key("llama.rope.dimension_count", Value::U32(32), "turned whole");
+    refuse_key("llama.vocab_size", Value::U32(5), "5 tokens in the metadata and 279 embeddings");
+    let tokens = Value::Array(Array::String(vec!["a".into()]));
+    refuse_key("tokenizer.ggml.tokens", tokens, "1 tokens in the metadata");
+
+    let mut without_eps = Metadata::new();
+    for (key, value) in tiny().metadata().iter().filter(|(key, _)| !key.contains("epsilon")) {
+        without_eps.insert(key, value.clone());
+    }
+    refuse(tiny().writer(without_eps).unwrap(), "epsilon is missing");
+    refuse(tiny().writer(Metadata::new()).unwrap(), "does not say its architecture");
+}
+
+#[test]
+fn harmless_metadata_is_accepted() {
+    let open = |key: &str, value| {
+        let mut metadata = tiny().metadata();
+        metadata.insert(key, value);
+        Scratch::new().open(tiny().writer(metadata).unwrap()).unwrap()
+    };
+    assert_eq!(open("llama.attention.head_count", Value::Array(Array::I32(vec![4; 1]))).spec.n_head, 4);
+    assert_eq!(open("llama.rope.scaling.factor", Value::F32(0.0)).spec.rope.position_scale, 1.0);
+    assert_eq!(open("llama.rope.scale_linear", Value::F32(2.0)).spec.rope.position_scale, 0.5);
+    assert_eq!(open("llama.rope.scaling.type", Value::String("none".into())).spec.rope.position_scale, 1.0);
+    assert_eq!(open("llama.expert_count", Value::U32(0)).spec.n_ff, N_FF);
+}
+
+#[test]
+fn wrong_tensors_are_refused() {
+    let with = |name: &str, dims: &[u64], kind: TensorType| {
+        let mut writer = tiny().writer(tiny().metadata()).unwrap();
+        let n_bytes = kind.tensor_bytes(dims).unwrap() as usize;
+        writer.tensor(name, dims, kind, vec![0; n_bytes]).unwrap();
+        writer
+    };
+    refuse(with("blk.0.attn_q.bias", &[256], TensorType::F32), "\"blk.0.attn_q.bias\" is not part");
+    refuse(with("blk.1.attn_q.weight", &[256, 256], TensorType::Q4_0), "is not part");
+    refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), "fused");
+    refuse(with("output.weight", &[256, 279], TensorType::Q2_K), "output.weight is Q2_K; the formats");
+    refuse(with("output.weight", &[256, 280], TensorType::Q8_0), "output.weight has dimensions [256, 280]");
+    refuse(with("output.weight", &[256, 279, 2], TensorType::Q8_0), "output.weight has dimensions");
+    refuse(with("rope_freqs.weight", &[32], TensorType::F16), "rope_freqs.weight");
+    refuse(with("rope_freqs.weight", &[16], TensorType::F32), "rope_freqs.weight");
+    refuse(with("rope_freqs.weight", &[32, 2], TensorType::F32), "rope_freqs.weight");
+    // Zeros as divisors.
+    refuse(with("rope_freqs.weight", &[32], TensorType::F32), "holds 0");
+
+    let mut norm = Writer::new(tiny().metadata());
+    norm.tensor("token_embd.weight", &[256, 279], TensorType::F16, vec![0; 2 * 256 * 279]).unwrap();
+    norm.tensor("output_norm.weight", &[256], TensorType::F16, vec![0; 512]).unwrap();
+    refuse(norm, "output_norm.weight is F16; it must be F32");
+
+    let mut writer = Writer::new(tiny().metadata());
+    writer.tensor("token_embd.weight", &[256], TensorType::F32, vec![0; 1024]).unwrap();
+    refuse(writer, "token_embd.weight has dimensions [256]");
+    refuse(Writer::new(tiny().metadata()), "token_embd.weight is missing");
+}
+
+#[test]
+fn random_metadata_never_panics() {
+    let scratch = Scratch::new();
+    let writer = tiny().writer(tiny().metadata()).unwrap();
+    writer.write(&scratch.path()).unwrap();
+    let valid = std::fs::read(scratch.path()).unwrap();
+    let header_len = File::open(&scratch.path()).unwrap().header().data_offset as usize;
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(2);
+    let mut outcomes = [0; 3];
+    for _ in 0..2_000 {
+        let mut bytes = valid.clone();
+        for _ in 0..rng.random_range(1..5) {
+            // Most of the header is the vocabulary: aim at the keys before it.
+            let end = if rng.random() { 900 } else { header_len };
+            bytes[rng.random_range(24..end)] = rng.random();
+        }
+        std::fs::write(scratch.path(), bytes).unwrap();
+        outcomes[match File::open(&scratch.path()).map(Base::open) {
+            Err(_) => 0,
+            Ok(Err(_)) => 1,
+            Ok(Ok(base)) => {
+                let mut row = vec![0.0; base.spec.n_embd];
+                base.embed(&[0], &mut row).unwrap();
+                2
+            }
+        }] += 1;
+    }
+    assert!(outcomes.iter().all(|&n| n > 10), "not every outcome was tried: {outcomes:?}");
+}
+
+#[test]
+fn names_of_modules_are_reversible() {
+    for module in Module::ALL {
+        assert_eq!(Module::from_gguf_name(module.gguf_name()), Some(module));
+        assert_eq!(Module::from_hf_name(module.hf_name()), Some(module));
+        assert_eq!(serde_json::to_value(module).unwrap(), module.gguf_name());
+    }
+    assert_eq!(Module::FfnDown.tensor_name(12), "blk.12.ffn_down.weight");
+    assert_eq!(Module::from_gguf_name("attn_norm"), None);
+}
+
+/// By hand: `NIGHTGRAFT_TEST_MODEL=model.gguf cargo test -- --ignored a_real_model`.
+#[test]
+#[ignore = "needs a model file"]
+fn a_real_model_opens() {
+    let path = PathBuf::from(std::env::var_os("NIGHTGRAFT_TEST_MODEL").unwrap());
+    let start = std::time::Instant::now();
+    let base = Base::open(File::open(&path).unwrap()).unwrap();
+    println!("{:?} in {:?}\n{:?}", base.fingerprint(), start.elapsed(), base.spec);
+    let table = Weights::new(
+        base.token_embd.kind,
+        base.token_embd.n_rows,
+        base.token_embd.n_cols,
+        base.weight_bytes(&base.token_embd),
+    );
+    let mut row = vec![0.0; base.spec.n_embd];
+    table.unwrap().dequantize_row(0, &mut row);
+    assert!(row.iter().all(|value| value.is_finite()) && row.iter().any(|&value| value != 0.0));
+}

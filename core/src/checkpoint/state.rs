@@ -1,0 +1,114 @@
+//! What a training run is made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Module;
+use crate::gguf::Fingerprint;
+use crate::lora::{AdapterTensors, LoraPair};
+
+/// One number, such as a moment, for each number of an adapter, in the adapter's own shapes.
+pub type Pairs = BTreeMap<(usize, Module), LoraPair>;
+
+/// A training run between two micro-batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// The effective configuration as TOML.
+    pub config: String,
+    /// The base model's fingerprint.
+    pub base: Fingerprint,
+    /// A fingerprint of the training data.
+    pub data: String,
+    /// Counters and sums.
+    pub progress: Progress,
+    /// The adapter.
+    pub adapter: AdapterTensors,
+    /// AdamW's running mean of the gradients; empty before the first step.
+    pub first_moment: Pairs,
+    /// AdamW's running mean of their squares; empty before the first step.
+    pub second_moment: Pairs,
+    /// Gradients of the unfinished step; empty between steps.
+    pub gradient: Pairs,
+    /// The adapter with the best held-out loss so far; empty if there was no evaluation yet.
+    pub best: Pairs,
+}
+
+/// Where the run is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Finished optimizer steps.
+    pub step: u64,
+    /// Steps of the whole run, which the schedule was laid out for.
+    pub total_steps: u64,
+    /// Finished micro-batches of the unfinished step.
+    pub micro_step: u64,
+    /// The current pass over the data, from 0.
+    pub epoch: u64,
+    /// The next micro-batch of the epoch, from 0.
+    pub next_batch: u64,
+    /// Sum of the losses of the unfinished step's supervised tokens.
+    #[serde(with = "bits")]
+    pub loss_sum: f64,
+    /// Tokens of the unfinished step.
+    pub tokens: u64,
+    /// Supervised tokens of the unfinished step.
+    pub supervised_tokens: u64,
+    /// Correctly predicted tokens of the unfinished step.
+    pub correct: u64,
+    /// Every held-out evaluation so far.
+    pub evaluations: Vec<Evaluation>,
+    /// What decides on an early end.
+    pub early_stopping: EarlyStopping,
+}
+
+/// One measurement on the held-out examples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// After how many optimizer steps.
+    pub step: u64,
+    /// Mean loss per supervised token.
+    #[serde(with = "bits")]
+    pub loss: f64,
+}
+
+/// The best evaluation so far, and how long ago it was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Best held-out loss.
+    #[serde(with = "optional_bits")]
+    pub best_loss: Option<f64>,
+    /// The step after which it was measured.
+    pub best_step: u64,
+    /// Evaluations since then.
+    pub evaluations_since: u64,
+}
+
+/// An `f64` as its bits: exact, and any value at all.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
+}
+
+/// The same for an `f64` that may be missing.
+mod optional_bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(f64::to_bits).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(f64::from_bits))
+    }
+}

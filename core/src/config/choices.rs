@@ -1,0 +1,321 @@
+//! The settings that are a choice: parsed from the words that the command line and the TOML file use.
+
+use std::{fmt, ops::Range, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, base::Module};
+
+/// The modules of a layer that get a low-rank pair: at least one, each once, in the order of [`Module::ALL`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Targets(Vec<Module>);
+
+impl Targets {
+    /// Every module.
+    pub fn all() -> Self {
+        Self(Module::ALL.to_vec())
+    }
+
+    /// The four matrices of the attention: `attn`.
+    pub fn attention() -> Self {
+        Self(ATTENTION.to_vec())
+    }
+
+    /// The three matrices of the feed-forward network: `mlp`.
+    pub fn mlp() -> Self {
+        Self(MLP.to_vec())
+    }
+
+    /// The modules, in the order of [`Module::ALL`].
+    pub fn modules(&self) -> Vec<Module> {
+        self.0.clone()
+    }
+}
+
+const ATTENTION: [Module; 4] = [Module::AttnQ, Module::AttnK, Module::AttnV, Module::AttnOutput];
+const MLP: [Module; 3] = [Module::FfnGate, Module::FfnUp, Module::FfnDown];
+
+impl FromStr for Targets {
+    type Err = Error;
+
+    /// `all`, `attn`, `mlp`, a module's GGUF name, or several of these with commas between them.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut chosen = Vec::new();
+        for word in text.split(',').map(str::trim) {
+            match word {
+                "all" => chosen.extend(Module::ALL),
+                "attn" => chosen.extend(ATTENTION),
+                "mlp" => chosen.extend(MLP),
+                _ => match Module::ALL.into_iter().find(|module| module.gguf_name() == word) {
+                    Some(module) => chosen.push(module),
+                    None => return Err(unknown_target(word)),
+                },
+            }
+        }
+        Ok(Self(Module::ALL.into_iter().filter(|module| chosen.contains(module)).collect()))
+    }
+}
+
+fn unknown_target(word: &str) -> Error {
+    let names: Vec<_> = Module::ALL.iter().map(|module| module.gguf_name()).collect();
+    Error::Config {
+        option: "--targets",
+        problem: format!("unknown module '{word}'; use all, attn, mlp, or any of {}", names.join(",")),
+    }
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Module::ALL {
+            return f.write_str("all");
+        }
+        if self.0 == ATTENTION {
+            return f.write_str("attn");
+        }
+        if self.0 == MLP {
+            return f.write_str("mlp");
+        }
+        let names: Vec<_> = self.0.iter().map(|module| module.gguf_name()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+/// The adapted layers, counted from 0 at the input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Layers {
+    /// `all`
+    All,
+    /// `last:N`: the N layers nearest the output, N ≥ 1.
+    Last(usize),
+    /// `a..b`: from layer a up to, not including, layer b; a < b.
+    Range(Range<usize>),
+}
+
+impl Layers {
+    /// The chosen layers of a model that has `n_layer` of them: never empty, within `0..n_layer`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the model has fewer layers than were asked for.
+    pub fn range(&self, n_layer: usize) -> Result<Range<usize>> {
+        let too_many = || Error::Config {
+            option: "--layers",
+            problem: format!("'{self}' does not fit: the model has {n_layer} layers, 0..{n_layer}"),
+        };
+        let range = match self {
+            Self::All => 0..n_layer,
+            Self::Last(n) => n_layer.checked_sub(*n).ok_or_else(too_many)?..n_layer,
+            Self::Range(range) => range.clone(),
+        };
+        if range.is_empty() || range.end > n_layer { Err(too_many()) } else { Ok(range) }
+    }
+}
+
+impl FromStr for Layers {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        parse_layers(text.trim()).ok_or_else(|| Error::Config {
+            option: "--layers",
+            problem: format!(
+                "'{text}' is not all, last:N (N of at least 1) or a..b (a below b, b not included)"
+            ),
+        })
+    }
+}
+
+fn parse_layers(text: &str) -> Option<Layers> {
+    if text == "all" {
+        return Some(Layers::All);
+    }
+    if let Some(n) = text.strip_prefix("last:") {
+        let n = n.parse().ok()?;
+        return (n > 0).then_some(Layers::Last(n));
+    }
+    let (start, end) = text.split_once("..")?;
+    let range = start.parse().ok()?..end.parse().ok()?;
+    (!range.is_empty()).then_some(Layers::Range(range))
+}
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Last(n) => write!(f, "last:{n}"),
+            Self::Range(range) => write!(f, "{}..{}", range.start, range.end),
+        }
+    }
+}
+
+/// When the held-out examples are evaluated during the run (they always are before and after it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrWord", into = "NumberOrWord")]
+pub enum EvalEvery {
+    /// `auto`: ten times in the run.
+    Auto,
+    /// `N`: each N optimizer steps; 0 for never.
+    Steps(u64),
+}
+
+impl EvalEvery {
+    /// The distance between two evaluations in a run of `total_steps`, none when they are switched off.
+    pub fn interval(self, total_steps: u64) -> Option<u64> {
+        match self {
+            Self::Auto => Some(total_steps.div_ceil(10).max(1)),
+            Self::Steps(0) => None,
+            Self::Steps(n) => Some(n),
+        }
+    }
+}
+
+impl FromStr for EvalEvery {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            number => number.parse().map(Self::Steps).map_err(|_| Error::Config {
+                option: "--eval-every",
+                problem: format!("'{text}' is neither auto nor a number of steps (0 for never)"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for EvalEvery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Steps(n) => write!(f, "{n}"),
+        }
+    }
+}
+
+/// How [`EvalEvery`] stands in a file: `"auto"` or `20`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"auto\" or a number of steps")]
+enum NumberOrWord {
+    Number(u64),
+    Word(String),
+}
+
+impl From<EvalEvery> for NumberOrWord {
+    fn from(every: EvalEvery) -> Self {
+        match every {
+            EvalEvery::Auto => Self::Word("auto".to_owned()),
+            EvalEvery::Steps(n) => Self::Number(n),
+        }
+    }
+}
+
+impl TryFrom<NumberOrWord> for EvalEvery {
+    type Error = Error;
+
+    fn try_from(value: NumberOrWord) -> Result<Self> {
+        match value {
+            NumberOrWord::Number(n) => Ok(Self::Steps(n)),
+            NumberOrWord::Word(word) => word.parse(),
+        }
+    }
+}
+
+/// Makes an enum whose variants are one word each, the same on the command line and in TOML.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $option:literal, { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every choice.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The word for it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(Error::Config {
+                        option: $option,
+                        problem: format!("'{text}' is none of {}", [$($word),+].join(", ")),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// The learning rate after the warm-up.
+    Schedule, "--schedule", {
+        /// Stays at `lr`.
+        Constant = "constant",
+        /// Falls on a straight line to 0 at the last step.
+        Linear = "linear",
+        /// Falls on half a cosine wave to 0 at the last step.
+        Cosine = "cosine",
+    }
+}
+
+words! {
+    /// What computes.
+    Device, "--device", {
+        /// The processor's cores, with the widest vector instructions it has.
+        Cpu = "cpu",
+    }
+}
+
+words! {
+    /// The number format of activations and gradients.
+    Precision, "--precision", {
+        /// 32-bit floating point throughout.
+        F32 = "f32",
+    }
+}
+
+words! {
+    /// What happens to the checkpoints that an earlier run left in the output folder.
+    Resume, "--resume", {
+        /// Go on from the newest usable checkpoint; start afresh when there is none.
+        Auto = "auto",
+        /// Start afresh.
+        Never = "never",
+    }
+}
+
+/// `TryFrom<String>` and `Into<String>` by way of `FromStr` and `Display`, for serde.
+macro_rules! serde_as_text {
+    ($($name:ident),+) => {$(
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+    )+};
+}
+
+serde_as_text!(Targets, Layers);

@@ -1,0 +1,207 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{Error, base::Module};
+
+#[test]
+fn the_defaults_are_valid_and_written_like_this() {
+    let config = TrainConfig::default();
+    config.validate().unwrap();
+    insta::assert_snapshot!(config.to_toml().unwrap(), @r#"
+    rank = 8
+    alpha = 16.0
+    targets = "all"
+    layers = "all"
+    dropout = 0.0
+    lr = 0.0002
+    schedule = "cosine"
+    warmup = 0.05
+    clip = 1.0
+    weight_decay = 0.0
+    beta1 = 0.9
+    beta2 = 0.999
+    eps = 0.00000001
+    context = 256
+    batch_tokens = 512
+    accumulate = 1
+    packing = true
+    shuffle = true
+    chat = false
+    skip_bad = false
+    held_out = 0.1
+    epochs = 1
+    seed = 42
+    device = "cpu"
+    precision = "f32"
+    eval_every = "auto"
+    patience = 3
+    checkpoint_every = 20
+    keep_checkpoints = 2
+    resume = "auto"
+    "#);
+}
+
+#[test]
+fn every_setting_survives_the_file() {
+    let config = TrainConfig {
+        lora: LoraConfig {
+            rank: 3,
+            alpha: 0.3,
+            targets: "ffn_down,attn_q".parse().unwrap(),
+            layers: Layers::Range(2..7),
+            dropout: 0.15,
+        },
+        optimizer: OptimizerConfig {
+            lr: 1.7e-3,
+            schedule: Schedule::Linear,
+            warmup: 0.31,
+            clip: 0.0,
+            weight_decay: 0.01,
+            beta1: 0.85,
+            beta2: 0.95,
+            eps: 1e-6,
+        },
+        data: DataConfig {
+            context: 64,
+            batch_tokens: 96,
+            accumulate: 4,
+            packing: false,
+            shuffle: false,
+            chat: true,
+            skip_bad: true,
+            held_out: 0.25,
+        },
+        run: RunConfig {
+            epochs: 7,
+            steps: Some(123),
+            seed: i64::MAX as u64,
+            threads: Some(5),
+            device: Device::Cpu,
+            precision: Precision::F32,
+            eval_every: EvalEvery::Steps(0),
+            patience: 0,
+            checkpoint_every: 0,
+            keep_checkpoints: 9,
+            resume: Resume::Never,
+        },
+    };
+    let text = config.to_toml().unwrap();
+    assert_eq!(TrainConfig::from_toml(&text).unwrap(), config, "{text}");
+
+    let json = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), config, "{json}");
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    assert_eq!(TrainConfig::from_toml("").unwrap(), TrainConfig::default());
+}
+
+fn problem_of(text: &str) -> String {
+    TrainConfig::from_toml(text).unwrap_err().to_string()
+}
+
+#[test]
+fn bad_files_are_refused_with_the_line() {
+    let problem = problem_of("rank = 8\nrnak = 9\n");
+    assert!(problem.starts_with("--config: line 2: unknown field `rnak`"), "{problem}");
+    let problem = problem_of("rank = 8\n\nlr = \"fast\"\n");
+    assert!(problem.starts_with("--config: line 3: invalid type"), "{problem}");
+    let problem = problem_of("targets = \"attn,wq\"");
+    assert!(problem.contains("line 1") && problem.contains("unknown module 'wq'"), "{problem}");
+    let problem = problem_of("eval_every = true");
+    assert!(problem.contains("expected \"auto\" or a number of steps"), "{problem}");
+    let problem = problem_of("rank = -1");
+    assert!(problem.starts_with("--config: line 1: "), "{problem}");
+    let problem = problem_of("rank = = 1");
+    assert!(problem.starts_with("--config: line 1: ") && !problem.contains('\n'), "{problem}");
+}
+
+#[test]
+fn nonsense_is_refused_by_the_name_of_its_option() {
+    let cases = [
+        ("rank = 0", "--rank"),
+        ("rank = 257", "--rank"),
+        ("alpha = 0.0", "--alpha"),
+        ("alpha = nan", "--alpha"),
+        ("dropout = 1.0", "--dropout"),
+        ("dropout = -0.1", "--dropout"),
+        ("lr = 0.0", "--lr"),
+        ("lr = -1e-4", "--lr"),
+        ("lr = inf", "--lr"),
+        ("lr = nan", "--lr"),
+        ("lr = 2.0", "--lr"),
+        ("warmup = 1.5", "--warmup"),
+        ("warmup = nan", "--warmup"),
+        ("clip = -1.0", "--clip"),
+        ("clip = inf", "--clip"),
+        ("weight_decay = -0.5", "--weight-decay"),
+        ("beta1 = 1.0", "--beta1"),
+        ("beta2 = 1.0", "--beta2"),
+        ("eps = 0.0", "--eps"),
+        ("context = 1", "--context"),
+        ("context = 513", "--context"),
+        ("batch_tokens = 0", "--batch-tokens"),
+        ("batch_tokens = 1000000000000", "--batch-tokens"),
+        ("accumulate = 0", "--accumulate"),
+        ("held_out = 0.95", "--held-out"),
+        ("held_out = -0.1", "--held-out"),
+        ("epochs = 0", "--epochs"),
+        ("steps = 0", "--steps"),
+        ("threads = 0", "--threads"),
+        ("threads = 100000", "--threads"),
+        ("keep_checkpoints = 0", "--keep-checkpoints"),
+    ];
+    for (text, expected) in cases {
+        match TrainConfig::from_toml(text).unwrap().validate().unwrap_err() {
+            Error::Config { option, .. } => assert_eq!(option, expected, "{text}"),
+            other => unreachable!("{text}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_seed_that_toml_cannot_hold_is_refused() {
+    let mut config = TrainConfig::default();
+    config.run.seed = u64::MAX;
+    assert!(config.validate().unwrap_err().to_string().starts_with("--seed: "));
+}
+
+#[test]
+fn targets_are_a_set_in_a_fixed_order() {
+    let modules = |text: &str| text.parse::<Targets>().unwrap().modules();
+    assert_eq!(modules("all"), Module::ALL);
+    assert_eq!(modules("attn,mlp"), Module::ALL);
+    assert_eq!(modules("attn"), [Module::AttnQ, Module::AttnK, Module::AttnV, Module::AttnOutput]);
+    assert_eq!(modules("mlp"), [Module::FfnGate, Module::FfnUp, Module::FfnDown]);
+    assert_eq!(modules(" ffn_up, attn_q,attn_q "), [Module::AttnQ, Module::FfnUp]);
+    assert_eq!("ffn_up,attn_q".parse::<Targets>().unwrap().to_string(), "attn_q,ffn_up");
+    for text in ["", "all,", "attn;mlp", "Q"] {
+        assert!(text.parse::<Targets>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn layers_are_cut_from_the_model() {
+    let range = |text: &str| text.parse::<Layers>().unwrap().range(30);
+    assert_eq!(range("all").unwrap(), 0..30);
+    assert_eq!(range("last:4").unwrap(), 26..30);
+    assert_eq!(range("last:30").unwrap(), 0..30);
+    assert_eq!(range("3..5").unwrap(), 3..5);
+    assert!(range("last:31").unwrap_err().to_string().contains("the model has 30 layers"));
+    assert!(range("29..31").is_err());
+    for text in ["", "last:0", "last:-1", "5..5", "6..5", "..", "1..", "some"] {
+        assert!(text.parse::<Layers>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn evaluations_are_spread_over_the_run() {
+    assert_eq!(EvalEvery::Auto.interval(100), Some(10));
+    assert_eq!(EvalEvery::Auto.interval(101), Some(11));
+    assert_eq!(EvalEvery::Auto.interval(3), Some(1));
+    assert_eq!(EvalEvery::Auto.interval(0), Some(1));
+    assert_eq!(EvalEvery::Steps(7).interval(100), Some(7));
+    assert_eq!(EvalEvery::Steps(0).interval(100), None);
+    assert!("often".parse::<EvalEvery>().is_err());
+}

@@ -1,0 +1,213 @@
+//! The flat TOML form of a [`TrainConfig`], read and written.
+
+use std::{fs::File, io::Read, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DataConfig, Device, EvalEvery, Layers, LoraConfig, OptimizerConfig, Precision, Resume, RunConfig,
+    Schedule, Targets, TrainConfig,
+};
+use crate::{Error, Result};
+
+/// More than any configuration holds; keeps a wrong path from filling the memory.
+const MAX_BYTES: u64 = 1 << 20;
+
+impl TrainConfig {
+    /// Reads a configuration file; what it does not name keeps its default. Values are checked by
+    /// [`TrainConfig::validate`], once nothing overrides them any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Config`] with the line when it is not a configuration.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut text = String::new();
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(bad_file(format!("{} is too large to be a configuration", path.display())));
+        }
+        let config =
+            Self::parse(&text).map_err(|problem| bad_file(format!("{}:{problem}", path.display())))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// As [`TrainConfig::read`], from the text of a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the line, for an unknown key or a value of the wrong type.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Self::parse(text).map_err(|problem| bad_file(format!("line {problem}")))
+    }
+
+    /// The configuration as text, each setting on a line of its own.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a value cannot be written as TOML, which no valid configuration holds.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| bad_file(error.to_string()))
+    }
+
+    /// On failure: `<line>: <what is wrong>`, on one line.
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+            format!("{}: {}", before.matches('\n').count() + 1, error.message().replace('\n', " "))
+        })
+    }
+}
+
+fn bad_file(problem: String) -> Error {
+    Error::Config { option: "--config", problem }
+}
+
+/// All settings side by side, in the order in which they are written.
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Flat {
+    rank: usize,
+    alpha: f32,
+    targets: Targets,
+    layers: Layers,
+    dropout: f32,
+    lr: f64,
+    schedule: Schedule,
+    warmup: f32,
+    clip: f32,
+    weight_decay: f64,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    context: usize,
+    batch_tokens: usize,
+    accumulate: usize,
+    packing: bool,
+    shuffle: bool,
+    chat: bool,
+    skip_bad: bool,
+    held_out: f32,
+    epochs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u64>,
+    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threads: Option<usize>,
+    device: Device,
+    precision: Precision,
+    eval_every: EvalEvery,
+    patience: usize,
+    checkpoint_every: u64,
+    keep_checkpoints: usize,
+    resume: Resume,
+}
+
+impl Default for Flat {
+    fn default() -> Self {
+        TrainConfig::default().into()
+    }
+}
+
+// Both conversions take the structs apart field by field: one that was forgotten does not compile.
+
+impl From<TrainConfig> for Flat {
+    fn from(TrainConfig { lora, optimizer, data, run }: TrainConfig) -> Self {
+        let LoraConfig { rank, alpha, targets, layers, dropout } = lora;
+        let OptimizerConfig { lr, schedule, warmup, clip, weight_decay, beta1, beta2, eps } = optimizer;
+        let DataConfig { context, batch_tokens, accumulate, packing, shuffle, chat, skip_bad, held_out } =
+            data;
+        let RunConfig {
+            epochs,
+            steps,
+            seed,
+            threads,
+            device,
+            precision,
+            eval_every,
+            patience,
+            checkpoint_every,
+            keep_checkpoints,
+            resume,
+        } = run;
+        Self {
+            rank,
+            alpha,
+            targets,
+            layers,
+            dropout,
+            lr,
+            schedule,
+            warmup,
+            clip,
+            weight_decay,
+            beta1,
+            beta2,
+            eps,
+            context,
+            batch_tokens,
+            accumulate,
+            packing,
+            shuffle,
+            chat,
+            skip_bad,
+            held_out,
+            epochs,
+            steps,
+            seed,
+            threads,
+            device,
+            precision,
+            eval_every,
+            patience,
+            checkpoint_every,
+            keep_checkpoints,
+            resume,
+        }
+    }
+}
+
+impl From<Flat> for TrainConfig {
+    fn from(flat: Flat) -> Self {
+        Self {
+            lora: LoraConfig {
+                rank: flat.rank,
+                alpha: flat.alpha,
+                targets: flat.targets,
+                layers: flat.layers,
+                dropout: flat.dropout,
+            },
+            optimizer: OptimizerConfig {
+                lr: flat.lr,
+                schedule: flat.schedule,
+                warmup: flat.warmup,
+                clip: flat.clip,
+                weight_decay: flat.weight_decay,
+                beta1: flat.beta1,
+                beta2: flat.beta2,
+                eps: flat.eps,
+            },
+            data: DataConfig {
+                context: flat.context,
+                batch_tokens: flat.batch_tokens,
+                accumulate: flat.accumulate,
+                packing: flat.packing,
+                shuffle: flat.shuffle,
+                chat: flat.chat,
+                skip_bad: flat.skip_bad,
+                held_out: flat.held_out,
+            },
+            run: RunConfig {
+                epochs: flat.epochs,
+                steps: flat.steps,
+                seed: flat.seed,
+                threads: flat.threads,
+                device: flat.device,
+                precision: flat.precision,
+                eval_every: flat.eval_every,
+                patience: flat.patience,
+                checkpoint_every: flat.checkpoint_every,
+                keep_checkpoints: flat.keep_checkpoints,
+                resume: flat.resume,
+            },
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! An adapter in training.
+
+use std::collections::BTreeMap;
+
+use nightgraft_ggml::{DropoutKey, Leaf};
+
+use super::{AdapterTensors, LoraPair, LoraSpec};
+use crate::Result;
+use crate::base::Module;
+use crate::ops::linear::{Dropout, LowRank};
+
+/// An adapter whose factors and gradient sums live in leaves.
+pub struct Adapter {
+    spec: LoraSpec,
+    pairs: BTreeMap<(usize, Module), LowRank>,
+    dropout_key: DropoutKey,
+}
+
+/// One trained matrix.
+pub struct Parameter<'a> {
+    /// Its layer.
+    pub layer: usize,
+    /// Its module.
+    pub module: Module,
+    /// `"A"` or `"B"`.
+    pub factor: &'static str,
+    /// Its values.
+    pub value: &'a Leaf,
+    /// The sum of its gradients so far.
+    pub grad: &'a Leaf,
+}
+
+impl Adapter {
+    /// Copies an adapter into leaves, gradients zero.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn new(tensors: &AdapterTensors) -> Result<Self> {
+        let spec = tensors.spec.clone();
+        let dropout_key = DropoutKey::default();
+        let mut pairs = BTreeMap::new();
+        for (&(layer, module), pair) in &tensors.pairs {
+            let matrix = |n_cols, values: &[f32]| -> Result<Leaf> {
+                let leaf = Leaf::f32(pair.rank, n_cols)?;
+                leaf.write(0, values)?;
+                Ok(leaf)
+            };
+            let dropout = (spec.dropout > 0.0).then(|| Dropout {
+                keep: 1.0 - spec.dropout,
+                key: dropout_key.clone(),
+                salt: (layer * Module::ALL.len() + module as usize) as u64,
+            });
+            let low_rank = LowRank {
+                a: matrix(pair.n_in, &pair.a)?,
+                b: matrix(pair.n_out, &pair.b_t)?,
+                grad_a: Leaf::f32(pair.rank, pair.n_in)?,
+                grad_b: Leaf::f32(pair.rank, pair.n_out)?,
+                scale: spec.alpha / pair.rank as f32,
+                dropout,
+            };
+            pairs.insert((layer, module), low_rank);
+        }
+        Ok(Self { spec, pairs, dropout_key })
+    }
+
+    /// What is adapted, and how.
+    pub fn spec(&self) -> &LoraSpec {
+        &self.spec
+    }
+
+    /// The pair beside one matrix, if that matrix is adapted.
+    pub fn pair(&self, layer: usize, module: Module) -> Option<&LowRank> {
+        self.pairs.get(&(layer, module))
+    }
+
+    /// The lowest adapted layer: the backward stops there.
+    pub fn lowest_layer(&self) -> Option<usize> {
+        self.pairs.keys().next().map(|&(layer, _)| layer)
+    }
+
+    /// Every trained matrix, in a fixed order: by layer, module, A before B.
+    pub fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        self.pairs.iter().flat_map(|(&(layer, module), pair)| {
+            [
+                Parameter { layer, module, factor: "A", value: &pair.a, grad: &pair.grad_a },
+                Parameter { layer, module, factor: "B", value: &pair.b, grad: &pair.grad_b },
+            ]
+        })
+    }
+
+    /// How many numbers are trained.
+    pub fn n_parameters(&self) -> usize {
+        self.parameters().map(|p| p.value.shape()).map(|(rows, cols)| rows * cols).sum()
+    }
+
+    /// Chooses the dropout masks of the next micro-step.
+    pub fn set_dropout_key(&self, key: u64) {
+        self.dropout_key.set(key);
+    }
+
+    /// Sets the gradient sums to zero.
+    ///
+    /// # Errors
+    /// Never for an adapter made by [`Adapter::new`].
+    pub fn clear_gradients(&self) -> Result<()> {
+        self.parameters().try_for_each(|p| Ok(p.grad.clear()?))
+    }
+
+    /// A copy of the factors.
+    ///
+    /// # Errors
+    /// Never for an adapter made by [`Adapter::new`].
+    pub fn tensors(&self) -> Result<AdapterTensors> {
+        self.copy(|pair| (&pair.a, &pair.b))
+    }
+
+    /// A copy of the gradient sums, in the adapter's own shapes.
+    ///
+    /// # Errors
+    /// Never for an adapter made by [`Adapter::new`].
+    pub fn gradients(&self) -> Result<AdapterTensors> {
+        self.copy(|pair| (&pair.grad_a, &pair.grad_b))
+    }
+
+    fn copy(&self, factors: impl Fn(&LowRank) -> (&Leaf, &Leaf)) -> Result<AdapterTensors> {
+        let mut pairs = BTreeMap::new();
+        for (&key, pair) in &self.pairs {
+            let (a, b) = factors(pair);
+            let ((rank, n_in), (_, n_out)) = (a.shape(), b.shape());
+            pairs.insert(key, LoraPair { rank, n_in, n_out, a: a.to_vec()?, b_t: b.to_vec()? });
+        }
+        Ok(AdapterTensors { spec: self.spec.clone(), pairs })
+    }
+}

@@ -1,0 +1,61 @@
+//! The last norm, the head and the cross-entropy loss, fused for a chunk of supervised tokens.
+//!
+//! ```text
+//! h = norm(x)        logits = h Wᵀ        loss_t = −ln softmax(logits_t)[target_t]
+//! dlogits = softmax(logits) − onehot(target)        dx = norm'(x) · (dlogits W)
+//! ```
+//!
+//! Logits are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
+//! over them. Losses and gradients are sums over tokens: who averages divides once, at the end of a step.
+
+use nightgraft_ggml::{Error, Graph, Leaf, Tensor};
+
+use super::norm::{self, Norm};
+
+/// The frozen end of a model.
+#[derive(Clone)]
+pub struct Head {
+    /// The last norm.
+    pub norm: Norm,
+    /// `[n_vocab, n_embd]`, any format; the embedding itself where they are tied.
+    pub weight: Leaf,
+}
+
+/// What the backward needs of the forward.
+#[derive(Clone, Copy)]
+pub struct Saved {
+    x: Tensor,
+    dlogits: Tensor,
+}
+
+/// Computes the loss of `x` `[T, n_embd]` against `targets` (an i32 row of T, negative = none) into the leaf
+/// `loss` `[≥ T, 2]`: the loss in nats, and whether the most likely token is the target.
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn forward(g: &mut Graph, head: &Head, x: Tensor, targets: Tensor, loss: &Leaf) -> Result<Saved, Error> {
+    let logits = logits(g, head, x)?;
+    let dlogits = g.cross_entropy(logits, targets, loss)?;
+    g.run(dlogits)?;
+    Ok(Saved { x, dlogits })
+}
+
+/// `dx` of the sum of the losses.
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn backward(g: &mut Graph, head: &Head, saved: &Saved) -> Result<Tensor, Error> {
+    let weight = g.leaf(&head.weight)?;
+    let dh = g.linear_transposed(weight, saved.dlogits)?;
+    norm::backward(g, &head.norm, saved.x, dh)
+}
+
+/// `[T, n_vocab]`, for comparing with other engines.
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn logits(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
+    let h = norm::forward(g, &head.norm, x)?;
+    let weight = g.leaf(&head.weight)?;
+    g.linear(weight, h)
+}

@@ -1,0 +1,127 @@
+//! What a training job reports.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::ModelInfo;
+use crate::data::DataReport;
+
+/// One thing that happened during a run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The base model was opened.
+    Model(ModelInfo),
+    /// The data was read.
+    Data {
+        /// What there is to train on.
+        train: DataReport,
+        /// What the adapter is measured on, if anything.
+        held_out: Option<DataReport>,
+    },
+    /// The work ahead is known.
+    Planned {
+        /// Optimizer steps of the whole run.
+        steps: u64,
+        /// Numbers that are trained.
+        trainable_parameters: usize,
+        /// Layers that the backward pass runs through.
+        adapted_layers: usize,
+        /// Threads that compute.
+        threads: usize,
+    },
+    /// An earlier run in the same folder goes on.
+    Resumed {
+        /// Optimizer steps that were already done.
+        step: u64,
+        /// The checkpoint it goes on from.
+        checkpoint: PathBuf,
+    },
+    /// An optimizer step was made.
+    Step(StepMetrics),
+    /// The adapter was measured on the held-out examples.
+    Evaluated {
+        /// After how many optimizer steps; 0 is before training.
+        step: u64,
+        /// Mean loss per supervised token, in nats.
+        loss: f64,
+        /// `exp(loss)`.
+        perplexity: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// The whole state is on disk.
+    Saved {
+        /// After how many optimizer steps.
+        step: u64,
+    },
+    /// Something that the person should know but that does not stop the run.
+    Warning {
+        /// In words.
+        text: String,
+    },
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Debug, Clone, Serialize, serde::Deserialize)]
+pub struct StepMetrics {
+    /// The optimizer step, from 1.
+    pub step: u64,
+    /// Mean loss over its supervised tokens, in nats.
+    pub loss: f64,
+    /// Tokens run; there is no padding.
+    pub tokens: u64,
+    /// Tokens with a target.
+    pub supervised_tokens: u64,
+    /// The learning rate of this step.
+    pub lr: f64,
+    /// The norm of the mean gradient before clipping.
+    pub grad_norm: f64,
+    /// Wall-clock time of the step.
+    pub seconds: f64,
+    /// `tokens / seconds`.
+    pub tokens_per_second: f64,
+    /// Resident memory of the process, the mapped model included.
+    pub rss_bytes: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All steps were made.
+    Finished,
+    /// The held-out loss stopped improving.
+    EarlyStopped,
+    /// The stop flag was raised; a checkpoint was saved.
+    Interrupted,
+}
+
+/// The sum of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Optimizer steps done, earlier runs in the folder included.
+    pub steps: u64,
+    /// The first and the last step's loss of this run, if it made any step.
+    pub first_loss: Option<f64>,
+    /// See `first_loss`.
+    pub last_loss: Option<f64>,
+    /// Held-out loss before training.
+    pub held_out_before: Option<f64>,
+    /// Held-out loss of the adapter that was kept.
+    pub held_out_after: Option<f64>,
+    /// The step whose adapter was kept: the one with the lowest held-out loss, else the last.
+    pub kept_step: u64,
+    /// The PEFT folder; none if the run was interrupted.
+    pub adapter: Option<PathBuf>,
+    /// Where to resume from, if the run was interrupted.
+    pub checkpoint: Option<PathBuf>,
+    /// Tokens run and seconds spent in optimizer steps by this run.
+    pub tokens: u64,
+    /// See `tokens`.
+    pub seconds: f64,
+}

@@ -1,0 +1,87 @@
+//! The adapter's gradients of one micro-batch, for comparing with other frameworks.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::StopFlag;
+use super::inputs::{Inputs, threads};
+use crate::config::DataConfig;
+use crate::data::{self, BatchOptions};
+use crate::export::{read_adapter, write_peft_tensors};
+use crate::lora::Adapter;
+use crate::transformer::Model;
+use crate::{Error, Result};
+
+/// What to differentiate.
+#[derive(Debug, Clone)]
+pub struct GradientsRequest {
+    /// The GGUF model.
+    pub model: PathBuf,
+    /// The adapter, as a PEFT folder or GGUF file.
+    pub init_adapter: PathBuf,
+    /// The data file; its first micro-batch is used.
+    pub data: PathBuf,
+    /// How the data is read and batched.
+    pub data_config: DataConfig,
+    /// Decides the order of the data where it is shuffled.
+    pub seed: u64,
+    /// Threads; none means one for each core.
+    pub threads: Option<usize>,
+    /// The safetensors file to write, with PEFT's tensor names and shapes.
+    pub out: PathBuf,
+}
+
+/// What was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GradientsReport {
+    /// Mean loss of the micro-batch over its supervised tokens, in nats.
+    pub loss: f64,
+    /// How many tokens that is.
+    pub supervised_tokens: u64,
+    /// Examples in the micro-batch.
+    pub examples: usize,
+    /// Tensors written.
+    pub tensors: usize,
+}
+
+/// Writes the gradients of the mean loss of the first micro-batch.
+///
+/// # Errors
+/// Any of [`Error`]'s for unusable files; [`Error::Cancelled`] if stopped.
+pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<GradientsReport> {
+    let inputs = Inputs::open(&request.model)?;
+    let config = &request.data_config;
+    let examples = inputs.load(&request.data, config)?.examples;
+    let Inputs { base, .. } = inputs;
+    let adapter = Adapter::new(&read_adapter(&request.init_adapter, &base)?)?;
+    let options = BatchOptions {
+        batch_tokens: config.batch_tokens,
+        packing: config.packing,
+        shuffle: config.shuffle,
+        seed: request.seed,
+    };
+    let plan = data::plan_epoch(&examples, 0, &options);
+    let members = plan.first().ok_or_else(|| Error::Data {
+        path: request.data.clone(),
+        line: None,
+        problem: "no example to differentiate".into(),
+    })?;
+    let batch = data::assemble(&examples, members);
+    let mut model =
+        Model::new(base, Some(&adapter), true, batch.ids.len(), threads(request.threads), stop.raw())?;
+    let sum = model.accumulate_gradients(&batch)?;
+
+    let mean = 1.0 / sum.supervised as f32;
+    let mut gradients = adapter.gradients()?;
+    for value in gradients.pairs.values_mut().flat_map(|pair| pair.a.iter_mut().chain(&mut pair.b_t)) {
+        *value *= mean;
+    }
+    write_peft_tensors(&request.out, &gradients, model.base())?;
+    Ok(GradientsReport {
+        loss: sum.loss / sum.supervised as f64,
+        supervised_tokens: sum.supervised,
+        examples: members.len(),
+        tensors: 2 * gradients.pairs.len(),
+    })
+}

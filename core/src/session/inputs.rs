@@ -1,0 +1,46 @@
+//! Opening a model and its data, the same way for every job.
+
+use std::path::Path;
+
+use crate::base::Base;
+use crate::config::DataConfig;
+use crate::data::{self, DataOptions, Dataset};
+use crate::gguf;
+use crate::text::{ChatTemplate, Tokenizer};
+use crate::{Error, Result};
+
+/// A model and the means to turn text into its tokens.
+pub(super) struct Inputs {
+    pub(super) base: Base,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) template: Option<ChatTemplate>,
+}
+
+impl Inputs {
+    pub(super) fn open(model: &Path) -> Result<Self> {
+        let file = gguf::File::open(model)?;
+        let base = Base::open(file)?;
+        let tokenizer = Tokenizer::from_gguf(base.file().metadata())?;
+        if tokenizer.n_vocab() > base.spec.n_vocab {
+            let problem = format!(
+                "the vocabulary has {} tokens but the embedding only {} rows",
+                tokenizer.n_vocab(),
+                base.spec.n_vocab
+            );
+            return Err(Error::Tokenizer { problem });
+        }
+        let template = ChatTemplate::from_gguf(base.file().metadata(), &tokenizer)?;
+        Ok(Self { base, tokenizer, template })
+    }
+
+    pub(super) fn load(&self, path: &Path, config: &DataConfig) -> Result<Dataset> {
+        let options =
+            DataOptions { context: config.context, chat: config.chat, skip_bad: config.skip_bad };
+        data::load(path, &self.tokenizer, self.template.as_ref(), &options)
+    }
+}
+
+/// The configured number of threads, else one for each core.
+pub(super) fn threads(configured: Option<usize>) -> usize {
+    configured.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}

@@ -1,0 +1,127 @@
+//! What is in a model file, and whether it can be trained.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::base::Base;
+use crate::gguf;
+use crate::text::{ChatTemplate, Tokenizer};
+
+/// A model file in a few figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// `general.architecture`.
+    pub architecture: String,
+    /// `general.name`, if given.
+    pub name: Option<String>,
+    /// Numbers in all tensors.
+    pub parameters: u64,
+    /// Sizes, where the architecture is one that we know.
+    pub n_layer: Option<usize>,
+    /// See `n_layer`.
+    pub n_embd: Option<usize>,
+    /// See `n_layer`.
+    pub n_head: Option<usize>,
+    /// See `n_layer`.
+    pub n_head_kv: Option<usize>,
+    /// See `n_layer`.
+    pub n_ff: Option<usize>,
+    /// See `n_layer`.
+    pub n_vocab: Option<usize>,
+    /// See `n_layer`.
+    pub n_ctx_train: Option<usize>,
+    /// See `n_layer`.
+    pub tied_head: Option<bool>,
+    /// Tensors by format.
+    pub tensors: Vec<TensorGroup>,
+    /// `tokenizer.ggml.model` and `tokenizer.ggml.pre`, or why the vocabulary cannot be used.
+    pub tokenizer: String,
+    /// Whether there is a chat template that we can render.
+    pub chat_template: bool,
+    /// Identifies the base: adapters and checkpoints belong to one.
+    pub fingerprint: String,
+    /// None if the model can be trained, else why not.
+    pub not_trainable: Option<String>,
+}
+
+/// The tensors of one format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TensorGroup {
+    /// ggml's name of the format.
+    pub format: &'static str,
+    /// How many tensors.
+    pub tensors: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Looks into a model file of any architecture.
+///
+/// # Errors
+/// [`crate::Error::Gguf`] if it is not a well-formed GGUF file.
+pub fn inspect(model: &Path) -> Result<ModelInfo> {
+    let file = gguf::File::open(model)?;
+    let mut groups: BTreeMap<&'static str, TensorGroup> = BTreeMap::new();
+    for tensor in file.tensors() {
+        let format = tensor.kind.name();
+        let group = groups.entry(format).or_insert(TensorGroup { format, tensors: 0, bytes: 0 });
+        group.tensors += 1;
+        group.bytes += tensor.n_bytes;
+    }
+    let metadata = file.metadata();
+    let text = |key: &str| metadata.string(key).map(str::to_owned);
+    let tokenizer = Tokenizer::from_gguf(metadata);
+    let chat_template =
+        tokenizer.as_ref().is_ok_and(|tokenizer| matches!(ChatTemplate::from_gguf(metadata, tokenizer), Ok(Some(_))));
+    let mut info = ModelInfo {
+        path: model.to_owned(),
+        bytes: file.mapping().len() as u64,
+        architecture: text("general.architecture").unwrap_or_default(),
+        name: text("general.name"),
+        parameters: file.tensors().iter().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),
+        n_layer: None,
+        n_embd: None,
+        n_head: None,
+        n_head_kv: None,
+        n_ff: None,
+        n_vocab: None,
+        n_ctx_train: None,
+        tied_head: None,
+        tensors: groups.into_values().collect(),
+        tokenizer: match &tokenizer {
+            Ok(_) => [text("tokenizer.ggml.model"), text("tokenizer.ggml.pre")]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(error) => error.to_string(),
+        },
+        chat_template,
+        fingerprint: file.fingerprint()?.to_string(),
+        not_trainable: tokenizer.err().map(|error| error.to_string()),
+    };
+    match Base::open(file) {
+        Ok(base) => describe(&mut info, &base),
+        Err(error) => info.not_trainable = Some(error.to_string()),
+    }
+    Ok(info)
+}
+
+fn describe(info: &mut ModelInfo, base: &Base) {
+    let spec = &base.spec;
+    info.n_layer = Some(spec.n_layer);
+    info.n_embd = Some(spec.n_embd);
+    info.n_head = Some(spec.n_head);
+    info.n_head_kv = Some(spec.n_head_kv);
+    info.n_ff = Some(spec.n_ff);
+    info.n_vocab = Some(spec.n_vocab);
+    info.n_ctx_train = Some(spec.n_ctx_train);
+    info.tied_head = Some(spec.tied_head);
+}

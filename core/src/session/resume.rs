@@ -1,0 +1,193 @@
+//! Between a run under way and its checkpoints.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::base::Base;
+use crate::checkpoint::{self, EarlyStopping, Evaluation, Pairs, Progress, State};
+use crate::config::{Resume, RunConfig, TrainConfig};
+use crate::data::Dataset;
+use crate::gguf::Fingerprint;
+use crate::lora::{Adapter, AdapterTensors, LoraPair};
+use crate::train::{AdamW, Best, Cursor, Pending, Trainer, set_values};
+use crate::transformer::LossSum;
+use crate::{Error, Result};
+
+/// What must be the same for a run to go on from a checkpoint.
+pub(super) struct Identity {
+    base: Fingerprint,
+    data: String,
+    /// TOML lines: the settings that decide the result, and a hash of the adapter at the start.
+    settings: String,
+}
+
+/// A checkpoint that belongs to this run.
+pub(super) struct Saved(State);
+
+impl Identity {
+    pub(super) fn new(
+        config: &TrainConfig,
+        base: &Base,
+        start: &AdapterTensors,
+        train: &Dataset,
+        held_out: Option<&Dataset>,
+    ) -> Result<Self> {
+        let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
+        let mut deciding = config.clone();
+        deciding.run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..deciding.run };
+        let held_out = held_out.map_or("none".to_owned(), Dataset::fingerprint);
+        Ok(Self {
+            base: base.fingerprint().clone(),
+            data: format!("{} {held_out}", train.fingerprint()),
+            settings: format!("{}start = \"{}\"\n", deciding.to_toml()?, hash(start)),
+        })
+    }
+
+    /// Why a checkpoint is not of this run, in words.
+    fn difference(&self, state: &State) -> Option<String> {
+        if self.base != state.base {
+            return Some("it was made with another base model".into());
+        }
+        if self.data != state.data {
+            return Some("it was made with other data".into());
+        }
+        if self.settings != state.config {
+            let missing = |from: &str, what: &str| -> Vec<String> {
+                let lines = from.lines().filter(|line| !what.lines().any(|other| other == *line));
+                lines.map(str::to_owned).collect()
+            };
+            let (there, now) = (missing(&state.config, &self.settings), missing(&self.settings, &state.config));
+            return Some(format!("it was made with {}, now {}", there.join(", "), now.join(", ")));
+        }
+        None
+    }
+}
+
+/// The newest sound checkpoint, if there is one.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.
+pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
+    let Some((path, state)) = checkpoint::load_latest(folder)? else { return Ok(None) };
+    match identity.difference(&state) {
+        None => Ok(Some((path, Saved(state)))),
+        Some(difference) => {
+            let problem =
+                format!("{difference}. Use another --out, or --resume {} to start anew", Resume::Never.name());
+            Err(Error::Checkpoint { path, problem })
+        }
+    }
+}
+
+/// Saves the run as it is.
+pub(super) fn save(
+    folder: &Path,
+    identity: &Identity,
+    trainer: &Trainer,
+    best: &Best,
+    evaluations: &[(u64, f64)],
+    keep: usize,
+) -> Result<()> {
+    let adapter = trainer.adapter();
+    let optimizer = trainer.optimizer();
+    let Pending { micro_steps, tokens, sum } = trainer.pending();
+    let Cursor { epoch, batch } = trainer.cursor();
+    let progress = Progress {
+        step: trainer.step(),
+        total_steps: trainer.total_steps(),
+        micro_step: *micro_steps,
+        epoch,
+        next_batch: batch,
+        loss_sum: sum.loss,
+        tokens: *tokens,
+        supervised_tokens: sum.supervised,
+        correct: sum.correct,
+        evaluations: evaluations.iter().map(|&(step, loss)| Evaluation { step, loss }).collect(),
+        early_stopping: EarlyStopping {
+            best_loss: best.at.map(|(loss, _)| loss),
+            best_step: best.at.map_or(0, |(_, step)| step),
+            evaluations_since: best.evaluations_since,
+        },
+    };
+    let state = State {
+        config: identity.settings.clone(),
+        base: identity.base.clone(),
+        data: identity.data.clone(),
+        progress,
+        adapter: adapter.tensors()?,
+        first_moment: to_pairs(adapter, &optimizer.mean),
+        second_moment: to_pairs(adapter, &optimizer.square),
+        gradient: if *micro_steps > 0 { adapter.gradients()?.pairs } else { Pairs::new() },
+        best: best.adapter.as_ref().map(|best| best.pairs.clone()).unwrap_or_default(),
+    };
+    checkpoint::save(folder, &state, keep)?;
+    Ok(())
+}
+
+impl Saved {
+    pub(super) fn step(&self) -> u64 {
+        self.0.progress.step
+    }
+
+    /// Step and loss of every evaluation so far.
+    pub(super) fn evaluations(&self) -> Vec<(u64, f64)> {
+        self.0.progress.evaluations.iter().map(|at| (at.step, at.loss)).collect()
+    }
+
+    /// Sets a fresh run of the same identity back to this moment.
+    pub(super) fn restore(self, trainer: &mut Trainer) -> Result<Best> {
+        let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.0;
+        set_values(trainer.adapter(), &adapter)?;
+        if !gradient.is_empty() {
+            trainer.set_gradients(&to_values(gradient))?;
+        }
+        let mut optimizer: AdamW = trainer.optimizer().clone();
+        optimizer.updates = progress.step;
+        optimizer.mean = to_values(first_moment);
+        optimizer.square = to_values(second_moment);
+        let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
+        let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
+        let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
+        trainer.restore(
+            optimizer,
+            cursor,
+            Pending { micro_steps: progress.micro_step, tokens: progress.tokens, sum },
+        );
+        let stopping = progress.early_stopping;
+        Ok(Best {
+            at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
+            adapter: (!best.is_empty()).then(|| AdapterTensors { spec: adapter.spec, pairs: best }),
+            evaluations_since: stopping.evaluations_since,
+        })
+    }
+}
+
+/// Values in the order of [`Adapter::parameters`] (A, then B of each pair) as pairs.
+fn to_pairs(adapter: &Adapter, values: &[Vec<f32>]) -> Pairs {
+    let parameters: Vec<_> = adapter.parameters().collect();
+    let pairs = parameters.chunks_exact(2).zip(values.chunks_exact(2));
+    pairs
+        .map(|(factors, values)| {
+            let ((rank, n_in), (_, n_out)) = (factors[0].value.shape(), factors[1].value.shape());
+            let pair = LoraPair { rank, n_in, n_out, a: values[0].clone(), b_t: values[1].clone() };
+            ((factors[0].layer, factors[0].module), pair)
+        })
+        .collect()
+}
+
+/// The other way round.
+fn to_values(pairs: Pairs) -> Vec<Vec<f32>> {
+    pairs.into_values().flat_map(|pair| [pair.a, pair.b_t]).collect()
+}
+
+fn hash(adapter: &AdapterTensors) -> String {
+    let mut hasher = Sha256::new();
+    for ((layer, module), pair) in &adapter.pairs {
+        hasher.update(format!("{layer} {} {}\n", module.gguf_name(), pair.rank));
+        for value in pair.a.iter().chain(&pair.b_t) {
+            hasher.update(value.to_le_bytes());
+        }
+    }
+    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,45 @@
+//! Showing how a model sees a text.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::gguf;
+use crate::text::Tokenizer;
+
+/// How to tokenize.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenizeOptions {
+    /// Whether the text of a special token becomes that token.
+    pub special: bool,
+    /// Whether the beginning-of-sequence token is added where the model wants one.
+    pub bos: bool,
+}
+
+/// One token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenPiece {
+    /// Its number in the vocabulary.
+    pub id: u32,
+    /// Its text; incomplete characters are shown as `\u{fffd}`.
+    pub text: String,
+}
+
+/// The tokens of `text` in the vocabulary of a GGUF file (of any architecture).
+///
+/// # Errors
+/// [`crate::Error::Gguf`] or [`crate::Error::Tokenizer`] if there is no usable vocabulary.
+pub fn tokenize(model: &Path, text: &str, options: &TokenizeOptions) -> Result<Vec<TokenPiece>> {
+    let file = gguf::File::open(model)?;
+    let tokenizer = Tokenizer::from_gguf(file.metadata())?;
+    let ids = if options.bos {
+        tokenizer.encode_with_bos(text, options.special)?
+    } else {
+        tokenizer.encode(text, options.special)?
+    };
+    Ok(ids.into_iter().map(|id| {
+        let text = String::from_utf8_lossy(&tokenizer.piece(id)).into_owned();
+        TokenPiece { id, text }
+    }).collect())
+}

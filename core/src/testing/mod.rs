@@ -1,0 +1,152 @@
+//! Tiny models for tests: a `llama` of about a million random weights in any format, with a working
+//! tokenizer, that llama.cpp loads too. Nothing here is part of the engine.
+
+mod blocks;
+mod vocabulary;
+
+pub use vocabulary::{CHATML, Vocabulary};
+
+use std::path::Path;
+
+use nightgraft_kernels::WeightType;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::gguf::{Metadata, Problem, TensorType, Value, Writer};
+use crate::{Error, Result};
+
+/// Width of the residual stream: one block of the K-quants.
+pub const N_EMBD: usize = 256;
+/// Width of the feed-forward network.
+pub const N_FF: usize = 512;
+/// Query heads, of 64 values each.
+pub const N_HEAD: usize = 4;
+/// Key and value heads.
+pub const N_HEAD_KV: usize = 2;
+/// Standard deviation of the matrices' values.
+const WEIGHT_STD: f32 = 0.05;
+
+/// A recipe for a tiny model; the same recipe always gives the same file.
+#[derive(Clone, Debug)]
+pub struct TinyModel {
+    /// Format of all matrices of the blocks and of an untied head.
+    pub kind: WeightType,
+    /// Format of the embedding, if another one.
+    pub embedding_kind: Option<WeightType>,
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Whether the embedding is the head.
+    pub tied: bool,
+    /// The tokenizer.
+    pub vocabulary: Vocabulary,
+    /// A Jinja template, for instance [`CHATML`].
+    pub chat_template: Option<String>,
+    /// Linear rope scaling by this factor.
+    pub linear_scaling: Option<f32>,
+    /// Llama 3's divisors of rope frequencies.
+    pub rope_factors: bool,
+    /// Of the weights.
+    pub seed: u64,
+}
+
+impl TinyModel {
+    /// Two layers, a tied head and a byte-level tokenizer; all matrices in the format `kind`.
+    pub fn new(kind: WeightType) -> Self {
+        Self {
+            kind,
+            embedding_kind: None,
+            n_layer: 2,
+            tied: true,
+            vocabulary: Vocabulary::ByteLevel,
+            chat_template: None,
+            linear_scaling: None,
+            rope_factors: false,
+            seed: 1,
+        }
+    }
+
+    /// Writes the model to `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Gguf`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let writer = self
+            .writer(self.metadata())
+            .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
+        writer.write(path)?;
+        Ok(())
+    }
+
+    /// The keys of the model.
+    pub fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::new();
+        let mut put = |key: &str, value| drop(metadata.insert(key, value));
+        put("general.architecture", Value::String("llama".into()));
+        put("general.type", Value::String("model".into()));
+        put("general.name", Value::String("tiny".into()));
+        put("llama.block_count", Value::U32(self.n_layer as u32));
+        put("llama.context_length", Value::U32(512));
+        put("llama.embedding_length", Value::U32(N_EMBD as u32));
+        put("llama.feed_forward_length", Value::U32(N_FF as u32));
+        put("llama.attention.head_count", Value::U32(N_HEAD as u32));
+        put("llama.attention.head_count_kv", Value::U32(N_HEAD_KV as u32));
+        put("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+        put("llama.rope.freq_base", Value::F32(10_000.0));
+        put("llama.rope.dimension_count", Value::U32((N_EMBD / N_HEAD) as u32));
+        put("llama.vocab_size", Value::U32(self.vocabulary.len() as u32));
+        if let Some(factor) = self.linear_scaling {
+            put("llama.rope.scaling.type", Value::String("linear".into()));
+            put("llama.rope.scaling.factor", Value::F32(factor));
+        }
+        self.vocabulary.describe(&mut metadata);
+        if let Some(template) = &self.chat_template {
+            metadata.insert("tokenizer.chat_template", Value::String(template.clone()));
+        }
+        metadata
+    }
+
+    /// A file with this model's tensors and the given keys, which a test may have changed.
+    ///
+    /// # Errors
+    /// [`Problem`] if the recipe makes no sense, such as no layer at all.
+    pub fn writer(&self, metadata: Metadata) -> Result<Writer<'static>, Problem> {
+        let mut writer = Writer::new(metadata);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let n_vocab = self.vocabulary.len();
+        let kv = N_HEAD_KV * N_EMBD / N_HEAD;
+        let mut matrix = |writer: &mut Writer, name: &str, n_rows: usize, n_cols: usize, kind: WeightType| {
+            let bytes = blocks::random(kind, n_rows * n_cols, WEIGHT_STD, &mut rng);
+            writer.tensor(name, &[n_cols as u64, n_rows as u64], kind.into(), bytes)
+        };
+        matrix(&mut writer, "token_embd.weight", n_vocab, N_EMBD, self.embedding_kind.unwrap_or(self.kind))?;
+        if !self.tied {
+            matrix(&mut writer, "output.weight", n_vocab, N_EMBD, self.kind)?;
+        }
+        for layer in 0..self.n_layer {
+            for (name, n_rows, n_cols) in [
+                ("attn_q", N_EMBD, N_EMBD),
+                ("attn_k", kv, N_EMBD),
+                ("attn_v", kv, N_EMBD),
+                ("attn_output", N_EMBD, N_EMBD),
+                ("ffn_gate", N_FF, N_EMBD),
+                ("ffn_up", N_FF, N_EMBD),
+                ("ffn_down", N_EMBD, N_FF),
+            ] {
+                matrix(&mut writer, &format!("blk.{layer}.{name}.weight"), n_rows, n_cols, self.kind)?;
+            }
+        }
+        let mut vector = |name: &str, len: usize, low: f32, high: f32| {
+            let bytes: Vec<u8> = (0..len).flat_map(|_| rng.random_range(low..high).to_le_bytes()).collect();
+            writer.tensor(name, &[len as u64], TensorType::F32, bytes)
+        };
+        for layer in 0..self.n_layer {
+            vector(&format!("blk.{layer}.attn_norm.weight"), N_EMBD, 0.5, 1.5)?;
+            vector(&format!("blk.{layer}.ffn_norm.weight"), N_EMBD, 0.5, 1.5)?;
+        }
+        vector("output_norm.weight", N_EMBD, 0.5, 1.5)?;
+        if self.rope_factors {
+            vector("rope_freqs.weight", N_EMBD / N_HEAD / 2, 1.0, 8.0)?;
+        }
+        Ok(writer)
+    }
+}

@@ -1,0 +1,74 @@
+//! The best adapter so far, and when to stop waiting for a better one.
+
+use crate::lora::AdapterTensors;
+
+/// Remembers the adapter with the lowest held-out loss.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Best {
+    /// Its held-out loss and step; none before the first evaluation.
+    pub at: Option<(f64, u64)>,
+    /// The adapter itself; none while the best is the start.
+    pub adapter: Option<AdapterTensors>,
+    /// Evaluations since it was found.
+    pub evaluations_since: u64,
+}
+
+impl Best {
+    /// Takes in an evaluation; `adapter` is asked for only if it is the best yet, which is returned.
+    ///
+    /// # Errors
+    /// Whatever `adapter` fails with.
+    pub fn consider<E>(
+        &mut self,
+        step: u64,
+        loss: f64,
+        adapter: impl FnOnce() -> Result<AdapterTensors, E>,
+    ) -> Result<bool, E> {
+        // A loss that is not a number never beats one that is.
+        let better = self.at.is_none_or(|(best, _)| loss < best || best.is_nan());
+        if better {
+            self.adapter = Some(adapter()?);
+            self.at = Some((loss, step));
+            self.evaluations_since = 0;
+        } else {
+            self.evaluations_since += 1;
+        }
+        Ok(better)
+    }
+
+    /// Whether `patience` evaluations in a row have brought nothing better; never if `patience` is 0.
+    pub fn is_out_of_patience(&self, patience: usize) -> bool {
+        patience > 0 && self.evaluations_since >= patience as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::lora::LoraSpec;
+
+    fn consider(best: &mut Best, step: u64, loss: f64) -> bool {
+        let spec = LoraSpec { rank: 1, alpha: 1.0, modules: Vec::new(), layers: 0..0, dropout: 0.0 };
+        let adapter = || Ok::<_, Infallible>(AdapterTensors { spec, pairs: BTreeMap::new() });
+        match best.consider(step, loss, adapter) {
+            Ok(better) => better,
+            Err(never) => match never {},
+        }
+    }
+
+    #[test]
+    fn keeps_the_lowest_and_counts_what_came_after() {
+        let mut best = Best::default();
+        assert!(consider(&mut best, 0, 3.0));
+        assert!(consider(&mut best, 5, 2.0));
+        assert!(!consider(&mut best, 10, 2.0), "equal is not better");
+        assert!(!consider(&mut best, 15, f64::NAN));
+        assert_eq!((best.at, best.evaluations_since), (Some((2.0, 5)), 2));
+        assert!(best.is_out_of_patience(2) && !best.is_out_of_patience(3) && !best.is_out_of_patience(0));
+        assert!(consider(&mut best, 20, 1.0));
+        assert!(!best.is_out_of_patience(1));
+    }
+}

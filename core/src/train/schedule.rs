@@ -1,0 +1,54 @@
+//! The learning rate of each step.
+
+use crate::config::{OptimizerConfig, Schedule};
+
+/// The rate of step `step` (from 0) of `total`: a linear rise over the warm-up, then constant, or down to 0
+/// along a line or half a cosine.
+pub fn learning_rate(config: &OptimizerConfig, step: u64, total: u64) -> f64 {
+    let warmup = (f64::from(config.warmup) * total as f64).ceil() as u64;
+    if step < warmup {
+        return config.lr * (step + 1) as f64 / (warmup + 1) as f64;
+    }
+    let done = (step - warmup) as f64 / (total - warmup).max(1) as f64;
+    match config.schedule {
+        Schedule::Constant => config.lr,
+        Schedule::Linear => config.lr * (1.0 - done),
+        Schedule::Cosine => config.lr * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(schedule: Schedule, warmup: f32) -> Vec<f64> {
+        let config = OptimizerConfig { lr: 1.0, schedule, warmup, ..OptimizerConfig::default() };
+        (0..8).map(|step| learning_rate(&config, step, 8)).collect()
+    }
+
+    #[test]
+    fn constant_never_changes_without_a_warm_up() {
+        assert_eq!(rates(Schedule::Constant, 0.0), [1.0; 8]);
+    }
+
+    #[test]
+    fn linear_rises_then_falls_in_a_line() {
+        let expected = [1.0 / 3.0, 2.0 / 3.0, 1.0, 5.0 / 6.0, 4.0 / 6.0, 3.0 / 6.0, 2.0 / 6.0, 1.0 / 6.0];
+        for (got, expected) in rates(Schedule::Linear, 0.25).into_iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-12, "{got} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn cosine_is_half_way_in_the_middle() {
+        let rates = rates(Schedule::Cosine, 0.0);
+        assert_eq!(rates[0], 1.0);
+        assert!((rates[4] - 0.5).abs() < 1e-12);
+        assert!(rates.is_sorted_by(|a, b| a > b));
+    }
+
+    #[test]
+    fn a_run_that_is_all_warm_up_divides_by_nothing() {
+        assert!(rates(Schedule::Cosine, 1.0).iter().all(|rate| rate.is_finite() && *rate > 0.0));
+    }
+}

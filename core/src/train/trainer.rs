@@ -1,0 +1,270 @@
+//! The training loop as a stream of micro-steps.
+
+use super::optimizer::AdamW;
+use super::schedule::learning_rate;
+use crate::config::TrainConfig;
+use crate::data::{self, Batch, BatchOptions};
+use crate::lora::{Adapter, AdapterTensors};
+use crate::text::Example;
+use crate::transformer::{LossSum, Model};
+use crate::{Error, Result};
+
+/// Everything that moves during a run, and nothing that a resumed run could not set back exactly.
+pub struct Trainer {
+    config: TrainConfig,
+    model: Model,
+    adapter: Adapter,
+    optimizer: AdamW,
+    examples: Vec<Example>,
+    total_steps: u64,
+    cursor: Cursor,
+    pending: Pending,
+    epoch_plan: Vec<Vec<usize>>,
+}
+
+/// Where the data stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Cursor {
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The next micro-batch of it.
+    pub batch: u64,
+}
+
+/// The optimizer step under way: what its micro-steps so far have added up.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pending {
+    /// Micro-steps done.
+    pub micro_steps: u64,
+    /// Tokens run.
+    pub tokens: u64,
+    /// Losses.
+    pub sum: LossSum,
+}
+
+/// What one optimizer step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stepped {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Mean loss over its supervised tokens, in nats.
+    pub loss: f64,
+    /// Tokens run.
+    pub tokens: u64,
+    /// Tokens with a target.
+    pub supervised_tokens: u64,
+    /// The rate it moved by.
+    pub lr: f64,
+    /// The norm of the mean gradient before clipping.
+    pub grad_norm: f64,
+}
+
+impl Trainer {
+    /// Puts the parts together at step 0. `model` must have been made with `adapter`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is nothing to train on.
+    pub fn new(
+        config: &TrainConfig,
+        model: Model,
+        adapter: Adapter,
+        examples: Vec<Example>,
+    ) -> Result<Self> {
+        if examples.is_empty() {
+            return Err(Error::Config { option: "--data", problem: "no example is left to train on".into() });
+        }
+        let optimizer = AdamW::new(&config.optimizer, &adapter);
+        let mut trainer = Self {
+            config: config.clone(),
+            model,
+            adapter,
+            optimizer,
+            examples,
+            total_steps: 0,
+            cursor: Cursor::default(),
+            pending: Pending::default(),
+            epoch_plan: Vec::new(),
+        };
+        trainer.total_steps = config.run.steps.unwrap_or_else(|| trainer.steps_of_all_epochs());
+        trainer.epoch_plan = trainer.plan(0);
+        Ok(trainer)
+    }
+
+    /// Optimizer steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.total_steps
+    }
+
+    /// Optimizer steps done.
+    pub fn step(&self) -> u64 {
+        self.optimizer.updates
+    }
+
+    /// Whether all steps are done.
+    pub fn is_finished(&self) -> bool {
+        self.step() >= self.total_steps
+    }
+
+    /// The adapter in training.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// The moments.
+    pub fn optimizer(&self) -> &AdamW {
+        &self.optimizer
+    }
+
+    /// Where the data stream stands.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The step under way.
+    pub fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// The base model.
+    pub fn base(&self) -> &crate::base::Base {
+        self.model.base()
+    }
+
+    /// Goes back to a saved moment. The adapter's values and gradients are set by the caller.
+    pub fn restore(&mut self, optimizer: AdamW, cursor: Cursor, pending: Pending) {
+        self.optimizer = optimizer;
+        self.cursor = cursor;
+        self.pending = pending;
+        self.epoch_plan = self.plan(cursor.epoch);
+    }
+
+    /// Runs micro-batches until an optimizer step is complete, and makes it.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the stop flag was raised: the interrupted micro-step is as if it had never
+    /// started. [`Error::NotFinite`] if the loss or a gradient is not a number; the adapter has not moved.
+    pub fn run_step(&mut self) -> Result<Stepped> {
+        loop {
+            self.micro_step()?;
+            let epoch_ends = self.cursor.batch == 0;
+            if self.pending.micro_steps >= self.config.data.accumulate as u64 || epoch_ends {
+                return self.finish_step();
+            }
+        }
+    }
+
+    /// The mean loss of other examples.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn evaluate(&mut self, examples: &[Example]) -> Result<LossSum> {
+        evaluate(&mut self.model, examples, self.config.data.batch_tokens, |_| ())
+    }
+
+    fn micro_step(&mut self) -> Result<()> {
+        let members = &self.epoch_plan[self.cursor.batch as usize];
+        let batch = data::assemble(&self.examples, members);
+        self.adapter.set_dropout_key(self.dropout_key());
+        if self.pending.micro_steps == 0 {
+            self.adapter.clear_gradients()?;
+        }
+        // A micro-step that is aborted half-way has added to some gradients; the earlier ones' sums must stay.
+        let before = (self.pending.micro_steps > 0).then(|| self.gradients()).transpose()?;
+        let sum = match self.model.accumulate_gradients(&batch) {
+            Ok(sum) => sum,
+            Err(error) => {
+                if let Some(before) = before {
+                    self.set_gradients(&before)?;
+                }
+                return Err(error);
+            }
+        };
+        if !sum.loss.is_finite() {
+            return Err(Error::NotFinite { step: self.step() + 1, place: "the loss".into() });
+        }
+        self.pending.micro_steps += 1;
+        self.pending.tokens += batch.ids.len() as u64;
+        self.pending.sum += sum;
+        self.cursor.batch += 1;
+        if self.cursor.batch as usize == self.epoch_plan.len() {
+            self.cursor = Cursor { epoch: self.cursor.epoch + 1, batch: 0 };
+            self.epoch_plan = self.plan(self.cursor.epoch);
+        }
+        Ok(())
+    }
+
+    fn finish_step(&mut self) -> Result<Stepped> {
+        let lr = learning_rate(&self.config.optimizer, self.step(), self.total_steps);
+        let supervised_tokens = self.pending.sum.supervised;
+        let grad_norm = self.optimizer.update(&self.adapter, supervised_tokens, lr)?;
+        let done = std::mem::take(&mut self.pending);
+        let loss = done.sum.loss / supervised_tokens.max(1) as f64;
+        Ok(Stepped { step: self.step(), loss, tokens: done.tokens, supervised_tokens, lr, grad_norm })
+    }
+
+    /// Sums of gradients, in the order of [`Adapter::parameters`].
+    ///
+    /// # Errors
+    /// Never for an adapter made by [`Adapter::new`].
+    pub fn gradients(&self) -> Result<Vec<Vec<f32>>> {
+        self.adapter.parameters().map(|p| Ok(p.grad.to_vec()?)).collect()
+    }
+
+    /// Sets the sums of gradients.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`] if a size does not fit.
+    pub fn set_gradients(&self, gradients: &[Vec<f32>]) -> Result<()> {
+        self.adapter.parameters().zip(gradients).try_for_each(|(p, values)| Ok(p.grad.write(0, values)?))
+    }
+
+    /// Different for each micro-step of a run, and the same again when it is repeated.
+    fn dropout_key(&self) -> u64 {
+        let Cursor { epoch, batch } = self.cursor;
+        self.config.run.seed.rotate_left(32) ^ (epoch << 32) ^ batch
+    }
+
+    fn plan(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let options = BatchOptions {
+            batch_tokens: self.config.data.batch_tokens,
+            packing: self.config.data.packing,
+            shuffle: self.config.data.shuffle,
+            seed: self.config.run.seed,
+        };
+        data::plan_epoch(&self.examples, epoch, &options)
+    }
+
+    fn steps_of_all_epochs(&self) -> u64 {
+        let accumulate = self.config.data.accumulate;
+        (0..self.config.run.epochs).map(|epoch| self.plan(epoch).len().div_ceil(accumulate) as u64).sum()
+    }
+}
+
+/// The loss of `examples`, packed into micro-batches; calls `on_tokens` with the tokens of each.
+///
+/// # Errors
+/// [`Error::Cancelled`] if the model's stop flag was raised.
+pub fn evaluate(
+    model: &mut Model,
+    examples: &[Example],
+    batch_tokens: usize,
+    mut on_tokens: impl FnMut(u64),
+) -> Result<LossSum> {
+    let options = BatchOptions { batch_tokens, packing: true, shuffle: false, seed: 0 };
+    let mut sum = LossSum::default();
+    for members in data::plan_epoch(examples, 0, &options) {
+        let batch: Batch = data::assemble(examples, &members);
+        sum += model.evaluate(&batch)?;
+        on_tokens(batch.ids.len() as u64);
+    }
+    Ok(sum)
+}
+
+/// The factors of an adapter written over those of one in training.
+///
+/// # Errors
+/// [`Error::Ggml`] if the two do not have the same shapes.
+pub fn set_values(adapter: &Adapter, tensors: &AdapterTensors) -> Result<()> {
+    let values = tensors.pairs.values().flat_map(|pair| [&pair.a, &pair.b_t]);
+    adapter.parameters().zip(values).try_for_each(|(p, values)| Ok(p.value.write(0, values)?))
+}

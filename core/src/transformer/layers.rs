@@ -1,0 +1,96 @@
+//! The graphs of all layers for one number of tokens.
+
+use nightgraft_ggml::{Graph, Leaf};
+
+use super::block::{self, Block, Geometry, Tokens};
+use crate::Result;
+
+/// Room for a block's forward and backward with all adapters; an overfull graph is an error, not a crash.
+const BLOCK_NODES: usize = 320;
+
+/// One forward graph a layer, and one backward graph a layer from `lowest` up. A forward graph reads the
+/// layer's input from its checkpoint and stores the next one; a backward graph computes the layer again from
+/// its checkpoint, reads the gradient of its output from `grad` and stores that of its input there.
+pub(super) struct LayerGraphs {
+    pub(super) n_tokens: usize,
+    pub(super) forward: Vec<Graph>,
+    /// `backward[i]` belongs to layer `lowest + i`.
+    pub(super) backward: Vec<Graph>,
+    positions: Leaf,
+    starts: Leaf,
+}
+
+/// The matrices that live between the layers.
+pub(super) struct Stream {
+    /// The lowest adapted layer; the number of layers if there is none.
+    pub(super) lowest: usize,
+    /// `[capacity, n_embd]` each: the inputs of the layers from `lowest` on, then the last output. Layers
+    /// below `lowest` work in place in the first one.
+    pub(super) hidden: Vec<Leaf>,
+    /// Gradient of the residual stream, `[capacity, n_embd]`.
+    pub(super) grad: Option<Leaf>,
+}
+
+impl Stream {
+    /// The input of `layer`; for the number of layers, the last output.
+    pub(super) fn input(&self, layer: usize) -> &Leaf {
+        &self.hidden[layer.saturating_sub(self.lowest)]
+    }
+}
+
+impl LayerGraphs {
+    /// With dropout and a backward pass if `train`, else neither.
+    pub(super) fn new(
+        blocks: &[Block],
+        geometry: &Geometry,
+        stream: &Stream,
+        n_tokens: usize,
+        train: bool,
+    ) -> Result<Self> {
+        let (positions, starts) = (Leaf::i32(n_tokens)?, Leaf::i32(n_tokens)?);
+        let begin = |layer| -> Result<_> {
+            let mut g = Graph::new(BLOCK_NODES)?;
+            let x = g.leaf_rows(stream.input(layer), n_tokens)?;
+            let tokens = Tokens { positions: g.leaf(&positions)?, starts: g.leaf(&starts)? };
+            Ok((g, x, tokens))
+        };
+        let mut forward = Vec::new();
+        let mut backward = Vec::new();
+        for (layer, block) in blocks.iter().enumerate() {
+            let block = if train { block } else { &without_dropout(block) };
+            let (mut g, x, tokens) = begin(layer)?;
+            let (y, _) = block::forward(&mut g, block, geometry, x, tokens)?;
+            g.store(y, stream.input(layer + 1))?;
+            forward.push(g);
+
+            let Some(grad) = stream.grad.as_ref().filter(|_| train && layer >= stream.lowest) else { continue };
+            let (mut g, x, tokens) = begin(layer)?;
+            let (_, saved) = block::forward(&mut g, block, geometry, x, tokens)?;
+            let dy = g.leaf_rows(grad, n_tokens)?;
+            let dx = block::backward(&mut g, block, geometry, &saved, dy)?;
+            // Below the lowest adapted layer nobody needs the gradient: what only leads there is not run.
+            if layer > stream.lowest {
+                g.store(dx, grad)?;
+            }
+            backward.push(g);
+        }
+        Ok(Self { n_tokens, forward, backward, positions, starts })
+    }
+
+    /// Sets the tokens' positions and the starts of their segments.
+    pub(super) fn set_tokens(&self, positions: &[i32], starts: &[i32]) -> Result<()> {
+        self.positions.write_i32(positions)?;
+        self.starts.write_i32(starts)?;
+        Ok(())
+    }
+}
+
+fn without_dropout(block: &Block) -> Block {
+    let mut block = block.clone();
+    for linear in block.linears_mut() {
+        if let Some(adapter) = &mut linear.adapter {
+            adapter.dropout = None;
+        }
+    }
+    block
+}

@@ -1,0 +1,239 @@
+//! Running a whole model over one micro-batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nightgraft_ggml::{Cpu, Graph, Leaf};
+
+use super::block::{Block, Geometry};
+use super::layers::{LayerGraphs, Stream};
+use super::weights::{self, MappedWeights};
+use crate::base::Base;
+use crate::data::Batch;
+use crate::lora::Adapter;
+use crate::ops::head::{self, Head};
+use crate::Result;
+
+/// Rows of the head computed at once: logits take this many times the vocabulary, in f32.
+const HEAD_CHUNK: usize = 128;
+const HEAD_NODES: usize = 32;
+
+/// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
+pub struct Model {
+    base: Base,
+    blocks: Vec<Block>,
+    geometry: Geometry,
+    stream: Stream,
+    /// One of each pass, for the number of tokens last seen.
+    layers: HashMap<Pass, LayerGraphs>,
+    head: Head,
+    chunk: Chunk,
+    /// By number of rows.
+    head_graphs: HashMap<(Pass, usize), Graph>,
+    cpu: Cpu,
+}
+
+/// Sums over supervised tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LossSum {
+    /// Of the cross-entropies, in nats.
+    pub loss: f64,
+    /// How often the most likely token was the target.
+    pub correct: u64,
+    /// How many tokens had a target.
+    pub supervised: u64,
+}
+
+impl std::ops::AddAssign for LossSum {
+    fn add_assign(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.correct += other.correct;
+        self.supervised += other.supervised;
+    }
+}
+
+/// Whether a pass is for measuring, or for gradients (then with dropout).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Pass {
+    Evaluate,
+    Train,
+}
+
+/// What goes into and comes out of the head for one chunk of supervised tokens.
+struct Chunk {
+    x: Leaf,
+    dx: Leaf,
+    targets: HashMap<usize, Leaf>,
+    loss: Leaf,
+}
+
+impl Model {
+    /// Prepares `base`, with an adapter made for it or without, for micro-batches of up to `capacity` tokens
+    /// on `n_threads` threads; if `trains`, with room for computing the adapter's gradients.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out.
+    pub fn new(
+        base: Base,
+        adapter: Option<&Adapter>,
+        trains: bool,
+        capacity: usize,
+        n_threads: usize,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
+        let mapped = MappedWeights::new(&base)?;
+        let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
+        let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
+        let rows = |n| Leaf::f32(n, n_embd);
+        Ok(Self {
+            blocks,
+            geometry: weights::geometry(&base)?,
+            stream: Stream {
+                lowest,
+                hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
+                grad: trains.then(|| rows(capacity)).transpose()?,
+            },
+            layers: HashMap::new(),
+            head: mapped.head(&base),
+            chunk: Chunk {
+                x: rows(HEAD_CHUNK)?,
+                dx: rows(HEAD_CHUNK)?,
+                targets: HashMap::new(),
+                loss: Leaf::f32(HEAD_CHUNK, 2)?,
+            },
+            head_graphs: HashMap::new(),
+            cpu: Cpu::new(n_threads, stop)?,
+            base,
+        })
+    }
+
+    /// The base model.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The loss of a micro-batch.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled) if the stop flag was raised, [`Error::Ggml`](crate::Error::Ggml) if memory runs out or the batch is
+    /// larger than the capacity.
+    pub fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
+        self.forward(batch, Pass::Evaluate)?;
+        self.run_head(batch, Pass::Evaluate)
+    }
+
+    /// The loss of a micro-batch; adds the gradients of its *sum* over supervised tokens to the sums in the
+    /// adapter's own leaves. Only for a model that `trains`.
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`]. After [`Error::Cancelled`](crate::Error::Cancelled) the adapter's gradients are undefined.
+    pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<LossSum> {
+        self.forward(batch, Pass::Train)?;
+        let sum = self.run_head(batch, Pass::Train)?;
+        let layers = self.layers.get_mut(&Pass::Train).expect("made by the forward pass");
+        for graph in layers.backward.iter_mut().rev() {
+            self.cpu.compute(graph)?;
+        }
+        Ok(sum)
+    }
+
+    /// The logits `[T, n_vocab]` of every token of a micro-batch of at most 128 tokens, for comparing with
+    /// other engines.
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`].
+    pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        self.forward(batch, Pass::Evaluate)?;
+        let n_tokens = batch.ids.len();
+        let out = Leaf::f32(n_tokens, self.base.spec.n_vocab)?;
+        let mut graph = Graph::new(HEAD_NODES)?;
+        let x = graph.leaf_rows(self.stream.input(self.base.spec.n_layer), n_tokens)?;
+        let logits = head::logits(&mut graph, &self.head, x)?;
+        graph.store(logits, &out)?;
+        self.cpu.compute(&mut graph)?;
+        Ok(out.to_vec()?)
+    }
+
+    /// Runs all layers; leaves the checkpoints and the last output in the stream.
+    fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
+        let n_tokens = batch.ids.len();
+        if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
+            self.layers.remove(&pass); // freed before its successor is made
+            let train = pass == Pass::Train;
+            let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, n_tokens, train)?;
+            self.layers.insert(pass, layers);
+        }
+        let layers = self.layers.get_mut(&pass).expect("just made");
+        layers.set_tokens(&batch.positions, &batch.starts)?;
+        let mut x = vec![0.0; n_tokens * self.base.spec.n_embd];
+        self.base.embed(&batch.ids, &mut x)?;
+        self.stream.input(0).write(0, &x)?;
+        for graph in &mut layers.forward {
+            self.cpu.compute(graph)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the head over the supervised tokens, chunk by chunk; in a training pass it leaves the gradient
+    /// of the last output in the stream.
+    fn run_head(&mut self, batch: &Batch, pass: Pass) -> Result<LossSum> {
+        let n_embd = self.base.spec.n_embd;
+        let output = self.stream.input(self.base.spec.n_layer).clone();
+        let grad = self.stream.grad.clone().filter(|_| pass == Pass::Train);
+        if let Some(grad) = &grad {
+            grad.clear()?;
+        }
+        let supervised: Vec<usize> = (0..batch.targets.len()).filter(|&t| batch.targets[t] >= 0).collect();
+        let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
+        let mut row = vec![0.0; n_embd];
+        for places in supervised.chunks(HEAD_CHUNK) {
+            let targets: Vec<i32> = places.iter().map(|&t| batch.targets[t]).collect();
+            for (i, &t) in places.iter().enumerate() {
+                output.read(t, &mut row)?;
+                self.chunk.x.write(i, &row)?;
+            }
+            self.compute_head(&targets, pass)?;
+            let mut losses = vec![0.0; 2 * places.len()];
+            self.chunk.loss.read(0, &mut losses)?;
+            for pair in losses.chunks_exact(2) {
+                sum.loss += f64::from(pair[0]);
+                sum.correct += u64::from(pair[1] > 0.5);
+            }
+            let Some(grad) = &grad else { continue };
+            for (i, &t) in places.iter().enumerate() {
+                self.chunk.dx.read(i, &mut row)?;
+                grad.write(t, &row)?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in a training pass, `chunk.dx`.
+    fn compute_head(&mut self, targets: &[i32], pass: Pass) -> Result<()> {
+        let n_rows = targets.len();
+        let Self { chunk, head, head_graphs, cpu, .. } = self;
+        if !chunk.targets.contains_key(&n_rows) {
+            chunk.targets.insert(n_rows, Leaf::i32(n_rows)?);
+        }
+        let targets_leaf = &chunk.targets[&n_rows];
+        targets_leaf.write_i32(targets)?;
+        let graph = match head_graphs.entry((pass, n_rows)) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let mut g = Graph::new(HEAD_NODES)?;
+                let x = g.leaf_rows(&chunk.x, n_rows)?;
+                let targets = g.leaf(targets_leaf)?;
+                let saved = head::forward(&mut g, head, x, targets, &chunk.loss)?;
+                if pass == Pass::Train {
+                    let dx = head::backward(&mut g, head, &saved)?;
+                    g.store(dx, &chunk.dx)?;
+                }
+                entry.insert(g)
+            }
+        };
+        Ok(cpu.compute(graph)?)
+    }
+}
+

@@ -1,0 +1,100 @@
+//! The base's matrices as leaves over the mapped file, and the blocks made of them.
+
+use std::collections::HashMap;
+
+use nightgraft_ggml::{AttentionShape, Leaf, RopeParams, WeightPlace};
+
+use super::block::{Block, Geometry};
+use crate::Result;
+use crate::base::{Base, LayerWeights, Module, RopeLayout, Weight};
+use crate::lora::Adapter;
+use crate::ops::head::Head;
+use crate::ops::linear::Linear;
+use crate::ops::norm::Norm;
+use crate::ops::rope::Rope;
+
+/// Leaves over the mapped weights, by their place in the file; tied matrices share one.
+pub(super) struct MappedWeights {
+    leaves: HashMap<usize, Leaf>,
+    eps: f32,
+}
+
+impl MappedWeights {
+    pub(super) fn new(base: &Base) -> Result<Self> {
+        let layers = base.layers.iter().flat_map(|layer| {
+            let norms = [&layer.attn_norm, &layer.ffn_norm];
+            norms.into_iter().chain(Module::ALL.iter().map(|&module| layer.module(module)))
+        });
+        let mut places: Vec<WeightPlace> =
+            layers.chain([&base.output_norm, &base.output]).map(place).collect();
+        places.dedup();
+        let leaves = Leaf::weights(base.file().mapping(), &places)?;
+        let leaves = places.iter().map(|place| place.offset).zip(leaves).collect();
+        Ok(Self { leaves, eps: base.spec.norm_eps })
+    }
+
+    pub(super) fn head(&self, base: &Base) -> Head {
+        Head { norm: self.norm(&base.output_norm), weight: self.leaf(&base.output) }
+    }
+
+    pub(super) fn block(&self, base: &Base, index: usize, adapter: Option<&Adapter>) -> Block {
+        let layer: &LayerWeights = &base.layers[index];
+        let linear = |module| Linear {
+            weight: self.leaf(layer.module(module)),
+            adapter: adapter.and_then(|adapter| adapter.pair(index, module)).cloned(),
+        };
+        Block {
+            attn_norm: self.norm(&layer.attn_norm),
+            attn_q: linear(Module::AttnQ),
+            attn_k: linear(Module::AttnK),
+            attn_v: linear(Module::AttnV),
+            attn_output: linear(Module::AttnOutput),
+            ffn_norm: self.norm(&layer.ffn_norm),
+            ffn_gate: linear(Module::FfnGate),
+            ffn_up: linear(Module::FfnUp),
+            ffn_down: linear(Module::FfnDown),
+        }
+    }
+
+    fn norm(&self, weight: &Weight) -> Norm {
+        Norm { weight: self.leaf(weight), eps: self.eps }
+    }
+
+    fn leaf(&self, weight: &Weight) -> Leaf {
+        self.leaves.get(&weight.offset).expect("every weight of the base was mapped").clone()
+    }
+}
+
+/// What all blocks share.
+pub(super) fn geometry(base: &Base) -> Result<Geometry> {
+    let spec = &base.spec;
+    let factors = spec.rope.factors.as_ref().map(|values| -> Result<Leaf> {
+        let leaf = Leaf::f32(1, values.len())?;
+        leaf.write(0, values)?;
+        Ok(leaf)
+    });
+    let params = RopeParams {
+        head_dim: spec.head_dim,
+        n_dims: spec.rope.dims,
+        base: spec.rope.base,
+        position_scale: spec.rope.position_scale,
+        halves: spec.rope.layout == RopeLayout::Halves,
+    };
+    let attention = AttentionShape {
+        n_head: spec.n_head,
+        n_head_kv: spec.n_head_kv,
+        head_dim: spec.head_dim,
+        scale: 1.0 / (spec.head_dim as f32).sqrt(),
+        window: None,
+    };
+    Ok(Geometry { attention, rope: Rope { params, factors: factors.transpose()? } })
+}
+
+fn place(weight: &Weight) -> WeightPlace {
+    WeightPlace {
+        kind: weight.kind,
+        n_rows: weight.n_rows,
+        n_cols: weight.n_cols,
+        offset: weight.offset,
+    }
+}
