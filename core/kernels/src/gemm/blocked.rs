@@ -10,9 +10,9 @@ use crate::scratch;
 /// Rows of `A` packed at a time: with `DEPTH` columns, 1 MiB.
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
-const PANELS: usize = 16;
+const PANELS: usize = 32;
 /// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
-const PANEL_COST: usize = 8;
+const PANEL_COST: usize = 12;
 /// The largest `max_rows` of any tier, for the tile that stands in for one at the right edge of `C`.
 const EDGE_ROWS: usize = 16;
 
