@@ -35,18 +35,17 @@ Give --config mine/config.toml to measure with the settings of the training. Los
 supervised token; accuracy is the fraction of these tokens that the model ranks first.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
-    let (data_config, threads) = args.settings.resolve()?;
+    let config = args.settings.resolve(None)?;
     let request = EvalRequest {
         model: catalogue::model_path(args.model.clone())?,
         adapter: args.adapter.clone(),
         data: args.data.clone(),
-        data_config,
-        threads,
+        data_config: config.data,
+        threads: config.run.threads,
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut progress = Progress::tokens(verbosity.progress, "evaluating");
-    let report =
-        session::evaluate(&request, &stop, &mut |done, total| progress.set(done as u64, total as u64));
+    let report = session::evaluate(&request, &stop, &mut |done, total| progress.set(done, total));
     progress.close();
     let report = report?;
     if verbosity.json {

@@ -5,7 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use nightgraft_core::session::{self, GenerateRequest};
 
-use crate::{Verbosity, failure::Usage, fetch::catalogue, interrupt, output};
+use crate::{
+    Verbosity,
+    failure::{self, Usage},
+    fetch::catalogue,
+    interrupt, output,
+};
 
 /// Continue or answer a prompt, with or without an adapter
 #[derive(clap::Args)]
@@ -28,7 +33,7 @@ pub struct Args {
     max_tokens: usize,
     /// Decides the words when the temperature is above 0
     #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
+    seed: u32,
     /// 0 always takes the likeliest token; 1 draws as the model says
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
@@ -74,7 +79,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if verbosity.json {
         output::json(&report)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if stop.is_raised() { failure::interrupted() } else { ExitCode::SUCCESS })
 }
 
 fn check(args: &Args) -> Result<(), Usage> {

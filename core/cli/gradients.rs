@@ -5,7 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use nightgraft_core::session::{self, GradientsRequest};
 
-use crate::{Verbosity, fetch::catalogue, format, interrupt, output, settings::CommonSettings};
+use crate::{
+    Verbosity,
+    fetch::catalogue,
+    format, interrupt, output,
+    settings::{CommonSettings, OrderSettings},
+};
 
 /// Write the adapter's gradients of the first batch as safetensors
 #[derive(clap::Args)]
@@ -25,6 +30,8 @@ pub struct Args {
     out: PathBuf,
     #[command(flatten)]
     settings: CommonSettings,
+    #[command(flatten)]
+    order: OrderSettings,
 }
 
 const EXAMPLES: &str = "\
@@ -36,14 +43,15 @@ Tensors have Hugging Face names (base_model.model.model.layers.0.self_attn.q_pro
 and hold the gradient of the mean loss over the batch's supervised tokens, before any clipping.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
-    let (data_config, threads) = args.settings.resolve()?;
+    let config = args.settings.resolve(Some(&args.order))?;
     let request = GradientsRequest {
         model: catalogue::model_path(args.model.clone())?,
         init_adapter: args.init_adapter.clone(),
         data: args.data.clone(),
+        data_config: config.data,
+        seed: config.run.seed,
+        threads: config.run.threads,
         out: args.out.clone(),
-        data_config,
-        threads,
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let report = session::gradients(&request, &stop)?;
@@ -52,7 +60,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     } else {
         output::write(format::pairs(&[
             ("loss", format!("{:.6}", report.loss)),
-            ("supervised tokens", report.supervised_tokens.to_string()),
+            ("supervised tokens", format!("{} in {} examples", report.supervised_tokens, report.examples)),
             ("gradients", format!("{} tensors in {}", report.tensors, args.out.display())),
         ]))?;
     }

@@ -24,7 +24,7 @@ Examples:
   nightgraft inspect model.gguf
   nightgraft inspect smollm2-135m --json
 
-Any well-formed GGUF can be shown, also one that cannot be trained; the last line says which it is.";
+Any well-formed GGUF can be shown, also one that cannot be trained; the table says why not.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let file = args.model.clone().or_else(|| args.file.clone()).unwrap_or_default();
@@ -38,30 +38,35 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 }
 
 fn describe(info: &ModelInfo) -> String {
-    let number = |n: Option<u64>| n.map_or("not stated".to_owned(), |n| n.to_string());
-    let heads = format!("{}, {} for keys and values", number(info.n_head), number(info.n_head_kv));
-    let trainable = match &info.why_not {
-        None => "yes".to_owned(),
-        Some(reason) => format!("no: {reason}"),
-    };
-    let rows = [
+    let mut rows = vec![
         ("name", info.name.clone().unwrap_or_else(|| "not stated".to_owned())),
         ("architecture", info.architecture.clone()),
         ("parameters", format::count(info.parameters)),
-        ("file", format::bytes(info.file_bytes)),
-        ("layers", number(info.n_layer)),
-        ("embedding", number(info.n_embd)),
-        ("heads", heads),
-        ("feed-forward", number(info.n_ff)),
-        ("vocabulary", number(info.n_vocab)),
-        ("context trained on", number(info.n_ctx_train)),
-        ("tokenizer", info.tokenizer.clone().unwrap_or_else(|| "none".to_owned())),
-        ("chat template", if info.chat_template { "yes" } else { "no" }.to_owned()),
-        ("trainable", trainable),
+        ("file", format::bytes(info.bytes)),
     ];
-    let mut types = vec![["weights", "tensors", "size"].map(str::to_owned).to_vec()];
-    types.extend(
-        info.tensor_types.iter().map(|t| vec![t.name.clone(), t.count.to_string(), format::bytes(t.bytes)]),
-    );
-    format!("{}\n{}", format::pairs(&rows), format::table(&types, &[1, 2]))
+    let mut number = |name, value: Option<usize>| rows.extend(value.map(|value| (name, value.to_string())));
+    number("layers", info.n_layer);
+    number("embedding", info.n_embd);
+    number("attention heads", info.n_head);
+    number("key and value heads", info.n_head_kv);
+    number("feed-forward", info.n_ff);
+    number("vocabulary", info.n_vocab);
+    number("trained context", info.n_ctx_train);
+    let yes_no = |yes| if yes { "yes" } else { "no" }.to_owned();
+    rows.extend(info.tied_head.map(|tied| ("head is the embedding", yes_no(tied))));
+    rows.push(("tokenizer", info.tokenizer.clone()));
+    rows.push(("chat template", yes_no(info.chat_template)));
+    rows.push(("fingerprint", info.fingerprint.clone()));
+    rows.push((
+        "can be trained",
+        match &info.not_trainable {
+            None => "yes".to_owned(),
+            Some(reason) => format!("no: {reason}"),
+        },
+    ));
+    let mut groups = vec![["weights", "tensors", "size"].map(str::to_owned).to_vec()];
+    for group in &info.tensors {
+        groups.push(vec![group.format.to_owned(), group.tensors.to_string(), format::bytes(group.bytes)]);
+    }
+    format!("{}\n{}", format::pairs(&rows), format::table(&groups, &[1, 2]))
 }

@@ -109,8 +109,13 @@ impl TrainProgress {
         match event {
             Event::Model(info) => self.say(&model_line(info)),
             Event::Data { train, held_out } => self.say(&data_line(train, held_out.as_ref())),
-            Event::Planned { steps, trainable_parameters, .. } => {
-                self.plan(*steps, *trainable_parameters as u64)
+            &Event::Planned { steps, trainable_parameters, adapted_layers, threads } => {
+                self.say(&format!(
+                    "plan: {steps} steps, {} trainable parameters, backward through {adapted_layers} layers, \
+                    {threads} threads",
+                    format::count(trainable_parameters as u64)
+                ));
+                self.start(steps);
             }
             Event::Resumed { step, .. } => self.resume(*step),
             Event::Step(metrics) => self.step(metrics),
@@ -128,9 +133,8 @@ impl TrainProgress {
         self.bar.finish_and_clear();
     }
 
-    fn plan(&mut self, steps: u64, parameters: u64) {
+    fn start(&mut self, steps: u64) {
         self.steps = steps;
-        self.say(&format!("adapter: {} trainable parameters; {steps} steps", format::count(parameters)));
         if self.style == Style::Bar {
             self.bar = ProgressBar::new(steps);
             self.bar.set_style(bar_style("{bar:30} step {pos} of {len}  {msg}"));
@@ -192,20 +196,25 @@ fn bar_style(template: &str) -> ProgressStyle {
 
 fn model_line(info: &ModelInfo) -> String {
     let name = info.name.as_deref().unwrap_or(&info.architecture);
-    format!(
-        "model: {name}, {} parameters, {}",
-        format::count(info.parameters),
-        format::bytes(info.file_bytes)
-    )
+    format!("model: {name}, {} parameters, {}", format::count(info.parameters), format::bytes(info.bytes))
 }
 
+/// What the data is, and what of it was not taken as it stands.
 fn data_line(train: &DataReport, held_out: Option<&DataReport>) -> String {
-    let mut line = format!(
-        "data: {} examples, {} tokens, {} of them supervised",
-        train.examples, train.tokens, train.supervised_tokens
-    );
+    let DataReport { examples, tokens, supervised_tokens, .. } = train;
+    let mut line = format!("data: {examples} examples, {tokens} tokens, {supervised_tokens} with a loss");
     if let Some(held_out) = held_out {
         line.push_str(&format!("; {} examples held out", held_out.examples));
+    }
+    let both = |count: fn(&DataReport) -> usize| count(train) + held_out.map_or(0, count);
+    for (count, what) in [
+        (both(|report| report.skipped_lines), "bad lines left out"),
+        (both(|report| report.split_lines), "lines longer than --context split"),
+        (both(|report| report.truncated_lines), "lines longer than --context truncated"),
+    ] {
+        if count > 0 {
+            line.push_str(&format!("; {count} {what}"));
+        }
     }
     line
 }

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use nightgraft_core::{
     Error, Result,
-    config::{DataConfig, Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
+    config::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
 };
 
 /// Every training setting.
@@ -73,10 +73,8 @@ pub struct TrainSettings {
     /// Fraction of the examples held out when there is no --valid; 0 for none [default: 0.1]
     #[arg(long, value_name = "X", help_heading = "Data", allow_negative_numbers = true)]
     held_out: Option<f32>,
-    /// Decides the initial adapter, the held-out split, the order and the dropout [default: 42]
-    #[arg(long, value_name = "N", help_heading = "Data")]
-    seed: Option<u64>,
-
+    #[command(flatten)]
+    order: OrderSettings,
     /// What computes: cpu [default: cpu]
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Device>)]
     device: Option<Device>,
@@ -123,6 +121,14 @@ pub struct CommonSettings {
     skip_bad: bool,
     #[arg(long, hide = true, overrides_with = "skip_bad")]
     no_skip_bad: bool,
+    /// Threads that compute; the result does not depend on it [default: one per core]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    threads: Option<usize>,
+}
+
+/// Which examples make the first batch, the second, and so on.
+#[derive(Args)]
+pub struct OrderSettings {
     /// One example a row, as many rows a step as fit in --batch-tokens
     #[arg(long, help_heading = "Data", overrides_with = "packing")]
     no_packing: bool,
@@ -133,10 +139,9 @@ pub struct CommonSettings {
     no_shuffle: bool,
     #[arg(long, hide = true, overrides_with = "no_shuffle")]
     shuffle: bool,
-
-    /// Threads that compute; the result does not depend on it [default: one per core]
-    #[arg(long, value_name = "N", help_heading = "Run")]
-    threads: Option<usize>,
+    /// Decides all that is drawn: the initial adapter, the held-out part, the order, the dropout [default: 42]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    seed: Option<u64>,
 }
 
 impl TrainSettings {
@@ -150,6 +155,7 @@ impl TrainSettings {
 
     fn apply(&self, config: &mut TrainConfig) {
         self.common.apply(config);
+        self.order.apply(config);
         let lora = &mut config.lora;
         set(&mut lora.rank, &self.rank);
         set(&mut lora.alpha, &self.alpha);
@@ -176,7 +182,6 @@ impl TrainSettings {
             run.steps = self.steps;
         }
         set(&mut run.patience, &self.patience);
-        set(&mut run.seed, &self.seed);
         set(&mut run.device, &self.device);
         set(&mut run.precision, &self.precision);
         set(&mut run.eval_every, &self.eval_every);
@@ -187,13 +192,15 @@ impl TrainSettings {
 }
 
 impl CommonSettings {
-    /// As [`TrainSettings::resolve`], for commands that only read data: its settings, and the threads.
-    pub fn resolve(&self) -> Result<(DataConfig, Option<usize>)> {
+    /// As [`TrainSettings::resolve`], for commands without the training settings.
+    pub fn resolve(&self, order: Option<&OrderSettings>) -> Result<TrainConfig> {
         let mut config = read(self.config.as_deref())?;
         self.apply(&mut config);
-        config.data.validate()?;
-        config.run.validate()?;
-        Ok((config.data, config.run.threads))
+        if let Some(order) = order {
+            order.apply(&mut config);
+        }
+        config.validate()?;
+        Ok(config)
     }
 
     fn apply(&self, config: &mut TrainConfig) {
@@ -202,11 +209,17 @@ impl CommonSettings {
         set(&mut data.batch_tokens, &self.batch_tokens);
         set(&mut data.chat, &switch(self.chat, self.no_chat));
         set(&mut data.skip_bad, &switch(self.skip_bad, self.no_skip_bad));
-        set(&mut data.packing, &switch(self.packing, self.no_packing));
-        set(&mut data.shuffle, &switch(self.shuffle, self.no_shuffle));
         if self.threads.is_some() {
             config.run.threads = self.threads;
         }
+    }
+}
+
+impl OrderSettings {
+    fn apply(&self, config: &mut TrainConfig) {
+        set(&mut config.data.packing, &switch(self.packing, self.no_packing));
+        set(&mut config.data.shuffle, &switch(self.shuffle, self.no_shuffle));
+        set(&mut config.run.seed, &self.seed);
     }
 }
 

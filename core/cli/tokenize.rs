@@ -23,6 +23,9 @@ pub struct Args {
     /// Read special tokens such as <|im_start|> as such, not as text
     #[arg(long)]
     special: bool,
+    /// Begin with the beginning-of-text token, where the model wants one
+    #[arg(long)]
+    bos: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -30,14 +33,14 @@ Examples:
   nightgraft tokenize --model m.gguf \"The capital of France is\"
   nightgraft tokenize --model m.gguf --special --json < chat.txt
 
-Each line is an id and its piece, quoted; no beginning-of-text token is added.";
+Each line is an id and its piece, quoted.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let text = match &args.text {
         Some(text) => text.clone(),
         None => standard_input()?,
     };
-    let options = TokenizeOptions { parse_special: args.special };
+    let options = TokenizeOptions { special: args.special, bos: args.bos };
     let pieces = session::tokenize(&catalogue::model_path(args.model.clone())?, &text, &options)?;
     if verbosity.json {
         output::json(&pieces)?;

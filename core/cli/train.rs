@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use nightgraft_core::session::{self, Event, Outcome, StopFlag, TrainReport, TrainRequest};
+use nightgraft_core::{
+    config::Resume,
+    session::{self, Event, Outcome, StopFlag, TrainReport, TrainRequest},
+};
 use serde::Serialize;
 
 use crate::{
@@ -110,14 +113,25 @@ fn train_shown(request: &TrainRequest, stop: &StopFlag, verbosity: Verbosity) ->
 
 fn summary(request: &TrainRequest, report: &TrainReport) -> String {
     let out = request.out.display();
-    let mut rows = vec![("steps", report.steps.to_string())];
+    let speed = match report.seconds {
+        seconds if seconds > 0.0 => {
+            format!(", {} at {:.0} tokens/s", format::duration(seconds), report.tokens as f64 / seconds)
+        }
+        _ => String::new(), // an earlier run had made all steps
+    };
+    let mut rows = vec![("steps", format!("{}{speed}", report.steps))];
     if report.outcome == Outcome::EarlyStopped {
-        rows[0].1.push_str(" (stopped early: the held-out loss no longer fell)");
+        rows.push(("stopped early", "the held-out loss no longer fell (--patience)".to_owned()));
     }
     if let (Some(before), Some(after)) = (report.held_out_before, report.held_out_after) {
         rows.push(("held-out perplexity", perplexity_change(before, after)));
     }
-    rows.push(("adapter", format!("{out}/adapter (PEFT), {out}/adapter.gguf (llama.cpp)")));
+    let kept = if report.kept_step == report.steps {
+        String::new()
+    } else {
+        format!(", as it was after step {}, the best on the held-out examples", report.kept_step)
+    };
+    rows.push(("adapter", format!("{out}/adapter (PEFT), {out}/adapter.gguf (llama.cpp){kept}")));
     rows.push(("loss curve", format!("{out}/loss.svg")));
     format::pairs(&rows)
 }
@@ -129,10 +143,14 @@ fn perplexity_change(before: f64, after: f64) -> String {
 }
 
 fn how_to_go_on(request: &TrainRequest, report: &TrainReport) -> String {
-    let at = request.out.join("checkpoints");
-    format!(
-        "stopped after step {}; the checkpoint is in {}. The same command goes on from there (--resume auto).",
-        report.steps,
-        at.display()
-    )
+    let again = match request.config.run.resume {
+        Resume::Auto => "the same command goes on from there",
+        Resume::Never => "the same command with --resume auto goes on from there",
+    };
+    match &report.checkpoint {
+        Some(at) => {
+            format!("stopped after step {}; the checkpoint is in {}; {again}", report.steps, at.display())
+        }
+        None => format!("stopped after step {}", report.steps),
+    }
 }
