@@ -1,1 +1,3 @@
-//! Tests.
+//! The integration tests, one module a topic.
+
+mod tokenizer;

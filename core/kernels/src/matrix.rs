@@ -45,6 +45,12 @@ impl<'a> Rows<'a> {
         Rows { data: self.data.get(first..).unwrap_or(&[]), n_cols, ..*self }
     }
 
+    /// The values from the first to the last element of a block; `None` if the block is empty.
+    pub(crate) fn block(&self, rows: Range<usize>, columns: Range<usize>) -> Option<&'a [f32]> {
+        let length = rows.len().checked_sub(1)? * self.stride + columns.len();
+        self.data.get(rows.start * self.stride + columns.start..)?.get(..length)
+    }
+
     /// The bytes from the first value on; rows are `4 * stride` bytes apart.
     pub(crate) fn bytes(&self) -> &'a [u8] {
         // SAFETY: any initialised f32 is four initialised bytes, and u8 has no alignment to keep.

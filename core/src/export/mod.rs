@@ -1,1 +1,23 @@
-//! To be written.
+//! Adapters in the formats that others read, in both directions, and a merged model.
+//!
+//! - [`write_peft`], [`read_adapter`]: the folder of Hugging Face's PEFT;
+//! - [`write_gguf_adapter`], [`read_adapter`]: llama.cpp's adapter file;
+//! - [`write_merged`]: the whole model with the adapter added to its weights. It loses precision, see there.
+//!
+//! Every output appears whole or not at all. Every input is checked against the base model before a number of
+//! it is used.
+
+mod gguf_adapter;
+mod hugging_face;
+mod merged;
+mod peft;
+mod peft_config;
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+pub use gguf_adapter::write_gguf_adapter;
+pub use merged::{MergeReport, TensorError, write_merged};
+pub use peft::{write_peft, write_peft_tensors};
+pub use read::{AdapterFormat, detect, read_adapter};

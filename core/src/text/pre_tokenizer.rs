@@ -203,7 +203,7 @@ const FAMILIES: [Family; 16] = [
     Family {
         names: &["deepseek-coder"],
         expressions: || {
-            ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"]
+            ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[[一-龥ࠀ-一가-퟿]&&\\S]+", r"\p{N}"]
                 .map(Expression::Isolates)
                 .into()
         },

@@ -13,9 +13,10 @@ use crate::{Error, Result};
 
 /// Turns text into the token ids of one model, and back.
 ///
-/// Ids agree with those of llama.cpp on the same file, with one exception: a control token of a
-/// SentencePiece-style vocabulary that is spelled out in a text is never put together by merging, it is
-/// found when special tokens are asked for or stays text.
+/// Ids agree with those of llama.cpp on the same file, with two exceptions. A control token of a
+/// SentencePiece-style vocabulary that is spelled out in a text is never put together by merging: it is found
+/// when special tokens are asked for, or stays text. And characters that Unicode has assigned since version 15 are
+/// classified here, while llama.cpp does not know them yet.
 #[derive(Debug)]
 pub struct Tokenizer {
     model: Model,

@@ -154,6 +154,7 @@ unsafe fn multiply(
             depth,
             x: x.as_ptr(),
             panel: panel.as_ptr(),
+            panel_stride: WIDTH,
             c: c.as_mut_ptr(),
             c_stride,
             accumulate,

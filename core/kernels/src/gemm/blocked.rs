@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::operands::Operands;
+use super::operands::{Operands, Panel};
 use crate::isa::{DEPTH, Kernels, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
@@ -21,9 +21,9 @@ const EDGE_ROWS: usize = 16;
 /// # Safety
 /// `operands` must fit `c`, the machine must have the instructions of `kernels`, each part must be run exactly once,
 /// and nothing else may touch `c` meanwhile.
-pub(super) unsafe fn product(
+pub(super) unsafe fn product<O: Operands>(
     kernels: &Kernels,
-    operands: &impl Operands,
+    operands: &O,
     c: RowsMut,
     accumulate: bool,
     part: Part,
@@ -35,10 +35,15 @@ pub(super) unsafe fn product(
     let n_panels = n_cols.div_ceil(WIDTH);
     let n_chunks = row_chunks(n_rows, n_panels, part.count);
     let share = part.range(n_chunks * n_panels);
-    let depth_block = even_block(depth, DEPTH, WIDTH);
-    let row_block = even_block(n_rows.div_ceil(n_chunks), ROWS, 1).min(ROWS);
+    let row_block = even_block(n_rows.div_ceil(n_chunks), ROWS, 1);
+    let depth_block = match O::IN_PLACE && row_block <= kernels.max_rows {
+        // Every value on the right is used once: read whole rows of it, and keep `C` in the nearest cache instead.
+        true => WIDTH,
+        false => even_block(depth, DEPTH, WIDTH),
+    };
+    let batch = (DEPTH / depth_block).clamp(1, PANELS);
 
-    scratch::with([row_block * PACKED, depth_block * WIDTH], |[packed, panel]| {
+    scratch::with([row_block * PACKED, batch * depth_block * WIDTH], |[packed, memory]| {
         for chunk in 0..n_chunks {
             let panels = overlap(&share, chunk * n_panels, n_panels);
             if panels.is_empty() {
@@ -52,14 +57,14 @@ pub(super) unsafe fn product(
                         if packed_depth.replace(sums.start) != Some(sums.start) {
                             operands.pack(rows.clone(), sums.clone(), packed);
                         }
-                        for index in panels.clone() {
-                            let columns = index * WIDTH..((index + 1) * WIDTH).min(n_cols);
-                            // SAFETY: the caller promises the instructions.
-                            unsafe { operands.panel(kernels, sums.clone(), columns.clone(), panel) };
-                            let block =
-                                Block { packed, panel, depth: sums.len(), rows: rows.clone(), columns };
-                            // SAFETY: parts share no (chunk, panel), so no two touch the same element of `c`.
-                            unsafe { block.multiply(kernels, c, accumulate || sums.start > 0) };
+                        for panels in blocks(panels.clone(), batch) {
+                            let columns = panels.start * WIDTH..(panels.end * WIDTH).min(n_cols);
+                            let block = Block { packed, rows: rows.clone(), columns, depth: sums.clone() };
+                            // SAFETY: parts share no (chunk, panel), so no two touch the same element of `c`; the
+                            // caller promises the instructions.
+                            unsafe {
+                                block.multiply(kernels, operands, memory, c, accumulate || sums.start > 0)
+                            };
                         }
                     }
                 }
@@ -68,59 +73,94 @@ pub(super) unsafe fn product(
     });
 }
 
-/// A packed block of rows and the panel that it is multiplied with.
+/// A block of packed rows, and the columns and the depth for which they are multiplied.
 struct Block<'a> {
     packed: &'a [f32],
-    panel: &'a [f32],
-    depth: usize,
     rows: Range<usize>,
     columns: Range<usize>,
+    depth: Range<usize>,
 }
 
 impl Block<'_> {
     /// # Safety
     /// The rows and columns must be inside `c` and nobody else's; the machine must have the instructions.
-    unsafe fn multiply(&self, kernels: &Kernels, c: RowsMut, accumulate: bool) {
-        let n_cols = self.columns.len();
-        let width = if n_cols <= 8 { 8 } else { n_cols.next_multiple_of(16) };
+    unsafe fn multiply(
+        &self,
+        kernels: &Kernels,
+        operands: &impl Operands,
+        memory: &mut [f32],
+        c: RowsMut,
+        accumulate: bool,
+    ) {
+        let panel_len = self.depth.len().next_multiple_of(WIDTH) * WIDTH;
+        let panels = || blocks(self.columns.clone(), WIDTH);
+        let in_place = |columns: &Range<usize>| {
+            let fits = self.rows.len() <= kernels.max_rows && width(columns.len()) == columns.len();
+            if fits { operands.in_place(self.depth.clone(), columns.clone()) } else { None }
+        };
+        for (columns, panel) in panels().zip(memory.chunks_mut(panel_len.max(WIDTH))) {
+            if in_place(&columns).is_none() {
+                // SAFETY: the caller promises the instructions.
+                unsafe { operands.panel(kernels, self.depth.clone(), columns, panel) };
+            }
+        }
         let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
         for tile in 0..n_tiles {
             let rows = Part { index: tile, count: n_tiles }.range(self.rows.len());
-            // SAFETY: rows and columns are inside `c` by the caller's promise.
-            let target = unsafe { c.at(self.rows.start + rows.start, self.columns.start) };
-            let full = Tile {
-                rows: rows.len(),
-                width,
-                depth: self.depth,
-                x: self.packed[rows.start * PACKED..rows.end * PACKED].as_ptr(),
-                panel: self.panel[..self.depth * WIDTH].as_ptr(),
-                c: target,
-                c_stride: c.stride(),
-                accumulate,
-            };
-            if width == n_cols {
-                // SAFETY: the tile's rows and columns are inside `c`, the packed rows and the panel were sliced to
-                // its shape, and the caller promises the rest.
-                unsafe { (kernels.tile)(full) };
-                continue;
-            }
-            let mut edge = [0.0f32; EDGE_ROWS * WIDTH];
-            for row in 0..rows.len() {
-                for column in 0..n_cols {
-                    // SAFETY: inside `c`, as above.
-                    edge[row * WIDTH + column] = unsafe { *target.add(row * c.stride() + column) };
-                }
-            }
-            // SAFETY: as above, with `edge` for `c`, which has room for `EDGE_ROWS >= max_rows` rows.
-            unsafe { (kernels.tile)(Tile { c: edge.as_mut_ptr(), c_stride: WIDTH, ..full }) };
-            for row in 0..rows.len() {
-                for column in 0..n_cols {
-                    // SAFETY: inside `c`, as above.
-                    unsafe { *target.add(row * c.stride() + column) = edge[row * WIDTH + column] };
-                }
+            let x = &self.packed[rows.start * PACKED..rows.end * PACKED];
+            for (index, columns) in panels().enumerate() {
+                let packed = || Panel { values: &memory[index * panel_len..][..panel_len], stride: WIDTH };
+                let panel = in_place(&columns).unwrap_or_else(packed);
+                let tile = Tile {
+                    rows: rows.len(),
+                    width: width(columns.len()),
+                    depth: self.depth.len(),
+                    x: x.as_ptr(),
+                    panel: panel.values.as_ptr(),
+                    panel_stride: panel.stride,
+                    // SAFETY: the rows and columns are inside `c` by the caller's promise.
+                    c: unsafe { c.at(self.rows.start + rows.start, columns.start) },
+                    c_stride: c.stride(),
+                    accumulate,
+                };
+                // SAFETY: the rows and columns are inside `c`; `x` was cut to the rows, the panel has the depth and at
+                // least the columns; the caller promises the rest.
+                unsafe { run(kernels, tile, columns.len()) };
             }
         }
     }
+}
+
+/// Runs a tile of which only `n_cols` columns exist in `c`.
+///
+/// # Safety
+/// As for the tile, except that `c` has `n_cols` columns.
+unsafe fn run(kernels: &Kernels, tile: Tile, n_cols: usize) {
+    if n_cols == tile.width {
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.tile)(tile) };
+        return;
+    }
+    let mut edge = [0.0f32; EDGE_ROWS * WIDTH];
+    for row in 0..tile.rows {
+        for column in 0..n_cols {
+            // SAFETY: inside `c` by the caller's promise.
+            edge[row * WIDTH + column] = unsafe { *tile.c.add(row * tile.c_stride + column) };
+        }
+    }
+    // SAFETY: the caller's promise, with `edge` for `c`, which has room for `EDGE_ROWS >= max_rows` full rows.
+    unsafe { (kernels.tile)(Tile { c: edge.as_mut_ptr(), c_stride: WIDTH, ..tile }) };
+    for row in 0..tile.rows {
+        for column in 0..n_cols {
+            // SAFETY: inside `c` by the caller's promise.
+            unsafe { *tile.c.add(row * tile.c_stride + column) = edge[row * WIDTH + column] };
+        }
+    }
+}
+
+/// The width of the tile for so many columns: 8, 16 or 32.
+fn width(n_cols: usize) -> usize {
+    if n_cols <= 8 { 8 } else { n_cols.next_multiple_of(16) }
 }
 
 /// Into how many chunks to divide the rows, so that `count` threads finish (chunk, panel) pairs at about the same time

@@ -9,6 +9,9 @@ use crate::weights::{GROUP, Source, Weights};
 
 /// The two sides of `C[m, n] = Σ_k A[m, k] · B[k, n]`.
 pub(super) trait Operands {
+    /// Whether [`in_place`](Operands::in_place) can succeed.
+    const IN_PLACE: bool = false;
+
     /// Length of the sums.
     fn depth(&self) -> usize;
 
@@ -21,6 +24,18 @@ pub(super) trait Operands {
     /// # Safety
     /// The machine must have the instructions of `kernels`.
     unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]);
+
+    /// The same panel where it lies, without the columns beyond `columns`, if it is stored as `f32`.
+    fn in_place(&self, _depth: Range<usize>, _columns: Range<usize>) -> Option<Panel<'_>> {
+        None
+    }
+}
+
+/// Part of the right-hand side: rows of at least as many values as columns were asked for.
+pub(super) struct Panel<'a> {
+    pub values: &'a [f32],
+    /// Distance between rows.
+    pub stride: usize,
 }
 
 /// A = x, B = wᵀ.
@@ -78,6 +93,8 @@ pub(super) struct Outer<'a> {
 }
 
 impl Operands for Outer<'_> {
+    const IN_PLACE: bool = true;
+
     fn depth(&self) -> usize {
         self.x.n_rows()
     }
@@ -96,6 +113,10 @@ impl Operands for Outer<'_> {
             let group = columns.start / WIDTH;
             (kernels.panel_rows)(WeightType::F32, Source::floats(&self.x), depth, group, panel);
         }
+    }
+
+    fn in_place(&self, depth: Range<usize>, columns: Range<usize>) -> Option<Panel<'_>> {
+        Some(Panel { values: self.x.block(depth, columns)?, stride: self.x.stride() })
     }
 }
 

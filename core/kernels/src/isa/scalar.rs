@@ -23,7 +23,8 @@ unsafe fn tile_f32_f32_scalar(tile: Tile) {
                 let c = tile.c.add(row * tile.c_stride + column);
                 let mut sum = if tile.accumulate { *c } else { 0.0 };
                 for k in 0..tile.depth {
-                    sum = (*tile.x.add(row * PACKED + k)).mul_add(*tile.panel.add(k * WIDTH + column), sum);
+                    sum = (*tile.x.add(row * PACKED + k))
+                        .mul_add(*tile.panel.add(k * tile.panel_stride + column), sum);
                 }
                 *c = sum;
             }

@@ -17,8 +17,10 @@ pub(crate) struct Tile {
     pub depth: usize,
     /// `[rows][PACKED]`
     pub x: *const f32,
-    /// `[depth][WIDTH]`
+    /// `[depth][panel_stride]`
     pub panel: *const f32,
+    /// Distance between rows of the panel, in floats.
+    pub panel_stride: usize,
     /// `[rows][c_stride]`
     pub c: *mut f32,
     /// Distance between rows of `c`, in floats.

@@ -29,7 +29,7 @@ pub(super) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     /// ln 2 in two parts; the first has few enough bits that a product with n is exact.
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     #[allow(clippy::excessive_precision, reason = "the digits of the value meant")]
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const LOWEST: f32 = -87.3;

@@ -65,7 +65,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
                 }
             }
             x = x.add(1);
-            panel = panel.add(WIDTH);
+            panel = panel.add(tile.panel_stride);
         }
         for r in 0..ROWS {
             for v in 0..VECTORS {

@@ -63,7 +63,7 @@ unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
                 }
             }
             x = x.add(1);
-            panel = panel.add(WIDTH);
+            panel = panel.add(tile.panel_stride);
         }
         for r in 0..ROWS {
             for v in 0..VECTORS {
@@ -94,7 +94,7 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
                 sums[r] = _mm256_fmadd_ps(_mm256_set1_ps(*x.add(r * PACKED)), b, sums[r]);
             }
             x = x.add(1);
-            panel = panel.add(WIDTH);
+            panel = panel.add(tile.panel_stride);
         }
         for r in 0..ROWS {
             _mm256_storeu_ps(tile.c.add(r * tile.c_stride), sums[r]);

@@ -1,0 +1,175 @@
+//! llama.cpp's adapter file: a GGUF with two tensors for each adapted one.
+//!
+//! `<tensor>.lora_a` is `A`, `[rank, n_in]` (dimensions in ggml's order: `n_in, rank`), `<tensor>.lora_b` is `B`,
+//! `[n_out, rank]`. llama.cpp scales by `alpha / rank`, taking the rank from the tensor, and by 1 if alpha is 0
+//! (`llama-adapter.cpp`). Rows stand in the order of the base's GGUF, so nothing is permuted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use nightgraft_kernels::{WeightType, Weights};
+
+use super::peft::{spec, wrong};
+use crate::Result;
+use crate::base::{Base, Module};
+use crate::gguf::{self, Metadata, TensorInfo, TensorType, Value, Writer};
+use crate::lora::{AdapterTensors, LoraPair};
+
+const ALPHA: &str = "adapter.lora.alpha";
+
+/// Writes an adapter for llama.cpp.
+///
+/// # Errors
+/// [`Error::Adapter`](crate::Error::Adapter) if the adapter does not fit `base`;
+/// [`Error::Io`](crate::Error::Io).
+pub fn write_gguf_adapter(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
+    if let Some(problem) = tensors.misfit(base) {
+        return Err(wrong(path, problem));
+    }
+    let mut metadata = Metadata::new();
+    metadata.insert("general.type", Value::String("adapter".into()));
+    metadata.insert("general.architecture", Value::String(base.architecture().to_owned()));
+    metadata.insert("general.file_type", Value::U32(0));
+    metadata.insert("adapter.type", Value::String("lora".into()));
+    metadata.insert(ALPHA, Value::F32(tensors.spec.alpha));
+    let mut writer = Writer::new(metadata);
+    for (&(layer, module), pair) in &tensors.pairs {
+        let name = module.tensor_name(layer);
+        let [rank, n_in, n_out] = [pair.rank, pair.n_in, pair.n_out].map(|n| n as u64);
+        let a: Vec<u8> = pair.a.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let b = (0..pair.n_out).flat_map(|row| (0..pair.rank).map(move |k| pair.b_t[k * pair.n_out + row]));
+        let b: Vec<u8> = b.flat_map(f32::to_le_bytes).collect();
+        writer
+            .tensor(&format!("{name}.lora_a"), &[n_in, rank], TensorType::F32, a)
+            .and_then(|()| writer.tensor(&format!("{name}.lora_b"), &[rank, n_out], TensorType::F32, b))
+            .map_err(|problem| wrong(path, problem.to_string()))?;
+    }
+    writer.write(path)?;
+    Ok(())
+}
+
+/// Reads an adapter made for llama.cpp.
+///
+/// # Errors
+/// [`Error::Adapter`](crate::Error::Adapter) names what is missing, wrong or does not fit `base`;
+/// [`Error::Gguf`](crate::Error::Gguf) for a file that is not well formed.
+pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
+    let file = gguf::File::open(path)?;
+    check_metadata(file.metadata(), base).map_err(|problem| wrong(path, problem))?;
+    let pairs = read_pairs(&file, base).map_err(|problem| wrong(path, problem))?;
+    let alpha = alpha(file.metadata(), &pairs).map_err(|problem| wrong(path, problem))?;
+    Ok(AdapterTensors { spec: spec(&pairs, alpha, 0.0), pairs })
+}
+
+fn check_metadata(metadata: &Metadata, base: &Base) -> Result<(), String> {
+    let text = |key: &str| metadata.string(key).unwrap_or("not said");
+    match text("general.type") {
+        "adapter" => {}
+        other => return Err(format!("general.type is {other:?}, not \"adapter\": this is no adapter file")),
+    }
+    match text("adapter.type") {
+        "lora" => {}
+        other => return Err(format!("adapter.type is {other:?}; only \"lora\" can be read")),
+    }
+    if metadata.get("adapter.alora.invocation_tokens").is_some() {
+        return Err("it starts at an invocation (aLoRA); such adapters cannot be read".into());
+    }
+    let (theirs, ours) = (text("general.architecture"), base.architecture());
+    if theirs != ours {
+        return Err(format!("it was made for the architecture {theirs:?}, the model is {ours:?}"));
+    }
+    Ok(())
+}
+
+/// Alpha for scaling by `alpha / rank`; 0 or none means that llama.cpp does not scale.
+fn alpha(metadata: &Metadata, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Result<f32, String> {
+    match metadata.get(ALPHA).map(Value::as_f32) {
+        Some(Some(alpha)) if alpha.is_finite() && alpha != 0.0 => Ok(alpha),
+        None | Some(Some(0.0)) => {
+            let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
+            match ranks.first() {
+                Some(&rank) if ranks.len() == 1 => Ok(rank as f32),
+                _ => Err(format!("{ALPHA} is missing, and the ranks differ")),
+            }
+        }
+        _ => Err(format!("{ALPHA} must be a finite float")),
+    }
+}
+
+fn read_pairs(file: &gguf::File, base: &Base) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
+    let mut halves: BTreeMap<(usize, Module), [Option<&TensorInfo>; 2]> = BTreeMap::new();
+    for tensor in file.tensors() {
+        let (layer, module, factor) = parse_name(&tensor.name).ok_or_else(|| {
+            format!("tensor {:?} is no LoRA factor of a matrix that can be adapted", tensor.name)
+        })?;
+        if layer >= base.spec.n_layer {
+            return Err(format!("tensor {:?}: the model has {} layers", tensor.name, base.spec.n_layer));
+        }
+        halves.entry((layer, module)).or_default()[factor] = Some(tensor);
+    }
+    if halves.is_empty() {
+        return Err("it holds no tensors".into());
+    }
+    halves.into_iter().map(|(place, tensors)| Ok((place, pair(file, place, tensors, base)?))).collect()
+}
+
+/// Layer, module, and 0 for A or 1 for B.
+fn parse_name(name: &str) -> Option<(usize, Module, usize)> {
+    let (tensor, factor) = match name.strip_suffix(".lora_a") {
+        Some(tensor) => (tensor, 0),
+        None => (name.strip_suffix(".lora_b")?, 1),
+    };
+    let (layer, rest) = tensor.strip_prefix("blk.")?.split_once('.')?;
+    let (layer, module) = (layer.parse().ok()?, Module::from_gguf_name(rest.strip_suffix(".weight")?)?);
+    (module.tensor_name(layer) == tensor).then_some((layer, module, factor))
+}
+
+fn pair(
+    file: &gguf::File,
+    (layer, module): (usize, Module),
+    [a, b]: [Option<&TensorInfo>; 2],
+    base: &Base,
+) -> Result<LoraPair, String> {
+    let name = module.tensor_name(layer);
+    let a = a.ok_or_else(|| format!("{name}.lora_a is missing, its partner is there"))?;
+    let b = b.ok_or_else(|| format!("{name}.lora_b is missing, its partner is there"))?;
+    let (n_out, n_in) = base.spec.module_shape(module);
+    let rank = match shape(a) {
+        Some([width, rank]) if width == n_in as u64 => rank,
+        _ => return Err(format!("{}: expected dimensions [{n_in}, rank], got {:?}", a.name, a.dims)),
+    };
+    if shape(b) != Some([rank, n_out as u64]) {
+        return Err(format!("{}: expected dimensions [{rank}, {n_out}], got {:?}", b.name, b.dims));
+    }
+    let rank = usize::try_from(rank).map_err(|_| format!("{}: rank {rank}", a.name))?;
+    let a = numbers(file, a, rank, n_in)?;
+    let b = numbers(file, b, n_out, rank)?;
+    let b_t = (0..rank).flat_map(|k| b.iter().skip(k).step_by(rank).copied()).collect();
+    let pair = LoraPair { rank, n_in, n_out, a, b_t };
+    match pair.problem() {
+        None => Ok(pair),
+        Some(problem) => Err(format!("{name}: {problem}")),
+    }
+}
+
+fn shape(tensor: &TensorInfo) -> Option<[u64; 2]> {
+    match *tensor.dims.as_slice() {
+        [n] => Some([n, 1]),
+        [n, m, ref rest @ ..] if rest.iter().all(|&dim| dim == 1) => Some([n, m]),
+        _ => None,
+    }
+}
+
+fn numbers(file: &gguf::File, tensor: &TensorInfo, n_rows: usize, n_cols: usize) -> Result<Vec<f32>, String> {
+    let weights = tensor
+        .kind
+        .weight_type()
+        .and_then(|kind| Weights::new(kind, n_rows, n_cols, file.bytes(tensor)))
+        .ok_or_else(|| {
+            let known: Vec<_> = WeightType::ALL.iter().map(|kind| kind.name()).collect();
+            format!("{} is {}; can be read: {}", tensor.name, tensor.kind.name(), known.join(", "))
+        })?;
+    let mut values = vec![0.0; n_rows * n_cols];
+    values.chunks_exact_mut(n_cols).enumerate().for_each(|(row, out)| weights.dequantize_row(row, out));
+    Ok(values)
+}

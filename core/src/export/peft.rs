@@ -1,0 +1,192 @@
+//! The folder of Hugging Face's PEFT: `adapter_config.json` and `adapter_model.safetensors`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use half::{bf16, f16};
+use nightgraft_ggml::MappedFile;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::hugging_face::{self, Factor};
+use super::peft_config::{self, PeftConfig};
+use crate::atomic::{self, AtomicFolder};
+use crate::base::{Base, Module};
+use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
+use crate::{Error, Result};
+
+pub(super) const CONFIG: &str = "adapter_config.json";
+pub(super) const TENSORS: &str = "adapter_model.safetensors";
+/// A configuration has some kilobytes.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Writes an adapter as a PEFT folder. If the folder exists, it is replaced, but only if it holds nothing else.
+///
+/// # Errors
+/// [`Error::Adapter`] if the adapter does not fit `base`; [`Error::Io`].
+pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
+    if let Some(problem) = tensors.misfit(base) {
+        return Err(wrong(folder, problem));
+    }
+    let mut config = serde_json::to_vec_pretty(&peft_config::describe(tensors, base))
+        .map_err(|error| wrong(folder, error.to_string()))?;
+    config.push(b'\n');
+    let bytes = to_safetensors(tensors, base).map_err(|problem| wrong(folder, problem))?;
+    let files = AtomicFolder::create(folder, &[CONFIG, TENSORS])?;
+    files.write(CONFIG, &config)?;
+    files.write(TENSORS, &bytes)?;
+    files.commit()
+}
+
+/// Writes only the tensors, under PEFT's names and in Hugging Face's row order: for adapters and for anything
+/// of the same shapes, such as gradients.
+///
+/// # Errors
+/// [`Error::Adapter`] if the shapes do not fit `base`; [`Error::Io`].
+pub fn write_peft_tensors(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
+    let bytes = to_safetensors(tensors, base).map_err(|problem| wrong(path, problem))?;
+    atomic::write_file(path, &bytes)
+}
+
+fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, String> {
+    let mut stored: Vec<(String, [usize; 2], Vec<u8>)> = Vec::with_capacity(2 * tensors.pairs.len());
+    for (&(layer, module), pair) in &tensors.pairs {
+        let fits = layer < base.spec.n_layer && base.spec.module_shape(module) == (pair.n_out, pair.n_in);
+        if !fits || pair.a.len() != pair.rank * pair.n_in || pair.b_t.len() != pair.rank * pair.n_out {
+            return Err(format!("{} does not have the model's shape", module.tensor_name(layer)));
+        }
+        let rows = hugging_face::source_rows(&base.spec, module);
+        let b = hugging_face::b_to_hugging_face(&pair.b_t, pair.rank, pair.n_out, rows.as_deref());
+        let name = |factor| hugging_face::tensor_name(layer, module, factor);
+        stored.push((name(Factor::A), [pair.rank, pair.n_in], bytes_of(&pair.a)));
+        stored.push((name(Factor::B), [pair.n_out, pair.rank], bytes_of(&b)));
+    }
+    let views = stored
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|error| error.to_string())?;
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(format)).map_err(|error| error.to_string())
+}
+
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Reads an adapter from its two files.
+///
+/// # Errors
+/// [`Error::Adapter`] names what is missing, wrong, not supported or does not fit `base`; [`Error::Io`].
+pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<AdapterTensors> {
+    let config_path = folder.join(CONFIG);
+    let config = read_config(&config_path)?;
+    let path = folder.join(TENSORS);
+    if !path.is_file() {
+        let text =
+            format!("{TENSORS} is missing (pickled .bin adapters are not read: save with safetensors)");
+        return Err(wrong(folder, text));
+    }
+    let mapping = MappedFile::open(&path)?;
+    let file = SafeTensors::deserialize(&mapping).map_err(|error| wrong(&path, error.to_string()))?;
+    let pairs = read_pairs(&file, base).map_err(|problem| wrong(&path, problem))?;
+    let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
+    if !config.mixed_ranks
+        && let Some(other) = ranks.iter().find(|&&rank| rank != config.rank)
+    {
+        return Err(wrong(folder, format!("{CONFIG} says rank {}, a tensor has {other}", config.rank)));
+    }
+    let alpha = config.plain_alpha(&ranks).map_err(|problem| wrong(&config_path, problem))?;
+    Ok(AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs })
+}
+
+fn read_config(path: &Path) -> Result<PeftConfig> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            wrong(path, "the file is missing; without it the adapter's alpha is not known".into())
+        }
+        _ => Error::io("open", path)(error),
+    })?;
+    if metadata.len() > MAX_CONFIG_BYTES {
+        return Err(wrong(path, format!("{} bytes are no configuration", metadata.len())));
+    }
+    let text = std::fs::read(path).map_err(Error::io("read", path))?;
+    PeftConfig::parse(&text).map_err(|problem| wrong(path, problem))
+}
+
+/// What an adapter's pairs cover.
+pub(super) fn spec(pairs: &BTreeMap<(usize, Module), LoraPair>, alpha: f32, dropout: f32) -> LoraSpec {
+    let modules: BTreeSet<Module> = pairs.keys().map(|&(_, module)| module).collect();
+    let first = pairs.keys().next().map_or(0, |&(layer, _)| layer);
+    let end = pairs.keys().next_back().map_or(0, |&(layer, _)| layer + 1);
+    LoraSpec {
+        rank: pairs.values().map(|pair| pair.rank).max().unwrap_or(0),
+        alpha,
+        modules: modules.into_iter().collect(),
+        layers: first..end,
+        dropout,
+    }
+}
+
+fn read_pairs(file: &SafeTensors, base: &Base) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
+    let mut halves: BTreeMap<(usize, Module), [Option<TensorView>; 2]> = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let (layer, module, factor) = hugging_face::parse_tensor_name(name)
+            .ok_or_else(|| format!("tensor {name:?} is no LoRA factor of a module that can be adapted"))?;
+        if layer >= base.spec.n_layer {
+            return Err(format!("tensor {name:?}: the model has {} layers", base.spec.n_layer));
+        }
+        let place = &mut halves.entry((layer, module)).or_default()[factor as usize];
+        if place.replace(view).is_some() {
+            return Err(format!("tensor {name:?} occurs twice under different names"));
+        }
+    }
+    if halves.is_empty() {
+        return Err("it holds no tensors".into());
+    }
+    halves.into_iter().map(|(place, views)| Ok((place, pair(place, views, base)?))).collect()
+}
+
+fn pair(
+    (layer, module): (usize, Module),
+    views: [Option<TensorView>; 2],
+    base: &Base,
+) -> Result<LoraPair, String> {
+    let name = |factor| hugging_face::tensor_name(layer, module, factor);
+    let [a, b] = views;
+    let a = a.ok_or_else(|| format!("{} is missing, its partner is there", name(Factor::A)))?;
+    let b = b.ok_or_else(|| format!("{} is missing, its partner is there", name(Factor::B)))?;
+    let (n_out, n_in) = base.spec.module_shape(module);
+    let rank = match a.shape() {
+        &[rank, width] if rank > 0 && width == n_in => rank,
+        got => return Err(format!("{}: expected [rank, {n_in}], got {got:?}", name(Factor::A))),
+    };
+    if b.shape() != [n_out, rank] {
+        return Err(format!("{}: expected [{n_out}, {rank}], got {:?}", name(Factor::B), b.shape()));
+    }
+    let a = numbers(&a).map_err(|problem| format!("{}: {problem}", name(Factor::A)))?;
+    let b = numbers(&b).map_err(|problem| format!("{}: {problem}", name(Factor::B)))?;
+    let rows = hugging_face::source_rows(&base.spec, module);
+    let b_t = hugging_face::b_from_hugging_face(&b, rank, n_out, rows.as_deref());
+    let pair = LoraPair { rank, n_in, n_out, a, b_t };
+    match pair.problem() {
+        None => Ok(pair),
+        Some(problem) => Err(format!("{}: {problem}", hugging_face::module_path(layer, module))),
+    }
+}
+
+fn numbers(view: &TensorView) -> Result<Vec<f32>, String> {
+    fn map<const N: usize>(bytes: &[u8], decode: fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|chunk| decode(*chunk)).collect()
+    }
+    match view.dtype() {
+        Dtype::F32 => Ok(map(view.data(), f32::from_le_bytes)),
+        Dtype::F16 => Ok(map(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32())),
+        Dtype::BF16 => Ok(map(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32())),
+        other => Err(format!("numbers of type {other:?}; F32, F16 and BF16 can be read")),
+    }
+}
+
+pub(super) fn wrong(path: &Path, problem: String) -> Error {
+    Error::Adapter { path: path.to_owned(), problem }
+}

@@ -1,0 +1,179 @@
+//! PEFT's `adapter_config.json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::hugging_face::module_path;
+use crate::base::{Base, Module};
+use crate::gguf::Metadata;
+use crate::lora::AdapterTensors;
+
+/// What the scale of an adapter from elsewhere depends on.
+#[derive(Debug, PartialEq)]
+pub struct PeftConfig {
+    /// The rank where no pattern says otherwise.
+    pub rank: usize,
+    /// Whether `rank_pattern` says otherwise for some modules.
+    pub mixed_ranks: bool,
+    pub alpha: f64,
+    /// The scale is `alpha / √rank` instead of `alpha / rank`.
+    pub rank_stabilized: bool,
+    pub dropout: f32,
+}
+
+/// Options that change what an adapter computes, beyond what is built here, with a word on each.
+const REFUSED: &[(&str, &str)] = &[
+    ("use_dora", "DoRA (weight-decomposed) adapters"),
+    ("use_qalora", "QA-LoRA adapters"),
+    ("use_bdlora", "block-diagonal adapters"),
+    ("kasa_config", "KaSA adapters"),
+    ("monteclora_config", "MonteCLoRA adapters"),
+    ("lora_bias", "biases on the adapter"),
+    ("fan_in_fan_out", "transposed base weights"),
+    ("alpha_pattern", "a different alpha for some modules"),
+    ("modules_to_save", "whole modules beside the adapter"),
+    ("target_parameters", "adapters on bare parameters"),
+    ("trainable_token_indices", "trained token embeddings"),
+    ("layer_replication", "replicated layers"),
+    ("alora_invocation_tokens", "adapters that start at an invocation (aLoRA)"),
+];
+
+impl PeftConfig {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// What is missing, wrong or not supported, in words.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let config = value.as_object().ok_or("it is not a JSON object")?;
+        match config.get("peft_type").and_then(Value::as_str) {
+            Some("LORA") => {}
+            Some(other) => return Err(format!("peft_type is {other:?}; only LORA can be read")),
+            None => return Err("peft_type is missing".into()),
+        }
+        for (key, what) in REFUSED {
+            if config.get(*key).is_some_and(is_set) {
+                return Err(format!("{key} is set: {what} cannot be read"));
+            }
+        }
+        match config.get("bias").and_then(Value::as_str) {
+            None | Some("none") => {}
+            Some(other) => return Err(format!("bias is {other:?}: trained biases cannot be read")),
+        }
+        Ok(Self {
+            rank: rank(config)?,
+            mixed_ranks: config.get("rank_pattern").is_some_and(is_set),
+            alpha: alpha(config)?,
+            rank_stabilized: config.get("use_rslora").is_some_and(is_set),
+            dropout: dropout(config),
+        })
+    }
+
+    /// The alpha of an adapter that is scaled by `alpha / rank`, as ours are.
+    ///
+    /// # Errors
+    /// If ranks are mixed and rank-stabilized: no single alpha has that effect.
+    pub fn plain_alpha(&self, ranks: &BTreeSet<usize>) -> Result<f32, String> {
+        let alpha = match (self.rank_stabilized, ranks.iter().next()) {
+            (true, Some(&rank)) if ranks.len() == 1 => self.alpha * (rank as f64).sqrt(),
+            (true, _) => return Err("use_rslora together with different ranks cannot be read".into()),
+            (false, _) => self.alpha,
+        };
+        Some(alpha as f32)
+            .filter(|alpha| alpha.is_finite() && *alpha != 0.0)
+            .ok_or("lora_alpha is out of range".into())
+    }
+}
+
+fn rank(config: &Map<String, Value>) -> Result<usize, String> {
+    let rank = config.get("r").and_then(Value::as_u64).and_then(|rank| usize::try_from(rank).ok());
+    rank.filter(|&rank| rank > 0).ok_or("r must be a positive integer".into())
+}
+
+fn alpha(config: &Map<String, Value>) -> Result<f64, String> {
+    let alpha = config.get("lora_alpha").and_then(Value::as_f64);
+    alpha
+        .filter(|alpha| alpha.is_finite() && *alpha != 0.0)
+        .ok_or("lora_alpha must be a number other than 0".into())
+}
+
+fn dropout(config: &Map<String, Value>) -> f32 {
+    let dropout = config.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0);
+    if (0.0..1.0).contains(&dropout) { dropout as f32 } else { 0.0 }
+}
+
+/// Whether an option says anything: not null, false, or empty.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+    }
+}
+
+/// The configuration that makes PEFT put the adapter where it belongs.
+pub fn describe(tensors: &AdapterTensors, base: &Base) -> Value {
+    let layers: BTreeSet<usize> = tensors.pairs.keys().map(|&(layer, _)| layer).collect();
+    let modules: BTreeSet<Module> = tensors.pairs.keys().map(|&(_, module)| module).collect();
+    let is_grid = layers.len() * modules.len() == tensors.pairs.len();
+    let all_layers = layers.len() == base.spec.n_layer;
+    // A module's last name picks it in all the layers listed; an irregular choice needs every path.
+    let targets: Vec<String> = if is_grid {
+        modules
+            .iter()
+            .map(|module| module.hf_name().rsplit('.').next().unwrap_or_default().to_owned())
+            .collect()
+    } else {
+        tensors.pairs.keys().map(|&(layer, module)| module_path(layer, module)).collect()
+    };
+    let ranks: BTreeMap<String, usize> = tensors
+        .pairs
+        .iter()
+        .filter(|(_, pair)| pair.rank != tensors.spec.rank)
+        .map(|(&(layer, module), pair)| (module_path(layer, module), pair.rank))
+        .collect();
+    json!({
+        "alpha_pattern": {},
+        "base_model_name_or_path": repository(base.file().metadata()),
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "layers_pattern": null,
+        "layers_to_transform": (is_grid && !all_layers).then(|| layers.iter().collect::<Vec<_>>()),
+        "lora_alpha": number(tensors.spec.alpha),
+        "lora_dropout": number(tensors.spec.dropout),
+        "modules_to_save": null,
+        "peft_type": "LORA",
+        "r": tensors.spec.rank,
+        "rank_pattern": ranks,
+        "revision": null,
+        "target_modules": targets,
+        "task_type": "CAUSAL_LM",
+        "use_dora": false,
+        "use_rslora": false,
+    })
+}
+
+/// `OWNER/NAME` of the original model, where the file says it.
+fn repository(metadata: &Metadata) -> Option<String> {
+    let direct = metadata.string("general.source.huggingface.repository").map(str::to_owned);
+    direct.or_else(|| {
+        let url = metadata
+            .string("general.source.repo_url")
+            .or_else(|| metadata.string("general.base_model.0.repo_url"))?;
+        url.strip_prefix("https://huggingface.co/").map(|name| name.trim_end_matches('/').to_owned())
+    })
+}
+
+/// A whole number without a point, as PEFT writes its own; otherwise the shortest decimal form.
+fn number(value: f32) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e9 {
+        return json!(value as i64);
+    }
+    value.to_string().parse::<f64>().map_or(Value::Null, |value| json!(value))
+}

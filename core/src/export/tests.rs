@@ -1,0 +1,581 @@
+//! Round trips, merging, and adapters that must be refused.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use nightgraft_kernels::WeightType;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Value as Json, json};
+
+use super::hugging_face::{Factor, source_rows, tensor_name};
+use super::peft::{CONFIG, TENSORS};
+use super::*;
+use crate::base::{Base, Module};
+use crate::gguf::{self, Metadata, TensorType, Value, Writer};
+use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
+use crate::testing::TinyModel;
+
+struct Bench {
+    folder: tempfile::TempDir,
+    base: Base,
+}
+
+impl Bench {
+    fn new(kind: WeightType) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("base.gguf");
+        TinyModel { n_layer: 3, ..TinyModel::new(kind) }.write(&path).unwrap();
+        let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+        Self { folder, base }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Random factors at the given places, ranks in turn.
+    fn adapter(&self, places: &[(usize, Module)], ranks: &[usize]) -> AdapterTensors {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut numbers = |n| (0..n).map(|_| rng.random_range(-0.02..0.02)).collect();
+        let pairs: BTreeMap<_, _> = places
+            .iter()
+            .zip(ranks.iter().cycle())
+            .map(|(&(layer, module), &rank)| {
+                let (n_out, n_in) = self.base.spec.module_shape(module);
+                let pair =
+                    LoraPair { rank, n_in, n_out, a: numbers(rank * n_in), b_t: numbers(rank * n_out) };
+                ((layer, module), pair)
+            })
+            .collect();
+        AdapterTensors { spec: peft::spec(&pairs, 16.0, 0.0), pairs }
+    }
+
+    fn whole_adapter(&self) -> AdapterTensors {
+        let places: Vec<_> = (0..3).flat_map(|layer| Module::ALL.map(|module| (layer, module))).collect();
+        self.adapter(&places, &[4])
+    }
+
+    fn written_config(&self, tensors: &AdapterTensors) -> Json {
+        let folder = self.path("config");
+        write_peft(&folder, tensors, &self.base).unwrap();
+        serde_json::from_slice(&fs::read(folder.join(CONFIG)).unwrap()).unwrap()
+    }
+
+    fn refusal(&self, path: &Path, because: &str) {
+        let error = read_adapter(path, &self.base).expect_err(because).to_string();
+        assert!(error.contains(because), "expected {because:?} in {error:?}");
+    }
+}
+
+/// `reshape(n_head, 2, head_dim / 2).swapaxes(1, 2)`, index by index.
+fn converted(n_head: usize, head_dim: usize) -> Vec<usize> {
+    let mut order = Vec::new();
+    for head in 0..n_head {
+        for j in 0..head_dim / 2 {
+            for p in 0..2 {
+                order.push(head * head_dim + p * (head_dim / 2) + j);
+            }
+        }
+    }
+    order
+}
+
+#[test]
+fn rows_are_permuted_as_the_converter_does() {
+    let spec = &Bench::new(WeightType::F16).base.spec;
+    let q = source_rows(spec, Module::AttnQ).unwrap();
+    assert_eq!(q, converted(spec.n_head, spec.head_dim));
+    assert_eq!(source_rows(spec, Module::AttnK).unwrap(), converted(spec.n_head_kv, spec.head_dim));
+    assert_eq!(source_rows(spec, Module::AttnV), None);
+    assert_eq!(source_rows(spec, Module::FfnDown), None);
+    let halves = crate::base::BlockSpec {
+        rope: crate::base::Rope { layout: crate::base::RopeLayout::Halves, ..spec.rope.clone() },
+        ..spec.clone()
+    };
+    assert_eq!(source_rows(&halves, Module::AttnQ), None);
+
+    // Every row once, and there and back is the identity.
+    let mut sorted = q.clone();
+    sorted.sort_unstable();
+    assert!(sorted.into_iter().eq(0..q.len()));
+    let b_t: Vec<f32> = (0..3 * q.len()).map(|i| i as f32).collect();
+    let b = hugging_face::b_to_hugging_face(&b_t, 3, q.len(), Some(&q));
+    assert_eq!(hugging_face::b_from_hugging_face(&b, 3, q.len(), Some(&q)), b_t);
+    // Row 1 of the file is row 32 of the original, whose 3 numbers stand together there.
+    assert_eq!(b[32 * 3..33 * 3], [1.0, (q.len() + 1) as f32, (2 * q.len() + 1) as f32]);
+}
+
+#[test]
+fn tensor_names_come_apart() {
+    for (layer, module) in [(0, Module::AttnQ), (29, Module::FfnDown)] {
+        for factor in Factor::BOTH {
+            let name = tensor_name(layer, module, factor);
+            assert_eq!(hugging_face::parse_tensor_name(&name), Some((layer, module, factor)));
+        }
+    }
+    assert_eq!(
+        tensor_name(3, Module::AttnQ, Factor::A),
+        "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
+    );
+    let parse = hugging_face::parse_tensor_name;
+    assert!(parse("base_model.model.model.layers.3.mlp.up_proj.lora_B.default.weight").is_some());
+    assert!(parse("model.layers.3.mlp.up_proj.lora_B.weight").is_some());
+    for wrong in [
+        "base_model.model.lm_head.lora_A.weight",
+        "base_model.model.model.layers.03.mlp.up_proj.lora_A.weight",
+        "base_model.model.model.layers.-1.mlp.up_proj.lora_A.weight",
+        "base_model.model.model.layers.3.mlp.up_proj.lora_A.bias",
+        "base_model.model.model.layers.3.mlp.up_proj.lora_C.weight",
+        "base_model.model.model.layers.3.mlp.lora_A.weight",
+        "",
+    ] {
+        assert_eq!(parse(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn both_formats_give_back_the_same_numbers() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let irregular = [(0, Module::AttnV), (2, Module::AttnQ), (2, Module::AttnK)];
+    for tensors in [
+        bench.whole_adapter(),
+        bench.adapter(&[(1, Module::AttnQ), (2, Module::AttnQ)], &[1]),
+        bench.adapter(&irregular, &[2]),
+        bench.adapter(&irregular, &[2, 8]),
+    ] {
+        let (peft, gguf) = (bench.path("peft"), bench.path("adapter.gguf"));
+        write_peft(&peft, &tensors, &bench.base).unwrap();
+        write_gguf_adapter(&gguf, &tensors, &bench.base).unwrap();
+        for path in [peft.clone(), peft.join(TENSORS), peft.join(CONFIG), gguf] {
+            assert_eq!(read_adapter(&path, &bench.base).unwrap(), tensors, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_same_adapter_gives_the_same_bytes() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let tensors = bench.whole_adapter();
+    let bytes = |name| {
+        write_peft(&bench.path(name), &tensors, &bench.base).unwrap();
+        [CONFIG, TENSORS].map(|file| fs::read(bench.path(name).join(file)).unwrap())
+    };
+    assert!(bytes("one") == bytes("two"));
+}
+
+#[test]
+fn the_configuration_says_what_peft_needs() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let config = bench.written_config(&bench.whole_adapter());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&config).unwrap(), @r#"
+    {
+      "alpha_pattern": {},
+      "base_model_name_or_path": null,
+      "bias": "none",
+      "fan_in_fan_out": false,
+      "inference_mode": true,
+      "init_lora_weights": true,
+      "layers_pattern": null,
+      "layers_to_transform": null,
+      "lora_alpha": 16,
+      "lora_dropout": 0,
+      "modules_to_save": null,
+      "peft_type": "LORA",
+      "r": 4,
+      "rank_pattern": {},
+      "revision": null,
+      "target_modules": [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj"
+      ],
+      "task_type": "CAUSAL_LM",
+      "use_dora": false,
+      "use_rslora": false
+    }
+    "#);
+
+    let mut some_layers = bench.adapter(&[(1, Module::AttnQ), (2, Module::AttnQ)], &[2]);
+    some_layers.spec = LoraSpec { alpha: 0.1, dropout: 0.05, ..some_layers.spec };
+    let config = bench.written_config(&some_layers);
+    assert_eq!(config["layers_to_transform"], json!([1, 2]));
+    assert_eq!(config["target_modules"], json!(["q_proj"]));
+    assert_eq!((&config["lora_alpha"], &config["lora_dropout"]), (&json!(0.1), &json!(0.05)));
+
+    let irregular = bench.adapter(&[(0, Module::AttnV), (2, Module::FfnUp)], &[2, 4]);
+    let config = bench.written_config(&irregular);
+    assert_eq!(config["layers_to_transform"], json!(null));
+    assert_eq!(
+        config["target_modules"],
+        json!(["model.layers.0.self_attn.v_proj", "model.layers.2.mlp.up_proj"])
+    );
+    assert_eq!(
+        (&config["r"], &config["rank_pattern"]),
+        (&json!(4), &json!({"model.layers.0.self_attn.v_proj": 2}))
+    );
+}
+
+/// A PEFT folder made by hand.
+#[derive(Clone)]
+struct Handmade {
+    config: Json,
+    tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Handmade {
+    /// One pair of rank 2 on `attn_v` of layer 0, all numbers 0.5.
+    fn new() -> Self {
+        let half = |n: usize| 0.5f32.to_le_bytes().repeat(n);
+        let name = |factor| tensor_name(0, Module::AttnV, factor);
+        Self {
+            config: json!({"peft_type": "LORA", "r": 2, "lora_alpha": 6, "lora_dropout": 0.25, "bias": "none"}),
+            tensors: vec![
+                (name(Factor::A), Dtype::F32, vec![2, 256], half(512)),
+                (name(Factor::B), Dtype::F32, vec![128, 2], half(256)),
+            ],
+        }
+    }
+
+    fn write(&self, folder: &Path) -> PathBuf {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join(CONFIG), self.config.to_string()).unwrap();
+        let views: Vec<_> = self
+            .tensors
+            .iter()
+            .map(|(name, dtype, shape, bytes)| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()))
+            .collect();
+        fs::write(folder.join(TENSORS), safetensors::serialize(views, None::<HashMap<_, _>>).unwrap())
+            .unwrap();
+        folder.to_owned()
+    }
+}
+
+#[test]
+fn other_number_types_and_scales_are_understood() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let mut handmade = Handmade::new();
+    let read = |handmade: &Handmade| read_adapter(&handmade.write(&bench.path("in")), &bench.base).unwrap();
+    let plain = read(&handmade);
+    let expected =
+        LoraSpec { rank: 2, alpha: 6.0, modules: vec![Module::AttnV], layers: 0..1, dropout: 0.25 };
+    assert_eq!(plain.spec, expected);
+    assert!(plain.pairs[&(0, Module::AttnV)].a.iter().all(|&value| value == 0.5));
+
+    handmade.tensors[0].1 = Dtype::F16;
+    handmade.tensors[0].3 = f16::from_f32(0.5).to_le_bytes().repeat(512);
+    handmade.tensors[1].1 = Dtype::BF16;
+    handmade.tensors[1].3 = bf16::from_f32(0.5).to_le_bytes().repeat(256);
+    assert_eq!(read(&handmade), plain);
+
+    // alpha / √r is (alpha · √r) / r.
+    handmade.config["use_rslora"] = json!(true);
+    assert_eq!(read(&handmade).spec.alpha, 6.0 * 2f32.sqrt());
+    handmade.config["rank_pattern"] = json!({"v_proj": 2});
+    handmade.config["r"] = json!(64);
+    assert_eq!(read(&handmade).spec.rank, 2);
+}
+
+#[test]
+fn unusable_peft_folders_are_refused() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let refuse = |because: &str, change: &dyn Fn(&mut Handmade)| {
+        let mut handmade = Handmade::new();
+        change(&mut handmade);
+        bench.refusal(&handmade.write(&bench.path("in")), because);
+    };
+    let config = |key: &str, value: Json, because: &str| {
+        refuse(because, &|handmade| handmade.config[key] = value.clone());
+    };
+    config("peft_type", json!("IA3"), "\"IA3\"; only LORA");
+    config("peft_type", json!(null), "peft_type is missing");
+    config("use_dora", json!(true), "DoRA");
+    config("alpha_pattern", json!({"q_proj": 3}), "alpha_pattern");
+    config("fan_in_fan_out", json!(true), "transposed");
+    config("bias", json!("all"), "trained biases");
+    config("lora_bias", json!(true), "lora_bias");
+    config("modules_to_save", json!(["lm_head"]), "modules_to_save");
+    config("r", json!(3), "says rank 3, a tensor has 2");
+    config("r", json!(0), "r must be");
+    config("r", json!("8"), "r must be");
+    config("lora_alpha", json!(0), "lora_alpha");
+    config("lora_alpha", json!(null), "lora_alpha");
+    config("lora_alpha", json!(1e60), "out of range");
+    refuse("not a JSON object", &|handmade| handmade.config = json!([1]));
+
+    refuse("lora_A.weight is missing", &|handmade| drop(handmade.tensors.remove(0)));
+    refuse("lora_B.weight is missing", &|handmade| drop(handmade.tensors.remove(1)));
+    refuse("holds no tensors", &|handmade| handmade.tensors.clear());
+    refuse("expected [rank, 256], got [4, 128]", &|handmade| handmade.tensors[0].2 = vec![4, 128]);
+    refuse("expected [rank, 256], got [512]", &|handmade| handmade.tensors[0].2 = vec![512]);
+    refuse("expected [128, 2], got [2, 128]", &|handmade| handmade.tensors[1].2 = vec![2, 128]);
+    refuse("expected [rank, 256], got [0, 256]", &|handmade| {
+        (handmade.tensors[0].2, handmade.tensors[0].3) = (vec![0, 256], vec![]);
+    });
+    refuse("numbers of type I32", &|handmade| handmade.tensors[0].1 = Dtype::I32);
+    for bad in [f32::NAN, f32::INFINITY] {
+        refuse(&format!("A holds {bad}"), &|handmade| {
+            handmade.tensors[0].3[40..44].copy_from_slice(&bad.to_le_bytes());
+        });
+    }
+    refuse("is no LoRA factor", &|handmade| {
+        handmade.tensors[0].0 = "base_model.model.lm_head.lora_A.weight".into()
+    });
+    refuse("the model has 3 layers", &|handmade| {
+        handmade.tensors[0].0 = tensor_name(3, Module::AttnV, Factor::A)
+    });
+    refuse("occurs twice", &|handmade| {
+        let mut again = handmade.tensors[0].clone();
+        again.0 = again.0.replace("base_model.model.", "");
+        handmade.tensors.push(again);
+    });
+
+    let folder = Handmade::new().write(&bench.path("in"));
+    fs::write(folder.join(CONFIG), "{").unwrap();
+    bench.refusal(&folder, "adapter_config.json");
+    fs::write(folder.join(CONFIG), vec![b' '; 2 << 20]).unwrap();
+    bench.refusal(&folder, "no configuration");
+    fs::remove_file(folder.join(CONFIG)).unwrap();
+    bench.refusal(&folder, "alpha is not known");
+    bench.refusal(&folder.join(TENSORS), "alpha is not known");
+    let folder = Handmade::new().write(&bench.path("in"));
+    fs::write(folder.join(TENSORS), b"").unwrap();
+    bench.refusal(&folder, "empty");
+    fs::remove_file(folder.join(TENSORS)).unwrap();
+    bench.refusal(&folder, "pickled");
+
+    bench.refusal(&bench.path("nothing"), "cannot open");
+    fs::write(bench.path("text"), "hello").unwrap();
+    bench.refusal(&bench.path("text"), "neither");
+    fs::create_dir(bench.path("run")).unwrap();
+    bench.refusal(&bench.path("run"), "the folder has no adapter_config.json");
+    Handmade::new().write(&bench.path("run/adapter"));
+    bench.refusal(&bench.path("run"), "did you mean");
+}
+
+#[test]
+fn unusable_gguf_adapters_are_refused() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let path = bench.path("adapter.gguf");
+    let write = |change: &dyn Fn(&mut Metadata), tensors: &[(&str, &[u64], TensorType)]| {
+        let mut metadata = Metadata::new();
+        for (key, value) in
+            [("general.type", "adapter"), ("adapter.type", "lora"), ("general.architecture", "llama")]
+        {
+            metadata.insert(key, Value::String(value.into()));
+        }
+        metadata.insert("adapter.lora.alpha", Value::F32(8.0));
+        change(&mut metadata);
+        let mut writer = Writer::new(metadata);
+        for (name, dims, kind) in tensors {
+            let n_bytes = kind.tensor_bytes(dims).unwrap() as usize;
+            writer.tensor(name, dims, *kind, vec![0; n_bytes]).unwrap();
+        }
+        writer.write(&path).unwrap();
+    };
+    let a: (&str, &[u64], _) = ("blk.0.attn_v.weight.lora_a", &[256, 2], TensorType::F32);
+    let b: (&str, &[u64], _) = ("blk.0.attn_v.weight.lora_b", &[2, 128], TensorType::F16);
+    write(&|_| {}, &[a, b]);
+    let read = read_adapter(&path, &bench.base).unwrap();
+    assert_eq!((read.spec.rank, read.spec.alpha), (2, 8.0));
+    write(&|metadata| drop(metadata.insert("adapter.lora.alpha", Value::F32(0.0))), &[a, b]);
+    assert_eq!(
+        read_adapter(&path, &bench.base).unwrap().spec.alpha,
+        2.0,
+        "without alpha llama.cpp scales by 1"
+    );
+    // A vector is a matrix with one row.
+    let one: (&str, &[u64], _) = ("blk.0.attn_v.weight.lora_a", &[256], TensorType::Q8_0);
+    write(&|_| {}, &[one, ("blk.0.attn_v.weight.lora_b", &[1, 128], TensorType::F32)]);
+    assert_eq!(read_adapter(&path, &bench.base).unwrap().spec.rank, 1);
+
+    let key = |key: &'static str, value: Value, because: &str| {
+        write(&|metadata| drop(metadata.insert(key, value.clone())), &[a, b]);
+        bench.refusal(&path, because);
+    };
+    key("general.type", Value::String("model".into()), "this is no adapter");
+    key("general.architecture", Value::String("qwen2".into()), "made for the architecture \"qwen2\"");
+    key("adapter.type", Value::String("control_vector".into()), "only \"lora\"");
+    key("adapter.lora.alpha", Value::F32(f32::NAN), "finite");
+    key("adapter.lora.alpha", Value::String("8".into()), "finite");
+    key("adapter.alora.invocation_tokens", Value::U32(1), "aLoRA");
+    bench.refusal(bench.base.file().path(), "this is no adapter");
+
+    let tensors = |because: &str, tensors: &[(&str, &[u64], TensorType)]| {
+        write(&|_| {}, tensors);
+        bench.refusal(&path, because);
+    };
+    tensors("lora_a is missing", &[b]);
+    tensors("lora_b is missing", &[a]);
+    tensors("holds no tensors", &[]);
+    tensors("is no LoRA factor", &[a, b, ("token_embd.weight.lora_a", &[256, 2], TensorType::F32)]);
+    tensors("is no LoRA factor", &[("blk.00.attn_v.weight.lora_a", &[256, 2], TensorType::F32)]);
+    tensors("the model has 3 layers", &[("blk.3.attn_v.weight.lora_a", &[256, 2], TensorType::F32)]);
+    tensors("expected dimensions [256, rank], got [128, 2]", &[(a.0, &[128, 2], TensorType::F32), b]);
+    tensors("expected dimensions [2, 128], got [4, 64]", &[a, (b.0, &[4, 64], TensorType::F32)]);
+    tensors("got [256, 2, 2]", &[(a.0, &[256, 2, 2], TensorType::F32), b]);
+    tensors("is I32; can be read", &[(a.0, &[256, 2], TensorType::I32), b]);
+}
+
+#[test]
+fn damaged_adapters_never_panic() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let tensors = bench.adapter(&[(0, Module::AttnK)], &[1]);
+    let (peft, gguf) = (bench.path("peft"), bench.path("adapter.gguf"));
+    write_peft(&peft, &tensors, &bench.base).unwrap();
+    write_gguf_adapter(&gguf, &tensors, &bench.base).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    for path in [peft.join(CONFIG), peft.join(TENSORS), gguf] {
+        let valid = fs::read(&path).unwrap();
+        // The numbers come last; what is before them is what can mislead.
+        let header = valid.len().min(700);
+        let mut refused = 0;
+        for round in 0..2_000 {
+            let mut bytes = valid.clone();
+            if round % 4 == 0 {
+                bytes.truncate(rng.random_range(0..valid.len()));
+            } else {
+                (0..rng.random_range(1..4)).for_each(|_| bytes[rng.random_range(0..header)] = rng.random());
+            }
+            fs::write(&path, bytes).unwrap();
+            refused += usize::from(read_adapter(&path, &bench.base).is_err());
+        }
+        assert!(refused > 500, "{refused} of {}", path.display());
+        fs::write(&path, valid).unwrap();
+        assert_eq!(read_adapter(&path, &bench.base).unwrap(), tensors);
+    }
+}
+
+#[test]
+fn an_adapter_of_another_model_is_not_written() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let before = fs::read_dir(bench.folder.path()).unwrap().count();
+    let mut tensors = bench.whole_adapter();
+    let pair = tensors.pairs.remove(&(0, Module::AttnQ)).unwrap();
+    tensors.pairs.insert((3, Module::AttnQ), pair.clone());
+    let mut narrow = bench.whole_adapter();
+    narrow.pairs.insert((0, Module::AttnK), pair);
+    let mut broken = bench.whole_adapter();
+    broken.pairs.get_mut(&(1, Module::FfnUp)).unwrap().b_t[5] = f32::NAN;
+    for (tensors, because) in
+        [(tensors, "3 layers"), (narrow, "expected 128 outputs"), (broken, "B holds NaN")]
+    {
+        let path = bench.path("out");
+        for result in [
+            write_peft(&path, &tensors, &bench.base),
+            write_gguf_adapter(&path, &tensors, &bench.base),
+            write_merged(&path, &tensors, &bench.base, &mut |_, _| {}).map(drop),
+        ] {
+            let error = result.expect_err(because).to_string();
+            assert!(error.contains(because), "expected {because:?} in {error:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(bench.folder.path()).unwrap().count(), before, "nothing was left behind");
+}
+
+/// The matrix of a module, dequantized.
+fn matrix(base: &Base, layer: usize, module: Module) -> Vec<f32> {
+    let weight = base.layers[layer].module(module);
+    let weights = base.weights(weight).unwrap();
+    let mut out = vec![0.0; weight.n_rows * weight.n_cols];
+    out.chunks_exact_mut(weight.n_cols).enumerate().for_each(|(row, out)| weights.dequantize_row(row, out));
+    out
+}
+
+#[test]
+fn merged_equals_base_plus_adapter() {
+    // Largest relative error of rounding in each format, as measured plus a quarter: 11 mantissa bits of F16, 8 of
+    // BF16, 8-bit and 4-bit quants with a scale for 32 values, and the 6-bit K-quant.
+    for (kind, bound) in [
+        (WeightType::F32, 0.0),
+        (WeightType::F16, 3e-4),
+        (WeightType::BF16, 2.5e-3),
+        (WeightType::Q8_0, 6e-3),
+        (WeightType::Q6_K, 2.5e-2),
+        (WeightType::Q4_0, 0.11),
+    ] {
+        let bench = Bench::new(kind);
+        let tensors = bench.adapter(&[(0, Module::AttnQ), (2, Module::FfnDown)], &[4]);
+        let path = bench.path("merged.gguf");
+        let mut progress = Vec::new();
+        let report =
+            write_merged(&path, &tensors, &bench.base, &mut |done, total| progress.push((done, total)))
+                .unwrap();
+        assert_eq!(progress, [(1, 2), (2, 2)]);
+        assert_eq!(report.bytes, fs::metadata(&path).unwrap().len());
+        let merged = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+        assert_eq!(merged.spec, bench.base.spec);
+        assert_eq!(merged.file().metadata(), bench.base.file().metadata());
+
+        for (&(layer, module), pair) in &tensors.pairs {
+            let (before, after) = (matrix(&bench.base, layer, module), matrix(&merged, layer, module));
+            let scale = f64::from(tensors.spec.alpha) / pair.rank as f64;
+            let (mut error, mut whole, mut update) = (0.0, 0.0, 0.0);
+            for row in 0..pair.n_out {
+                for col in 0..pair.n_in {
+                    let delta: f64 = (0..pair.rank)
+                        .map(|k| {
+                            f64::from(pair.b_t[k * pair.n_out + row]) * f64::from(pair.a[k * pair.n_in + col])
+                        })
+                        .sum();
+                    let exact = f64::from(before[row * pair.n_in + col]) + scale * delta;
+                    error += (f64::from(after[row * pair.n_in + col]) - exact).powi(2);
+                    whole += exact.powi(2);
+                    update += (scale * delta).powi(2);
+                }
+            }
+            let relative = (error / whole).sqrt();
+            // F32 sums differ from these f64 ones by some last bits.
+            assert!(relative <= f64::max(bound, 1e-7), "{}: {relative}", kind.name());
+            let reported = report.tensors.iter().find(|t| t.name == module.tensor_name(layer)).unwrap();
+            assert!((reported.relative_error - relative).abs() < 1e-6, "{reported:?} {relative}");
+            if bound > 0.0 {
+                let to_update = (error / update).sqrt();
+                assert!(
+                    (reported.error_to_update / to_update - 1.0).abs() < 1e-2,
+                    "{reported:?} {to_update}"
+                );
+            }
+        }
+        // What the adapter does not name is copied.
+        for info in bench.base.file().tensors() {
+            let copy = merged.file().tensor(&info.name).unwrap();
+            let changed = report.tensors.iter().any(|tensor| tensor.name == info.name);
+            assert_eq!(merged.file().bytes(copy) == bench.base.file().bytes(info), !changed, "{}", info.name);
+        }
+        let mean = report.tensors.iter().map(|t| t.relative_error).sum::<f64>() / 2.0;
+        assert_eq!(report.mean_relative_error, mean);
+        assert!(report.max_relative_error >= mean);
+    }
+}
+
+#[test]
+fn merging_an_untrained_adapter_copies_the_model() {
+    let bench = Bench::new(WeightType::Q4_K);
+    let mut tensors = bench.whole_adapter();
+    tensors.pairs.values_mut().for_each(|pair| pair.b_t.fill(0.0));
+    let path = bench.path("merged.gguf");
+    let report = write_merged(&path, &tensors, &bench.base, &mut |_, _| {}).unwrap();
+    assert!(report.tensors.is_empty());
+    assert_eq!((report.max_relative_error, report.mean_relative_error), (0.0, 0.0));
+    assert!(fs::read(path).unwrap() == fs::read(bench.base.file().path()).unwrap());
+}
+
+#[test]
+fn the_base_is_never_overwritten() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let path = bench.base.file().path().to_owned();
+    let before = fs::read(&path).unwrap();
+    let error = write_merged(&path, &bench.whole_adapter(), &bench.base, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("base model itself"), "{error}");
+    assert!(fs::read(&path).unwrap() == before);
+}

@@ -1,0 +1,279 @@
+//! Every pair of operations against central differences of its own forward.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use nightgraft_ggml::{
+    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, RopeParams, Tensor, WeightPlace, WeightType,
+    quantize,
+};
+
+use super::head::{self, Head};
+use super::linear::{self, Dropout, Linear, LowRank};
+use super::norm::{self, Norm};
+use super::rope::{self, Rope};
+use super::{attention, swiglu};
+
+/// Step of the differences. Truncation grows with its square, rounding of the f32 forward with its inverse;
+/// here both are near 1e-4 of the gradient.
+const STEP: f32 = 1e-2;
+/// Relative L2 error of a whole gradient that the two together can cause.
+const TOLERANCE: f64 = 2e-3;
+
+/// A reproducible stream in [-1, 1).
+fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+fn matrix(n_rows: usize, n_cols: usize, seed: u64) -> Leaf {
+    let leaf = Leaf::f32(n_rows, n_cols).unwrap();
+    leaf.write(0, &numbers(seed, n_rows * n_cols)).unwrap();
+    leaf
+}
+
+fn integers(values: &[i32]) -> Leaf {
+    let leaf = Leaf::i32(values.len()).unwrap();
+    leaf.write_i32(values).unwrap();
+    leaf
+}
+
+/// A quantized weight, in a file as in real life.
+fn weight(kind: WeightType, n_rows: usize, n_cols: usize, seed: u64) -> Leaf {
+    let bytes = quantize(kind, n_cols, &numbers(seed, n_rows * n_cols)).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let mapped = Arc::new(MappedFile::open(file.path()).unwrap());
+    Leaf::weights(&mapped, &[WeightPlace { kind, n_rows, n_cols, offset: 0 }]).unwrap().remove(0)
+}
+
+/// Checks the gradients of `f = Σ y ⊙ r` for a fixed random `r`. `pair` builds the forward and, given `r` as
+/// `dy`, the backward: it returns `y` and stores the gradient of each of `inputs` in the leaf of the same index.
+fn check(
+    name: &str,
+    inputs: &[&Leaf],
+    pair: impl Fn(&mut Graph, Option<(Tensor, &[Leaf])>) -> Result<Tensor, Error>,
+) {
+    let mut cpu = Cpu::new(2, Arc::default()).unwrap();
+    let mut forward = Graph::new(256).unwrap();
+    let y = pair(&mut forward, None).unwrap();
+    let (n_rows, n_cols) = forward.shape("test", y).unwrap();
+    let r = matrix(n_rows, n_cols, 99);
+    let y_leaf = Leaf::f32(n_rows, n_cols).unwrap();
+    forward.store(y, &y_leaf).unwrap();
+
+    let gradients: Vec<Leaf> =
+        inputs.iter().map(|x| x.shape()).map(|(rows, cols)| Leaf::f32(rows, cols).unwrap()).collect();
+    let mut backward = Graph::new(256).unwrap();
+    let dy = backward.leaf(&r).unwrap();
+    pair(&mut backward, Some((dy, &gradients))).unwrap();
+    cpu.compute(&mut backward).unwrap();
+
+    let weights = r.to_vec().unwrap();
+    let mut value = || -> f64 {
+        cpu.compute(&mut forward).unwrap();
+        y_leaf.to_vec().unwrap().iter().zip(&weights).map(|(&y, &r)| f64::from(y) * f64::from(r)).sum()
+    };
+    for (i, (input, gradient)) in inputs.iter().zip(&gradients).enumerate() {
+        let gradient = gradient.to_vec().unwrap();
+        let original = input.to_vec().unwrap();
+        let (mut error, mut norm) = (0.0, 0.0);
+        for (j, &analytic) in gradient.iter().enumerate() {
+            let mut at = |offset: f32| {
+                let mut moved = original.clone();
+                moved[j] += offset;
+                input.write(0, &moved).unwrap();
+                value()
+            };
+            let numeric = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
+            error += (numeric - f64::from(analytic)).powi(2);
+            norm += numeric.powi(2);
+        }
+        input.write(0, &original).unwrap();
+        assert!(norm > 1e-6, "{name}: input {i} has no influence");
+        let relative = (error / norm).sqrt();
+        assert!(relative < TOLERANCE, "{name}: gradient of input {i} is off by {relative:.2e}");
+    }
+}
+
+fn low_rank(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) -> LowRank {
+    LowRank {
+        a: matrix(rank, n_in, 11),
+        b: matrix(rank, n_out, 12),
+        grad_a: Leaf::f32(rank, n_in).unwrap(),
+        grad_b: Leaf::f32(rank, n_out).unwrap(),
+        scale: 0.5,
+        dropout,
+    }
+}
+
+/// A linear map and its adapter: gradients of the input and of both factors.
+fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
+    let (n_out, n_in) = weight.shape();
+    let adapter = low_rank(3, n_in, n_out, dropout);
+    let x = matrix(4, n_in, 13);
+    let linear = Linear { weight, adapter: Some(adapter.clone()) };
+    check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
+        let x = g.leaf(&x)?;
+        let y = linear::forward(g, &linear, x)?;
+        if let Some((dy, gradients)) = dy {
+            adapter.grad_a.clear()?;
+            adapter.grad_b.clear()?;
+            let dx = linear::backward(g, &linear, x, dy, None)?;
+            g.store(dx, &gradients[0])?;
+            let (grad_a, grad_b) = (g.leaf(&adapter.grad_a)?, g.leaf(&adapter.grad_b)?);
+            g.store(grad_a, &gradients[1])?;
+            g.store(grad_b, &gradients[2])?;
+        }
+        Ok(y)
+    });
+}
+
+#[test]
+fn linear_with_adapter_in_every_weight_format() {
+    for kind in WeightType::ALL {
+        check_linear(kind.name(), weight(kind, 6, kind.block_len().max(32), 1), None);
+    }
+}
+
+#[test]
+fn linear_with_dropout_uses_one_mask_in_both_passes() {
+    let key = DropoutKey::default();
+    key.set(42);
+    let dropout = Dropout { keep: 0.7, key, salt: 5 };
+    check_linear("dropout", weight(WeightType::F32, 6, 16, 1), Some(dropout));
+}
+
+#[test]
+fn a_backward_adds_onto_what_is_there() {
+    let linear = Linear { weight: weight(WeightType::F32, 3, 4, 1), adapter: None };
+    let (x, dy, base) = (matrix(2, 4, 2), matrix(2, 3, 3), matrix(2, 4, 4));
+    let (alone, onto) = (Leaf::f32(2, 4).unwrap(), Leaf::f32(2, 4).unwrap());
+    let mut g = Graph::new(64).unwrap();
+    let (x, dy, base_t) = (g.leaf(&x).unwrap(), g.leaf(&dy).unwrap(), g.leaf(&base).unwrap());
+    let dx = linear::backward(&mut g, &linear, x, dy, None).unwrap();
+    g.store(dx, &alone).unwrap();
+    let copy = g.scale(base_t, 1.0).unwrap();
+    let dx = linear::backward(&mut g, &linear, x, dy, Some(copy)).unwrap();
+    g.store(dx, &onto).unwrap();
+    Cpu::new(1, Arc::default()).unwrap().compute(&mut g).unwrap();
+    let (alone, onto, base) = (alone.to_vec().unwrap(), onto.to_vec().unwrap(), base.to_vec().unwrap());
+    for ((alone, onto), base) in alone.iter().zip(&onto).zip(&base) {
+        assert!((alone + base - onto).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn rms_norm() {
+    let norm = Norm { weight: matrix(1, 8, 1), eps: 1e-5 };
+    let x = matrix(3, 8, 2);
+    check("rms_norm", &[&x], |g, dy| {
+        let x = g.leaf(&x)?;
+        if let Some((dy, gradients)) = dy {
+            let dx = norm::backward(g, &norm, x, dy)?;
+            g.store(dx, &gradients[0])?;
+        }
+        norm::forward(g, &norm, x)
+    });
+}
+
+#[test]
+fn rotary_embedding_in_both_layouts() {
+    for (halves, factors) in [(false, None), (true, None), (false, Some(integers_as_factors()))] {
+        let params = RopeParams { head_dim: 8, n_dims: 8, base: 100.0, position_scale: 1.0, halves };
+        let rope = Rope { params, factors };
+        let (x, positions) = (matrix(3, 16, 1), integers(&[0, 1, 9]));
+        check("rope", &[&x], |g, dy| {
+            let (x, positions) = (g.leaf(&x)?, g.leaf(&positions)?);
+            if let Some((dy, gradients)) = dy {
+                let dx = rope::backward(g, &rope, dy, positions)?;
+                g.store(dx, &gradients[0])?;
+            }
+            rope::forward(g, &rope, x, positions)
+        });
+    }
+}
+
+/// Frequency divisors 1 to 4.
+fn integers_as_factors() -> Leaf {
+    let leaf = Leaf::f32(1, 4).unwrap();
+    leaf.write(0, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    leaf
+}
+
+#[test]
+fn gated_activation() {
+    let (gate, up) = (matrix(3, 8, 1), matrix(3, 8, 2));
+    check("swiglu", &[&gate, &up], |g, dy| {
+        let (gate, up) = (g.leaf(&gate)?, g.leaf(&up)?);
+        let (y, saved) = swiglu::forward(g, gate, up)?;
+        if let Some((dy, gradients)) = dy {
+            let (dgate, dup) = swiglu::backward(g, &saved, dy)?;
+            g.store(dgate, &gradients[0])?;
+            g.store(dup, &gradients[1])?;
+        }
+        Ok(y)
+    });
+}
+
+#[test]
+fn grouped_attention_inside_segments() {
+    let shape = AttentionShape { n_head: 4, n_head_kv: 2, head_dim: 8, scale: 0.35, window: None };
+    for window in [None, Some(2)] {
+        let shape = AttentionShape { window, ..shape };
+        let (q, k, v) = (matrix(7, 32, 1), matrix(7, 16, 2), matrix(7, 16, 3));
+        let starts = integers(&[0, 0, 0, 3, 3, 3, 3]);
+        check("attention", &[&q, &k, &v], |g, dy| {
+            let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
+            let starts = g.leaf(&starts)?;
+            let (y, saved) = attention::forward(g, shape, qkv, starts)?;
+            if let Some((dy, gradients)) = dy {
+                for (d, gradient) in attention::backward(g, &saved, dy)?.into_iter().zip(gradients) {
+                    g.store(d, gradient)?;
+                }
+            }
+            Ok(y)
+        });
+    }
+}
+
+#[test]
+fn head_with_loss() {
+    let head = Head {
+        norm: Norm { weight: matrix(1, 32, 1), eps: 1e-5 },
+        weight: weight(WeightType::Q8_0, 11, 32, 2),
+    };
+    let (x, targets) = (matrix(4, 32, 3), integers(&[10, 0, -1, 5]));
+    let (loss, gradient) = (Leaf::f32(4, 2).unwrap(), Leaf::f32(4, 32).unwrap());
+    let mut cpu = Cpu::new(2, Arc::default()).unwrap();
+    let mut g = Graph::new(64).unwrap();
+    let (x_t, targets) = (g.leaf(&x).unwrap(), g.leaf(&targets).unwrap());
+    let saved = head::forward(&mut g, &head, x_t, targets, &loss).unwrap();
+    let dx = head::backward(&mut g, &head, &saved).unwrap();
+    g.store(dx, &gradient).unwrap();
+    let mut sum = || -> f64 {
+        cpu.compute(&mut g).unwrap();
+        loss.to_vec().unwrap().chunks(2).map(|row| f64::from(row[0])).sum()
+    };
+    sum();
+    let analytic = gradient.to_vec().unwrap();
+    assert_eq!(loss.to_vec().unwrap()[4..6], [0.0, 0.0], "a row without a target has no loss");
+    assert!(analytic[64..96].iter().all(|&g| g == 0.0), "nor a gradient");
+    let original = x.to_vec().unwrap();
+    let (mut error, mut norm) = (0.0, 0.0);
+    for j in 0..original.len() {
+        let mut at = |offset: f32| {
+            let mut moved = original.clone();
+            moved[j] += offset;
+            x.write(0, &moved).unwrap();
+            sum()
+        };
+        let numeric = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
+        error += (numeric - f64::from(analytic[j])).powi(2);
+        norm += numeric.powi(2);
+    }
+    let relative = (error / norm).sqrt();
+    assert!(relative < TOLERANCE, "the gradient of the loss is off by {relative:.2e}");
+}

@@ -1,0 +1,198 @@
+//! The whole model against central differences of its own loss, in every weight format, and against itself
+//! with other numbers of threads and other ways of packing.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use nightgraft_ggml::WeightType;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{LossSum, Model};
+use crate::base::{Base, Module};
+use crate::data::Batch;
+use crate::gguf;
+use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
+use crate::testing::TinyModel;
+
+/// How much the loss, a sum of about ten f32 values near 5, changes over a difference. Rounding of the loss
+/// makes up to 1e-4 of that, the truncation of the difference about as much.
+const CHANGE: f64 = 2e-2;
+/// Relative error of a directional derivative that the two together can cause.
+const TOLERANCE: f64 = 2e-3;
+
+fn base(model: &TinyModel) -> Base {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    model.write(&path).unwrap();
+    // The mapping outlives the name.
+    Base::open(gguf::File::open(&path).unwrap()).unwrap()
+}
+
+/// An adapter whose `B` is not zero, so that every gradient is not either.
+fn adapter(base: &Base, layers: std::ops::Range<usize>, dropout: f32) -> AdapterTensors {
+    let spec = LoraSpec { rank: 4, alpha: 8.0, modules: Module::ALL.to_vec(), layers, dropout };
+    let mut tensors = initialize(&spec, base, 1);
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    for pair in tensors.pairs.values_mut() {
+        pair.b_t.iter_mut().for_each(|b| *b = rng.random_range(-0.1..0.1));
+    }
+    tensors
+}
+
+fn batch(base: &Base, lengths: &[usize]) -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let n_vocab = base.spec.n_vocab as u32;
+    let mut batch = Batch { ids: vec![], positions: vec![], starts: vec![], targets: vec![] };
+    for &length in lengths {
+        let start = batch.ids.len() as i32;
+        for position in 0..length {
+            batch.ids.push(rng.random_range(0..n_vocab));
+            batch.positions.push(position as i32);
+            batch.starts.push(start);
+            let supervised = position % 3 != 0;
+            batch.targets.push(if supervised { rng.random_range(0..n_vocab as i32) } else { -1 });
+        }
+    }
+    batch
+}
+
+fn part(batch: &Batch, range: std::ops::Range<usize>) -> Batch {
+    let start = range.start as i32;
+    Batch {
+        ids: batch.ids[range.clone()].to_vec(),
+        positions: batch.positions[range.clone()].to_vec(),
+        starts: batch.starts[range.clone()].iter().map(|s| s - start).collect(),
+        targets: batch.targets[range].to_vec(),
+    }
+}
+
+fn model(tiny: &TinyModel, adapter: &Adapter, n_threads: usize) -> Model {
+    Model::new(base(tiny), Some(adapter), true, 64, n_threads, Arc::default()).unwrap()
+}
+
+/// Loss, and gradients in the order of the parameters.
+fn differentiate(model: &mut Model, adapter: &Adapter, batch: &Batch) -> (LossSum, Vec<Vec<f32>>) {
+    adapter.clear_gradients().unwrap();
+    let sum = model.accumulate_gradients(batch).unwrap();
+    (sum, adapter.parameters().map(|p| p.grad.to_vec().unwrap()).collect())
+}
+
+fn check_gradients(name: &str, tiny: &TinyModel) {
+    let base = base(tiny);
+    let adapter = Adapter::new(&adapter(&base, 0..base.spec.n_layer, 0.0)).unwrap();
+    let batch = batch(&base, &[5, 9]);
+    let mut model = model(tiny, &adapter, 2);
+    let (sum, gradients) = differentiate(&mut model, &adapter, &batch);
+    assert_eq!(model.evaluate(&batch).unwrap(), sum, "both passes compute one loss");
+
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for (parameter, gradient) in adapter.parameters().zip(&gradients) {
+        // Along the gradient's signs the derivative is large; a random part makes it a test of every element.
+        let direction: Vec<f32> =
+            gradient.iter().map(|g| g.signum() + rng.random_range(-0.5..0.5)).collect();
+        let analytic: f64 =
+            gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+        let step = (CHANGE / analytic.abs()) as f32;
+        let values = parameter.value.to_vec().unwrap();
+        let step = 0.02 / norm;
+        let mut at = |sign: f32| {
+            let moved: Vec<f32> = values.iter().zip(&direction).map(|(v, d)| v + sign * 0.5 * step * d).collect();
+            parameter.value.write(0, &moved).unwrap();
+            model.evaluate(&batch).unwrap().loss
+        };
+        let numeric = (at(1.0) - at(-1.0)) / f64::from(step);
+        parameter.value.write(0, &values).unwrap();
+        let relative = (numeric - analytic).abs() / numeric.abs();
+        let place = format!("{name} layer {} {} {}", parameter.layer, parameter.module.gguf_name(), parameter.factor);
+        assert!(relative < TOLERANCE, "{place}: {analytic} instead of {numeric}, off by {relative:.2e}");
+    }
+}
+
+#[test]
+fn gradients_are_right_in_every_weight_format() {
+    for kind in WeightType::ALL {
+        check_gradients(kind.name(), &TinyModel::new(kind));
+    }
+}
+
+#[test]
+fn gradients_are_right_with_an_untied_head_and_scaled_positions() {
+    let tiny = TinyModel { tied: false, linear_scaling: Some(2.0), ..TinyModel::new(WeightType::Q4_1) };
+    check_gradients("untied, linear scaling", &tiny);
+    let tiny = TinyModel { rope_factors: true, ..TinyModel::new(WeightType::Q8_0) };
+    check_gradients("rope factors", &tiny);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let tiny = TinyModel::new(WeightType::Q4_1);
+    let adapter = Adapter::new(&adapter(&base(&tiny), 0..2, 0.2)).unwrap();
+    let batch = batch(&base(&tiny), &[17, 30]);
+    adapter.set_dropout_key(7);
+    let one = differentiate(&mut model(&tiny, &adapter, 1), &adapter, &batch);
+    for n_threads in [2, 3, 5] {
+        assert_eq!(one, differentiate(&mut model(&tiny, &adapter, n_threads), &adapter, &batch));
+    }
+}
+
+#[test]
+fn packed_segments_are_as_if_they_were_alone() {
+    let tiny = TinyModel::new(WeightType::Q5_0);
+    let adapter = Adapter::new(&adapter(&base(&tiny), 0..2, 0.0)).unwrap();
+    let together = batch(&base(&tiny), &[6, 11]);
+    let mut model = model(&tiny, &adapter, 2);
+    let (sum, gradients) = differentiate(&mut model, &adapter, &together);
+    adapter.clear_gradients().unwrap();
+    let mut apart = model.accumulate_gradients(&part(&together, 0..6)).unwrap();
+    apart += model.accumulate_gradients(&part(&together, 6..17)).unwrap();
+    assert_eq!((sum.correct, sum.supervised), (apart.correct, apart.supervised));
+    assert!((sum.loss - apart.loss).abs() < 1e-5 * sum.loss);
+    for (parameter, together) in adapter.parameters().zip(gradients) {
+        let apart = parameter.grad.to_vec().unwrap();
+        let error: f32 = apart.iter().zip(&together).map(|(a, b)| (a - b).powi(2)).sum();
+        let norm: f32 = together.iter().map(|g| g * g).sum();
+        assert!(error.sqrt() < 1e-5 * norm.sqrt(), "{} {}", parameter.layer, parameter.factor);
+    }
+}
+
+#[test]
+fn a_backward_that_stops_early_finds_the_same_gradients() {
+    let tiny = TinyModel::new(WeightType::Q4_0);
+    let (all, batch) = (adapter(&base(&tiny), 0..2, 0.0), batch(&base(&tiny), &[12]));
+    // The lower layer's adapter is there in both, but only in the first is it trained.
+    let mut lower_zero = all.clone();
+    lower_zero.pairs.iter_mut().filter(|((layer, _), _)| *layer == 0).for_each(|(_, pair)| pair.b_t.fill(0.0));
+    let mut upper = lower_zero.clone();
+    upper.pairs.retain(|&(layer, _), _| layer == 1);
+    let (full, top) = (Adapter::new(&lower_zero).unwrap(), Adapter::new(&upper).unwrap());
+    let (full_sum, full_gradients) = differentiate(&mut model(&tiny, &full, 2), &full, &batch);
+    let (top_sum, top_gradients) = differentiate(&mut model(&tiny, &top, 2), &top, &batch);
+    assert_eq!(full_sum, top_sum);
+    assert_eq!(full_gradients[full_gradients.len() - top_gradients.len()..], top_gradients);
+}
+
+#[test]
+fn an_untrained_adapter_changes_nothing_and_dropout_only_training() {
+    let tiny = TinyModel::new(WeightType::Q4_K);
+    let bare = base(&tiny);
+    let batch = batch(&bare, &[20]);
+    let spec = LoraSpec { rank: 4, alpha: 8.0, modules: Module::ALL.to_vec(), layers: 0..2, dropout: 0.5 };
+    let zero = Adapter::new(&initialize(&spec, &bare, 1)).unwrap();
+    let with = model(&tiny, &zero, 1).logits(&batch).unwrap();
+    let without = Model::new(bare, None, false, 64, 1, Arc::default()).unwrap().logits(&batch).unwrap();
+    assert_eq!(with, without);
+
+    let random = Adapter::new(&adapter(&base(&tiny), 0..2, 0.5)).unwrap();
+    let mut model = model(&tiny, &random, 1);
+    let evaluated = model.evaluate(&batch).unwrap();
+    let mut losses = Vec::new();
+    for key in [1, 1, 2] {
+        random.set_dropout_key(key);
+        losses.push(model.accumulate_gradients(&batch).unwrap().loss);
+        assert_eq!(model.evaluate(&batch).unwrap(), evaluated);
+    }
+    assert_eq!(losses[0], losses[1]);
+    assert!(losses[0] != losses[2] && losses[0] != evaluated.loss);
+}
