@@ -1,2 +1,50 @@
-//! Tasks.
-fn main() {}
+//! What CI and contributors run: `cargo xtask ci`, `cargo xtask layers`.
+
+mod ci;
+mod layers;
+mod scan;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+  ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
+  layers         fail when a module imports one that is not below it";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = root()?;
+    match words.as_slice() {
+        ["ci", steps @ ..] => ci::run(&root, steps),
+        ["layers"] => {
+            layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
+        }
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));
+            Ok(())
+        }
+        _ => bail!("unknown task '{}'\n{USAGE}", words.join(" ")),
+    }
+}
+
+/// The workspace's folder.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map(Path::to_owned).context("bindings/xtask lies two folders below the workspace")
+}
