@@ -27,9 +27,10 @@ pub(super) const VERSION: u32 = 1;
 const FIXED_BYTES: usize = 8 + 4 + 8;
 const CHECKSUM_BYTES: usize = 32;
 
-/// Why a file cannot be loaded.
+/// Why the bytes of a checkpoint cannot be used.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+#[non_exhaustive]
+pub enum Fault {
     /// It is not what was once written.
     Damaged(String),
     /// It is sound, as far as can be seen, but of another version of this program.
@@ -159,7 +160,10 @@ fn shapes(pairs: &Pairs) -> Vec<Shape> {
 }
 
 /// Reads a checkpoint; nothing in `bytes` is trusted before the checksum holds, and little afterwards.
-pub(super) fn decode(bytes: &[u8]) -> std::result::Result<State, Fault> {
+///
+/// # Errors
+/// [`Fault`] tells damage from another version.
+pub fn decode(bytes: &[u8]) -> std::result::Result<State, Fault> {
     let damaged = |what: &str| Fault::Damaged(what.to_owned());
     let (fixed, rest) = bytes.split_at_checked(FIXED_BYTES).ok_or_else(|| damaged("it is too short"))?;
     if !fixed.starts_with(&MAGIC) {

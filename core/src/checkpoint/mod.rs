@@ -12,4 +12,5 @@ mod state;
 mod tests;
 
 pub use folder::{clear, load, load_latest, save};
+pub use format::{Fault, decode};
 pub use state::{EarlyStopping, Evaluation, Pairs, Progress, State};

@@ -2,7 +2,8 @@
 
 use crate::text::Example;
 
-/// Tokens of one micro-batch. Each example is a segment of its own: a token sees only what stands before it in its segment.
+/// Tokens of one micro-batch. Each example is a segment of its own: a token sees only what stands before it
+/// in its segment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
     /// The token ids. `[n_tokens]`

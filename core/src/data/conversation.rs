@@ -14,9 +14,9 @@ pub(super) struct Fitted {
 
 /// The examples of a conversation, none longer than `context`.
 ///
-/// One that is too long is split between turns: each part has as many exchanges as fit, behind the system messages at
-/// the start of the conversation. An exchange that is too long by itself keeps its answer as far as it fits, and
-/// of what stands before it the part that is nearest.
+/// One that is too long is split between turns: each part has as many exchanges as fit, behind the system
+/// messages at the start of the conversation. An exchange that is too long by itself keeps its answer as
+/// far as it fits, and of what stands before it the part that is nearest.
 pub(super) fn examples(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,

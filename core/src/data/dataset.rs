@@ -45,8 +45,8 @@ impl Dataset {
 
 /// Splits a dataset in one to train on and one that is held out, both in the order of the file.
 ///
-/// `held_out_fraction` of the examples, rounded, are chosen by `seed`: at least one if the fraction is above 0 and there
-/// are two, and never all. The counts of lines stay with the first part.
+/// `held_out_fraction` of the examples, rounded, are chosen by `seed`: at least one if the fraction is
+/// above 0 and there are two, and never all. The counts of lines stay with the first part.
 pub fn split(dataset: Dataset, held_out_fraction: f32, seed: u64) -> (Dataset, Dataset) {
     let Dataset { examples, report } = dataset;
     let n = examples.len();

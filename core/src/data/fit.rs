@@ -6,9 +6,9 @@ use crate::text::Example;
 
 /// Windows of at most `context` tokens over a stream in which every token is learned.
 ///
-/// Windows overlap by the one token that the last position of each predicts, so each token is predicted exactly
-/// once, by as much context as its window has. With `bos`, every window begins with it: models that were trained
-/// with BOS cannot do without. The very first token is predicted from BOS, or not at all.
+/// Windows overlap by the one token that the last position of each predicts, so each token is predicted
+/// exactly once, by as much context as its window has. With `bos`, every window begins with it: models that
+/// were trained with BOS cannot do without. The very first token is predicted from BOS, or not at all.
 pub(super) fn windows(stream: &[u32], bos: Option<u32>, context: usize) -> Vec<Example> {
     let head = bos.iter().len();
     let step = context.saturating_sub(head).max(1);
@@ -29,9 +29,10 @@ pub(super) fn windows(stream: &[u32], bos: Option<u32>, context: usize) -> Vec<E
     examples
 }
 
-/// Makes an example of a prompt and an answer fit. The prompt loses tokens at its left, since what stands nearest
-/// to the answer matters most, but keeps `protected` tokens there (BOS); if a quarter of the context
-/// is left to it, the answer loses tokens at its right. Gives the example and the number of lost tokens.
+/// Makes an example of a prompt and an answer fit. The prompt loses tokens at its left, since what stands
+/// nearest to the answer matters most, but keeps `protected` tokens there (BOS); if a quarter of the
+/// context is left to it, the answer loses tokens at its right. Gives the example and the number of lost
+/// tokens.
 pub(super) fn answer(
     mut tokens: Vec<u32>,
     mut is_supervised: Vec<bool>,
@@ -57,8 +58,8 @@ pub(super) fn answer(
     (examples.pop().unwrap_or_default(), excess)
 }
 
-/// Pieces of at most `context` tokens of an example whose targets are set. Pieces without a target are left out; gives
-/// the pieces and the tokens of those that were left out.
+/// Pieces of at most `context` tokens of an example whose targets are set. Pieces without a target are left
+/// out; gives the pieces and the tokens of those that were left out.
 pub(super) fn pieces(example: Example, context: usize) -> (Vec<Example>, usize) {
     if example.len() <= context {
         return (vec![example], 0);

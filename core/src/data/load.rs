@@ -31,16 +31,18 @@ pub struct DataOptions {
 /// Reads `path`, a `.txt` or `.jsonl` file, see [the module](super) for what may be in it.
 ///
 /// - A UTF-8 byte order mark and blank lines are passed over; in `.txt` files, CR LF is read as LF.
-/// - `.txt` is plain text: what looks like a special token is text. In `.jsonl`, special tokens are recognized, since
-///   prompts are often written out in a model's own format.
-/// - BOS begins an example where the model wants it, and is not added to a text that begins with it. EOS ends `{"text"}` and
-///   `{"completion"}`, so that the model learns to stop; it is not added to one that ends a generation already.
-/// - Examples are never longer than the context: texts and `{"input_ids"}` are cut into windows, conversations are split
-///   between turns, and what does not fit then loses tokens, which the report counts.
+/// - `.txt` is plain text: what looks like a special token is text. In `.jsonl`, special tokens are
+///   recognized, since prompts are often written out in a model's own format.
+/// - BOS begins an example where the model wants it, and is not added to a text that begins with it. EOS
+///   ends `{"text"}` and `{"completion"}`, so that the model learns to stop; it is not added to one that
+///   ends a generation already.
+/// - Examples are never longer than the context: texts and `{"input_ids"}` are cut into windows,
+///   conversations are split between turns, and what does not fit then loses tokens, which the report
+///   counts.
 ///
-/// # Errors
-/// [`Error::Data`] with the line for content that cannot be used (unless `skip_bad`), and for a file without a
-/// usable example or with another extension; [`Error::Io`] if it cannot be read; [`Error::Config`] for a context below 2.
+/// # Errors [`Error::Data`] with the line for content that cannot be used (unless `skip_bad`), and for a
+/// file without a usable example or with another extension; [`Error::Io`] if it cannot be read;
+/// [`Error::Config`] for a context below 2.
 pub fn load(
     path: &Path,
     tokenizer: &Tokenizer,

@@ -1,7 +1,8 @@
 //! Training and evaluation files: reading, splitting, packing.
 //!
-//! [`load`] reads a file into a [`Dataset`] of [`Example`](crate::text::Example)s, [`split`] holds some of them out,
-//! [`plan_epoch`] says which examples make each micro-batch of an epoch, and [`assemble`] makes the [`Batch`].
+//! [`load`] reads a file into a [`Dataset`] of [`Example`](crate::text::Example)s, [`split`] holds some of
+//! them out, [`plan_epoch`] says which examples make each micro-batch of an epoch, and [`assemble`] makes
+//! the [`Batch`].
 //!
 //! | file | content | loss |
 //! |---|---|---|

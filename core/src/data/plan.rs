@@ -21,8 +21,8 @@ pub struct BatchOptions {
 
 /// The members of each micro-batch of an epoch, as indices into `examples`.
 ///
-/// Each example is in exactly one micro-batch. None has more tokens than `batch_tokens`, except that an example which is
-/// longer by itself makes a micro-batch of its own. The same arguments give the same plan.
+/// Each example is in exactly one micro-batch. None has more tokens than `batch_tokens`, except that an
+/// example which is longer by itself makes a micro-batch of its own. The same arguments give the same plan.
 pub fn plan_epoch(examples: &[Example], epoch: u64, options: &BatchOptions) -> Vec<Vec<usize>> {
     let order = match options.shuffle {
         true => shuffled(examples.len(), options.seed, Purpose::Epoch(epoch)),

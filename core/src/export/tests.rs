@@ -439,7 +439,7 @@ fn damaged_adapters_never_panic() {
         // The numbers come last; what is before them is what can mislead.
         let header = valid.len().min(700);
         let mut refused = 0;
-        for round in 0..2_000 {
+        for round in 0..700 {
             let mut bytes = valid.clone();
             if round % 4 == 0 {
                 bytes.truncate(rng.random_range(0..valid.len()));
@@ -449,7 +449,7 @@ fn damaged_adapters_never_panic() {
             fs::write(&path, bytes).unwrap();
             refused += usize::from(read_adapter(&path, &bench.base).is_err());
         }
-        assert!(refused > 500, "{refused} of {}", path.display());
+        assert!(refused > 200, "{refused} of {}", path.display());
         fs::write(&path, valid).unwrap();
         assert_eq!(read_adapter(&path, &bench.base).unwrap(), tensors);
     }
@@ -497,11 +497,11 @@ fn merged_equals_base_plus_adapter() {
     // BF16, 8-bit and 4-bit quants with a scale for 32 values, and the 6-bit K-quant.
     for (kind, bound) in [
         (WeightType::F32, 0.0),
-        (WeightType::F16, 3e-4),
-        (WeightType::BF16, 2.5e-3),
-        (WeightType::Q8_0, 6e-3),
-        (WeightType::Q6_K, 2.5e-2),
-        (WeightType::Q4_0, 0.11),
+        (WeightType::F16, 2.6e-4),
+        (WeightType::BF16, 2.1e-3),
+        (WeightType::Q8_0, 4.7e-3),
+        (WeightType::Q6_K, 1.6e-2),
+        (WeightType::Q4_0, 4.2e-2),
     ] {
         let bench = Bench::new(kind);
         let tensors = bench.adapter(&[(0, Module::AttnQ), (2, Module::FfnDown)], &[4]);

@@ -18,6 +18,10 @@ use llama_cpp_2::token::LlamaToken;
 
 use crate::{Error, Result};
 
+mod vocabulary;
+
+pub use vocabulary::Vocabulary;
+
 /// A model loaded by llama.cpp, and at most one adapter beside it.
 pub struct Generator {
     model: LlamaModel,

@@ -18,7 +18,7 @@ mod train;
 
 pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use evaluate::{EvalReport, EvalRequest, evaluate};
-pub use export::{ExportFormat, ExportReport, ExportRequest, export};
+pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};

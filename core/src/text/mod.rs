@@ -14,6 +14,8 @@ mod sentence_piece;
 mod special;
 mod supervise;
 mod template;
+#[cfg(test)]
+mod template_samples;
 mod token_kind;
 mod tokenizer;
 

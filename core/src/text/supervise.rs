@@ -4,8 +4,8 @@
 //! with each answer replaced by a marker. What stands around the markers is the template's own text, and
 //! the first rendering must be exactly that text with the answers in between. The whole conversation is
 //! then tokenized once; the tokens of an answer are those of its bytes, and the end-of-turn token behind
-//! it. Whatever does not fit (an answer that is rewritten or shown twice, earlier turns that change when later
-//! ones are there, a token that is half template and half answer) is refused, never guessed.
+//! it. Whatever does not fit (an answer that is rewritten or shown twice, earlier turns that change when
+//! later ones are there, a token that is half template and half answer) is refused, never guessed.
 
 use std::ops::Range;
 
@@ -39,9 +39,8 @@ struct Answer {
 /// The tokens of a conversation with a loss on every assistant turn: its content and the end-of-turn
 /// token behind it. Tokens after the last of them are left out, nothing is learned there.
 ///
-/// # Errors
-/// [`Error::Template`] if there is no assistant turn, or if the template's text and the answers cannot be told apart;
-/// [`Error::Tokenizer`] if the text cannot be encoded.
+/// # Errors [`Error::Template`] if there is no assistant turn, or if the template's text and the answers
+/// cannot be told apart; [`Error::Tokenizer`] if the text cannot be encoded.
 pub fn supervised(template: &ChatTemplate, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Example> {
     if !messages.iter().any(|message| message.role == ASSISTANT) {
         return Err(refusal("the conversation has no assistant turn"));
@@ -168,8 +167,8 @@ fn answer_tokens(
     Ok(first..after)
 }
 
-/// When the model answers, it has been given the conversation before the answer, rendered on its own. Those tokens
-/// must be the ones that stand before the answer here.
+/// When the model answers, it has been given the conversation before the answer, rendered on its own. Those
+/// tokens must be the ones that stand before the answer here.
 fn check_prompt(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,

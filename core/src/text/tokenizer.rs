@@ -14,9 +14,9 @@ use crate::{Error, Result};
 /// Turns text into the token ids of one model, and back.
 ///
 /// Ids agree with those of llama.cpp on the same file, with two exceptions. A control token of a
-/// SentencePiece-style vocabulary that is spelled out in a text is never put together by merging: it is found
-/// when special tokens are asked for, or stays text. And characters that Unicode has assigned since version 15 are
-/// classified here, while llama.cpp does not know them yet.
+/// SentencePiece-style vocabulary that is spelled out in a text is never put together by merging: it is
+/// found when special tokens are asked for, or stays text. And characters that Unicode has assigned since
+/// version 15 are classified here, while llama.cpp does not know them yet.
 #[derive(Debug)]
 pub struct Tokenizer {
     model: Model,
@@ -41,8 +41,8 @@ enum Model {
 pub struct Encoding {
     /// The token ids. `[n_tokens]`
     pub ids: Vec<u32>,
-    /// Byte ranges of the text, in order; empty for tokens that stand for nothing in it, such as BOS. A character
-    /// of several tokens is shared out among them byte by byte. `[n_tokens]`
+    /// Byte ranges of the text, in order; empty for tokens that stand for nothing in it, such as BOS. A
+    /// character of several tokens is shared out among them byte by byte. `[n_tokens]`
     pub ranges: Vec<Range<usize>>,
 }
 
@@ -165,7 +165,8 @@ impl Tokenizer {
         String::from_utf8_lossy(bytes).into_owned()
     }
 
-    /// The bytes that one token stands for; of a marker, its name; nothing for an id outside of the vocabulary.
+    /// The bytes that one token stands for; of a marker, its name; nothing for an id outside of the
+    /// vocabulary.
     pub fn piece(&self, id: u32) -> Vec<u8> {
         let kind = self.kind(id);
         match &self.model {
@@ -308,4 +309,4 @@ fn missing(key: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -67,6 +67,9 @@ impl Plan {
     pub fn share(&self, n_heads: usize, part: Part) -> Vec<Run> {
         let total = n_heads * self.blocks.iter().map(Block::cost).sum::<usize>();
         let (mut before, mut runs) = (0, Vec::<Run>::new());
+        if part.index >= part.count {
+            return runs;
+        }
         for head in 0..n_heads {
             let mut own = Vec::new();
             for (index, block) in self.blocks.iter().enumerate() {
@@ -106,4 +109,48 @@ fn rows(n: usize) -> impl Iterator<Item = Range<usize>> {
 fn first_keys(shape: &AttentionShape, starts: &[i32]) -> Vec<u32> {
     let by_window = |t: usize| shape.window.map_or(0, |window| (t + 1).saturating_sub(window));
     starts.iter().enumerate().map(|(t, start)| (*start as u32).max(by_window(t) as u32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_of_every_head_has_one_part() {
+        let shape = AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None };
+        let starts: Vec<i32> = (0..500).map(|t| if t < 130 { 0 } else { 130 }).collect();
+        for plan in [Plan::queries(&shape, &starts), Plan::keys(&shape, &starts)] {
+            for count in [1, 2, 5, 100] {
+                let mut times = vec![0; 3 * plan.blocks.len()];
+                let mut most = 0;
+                for index in 0..count {
+                    let mut cost = 0;
+                    for run in plan.share(3, Part { index, count }) {
+                        for block in run.blocks {
+                            times[run.head * plan.blocks.len() + block] += 1;
+                            cost += plan.blocks[block].cost();
+                        }
+                    }
+                    most = most.max(cost);
+                }
+                assert!(times.iter().all(|times| *times == 1));
+                let total: usize = 3 * plan.blocks.iter().map(Block::cost).sum::<usize>();
+                let largest = plan.blocks.iter().map(Block::cost).max().unwrap_or(0);
+                assert!(most <= total / count + largest, "{count}: {most} of {total}");
+            }
+            assert!(plan.share(3, Part { index: 0, count: 0 }).is_empty());
+        }
+    }
+
+    #[test]
+    fn blocks_meet_what_attends_only() {
+        let shape = AttentionShape { n_head: 1, n_head_kv: 1, head_dim: 8, scale: 1.0, window: Some(10) };
+        let starts: Vec<i32> = (0..200).map(|t| if t < 100 { 0 } else { 100 }).collect();
+        let queries = Plan::queries(&shape, &starts);
+        assert_eq!(queries.blocks[2].columns, 32..72); // queries 48..72 attend to 39.. and on
+        assert_eq!(queries.blocks[5].columns, 96..144); // queries 120..144 attend to 111.. and on
+        let keys = Plan::keys(&shape, &starts);
+        assert_eq!(keys.blocks[2].columns, 32..81); // keys 48..72 are attended to by queries up to 80
+        assert_eq!(keys.blocks[3].columns, 64..100); // keys 72..96 by those of the first segment
+    }
 }

@@ -10,9 +10,11 @@ use crate::scratch;
 /// Rows of `A` packed at a time: with `DEPTH` columns, 1 MiB.
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
-const PANELS: usize = 16;
+const PANELS: usize = 32;
 /// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
-const PANEL_COST: usize = 8;
+const PANEL_COST: usize = 12;
+/// A panel that so few tiles use is not worth a copy, if it can be used where it lies.
+const REUSES: usize = 4;
 /// The largest `max_rows` of any tier, for the tile that stands in for one at the right edge of `C`.
 const EDGE_ROWS: usize = 16;
 
@@ -36,8 +38,8 @@ pub(super) unsafe fn product<O: Operands>(
     let n_chunks = row_chunks(n_rows, n_panels, part.count);
     let share = part.range(n_chunks * n_panels);
     let row_block = even_block(n_rows.div_ceil(n_chunks), ROWS, 1);
-    let depth_block = match O::IN_PLACE && row_block <= kernels.max_rows {
-        // Every value on the right is used once: read whole rows of it, and keep `C` in the nearest cache instead.
+    let depth_block = match O::IN_PLACE && row_block <= REUSES * kernels.max_rows {
+        // Values on the right are used a few times: read whole rows of them, and keep `C` in the nearest cache instead.
         true => WIDTH,
         false => even_block(depth, DEPTH, WIDTH),
     };
@@ -95,7 +97,7 @@ impl Block<'_> {
         let panel_len = self.depth.len().next_multiple_of(WIDTH) * WIDTH;
         let panels = || blocks(self.columns.clone(), WIDTH);
         let in_place = |columns: &Range<usize>| {
-            let fits = self.rows.len() <= kernels.max_rows && width(columns.len()) == columns.len();
+            let fits = self.rows.len() <= REUSES * kernels.max_rows && width(columns.len()) == columns.len();
             if fits { operands.in_place(self.depth.clone(), columns.clone()) } else { None }
         };
         for (columns, panel) in panels().zip(memory.chunks_mut(panel_len.max(WIDTH))) {

@@ -176,6 +176,22 @@ fn odd_shapes_multiply_in_both_directions() {
 }
 
 #[test]
+fn parts_may_run_at_the_same_time() {
+    let case = Case::new(Direction::Forward, WeightType::Q8_0, (200, 640), 70, 1, true);
+    let w = Weights::new(case.kind, 200, 640, &case.bytes).unwrap();
+    let x = Rows::new(&case.x, 70, 640, 641).unwrap();
+    let mut out = case.start.clone();
+    let y = RowsMut::new(&mut out, 70, 200, 202).unwrap();
+    std::thread::scope(|scope| {
+        for index in 0..4 {
+            // SAFETY: each part is run once, and nothing else touches `out`.
+            scope.spawn(move || unsafe { crate::linear(w, x, y, true, Part { index, count: 4 }) });
+        }
+    });
+    assert_eq!(bits(&out), bits(&case.run(Tier::Scalar, 1)));
+}
+
+#[test]
 fn a_sum_of_nothing_is_zero() {
     for tier in Tier::available() {
         let w = Weights::new(WeightType::F32, 3, 0, &[]).unwrap();

@@ -1,1 +1,215 @@
-//! Tests.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::gguf::{Array, Metadata, Value};
+
+const EOS: u32 = 1;
+const BOS: u32 = 0;
+
+/// A token for each byte, BOS and EOS: `b(b'a')` is the id of "a".
+fn tokenizer(add_bos: bool) -> Tokenizer {
+    let mut texts: Vec<String> = vec!["<s>".into(), "</s>".into(), "<unk>".into()];
+    texts.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
+    let mut kinds = vec![3, 3, 2];
+    kinds.resize(texts.len(), 6);
+    let mut metadata = Metadata::new();
+    metadata.insert("tokenizer.ggml.model", Value::String("llama".into()));
+    metadata.insert("tokenizer.ggml.tokens", Value::Array(Array::String(texts)));
+    metadata.insert("tokenizer.ggml.token_type", Value::Array(Array::I32(kinds)));
+    metadata.insert("tokenizer.ggml.bos_token_id", Value::U32(BOS));
+    metadata.insert("tokenizer.ggml.eos_token_id", Value::U32(EOS));
+    metadata.insert("tokenizer.ggml.add_bos_token", Value::Bool(add_bos));
+    metadata.insert("tokenizer.ggml.add_space_prefix", Value::Bool(false));
+    Tokenizer::from_gguf(&metadata).unwrap()
+}
+
+fn b(byte: u8) -> u32 {
+    u32::from(byte) + 3
+}
+
+fn ids(text: &str) -> Vec<u32> {
+    text.bytes().map(b).collect()
+}
+
+fn template() -> ChatTemplate {
+    let source = "{% for m in messages %}{{ m.role[0] + m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}a{% endif %}";
+    ChatTemplate::new(source, "<s>", "</s>").unwrap()
+}
+
+fn options(context: usize) -> DataOptions {
+    DataOptions { context, chat: false, skip_bad: false }
+}
+
+fn load_bytes(name: &str, content: &[u8], add_bos: bool, options: &DataOptions) -> Result<Dataset> {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    load(&path, &tokenizer(add_bos), Some(&template()), options)
+}
+
+fn load_lines(content: &str, options: &DataOptions) -> Result<Dataset> {
+    load_bytes("data.jsonl", content.as_bytes(), false, options)
+}
+
+fn targets(ids: &[u32]) -> Vec<i32> {
+    ids.iter().map(|&id| id as i32).collect()
+}
+
+#[test]
+fn text_files_become_windows_and_lose_mark_and_carriage_returns() {
+    let dataset = load_bytes("a.txt", "\u{feff}ab\r\ncd".as_bytes(), false, &options(3)).unwrap();
+    assert_eq!(
+        dataset.examples,
+        [
+            Example { ids: ids("ab\n"), targets: targets(&ids("b\nc")) },
+            Example { ids: ids("cd"), targets: vec![b(b'd') as i32, -1] },
+        ]
+    );
+    let report = &dataset.report;
+    assert_eq!((report.lines, report.split_lines, report.tokens, report.supervised_tokens), (1, 1, 5, 4));
+    // What looks like a special token is text here.
+    let markers = load_bytes("a.TXT", b"<s>", false, &options(9)).unwrap();
+    assert_eq!(markers.examples[0].ids, ids("<s>"));
+}
+
+#[test]
+fn text_lines_begin_with_bos_and_end_with_eos() {
+    let content = b"{\"text\": \"ab\"}\n\n  \r\n{\"text\": \"<s>c</s>\"}\r\n";
+    let dataset = load_bytes("a.jsonl", content, true, &options(9)).unwrap();
+    assert_eq!(
+        dataset.examples,
+        [
+            Example {
+                ids: vec![BOS, b(b'a'), b(b'b'), EOS],
+                targets: vec![b(b'a') as i32, b(b'b') as i32, EOS as i32, -1]
+            },
+            Example { ids: vec![BOS, b(b'c'), EOS], targets: vec![b(b'c') as i32, EOS as i32, -1] },
+        ]
+    );
+    assert_eq!(dataset.report.lines, 2);
+}
+
+#[test]
+fn completions_are_learned_with_eos_and_prompts_are_not() {
+    let dataset = load_lines(r#"{"prompt": "q:", "completion": "ab"}"#, &options(9)).unwrap();
+    let expected = Example {
+        ids: [ids("q:ab"), vec![EOS]].concat(),
+        targets: vec![-1, b(b'a') as i32, b(b'b') as i32, EOS as i32, -1],
+    };
+    assert_eq!(dataset.examples, [expected]);
+    // A long prompt loses its beginning, never the answer.
+    let dataset = load_lines(r#"{"prompt": "0123456789", "completion": "ab"}"#, &options(4)).unwrap();
+    let expected =
+        Example { ids: ids("89ab"), targets: vec![-1, b(b'a') as i32, b(b'b') as i32, EOS as i32] };
+    assert_eq!(dataset.examples, [expected]);
+    assert_eq!((dataset.report.truncated_lines, dataset.report.truncated_tokens), (1, 8));
+}
+
+#[test]
+fn chat_renders_completions_as_a_conversation() {
+    let line = r#"{"prompt": "q", "completion": "x"}"#;
+    let chat = load_lines(line, &DataOptions { chat: true, ..options(9) }).unwrap();
+    let messages =
+        r#"{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}]}"#;
+    assert_eq!(chat.examples, load_lines(messages, &options(9)).unwrap().examples);
+    let expected = Example {
+        ids: [ids("uq"), vec![EOS], ids("ax"), vec![EOS]].concat(),
+        targets: vec![-1, -1, -1, b(b'x') as i32, EOS as i32, -1],
+    };
+    assert_eq!(chat.examples, [expected]);
+}
+
+#[test]
+fn long_conversations_are_split_between_turns_behind_the_system_message() {
+    let turn = |role: &str, content: &str| format!(r#"{{"role": "{role}", "content": "{content}"}}"#);
+    let turns = [
+        ("system", "S"),
+        ("user", "1"),
+        ("assistant", "one"),
+        ("user", "2"),
+        ("assistant", "two"),
+        ("user", "3"),
+        ("assistant", "three"),
+    ];
+    let turns = turns.map(|(role, content)| turn(role, content)).join(",");
+    let line = format!(r#"{{"messages": [{turns}]}}"#);
+    // "sS| u1| aone|" has 11 tokens, a second exchange has 8 more.
+    let dataset = load_lines(&line, &options(20)).unwrap();
+    let texts: Vec<String> =
+        dataset.examples.iter().map(|example| tokenizer(false).decode(&example.ids)).collect();
+    assert_eq!(texts, ["sSu1aoneu2atwo", "sSu3athree"]);
+    assert_eq!((dataset.report.split_lines, dataset.report.truncated_lines), (1, 0));
+    assert_eq!(dataset.report.supervised_tokens, 3 + 3 + 5 + 3);
+    // Too small for an exchange: the answer stays as far as it fits.
+    let dataset = load_lines(&line, &options(6)).unwrap();
+    assert!(dataset.examples.iter().all(|example| example.len() <= 6 && example.n_supervised() > 0));
+    assert_eq!((dataset.examples.len(), dataset.report.truncated_lines), (3, 1));
+}
+
+#[test]
+fn given_tokens_are_taken_as_they_are() {
+    let line = r#"{"input_ids": [5, 6, 7, 8, 9], "labels": [-100, -100, 7, 8, -100]}"#;
+    let dataset = load_bytes("a.jsonl", line.as_bytes(), true, &options(9)).unwrap();
+    let expected = Example { ids: vec![5, 6, 7, 8, 9], targets: vec![-1, 7, 8, -1, -1] };
+    assert_eq!(dataset.examples, [expected]);
+    let dataset = load_lines(line, &options(2)).unwrap();
+    let expected = [
+        Example { ids: vec![5, 6], targets: vec![-1, 7] },
+        Example { ids: vec![7, 8], targets: vec![8, -1] },
+    ];
+    assert_eq!(dataset.examples, expected);
+    assert_eq!((dataset.report.split_lines, dataset.report.truncated_tokens), (1, 1));
+}
+
+#[test]
+fn a_bad_line_stops_with_its_number_or_is_counted() {
+    let good = "{\"text\": \"ab\"}\n";
+    for (bad, part) in [
+        (&b"{nope}"[..], "not valid JSON"),
+        (b"\xff\xfe", "not valid UTF-8"),
+        (b"{\"input_ids\": [1, 999], \"labels\": [1, 2]}", "has 999"),
+        (b"{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}", "assistant"),
+        (&[b' '; (16 << 20) + 2], "16 MiB"),
+    ] {
+        let mut bad = bad.to_vec();
+        if bad.len() > 100 {
+            bad[0] = b'{';
+        }
+        let content = [good.as_bytes(), b"\n", &bad, b"\n", good.as_bytes()].concat();
+        let error = load_bytes("d.jsonl", &content, false, &options(9)).unwrap_err().to_string();
+        assert!(error.contains("d.jsonl:3: ") && error.contains(part), "{error}");
+        let skipping = DataOptions { skip_bad: true, ..options(9) };
+        let dataset = load_bytes("d.jsonl", &content, false, &skipping).unwrap();
+        assert_eq!((dataset.examples.len(), dataset.report.skipped_lines, dataset.report.lines), (2, 1, 3));
+    }
+}
+
+#[test]
+fn files_without_anything_to_learn_and_unknown_kinds_are_errors() {
+    let error =
+        |name: &str, content: &[u8]| load_bytes(name, content, false, &options(9)).unwrap_err().to_string();
+    assert!(error("a.txt", b" \n").contains("holds nothing to learn"));
+    assert!(error("a.txt", b"x").contains("holds nothing to learn"));
+    assert!(error("a.txt", b"a\n\xff").contains("a.txt:2: not valid UTF-8"));
+    assert!(error("a.jsonl", b"").contains("holds nothing to learn"));
+    assert!(error("a.csv", b"x").contains(".jsonl (one JSON object a line"));
+    assert!(error("data", b"x").contains(".txt (plain text)"));
+    let skipping = DataOptions { skip_bad: true, ..options(9) };
+    assert!(
+        load_lines("{}\n{}\n", &skipping).unwrap_err().to_string().contains("all of its 2 lines are bad")
+    );
+    assert!(load_lines("{}", &options(1)).unwrap_err().to_string().contains("--context"));
+    let missing = load(Path::new("/nowhere/a.jsonl"), &tokenizer(false), None, &options(9)).unwrap_err();
+    assert!(matches!(missing, Error::Io { action: "open", .. }));
+}
+
+#[test]
+fn without_a_chat_template_conversations_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    std::fs::write(&path, r#"{"messages": [{"role": "assistant", "content": "x"}]}"#).unwrap();
+    let error = load(&path, &tokenizer(false), None, &options(9)).unwrap_err().to_string();
+    assert!(error.contains("a.jsonl:1: the model has no chat template"), "{error}");
+}

@@ -59,9 +59,9 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
                 b[v] = vld1q_f32(panel.add(4 * v));
             }
             for r in 0..ROWS {
-                let a = vld1q_dup_f32(x.add(r * PACKED));
+                let a = *x.add(r * PACKED);
                 for v in 0..VECTORS {
-                    sums[r][v] = vfmaq_f32(sums[r][v], a, b[v]);
+                    sums[r][v] = vfmaq_n_f32(sums[r][v], b[v], a);
                 }
             }
             x = x.add(1);

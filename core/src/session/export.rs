@@ -1,0 +1,126 @@
+//! Turning an adapter into the form that another program wants.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::StopFlag;
+use super::inputs::Inputs;
+use crate::export::{MergeReport, read_adapter, write_gguf_adapter, write_merged, write_peft};
+use crate::lora::{Adapter, AdapterTensors};
+use crate::text::Example;
+use crate::transformer::Model;
+use crate::{Error, Result};
+
+/// Made-up text that a merge is measured on: a note, an instruction, a fact, a line of code.
+const PROBE: &str = "The ferry leaves at seven, so we should be at the harbour a little before that. \
+    To make the dough, mix the flour with warm water and a pinch of salt, and let it rest for an hour. \
+    Water boils at a lower temperature high in the mountains, because the air presses on it less. \
+    for line in open(\"notes.txt\"): print(line.strip())";
+
+/// The form that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A folder for Hugging Face PEFT.
+    Peft,
+    /// An adapter file for llama.cpp.
+    Gguf,
+    /// The whole model with the adapter added to its weights.
+    MergedGguf,
+}
+
+/// What to export.
+#[derive(Debug, Clone)]
+pub struct ExportRequest {
+    /// A PEFT folder or GGUF adapter.
+    pub adapter: PathBuf,
+    /// The form.
+    pub to: ExportFormat,
+    /// The model that the adapter was trained on: it says in which order rows are, and how many there are.
+    pub model: Option<PathBuf>,
+    /// The folder (PEFT) or file to write.
+    pub out: PathBuf,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportReport {
+    /// The folder or file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// What merging cost, for a merged model.
+    pub merge: Option<MergeCost>,
+}
+
+/// What adding an adapter to quantized weights lost.
+#[derive(Debug, Clone, Serialize)]
+pub struct MergeCost {
+    /// Rounding errors of the weights.
+    #[serde(flatten)]
+    pub rounding: MergeReport,
+    /// Mean loss per token, in nats, of the model with the adapter beside it, on a short built-in text.
+    pub loss_with_adapter: f64,
+    /// The same of the merged model.
+    pub loss_merged: f64,
+}
+
+/// Exports; calls `on_progress` with tensors done and tensors in all while merging.
+///
+/// # Errors
+/// [`Error::Config`] without a model, [`Error::Adapter`] if the adapter does not fit it, [`Error::Io`].
+pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) -> Result<ExportReport> {
+    let Some(model) = &request.model else {
+        let problem = "needed: the model that the adapter was trained on decides the order of its rows";
+        return Err(Error::Config { option: "--model", problem: problem.into() });
+    };
+    let inputs = Inputs::open(model)?;
+    let tensors = read_adapter(&request.adapter, &inputs.base)?;
+    let out = &request.out;
+    let merge = match request.to {
+        ExportFormat::Peft => {
+            write_peft(out, &tensors, &inputs.base)?;
+            None
+        }
+        ExportFormat::Gguf => {
+            write_gguf_adapter(out, &tensors, &inputs.base)?;
+            None
+        }
+        ExportFormat::MergedGguf => {
+            let mut progress = |done: usize, total: usize| on_progress(done as u64, total as u64);
+            let rounding = write_merged(out, &tensors, &inputs.base, &mut progress)?;
+            let loss_with_adapter = probe(inputs, Some(&tensors))?;
+            let loss_merged = probe(Inputs::open(out)?, None)?;
+            Some(MergeCost { rounding, loss_with_adapter, loss_merged })
+        }
+    };
+    Ok(ExportReport { path: out.clone(), bytes: size(out)?, merge })
+}
+
+/// The loss of the built-in text.
+fn probe(inputs: Inputs, adapter: Option<&AdapterTensors>) -> Result<f64> {
+    let Inputs { base, tokenizer, .. } = inputs;
+    let ids = tokenizer.encode_with_bos(PROBE, false)?;
+    let n_tokens = ids.len();
+    let is_supervised = vec![true; n_tokens];
+    let example = Example::from_supervision(ids, &is_supervised);
+    let adapter = adapter.map(Adapter::new).transpose()?;
+    let n_threads = super::inputs::threads(None);
+    let mut model = Model::new(base, adapter.as_ref(), false, n_tokens, n_threads, StopFlag::new().raw())?;
+    let sum = crate::train::evaluate(&mut model, &[example], n_tokens, |_| ())?;
+    Ok(sum.loss / sum.supervised as f64)
+}
+
+/// Bytes of a file, or of the files of a folder.
+fn size(path: &std::path::Path) -> Result<u64> {
+    let metadata = std::fs::metadata(path).map_err(Error::io("open", path))?;
+    if metadata.is_file() {
+        return Ok(metadata.len());
+    }
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path).map_err(Error::io("list", path))? {
+        let entry = entry.map_err(Error::io("list", path))?;
+        bytes += entry.metadata().map_err(Error::io("open", &entry.path()))?.len();
+    }
+    Ok(bytes)
+}

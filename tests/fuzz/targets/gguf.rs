@@ -1,0 +1,52 @@
+//! A model file: the header, then what is built from it. A header that is accepted must survive being written.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nightgraft_core::base::Base;
+use nightgraft_core::gguf::{self, Header, Writer};
+use nightgraft_core::text::{ChatTemplate, Message, Tokenizer};
+use nightgraft_fuzz::{put, scratch};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(header) = gguf::parse(bytes) else { return };
+    for tensor in &header.tensors {
+        let end = tensor.offset.checked_add(tensor.n_bytes).expect("an accepted tensor has an end");
+        assert!(tensor.offset >= header.data_offset && end <= bytes.len() as u64, "tensor outside the file");
+    }
+    let Some(written) = rewrite(&header, bytes) else { return };
+    let again = gguf::parse(&written).expect("what was written can be read");
+    assert_eq!(again.tensors.len(), header.tensors.len());
+    assert_eq!(rewrite(&again, &written).as_deref(), Some(written.as_slice()), "written twice, two files");
+
+    use_texts(&header);
+    let file = gguf::File::open(&put("model.gguf", bytes)).expect("the header was accepted before");
+    assert_eq!(file.tensors(), header.tensors);
+    if let Ok(base) = Base::open(file) {
+        let mut row = vec![0.0; base.spec.n_embd];
+        base.embed(&[0], &mut row).expect("an accepted model has a first token");
+    }
+});
+
+/// The file that the writer makes of `header` and the tensors in `bytes`; `None` if it refuses.
+fn rewrite(header: &Header, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut writer = Writer::new(header.metadata.clone());
+    for tensor in &header.tensors {
+        let data = &bytes[tensor.offset as usize..][..tensor.n_bytes as usize];
+        writer.tensor(&tensor.name, &tensor.dims, tensor.kind, data.to_vec()).ok()?;
+    }
+    let path = scratch().join("rewritten.gguf");
+    writer.write(&path).ok()?;
+    Some(std::fs::read(path).expect("the file was just written"))
+}
+
+/// Tokenizer and chat template from the metadata, and one use of each.
+fn use_texts(header: &Header) {
+    let Ok(tokenizer) = Tokenizer::from_gguf(&header.metadata) else { return };
+    if let Ok(ids) = tokenizer.encode("Hello, the w\u{f6}rld 12\n", true) {
+        assert!(ids.iter().all(|&id| (id as usize) < tokenizer.n_vocab()), "token outside the vocabulary");
+        let _ = tokenizer.decode(&ids);
+    }
+    if let Ok(Some(template)) = ChatTemplate::from_gguf(&header.metadata, &tokenizer) {
+        let _ = template.render(&[Message::new("user", "Hello"), Message::new("assistant", "Hi")], false);
+    }
+}
