@@ -82,7 +82,9 @@ pub enum Error {
         problem: String,
     },
     /// The loss or a gradient stopped being a number.
-    #[error("step {step}: {place} is not finite; the last good adapter was kept. Try a lower --lr or a --clip")]
+    #[error(
+        "step {step}: {place} is not finite; the last good adapter was kept. Try a lower --lr or a --clip"
+    )]
     NotFinite {
         /// The optimizer step, counted from 1.
         step: u64,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{self as kernels, AttentionShape, Part, Rows, RowsMut, WeightType, Weights};
+use nightgraft_kernels::{
+    self as kernels, AttentionShape, Part, Rotation, Rows, RowsMut, WeightType, Weights,
+};
 
 use crate::{Error, Graph, Leaf, Tensor};
 
@@ -19,6 +21,7 @@ const ALL_THREADS: c_int = -1;
 pub(crate) enum Params {
     Attention(AttentionShape),
     Dropout { keep: f32, key: DropoutKey, salt: u64 },
+    Rope(Rotation),
 }
 
 /// The seed of the dropout masks of a whole model; set anew before each micro-step, so that graphs need not
@@ -170,6 +173,34 @@ impl Graph {
         let loss = self.leaf_rows(loss, n_tokens)?;
         self.is_f32(op, loss)?;
         self.custom_onto(op, logits, &[targets, loss], cross_entropy)
+    }
+
+    /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
+    /// token's pairs, then their sines.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn rope(&mut self, x: Tensor, table: Tensor, rotation: Rotation) -> Result<Tensor, Error> {
+        let op = "rope";
+        let ((n_tokens, n_cols), (n_rows, n_dims)) = (self.shape(op, x)?, self.shape(op, table)?);
+        let Rotation { head_dim, .. } = rotation;
+        self.is_f32(op, x)?;
+        self.is_f32(op, table)?;
+        if head_dim == 0
+            || n_cols % head_dim != 0
+            || n_dims % 2 != 0
+            || n_dims > head_dim
+            || n_rows != n_tokens
+        {
+            return Err(Error::Shape {
+                op,
+                expected: format!(
+                    "whole heads of {head_dim}, and for each token an even number of angles inside one"
+                ),
+                got: format!("[{n_tokens}, {n_cols}] and a table [{n_rows}, {n_dims}]"),
+            });
+        }
+        self.custom(op, [n_tokens, n_cols], &[x, table], rope, Some(Params::Rope(rotation)))
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's
@@ -407,7 +438,7 @@ impl Node {
         // SAFETY: the graph keeps the parameters.
         match unsafe { self.params.as_ref()? } {
             Params::Attention(shape) => Some(*shape),
-            Params::Dropout { .. } => None,
+            _ => None,
         }
     }
 }
@@ -465,6 +496,10 @@ callback!(attention_back_kv, |n| {
 });
 callback!(cross_entropy, |n| {
     kernels::cross_entropy(n.result()?, n.integers(1)?, rows_mut(n.operand(2))?, n.part);
+});
+callback!(rope, |n| {
+    let Params::Rope(rotation) = n.params.as_ref()? else { return None };
+    kernels::rope(*rotation, n.rows(0)?, n.rows(1)?, n.result()?, n.part);
 });
 callback!(dropout, |n| {
     let Params::Dropout { keep, key, salt } = n.params.as_ref()? else { return None };

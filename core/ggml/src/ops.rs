@@ -4,21 +4,6 @@ use llama_cpp_sys_2 as sys;
 
 use crate::{Error, Graph, Tensor};
 
-/// How positions are rotated into queries and keys (RoPE, arXiv 2104.09864).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RopeParams {
-    /// Values per head.
-    pub head_dim: usize,
-    /// How many of them are rotated; even.
-    pub n_dims: usize,
-    /// Base of the frequencies.
-    pub base: f32,
-    /// Positions are multiplied by this (linear scaling: 1 / factor).
-    pub position_scale: f32,
-    /// Rotate the pairs (i, i + n_dims/2) instead of (2i, 2i + 1).
-    pub halves: bool,
-}
-
 impl Graph {
     /// `a + b`, same shape.
     ///
@@ -96,35 +81,6 @@ impl Graph {
         self.binary("silu_back", dy, x, |c, dy, x| unsafe { sys::ggml_silu_back(c, dy, x) })
     }
 
-    /// Rotates each head of each row by its token's position. `positions` is an i32 row with one value a
-    /// token; `factors`, if any, divide the frequencies (Llama 3), one a rotated pair.
-    ///
-    /// # Errors
-    /// [`Error::Shape`], [`Error::ForeignTensor`].
-    pub fn rope(
-        &mut self,
-        x: Tensor,
-        positions: Tensor,
-        factors: Option<Tensor>,
-        params: &RopeParams,
-    ) -> Result<Tensor, Error> {
-        self.rotate("rope", x, positions, factors, params, false)
-    }
-
-    /// The gradient of [`Graph::rope`]: rotates the other way.
-    ///
-    /// # Errors
-    /// [`Error::Shape`], [`Error::ForeignTensor`].
-    pub fn rope_back(
-        &mut self,
-        dy: Tensor,
-        positions: Tensor,
-        factors: Option<Tensor>,
-        params: &RopeParams,
-    ) -> Result<Tensor, Error> {
-        self.rotate("rope_back", dy, positions, factors, params, true)
-    }
-
     /// A view of `n` columns from `first` on.
     ///
     /// # Errors
@@ -145,79 +101,6 @@ impl Graph {
             sys::ggml_view_2d(self.context(), source, n as i64, n_rows as i64, (*source).nb[1], first * 4)
         };
         self.wrap(view)
-    }
-
-    fn rotate(
-        &mut self,
-        op: &'static str,
-        x: Tensor,
-        positions: Tensor,
-        factors: Option<Tensor>,
-        params: &RopeParams,
-        back: bool,
-    ) -> Result<Tensor, Error> {
-        const HALVES: i32 = 2; // GGML_ROPE_TYPE_NEOX
-        let (n_tokens, n_cols) = self.shape(op, x)?;
-        let &RopeParams { head_dim, n_dims, .. } = params;
-        let shape_error =
-            |expected: String| Error::Shape { op, expected, got: format!("{params:?}, {n_cols} columns") };
-        if head_dim == 0
-            || !n_cols.is_multiple_of(head_dim)
-            || n_dims == 0
-            || n_dims % 2 != 0
-            || n_dims > head_dim
-        {
-            return Err(shape_error("whole heads with an even number of rotated values".to_owned()));
-        }
-        let positions_tensor = self.pointer(op, positions)?;
-        // SAFETY: a tensor of this graph.
-        let positions_kind = unsafe { (*positions_tensor).type_ };
-        if self.shape(op, positions)? != (1, n_tokens) || positions_kind != sys::GGML_TYPE_I32 {
-            return Err(shape_error(format!("a row of {n_tokens} i32 positions")));
-        }
-        let factors = match factors {
-            Some(factors) if self.shape(op, factors)?.1 >= n_dims / 2 => self.is_f32(op, factors)?,
-            Some(_) => return Err(shape_error(format!("{} frequency factors", n_dims / 2))),
-            None => std::ptr::null_mut(),
-        };
-        let source = self.is_f32(op, x)?;
-        self.count(op, 3)?;
-        let rotate = if back { sys::ggml_rope_ext_back } else { sys::ggml_rope_ext };
-        // SAFETY: the 3-D view has the elements of its source; shapes and types were checked; the context
-        // has room for the view, the result and the view that makes it 2-D again.
-        let result = unsafe {
-            let n_heads = (n_cols / head_dim) as i64;
-            let (row, head) = ((*source).nb[1], head_dim * 4);
-            let heads = sys::ggml_view_3d(
-                self.context(),
-                source,
-                head_dim as i64,
-                n_heads,
-                n_tokens as i64,
-                head,
-                row,
-                0,
-            );
-            let mode = if params.halves { HALVES } else { 0 };
-            let (base, scale) = (params.base, params.position_scale);
-            let rotated = rotate(
-                self.context(),
-                heads,
-                positions_tensor,
-                factors,
-                n_dims as i32,
-                mode,
-                0,
-                base,
-                scale,
-                0.0,
-                1.0,
-                0.0,
-                0.0,
-            );
-            sys::ggml_reshape_2d(self.context(), rotated, n_cols as i64, n_tokens as i64)
-        };
-        self.wrap(result)
     }
 
     fn binary(

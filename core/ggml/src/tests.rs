@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nightgraft_kernels::{WeightType, Weights};
 
-use crate::{Cpu, Error, Graph, Leaf, MappedFile, RopeParams, WeightPlace, quantize};
+use crate::{Cpu, Error, Graph, Leaf, MappedFile, Rotation, WeightPlace, quantize};
 
 /// A reproducible stream in [-1, 1).
 fn numbers(seed: u64, n: usize) -> Vec<f32> {
@@ -94,7 +94,10 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     let x = numbers(2, n_tokens * n_in);
     let y0 = numbers(3, n_tokens * n_out);
     let (x_leaf, y_leaf) = (leaf(n_tokens, n_in, &x), leaf(n_tokens, n_out, &y0));
-    let (y_out, dx_out) = (leaf(n_tokens, n_out, &vec![0.0; n_tokens * n_out]), leaf(n_tokens, n_in, &vec![0.0; n_tokens * n_in]));
+    let (y_out, dx_out) = (
+        leaf(n_tokens, n_out, &vec![0.0; n_tokens * n_out]),
+        leaf(n_tokens, n_in, &vec![0.0; n_tokens * n_in]),
+    );
     let mut g = Graph::new(32).unwrap();
     let (w, x_t, y_t) = (g.leaf(&weight).unwrap(), g.leaf(&x_leaf).unwrap(), g.leaf(&y_leaf).unwrap());
     let y = g.scale(y_t, 1.0).unwrap();
@@ -159,35 +162,6 @@ fn graphs_of_different_size_share_one_arena() {
 }
 
 #[test]
-fn a_rotation_and_its_gradient_undo_each_other() {
-    for halves in [false, true] {
-        let params = RopeParams { head_dim: 8, n_dims: 6, base: 10_000.0, position_scale: 0.5, halves };
-        let values = numbers(5, 3 * 16);
-        let x = leaf(3, 16, &values);
-        let positions = Leaf::i32(3).unwrap();
-        positions.write_i32(&[0, 7, 300]).unwrap();
-        let (rotated_out, back_out) = (leaf(3, 16, &[0.0; 48]), leaf(3, 16, &[0.0; 48]));
-        let mut g = Graph::new(32).unwrap();
-        let (t, p) = (g.leaf(&x).unwrap(), g.leaf(&positions).unwrap());
-        let rotated = g.rope(t, p, None, &params).unwrap();
-        g.store(rotated, &rotated_out).unwrap();
-        let back = g.rope_back(rotated, p, None, &params).unwrap();
-        g.store(back, &back_out).unwrap();
-        cpu(1).compute(&mut g).unwrap();
-        let rotated = rotated_out.to_vec().unwrap();
-        assert_eq!(rotated[..16], values[..16], "position 0 does not rotate");
-        let (first, second) = if halves { (0, 3) } else { (0, 1) };
-        let theta = 0.5 * 7.0_f64;
-        let (a, b) = (f64::from(values[16 + first]), f64::from(values[16 + second]));
-        let want = a * theta.cos() - b * theta.sin();
-        assert!((f64::from(rotated[16 + first]) - want).abs() < 1e-5);
-        for (got, want) in back_out.to_vec().unwrap().iter().zip(&values) {
-            assert!((got - want).abs() < 1e-5);
-        }
-    }
-}
-
-#[test]
 fn misuse_is_an_error_and_never_an_abort() {
     let a = leaf(2, 3, &[0.0; 6]);
     let b = leaf(3, 3, &[0.0; 9]);
@@ -199,6 +173,8 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.columns(ta, 2, 2), Err(Error::Shape { .. })));
     assert!(matches!(g.columns(ta, usize::MAX, 2), Err(Error::Shape { .. })));
     assert!(matches!(g.dropout(ta, 0.0, &crate::DropoutKey::default(), 0), Err(Error::Shape { .. })));
+    let rotation = Rotation { head_dim: 2, halves: false, back: false };
+    assert!(matches!(g.rope(ta, tb, rotation), Err(Error::Shape { .. })));
     assert!(matches!(g.leaf_rows(&a, 3), Err(Error::Shape { .. })));
     assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
     assert!(matches!(Leaf::f32(0, 3), Err(Error::Shape { .. })));

@@ -4,12 +4,12 @@
 //!   views of `f32` matrices.
 //! * [`linear`] and [`linear_transposed`] multiply by weights and by their transpose: a panel of the weights is
 //!   dequantized once into cache and used for every token. [`accumulate_outer`] is the gradient of a factor.
-//! * [`attention`], [`attention_back_q`], [`attention_back_kv`], [`cross_entropy`] and [`dropout`] are the passes
+//! * [`attention`], [`attention_back_q`], [`attention_back_kv`], [`rope`], [`cross_entropy`] and [`dropout`] are the passes
 //!   between the products.
 //!
 //! A kernel starts no threads. Each call does one [`Part`] of the work, so the caller's own threads share it.
-//! Results are bit-identical for any number of parts and on every instruction-set [`Tier`]: each output element
-//! is one fixed sequence of fused multiply-adds, and reductions use a fixed number of lanes.
+//! Results are bit-identical for any number of parts and on every instruction-set [`Tier`]: each output element is a
+//! fixed sequence of short chains of fused multiply-adds, and reductions use a fixed number of lanes.
 //!
 //! ```
 //! use nightgraft_kernels::{Part, Rows, RowsMut, WeightType, Weights, linear};
@@ -33,6 +33,7 @@ mod gemm;
 mod isa;
 mod matrix;
 mod passes;
+mod rope;
 mod scratch;
 mod weights;
 
@@ -45,4 +46,5 @@ pub use gemm::{
 };
 pub use isa::Tier;
 pub use matrix::{Part, Rows, RowsMut, ShapeError};
+pub use rope::{Rotation, check_rope, rope};
 pub use weights::{WeightType, Weights};

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, RopeParams, Tensor, WeightPlace, WeightType,
+    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Tensor, WeightPlace, WeightType,
     quantize,
 };
 
 use super::head::{self, Head};
 use super::linear::{self, Dropout, Linear, LowRank};
 use super::norm::{self, Norm};
-use super::rope::{self, Rope};
+use super::rope::{self, Angles, PairLayout};
 use super::{attention, swiglu};
 
 /// Step of the differences. Truncation grows with its square, rounding of the f32 forward with its inverse;
@@ -181,26 +181,20 @@ fn rms_norm() {
 
 #[test]
 fn rotary_embedding_in_both_layouts() {
-    for (halves, factors) in [(false, None), (true, None), (false, Some(integers_as_factors()))] {
-        let params = RopeParams { head_dim: 8, n_dims: 8, base: 100.0, position_scale: 1.0, halves };
-        let rope = Rope { params, factors };
-        let (x, positions) = (matrix(3, 16, 1), integers(&[0, 1, 9]));
+    let angles = Leaf::f32(3, 6).unwrap();
+    angles.write(0, &Angles::new(6, 100.0, Some(&[1.0, 2.0, 3.0]), 0.5).table(&[0, 1, 9])).unwrap();
+    for halves in [false, true] {
+        let layout = PairLayout { head_dim: 8, halves };
+        let x = matrix(3, 16, 1);
         check("rope", &[&x], |g, dy| {
-            let (x, positions) = (g.leaf(&x)?, g.leaf(&positions)?);
+            let (x, angles) = (g.leaf(&x)?, g.leaf(&angles)?);
             if let Some((dy, gradients)) = dy {
-                let dx = rope::backward(g, &rope, dy, positions)?;
+                let dx = rope::backward(g, layout, dy, angles)?;
                 g.store(dx, &gradients[0])?;
             }
-            rope::forward(g, &rope, x, positions)
+            rope::forward(g, layout, x, angles)
         });
     }
-}
-
-/// Frequency divisors 1 to 4.
-fn integers_as_factors() -> Leaf {
-    let leaf = Leaf::f32(1, 4).unwrap();
-    leaf.write(0, &[1.0, 2.0, 3.0, 4.0]).unwrap();
-    leaf
 }
 
 #[test]

@@ -76,11 +76,8 @@ pub fn generate(
     };
 
     let mut generator = Generator::open(&request.model, adapter.as_deref(), threads(request.threads))?;
-    let sampling = Sampling {
-        max_tokens: request.max_tokens,
-        temperature: request.temperature,
-        seed: request.seed,
-    };
+    let sampling =
+        Sampling { max_tokens: request.max_tokens, temperature: request.temperature, seed: request.seed };
     let started = Instant::now();
     let mut text = String::new();
     let mut stream = TextStream { tokenizer: &tokenizer, bytes: Vec::new() };

@@ -34,8 +34,7 @@ impl Inputs {
     }
 
     pub(super) fn load(&self, path: &Path, config: &DataConfig) -> Result<Dataset> {
-        let options =
-            DataOptions { context: config.context, chat: config.chat, skip_bad: config.skip_bad };
+        let options = DataOptions { context: config.context, chat: config.chat, skip_bad: config.skip_bad };
         data::load(path, &self.tokenizer, self.template.as_ref(), &options)
     }
 }

@@ -78,8 +78,9 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
     let metadata = file.metadata();
     let text = |key: &str| metadata.string(key).map(str::to_owned);
     let tokenizer = Tokenizer::from_gguf(metadata);
-    let chat_template =
-        tokenizer.as_ref().is_ok_and(|tokenizer| matches!(ChatTemplate::from_gguf(metadata, tokenizer), Ok(Some(_))));
+    let chat_template = tokenizer
+        .as_ref()
+        .is_ok_and(|tokenizer| matches!(ChatTemplate::from_gguf(metadata, tokenizer), Ok(Some(_))));
     let mut info = ModelInfo {
         path: model.to_owned(),
         bytes: file.mapping().len() as u64,

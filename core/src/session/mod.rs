@@ -3,26 +3,26 @@
 //! Every job takes files and settings, reports progress through a callback, can be stopped from another
 //! thread with a [`StopFlag`], and leaves either a complete result or what was there before.
 
-mod event;
 mod evaluate;
+mod event;
 mod export;
 mod generate;
 mod gradients;
-mod inspect;
 mod inputs;
+mod inspect;
 mod resume;
 mod run_folder;
 mod stop;
 mod tokenize;
 mod train;
 
-pub use event::{Event, Outcome, StepMetrics, TrainReport};
+pub use crate::data::DataReport;
 pub use evaluate::{EvalReport, EvalRequest, evaluate};
+pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};
 pub use stop::StopFlag;
-pub use crate::data::DataReport;
 pub use tokenize::{TokenPiece, TokenizeOptions, tokenize};
 pub use train::{TrainRequest, train};

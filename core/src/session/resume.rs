@@ -57,7 +57,8 @@ impl Identity {
                 let lines = from.lines().filter(|line| !what.lines().any(|other| other == *line));
                 lines.map(str::to_owned).collect()
             };
-            let (there, now) = (missing(&state.config, &self.settings), missing(&self.settings, &state.config));
+            let (there, now) =
+                (missing(&state.config, &self.settings), missing(&self.settings, &state.config));
             return Some(format!("it was made with {}, now {}", there.join(", "), now.join(", ")));
         }
         None
@@ -73,8 +74,10 @@ pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf
     match identity.difference(&state) {
         None => Ok(Some((path, Saved(state)))),
         Some(difference) => {
-            let problem =
-                format!("{difference}. Use another --out, or --resume {} to start anew", Resume::Never.name());
+            let problem = format!(
+                "{difference}. Use another --out, or --resume {} to start anew",
+                Resume::Never.name()
+            );
             Err(Error::Checkpoint { path, problem })
         }
     }

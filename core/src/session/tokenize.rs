@@ -38,8 +38,11 @@ pub fn tokenize(model: &Path, text: &str, options: &TokenizeOptions) -> Result<V
     } else {
         tokenizer.encode(text, options.special)?
     };
-    Ok(ids.into_iter().map(|id| {
-        let text = String::from_utf8_lossy(&tokenizer.piece(id)).into_owned();
-        TokenPiece { id, text }
-    }).collect())
+    Ok(ids
+        .into_iter()
+        .map(|id| {
+            let text = String::from_utf8_lossy(&tokenizer.piece(id)).into_owned();
+            TokenPiece { id, text }
+        })
+        .collect())
 }

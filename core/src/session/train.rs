@@ -78,11 +78,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn open(
-        request: &'a TrainRequest,
-        stop: &StopFlag,
-        on_event: &mut dyn FnMut(&Event),
-    ) -> Result<Self> {
+    fn open(request: &'a TrainRequest, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         let config = &request.config;
         let inputs = Inputs::open(&request.model)?;
         on_event(&Event::Model(inspect(&request.model)?));
@@ -204,12 +200,7 @@ impl<'a> Run<'a> {
         Ok(Outcome::Finished)
     }
 
-    fn record(
-        &mut self,
-        stepped: &Stepped,
-        seconds: f64,
-        on_event: &mut dyn FnMut(&Event),
-    ) -> Result<()> {
+    fn record(&mut self, stepped: &Stepped, seconds: f64, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         let &Stepped { step, loss, tokens, supervised_tokens, lr, grad_norm } = stepped;
         let metrics = StepMetrics {
             step,

@@ -64,12 +64,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Config`] if there is nothing to train on.
-    pub fn new(
-        config: &TrainConfig,
-        model: Model,
-        adapter: Adapter,
-        examples: Vec<Example>,
-    ) -> Result<Self> {
+    pub fn new(config: &TrainConfig, model: Model, adapter: Adapter, examples: Vec<Example>) -> Result<Self> {
         if examples.is_empty() {
             return Err(Error::Config { option: "--data", problem: "no example is left to train on".into() });
         }

@@ -10,7 +10,7 @@ use nightgraft_ggml::{AttentionShape, Error, Graph, Tensor};
 
 use crate::ops::linear::{self, Linear};
 use crate::ops::norm::{self, Norm};
-use crate::ops::rope::{self, Rope};
+use crate::ops::rope::{self, PairLayout};
 use crate::ops::{attention, swiglu};
 
 /// What all blocks of a model share.
@@ -18,8 +18,8 @@ use crate::ops::{attention, swiglu};
 pub struct Geometry {
     /// Heads and their sizes.
     pub attention: AttentionShape,
-    /// How positions enter.
-    pub rope: Rope,
+    /// Which values of a head are rotated together.
+    pub layout: PairLayout,
 }
 
 /// The matrices of one block, with their adapters.
@@ -60,12 +60,12 @@ impl Block {
     }
 }
 
-/// Per-token integers of the micro-batch, rows of T.
+/// What a block needs to know of the micro-batch's tokens.
 #[derive(Clone, Copy)]
 pub struct Tokens {
-    /// Positions, from 0 in each segment.
-    pub positions: Tensor,
-    /// The first token of each token's segment.
+    /// The angles of their positions, `[T, n_dims]`.
+    pub angles: Tensor,
+    /// The first token of each token's segment, an i32 row of T.
     pub starts: Tensor,
 }
 
@@ -97,8 +97,8 @@ pub fn forward(
     let q = linear::forward(g, &block.attn_q, h)?;
     let k = linear::forward(g, &block.attn_k, h)?;
     let v = linear::forward(g, &block.attn_v, h)?;
-    let q = rope::forward(g, &geometry.rope, q, tokens.positions)?;
-    let k = rope::forward(g, &geometry.rope, k, tokens.positions)?;
+    let q = rope::forward(g, geometry.layout, q, tokens.angles)?;
+    let k = rope::forward(g, geometry.layout, k, tokens.angles)?;
     let (attended, attention) = attention::forward(g, geometry.attention, [q, k, v], tokens.starts)?;
     let o = linear::forward(g, &block.attn_output, attended)?;
     let x1 = g.add(o, x)?;
@@ -132,8 +132,8 @@ pub fn backward(
 
     let dattended = linear::backward(g, &block.attn_output, saved.attended, dx1, None)?;
     let [dq, dk, dv] = attention::backward(g, &saved.attention, dattended)?;
-    let dq = rope::backward(g, &geometry.rope, dq, saved.tokens.positions)?;
-    let dk = rope::backward(g, &geometry.rope, dk, saved.tokens.positions)?;
+    let dq = rope::backward(g, geometry.layout, dq, saved.tokens.angles)?;
+    let dk = rope::backward(g, geometry.layout, dk, saved.tokens.angles)?;
     let dh = linear::backward(g, &block.attn_q, saved.h, dq, None)?;
     let dh = linear::backward(g, &block.attn_k, saved.h, dk, Some(dh))?;
     let dh = linear::backward(g, &block.attn_v, saved.h, dv, Some(dh))?;

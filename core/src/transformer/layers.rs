@@ -16,7 +16,9 @@ pub(super) struct LayerGraphs {
     pub(super) forward: Vec<Graph>,
     /// `backward[i]` belongs to layer `lowest + i`.
     pub(super) backward: Vec<Graph>,
-    positions: Leaf,
+    /// `[T, n_dims]`.
+    angles: Leaf,
+    /// An i32 row of T.
     starts: Leaf,
 }
 
@@ -39,19 +41,20 @@ impl Stream {
 }
 
 impl LayerGraphs {
-    /// With dropout and a backward pass if `train`, else neither.
+    /// For `n_tokens` tokens with `n_dims` rotated values a head; with dropout and a backward pass if `train`, else
+    /// neither.
     pub(super) fn new(
         blocks: &[Block],
         geometry: &Geometry,
         stream: &Stream,
-        n_tokens: usize,
+        [n_tokens, n_dims]: [usize; 2],
         train: bool,
     ) -> Result<Self> {
-        let (positions, starts) = (Leaf::i32(n_tokens)?, Leaf::i32(n_tokens)?);
+        let (angles, starts) = (Leaf::f32(n_tokens, n_dims)?, Leaf::i32(n_tokens)?);
         let begin = |layer| -> Result<_> {
             let mut g = Graph::new(BLOCK_NODES)?;
             let x = g.leaf_rows(stream.input(layer), n_tokens)?;
-            let tokens = Tokens { positions: g.leaf(&positions)?, starts: g.leaf(&starts)? };
+            let tokens = Tokens { angles: g.leaf(&angles)?, starts: g.leaf(&starts)? };
             Ok((g, x, tokens))
         };
         let mut forward = Vec::new();
@@ -63,7 +66,9 @@ impl LayerGraphs {
             g.store(y, stream.input(layer + 1))?;
             forward.push(g);
 
-            let Some(grad) = stream.grad.as_ref().filter(|_| train && layer >= stream.lowest) else { continue };
+            let Some(grad) = stream.grad.as_ref().filter(|_| train && layer >= stream.lowest) else {
+                continue;
+            };
             let (mut g, x, tokens) = begin(layer)?;
             let (_, saved) = block::forward(&mut g, block, geometry, x, tokens)?;
             let dy = g.leaf_rows(grad, n_tokens)?;
@@ -74,12 +79,12 @@ impl LayerGraphs {
             }
             backward.push(g);
         }
-        Ok(Self { n_tokens, forward, backward, positions, starts })
+        Ok(Self { n_tokens, forward, backward, angles, starts })
     }
 
-    /// Sets the tokens' positions and the starts of their segments.
-    pub(super) fn set_tokens(&self, positions: &[i32], starts: &[i32]) -> Result<()> {
-        self.positions.write_i32(positions)?;
+    /// Sets the angles of the tokens' positions and the starts of their segments.
+    pub(super) fn set_tokens(&self, angles: &[f32], starts: &[i32]) -> Result<()> {
+        self.angles.write(0, angles)?;
         self.starts.write_i32(starts)?;
         Ok(())
     }

@@ -9,11 +9,12 @@ use nightgraft_ggml::{Cpu, Graph, Leaf};
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
 use super::weights::{self, MappedWeights};
+use crate::Result;
 use crate::base::Base;
 use crate::data::Batch;
 use crate::lora::Adapter;
 use crate::ops::head::{self, Head};
-use crate::Result;
+use crate::ops::rope::Angles;
 
 /// Rows of the head computed at once: logits take this many times the vocabulary, in f32.
 const HEAD_CHUNK: usize = 128;
@@ -24,6 +25,7 @@ pub struct Model {
     base: Base,
     blocks: Vec<Block>,
     geometry: Geometry,
+    angles: Angles,
     stream: Stream,
     /// One of each pass, for the number of tokens last seen.
     layers: HashMap<Pass, LayerGraphs>,
@@ -89,7 +91,8 @@ impl Model {
         let rows = |n| Leaf::f32(n, n_embd);
         Ok(Self {
             blocks,
-            geometry: weights::geometry(&base)?,
+            geometry: weights::geometry(&base),
+            angles: weights::angles(&base),
             stream: Stream {
                 lowest,
                 hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
@@ -162,11 +165,12 @@ impl Model {
         if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
             self.layers.remove(&pass); // freed before its successor is made
             let train = pass == Pass::Train;
-            let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, n_tokens, train)?;
+            let size = [n_tokens, self.angles.n_dims()];
+            let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, size, train)?;
             self.layers.insert(pass, layers);
         }
         let layers = self.layers.get_mut(&pass).expect("just made");
-        layers.set_tokens(&batch.positions, &batch.starts)?;
+        layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
         let mut x = vec![0.0; n_tokens * self.base.spec.n_embd];
         self.base.embed(&batch.ids, &mut x)?;
         self.stream.input(0).write(0, &x)?;
@@ -236,4 +240,3 @@ impl Model {
         Ok(cpu.compute(graph)?)
     }
 }
-

@@ -90,22 +90,22 @@ fn check_gradients(name: &str, tiny: &TinyModel) {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     for (parameter, gradient) in adapter.parameters().zip(&gradients) {
         // Along the gradient's signs the derivative is large; a random part makes it a test of every element.
-        let direction: Vec<f32> =
-            gradient.iter().map(|g| g.signum() + rng.random_range(-0.5..0.5)).collect();
-        let analytic: f64 =
-            gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+        let direction: Vec<f32> = gradient.iter().map(|g| g.signum() + rng.random_range(-0.5..0.5)).collect();
+        let analytic: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
         let step = (CHANGE / analytic.abs()) as f32;
         let values = parameter.value.to_vec().unwrap();
         let step = 0.02 / norm;
         let mut at = |sign: f32| {
-            let moved: Vec<f32> = values.iter().zip(&direction).map(|(v, d)| v + sign * 0.5 * step * d).collect();
+            let moved: Vec<f32> =
+                values.iter().zip(&direction).map(|(v, d)| v + sign * 0.5 * step * d).collect();
             parameter.value.write(0, &moved).unwrap();
             model.evaluate(&batch).unwrap().loss
         };
         let numeric = (at(1.0) - at(-1.0)) / f64::from(step);
         parameter.value.write(0, &values).unwrap();
         let relative = (numeric - analytic).abs() / numeric.abs();
-        let place = format!("{name} layer {} {} {}", parameter.layer, parameter.module.gguf_name(), parameter.factor);
+        let place =
+            format!("{name} layer {} {} {}", parameter.layer, parameter.module.gguf_name(), parameter.factor);
         assert!(relative < TOLERANCE, "{place}: {analytic} instead of {numeric}, off by {relative:.2e}");
     }
 }
@@ -163,7 +163,11 @@ fn a_backward_that_stops_early_finds_the_same_gradients() {
     let (all, batch) = (adapter(&base(&tiny), 0..2, 0.0), batch(&base(&tiny), &[12]));
     // The lower layer's adapter is there in both, but only in the first is it trained.
     let mut lower_zero = all.clone();
-    lower_zero.pairs.iter_mut().filter(|((layer, _), _)| *layer == 0).for_each(|(_, pair)| pair.b_t.fill(0.0));
+    lower_zero
+        .pairs
+        .iter_mut()
+        .filter(|((layer, _), _)| *layer == 0)
+        .for_each(|(_, pair)| pair.b_t.fill(0.0));
     let mut upper = lower_zero.clone();
     upper.pairs.retain(|&(layer, _), _| layer == 1);
     let (full, top) = (Adapter::new(&lower_zero).unwrap(), Adapter::new(&upper).unwrap());

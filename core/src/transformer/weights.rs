@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nightgraft_ggml::{AttentionShape, Leaf, RopeParams, WeightPlace};
+use nightgraft_ggml::{AttentionShape, Leaf, WeightPlace};
 
 use super::block::{Block, Geometry};
 use crate::Result;
@@ -11,7 +11,7 @@ use crate::lora::Adapter;
 use crate::ops::head::Head;
 use crate::ops::linear::Linear;
 use crate::ops::norm::Norm;
-use crate::ops::rope::Rope;
+use crate::ops::rope::{Angles, PairLayout};
 
 /// Leaves over the mapped weights, by their place in the file; tied matrices share one.
 pub(super) struct MappedWeights {
@@ -66,20 +66,8 @@ impl MappedWeights {
 }
 
 /// What all blocks share.
-pub(super) fn geometry(base: &Base) -> Result<Geometry> {
+pub(super) fn geometry(base: &Base) -> Geometry {
     let spec = &base.spec;
-    let factors = spec.rope.factors.as_ref().map(|values| -> Result<Leaf> {
-        let leaf = Leaf::f32(1, values.len())?;
-        leaf.write(0, values)?;
-        Ok(leaf)
-    });
-    let params = RopeParams {
-        head_dim: spec.head_dim,
-        n_dims: spec.rope.dims,
-        base: spec.rope.base,
-        position_scale: spec.rope.position_scale,
-        halves: spec.rope.layout == RopeLayout::Halves,
-    };
     let attention = AttentionShape {
         n_head: spec.n_head,
         n_head_kv: spec.n_head_kv,
@@ -87,14 +75,16 @@ pub(super) fn geometry(base: &Base) -> Result<Geometry> {
         scale: 1.0 / (spec.head_dim as f32).sqrt(),
         window: None,
     };
-    Ok(Geometry { attention, rope: Rope { params, factors: factors.transpose()? } })
+    let halves = spec.rope.layout == RopeLayout::Halves;
+    Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves } }
+}
+
+/// How positions become angles.
+pub(super) fn angles(base: &Base) -> Angles {
+    let rope = &base.spec.rope;
+    Angles::new(rope.dims, rope.base, rope.factors.as_deref(), rope.position_scale)
 }
 
 fn place(weight: &Weight) -> WeightPlace {
-    WeightPlace {
-        kind: weight.kind,
-        n_rows: weight.n_rows,
-        n_cols: weight.n_cols,
-        offset: weight.offset,
-    }
+    WeightPlace { kind: weight.kind, n_rows: weight.n_rows, n_cols: weight.n_cols, offset: weight.offset }
 }

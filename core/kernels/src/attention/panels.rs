@@ -160,6 +160,6 @@ unsafe fn multiply(
             accumulate,
         };
         // SAFETY: the three slices were cut to what the tile reads and writes; the caller promises the instructions.
-        unsafe { (kernels.tile)(tile) };
+        unsafe { kernels.product(tile) };
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::operands::{Operands, Panel};
-use crate::isa::{DEPTH, Kernels, PACKED, Tile, WIDTH};
+use crate::isa::{CHAIN, DEPTH, Kernels, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
 
@@ -40,8 +40,8 @@ pub(super) unsafe fn product<O: Operands>(
     let row_block = even_block(n_rows.div_ceil(n_chunks), ROWS, 1);
     let depth_block = match O::IN_PLACE && row_block <= REUSES * kernels.max_rows {
         // Values on the right are used a few times: read whole rows of them, and keep `C` in the nearest cache instead.
-        true => WIDTH,
-        false => even_block(depth, DEPTH, WIDTH),
+        true => CHAIN,
+        false => even_block(depth, DEPTH, CHAIN),
     };
     let batch = (DEPTH / depth_block).clamp(1, PANELS);
 
@@ -140,7 +140,7 @@ impl Block<'_> {
 unsafe fn run(kernels: &Kernels, tile: Tile, n_cols: usize) {
     if n_cols == tile.width {
         // SAFETY: the caller's promise.
-        unsafe { (kernels.tile)(tile) };
+        unsafe { kernels.product(tile) };
         return;
     }
     let mut edge = [0.0f32; EDGE_ROWS * WIDTH];
@@ -151,7 +151,7 @@ unsafe fn run(kernels: &Kernels, tile: Tile, n_cols: usize) {
         }
     }
     // SAFETY: the caller's promise, with `edge` for `c`, which has room for `EDGE_ROWS >= max_rows` full rows.
-    unsafe { (kernels.tile)(Tile { c: edge.as_mut_ptr(), c_stride: WIDTH, ..tile }) };
+    unsafe { kernels.product(Tile { c: edge.as_mut_ptr(), c_stride: WIDTH, ..tile }) };
     for row in 0..tile.rows {
         for column in 0..n_cols {
             // SAFETY: inside `c` by the caller's promise.

@@ -14,6 +14,9 @@ use std::sync::OnceLock;
 
 pub(crate) use table::{BackColumns, BackRow, Kernels, Tile};
 
+/// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
+/// that the division does not change the result.
+pub(crate) const CHAIN: usize = 64;
 /// Columns of a panel of the right-hand matrix: `[depth][WIDTH]`.
 pub(crate) const WIDTH: usize = 32;
 /// The most rows of a panel: one pass over `depth` is at most this long.

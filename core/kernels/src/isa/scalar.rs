@@ -21,12 +21,12 @@ unsafe fn tile_f32_f32_scalar(tile: Tile) {
             // rows; `row`, `column` and `k` stay below those.
             unsafe {
                 let c = tile.c.add(row * tile.c_stride + column);
-                let mut sum = if tile.accumulate { *c } else { 0.0 };
+                let mut sum = 0.0f32;
                 for k in 0..tile.depth {
                     sum = (*tile.x.add(row * PACKED + k))
                         .mul_add(*tile.panel.add(k * tile.panel_stride + column), sum);
                 }
-                *c = sum;
+                *c = if tile.accumulate { *c + sum } else { sum };
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Tier;
+use super::{CHAIN, Tier};
 use crate::WeightType;
 use crate::weights::Source;
 
@@ -25,7 +25,7 @@ pub(crate) struct Tile {
     pub c: *mut f32,
     /// Distance between rows of `c`, in floats.
     pub c_stride: usize,
-    /// Start the sums at what `c` holds instead of at 0.
+    /// Add the sums to what `c` holds instead of replacing it.
     pub accumulate: bool,
 }
 
@@ -61,7 +61,8 @@ pub(crate) struct Kernels {
     pub tier: Tier,
     /// The most rows of a [`Tile`].
     pub max_rows: usize,
-    /// Computes a tile; its pointers must be valid for the shape that it states.
+    /// Computes a tile of a depth of at most [`CHAIN`], as one chain of fused multiply-adds from 0 for each element; its
+    /// pointers must be valid for the shape that it states. [`Kernels::product`] is for any depth.
     pub tile: unsafe fn(Tile),
     /// `panel[k][0..32]` = group `group` of row `rows.start + k`: `(kind, source, rows, group, panel)`.
     pub panel_rows: unsafe fn(WeightType, Source, Range<usize>, usize, &mut [f32]),
@@ -82,6 +83,34 @@ pub(crate) struct Kernels {
     pub back_columns: unsafe fn(&BackColumns, &mut [f32], &mut [f32]),
     /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
     pub dropout: unsafe fn(&[f32], &mut [f32], f32, u64),
+}
+
+impl Kernels {
+    /// Computes a tile of any depth, in chains of [`CHAIN`] that are added up. A single chain would round every product
+    /// at the size of the whole sum so far; where one product is large, all after it would lose their last digits.
+    ///
+    /// # Safety
+    /// The machine must have the table's instructions, and the pointers must be valid for the shape that the tile states.
+    pub(crate) unsafe fn product(&self, tile: Tile) {
+        let mut start = 0;
+        loop {
+            let depth = (tile.depth - start).min(CHAIN);
+            // SAFETY: `start + depth` is at most the tile's depth, for which the caller promises valid pointers.
+            unsafe {
+                (self.tile)(Tile {
+                    depth,
+                    x: tile.x.add(start),
+                    panel: tile.panel.add(start * tile.panel_stride),
+                    accumulate: tile.accumulate || start > 0,
+                    ..tile
+                });
+            }
+            start += depth;
+            if start == tile.depth {
+                return;
+            }
+        }
+    }
 }
 
 /// Declares `KERNELS` for a tier: `tile` and `transpose` are the module's own, the rest is compiled from the portable

@@ -45,13 +45,6 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[vdupq_n_f32(0.0); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
-        if tile.accumulate {
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    sums[r][v] = vld1q_f32(tile.c.add(r * tile.c_stride + 4 * v));
-                }
-            }
-        }
         let (mut x, mut panel) = (tile.x, tile.panel);
         for _ in 0..tile.depth {
             let mut b = [vdupq_n_f32(0.0); VECTORS];
@@ -69,7 +62,9 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
         }
         for r in 0..ROWS {
             for v in 0..VECTORS {
-                vst1q_f32(tile.c.add(r * tile.c_stride + 4 * v), sums[r][v]);
+                let c = tile.c.add(r * tile.c_stride + 4 * v);
+                let sum = sums[r][v];
+                vst1q_f32(c, if tile.accumulate { vaddq_f32(vld1q_f32(c), sum) } else { sum });
             }
         }
     }

@@ -45,13 +45,6 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[_mm256_setzero_ps(); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
-        if tile.accumulate {
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    sums[r][v] = _mm256_loadu_ps(tile.c.add(r * tile.c_stride + 8 * v));
-                }
-            }
-        }
         let (mut x, mut panel) = (tile.x, tile.panel);
         for _ in 0..tile.depth {
             let mut b = [_mm256_setzero_ps(); VECTORS];
@@ -69,7 +62,12 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
         }
         for r in 0..ROWS {
             for v in 0..VECTORS {
-                _mm256_storeu_ps(tile.c.add(r * tile.c_stride + 8 * v), sums[r][v]);
+                let c = tile.c.add(r * tile.c_stride + 8 * v);
+                let sum = sums[r][v];
+                _mm256_storeu_ps(
+                    c,
+                    if tile.accumulate { _mm256_add_ps(_mm256_loadu_ps(c), sum) } else { sum },
+                );
             }
         }
     }

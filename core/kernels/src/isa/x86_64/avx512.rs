@@ -43,13 +43,6 @@ unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
-        if tile.accumulate {
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    sums[r][v] = _mm512_loadu_ps(tile.c.add(r * tile.c_stride + 16 * v));
-                }
-            }
-        }
         let (mut x, mut panel) = (tile.x, tile.panel);
         for _ in 0..tile.depth {
             let mut b = [_mm512_setzero_ps(); VECTORS];
@@ -67,7 +60,12 @@ unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
         }
         for r in 0..ROWS {
             for v in 0..VECTORS {
-                _mm512_storeu_ps(tile.c.add(r * tile.c_stride + 16 * v), sums[r][v]);
+                let c = tile.c.add(r * tile.c_stride + 16 * v);
+                let sum = sums[r][v];
+                _mm512_storeu_ps(
+                    c,
+                    if tile.accumulate { _mm512_add_ps(_mm512_loadu_ps(c), sum) } else { sum },
+                );
             }
         }
     }
@@ -82,11 +80,6 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
     let mut sums = [_mm256_setzero_ps(); ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
-        if tile.accumulate {
-            for r in 0..ROWS {
-                sums[r] = _mm256_loadu_ps(tile.c.add(r * tile.c_stride));
-            }
-        }
         let (mut x, mut panel) = (tile.x, tile.panel);
         for _ in 0..tile.depth {
             let b = _mm256_loadu_ps(panel);
@@ -97,7 +90,11 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
             panel = panel.add(tile.panel_stride);
         }
         for r in 0..ROWS {
-            _mm256_storeu_ps(tile.c.add(r * tile.c_stride), sums[r]);
+            let c = tile.c.add(r * tile.c_stride);
+            _mm256_storeu_ps(
+                c,
+                if tile.accumulate { _mm256_add_ps(_mm256_loadu_ps(c), sums[r]) } else { sums[r] },
+            );
         }
     }
 }

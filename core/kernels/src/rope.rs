@@ -1,0 +1,106 @@
+//! Rotary position embedding from a table of angles.
+
+use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+
+/// Which values of a head are rotated together, and which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Values per head.
+    pub head_dim: usize,
+    /// Pair value `i` with `i + n_dims / 2`; otherwise `2i` with `2i + 1`.
+    pub halves: bool,
+    /// Rotate the other way, which is the gradient.
+    pub back: bool,
+}
+
+/// Rotates the first `n_dims` values of each head of `x` `[T, n_heads * head_dim]` by the angles of `table` `[T, n_dims]`
+/// (the cosines of a token's `n_dims / 2` pairs, then their sines); the rest is copied to `y`.
+///
+/// Shapes that [`check_rope`] refuses leave `y` untouched.
+///
+/// # Safety
+/// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `y`
+/// meanwhile.
+pub unsafe fn rope(rotation: Rotation, x: Rows, table: Rows, y: RowsMut, part: Part) {
+    if check_rope(rotation, &x, &table, &y).is_err() {
+        debug_assert!(false, "{:?}", check_rope(rotation, &x, &table, &y));
+        return;
+    }
+    for row in part.range(x.n_rows()) {
+        // SAFETY: the row exists, parts share no row, and the caller promises that nothing else touches it.
+        let out = unsafe { y.row_mut(row, 0..y.n_cols()) };
+        rotate_row(rotation, x.row(row), table.row(row), out);
+    }
+}
+
+/// Whether the shapes fit for [`rope`].
+pub fn check_rope(rotation: Rotation, x: &Rows, table: &Rows, y: &RowsMut) -> Result<(), ShapeError> {
+    let op = "rope";
+    same(op, "rows of the table", x.n_rows(), table.n_rows())?;
+    same(op, "rows of y", x.n_rows(), y.n_rows())?;
+    same(op, "columns of y", x.n_cols(), y.n_cols())?;
+    let head_dim = rotation.head_dim.max(1);
+    same(op, "columns of whole heads", x.n_cols().next_multiple_of(head_dim), x.n_cols())?;
+    same(op, "rotated values of a head", table.n_cols().min(rotation.head_dim) / 2 * 2, table.n_cols())
+}
+
+fn rotate_row(rotation: Rotation, x: &[f32], table: &[f32], y: &mut [f32]) {
+    let n_pairs = table.len() / 2;
+    let (cosines, sines) = table.split_at(n_pairs);
+    for (x, y) in x.chunks_exact(rotation.head_dim).zip(y.chunks_exact_mut(rotation.head_dim)) {
+        for (i, (&cos, &sin)) in cosines.iter().zip(sines).enumerate() {
+            let sin = if rotation.back { -sin } else { sin };
+            let (a, b) = if rotation.halves { (i, i + n_pairs) } else { (2 * i, 2 * i + 1) };
+            (y[a], y[b]) = (x[a] * cos - x[b] * sin, x[a] * sin + x[b] * cos);
+        }
+        y[table.len()..].copy_from_slice(&x[table.len()..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn run(rotation: Rotation, x: &[f32], table: &[f32], count: usize) -> Vec<f32> {
+        let n_tokens = 3;
+        let mut out = vec![0.0; x.len()];
+        let y = RowsMut::new(&mut out, n_tokens, x.len() / n_tokens, x.len() / n_tokens).unwrap();
+        for index in 0..count {
+            let x = Rows::new(x, n_tokens, x.len() / n_tokens, x.len() / n_tokens).unwrap();
+            let table = Rows::new(table, n_tokens, 6, 6).unwrap();
+            // SAFETY: each part is run once, and nothing else touches `out`.
+            unsafe { rope(rotation, x, table, y, Part { index, count }) };
+        }
+        out
+    }
+
+    #[test]
+    fn rotates_pairs_of_either_layout_and_back() {
+        let angles = [0.0f64, 0.7, 2.5, 1.0, -3.0, 100.0, 0.1, 0.2, 0.3];
+        let table: Vec<f32> = angles
+            .chunks(3)
+            .flat_map(|token| token.iter().map(|a| a.cos()).chain(token.iter().map(|a| a.sin())))
+            .map(|value| value as f32)
+            .collect();
+        let x: Vec<f32> = (0..48).map(|i| (i as f32 * 0.37).sin()).collect();
+        for halves in [false, true] {
+            let rotation = Rotation { head_dim: 8, halves, back: false };
+            let y = run(rotation, &x, &table, 1);
+            for (at, angle) in angles.iter().enumerate() {
+                let (token, pair) = (at / 3, at % 3);
+                for head in [token * 16, token * 16 + 8] {
+                    let (a, b) = if halves { (pair, pair + 3) } else { (2 * pair, 2 * pair + 1) };
+                    let (u, v) = (f64::from(x[head + a]), f64::from(x[head + b]));
+                    assert!((f64::from(y[head + a]) - (u * angle.cos() - v * angle.sin())).abs() < 1e-6);
+                    assert!((f64::from(y[head + b]) - (u * angle.sin() + v * angle.cos())).abs() < 1e-6);
+                    assert_eq!(y[head + 6..head + 8], x[head + 6..head + 8], "not rotated");
+                }
+            }
+            assert_eq!(y, run(rotation, &x, &table, 2));
+            for (back, x) in run(Rotation { back: true, ..rotation }, &y, &table, 3).iter().zip(&x) {
+                assert!((back - x).abs() < 1e-6);
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Training runs: resumed against straight, and what stops them.
