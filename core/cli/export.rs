@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use nightgraft_core::session::{self, ExportFormat, ExportRequest};
+use nightgraft_core::session::{self, ExportFormat, ExportRequest, MergeCost};
 
 use crate::{Verbosity, fetch::catalogue, format, output, progress::Progress};
 
@@ -18,7 +18,7 @@ pub struct Args {
     /// What to write
     #[arg(long, value_name = "FORMAT")]
     to: Format,
-    /// The GGUF model that the adapter was trained on; always needed for merged-gguf
+    /// The GGUF model that the adapter was trained on: it decides names and order of rows
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// The file to write, or the folder for peft
@@ -51,7 +51,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     };
     let model = args.model.clone().map(catalogue::model_path).transpose()?;
     let request = ExportRequest { adapter: args.adapter.clone(), to, model, out: args.out.clone() };
-    let mut progress = Progress::bytes(verbosity.progress, "writing", 0);
+    let mut progress = Progress::tensors(verbosity.progress, "merging");
     let report = session::export(&request, &mut |done, total| progress.set(done, total));
     progress.close();
     let report = report?;
@@ -59,18 +59,28 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(format_args!("{}  ({})", report.path.display(), format::bytes(report.bytes)))?;
-    if let Some(merge) = &report.merge {
-        let rounding = &merge.rounding;
-        output::line(format_args!(
-            "Rounding the merged weights to the model's formats moved them by {:.2} % on average, and {:.0} % as far as \
-             the training did.\nPerplexity of a short built-in text: {:.3} with the adapter beside the model, {:.3} \
-             merged.\nAn adapter beside its model keeps everything that was learned, and can be taken off again.",
-            100.0 * rounding.mean_relative_error,
-            100.0 * rounding.error_to_update,
-            merge.loss_with_adapter.exp(),
-            merge.loss_merged.exp(),
-        ))?;
+    let mut text = format!("{}  ({})\n", report.path.display(), format::bytes(report.bytes));
+    if let Some(cost) = &report.merge {
+        text.push_str(&describe(cost));
     }
+    output::write(text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The measured loss of quality, and why there is one.
+fn describe(cost: &MergeCost) -> String {
+    let MergeCost { rounding, loss_with_adapter, loss_merged } = cost;
+    let rows = [
+        ("loss on a short text", format!("{loss_with_adapter:.4} with the adapter, {loss_merged:.4} merged")),
+        ("rounding of the weights", format!("{:.2} % on average", rounding.mean_relative_error * 100.0)),
+        (
+            "rounding against training",
+            format!("{:.2} times the adapter's own change", rounding.error_to_update),
+        ),
+    ];
+    format!(
+        "{}The merged weights were rounded to the model's few bits again, which loses part of what was learned. \
+        The adapter\nbeside the model loses nothing, is smaller and can be taken away.\n",
+        format::pairs(&rows)
+    )
 }

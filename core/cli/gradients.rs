@@ -19,8 +19,8 @@ pub struct Args {
     /// The GGUF model: a file, or a name of `fetch --list` that was fetched
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// The adapter at which to differentiate: a PEFT folder
-    #[arg(long, value_name = "DIR")]
+    /// The adapter at which to differentiate: a PEFT folder or a GGUF file
+    #[arg(long, value_name = "PATH")]
     init_adapter: PathBuf,
     /// The examples, as for `train`
     #[arg(long, value_name = "FILE")]

@@ -32,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 /// A GGUF model is mapped from its file and stays as it is; a small low-rank adapter is trained beside it,
 /// on your own texts or conversations, with nothing leaving this machine.
 #[derive(Parser)]
-#[command(name = "nightgraft", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "nightgraft", version, after_help = EXAMPLES, max_term_width = 110, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

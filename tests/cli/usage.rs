@@ -1,0 +1,71 @@
+//! A wrong command line or a nonsensical setting: exit code 2, before any file is opened.
+
+use std::fs;
+
+use super::Bench;
+
+#[test]
+fn a_command_line_that_does_not_parse() {
+    let bench = Bench::new();
+    let cases = [
+        ("", "Usage: nightgraft"),
+        ("frain", "unrecognized subcommand 'frain'"),
+        ("train --data d --out o", "--model <FILE>"),
+        ("train --model m --data d --out o --rnak 8", "unexpected argument '--rnak'"),
+        ("train --model m --data d --out o --rank eight", "invalid value 'eight' for '--rank <N>'"),
+        ("train --model m --data d --out o --layers top", "not all, last:N"),
+        ("train --model m --data d --out o --targets wq", "unknown module 'wq'"),
+        ("train --model m --data d --out o --schedule step", "none of constant, linear, cosine"),
+        ("train --model m --data d --out o --device cuda", "none of cpu"),
+        ("train --model m --data d --out o --epochs 2 --steps 3", "cannot be used with"),
+        ("train --model m --data d --out o --resume maybe", "none of auto, never"),
+        ("export --adapter a --to onnx --out o", "possible values: peft, gguf, merged-gguf"),
+        ("generate --model m", "--prompt <TEXT>"),
+        ("fetch", "<NAME>"),
+    ];
+    for (args, fragment) in cases {
+        let ran = bench.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args}: {}", ran.err);
+        assert!(ran.err.contains(fragment), "{args}: {fragment:?} in {}", ran.err);
+    }
+}
+
+#[test]
+fn a_setting_that_makes_no_sense() {
+    let bench = Bench::new();
+    let cases = [
+        ("--rank 0", "--rank: 0 is not 1 to 256"),
+        ("--lr -1", "--lr: -1 is not above 0"),
+        ("--lr nan", "--lr: NaN is not above 0"),
+        ("--dropout 1", "--dropout: 1 is not 0 to below 1"),
+        ("--context 600", "--context: 600 is not 2 to --batch-tokens, here 512"),
+        ("--epochs 0", "--epochs: 0 is not 1 to"),
+        ("--threads 2 --threads 0", "--threads: 0 is not 1 to"),
+        ("--held-out 1", "--held-out: 1 is not 0 to 0.9"),
+        ("--layers 0..9", "--layers: '0..9' does not fit: the model has 2 layers"),
+    ];
+    for (args, fragment) in cases {
+        bench.train(&format!("--out out {args}")).refuses(2, &[fragment]);
+        assert!(!bench.path("out").exists(), "{args}");
+    }
+    bench.run("generate --model model.gguf --prompt a --temperature -1").refuses(2, &["--temperature: -1"]);
+    bench.run("generate --model model.gguf --prompt a --max-tokens 0").refuses(2, &["--max-tokens: 0"]);
+    bench.run("export --adapter a --to gguf --out o").refuses(2, &["--model: needed"]);
+    bench.run("fetch smollm3").refuses(2, &["unknown model 'smollm3'", "smollm2-135m"]);
+    bench.run("fetch hf:owner/file.gguf").refuses(2, &["hf:OWNER/REPO/FILE"]);
+}
+
+#[test]
+fn a_bad_configuration_file_is_named_with_its_line() {
+    let bench = Bench::new();
+    fs::write(bench.path("a.toml"), "rank = 8\nrnak = 9\n").unwrap();
+    bench.train("--out out --config a.toml").refuses(2, &["--config: a.toml:2: unknown field `rnak`"]);
+    fs::write(bench.path("a.toml"), "lr = \"fast\"\n").unwrap();
+    bench.train("--out out --config a.toml").refuses(2, &["--config: a.toml:1: invalid type"]);
+    fs::write(bench.path("a.toml"), "lr = -1.0\n").unwrap();
+    bench.train("--out out --config a.toml").refuses(2, &["--lr: -1 is not"]);
+    fs::write(bench.path("a.toml"), [0xff, 0xfe]).unwrap();
+    bench.train("--out out --config a.toml").refuses(1, &["cannot read a.toml"]);
+    bench.train("--out out --config none.toml").refuses(1, &["cannot open none.toml", "No such file"]);
+    assert!(!bench.path("out").exists());
+}
