@@ -53,7 +53,7 @@ def main() -> None:
     model.save_pretrained(adapter)
 
     passed = True
-    loss, grads = reference.gradients(model, batches[0])
+    loss, grads = reference.gradients(model, [sequences[i] for i in epoch[0]])
     save_file(grads, work / "peft_grads.safetensors")
     print(f"PEFT: first loss {loss:.7f}, {len(grads)} gradients")
     if options.nightgraft:
@@ -82,7 +82,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="a scratch folder")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=50, help="of AdamW; 0 compares the gradients alone")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=1, help="of both sides")
     options = parser.parse_args()

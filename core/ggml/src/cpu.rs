@@ -6,18 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::raw::Buffer;
 use crate::{Error, Graph};
 
-/// ggml's own limit (`GGML_MAX_N_THREADS`); it aborts above.
+/// More threads than any machine that this is for has cores.
 const MAX_THREADS: usize = 512;
 
-/// ggml's CPU backend with its own pool of threads, and one arena for the intermediate results of all graphs.
+/// ggml's CPU backend, a pool of threads, and one arena for the intermediate results of all graphs.
+///
+/// ggml itself runs the graph on one thread, which is one of the pool's; the custom nodes, where nearly all of the time
+/// goes, divide their work over the pool. ggml's own pool would do both, but its threads wait for each other by spinning
+/// after every node: on a machine with other work to do, one that was put aside holds up all others for a time slice, a
+/// hundred times a layer. This pool's idle threads sleep, and take over the work of one that is late.
 pub struct Cpu {
     backend: NonNull<sys::ggml_backend>,
-    threads: NonNull<sys::ggml_threadpool>,
-    n_threads: usize,
+    pool: ThreadPool,
     stop: Arc<AtomicBool>,
     arena: Option<(Buffer, usize)>,
     arena_id: u64,
@@ -27,7 +32,8 @@ impl Cpu {
     /// Starts `n_threads` threads. Raising `stop` makes a running computation end between two operations.
     ///
     /// # Errors
-    /// [`Error::Shape`] for an impossible number of threads, [`Error::Backend`] if ggml cannot start.
+    /// [`Error::Shape`] for an impossible number of threads, [`Error::Backend`] if ggml cannot start,
+    /// [`Error::Threads`] if the system refuses the threads.
     pub fn new(n_threads: usize, stop: Arc<AtomicBool>) -> Result<Self, Error> {
         if n_threads == 0 || n_threads > MAX_THREADS {
             return Err(Error::Shape {
@@ -36,30 +42,28 @@ impl Cpu {
                 got: n_threads.to_string(),
             });
         }
-        let failed = |op| Error::Backend { op, status: sys::GGML_STATUS_FAILED };
-        // SAFETY: plain constructors; the pool is attached to the backend and freed after it, and the stop
-        // flag that the callback reads is kept by this value.
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .thread_name(|i| format!("compute-{i}"))
+            .build()?;
+        // SAFETY: plain constructors; the backend is freed once, and the stop flag that its callback reads is kept by
+        // this value for longer.
         unsafe {
-            let backend = NonNull::new(sys::ggml_backend_cpu_init()).ok_or(failed("cpu_init"))?;
-            let mut params = sys::ggml_threadpool_params_default(n_threads as i32);
-            let Some(threads) = NonNull::new(sys::ggml_threadpool_new(&mut params)) else {
-                sys::ggml_backend_free(backend.as_ptr());
-                return Err(failed("threadpool_new"));
-            };
-            sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), n_threads as i32);
-            sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), threads.as_ptr());
+            let backend = NonNull::new(sys::ggml_backend_cpu_init())
+                .ok_or(Error::Backend { op: "cpu_init", status: sys::GGML_STATUS_FAILED })?;
+            sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), 1);
             sys::ggml_backend_cpu_set_abort_callback(
                 backend.as_ptr(),
                 Some(is_raised),
                 Arc::as_ptr(&stop).cast_mut().cast(),
             );
-            Ok(Self { backend, threads, n_threads, stop, arena: None, arena_id: 0 })
+            Ok(Self { backend, pool, stop, arena: None, arena_id: 0 })
         }
     }
 
     /// The number of threads.
     pub fn n_threads(&self) -> usize {
-        self.n_threads
+        self.pool.current_num_threads()
     }
 
     /// The flag that ends a running computation.
@@ -92,8 +96,9 @@ impl Cpu {
         let (arena, _) = self.arena.as_ref().expect("reserved above");
         // SAFETY: the plan belongs to this living graph, and the arena has the size that it asks for.
         unsafe { graph.planned().bind(arena, self.arena_id) };
+        let job = Job(self.backend.as_ptr(), graph.as_ptr());
         // SAFETY: every tensor of the graph now has its memory: leaves their own, the rest in the arena.
-        let status = unsafe { sys::ggml_backend_graph_compute(self.backend.as_ptr(), graph.as_ptr()) };
+        let status = self.pool.install(|| unsafe { job.run() });
         match status {
             sys::GGML_STATUS_SUCCESS => Ok(()),
             sys::GGML_STATUS_ABORTED => Err(Error::Aborted),
@@ -104,11 +109,24 @@ impl Cpu {
 
 impl Drop for Cpu {
     fn drop(&mut self) {
-        // SAFETY: each was made in `new` and is freed only here, the pool after the backend that uses it.
-        unsafe {
-            sys::ggml_backend_free(self.backend.as_ptr());
-            sys::ggml_threadpool_free(self.threads.as_ptr());
-        }
+        // SAFETY: made in `new`, freed only here.
+        unsafe { sys::ggml_backend_free(self.backend.as_ptr()) }
+    }
+}
+
+/// A backend and the graph that it is to compute.
+struct Job(*mut sys::ggml_backend, *mut sys::ggml_cgraph);
+
+// SAFETY: `compute` waits until the job is done and holds both exclusively meanwhile, so that only the thread which runs
+// the job touches them; ggml's CPU backend is not bound to a thread.
+unsafe impl Sync for Job {}
+
+impl Job {
+    /// # Safety
+    /// Both pointers are alive, and every tensor of the graph has its memory.
+    unsafe fn run(&self) -> sys::ggml_status {
+        // SAFETY: the caller's promise.
+        unsafe { sys::ggml_backend_graph_compute(self.0, self.1) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The operations that ggml lacks or does slowly: custom nodes that call our kernels on ggml's threads.
+//! The operations that ggml lacks or does slowly: custom nodes that call our kernels on the pool's threads.
 //!
 //! Each node finds its operands where ggml keeps them (`dst` and `dst.src`), so it needs no other state than
 //! a few parameters that the graph keeps. Shapes are checked when the node is made; the callbacks rely on it.
@@ -11,11 +11,15 @@ use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
     self as kernels, AttentionShape, Part, Rotation, Rows, RowsMut, WeightType, Weights,
 };
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::{Error, Graph, Leaf, Tensor};
 
-/// "As many tasks as there are threads" (`GGML_N_TASKS_MAX`).
-const ALL_THREADS: c_int = -1;
+/// ggml calls a node once; the node divides the work itself.
+const ONE_TASK: c_int = 1;
+/// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
+/// take over work from one that was held up.
+const PARTS_PER_THREAD: usize = 2;
 
 /// What a custom node needs besides its operands.
 pub(crate) enum Params {
@@ -342,7 +346,7 @@ impl Graph {
                 operands.as_mut_ptr(),
                 operands.len() as c_int,
                 Some(callback),
-                ALL_THREADS,
+                ONE_TASK,
                 params.cast(),
             )
         };
@@ -367,7 +371,7 @@ impl Graph {
                 operands.as_mut_ptr(),
                 operands.len() as c_int,
                 Some(callback),
-                ALL_THREADS,
+                ONE_TASK,
                 std::ptr::null_mut(),
             )
         };
@@ -381,7 +385,7 @@ impl Graph {
 
 type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_int, *mut c_void);
 
-/// One running custom node: its operands as the kernels want them.
+/// One part of a running custom node: its operands as the kernels want them.
 ///
 /// Its methods return `None` only if a shape is wrong, which the methods of [`Graph`] have ruled out.
 struct Node {
@@ -428,9 +432,9 @@ impl Node {
         }
     }
 
-    /// The result, shared with the other threads of this node.
+    /// The result, shared with the threads that run the other parts.
     fn result(&self) -> Option<RowsMut<'_>> {
-        // SAFETY: the kernels divide the result between the threads of one node.
+        // SAFETY: the kernels divide the result between the parts of one node.
         unsafe { rows_mut(self.dst) }
     }
 
@@ -453,22 +457,48 @@ unsafe fn rows_mut<'a>(t: *mut sys::ggml_tensor) -> Option<RowsMut<'a>> {
     }
 }
 
-/// Defines a callback: a function of the running [`Node`] that calls one kernel.
+/// Defines a callback: a function of the running [`Node`] that calls one kernel, once for each part of the work.
 macro_rules! callback {
     ($name:ident, |$node:ident| $body:expr) => {
-        unsafe extern "C" fn $name(dst: *mut sys::ggml_tensor, ith: c_int, nth: c_int, params: *mut c_void) {
-            let part = Part { index: ith as usize, count: nth as usize };
-            let $node = &Node { dst, part, params: params.cast() };
-            let run = || -> Option<()> {
-                // SAFETY: ggml runs each index of 0..nth once, and nobody else touches the result meanwhile;
-                // shapes were checked when the node was made.
+        unsafe extern "C" fn $name(dst: *mut sys::ggml_tensor, _: c_int, _: c_int, params: *mut c_void) {
+            let node = Unpartitioned { dst, params: params.cast() };
+            let run_part = |part| -> Option<()> {
+                let $node = &node.part(part);
+                // SAFETY: each part is run once, and nobody else touches the result meanwhile; shapes were checked when
+                // the node was made.
                 unsafe { $body }
                 Some(())
             };
-            let done = run();
-            debug_assert!(done.is_some(), "shapes are checked when a node is made");
+            run_parts(run_part);
         }
     };
+}
+
+/// A running custom node before its work is divided.
+struct Unpartitioned {
+    dst: *mut sys::ggml_tensor,
+    params: *const Params,
+}
+
+// SAFETY: while a node runs, its tensors' headers and parameters are only read, and the kernels' parts write to different
+// places of its result.
+unsafe impl Sync for Unpartitioned {}
+
+impl Unpartitioned {
+    fn part(&self, part: Part) -> Node {
+        Node { dst: self.dst, part, params: self.params }
+    }
+}
+
+/// Runs the parts on the pool that this thread belongs to. ggml calls this, so a panic must not leave it; none is known,
+/// and if there were one, the process would end here rather than go on with undefined results.
+fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
+    let n_threads = rayon::current_num_threads();
+    let count = if n_threads == 1 { 1 } else { n_threads * PARTS_PER_THREAD };
+    // `reduce`, not `all`: the latter may leave out parts.
+    let parts = (0..count).into_par_iter().with_max_len(1);
+    let done = parts.map(|index| run_part(Part { index, count }).is_some()).reduce(|| true, |a, b| a && b);
+    debug_assert!(done, "shapes are checked when a node is made");
 }
 
 callback!(linear, |n| kernels::linear(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part));

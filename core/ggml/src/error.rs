@@ -47,6 +47,9 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
+    /// The system refused to start threads.
+    #[error("cannot start threads: {0}; try a smaller number (--threads)")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// The stop flag was raised during the computation; its results are undefined.
     #[error("computation aborted on request")]
     Aborted,

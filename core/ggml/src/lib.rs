@@ -6,7 +6,7 @@
 //! - A [`Leaf`] is a matrix that outlives a computation: a weight inside a [`MappedFile`], an adapter
 //!   matrix, a hidden state. Rust code reads and writes leaves, graphs read and store into them.
 //! - A [`Graph`] is a list of operations on leaves. Building one checks shapes; nothing is computed yet.
-//! - A [`Cpu`] runs graphs on ggml's own threads. All graphs share its one arena for intermediate results.
+//! - A [`Cpu`] runs graphs on a pool of threads. All graphs share its one arena for intermediate results.
 //!
 //! Matrices are row-major, `[n_rows, n_cols]` with one row a token; ggml calls the same thing
 //! `ne = {n_cols, n_rows}`. Where ggml has no suitable operation (products with quantized weights in both
