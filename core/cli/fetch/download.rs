@@ -44,7 +44,7 @@ pub fn resume(address: &str, partial: &Path, label: &str, show: bool) -> Result<
             bail!("{problem}");
         }
         tracing::info!("{problem}; trying again");
-        thread::sleep(Duration::from_millis(500 << idle));
+        thread::sleep(Duration::from_millis(250 << idle));
     }
 }
 

@@ -14,21 +14,21 @@ use hf_hub::{
 use crate::{failure::Usage, progress::Progress};
 
 /// `OWNER/REPO/FILE` as a file of the Hugging Face cache ($HF_HOME, else ~/.cache/huggingface), shared with other
-/// programs; downloaded when it is not there.
-pub fn fetch(place: &str, show: bool) -> Result<PathBuf> {
+/// programs; downloaded when it is not there. Says whether it was.
+pub fn fetch(place: &str, show: bool) -> Result<(PathBuf, bool)> {
     let Some((repository, file)) = split(place) else {
         let text = format!("hf:{place}: give a file of a repository as hf:OWNER/REPO/FILE");
         return Err(Usage(text).into());
     };
     // What the cache has is taken without asking the network.
     if let Some(path) = Cache::from_env().model(repository.clone()).get(file) {
-        return Ok(path);
+        return Ok((path, false));
     }
     let downloaded = ApiBuilder::from_env().with_progress(false).build().and_then(|api| {
         api.model(repository.clone()).download_with_progress(file, Shown { show, ..Shown::default() })
     });
     match downloaded {
-        Ok(path) => Ok(path),
+        Ok(path) => Ok((path, true)),
         Err(error) => bail!(
             "cannot fetch {file} of {repository} from Hugging Face: {}. \
             A file downloaded in another way can be given to --model by its path",

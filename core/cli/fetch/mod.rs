@@ -138,9 +138,9 @@ fn fetch_from(model: &Model, source: &Source, work: &Path, path: &Path, verbosit
 }
 
 fn from_hub(place: &str, verbosity: Verbosity) -> Result<()> {
-    let path = hub::fetch(place, verbosity.progress)?;
+    let (path, downloaded) = hub::fetch(place, verbosity.progress)?;
     let bytes = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    print(&Fetched { path: &path, bytes, sha256: None, downloaded: true }, verbosity)
+    print(&Fetched { path: &path, bytes, sha256: None, downloaded }, verbosity)
 }
 
 fn print(fetched: &Fetched<'_>, verbosity: Verbosity) -> Result<()> {
