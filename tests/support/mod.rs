@@ -1,4 +1,6 @@
-//! What several topics need: the real model, tiny models, examples.
+//! What several topics need: the real model, batches, a distance between predictions.
+
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
