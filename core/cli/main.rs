@@ -103,7 +103,12 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
 
 /// Log lines go to standard error, from `warn` up unless `NIGHTGRAFT_LOG` says otherwise.
 fn start_log() {
-    let filter = EnvFilter::try_from_env("NIGHTGRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let asked = std::env::var("NIGHTGRAFT_LOG").unwrap_or_default();
+    let asked = if asked.is_empty() { "warn" } else { asked.as_str() };
+    let filter = EnvFilter::try_new(asked).unwrap_or_else(|error| {
+        eprintln!("warning: NIGHTGRAFT_LOG={asked}: {error}");
+        EnvFilter::new("warn")
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
