@@ -155,3 +155,73 @@ fn a_finished_run_has_nothing_more_to_do() {
     assert!(bench.train("run", &[]).status().unwrap().success());
     assert_eq!((bench.adapter("run"), bench.metrics("run")), (adapter, metrics));
 }
+
+#[test]
+fn after_a_divergence_the_last_adapter_with_a_loss_is_kept() {
+    let bench = Bench::new();
+    let run = ["--eval-every", "0", "--checkpoint-every", "0", "--schedule", "constant", "--warmup", "0"];
+    // The decay multiplies the adapter by a huge factor a step: it overflows after some.
+    let diverging =
+        ["--lr", "1", "--weight-decay", "1e12", "--clip", "0", "--dropout", "0", "--epochs", "20"];
+    let args: Vec<&str> = run.into_iter().chain(diverging).collect();
+    let output = bench.train("diverged", &args).stderr(Stdio::piped()).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("is not finite") && message.contains("step"), "{message}");
+    let mut eval = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+    eval.arg("eval").arg("--model").arg(bench.path("tiny.gguf")).arg("--data").arg(bench.path("notes.jsonl"));
+    let output = eval.arg("--adapter").arg(bench.path("diverged/adapter")).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["loss"].as_f64().unwrap().is_finite());
+}
+
+#[test]
+fn what_cannot_be_replaced_at_the_end_is_refused_at_the_start() {
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path("run/adapter")).unwrap();
+    std::fs::write(bench.path("run/adapter/notes.txt"), "mine").unwrap();
+    let output = bench.train("run", &[]).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("notes.txt"));
+    assert!(!bench.path("run/metrics.jsonl").exists(), "before the first step");
+}
+
+#[test]
+fn a_run_that_cannot_start_leaves_the_earlier_one_alone() {
+    let bench = Bench::new();
+    assert!(bench.train("run", &[]).status().unwrap().success());
+    let files = || std::fs::read_dir(bench.path("run/checkpoints")).unwrap().count();
+    let (checkpoints, metrics) = (files(), bench.metrics("run"));
+    assert!(checkpoints > 0);
+    let output = bench.train("run", &["--resume", "never", "--layers", "0..99"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!((files(), bench.metrics("run")), (checkpoints, metrics));
+}
+
+#[test]
+fn a_damaged_line_of_the_metrics_costs_only_itself() {
+    let bench = Bench::new();
+    assert!(bench.train("run", &[]).status().unwrap().success());
+    let path = bench.path("run/metrics.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[2] = "{\"step\": 3, \"lo";
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    assert!(bench.train("run", &[]).status().unwrap().success());
+    assert_eq!(bench.metrics("run").len(), lines.len() - 1);
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_is_refused() {
+    let bench = Bench::new();
+    let mut first = bench.train("run", &["--epochs", "500"]).spawn().unwrap();
+    while !bench.path("run/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = bench.train("run", &["--epochs", "500"]).stderr(Stdio::piped()).output().unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("in use by another run"));
+}

@@ -1,15 +1,24 @@
-//! Ctrl-C: the first asks the engine to stop where it can go on later, the second ends the process.
+//! Ctrl-C: the first asks the engine to stop where it can go on later, a later one ends the process.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightgraft_core::session::StopFlag;
+
+/// Signals closer together than this are one wish.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// A flag that Ctrl-C (and SIGTERM) raises; `note` tells the user what happens now.
 pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
     let flag = StopFlag::new();
     let raised = flag.clone();
+    let mut first: Option<Instant> = None;
     on_interrupt(move || {
-        if raised.is_raised() {
-            std::process::exit(130);
+        match first {
+            None => first = Some(Instant::now()),
+            // One wish to stop often comes as several signals: from the terminal, a wrapper and a supervisor.
+            Some(first) if first.elapsed() < SAME_WISH => return,
+            Some(_) => std::process::exit(130),
         }
         raised.raise();
         eprintln!("\n{note} (Ctrl-C again ends at once)");

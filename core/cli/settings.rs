@@ -50,7 +50,7 @@ pub struct TrainSettings {
     schedule: Option<Schedule>,
     /// Fraction of the steps over which the rate rises from 0 [default: 0.05]
     #[arg(long, value_name = "X", help_heading = "Optimizer (AdamW)", allow_negative_numbers = true)]
-    warmup: Option<f32>,
+    warmup: Option<f64>,
     /// Gradients are scaled down to this norm; 0 switches it off [default: 1.0]
     #[arg(long, value_name = "X", help_heading = "Optimizer (AdamW)", allow_negative_numbers = true)]
     clip: Option<f32>,

@@ -206,7 +206,11 @@ fn process_token() -> &'static str {
     TOKEN.get_or_init(|| format!("{:016x}", RandomState::new().hash_one(std::process::id())))
 }
 
-fn check_replaceable(target: &Path, own_files: &[&str]) -> Result<()> {
+/// Whether [`AtomicFolder::create`] would accept `target`.
+///
+/// # Errors
+/// [`Error::Io`] if not.
+pub fn check_replaceable(target: &Path, own_files: &[&str]) -> Result<()> {
     let refuse = |kind, text: String| Err(Error::io("replace", target)(std::io::Error::new(kind, text)));
     match fs::symlink_metadata(target) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -91,6 +91,14 @@ pub enum Error {
         /// `loss`, or the layer and module whose gradient it is.
         place: String,
     },
+    /// A measurement that is no number.
+    #[error(
+        "{what} is not a number: the model or the adapter is damaged, or the adapter was trained until it diverged"
+    )]
+    NotANumber {
+        /// What was measured.
+        what: &'static str,
+    },
     /// The stop flag was raised.
     #[error("stopped on request")]
     Cancelled,

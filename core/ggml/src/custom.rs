@@ -273,10 +273,15 @@ impl Graph {
         starts: Tensor,
     ) -> Result<usize, Error> {
         let &AttentionShape { n_head, n_head_kv, head_dim, .. } = shape;
-        if n_head_kv == 0 || head_dim == 0 || n_head == 0 || !n_head.is_multiple_of(n_head_kv) {
+        let fits = n_head_kv > 0 && n_head > 0 && n_head.is_multiple_of(n_head_kv);
+        let head_fits = (1..=kernels::MAX_HEAD_DIM).contains(&head_dim) && shape.window != Some(0);
+        if !(fits && head_fits && shape.scale > 0.0 && shape.scale.is_finite()) {
             return Err(Error::Shape {
                 op,
-                expected: "n_head a multiple of n_head_kv".into(),
+                expected: format!(
+                    "n_head a multiple of n_head_kv, heads of at most {}",
+                    kernels::MAX_HEAD_DIM
+                ),
                 got: format!("{shape:?}"),
             });
         }
@@ -362,6 +367,16 @@ impl Graph {
     ) -> Result<Tensor, Error> {
         let target = self.is_f32(op, target)?;
         let mut operands = self.operands(op, operands)?;
+        // SAFETY: tensors of this graph.
+        let memory =
+            |t: *mut sys::ggml_tensor| unsafe { if (*t).view_src.is_null() { t } else { (*t).view_src } };
+        if operands.iter().any(|&operand| memory(operand) == memory(target)) {
+            return Err(Error::Shape {
+                op,
+                expected: "operands apart from the target".into(),
+                got: "an operand in the target's place".into(),
+            });
+        }
         self.count(op, 1)?;
         // SAFETY: as in `custom`; the node is a view of its target.
         let node = unsafe {

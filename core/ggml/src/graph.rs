@@ -10,6 +10,9 @@ use crate::plan::Plan;
 use crate::raw::Context;
 use crate::{Error, Leaf};
 
+/// Far more than the largest graph needs.
+const MAX_CAPACITY: usize = 1 << 16;
+
 /// A list of operations on leaves, built once and computed any number of times by [`Cpu::compute`].
 ///
 /// [`Cpu::compute`]: crate::Cpu::compute
@@ -38,8 +41,15 @@ impl Graph {
     /// An empty graph with room for `capacity` operations, leaves and views together.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::Shape`] for no room or more than any graph needs, [`Error::OutOfMemory`].
     pub fn new(capacity: usize) -> Result<Self, Error> {
+        if !(1..=MAX_CAPACITY).contains(&capacity) {
+            return Err(Error::Shape {
+                op: "new graph",
+                expected: format!("room for 1 to {MAX_CAPACITY}"),
+                got: capacity.to_string(),
+            });
+        }
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let context = Context::new(capacity, capacity)?;
         // SAFETY: the context was made with room for one graph of this size.
@@ -107,8 +117,9 @@ impl Graph {
                 got: format!("[{available}, {width}], writable: {}", leaf.is_writable()),
             });
         }
-        let source = self.pointer("store", tensor)?;
+        let source = self.is_f32("store", tensor)?;
         let target = self.leaf_rows(leaf, n_rows)?;
+        self.is_f32("store", target)?;
         self.count("store", 1)?;
         // SAFETY: both tensors are alive and of one shape; the context has room.
         let copy = unsafe { sys::ggml_cpy(self.context(), source, target.tensor.as_ptr()) };

@@ -52,5 +52,5 @@ pub use graph::{Graph, Tensor};
 pub use leaf::{Leaf, WeightPlace};
 pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
-pub use nightgraft_kernels::{AttentionShape, Rotation, WeightType};
+pub use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, WeightType};
 pub use quantize::quantize;

@@ -170,6 +170,13 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.rope(ta, tb, rotation), Err(Error::Shape { .. })));
     assert!(matches!(g.leaf_rows(&a, 3), Err(Error::Shape { .. })));
     assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
+    assert!(matches!(g.accumulate_outer(&a, ta, ta), Err(Error::Shape { .. })));
+    assert!(
+        matches!(g.linear_onto(tb, tb, tb), Err(Error::Shape { .. })),
+        "an operand in the target's place"
+    );
+    assert!(g.store(ta, &Leaf::i32(3).unwrap()).is_err());
+    assert!(matches!(Graph::new(0), Err(Error::Shape { .. })));
     assert!(matches!(Leaf::f32(0, 3), Err(Error::Shape { .. })));
     assert!(matches!(Leaf::f32(usize::MAX, 3), Err(Error::Shape { .. })));
     assert!(matches!(a.read(0, &mut [0.0; 4]), Err(Error::Shape { .. })));

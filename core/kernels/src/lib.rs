@@ -37,7 +37,9 @@ mod rope;
 mod scratch;
 mod weights;
 
-pub use attention::{AttentionShape, attention, attention_back_kv, attention_back_q, check_attention};
+pub use attention::{
+    AttentionShape, MAX_HEAD_DIM, attention, attention_back_kv, attention_back_q, check_attention,
+};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use gemm::{

@@ -27,6 +27,11 @@ impl Targets {
         Self(MLP.to_vec())
     }
 
+    /// These modules, in the order of a block.
+    pub fn of(modules: &[Module]) -> Self {
+        Self(Module::ALL.into_iter().filter(|module| modules.contains(module)).collect())
+    }
+
     /// The modules, in the order of [`Module::ALL`].
     pub fn modules(&self) -> Vec<Module> {
         self.0.clone()

@@ -65,7 +65,7 @@ pub struct OptimizerConfig {
     /// `schedule`: how the rate goes on after the warm-up.
     pub schedule: Schedule,
     /// `warmup`: the fraction of all steps over which the rate rises linearly from 0, in [0, 1].
-    pub warmup: f32,
+    pub warmup: f64,
     /// `clip`: the gradients are scaled down to this global L2 norm when they exceed it; 0 switches it off.
     pub clip: f32,
     /// `weight_decay`: decoupled decay, multiplied by the learning rate.

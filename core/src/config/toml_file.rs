@@ -72,7 +72,7 @@ pub(super) struct Flat {
     dropout: f32,
     lr: f64,
     schedule: Schedule,
-    warmup: f32,
+    warmup: f64,
     clip: f32,
     weight_decay: f64,
     beta1: f64,

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 const MAX_RANK: usize = 256;
 const MAX_BATCH_TOKENS: usize = 1 << 20;
 const MAX_ACCUMULATE: usize = 1 << 16;
-const MAX_THREADS: usize = 1024;
+const MAX_THREADS: usize = 512;
 const MAX_STEPS: u64 = 1 << 40;
 const MAX_EPOCHS: u64 = 1 << 20;
 const MAX_CHECKPOINTS: usize = 1000;

@@ -19,5 +19,5 @@ mod tests;
 
 pub use gguf_adapter::write_gguf_adapter;
 pub use merged::{MergeReport, TensorError, write_merged};
-pub use peft::{write_peft, write_peft_tensors};
+pub use peft::{check_peft_target, write_peft, write_peft_tensors};
 pub use read::{AdapterFormat, detect, read_adapter};

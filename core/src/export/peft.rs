@@ -38,6 +38,14 @@ pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Resul
     files.commit()
 }
 
+/// Whether a PEFT folder can be written at `folder`: nothing is there, or a PEFT folder with nothing else in it.
+///
+/// # Errors
+/// [`Error::Io`] naming what stands in the way.
+pub fn check_peft_target(folder: &Path) -> Result<()> {
+    atomic::check_replaceable(folder, &[CONFIG, TENSORS])
+}
+
 /// Writes only the tensors, under PEFT's names and in Hugging Face's row order: for adapters and for anything
 /// of the same shapes, such as gradients.
 ///

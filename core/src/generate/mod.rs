@@ -70,7 +70,7 @@ impl Generator {
         is_end: impl Fn(u32) -> bool,
         mut on_token: impl FnMut(u32) -> bool,
     ) -> Result<usize> {
-        let mut context = self.context(prompt.len(), prompt.len() + sampling.max_tokens)?;
+        let mut context = self.context(prompt.len(), prompt.len().saturating_add(sampling.max_tokens))?;
         let mut sampler = if sampling.temperature > 0.0 {
             LlamaSampler::chain_simple([
                 LlamaSampler::temp(sampling.temperature),

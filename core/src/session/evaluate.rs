@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::StopFlag;
 use super::inputs::{Inputs, threads};
-use crate::Result;
 use crate::config::DataConfig;
 use crate::export::read_adapter;
 use crate::lora::Adapter;
 use crate::train;
 use crate::transformer::Model;
+use crate::{Error, Result};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -67,6 +67,9 @@ pub fn evaluate(
     })?;
     let n = sum.supervised as f64;
     let loss = sum.loss / n;
+    if !loss.is_finite() {
+        return Err(Error::NotANumber { what: "the loss" });
+    }
     Ok(EvalReport {
         loss,
         perplexity: loss.exp(),

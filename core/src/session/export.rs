@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::StopFlag;
 use super::inputs::Inputs;
+use super::run_folder::BaseNote;
 use crate::export::{MergeReport, read_adapter, write_gguf_adapter, write_merged, write_peft};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::text::Example;
@@ -36,7 +37,8 @@ pub struct ExportRequest {
     pub adapter: PathBuf,
     /// The form.
     pub to: ExportFormat,
-    /// The model that the adapter was trained on: it says in which order rows are, and how many there are.
+    /// The model that the adapter was trained on: it says in which order rows are, and how many there are. Not needed for
+    /// an adapter in the folder of the run that made it.
     pub model: Option<PathBuf>,
     /// The folder (PEFT) or file to write.
     pub out: PathBuf,
@@ -70,11 +72,17 @@ pub struct MergeCost {
 /// # Errors
 /// [`Error::Config`] without a model, [`Error::Adapter`] if the adapter does not fit it, [`Error::Io`].
 pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) -> Result<ExportReport> {
-    let Some(model) = &request.model else {
-        let problem = "needed: the model that the adapter was trained on decides the order of its rows";
+    let note = BaseNote::beside(&request.adapter).filter(|_| request.model.is_none());
+    let Some(model) = request.model.as_ref().or(note.as_ref().map(|note| &note.model)) else {
+        let problem = "needed: the model that the adapter was trained on decides the order of its rows, and the adapter \
+                       is not in the folder of a run that tells which it was";
         return Err(Error::Config { option: "--model", problem: problem.into() });
     };
     let inputs = Inputs::open(model)?;
+    if note.as_ref().is_some_and(|note| note.fingerprint != inputs.base.fingerprint().to_string()) {
+        let problem = format!("{} is not the model any more that this run was for", model.display());
+        return Err(Error::Adapter { path: request.adapter.clone(), problem });
+    }
     let tensors = read_adapter(&request.adapter, &inputs.base)?;
     let out = &request.out;
     let merge = match request.to {

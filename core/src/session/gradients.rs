@@ -72,6 +72,9 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         Model::new(base, Some(&adapter), true, batch.ids.len(), threads(request.threads), stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;
 
+    if !sum.loss.is_finite() {
+        return Err(Error::NotANumber { what: "the loss" });
+    }
     let mean = 1.0 / sum.supervised as f32;
     let mut gradients = adapter.gradients()?;
     for value in gradients.pairs.values_mut().flat_map(|pair| pair.a.iter_mut().chain(&mut pair.b_t)) {

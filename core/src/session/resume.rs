@@ -23,7 +23,10 @@ pub(super) struct Identity {
 }
 
 /// A checkpoint that belongs to this run.
-pub(super) struct Saved(State);
+pub(super) struct Saved {
+    path: PathBuf,
+    state: State,
+}
 
 impl Identity {
     pub(super) fn new(
@@ -72,7 +75,7 @@ impl Identity {
 pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
     let Some((path, state)) = checkpoint::load_latest(folder)? else { return Ok(None) };
     match identity.difference(&state) {
-        None => Ok(Some((path, Saved(state)))),
+        None => Ok(Some((path.clone(), Saved { path, state }))),
         Some(difference) => {
             let problem = format!(
                 "{difference}. Use another --out, or --resume {} to start anew",
@@ -130,17 +133,26 @@ pub(super) fn save(
 
 impl Saved {
     pub(super) fn step(&self) -> u64 {
-        self.0.progress.step
+        self.state.progress.step
     }
 
     /// Step and loss of every evaluation so far.
     pub(super) fn evaluations(&self) -> Vec<(u64, f64)> {
-        self.0.progress.evaluations.iter().map(|at| (at.step, at.loss)).collect()
+        self.state.progress.evaluations.iter().map(|at| (at.step, at.loss)).collect()
     }
 
     /// Sets a fresh run of the same identity back to this moment.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
     pub(super) fn restore(self, trainer: &mut Trainer) -> Result<Best> {
-        let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.0;
+        if let Some(problem) = self.impossible(trainer)? {
+            return Err(Error::Checkpoint {
+                path: self.path,
+                problem: format!("{problem}; use --resume never"),
+            });
+        }
+        let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
         set_values(trainer.adapter(), &adapter)?;
         if !gradient.is_empty() {
             trainer.set_gradients(&to_values(gradient))?;
@@ -162,6 +174,32 @@ impl Saved {
             at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
             adapter: (!best.is_empty()).then_some(AdapterTensors { spec: adapter.spec, pairs: best }),
             evaluations_since: stopping.evaluations_since,
+        })
+    }
+}
+
+impl Saved {
+    /// What cannot be in a checkpoint of this run, in words.
+    fn impossible(&self, trainer: &Trainer) -> Result<Option<&'static str>> {
+        let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
+        let expected = trainer.adapter().tensors()?.pairs;
+        let same_shape = |pairs: &Pairs| {
+            let shape = |pair: &LoraPair| (pair.rank, pair.n_in, pair.n_out, pair.a.len(), pair.b_t.len());
+            pairs.keys().eq(expected.keys()) && pairs.values().map(shape).eq(expected.values().map(shape))
+        };
+        let in_mid_step = progress.micro_step > 0;
+        Ok(if ![&adapter.pairs, first_moment, second_moment].into_iter().all(same_shape) {
+            Some("the adapter or its moments have other shapes than the run")
+        } else if in_mid_step == gradient.is_empty() || in_mid_step && !same_shape(gradient) {
+            Some("the gradients do not fit the step under way")
+        } else if !best.is_empty() && !same_shape(best) {
+            Some("the best adapter has other shapes than the run")
+        } else if progress.total_steps != trainer.total_steps() || progress.step > progress.total_steps {
+            Some("the steps do not fit the run")
+        } else if progress.next_batch >= trainer.batches_of_epoch(progress.epoch) {
+            Some("the place in the data does not fit the run")
+        } else {
+            None
         })
     }
 }

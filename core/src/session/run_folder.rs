@@ -1,26 +1,50 @@
 //! The folder of a training run: where each file is, and the metrics file that survives interruptions.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::StepMetrics;
 use crate::atomic;
+use crate::export::check_peft_target;
 use crate::{Error, Result};
 
-/// A folder that holds what a run leaves behind.
+const BASE: &str = "base.json";
+
+/// A folder that holds what a run leaves behind, and that no other process runs in.
 pub(super) struct RunFolder {
     root: PathBuf,
+    /// Locked for as long as it is open.
+    _lock: File,
 }
 
 impl RunFolder {
-    /// Makes the folder if need be, and makes sure that it can be written to.
+    /// Makes the folder if need be, makes sure that it can be written to and belongs to this process alone, and that
+    /// nothing in it stands where a result will be put.
     pub(super) fn open(root: &Path) -> Result<Self> {
-        let folder = Self { root: root.to_owned() };
         fs::create_dir_all(root).map_err(Error::io("create", root))?;
-        let probe = root.join(".write-test");
-        File::create(&probe).map_err(Error::io("write to", root))?;
-        fs::remove_file(&probe).map_err(Error::io("remove", &probe))?;
+        let path = root.join(".lock");
+        let lock =
+            OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write to", root))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let problem = format!("{} is in use by another run", root.display());
+                return Err(Error::Config { option: "--out", problem });
+            }
+            // A file system without locks: one careful user is enough.
+            Err(TryLockError::Error(error)) => tracing::warn!(%error, "the run's folder cannot be locked"),
+        }
+        atomic::sweep(root)?;
+        let folder = Self { root: root.to_owned(), _lock: lock };
+        check_peft_target(&folder.peft())?;
+        for file in [folder.gguf(), folder.config(), folder.plot()] {
+            if file.is_dir() {
+                return Err(Error::io("write", &file)(std::io::ErrorKind::IsADirectory.into()));
+            }
+        }
         Ok(folder)
     }
 
@@ -34,6 +58,11 @@ impl RunFolder {
 
     pub(super) fn config(&self) -> PathBuf {
         self.root.join("config.toml")
+    }
+
+    /// Which model the run is for, so that the adapter can be exported without naming it again.
+    pub(super) fn base(&self) -> PathBuf {
+        self.root.join(BASE)
     }
 
     pub(super) fn plot(&self) -> PathBuf {
@@ -59,6 +88,23 @@ impl RunFolder {
     }
 }
 
+/// What a run's folder says of its base model.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BaseNote {
+    /// The model file.
+    pub(super) model: PathBuf,
+    /// The model's fingerprint.
+    pub(super) fingerprint: String,
+}
+
+impl BaseNote {
+    /// The note beside an adapter of a run's folder, if it is one.
+    pub(super) fn beside(adapter: &Path) -> Option<Self> {
+        let text = fs::read(adapter.parent()?.join(BASE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
 /// `metrics.jsonl`, one line for each optimizer step.
 pub(super) struct MetricsFile {
     path: PathBuf,
@@ -72,7 +118,7 @@ impl MetricsFile {
     }
 }
 
-/// The lines of steps up to `step`, as far as they are whole.
+/// The lines of steps up to `step`; one that a crash left half-written is left out.
 fn earlier_lines(path: &Path, step: u64) -> Result<Vec<StepMetrics>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -80,8 +126,8 @@ fn earlier_lines(path: &Path, step: u64) -> Result<Vec<StepMetrics>> {
         Err(error) => return Err(Error::io("open", path)(error)),
     };
     let lines = BufReader::new(file).lines().map_while(Result::ok);
-    let metrics = lines.map_while(|line| serde_json::from_str::<StepMetrics>(&line).ok());
-    Ok(metrics.take_while(|metrics| metrics.step <= step).collect())
+    let metrics = lines.filter_map(|line| serde_json::from_str::<StepMetrics>(&line).ok());
+    Ok(metrics.filter(|metrics| metrics.step <= step).collect())
 }
 
 fn line(metrics: &StepMetrics) -> Vec<u8> {

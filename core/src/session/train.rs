@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::inputs::{Inputs, threads};
 use super::resume::{self, Identity};
-use super::run_folder::{MetricsFile, RunFolder};
+use super::run_folder::{BaseNote, MetricsFile, RunFolder};
 use super::{Event, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
 use crate::checkpoint;
-use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
+use crate::config::{EvalEvery, Layers, LoraConfig, Resume, RunConfig, Targets, TrainConfig};
 use crate::data;
 use crate::export::{read_adapter, write_gguf_adapter, write_peft};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
@@ -29,7 +29,7 @@ pub struct TrainRequest {
     pub valid: Option<PathBuf>,
     /// The run's folder.
     pub out: PathBuf,
-    /// An adapter to start from; its rank, alpha, layers and modules are used.
+    /// An adapter to start from; its rank, alpha, layers and modules are used instead of the configured ones.
     pub init_adapter: Option<PathBuf>,
     /// The settings.
     pub config: TrainConfig,
@@ -52,7 +52,7 @@ pub fn train(
     match ended {
         Ok(outcome) => run.finish(outcome, on_event),
         Err(error @ Error::NotFinite { .. }) => {
-            run.keep_adapter()?;
+            run.keep_last_good()?;
             Err(error)
         }
         Err(error) => Err(error),
@@ -79,7 +79,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn open(request: &'a TrainRequest, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
-        let config = &request.config;
+        let mut config = request.config.clone();
         let inputs = Inputs::open(&request.model)?;
         on_event(&Event::Model(inspect(&request.model)?));
 
@@ -103,6 +103,13 @@ impl<'a> Run<'a> {
             Some(path) => {
                 let mut tensors = read_adapter(path, &base)?;
                 tensors.spec.dropout = config.lora.dropout;
+                config.lora = LoraConfig {
+                    rank: tensors.spec.rank,
+                    alpha: tensors.spec.alpha,
+                    targets: Targets::of(&tensors.spec.modules),
+                    layers: Layers::Range(tensors.spec.layers.clone()),
+                    dropout: config.lora.dropout,
+                };
                 tensors
             }
             None => {
@@ -116,14 +123,11 @@ impl<'a> Run<'a> {
                 initialize(&spec, &base, config.run.seed)
             }
         };
-        let identity = Identity::new(config, &base, &start, &train, held_out.as_ref())?;
+        let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let folder = RunFolder::open(&request.out)?;
         let saved = match config.run.resume {
             Resume::Auto => resume::load(&folder.checkpoints(), &identity)?,
-            Resume::Never => {
-                checkpoint::clear(&folder.checkpoints())?;
-                None
-            }
+            Resume::Never => None,
         };
 
         let adapter = Adapter::new(&start)?;
@@ -132,7 +136,7 @@ impl<'a> Run<'a> {
         let longest = longest.map(|example| example.ids.len()).max().unwrap_or(0);
         let capacity = config.data.batch_tokens.max(longest);
         let model = Model::new(base, Some(&adapter), true, capacity, n_threads, stop.raw())?;
-        let trainer = Trainer::new(config, model, adapter, train.examples)?;
+        let trainer = Trainer::new(&config, model, adapter, train.examples)?;
         on_event(&Event::Planned {
             steps: trainer.total_steps(),
             trainable_parameters: trainer.adapter().n_parameters(),
@@ -140,6 +144,10 @@ impl<'a> Run<'a> {
             threads: n_threads,
         });
         let eval_every = config.run.eval_every.interval(trainer.total_steps());
+        // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
+        if config.run.resume == Resume::Never {
+            checkpoint::clear(&folder.checkpoints())?;
+        }
         let step = saved.as_ref().map_or(0, |(_, state)| state.step());
         let (metrics, earlier) = folder.metrics(step)?;
         let mut run = Self {
@@ -158,6 +166,11 @@ impl<'a> Run<'a> {
             tokens: 0,
             seconds: 0.0,
         };
+        let note = BaseNote {
+            model: std::path::absolute(&request.model).map_err(Error::io("find", &request.model))?,
+            fingerprint: run.trainer.base().fingerprint().to_string(),
+        };
+        atomic::write_file(&run.folder.base(), &serde_json::to_vec(&note).expect("two strings serialize"))?;
         atomic::write_file(&run.folder.config(), config.to_toml()?.as_bytes())?;
         if let Some((checkpoint, state)) = saved {
             run.evaluations = state.evaluations();
@@ -260,7 +273,14 @@ impl<'a> Run<'a> {
             if self.request.config.run.checkpoint_every > 0 && self.saved_at != Some(step) {
                 self.save(on_event)?;
             }
-            kept_step = self.keep_adapter()?;
+            kept_step = match self.keep_adapter() {
+                Ok(step) => step,
+                Err(error) => {
+                    // The disk is full, say. The work must not be lost with the result, if there is room for that at least.
+                    self.save(on_event)?;
+                    return Err(error);
+                }
+            };
             if kept_step == 0 && step > 0 {
                 let text = "the held-out loss never improved: the adapter kept is the one from before training. \
                             Try a lower --lr, more data, or --patience 0 --eval-every 0 to keep the last";
@@ -282,19 +302,23 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Writes the best adapter, or without held-out data the current one, in both formats. Returns its step.
+    /// Keeps the best adapter, or without held-out data the current one. Returns its step.
     fn keep_adapter(&self) -> Result<u64> {
-        let current: AdapterTensors;
-        let (tensors, step) = match (&self.best.adapter, self.best.at) {
-            (Some(best), Some((_, step))) => (best, step),
-            _ => {
-                current = self.trainer.adapter().tensors()?;
-                (&current, self.trainer.step())
-            }
-        };
+        match (&self.best.adapter, self.best.at) {
+            (Some(best), Some((_, step))) => self.write(best).map(|()| step),
+            _ => self.write(&self.trainer.adapter().tensors()?).map(|()| self.trainer.step()),
+        }
+    }
+
+    /// After a divergence: keeps the best adapter, or without held-out data the last that had a finite loss.
+    fn keep_last_good(&self) -> Result<()> {
+        self.best.adapter.as_ref().or(self.trainer.last_good()).map_or(Ok(()), |tensors| self.write(tensors))
+    }
+
+    /// Writes an adapter in both formats.
+    fn write(&self, tensors: &AdapterTensors) -> Result<()> {
         let base = self.trainer.base();
         write_peft(&self.folder.peft(), tensors, base)?;
-        write_gguf_adapter(&self.folder.gguf(), tensors, base)?;
-        Ok(step)
+        write_gguf_adapter(&self.folder.gguf(), tensors, base)
     }
 }

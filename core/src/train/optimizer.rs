@@ -35,7 +35,8 @@ impl AdamW {
     /// the configured global norm. Returns the norm before clipping.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] naming the layer and module, before anything was moved.
+    /// [`Error::NotFinite`] naming the layer and module: of a gradient, before anything was moved, or of an update that
+    /// overflowed.
     pub fn update(&mut self, adapter: &Adapter, n: u64, lr: f64) -> Result<f64> {
         let norm = self.gradient_norm(adapter, n)?;
         let clip = f64::from(self.config.clip);
@@ -53,13 +54,19 @@ impl AdamW {
         for ((parameter, mean), square) in adapter.parameters().zip(&mut self.mean).zip(&mut self.square) {
             let mut values = parameter.value.to_vec()?;
             let grad = parameter.grad.to_vec()?;
-            for (((p, g), m), v) in values.iter_mut().zip(&grad).zip(mean).zip(square) {
+            for (((p, g), m), v) in values.iter_mut().zip(&grad).zip(mean).zip(square.iter_mut()) {
                 let g = g * factor;
                 *m = b1 * *m + c1 * g;
                 *v = b2 * *v + c2 * g * g;
                 *p = *p * keep - step_size * (*m / (v.sqrt() / root_correction + eps));
             }
             parameter.value.write(0, &values)?;
+            // A square that overflowed would hold its parameter in place for good.
+            if !values.iter().chain(square.iter()).all(|value| value.is_finite()) {
+                let Parameter { layer, module, factor, .. } = parameter;
+                let place = format!("the update of layer {layer} {} {factor}", module.gguf_name());
+                return Err(Error::NotFinite { step: self.updates, place });
+            }
         }
         Ok(norm)
     }

@@ -5,7 +5,7 @@ use crate::config::{OptimizerConfig, Schedule};
 /// The rate of step `step` (from 0) of `total`: a linear rise over the warm-up, then constant, or down to 0
 /// along a line or half a cosine.
 pub fn learning_rate(config: &OptimizerConfig, step: u64, total: u64) -> f64 {
-    let warmup = (f64::from(config.warmup) * total as f64).ceil() as u64;
+    let warmup = (config.warmup * total as f64).ceil() as u64;
     if step < warmup {
         return config.lr * (step + 1) as f64 / (warmup + 1) as f64;
     }
@@ -21,7 +21,7 @@ pub fn learning_rate(config: &OptimizerConfig, step: u64, total: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn rates(schedule: Schedule, warmup: f32) -> Vec<f64> {
+    fn rates(schedule: Schedule, warmup: f64) -> Vec<f64> {
         let config = OptimizerConfig { lr: 1.0, schedule, warmup, ..OptimizerConfig::default() };
         (0..8).map(|step| learning_rate(&config, step, 8)).collect()
     }
@@ -36,6 +36,20 @@ mod tests {
         let expected = [1.0 / 3.0, 2.0 / 3.0, 1.0, 5.0 / 6.0, 4.0 / 6.0, 3.0 / 6.0, 2.0 / 6.0, 1.0 / 6.0];
         for (got, expected) in rates(Schedule::Linear, 0.25).into_iter().zip(expected) {
             assert!((got - expected).abs() < 1e-12, "{got} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_twentieth_of_twenty_steps_is_one() {
+        let config = OptimizerConfig {
+            lr: 1.0,
+            warmup: 0.05,
+            schedule: Schedule::Constant,
+            ..OptimizerConfig::default()
+        };
+        for total in [20, 100] {
+            let rising = (0..total).filter(|&step| learning_rate(&config, step, total) < 1.0).count() as u64;
+            assert_eq!(rising, total / 20);
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Trainer {
     cursor: Cursor,
     pending: Pending,
     epoch_plan: Vec<Vec<usize>>,
+    /// The adapter that last had a loss.
+    last_good: Option<AdapterTensors>,
 }
 
 /// Where the data stream stands.
@@ -79,6 +81,7 @@ impl Trainer {
             cursor: Cursor::default(),
             pending: Pending::default(),
             epoch_plan: Vec::new(),
+            last_good: None,
         };
         trainer.total_steps = config.run.steps.unwrap_or_else(|| trainer.steps_of_all_epochs());
         trainer.epoch_plan = trainer.plan(0);
@@ -105,9 +108,19 @@ impl Trainer {
         &self.adapter
     }
 
+    /// The adapter that last had a finite loss; none before the first micro-step.
+    pub fn last_good(&self) -> Option<&AdapterTensors> {
+        self.last_good.as_ref()
+    }
+
     /// The moments.
     pub fn optimizer(&self) -> &AdamW {
         &self.optimizer
+    }
+
+    /// Micro-batches of an epoch.
+    pub fn batches_of_epoch(&self, epoch: u64) -> u64 {
+        self.plan(epoch).len() as u64
     }
 
     /// Where the data stream stands.
@@ -175,7 +188,14 @@ impl Trainer {
             }
         };
         if !sum.loss.is_finite() {
-            return Err(Error::NotFinite { step: self.step() + 1, place: "the loss".into() });
+            let place = match self.model.first_layer_not_finite(batch.ids.len())? {
+                Some(layer) => format!("the loss, and before it the output of layer {layer},"),
+                None => "the loss".to_owned(),
+            };
+            return Err(Error::NotFinite { step: self.step() + 1, place });
+        }
+        if self.pending.micro_steps == 0 {
+            self.last_good = Some(self.adapter.tensors()?);
         }
         self.pending.micro_steps += 1;
         self.pending.tokens += batch.ids.len() as u64;

@@ -160,6 +160,21 @@ impl Model {
         Ok(out.to_vec()?)
     }
 
+    /// The first of the trained layers whose output in the last micro-batch, of `n_tokens`, was not finite.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`](crate::Error::Ggml) if there are not so many tokens.
+    pub fn first_layer_not_finite(&self, n_tokens: usize) -> Result<Option<usize>> {
+        let mut values = vec![0.0; n_tokens * self.base.spec.n_embd];
+        for layer in self.stream.lowest..self.base.spec.n_layer {
+            self.stream.input(layer + 1).read(0, &mut values)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Ok(Some(layer));
+            }
+        }
+        Ok(None)
+    }
+
     /// Runs all layers; leaves the checkpoints and the last output in the stream.
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
         let n_tokens = batch.ids.len();

@@ -18,6 +18,9 @@ use crate::isa::{DEPTH, Kernels};
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use plan::Plan;
 
+/// The widest head that [`attention`] and its gradients take.
+pub const MAX_HEAD_DIM: usize = DEPTH;
+
 /// The shape of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionShape {
@@ -25,7 +28,7 @@ pub struct AttentionShape {
     pub n_head: usize,
     /// Number of key and value heads.
     pub n_head_kv: usize,
-    /// Values per head, at most 512.
+    /// Values per head, at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
     /// Factor of the scores, usually 1/√head_dim; positive.
     pub scale: f32,

@@ -64,6 +64,12 @@ fn head_dim(keys: &Keys, n_embd: usize, n_head: usize) -> Result<usize> {
         let text = format!("is {value_dim}, and keys have {head_dim}; they must be equal");
         return Err(keys.wrong("attention.value_length", &text));
     }
+    if head_dim > nightgraft_kernels::MAX_HEAD_DIM {
+        return Err(unsupported(format!(
+            "heads of {head_dim} values; up to {}",
+            nightgraft_kernels::MAX_HEAD_DIM
+        )));
+    }
     if head_dim % 2 != 0 {
         return Err(unsupported(format!("heads of {head_dim} values; the number must be even")));
     }
