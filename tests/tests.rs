@@ -1,4 +1,8 @@
-//! The integration tests, one module a topic.
+//! The integration tests, one module a topic. Those in `golden`, `llama_cpp` and `tokenizer` need the real model.
 
 mod cli;
+mod golden;
+mod llama_cpp;
+mod resume;
+mod support;
 mod tokenizer;

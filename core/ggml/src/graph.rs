@@ -22,6 +22,7 @@ pub struct Graph {
     /// Kept alive because nodes point at their tensors.
     leaves: Vec<Leaf>,
     /// Kept alive because custom nodes point at them; boxed so that they do not move.
+    #[expect(clippy::vec_box, reason = "custom nodes hold their addresses")]
     params: Vec<Box<Params>>,
     pub(crate) plan: Option<Plan>,
 }

@@ -41,7 +41,8 @@ pub struct Sampling {
 }
 
 impl Generator {
-    /// Loads a model that [`crate::base::Base`] accepts, and a GGUF adapter that fits it.
+    /// Loads a model that [`crate::base::Base`] accepts, and a GGUF adapter that fits it; runs them on at most
+    /// `n_threads` threads, and no more than there are cores.
     ///
     /// # Errors
     /// [`Error::Generate`] if llama.cpp refuses one of them.
@@ -51,7 +52,9 @@ impl Generator {
             .map_err(|error| refused("loading the model", error))?;
         let adapter = adapter.map(|path| model.lora_adapter_init(path)).transpose();
         let adapter = adapter.map_err(|error| refused("loading the adapter", error))?;
-        Ok(Self { model, adapter, n_threads: n_threads.clamp(1, 512) as i32 })
+        // llama.cpp's threads wait by spinning: more of them than cores would stand in each other's way.
+        let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { model, adapter, n_threads: n_threads.clamp(1, n_cores) as i32 })
     }
 
     /// Continues `prompt`. `on_token` gets each new token and returns whether to go on; generation also ends

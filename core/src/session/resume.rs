@@ -38,7 +38,7 @@ impl Identity {
         deciding.run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..deciding.run };
         let held_out = held_out.map_or("none".to_owned(), Dataset::fingerprint);
         Ok(Self {
-            base: base.fingerprint().clone(),
+            base: *base.fingerprint(),
             data: format!("{} {held_out}", train.fingerprint()),
             settings: format!("{}start = \"{}\"\n", deciding.to_toml()?, hash(start)),
         })
@@ -115,7 +115,7 @@ pub(super) fn save(
     };
     let state = State {
         config: identity.settings.clone(),
-        base: identity.base.clone(),
+        base: identity.base,
         data: identity.data.clone(),
         progress,
         adapter: adapter.tensors()?,
@@ -160,7 +160,7 @@ impl Saved {
         let stopping = progress.early_stopping;
         Ok(Best {
             at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
-            adapter: (!best.is_empty()).then(|| AdapterTensors { spec: adapter.spec, pairs: best }),
+            adapter: (!best.is_empty()).then_some(AdapterTensors { spec: adapter.spec, pairs: best }),
             evaluations_since: stopping.evaluations_since,
         })
     }

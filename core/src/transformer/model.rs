@@ -1,6 +1,7 @@
 //! Running a whole model over one micro-batch.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -218,14 +219,14 @@ impl Model {
     fn compute_head(&mut self, targets: &[i32], pass: Pass) -> Result<()> {
         let n_rows = targets.len();
         let Self { chunk, head, head_graphs, cpu, .. } = self;
-        if !chunk.targets.contains_key(&n_rows) {
-            chunk.targets.insert(n_rows, Leaf::i32(n_rows)?);
-        }
-        let targets_leaf = &chunk.targets[&n_rows];
+        let targets_leaf: &Leaf = match chunk.targets.entry(n_rows) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Leaf::i32(n_rows)?),
+        };
         targets_leaf.write_i32(targets)?;
         let graph = match head_graphs.entry((pass, n_rows)) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let mut g = Graph::new(HEAD_NODES)?;
                 let x = g.leaf_rows(&chunk.x, n_rows)?;
                 let targets = g.leaf(targets_leaf)?;

@@ -94,7 +94,6 @@ fn check_gradients(name: &str, tiny: &TinyModel) {
         let analytic: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
         let step = (CHANGE / analytic.abs()) as f32;
         let values = parameter.value.to_vec().unwrap();
-        let step = 0.02 / norm;
         let mut at = |sign: f32| {
             let moved: Vec<f32> =
                 values.iter().zip(&direction).map(|(v, d)| v + sign * 0.5 * step * d).collect();

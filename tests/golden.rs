@@ -1,0 +1,150 @@
+//! Losses, gradients and an AdamW curve against PyTorch and PEFT on the real model's weights in f32. The expected
+//! values are made by `golden/smollm2_peft/make.py`; `golden/peft_parity.py` is the same check live, on any data.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nightgraft_core::config::{DataConfig, EvalEvery, Resume, Schedule, TrainConfig};
+use nightgraft_core::session::{self, Event, GradientsRequest, StopFlag, TrainRequest};
+use nightgraft_core::transformer::Model;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::support::{batch, open_base, smollm2};
+
+/// Both sides compute in f32: PEFT itself differs from f64 by up to 2.3e-4 in a gradient (`expected.json`, `noise`).
+const LOSS_TOLERANCE: f64 = 1e-5;
+const GRADIENT_TOLERANCE: f64 = 5e-4;
+const COSINE: f64 = 0.999_999;
+/// After a step of Adam a parameter has moved by `lr · sign`, whatever the gradient's size: differences grow.
+const CURVE_TOLERANCE: f64 = 1e-3;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/smollm2_peft").join(name)
+}
+
+fn expected() -> Value {
+    serde_json::from_slice(&std::fs::read(golden("expected.json")).unwrap()).unwrap()
+}
+
+fn data_config(batch_tokens: usize) -> DataConfig {
+    DataConfig {
+        context: 128,
+        batch_tokens,
+        packing: false,
+        shuffle: false,
+        held_out: 0.0,
+        ..DataConfig::default()
+    }
+}
+
+#[test]
+fn logits_of_the_base_are_those_of_transformers() {
+    let expected = expected();
+    let lines = std::fs::read_to_string(golden("tokens.jsonl")).unwrap();
+    let sequences: Vec<Vec<u32>> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["input_ids"].clone())
+        .map(|ids| serde_json::from_value(ids).unwrap())
+        .collect();
+    let mut model = Model::new(open_base(&smollm2()), None, false, 128, 2, Arc::default()).unwrap();
+    let n_vocab = model.base().spec.n_vocab;
+    let entries = expected["base"]["logits"].as_array().unwrap();
+    assert!(entries.len() >= 4);
+    for entry in entries {
+        let place = |key: &str| entry[key].as_u64().unwrap() as usize;
+        let logits = model.logits(&batch(&sequences[place("sequence")])).unwrap();
+        let row = &logits[place("position") * n_vocab..][..n_vocab];
+        let mut order: Vec<usize> = (0..n_vocab).collect();
+        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+        let (ids, values) = (entry["ids"].as_array().unwrap(), entry["values"].as_array().unwrap());
+        for ((id, value), ours) in ids.iter().zip(values).zip(order) {
+            assert_eq!(id.as_u64().unwrap() as usize, ours);
+            assert!((value.as_f64().unwrap() - f64::from(row[ours])).abs() < 1e-3);
+        }
+    }
+}
+
+#[test]
+fn loss_and_gradients_are_those_of_peft() {
+    let expected = expected();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("grads.safetensors");
+    let request = GradientsRequest {
+        model: smollm2(),
+        init_adapter: golden("adapter"),
+        data: golden("tokens.jsonl"),
+        data_config: data_config(expected["options"]["batch_tokens"].as_u64().unwrap() as usize),
+        seed: 0,
+        threads: Some(2),
+        out: out.clone(),
+    };
+    let report = session::gradients(&request, &StopFlag::new()).unwrap();
+    let first = &expected["first_batch"];
+    let loss = first["loss"].as_f64().unwrap();
+    assert!((report.loss - loss).abs() < LOSS_TOLERANCE * loss, "{} instead of {loss}", report.loss);
+    assert_eq!(report.supervised_tokens, first["supervised_tokens"].as_u64().unwrap());
+
+    let (ours, theirs) = (std::fs::read(out).unwrap(), std::fs::read(golden("grads.safetensors")).unwrap());
+    let (ours, theirs) =
+        (SafeTensors::deserialize(&ours).unwrap(), SafeTensors::deserialize(&theirs).unwrap());
+    assert_eq!((theirs.len(), ours.len()), (42, 42), "7 modules of 3 layers, A and B");
+    for (name, theirs) in theirs.tensors() {
+        let ours = ours.tensor(&name).unwrap();
+        assert_eq!(ours.shape(), theirs.shape(), "{name}");
+        let (a, b) = (floats(ours.data()), floats(theirs.data()));
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+        let relative = (dot(&difference, &difference) / dot(&b, &b)).sqrt();
+        assert!(
+            cosine > COSINE && relative < GRADIENT_TOLERANCE,
+            "{name}: cosine {cosine}, off by {relative:.2e}"
+        );
+    }
+}
+
+#[test]
+fn thirty_steps_of_adamw_follow_the_same_curve() {
+    let expected = expected();
+    let curve: Vec<f64> = serde_json::from_value(expected["adamw"]["losses"].clone()).unwrap();
+    assert_eq!(curve.len(), 30);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = TrainConfig { data: data_config(1), ..TrainConfig::default() };
+    // One sequence a step: no two fit.
+    config.data.batch_tokens = 128;
+    config.optimizer.lr = expected["adamw"]["lr"].as_f64().unwrap();
+    config.optimizer.schedule = Schedule::Constant;
+    config.optimizer.warmup = 0.0;
+    config.optimizer.clip = 0.0;
+    config.run.steps = Some(30);
+    config.run.eval_every = EvalEvery::Steps(0);
+    config.run.checkpoint_every = 0;
+    config.run.resume = Resume::Never;
+    let request = TrainRequest {
+        model: smollm2(),
+        data: golden("tokens.jsonl"),
+        valid: None,
+        out: folder.path().join("run"),
+        init_adapter: Some(golden("adapter")),
+        config,
+    };
+    let mut losses = Vec::new();
+    session::train(&request, &StopFlag::new(), &mut |event| {
+        if let Event::Step(metrics) = event {
+            losses.push(metrics.loss);
+        }
+    })
+    .unwrap();
+    assert_eq!(losses.len(), curve.len());
+    for (step, (ours, theirs)) in losses.iter().zip(&curve).enumerate() {
+        let relative = (ours - theirs).abs() / theirs;
+        assert!(relative < CURVE_TOLERANCE, "step {}: {ours} instead of {theirs}", step + 1);
+    }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+}

@@ -1,0 +1,158 @@
+//! Our forward against llama.cpp's on the same files: the base, and the base with our exported adapter.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use nightgraft_core::base::Module;
+use nightgraft_core::export::write_gguf_adapter;
+use nightgraft_core::generate::{Generator, Sampling};
+use nightgraft_core::gguf::{File, TensorInfo, Writer};
+use nightgraft_core::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
+use nightgraft_core::text::Tokenizer;
+use nightgraft_core::transformer::Model;
+use nightgraft_kernels::{WeightType, Weights};
+
+use crate::support::{batch, mean_divergence, open_base, smollm2};
+
+/// With weights in f32 both compute the same, but for llama.cpp's keys and values in f16.
+const MAX_DIVERGENCE: f64 = 1e-5;
+/// In front of 4-bit weights llama.cpp rounds activations to 8 bits, which we do not. Measured: 2.6e-3 to 4.3e-3,
+/// with and without an adapter; rounding our own activations in the same way moves our logits by as much (4.0e-3).
+const MAX_DIVERGENCE_ROUNDED: f64 = 8e-3;
+/// Made-up text, long enough for a mean.
+const TEXT: &str = "The lighthouse keeper wrote down the weather every evening: wind from the west, light rain, \
+    visibility good. On Sundays she baked bread and read old letters by the window. In spring the boats came back, \
+    first the small ones with patched sails, then the ferry with the mail. fn main() { println!(\"hello\"); } \
+    The answer to 12 times 12 is 144, and the capital of France is Paris.";
+
+/// An adapter that changes what the model says.
+fn adapter(base: &nightgraft_core::base::Base) -> AdapterTensors {
+    let spec = LoraSpec {
+        rank: 8,
+        alpha: 16.0,
+        modules: Module::ALL.to_vec(),
+        layers: 0..base.spec.n_layer,
+        dropout: 0.0,
+    };
+    let mut tensors = initialize(&spec, base, 3);
+    let other = initialize(&spec, base, 4);
+    for (pair, other) in tensors.pairs.values_mut().zip(other.pairs.values()) {
+        let noise = other.a.iter().cycle();
+        pair.b_t.iter_mut().zip(noise).for_each(|(b, noise)| *b = 4.0 * noise);
+    }
+    tensors
+}
+
+/// Mean divergence of llama.cpp's logits from ours without and with the adapter, and of ours with from ours without.
+fn divergences(path: &Path) -> [f64; 3] {
+    let base = open_base(path);
+    let tokenizer = Tokenizer::from_gguf(base.file().metadata()).unwrap();
+    let ids = tokenizer.encode(TEXT, false).unwrap();
+    let n_vocab = base.spec.n_vocab;
+    let tensors = adapter(&base);
+    let folder = tempfile::tempdir().unwrap();
+    let exported = folder.path().join("adapter.gguf");
+    write_gguf_adapter(&exported, &tensors, &base).unwrap();
+
+    let ours = |adapter: Option<&Adapter>| {
+        let mut model = Model::new(open_base(path), adapter, false, ids.len(), 2, Arc::default()).unwrap();
+        model.logits(&batch(&ids)).unwrap()
+    };
+    let llama_cpp = |adapter: Option<&Path>| Generator::open(path, adapter, 2).unwrap().logits(&ids).unwrap();
+    let (bare, adapted) = (ours(None), ours(Some(&Adapter::new(&tensors).unwrap())));
+    [
+        mean_divergence(&bare, &llama_cpp(None), n_vocab),
+        mean_divergence(&adapted, &llama_cpp(Some(&exported)), n_vocab),
+        mean_divergence(&bare, &adapted, n_vocab),
+    ]
+}
+
+/// The model with each matrix dequantized, so that llama.cpp has no reason to round activations.
+fn write_in_f32(path: &Path, out: &Path) {
+    let file = File::open(path).unwrap();
+    let to_f32 = |info: &TensorInfo| -> Vec<u8> {
+        let n_cols = info.dims[0] as usize;
+        let n_rows = info.dims[1..].iter().product::<u64>() as usize;
+        let kind = info.kind.weight_type().unwrap();
+        let weights = Weights::new(kind, n_rows, n_cols, file.bytes(info)).unwrap();
+        let mut row = vec![0.0; n_cols];
+        let rows = (0..n_rows).flat_map(|i| {
+            weights.dequantize_row(i, &mut row);
+            row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()
+        });
+        rows.collect()
+    };
+    let tensors: Vec<_> = file.tensors().iter().map(|info| (info, to_f32(info))).collect();
+    let mut writer = Writer::new(file.metadata().clone());
+    for (info, bytes) in &tensors {
+        writer.tensor(&info.name, &info.dims, WeightType::F32.into(), bytes).unwrap();
+    }
+    writer.write(out).unwrap();
+}
+
+#[test]
+fn logits_agree_on_the_real_weights_in_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f32.gguf");
+    write_in_f32(&smollm2(), &path);
+    let [bare, adapted, effect] = divergences(&path);
+    println!("f32: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
+    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
+    assert!(bare < MAX_DIVERGENCE, "base: {bare:.2e}");
+    assert!(adapted < MAX_DIVERGENCE, "with adapter: {adapted:.2e}");
+}
+
+#[test]
+fn logits_agree_on_the_4_bit_weights_but_for_rounded_activations() {
+    let [bare, adapted, effect] = divergences(&smollm2());
+    println!("Q4_1: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
+    assert!(effect > 5.0 * MAX_DIVERGENCE_ROUNDED, "the adapter must matter: {effect:.2e}");
+    assert!(bare < MAX_DIVERGENCE_ROUNDED, "base: {bare:.2e}");
+    assert!(adapted < MAX_DIVERGENCE_ROUNDED, "with adapter: {adapted:.2e}");
+    assert!(adapted < 2.0 * bare, "the adapter adds nothing of its own: {adapted:.2e} after {bare:.2e}");
+}
+
+#[test]
+fn a_generation_with_the_adapter_differs_from_one_without() {
+    let path = smollm2();
+    let base = open_base(&path);
+    let folder = tempfile::tempdir().unwrap();
+    let exported = folder.path().join("adapter.gguf");
+    write_gguf_adapter(&exported, &adapter(&base), &base).unwrap();
+    let tokenizer = Tokenizer::from_gguf(base.file().metadata()).unwrap();
+    let prompt = tokenizer.encode("The capital of France is", false).unwrap();
+    let generate = |adapter| {
+        let mut ids = Vec::new();
+        let sampling = Sampling { max_tokens: 16, temperature: 0.0, seed: 0 };
+        let mut generator = Generator::open(&path, adapter, 2).unwrap();
+        generator
+            .generate(
+                &prompt,
+                &sampling,
+                |_| false,
+                |id| {
+                    ids.push(id);
+                    true
+                },
+            )
+            .unwrap();
+        ids
+    };
+    let bare = generate(None);
+    assert_eq!((bare.len(), bare[0]), (16, 7042), "llama.cpp continues with Paris");
+    assert_eq!(bare, generate(None));
+    assert_ne!(bare, generate(Some(exported.as_path())));
+}
+
+#[test]
+fn the_first_logit_is_what_llama_cpp_prints() {
+    let path = smollm2();
+    let mut model = Model::new(open_base(&path), None, false, 8, 2, Arc::default()).unwrap();
+    let logits = model.logits(&batch(&[504, 3575, 282, 4649, 314])).unwrap();
+    let last = &logits[4 * model.base().spec.n_vocab..];
+    let (top, logit) = last.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    assert_eq!(top, 7042);
+    assert!((logit - 17.34).abs() < 0.1, "{logit}");
+}

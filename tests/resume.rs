@@ -1,0 +1,157 @@
+//! A run that was interrupted, in whatever way, ends in the same bytes as one that was not.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nightgraft_core::testing::{CHATML, TinyModel};
+use nightgraft_kernels::WeightType;
+
+/// A tiny model and made-up examples in a folder.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tiny = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) };
+        tiny.write(&folder.path().join("tiny.gguf")).unwrap();
+        let lines: String = (0..40)
+            .map(|i| {
+                let text = format!("note {i}: the {} boat has {} sails", i * 7 % 11, i * 3 % 5);
+                format!("{}\n", serde_json::json!({ "text": text }))
+            })
+            .collect();
+        std::fs::write(folder.path().join("notes.jsonl"), lines).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `nightgraft train` into `out`; dropout, accumulation and evaluation on, so that all state matters.
+    fn train(&self, out: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+        command.arg("train").arg("--model").arg(self.path("tiny.gguf"));
+        command.arg("--data").arg(self.path("notes.jsonl")).arg("--out").arg(self.path(out));
+        command.args(["--epochs", "6", "--lr", "1e-3", "--dropout", "0.1", "--batch-tokens", "64"]);
+        command.args(["--context", "64", "--accumulate", "2", "--checkpoint-every", "3", "--threads", "2"]);
+        command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn adapter(&self, out: &str) -> [Vec<u8>; 2] {
+        let read = |name: &str| std::fs::read(self.path(out).join(name)).unwrap();
+        [read("adapter/adapter_model.safetensors"), read("adapter.gguf")]
+    }
+
+    fn metrics(&self, out: &str) -> Vec<(u64, f64)> {
+        let text = std::fs::read_to_string(self.path(out).join("metrics.jsonl")).unwrap();
+        let line = |line: &str| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            (value["step"].as_u64().unwrap(), value["loss"].as_f64().unwrap())
+        };
+        text.lines().map(line).collect()
+    }
+}
+
+fn scratch_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(scratch_files(&path));
+        } else if path.to_string_lossy().contains("ngtmp") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_byte() {
+    let bench = Bench::new();
+    for threads in ["1", "2", "3"] {
+        assert!(bench.train(threads, &["--threads", threads]).status().unwrap().success());
+    }
+    assert_eq!(bench.adapter("1"), bench.adapter("2"));
+    assert_eq!(bench.adapter("1"), bench.adapter("3"));
+}
+
+#[test]
+fn killed_at_random_and_resumed_it_ends_in_the_same_bytes() {
+    let bench = Bench::new();
+    assert!(bench.train("straight", &[]).status().unwrap().success());
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut kills = 0;
+    for _ in 0..200 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let wait = Duration::from_millis(20 + (state >> 33) % 300);
+        let mut child = bench.train("killed", &[]).spawn().unwrap();
+        std::thread::sleep(wait);
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(bench.train("killed", &[]).status().unwrap().success());
+    assert!(kills >= 3, "only {kills} kills before the end");
+    assert_eq!(bench.adapter("straight"), bench.adapter("killed"));
+    assert_eq!(bench.metrics("straight"), bench.metrics("killed"), "each step is there once");
+    assert_eq!(scratch_files(&bench.path("killed")), Vec::<PathBuf>::new());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_exits_with_130() {
+    let bench = Bench::new();
+    assert!(bench.train("straight", &[]).status().unwrap().success());
+    // No periodic checkpoints: what is there afterwards was saved by the interrupt.
+    let mut child = bench.train("stopped", &["--checkpoint-every", "0"]).spawn().unwrap();
+    let metrics = bench.path("stopped/metrics.jsonl");
+    while std::fs::metadata(&metrics).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the first step");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(std::fs::read_dir(bench.path("stopped/checkpoints")).unwrap().count(), 1);
+    assert!(!bench.path("stopped/adapter").exists(), "an interrupted run has no result yet");
+    assert!(bench.train("stopped", &["--checkpoint-every", "0"]).status().unwrap().success());
+    assert_eq!(bench.adapter("straight"), bench.adapter("stopped"));
+}
+
+#[test]
+fn a_run_with_other_settings_or_data_is_not_resumed() {
+    let bench = Bench::new();
+    assert!(bench.train("run", &[]).status().unwrap().success());
+    let before = bench.adapter("run");
+    let refused = |more: &[&str]| {
+        let output = bench.train("run", more).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let message = refused(&["--rank", "4"]);
+    assert!(message.contains("rank = 8") && message.contains("rank = 4"), "{message}");
+    assert!(message.contains("--resume never"), "{message}");
+    assert!(refused(&["--seed", "1"]).contains("other data"), "another split");
+    assert_eq!(bench.adapter("run"), before, "nothing was touched");
+    assert!(bench.train("run", &["--rank", "4", "--resume", "never"]).status().unwrap().success());
+    assert_ne!(bench.adapter("run"), before);
+}
+
+#[test]
+fn a_finished_run_has_nothing_more_to_do() {
+    let bench = Bench::new();
+    assert!(bench.train("run", &[]).status().unwrap().success());
+    let (adapter, metrics) = (bench.adapter("run"), bench.metrics("run"));
+    assert!(bench.train("run", &[]).status().unwrap().success());
+    assert_eq!((bench.adapter("run"), bench.metrics("run")), (adapter, metrics));
+}
