@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use nightgraft_core::Error;
 
-use crate::output::StdoutClosed;
+use crate::output::{self, StdoutClosed};
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
@@ -33,7 +33,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<StdoutClosed>() {
         return ExitCode::SUCCESS; // the reader has what it wanted, as `head` does
     }
-    eprintln!("error: {}", one_line(error));
+    output::note(format_args!("error: {}", one_line(error)));
     ExitCode::from(code(error))
 }
 

@@ -1,9 +1,16 @@
 //! Ctrl-C: the first asks the engine to stop where it can go on later, a later one ends the process.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightgraft_core::session::StopFlag;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::output;
 
 /// Signals closer together than this are one wish.
 const SAME_WISH: Duration = Duration::from_secs(1);
@@ -21,7 +28,7 @@ pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
             Some(_) => std::process::exit(130),
         }
         raised.raise();
-        eprintln!("\n{note} (Ctrl-C again ends at once)");
+        output::note(format_args!("\n{note} (Ctrl-C again ends at once)"));
     })?;
     Ok(flag)
 }
@@ -29,11 +36,15 @@ pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
 /// Prints `note` and ends with code 130 when Ctrl-C is pressed; for work whose files survive that as they are.
 pub fn leave_with(note: &'static str) -> Result<()> {
     on_interrupt(move || {
-        eprintln!("\n{note}");
+        output::note(format_args!("\n{note}"));
         std::process::exit(130);
     })
 }
 
-fn on_interrupt(handler: impl FnMut() + Send + 'static) -> Result<()> {
-    ctrlc::set_handler(handler).context("cannot watch for Ctrl-C")
+/// SIGHUP is left alone: a run under `nohup` must outlive its terminal.
+fn on_interrupt(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for Ctrl-C")?;
+    let watch = move || signals.forever().for_each(|_| handler());
+    thread::Builder::new().name("signals".to_owned()).spawn(watch).context("cannot watch for Ctrl-C")?;
+    Ok(())
 }

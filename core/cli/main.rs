@@ -106,7 +106,7 @@ fn start_log() {
     let asked = std::env::var("NIGHTGRAFT_LOG").unwrap_or_default();
     let asked = if asked.is_empty() { "warn" } else { asked.as_str() };
     let filter = EnvFilter::try_new(asked).unwrap_or_else(|error| {
-        eprintln!("warning: NIGHTGRAFT_LOG={asked}: {error}");
+        output::note(format_args!("warning: NIGHTGRAFT_LOG={asked}: {error}"));
         EnvFilter::new("warn")
     });
     tracing_subscriber::fmt()
@@ -121,7 +121,7 @@ fn start_log() {
 fn report_panic(info: &PanicHookInfo<'_>) {
     let text = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
     let place = info.location().map_or(String::new(), |at| format!(" ({}:{})", at.file(), at.line()));
-    eprintln!("error: internal error, please report it: {text}{place}");
+    output::note(format_args!("error: internal error, please report it: {text}{place}"));
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Results on standard output: a failed write is an error like any other, a reader that left is not one.
+//! Results on standard output: a failed write is an error like any other, a reader that left is not one. Notes on
+//! standard error.
 
 use std::{
     fmt::Display,
@@ -28,6 +29,11 @@ pub fn line(text: impl Display) -> Result<()> {
 /// Writes a value as one line of JSON.
 pub fn json(value: &impl Serialize) -> Result<()> {
     line(serde_json::to_string(value).context("cannot write the result as JSON")?)
+}
+
+/// Writes one line to standard error. There is no other place to say that this failed, so nothing does.
+pub fn note(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes a piece of text and makes it visible at once.

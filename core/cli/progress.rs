@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use nightgraft_core::session::{DataReport, Event, ModelInfo, StepMetrics};
 
-use crate::format;
+use crate::{format, output};
 
 /// How often plain lines appear where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -79,7 +79,11 @@ impl Progress {
         self.bar.set_position(done);
         if self.style == Style::Lines && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{}: {} %", self.bar.prefix(), (done * 100).checked_div(total).unwrap_or(0));
+            output::note(format_args!(
+                "{}: {} %",
+                self.bar.prefix(),
+                (done * 100).checked_div(total).unwrap_or(0)
+            ));
         }
     }
 
@@ -170,7 +174,7 @@ impl TrainProgress {
             self.bar.set_message(message);
             self.bar.set_position(metrics.step);
         } else if self.style == Style::Lines && self.line_due(metrics.step) {
-            eprintln!("step {} of {}: {message}", metrics.step, self.steps);
+            output::note(format_args!("step {} of {}: {message}", metrics.step, self.steps));
         }
     }
 
@@ -184,12 +188,12 @@ impl TrainProgress {
 
     fn say(&self, line: &str) {
         if self.style != Style::Hidden {
-            self.bar.suspend(|| eprintln!("{line}"));
+            self.bar.suspend(|| output::note(line));
         }
     }
 
     fn warn(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("warning: {text}"));
+        self.bar.suspend(|| output::note(format_args!("warning: {text}")));
     }
 }
 

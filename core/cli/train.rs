@@ -68,7 +68,7 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     if report.outcome != Outcome::Interrupted {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("{}", how_to_go_on(&request, &report));
+    output::note(how_to_go_on(&request, &report));
     Ok(failure::interrupted())
 }
 

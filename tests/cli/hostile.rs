@@ -189,6 +189,10 @@ fn standard_output_that_fails_or_goes_away() {
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.starts_with("error: cannot write to standard output: No space left"), "{message}");
     }
+    if let Ok(full) = File::options().write(true).open("/dev/full") {
+        let status = bench.command(&["inspect", "missing.gguf"]).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "a message that cannot be written changes nothing");
+    }
     // More than a pipe holds, so that the writer meets the closed end.
     let mut child = bench
         .command(&["tokenize", "--model", "model.gguf"])

@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
 use super::{Bench, Ran, files, keys};
@@ -104,39 +105,67 @@ fn options_override_the_file() {
     assert_eq!(fs::read_to_string(bench.path("again/config.toml")).unwrap(), config);
 }
 
-/// Straight, and stopped by Ctrl-C and gone on: the same adapter, byte for byte.
-#[test]
-fn ctrl_c_saves_and_the_same_command_goes_on() {
-    let bench = Bench::new();
-    let settings = "--steps 12 --lr 1e-3 --batch-tokens 128 --context 64 --eval-every 5";
-    bench.train(&format!("--out straight {settings}")).ok();
+/// Enough steps for a signal to arrive before the last.
+const LONG: &str =
+    "--steps 40 --lr 1e-3 --batch-tokens 128 --context 64 --eval-every 15 --checkpoint-every 2";
 
+/// Straight, and stopped by Ctrl-C or killed at once, and gone on: the same adapter, byte for byte.
+#[test]
+fn a_run_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
+    let bench = Bench::new();
+    bench.train(&format!("--out straight {LONG}")).ok();
+
+    let (code, rest, message) = signalled(&bench, "stopped", "-INT");
+    assert_eq!(code, Some(130), "{message}");
+    assert!(
+        message.contains("the checkpoint is in stopped/checkpoints; the same command goes on"),
+        "{message}"
+    );
+    let done: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+    assert_eq!((&done["event"], &done["outcome"]), (&"done".into(), &"interrupted".into()));
+    let (code, ..) = signalled(&bench, "killed", "-KILL");
+    assert_eq!(code, None);
+
+    for run in ["stopped", "killed"] {
+        assert!(!bench.path(run).join("adapter").exists(), "an interrupted run has no result yet");
+        let resumed = bench.train(&format!("--out {run} --json {LONG}")).ok();
+        assert!(resumed.out.contains("\"event\":\"resumed\""), "{}", resumed.out);
+        for file in ["adapter/adapter_model.safetensors", "adapter.gguf"] {
+            let bytes = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
+            assert!(bytes("straight") == bytes(run), "{run}: {file} differs");
+        }
+        let lines = fs::read_to_string(bench.path(run).join("metrics.jsonl")).unwrap();
+        assert_eq!(lines.lines().count(), 40, "each step once");
+    }
+}
+
+/// Starts the long run, sends the signal after the third step, and waits. Returns the exit code, the lines after
+/// that step, and what was said.
+fn signalled(bench: &Bench, out: &str, signal: &str) -> (Option<i32>, Vec<String>, String) {
     let command =
-        format!("train --model model.gguf --data chats.jsonl --threads 2 --out cut --json {settings}");
+        format!("train --model model.gguf --data chats.jsonl --threads 2 --out {out} --json {LONG}");
     let args: Vec<_> = command.split_whitespace().collect();
     let mut child = bench.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let stepped = |line: &str| line.contains("\"event\":\"step\"") && line.contains("\"step\":3,");
     assert!(lines.by_ref().any(|line| stepped(&line.unwrap())), "the third step is made");
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
-    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let rest = lines.map_while(Result::ok).collect();
     let output = child.wait_with_output().unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{message}");
-    assert!(message.contains("the checkpoint is in cut/checkpoints; the same command goes on"), "{message}");
-    let done: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
-    assert_eq!((&done["event"], &done["outcome"]), (&"done".into(), &"interrupted".into()));
-    assert!(!bench.path("cut/adapter").exists(), "an interrupted run has no result yet");
+    (output.status.code(), rest, String::from_utf8(output.stderr).unwrap())
+}
 
-    let resumed = bench.run(&command).ok();
-    assert!(resumed.out.contains("\"event\":\"resumed\""), "{}", resumed.out);
-    for file in ["adapter/adapter_model.safetensors", "adapter.gguf"] {
-        let bytes = |run: &str| fs::read(bench.path(run).join(file)).unwrap();
-        assert!(bytes("straight") == bytes("cut"), "{file} differs");
-    }
-    let lines = fs::read_to_string(bench.path("cut/metrics.jsonl")).unwrap();
-    assert_eq!(lines.lines().count(), 12, "each step once");
+/// `nohup` ignores SIGHUP, and so must we: the terminal goes, the night's run stays.
+#[test]
+fn a_run_outlives_its_terminal() {
+    let bench = Bench::new();
+    let command = "nohup \"$0\" train --model model.gguf --data chats.jsonl --out out --steps 30 -q 2>/dev/null & \
+        pid=$!; sleep 0.5; kill -HUP $pid 2>/dev/null; wait $pid";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).arg(cargo_bin("nightgraft")).current_dir(bench.path(""));
+    let ran = Ran::from(shell.output().unwrap()).ok();
+    assert!(ran.out.starts_with("steps"), "{}", ran.out);
 }
 
 #[test]

