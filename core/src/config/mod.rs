@@ -151,7 +151,7 @@ pub struct RunConfig {
     pub patience: usize,
     /// `checkpoint_every`: optimizer steps between two checkpoints; 0 switches them off.
     pub checkpoint_every: u64,
-    /// `keep_checkpoints`: how many checkpoints are kept beside the best one.
+    /// `keep_checkpoints`: how many checkpoints are kept; the best adapter so far is inside each.
     pub keep_checkpoints: usize,
     /// `resume`: what to do with the checkpoints of an earlier run in the same folder.
     pub resume: Resume,
