@@ -1,25 +1,19 @@
 //! The operations that ggml lacks or does slowly: custom nodes that call our kernels on the pool's threads.
 //!
-//! Each node finds its operands where ggml keeps them (`dst` and `dst.src`), so it needs no other state than
-//! a few parameters that the graph keeps. Shapes are checked when the node is made; the callbacks rely on it.
+//! Shapes are checked here, when a node is made; what runs it, in `callbacks`, relies on that.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{
-    self as kernels, AttentionShape, Part, Rotation, Rows, RowsMut, WeightType, Weights,
-};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, WeightType};
 
+use crate::callbacks::{self, Callback};
 use crate::{Error, Graph, Leaf, Tensor};
 
 /// ggml calls a node once; the node divides the work itself.
 const ONE_TASK: c_int = 1;
-/// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
-/// take over work from one that was held up.
-const PARTS_PER_THREAD: usize = 2;
 
 /// What a custom node needs besides its operands.
 pub(crate) enum Params {
@@ -31,7 +25,7 @@ pub(crate) enum Params {
 /// The seed of the dropout masks of a whole model; set anew before each micro-step, so that graphs need not
 /// be rebuilt. The forward pass and its recomputation in the backward pass see the same masks.
 #[derive(Debug, Clone, Default)]
-pub struct DropoutKey(Arc<AtomicU64>);
+pub struct DropoutKey(pub(crate) Arc<AtomicU64>);
 
 impl DropoutKey {
     /// Sets the key for the computations that follow.
@@ -47,7 +41,7 @@ impl Graph {
     /// [`Error::Shape`], [`Error::WeightType`], [`Error::ForeignTensor`].
     pub fn linear(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
         let (n_tokens, n_out) = self.linear_shape("linear", w, x)?;
-        self.custom("linear", [n_tokens, n_out], &[w, x], linear, None)
+        self.custom("linear", [n_tokens, n_out], &[w, x], callbacks::linear, None)
     }
 
     /// `y += x · Wᵀ`, over the place of `y`, which must not be used any more.
@@ -57,7 +51,7 @@ impl Graph {
     pub fn linear_onto(&mut self, y: Tensor, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
         let shape = self.linear_shape("linear_onto", w, x)?;
         self.expect_shape("linear_onto", y, shape)?;
-        self.custom_onto("linear_onto", y, &[w, x], linear_onto)
+        self.custom_onto("linear_onto", y, &[w, x], callbacks::linear_onto)
     }
 
     /// `dx = dy · W`: `w` is `[n_out, n_in]` in any format, `dy` `[T, n_out]`, the result `[T, n_in]`.
@@ -66,7 +60,7 @@ impl Graph {
     /// As [`Graph::linear`].
     pub fn linear_transposed(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
         let (n_tokens, n_in) = self.transposed_shape("linear_transposed", w, dy)?;
-        self.custom("linear_transposed", [n_tokens, n_in], &[w, dy], linear_transposed, None)
+        self.custom("linear_transposed", [n_tokens, n_in], &[w, dy], callbacks::linear_transposed, None)
     }
 
     /// `dx += dy · W`, over the place of `dx`, which must not be used any more.
@@ -76,7 +70,7 @@ impl Graph {
     pub fn linear_transposed_onto(&mut self, dx: Tensor, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
         let shape = self.transposed_shape("linear_transposed_onto", w, dy)?;
         self.expect_shape("linear_transposed_onto", dx, shape)?;
-        self.custom_onto("linear_transposed_onto", dx, &[w, dy], linear_transposed_onto)
+        self.custom_onto("linear_transposed_onto", dx, &[w, dy], callbacks::linear_transposed_onto)
     }
 
     /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
@@ -94,7 +88,7 @@ impl Graph {
             });
         }
         let grad = self.leaf(grad)?;
-        let node = self.custom_onto(op, grad, &[u, x], accumulate_outer)?;
+        let node = self.custom_onto(op, grad, &[u, x], callbacks::accumulate_outer)?;
         self.run(node)
     }
 
@@ -113,7 +107,13 @@ impl Graph {
         let op = "attention";
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
         let n_cols = shape.n_head * shape.head_dim + shape.n_head;
-        self.custom(op, [n_tokens, n_cols], &[q, k, v, starts], attention, Some(Params::Attention(shape)))
+        self.custom(
+            op,
+            [n_tokens, n_cols],
+            &[q, k, v, starts],
+            callbacks::attention,
+            Some(Params::Attention(shape)),
+        )
     }
 
     /// The gradient of [`Graph::attention`] for `q`; `out` is its result, `dout` `[T, n_head · head_dim]`.
@@ -133,7 +133,13 @@ impl Graph {
         let [q, k, v] = qkv;
         let params = Some(Params::Attention(shape));
         let n_cols = shape.n_head * shape.head_dim;
-        self.custom(op, [n_tokens, n_cols], &[q, k, v, starts, out, dout], attention_back_q, params)
+        self.custom(
+            op,
+            [n_tokens, n_cols],
+            &[q, k, v, starts, out, dout],
+            callbacks::attention_back_q,
+            params,
+        )
     }
 
     /// The gradients of [`Graph::attention`] for `k` and `v`, side by side: `[T, 2 · n_head_kv · head_dim]`.
@@ -153,7 +159,13 @@ impl Graph {
         let [q, k, v] = qkv;
         let params = Some(Params::Attention(shape));
         let n_cols = 2 * shape.n_head_kv * shape.head_dim;
-        self.custom(op, [n_tokens, n_cols], &[q, k, v, starts, out, dout], attention_back_kv, params)
+        self.custom(
+            op,
+            [n_tokens, n_cols],
+            &[q, k, v, starts, out, dout],
+            callbacks::attention_back_kv,
+            params,
+        )
     }
 
     /// Cross-entropy of each row of `logits` `[T, n_vocab]` with `targets` (an i32 row of T; negative = no
@@ -176,7 +188,7 @@ impl Graph {
         }
         let loss = self.leaf_rows(loss, n_tokens)?;
         self.is_f32(op, loss)?;
-        self.custom_onto(op, logits, &[targets, loss], cross_entropy)
+        self.custom_onto(op, logits, &[targets, loss], callbacks::cross_entropy)
     }
 
     /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
@@ -204,7 +216,7 @@ impl Graph {
                 got: format!("[{n_tokens}, {n_cols}] and a table [{n_rows}, {n_dims}]"),
             });
         }
-        self.custom(op, [n_tokens, n_cols], &[x, table], rope, Some(Params::Rope(rotation)))
+        self.custom(op, [n_tokens, n_cols], &[x, table], callbacks::rope, Some(Params::Rope(rotation)))
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's
@@ -219,7 +231,7 @@ impl Graph {
         }
         let (n_rows, n_cols) = self.shape(op, x)?;
         let params = Params::Dropout { keep, key: key.clone(), salt };
-        self.custom(op, [n_rows, n_cols], &[x], dropout, Some(params))
+        self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
     }
 
     fn linear_shape(&self, op: &'static str, w: Tensor, x: Tensor) -> Result<(usize, usize), Error> {
@@ -274,14 +286,11 @@ impl Graph {
     ) -> Result<usize, Error> {
         let &AttentionShape { n_head, n_head_kv, head_dim, .. } = shape;
         let fits = n_head_kv > 0 && n_head > 0 && n_head.is_multiple_of(n_head_kv);
-        let head_fits = (1..=kernels::MAX_HEAD_DIM).contains(&head_dim) && shape.window != Some(0);
+        let head_fits = (1..=MAX_HEAD_DIM).contains(&head_dim) && shape.window != Some(0);
         if !(fits && head_fits && shape.scale > 0.0 && shape.scale.is_finite()) {
             return Err(Error::Shape {
                 op,
-                expected: format!(
-                    "n_head a multiple of n_head_kv, heads of at most {}",
-                    kernels::MAX_HEAD_DIM
-                ),
+                expected: format!("n_head a multiple of n_head_kv, heads of at most {}", MAX_HEAD_DIM),
                 got: format!("{shape:?}"),
             });
         }
@@ -397,157 +406,3 @@ impl Graph {
         tensors.iter().map(|&t| self.pointer(op, t)).collect()
     }
 }
-
-type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_int, *mut c_void);
-
-/// One part of a running custom node: its operands as the kernels want them.
-///
-/// Its methods return `None` only if a shape is wrong, which the methods of [`Graph`] have ruled out.
-struct Node {
-    dst: *mut sys::ggml_tensor,
-    part: Part,
-    params: *const Params,
-}
-
-impl Node {
-    fn operand(&self, i: usize) -> *mut sys::ggml_tensor {
-        // SAFETY: ggml keeps the node alive while it runs it, and there are ten places for operands.
-        unsafe { (*self.dst).src[i] }
-    }
-
-    fn weights(&self, i: usize) -> Option<Weights<'_>> {
-        // SAFETY: the operand's memory holds `n_rows` rows without gaps (`Graph::weight_shape`), and nothing
-        // writes to it while this node runs.
-        unsafe {
-            let t = self.operand(i).as_ref()?;
-            let kind = WeightType::from_ggml_id(t.type_)?;
-            let (n_cols, n_rows) = (t.ne[0] as usize, t.ne[1] as usize);
-            let bytes =
-                std::slice::from_raw_parts(t.data.cast(), kind.row_bytes(n_cols)?.checked_mul(n_rows)?);
-            Weights::new(kind, n_rows, n_cols, bytes)
-        }
-    }
-
-    fn rows(&self, i: usize) -> Option<Rows<'_>> {
-        // SAFETY: an f32 matrix whose rows are `nb[1]` bytes apart; nothing writes to it while this node
-        // runs, except to operands that are accessed through `rows_mut` only.
-        unsafe {
-            let t = self.operand(i).as_ref()?;
-            let (n_cols, n_rows, stride) = (t.ne[0] as usize, t.ne[1] as usize, t.nb[1] / 4);
-            let values = std::slice::from_raw_parts(t.data.cast(), (n_rows - 1) * stride + n_cols);
-            Rows::new(values, n_rows, n_cols, stride)
-        }
-    }
-
-    fn integers(&self, i: usize) -> Option<&[i32]> {
-        // SAFETY: a contiguous row of i32 (`Graph::expect_i32_row`), read only.
-        unsafe {
-            let t = self.operand(i).as_ref()?;
-            Some(std::slice::from_raw_parts(t.data.cast(), t.ne[0] as usize))
-        }
-    }
-
-    /// The result, shared with the threads that run the other parts.
-    fn result(&self) -> Option<RowsMut<'_>> {
-        // SAFETY: the kernels divide the result between the parts of one node.
-        unsafe { rows_mut(self.dst) }
-    }
-
-    fn attention(&self) -> Option<AttentionShape> {
-        // SAFETY: the graph keeps the parameters.
-        match unsafe { self.params.as_ref()? } {
-            Params::Attention(shape) => Some(*shape),
-            _ => None,
-        }
-    }
-}
-
-/// # Safety
-/// The tensor is alive and f32; threads that write through the result write to different places.
-unsafe fn rows_mut<'a>(t: *mut sys::ggml_tensor) -> Option<RowsMut<'a>> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let t = t.as_ref()?;
-        Some(RowsMut::from_raw(t.data.cast(), t.ne[1] as usize, t.ne[0] as usize, t.nb[1] / 4))
-    }
-}
-
-/// Defines a callback: a function of the running [`Node`] that calls one kernel, once for each part of the work.
-macro_rules! callback {
-    ($name:ident, |$node:ident| $body:expr) => {
-        unsafe extern "C" fn $name(dst: *mut sys::ggml_tensor, _: c_int, _: c_int, params: *mut c_void) {
-            let node = Unpartitioned { dst, params: params.cast() };
-            let run_part = |part| -> Option<()> {
-                let $node = &node.part(part);
-                // SAFETY: each part is run once, and nobody else touches the result meanwhile; shapes were checked when
-                // the node was made.
-                unsafe { $body }
-                Some(())
-            };
-            run_parts(run_part);
-        }
-    };
-}
-
-/// A running custom node before its work is divided.
-struct Unpartitioned {
-    dst: *mut sys::ggml_tensor,
-    params: *const Params,
-}
-
-// SAFETY: while a node runs, its tensors' headers and parameters are only read, and the kernels' parts write to different
-// places of its result.
-unsafe impl Sync for Unpartitioned {}
-
-impl Unpartitioned {
-    fn part(&self, part: Part) -> Node {
-        Node { dst: self.dst, part, params: self.params }
-    }
-}
-
-/// Runs the parts on the pool that this thread belongs to. ggml calls this, so a panic must not leave it; none is known,
-/// and if there were one, the process would end here rather than go on with undefined results.
-fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
-    let n_threads = rayon::current_num_threads();
-    let count = if n_threads == 1 { 1 } else { n_threads * PARTS_PER_THREAD };
-    // `reduce`, not `all`: the latter may leave out parts.
-    let parts = (0..count).into_par_iter().with_max_len(1);
-    let done = parts.map(|index| run_part(Part { index, count }).is_some()).reduce(|| true, |a, b| a && b);
-    debug_assert!(done, "shapes are checked when a node is made");
-}
-
-callback!(linear, |n| kernels::linear(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part));
-callback!(linear_onto, |n| kernels::linear(n.weights(1)?, n.rows(2)?, n.result()?, true, n.part));
-callback!(linear_transposed, |n| {
-    kernels::linear_transposed(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part);
-});
-callback!(linear_transposed_onto, |n| {
-    kernels::linear_transposed(n.weights(1)?, n.rows(2)?, n.result()?, true, n.part);
-});
-callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(1)?, n.rows(2)?, n.result()?, n.part));
-callback!(attention, |n| {
-    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
-});
-callback!(attention_back_q, |n| {
-    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    let (out, dout) = (n.rows(4)?, n.rows(5)?);
-    kernels::attention_back_q(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
-});
-callback!(attention_back_kv, |n| {
-    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    let (out, dout) = (n.rows(4)?, n.rows(5)?);
-    kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
-});
-callback!(cross_entropy, |n| {
-    kernels::cross_entropy(n.result()?, n.integers(1)?, rows_mut(n.operand(2))?, n.part);
-});
-callback!(rope, |n| {
-    let Params::Rope(rotation) = n.params.as_ref()? else { return None };
-    kernels::rope(*rotation, n.rows(0)?, n.rows(1)?, n.result()?, n.part);
-});
-callback!(dropout, |n| {
-    let Params::Dropout { keep, key, salt } = n.params.as_ref()? else { return None };
-    let key = key.0.load(Ordering::Relaxed).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    kernels::dropout(n.rows(0)?, n.result()?, *keep, key, n.part);
-});

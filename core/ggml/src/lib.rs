@@ -28,6 +28,7 @@
 //! # Ok::<(), nightgraft_ggml::Error>(())
 //! ```
 
+mod callbacks;
 mod cpu;
 mod custom;
 mod device;

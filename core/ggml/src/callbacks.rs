@@ -1,0 +1,177 @@
+//! What runs when a custom node is computed: its work is divided over the pool, each part by one kernel.
+//!
+//! A node finds its operands where ggml keeps them (`dst` and `dst.src`), so it needs no other state than a few
+//! parameters that the graph keeps.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::Ordering;
+
+use llama_cpp_sys_2 as sys;
+use nightgraft_kernels::{self as kernels, AttentionShape, Part, Rows, RowsMut, WeightType, Weights};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
+use crate::custom::Params;
+
+/// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
+/// take over work from one that was held up.
+const PARTS_PER_THREAD: usize = 2;
+
+/// What ggml calls to run a custom node.
+pub(crate) type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_int, *mut c_void);
+
+/// One part of a running custom node: its operands as the kernels want them.
+///
+/// Its methods return `None` only if a shape is wrong, which the methods of [`Graph`] have ruled out.
+struct Node {
+    dst: *mut sys::ggml_tensor,
+    part: Part,
+    params: *const Params,
+}
+
+impl Node {
+    fn operand(&self, i: usize) -> *mut sys::ggml_tensor {
+        // SAFETY: ggml keeps the node alive while it runs it, and there are ten places for operands.
+        unsafe { (*self.dst).src[i] }
+    }
+
+    fn weights(&self, i: usize) -> Option<Weights<'_>> {
+        // SAFETY: the operand's memory holds `n_rows` rows without gaps (`Graph::weight_shape`), and nothing
+        // writes to it while this node runs.
+        unsafe {
+            let t = self.operand(i).as_ref()?;
+            let kind = WeightType::from_ggml_id(t.type_)?;
+            let (n_cols, n_rows) = (t.ne[0] as usize, t.ne[1] as usize);
+            let bytes =
+                std::slice::from_raw_parts(t.data.cast(), kind.row_bytes(n_cols)?.checked_mul(n_rows)?);
+            Weights::new(kind, n_rows, n_cols, bytes)
+        }
+    }
+
+    fn rows(&self, i: usize) -> Option<Rows<'_>> {
+        // SAFETY: an f32 matrix whose rows are `nb[1]` bytes apart; nothing writes to it while this node
+        // runs, except to operands that are accessed through `rows_mut` only.
+        unsafe {
+            let t = self.operand(i).as_ref()?;
+            let (n_cols, n_rows, stride) = (t.ne[0] as usize, t.ne[1] as usize, t.nb[1] / 4);
+            let values = std::slice::from_raw_parts(t.data.cast(), (n_rows - 1) * stride + n_cols);
+            Rows::new(values, n_rows, n_cols, stride)
+        }
+    }
+
+    fn integers(&self, i: usize) -> Option<&[i32]> {
+        // SAFETY: a contiguous row of i32 (`Graph::expect_i32_row`), read only.
+        unsafe {
+            let t = self.operand(i).as_ref()?;
+            Some(std::slice::from_raw_parts(t.data.cast(), t.ne[0] as usize))
+        }
+    }
+
+    /// The result, shared with the threads that run the other parts.
+    fn result(&self) -> Option<RowsMut<'_>> {
+        // SAFETY: the kernels divide the result between the parts of one node.
+        unsafe { rows_mut(self.dst) }
+    }
+
+    fn attention(&self) -> Option<AttentionShape> {
+        // SAFETY: the graph keeps the parameters.
+        match unsafe { self.params.as_ref()? } {
+            Params::Attention(shape) => Some(*shape),
+            _ => None,
+        }
+    }
+}
+
+/// # Safety
+/// The tensor is alive and f32; threads that write through the result write to different places.
+unsafe fn rows_mut<'a>(t: *mut sys::ggml_tensor) -> Option<RowsMut<'a>> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let t = t.as_ref()?;
+        Some(RowsMut::from_raw(t.data.cast(), t.ne[1] as usize, t.ne[0] as usize, t.nb[1] / 4))
+    }
+}
+
+/// Defines a callback: a function of the running [`Node`] that calls one kernel, once for each part of the work.
+macro_rules! callback {
+    ($name:ident, |$node:ident| $body:expr) => {
+        pub(crate) unsafe extern "C" fn $name(
+            dst: *mut sys::ggml_tensor,
+            _: c_int,
+            _: c_int,
+            params: *mut c_void,
+        ) {
+            let node = Unpartitioned { dst, params: params.cast() };
+            let run_part = |part| -> Option<()> {
+                let $node = &node.part(part);
+                // SAFETY: each part is run once, and nobody else touches the result meanwhile; shapes were checked when
+                // the node was made.
+                unsafe { $body }
+                Some(())
+            };
+            run_parts(run_part);
+        }
+    };
+}
+
+/// A running custom node before its work is divided.
+struct Unpartitioned {
+    dst: *mut sys::ggml_tensor,
+    params: *const Params,
+}
+
+// SAFETY: while a node runs, its tensors' headers and parameters are only read, and the kernels' parts write to different
+// places of its result.
+unsafe impl Sync for Unpartitioned {}
+
+impl Unpartitioned {
+    fn part(&self, part: Part) -> Node {
+        Node { dst: self.dst, part, params: self.params }
+    }
+}
+
+/// Runs the parts on the pool that this thread belongs to. ggml calls this, so a panic must not leave it; none is known,
+/// and if there were one, the process would end here rather than go on with undefined results.
+fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
+    let n_threads = rayon::current_num_threads();
+    let count = if n_threads == 1 { 1 } else { n_threads * PARTS_PER_THREAD };
+    // `reduce`, not `all`: the latter may leave out parts.
+    let parts = (0..count).into_par_iter().with_max_len(1);
+    let done = parts.map(|index| run_part(Part { index, count }).is_some()).reduce(|| true, |a, b| a && b);
+    debug_assert!(done, "shapes are checked when a node is made");
+}
+
+callback!(linear, |n| kernels::linear(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part));
+callback!(linear_onto, |n| kernels::linear(n.weights(1)?, n.rows(2)?, n.result()?, true, n.part));
+callback!(linear_transposed, |n| {
+    kernels::linear_transposed(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part);
+});
+callback!(linear_transposed_onto, |n| {
+    kernels::linear_transposed(n.weights(1)?, n.rows(2)?, n.result()?, true, n.part);
+});
+callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(1)?, n.rows(2)?, n.result()?, n.part));
+callback!(attention, |n| {
+    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
+    kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
+});
+callback!(attention_back_q, |n| {
+    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
+    let (out, dout) = (n.rows(4)?, n.rows(5)?);
+    kernels::attention_back_q(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+});
+callback!(attention_back_kv, |n| {
+    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
+    let (out, dout) = (n.rows(4)?, n.rows(5)?);
+    kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+});
+callback!(cross_entropy, |n| {
+    kernels::cross_entropy(n.result()?, n.integers(1)?, rows_mut(n.operand(2))?, n.part);
+});
+callback!(rope, |n| {
+    let Params::Rope(rotation) = n.params.as_ref()? else { return None };
+    kernels::rope(*rotation, n.rows(0)?, n.rows(1)?, n.result()?, n.part);
+});
+callback!(dropout, |n| {
+    let Params::Dropout { keep, key, salt } = n.params.as_ref()? else { return None };
+    let key = key.0.load(Ordering::Relaxed).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    kernels::dropout(n.rows(0)?, n.result()?, *keep, key, n.part);
+});
