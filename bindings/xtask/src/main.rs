@@ -45,6 +45,8 @@ fn run(args: &[String]) -> Result<()> {
 
 /// The workspace's folder.
 fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Asked at run time: clones that share a build cache may also share this binary.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.ancestors().nth(2).map(Path::to_owned).context("bindings/xtask lies two folders below the workspace")
 }

@@ -21,7 +21,7 @@ pub(crate) type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_
 
 /// One part of a running custom node: its operands as the kernels want them.
 ///
-/// Its methods return `None` only if a shape is wrong, which the methods of [`Graph`] have ruled out.
+/// Its methods return `None` only if a shape is wrong, which the methods of [`Graph`](crate::Graph) have ruled out.
 struct Node {
     dst: *mut sys::ggml_tensor,
     part: Part,

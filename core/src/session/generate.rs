@@ -99,8 +99,8 @@ pub fn generate(
     Ok(GenerateReport { text, tokens, prompt_tokens: prompt.len(), seconds })
 }
 
-/// The adapter as the GGUF file that llama.cpp reads: converted, if it is not one already. Either way our
-/// own reader has accepted it first.
+/// The adapter as a GGUF file for llama.cpp, written anew whatever it was: so llama.cpp only reads what our own reader
+/// has accepted and our own writer has made.
 fn as_gguf(path: &Path, base: &crate::base::Base, scratch: &Path) -> Result<PathBuf> {
     let tensors = read_adapter(path, base)?;
     let converted = scratch.join("adapter.gguf");

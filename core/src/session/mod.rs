@@ -1,7 +1,7 @@
 //! What apps and the command line call: whole jobs, from paths to reports.
 //!
-//! Every job takes files and settings, reports progress through a callback, can be stopped from another
-//! thread with a [`StopFlag`], and leaves either a complete result or what was there before.
+//! A job takes files and settings and leaves either complete files or what was there before. The long ones report
+//! progress through a callback; those that compute can be stopped from another thread with a [`StopFlag`].
 
 mod evaluate;
 mod event;
