@@ -13,4 +13,4 @@ mod tests;
 
 pub use folder::{clear, load, load_latest, save};
 pub use format::{Fault, decode};
-pub use state::{EarlyStopping, Evaluation, Pairs, Progress, State};
+pub use state::{EarlyStopping, Evaluation, Pairs, PartialEvaluation, Progress, State};

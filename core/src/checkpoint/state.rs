@@ -59,8 +59,25 @@ pub struct Progress {
     pub correct: u64,
     /// Every held-out evaluation so far.
     pub evaluations: Vec<Evaluation>,
+    /// The evaluation under way, if one is.
+    pub evaluating: Option<PartialEvaluation>,
     /// What decides on an early end.
     pub early_stopping: EarlyStopping,
+}
+
+/// An evaluation that has run over some of its micro-batches.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartialEvaluation {
+    /// The next micro-batch, from 0.
+    pub next_batch: u64,
+    /// Sum of the losses so far.
+    #[serde(with = "bits")]
+    pub loss: f64,
+    /// Correctly predicted tokens so far.
+    pub correct: u64,
+    /// Supervised tokens so far.
+    pub supervised: u64,
 }
 
 /// One measurement on the held-out examples.

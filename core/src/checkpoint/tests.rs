@@ -53,6 +53,7 @@ fn state(step: u64) -> State {
                 Evaluation { step: 0, loss: f64::from_bits(0x7ff8_0000_0000_1234) },
                 Evaluation { step: 20, loss: f64::INFINITY },
             ],
+            evaluating: Some(PartialEvaluation { next_batch: 3, loss: 0.1 + 0.2, correct: 4, supervised: 9 }),
             early_stopping: EarlyStopping { best_loss: Some(1.0 / 3.0), best_step: 9, evaluations_since: 2 },
         },
         adapter: AdapterTensors { spec, pairs: pairs(&mut rng) },

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::ModelInfo;
 use crate::data::DataReport;
+use crate::train::Stepped;
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -85,6 +86,24 @@ pub struct StepMetrics {
     pub tokens_per_second: f64,
     /// Resident memory of the process, the mapped model included.
     pub rss_bytes: u64,
+}
+
+impl StepMetrics {
+    /// Of a step that took so many seconds and has just ended.
+    pub(super) fn new(stepped: &Stepped, seconds: f64) -> Self {
+        let &Stepped { step, loss, tokens, supervised_tokens, lr, grad_norm } = stepped;
+        Self {
+            step,
+            loss,
+            tokens,
+            supervised_tokens,
+            lr,
+            grad_norm,
+            seconds,
+            tokens_per_second: tokens as f64 / seconds,
+            rss_bytes: memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64),
+        }
+    }
 }
 
 /// How a run ended.

@@ -10,7 +10,7 @@ use crate::config::{Resume, RunConfig, TrainConfig};
 use crate::data::Dataset;
 use crate::gguf::Fingerprint;
 use crate::lora::{Adapter, AdapterTensors, LoraPair};
-use crate::train::{AdamW, Best, Cursor, Pending, Trainer, set_values};
+use crate::train::{AdamW, Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
 use crate::transformer::LossSum;
 use crate::{Error, Result};
 
@@ -87,14 +87,9 @@ pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf
 }
 
 /// Saves the run as it is.
-pub(super) fn save(
-    folder: &Path,
-    identity: &Identity,
-    trainer: &Trainer,
-    best: &Best,
-    evaluations: &[(u64, f64)],
-    keep: usize,
-) -> Result<()> {
+pub(super) fn save(folder: &Path, identity: &Identity, course: &Course, keep: usize) -> Result<()> {
+    let trainer = course.trainer();
+    let Past { best, evaluations, evaluating } = course.past();
     let adapter = trainer.adapter();
     let optimizer = trainer.optimizer();
     let Pending { micro_steps, tokens, sum } = trainer.pending();
@@ -110,6 +105,12 @@ pub(super) fn save(
         supervised_tokens: sum.supervised,
         correct: sum.correct,
         evaluations: evaluations.iter().map(|&(step, loss)| Evaluation { step, loss }).collect(),
+        evaluating: evaluating.map(|PartialEvaluation { next_batch, sum }| checkpoint::PartialEvaluation {
+            next_batch,
+            loss: sum.loss,
+            correct: sum.correct,
+            supervised: sum.supervised,
+        }),
         early_stopping: EarlyStopping {
             best_loss: best.at.map(|(loss, _)| loss),
             best_step: best.at.map_or(0, |(_, step)| step),
@@ -136,51 +137,55 @@ impl Saved {
         self.state.progress.step
     }
 
-    /// Step and loss of every evaluation so far.
-    pub(super) fn evaluations(&self) -> Vec<(u64, f64)> {
-        self.state.progress.evaluations.iter().map(|at| (at.step, at.loss)).collect()
-    }
-
     /// Sets a fresh run of the same identity back to this moment.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
-    pub(super) fn restore(self, trainer: &mut Trainer) -> Result<Best> {
-        if let Some(problem) = self.impossible(trainer)? {
+    pub(super) fn restore(self, course: &mut Course) -> Result<()> {
+        if let Some(problem) = self.impossible(course)? {
             return Err(Error::Checkpoint {
                 path: self.path,
                 problem: format!("{problem}; use --resume never"),
             });
         }
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
-        set_values(trainer.adapter(), &adapter)?;
-        if !gradient.is_empty() {
-            trainer.set_gradients(&to_values(gradient))?;
-        }
-        let mut optimizer: AdamW = trainer.optimizer().clone();
-        optimizer.updates = progress.step;
-        optimizer.mean = to_values(first_moment);
-        optimizer.square = to_values(second_moment);
-        let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
-        let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
-        let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
-        trainer.restore(
-            optimizer,
-            cursor,
-            Pending { micro_steps: progress.micro_step, tokens: progress.tokens, sum },
-        );
-        let stopping = progress.early_stopping;
-        Ok(Best {
-            at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
-            adapter: (!best.is_empty()).then_some(AdapterTensors { spec: adapter.spec, pairs: best }),
-            evaluations_since: stopping.evaluations_since,
+        let stopping = &progress.early_stopping;
+        let past = Past {
+            best: Best {
+                at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
+                adapter: (!best.is_empty())
+                    .then(|| AdapterTensors { spec: adapter.spec.clone(), pairs: best }),
+                evaluations_since: stopping.evaluations_since,
+            },
+            evaluations: progress.evaluations.iter().map(|at| (at.step, at.loss)).collect(),
+            evaluating: progress.evaluating.map(|at| PartialEvaluation {
+                next_batch: at.next_batch,
+                sum: LossSum { loss: at.loss, correct: at.correct, supervised: at.supervised },
+            }),
+        };
+        course.restore(past, |trainer| {
+            set_values(trainer.adapter(), &adapter)?;
+            if !gradient.is_empty() {
+                trainer.set_gradients(&to_values(gradient))?;
+            }
+            let mut optimizer: AdamW = trainer.optimizer().clone();
+            optimizer.updates = progress.step;
+            optimizer.mean = to_values(first_moment);
+            optimizer.square = to_values(second_moment);
+            let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
+            let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
+            let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
+            let pending = Pending { micro_steps: progress.micro_step, tokens: progress.tokens, sum };
+            trainer.restore(optimizer, cursor, pending);
+            Ok(())
         })
     }
 }
 
 impl Saved {
     /// What cannot be in a checkpoint of this run, in words.
-    fn impossible(&self, trainer: &Trainer) -> Result<Option<&'static str>> {
+    fn impossible(&self, course: &Course) -> Result<Option<&'static str>> {
+        let trainer = course.trainer();
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
         let expected = trainer.adapter().tensors()?.pairs;
         let same_shape = |pairs: &Pairs| {
@@ -198,6 +203,8 @@ impl Saved {
             Some("the steps do not fit the run")
         } else if progress.next_batch >= trainer.batches_of_epoch(progress.epoch) {
             Some("the place in the data does not fit the run")
+        } else if progress.evaluating.as_ref().is_some_and(|at| at.next_batch >= course.held_out_batches()) {
+            Some("the evaluation under way does not fit the held-out examples")
         } else {
             None
         })
