@@ -24,6 +24,6 @@ mod shuffle;
 
 pub use batch::{Batch, assemble};
 pub use dataset::{Dataset, split};
-pub use load::{DataOptions, load};
+pub use load::{DataOptions, load, load_line};
 pub use plan::{BatchOptions, plan_epoch};
 pub use report::DataReport;
