@@ -17,6 +17,7 @@ pub mod generate;
 pub mod gguf;
 pub mod lora;
 pub mod ops;
+pub mod policy;
 pub mod session;
 #[doc(hidden)]
 pub mod testing;

@@ -11,6 +11,7 @@ mod generate;
 mod gradients;
 mod inputs;
 mod inspect;
+pub mod night;
 mod resume;
 mod run_folder;
 mod stop;
