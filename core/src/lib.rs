@@ -12,6 +12,7 @@ pub mod config;
 pub mod data;
 mod error;
 pub mod export;
+pub mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod lora;
