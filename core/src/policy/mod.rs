@@ -24,4 +24,4 @@ pub use state::{DeviceState, Needs, Thermal};
 pub use time::{LocalTime, TimeOfDay, Window};
 pub use usage::{Spent, Usage};
 
-pub(crate) use quantity::{celsius, length};
+pub(crate) use quantity::{length, percent};

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 /// `38 °C`, `38.5 °C`.
-pub(crate) fn celsius(degrees: f64) -> String {
+pub(super) fn celsius(degrees: f64) -> String {
     format!("{} °C", trimmed(degrees))
 }
 
 /// A fraction as `35 %`.
-pub(super) fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.0} %", fraction * 100.0)
 }
 
