@@ -12,6 +12,7 @@ use crate::gguf::Fingerprint;
 use crate::lora::{Adapter, AdapterTensors, LoraPair};
 use crate::train::{AdamW, Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
 use crate::transformer::LossSum;
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 /// What must be the same for a run to go on from a checkpoint.
@@ -72,8 +73,8 @@ impl Identity {
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.
-pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
-    let Some((path, state)) = checkpoint::load_latest(folder)? else { return Ok(None) };
+pub(super) fn load(vault: &Vault, folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
+    let Some((path, state)) = checkpoint::load_latest(vault, folder)? else { return Ok(None) };
     match identity.difference(&state) {
         None => Ok(Some((path.clone(), Saved { path, state }))),
         Some(difference) => {
@@ -87,7 +88,13 @@ pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf
 }
 
 /// Saves the run as it is.
-pub(super) fn save(folder: &Path, identity: &Identity, course: &Course, keep: usize) -> Result<()> {
+pub(super) fn save(
+    vault: &Vault,
+    folder: &Path,
+    identity: &Identity,
+    course: &Course,
+    keep: usize,
+) -> Result<()> {
     let trainer = course.trainer();
     let Past { best, evaluations, evaluating } = course.past();
     let adapter = trainer.adapter();
@@ -128,7 +135,7 @@ pub(super) fn save(folder: &Path, identity: &Identity, course: &Course, keep: us
         gradient: if *micro_steps > 0 { adapter.gradients()?.pairs } else { Pairs::new() },
         best: best.adapter.as_ref().map(|best| best.pairs.clone()).unwrap_or_default(),
     };
-    checkpoint::save(folder, &state, keep)?;
+    checkpoint::save(vault, folder, &state, keep)?;
     Ok(())
 }
 

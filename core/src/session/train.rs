@@ -14,8 +14,10 @@ use crate::checkpoint;
 use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data;
 use crate::export::{read_adapter, write_gguf_adapter, write_peft};
+use crate::file_system;
 use crate::lora::AdapterTensors;
 use crate::train::{Advanced, Course, Ending, Stepped, loss_svg};
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 /// What to train, on what, and where to put it.
@@ -63,6 +65,8 @@ pub fn train(
 struct Run<'a> {
     request: &'a TrainRequest,
     folder: RunFolder,
+    /// For the checkpoints.
+    vault: Vault,
     identity: Identity,
     course: Course,
     metrics: MetricsFile,
@@ -101,8 +105,9 @@ impl<'a> Run<'a> {
         let start = course::start(&mut config, earlier, &base)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let folder = RunFolder::open(&request.out)?;
+        let vault = Vault::plain(file_system::system());
         let saved = match config.run.resume {
-            Resume::Auto => resume::load(&folder.checkpoints(), &identity)?,
+            Resume::Auto => resume::load(&vault, &folder.checkpoints(), &identity)?,
             Resume::Never => None,
         };
 
@@ -117,13 +122,14 @@ impl<'a> Run<'a> {
         });
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
         if config.run.resume == Resume::Never {
-            checkpoint::clear(&folder.checkpoints())?;
+            checkpoint::clear(&vault, &folder.checkpoints())?;
         }
         let step = saved.as_ref().map_or(0, |(_, state)| state.step());
         let (metrics, earlier) = folder.metrics(step)?;
         let mut run = Self {
             request,
             folder,
+            vault,
             identity,
             course,
             metrics,
@@ -203,7 +209,7 @@ impl<'a> Run<'a> {
 
     fn save(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         let keep = self.request.config.run.keep_checkpoints;
-        resume::save(&self.folder.checkpoints(), &self.identity, &self.course, keep)?;
+        resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.course, keep)?;
         let step = self.course.trainer().step();
         self.saved_at = Some(step);
         on_event(&Event::Saved { step });
