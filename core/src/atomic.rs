@@ -4,13 +4,14 @@
 //! then the folder is flushed too, so that the rename survives a power cut. A failure, or dropping the
 //! writer, removes the scratch; what a killed process left behind, [`sweep`] removes later.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use crate::file_system::{FileSystem, WriteHandle, system};
 use crate::{Error, Result};
 
 /// What the name of every scratch file and folder ends with.
@@ -22,8 +23,9 @@ const BUFFER_BYTES: usize = 1 << 18;
 #[derive(Debug)]
 pub struct AtomicFile {
     target: PathBuf,
+    // Before the scratch, which is removed when dropped: some systems do not remove what is open.
+    file: BufWriter<Box<dyn WriteHandle>>,
     scratch: Scratch,
-    file: BufWriter<File>,
 }
 
 impl AtomicFile {
@@ -32,17 +34,21 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`] if `target` is a folder or its folder cannot be written.
     pub fn create(target: &Path) -> Result<Self> {
-        if target.is_dir() {
-            return Err(Error::io("write", target)(std::io::ErrorKind::IsADirectory.into()));
+        Self::create_in(&system(), target)
+    }
+
+    /// The same on a given disk.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_in(disk: &Arc<dyn FileSystem>, target: &Path) -> Result<Self> {
+        if disk.metadata(target).map_err(Error::io("write", target))?.is_some_and(|entry| entry.is_dir) {
+            return Err(Error::io("write", target)(io::ErrorKind::IsADirectory.into()));
         }
-        let scratch = scratch_sibling(target)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&scratch)
-            .map_err(Error::io("write", target))?;
+        let path = scratch_sibling(target)?;
+        let file = disk.create_new(&path).map_err(Error::io("write", target))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(Self { target: target.to_owned(), scratch: Scratch(Some(scratch)), file })
+        Ok(Self { target: target.to_owned(), file, scratch: Scratch::new(disk, path) })
     }
 
     /// Where the file will be.
@@ -61,12 +67,13 @@ impl AtomicFile {
     /// Puts the finished file in its place.
     ///
     /// # Errors
-    /// [`Error::Io`]; what was at the target before is then still there.
+    /// [`Error::Io`]; what was at the target before is then still there, unless only the last step failed, which
+    /// makes the new name survive a power cut: then the new content is.
     pub fn commit(mut self) -> Result<()> {
         self.file.flush().map_err(Error::io("write", &self.target))?;
-        self.file.get_ref().sync_all().map_err(Error::io("flush", &self.target))?;
+        self.file.get_mut().sync().map_err(Error::io("flush", &self.target))?;
         self.scratch.rename_to(&self.target)?;
-        sync_parent(&self.target)
+        sync_parent(self.scratch.disk.as_ref(), &self.target)
     }
 }
 
@@ -75,7 +82,15 @@ impl AtomicFile {
 /// # Errors
 /// [`Error::Io`].
 pub fn write_file(target: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = AtomicFile::create(target)?;
+    write_file_in(&system(), target, bytes)
+}
+
+/// The same on a given disk.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_file_in(disk: &Arc<dyn FileSystem>, target: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create_in(disk, target)?;
     file.write(bytes)?;
     file.commit()
 }
@@ -98,7 +113,7 @@ impl AtomicFolder {
         check_replaceable(target, own_files)?;
         let scratch = scratch_sibling(target)?;
         fs::create_dir(&scratch).map_err(Error::io("write", target))?;
-        Ok(Self { target: target.to_owned(), scratch: Scratch(Some(scratch)), own_files })
+        Ok(Self { target: target.to_owned(), scratch: Scratch::new(&system(), scratch), own_files })
     }
 
     /// Writes a file of the folder.
@@ -106,7 +121,7 @@ impl AtomicFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self, name: &'static str, bytes: &[u8]) -> Result<()> {
-        let Some(folder) = &self.scratch.0 else { return Ok(()) };
+        let Some(folder) = &self.scratch.path else { return Ok(()) };
         let path = folder.join(name);
         let fail = || Error::io("write", &self.target);
         let mut file = File::create(path).map_err(fail())?;
@@ -119,11 +134,11 @@ impl AtomicFolder {
     /// # Errors
     /// [`Error::Io`]; the former folder is then still there.
     pub fn commit(mut self) -> Result<()> {
-        if let Some(folder) = &self.scratch.0 {
-            sync_folder(folder)?;
+        if let Some(folder) = &self.scratch.path {
+            sync_folder(self.scratch.disk.as_ref(), folder)?;
         }
         check_replaceable(&self.target, self.own_files)?;
-        if self.target.is_dir() && !exchange(self.scratch.0.as_deref(), &self.target) {
+        if self.target.is_dir() && !exchange(self.scratch.path.as_deref(), &self.target) {
             // No atomic exchange on this system: move the former folder away, and back if need be.
             let former = scratch_sibling(&self.target)?;
             fs::rename(&self.target, &former).map_err(Error::io("rename", &self.target))?;
@@ -132,12 +147,12 @@ impl AtomicFolder {
                 fs::rename(&former, &self.target).map_err(Error::io("rename", &former))?;
                 return Err(error);
             }
-            drop(Scratch(Some(former)));
+            drop(Scratch::new(&self.scratch.disk, former));
         } else if !self.target.is_dir() {
             self.scratch.rename_to(&self.target)?;
         }
         // After an exchange the scratch name holds the former folder; dropping removes it.
-        sync_parent(&self.target)
+        sync_parent(self.scratch.disk.as_ref(), &self.target)
     }
 }
 
@@ -146,13 +161,19 @@ impl AtomicFolder {
 /// # Errors
 /// [`Error::Io`] if the folder cannot be listed; single files that cannot be removed only leave a warning.
 pub fn sweep(folder: &Path) -> Result<()> {
+    sweep_in(&system(), folder)
+}
+
+/// The same on a given disk.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_in(disk: &Arc<dyn FileSystem>, folder: &Path) -> Result<()> {
     let own = format!(".{}-", process_token());
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let entry = entry.map_err(Error::io("list", folder))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    for entry in disk.list(folder).map_err(Error::io("list", folder))? {
+        let name = entry.name.to_string_lossy();
         if name.starts_with('.') && name.ends_with(SCRATCH_SUFFIX) && !name.contains(&own) {
-            remove(&entry.path());
+            remove(disk.as_ref(), &folder.join(&entry.name), entry.is_dir);
         }
     }
     Ok(())
@@ -160,13 +181,20 @@ pub fn sweep(folder: &Path) -> Result<()> {
 
 /// Removes a scratch file or folder when dropped, unless it was renamed.
 #[derive(Debug)]
-struct Scratch(Option<PathBuf>);
+struct Scratch {
+    disk: Arc<dyn FileSystem>,
+    path: Option<PathBuf>,
+}
 
 impl Scratch {
+    fn new(disk: &Arc<dyn FileSystem>, path: PathBuf) -> Self {
+        Self { disk: Arc::clone(disk), path: Some(path) }
+    }
+
     fn rename_to(&mut self, target: &Path) -> Result<()> {
-        if let Some(scratch) = &self.0 {
-            fs::rename(scratch, target).map_err(Error::io("rename to", target))?;
-            self.0 = None;
+        if let Some(scratch) = &self.path {
+            self.disk.rename(scratch, target).map_err(Error::io("rename to", target))?;
+            self.path = None;
         }
         Ok(())
     }
@@ -174,14 +202,14 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            remove(path);
+        if let Some(path) = &self.path {
+            remove(self.disk.as_ref(), path, path.is_dir());
         }
     }
 }
 
-fn remove(path: &Path) {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+fn remove(disk: &dyn FileSystem, path: &Path, is_dir: bool) {
+    let removed = if is_dir { disk.remove_dir_all(path) } else { disk.remove_file(path) };
     if let Err(error) = removed {
         tracing::warn!(%error, "a leftover scratch file could not be removed");
     }
@@ -245,19 +273,15 @@ fn exchange(_scratch: Option<&Path>, _target: &Path) -> bool {
     false
 }
 
-fn sync_parent(target: &Path) -> Result<()> {
+fn sync_parent(disk: &dyn FileSystem, target: &Path) -> Result<()> {
     match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
-        _ => sync_folder(Path::new(".")),
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(disk, parent),
+        _ => sync_folder(disk, Path::new(".")),
     }
 }
 
-/// Makes renames in `folder` durable. Systems that cannot open folders do without.
-fn sync_folder(folder: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(folder).and_then(|handle| handle.sync_all()).map_err(Error::io("flush", folder))?;
-    }
-    Ok(())
+fn sync_folder(disk: &dyn FileSystem, folder: &Path) -> Result<()> {
+    disk.sync_dir(folder).map_err(Error::io("flush", folder))
 }
 
 #[cfg(test)]

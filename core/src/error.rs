@@ -81,6 +81,56 @@ pub enum Error {
         /// What is wrong and what to try.
         problem: String,
     },
+    /// A sealed file that is not what was once written.
+    #[error("{} is damaged: {problem}", path.display())]
+    Corrupted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An encrypted file, and not the key for it.
+    #[error("the key does not open {}: it is not the one that the file was written with", path.display())]
+    WrongKey {
+        /// The file, or the store.
+        path: PathBuf,
+    },
+    /// Another process has the store open.
+    #[error("the store {} is in use by another process; end that one first", path.display())]
+    StoreLocked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A write that would make the store larger than it may be.
+    #[error("the store needs {needed} bytes and may take {quota}; delete something, or allow more")]
+    Quota {
+        /// Bytes that the store would take.
+        needed: u64,
+        /// Bytes that it may take.
+        quota: u64,
+    },
+    /// Something that a store cannot do, such as to use an adapter of another base model.
+    #[error("store {}: {problem}", path.display())]
+    Store {
+        /// The store's folder, or a file in it.
+        path: PathBuf,
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// A session that goes on from another start than it was begun with.
+    #[error("the session cannot go on: {what}")]
+    Changed {
+        /// Which of base, data and settings differ, and what to try.
+        what: String,
+    },
+    /// A plan that takes more memory than there is.
+    #[error("{needed} bytes of memory are needed and {available} are available")]
+    OutOfMemoryBudget {
+        /// Bytes that the smallest plan takes.
+        needed: u64,
+        /// Bytes that it may take.
+        available: u64,
+    },
     /// The loss or a gradient stopped being a number.
     #[error(
         "step {step}: {place} is not finite; the last good adapter was kept. Try a lower --lr or a --clip"

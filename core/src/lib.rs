@@ -12,6 +12,7 @@ pub mod config;
 pub mod data;
 mod error;
 pub mod export;
+pub mod file_system;
 pub mod generate;
 pub mod gguf;
 pub mod lora;
@@ -22,5 +23,6 @@ pub mod testing;
 pub mod text;
 pub mod train;
 pub mod transformer;
+pub mod vault;
 
 pub use error::{Error, Result};

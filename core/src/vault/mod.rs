@@ -1,0 +1,37 @@
+//! Sealed files: what was written comes back byte for byte, or not at all.
+//!
+//! A [`Vault`] writes and reads files in one of two modes. The plain one has a checksum for each chunk of 64 KiB; the
+//! encrypted one has XChaCha20-Poly1305 instead, in the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár:
+//! *Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance*, 2015). Both notice any byte that was
+//! changed, cut off, added or moved, and a file that was put in the place of another. Only the encrypted mode does so
+//! against somebody who means it, and hides what is inside: all but its length.
+//!
+//! A sealed file, little endian:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | magic `NGSEAL\r\n` |
+//! | 4 | version |
+//! | 1 | mode: 0 plain, 1 encrypted |
+//! | 4 | number of the data key; 0 in the plain mode |
+//! | 19 | random start of the nonces; zeros in the plain mode |
+//! | … | chunks of 64 KiB, the last one of 0 to 64 KiB, each followed by its tag of 16 bytes |
+//!
+//! The context is the header, the role of the file (what it is used for) and its name without folders, the latter two
+//! after their lengths in 4 bytes. A tag of the encrypted mode covers it as associated data; the nonce of a chunk is
+//! the random start, its index in 4 bytes (big endian) and a byte that is 1 for the last one. A tag of the plain mode
+//! is the first half of the SHA-256 of context, index in 4 bytes, last or not in 1 byte, and data.
+
+mod files;
+mod key;
+mod reader;
+mod sealing;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use files::Vault;
+pub use key::{Key, KeyRing, unwrap, wrap};
+pub use reader::SealedReader;
+pub use writer::SealedWriter;

@@ -1,0 +1,173 @@
+//! The header and the tags of a sealed file, in both modes.
+
+use std::path::Path;
+
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::generic_array::GenericArray;
+use chacha20poly1305::aead::stream::{NewStream, StreamBE32, StreamPrimitive};
+use sha2::{Digest, Sha256};
+
+use super::key::{Key, random};
+use crate::Result;
+
+/// Bytes of content in a chunk; in the last one there may be fewer.
+pub(super) const CHUNK_BYTES: usize = 1 << 16;
+/// Bytes that each chunk has besides.
+pub(super) const TAG_BYTES: usize = 16;
+/// Bytes before the first chunk.
+pub(super) const HEADER_BYTES: usize = 8 + 4 + 1 + 4 + NONCE_START_BYTES;
+/// A nonce of 24 bytes without index and end mark.
+const NONCE_START_BYTES: usize = 19;
+/// Ends like PNG's, so that a transfer that rewrites line ends shows at once.
+const MAGIC: [u8; 8] = *b"NGSEAL\r\n";
+/// Raised with every change of the format.
+const VERSION: u32 = 1;
+
+/// How a file is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// With checksums.
+    Plain,
+    /// With the data key of this number.
+    Encrypted(u32),
+}
+
+/// What stands before the chunks.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) mode: Mode,
+    nonce_start: [u8; NONCE_START_BYTES],
+}
+
+impl Header {
+    /// For a new file.
+    pub(super) fn new(mode: Mode) -> Result<Self> {
+        let mut nonce_start = [0; NONCE_START_BYTES];
+        if mode != Mode::Plain {
+            random(&mut nonce_start)?;
+        }
+        Ok(Self { mode, nonce_start })
+    }
+
+    pub(super) fn to_bytes(&self) -> [u8; HEADER_BYTES] {
+        let (mode, key) = match self.mode {
+            Mode::Plain => (0, 0),
+            Mode::Encrypted(key) => (1, key),
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12] = mode;
+        bytes[13..17].copy_from_slice(&key.to_le_bytes());
+        bytes[17..].copy_from_slice(&self.nonce_start);
+        bytes
+    }
+
+    /// Reads a header, or says in words why it is none.
+    pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, String> {
+        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        if !bytes.starts_with(&MAGIC) {
+            return Err("it is not a sealed file".into());
+        }
+        if number(8) != VERSION {
+            let version = number(8);
+            return Err(format!("it is in version {version} of the format, this program reads {VERSION}"));
+        }
+        let mut nonce_start = [0; NONCE_START_BYTES];
+        nonce_start.copy_from_slice(&bytes[17..]);
+        match (bytes[12], number(13)) {
+            (0, 0) if nonce_start == [0; NONCE_START_BYTES] => Ok(Self { mode: Mode::Plain, nonce_start }),
+            (1, key) => Ok(Self { mode: Mode::Encrypted(key), nonce_start }),
+            _ => Err("its header makes no sense".into()),
+        }
+    }
+}
+
+/// Seals or opens the chunks of one file, in their order.
+pub(super) struct Sealing {
+    /// How many chunks there were.
+    index: u32,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The state of the hash behind the context.
+    Plain(Box<Sha256>),
+    Encrypted {
+        stream: Box<StreamBE32<XChaCha20Poly1305>>,
+        context: Vec<u8>,
+    },
+}
+
+/// More chunks than can be counted: a file of 256 TiB.
+#[derive(Debug)]
+pub(super) struct Exhausted;
+
+impl Sealing {
+    /// `key` is what the header's mode asks for.
+    pub(super) fn new(header: &Header, role: &str, path: &Path, key: Option<&Key>) -> Self {
+        let mut context = header.to_bytes().to_vec();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        for part in [role.as_bytes(), name] {
+            // Systems allow names of some hundred bytes.
+            context.extend((part.len() as u32).to_le_bytes());
+            context.extend(part);
+        }
+        let kind = match key {
+            Some(key) => Kind::Encrypted {
+                stream: Box::new(StreamBE32::from_aead(
+                    key.cipher(),
+                    GenericArray::from_slice(&header.nonce_start),
+                )),
+                context,
+            },
+            None => Kind::Plain(Box::new(Sha256::new_with_prefix(context))),
+        };
+        Self { index: 0, kind }
+    }
+
+    /// Turns the content of a chunk into what stands in the file.
+    pub(super) fn seal(&mut self, chunk: &mut Vec<u8>, last: bool) -> Result<(), Exhausted> {
+        match &self.kind {
+            Kind::Plain(context) => {
+                let tag = checksum(context, self.index, last, chunk);
+                chunk.extend(tag);
+            }
+            Kind::Encrypted { stream, context } => {
+                stream.encrypt_in_place(self.index, last, context, chunk).map_err(|_| Exhausted)?;
+            }
+        }
+        self.index = self.index.checked_add(1).ok_or(Exhausted)?;
+        Ok(())
+    }
+
+    /// The other way round. False, and the chunk is not to be used, if it is not what was sealed.
+    #[must_use]
+    pub(super) fn open(&mut self, chunk: &mut Vec<u8>, last: bool) -> bool {
+        let Some(len) = chunk.len().checked_sub(TAG_BYTES) else { return false };
+        let sound = match &self.kind {
+            Kind::Plain(context) => {
+                let sound = checksum(context, self.index, last, &chunk[..len]) == chunk[len..];
+                chunk.truncate(len);
+                sound
+            }
+            Kind::Encrypted { stream, context } => {
+                stream.decrypt_in_place(self.index, last, context, chunk).is_ok()
+            }
+        };
+        let next = self.index.checked_add(1);
+        self.index = next.unwrap_or(self.index);
+        sound && (last || next.is_some())
+    }
+}
+
+fn checksum(context: &Sha256, index: u32, last: bool, data: &[u8]) -> [u8; TAG_BYTES] {
+    let mut hasher = context.clone();
+    hasher.update(index.to_le_bytes());
+    hasher.update([u8::from(last)]);
+    hasher.update(data);
+    let whole = hasher.finalize();
+    let mut tag = [0; TAG_BYTES];
+    tag.copy_from_slice(&whole[..TAG_BYTES]);
+    tag
+}

@@ -1,0 +1,2 @@
+//! Round trips.
+#![allow(clippy::unwrap_used)]

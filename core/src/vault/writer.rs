@@ -1,0 +1,115 @@
+//! Writing a sealed file.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Key;
+use super::sealing::{CHUNK_BYTES, Header, Mode, Sealing, TAG_BYTES};
+use crate::atomic::AtomicFile;
+use crate::file_system::FileSystem;
+use crate::{Error, Result};
+
+/// A sealed file being written; its target changes only in [`commit`](Self::commit). Dropping it leaves nothing.
+pub struct SealedWriter {
+    file: AtomicFile,
+    sealing: Sealing,
+    /// Content that is not sealed yet. A full chunk waits here too: it may be the last one.
+    chunk: Vec<u8>,
+    written: Arc<AtomicU64>,
+    /// Whether anything failed: the file has a hole then.
+    failed: bool,
+}
+
+impl SealedWriter {
+    pub(super) fn create(
+        fs: &Arc<dyn FileSystem>,
+        target: &Path,
+        role: &'static str,
+        mode: Mode,
+        key: Option<&Key>,
+        written: &Arc<AtomicU64>,
+    ) -> Result<Self> {
+        let header = Header::new(mode)?;
+        let mut writer = Self {
+            file: AtomicFile::create_in(fs, target)?,
+            sealing: Sealing::new(&header, role, target, key),
+            chunk: Vec::with_capacity(CHUNK_BYTES + TAG_BYTES),
+            written: Arc::clone(written),
+            failed: false,
+        };
+        writer.put(&header.to_bytes())?;
+        Ok(writer)
+    }
+
+    /// Appends content.
+    ///
+    /// # Errors
+    /// [`Error::Io`], for instance because the disk is full. The file cannot be committed then.
+    pub fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.chunk.len() == CHUNK_BYTES {
+                self.seal(false)?;
+            }
+            let (taken, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.chunk.len()));
+            self.chunk.extend_from_slice(taken);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Puts the finished file in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; see [`AtomicFile::commit`]. Also if an earlier write failed.
+    pub fn commit(mut self) -> Result<()> {
+        if self.failed {
+            let again = io::Error::other("an earlier write failed");
+            return Err(Error::io("write", self.file.target())(again));
+        }
+        self.seal(true)?;
+        self.file.commit()
+    }
+
+    /// What went wrong, from what a method of [`Write`] returned.
+    pub fn error(&self, error: io::Error) -> Error {
+        error.downcast().unwrap_or_else(Error::io("write", self.file.target()))
+    }
+
+    /// Seals and writes the chunk, and starts the next one.
+    fn seal(&mut self, last: bool) -> Result<()> {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let sealed = self.sealing.seal(&mut chunk, last).map_err(|_| {
+            self.failed = true;
+            Error::io("write", self.file.target())(io::ErrorKind::FileTooLarge.into())
+        });
+        let put = sealed.and_then(|()| self.put(&chunk));
+        chunk.clear();
+        self.chunk = chunk;
+        put
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.file.write(bytes).inspect_err(|_| self.failed = true)
+    }
+}
+
+impl Write for SealedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SealedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedWriter").field("target", &self.file.target()).finish_non_exhaustive()
+    }
+}
