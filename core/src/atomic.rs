@@ -288,6 +288,7 @@ fn sync_folder(disk: &dyn FileSystem, folder: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::testing::{Failure, Fault, FaultyDisk};
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(folder)
@@ -376,5 +377,46 @@ mod tests {
         assert_eq!(names(folder.path()).len(), 2);
         ours.commit().unwrap();
         assert_eq!(names(folder.path()), ["notes.ngtmp", "ours"]);
+    }
+
+    /// What `write_file_in` leaves on a disk with this fault: whether it reported success, and the content.
+    fn overwrite_on(disk: Arc<FaultyDisk>) -> (bool, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x");
+        fs::write(&target, "old").unwrap();
+        let disk: Arc<dyn FileSystem> = disk;
+        let done = write_file_in(&disk, &target, b"the new one").is_ok();
+        (done, fs::read(&target).unwrap())
+    }
+
+    #[test]
+    fn a_failing_disk_leaves_the_old_or_the_new() {
+        let healthy = FaultyDisk::healthy();
+        assert_eq!(overwrite_on(Arc::clone(&healthy)), (true, b"the new one".to_vec()));
+        let operations = healthy.operations();
+        // Whether there is a folder in the way, create, write, flush, rename, flush of the folder.
+        assert_eq!(operations, 6);
+        for at in 0..operations {
+            let renamed = at == operations - 1;
+            for failure in [Failure::NoSpace, Failure::Device, Failure::Short, Failure::PowerCut] {
+                for for_good in [false, true] {
+                    let (done, content) =
+                        overwrite_on(FaultyDisk::new(Fault { at, only: None, failure, for_good }));
+                    let expected: &[u8] = if renamed { b"the new one" } else { b"old" };
+                    assert_eq!((done, content.as_slice()), (false, expected), "{failure:?} at {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_that_recovers_has_no_scratch_left() {
+        let folder = tempfile::tempdir().unwrap();
+        for at in 0..5 {
+            let fault = Fault { at, only: None, failure: Failure::NoSpace, for_good: false };
+            let disk: Arc<dyn FileSystem> = FaultyDisk::new(fault);
+            write_file_in(&disk, &folder.path().join("x"), b"new").unwrap_err();
+            assert!(names(folder.path()).is_empty());
+        }
     }
 }

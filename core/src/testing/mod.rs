@@ -1,9 +1,11 @@
 //! Tiny models for tests: a `llama` of about a million random weights in any format, with a working
-//! tokenizer, that llama.cpp loads too. Nothing here is part of the engine.
+//! tokenizer, that llama.cpp loads too; and a disk that fails when it is told to. Nothing here is part of the engine.
 
 mod blocks;
+mod faulty_disk;
 mod vocabulary;
 
+pub use faulty_disk::{Failure, Fault, FaultyDisk, Operation};
 pub use vocabulary::{CHATML, Vocabulary};
 
 use std::path::Path;

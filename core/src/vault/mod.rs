@@ -20,7 +20,8 @@
 //! The context is the header, the role of the file (what it is used for) and its name without folders, the latter two
 //! after their lengths in 4 bytes. A tag of the encrypted mode covers it as associated data; the nonce of a chunk is
 //! the random start, its index in 4 bytes (big endian) and a byte that is 1 for the last one. A tag of the plain mode
-//! is the first half of the SHA-256 of context, index in 4 bytes, last or not in 1 byte, and data.
+//! is the first half of the SHA-256 of context, the tag before (zeros for the first), index in 4 bytes, last or not in
+//! 1 byte, and data.
 
 mod files;
 mod key;

@@ -91,8 +91,12 @@ pub(super) struct Sealing {
 }
 
 enum Kind {
-    /// The state of the hash behind the context.
-    Plain(Box<Sha256>),
+    Plain {
+        /// The state of the hash behind the context.
+        context: Box<Sha256>,
+        /// The tag of the chunk before; zeros before the first. So no chunk of a former file can stand in.
+        former: [u8; TAG_BYTES],
+    },
     Encrypted {
         stream: Box<StreamBE32<XChaCha20Poly1305>>,
         context: Vec<u8>,
@@ -121,17 +125,20 @@ impl Sealing {
                 )),
                 context,
             },
-            None => Kind::Plain(Box::new(Sha256::new_with_prefix(context))),
+            None => {
+                let context = Box::new(Sha256::new_with_prefix(context));
+                Kind::Plain { context, former: [0; TAG_BYTES] }
+            }
         };
         Self { index: 0, kind }
     }
 
     /// Turns the content of a chunk into what stands in the file.
     pub(super) fn seal(&mut self, chunk: &mut Vec<u8>, last: bool) -> Result<(), Exhausted> {
-        match &self.kind {
-            Kind::Plain(context) => {
-                let tag = checksum(context, self.index, last, chunk);
-                chunk.extend(tag);
+        match &mut self.kind {
+            Kind::Plain { context, former } => {
+                *former = checksum(context, former, self.index, last, chunk);
+                chunk.extend(*former);
             }
             Kind::Encrypted { stream, context } => {
                 stream.encrypt_in_place(self.index, last, context, chunk).map_err(|_| Exhausted)?;
@@ -145,9 +152,10 @@ impl Sealing {
     #[must_use]
     pub(super) fn open(&mut self, chunk: &mut Vec<u8>, last: bool) -> bool {
         let Some(len) = chunk.len().checked_sub(TAG_BYTES) else { return false };
-        let sound = match &self.kind {
-            Kind::Plain(context) => {
-                let sound = checksum(context, self.index, last, &chunk[..len]) == chunk[len..];
+        let sound = match &mut self.kind {
+            Kind::Plain { context, former } => {
+                *former = checksum(context, former, self.index, last, &chunk[..len]);
+                let sound = *former == chunk[len..];
                 chunk.truncate(len);
                 sound
             }
@@ -161,8 +169,15 @@ impl Sealing {
     }
 }
 
-fn checksum(context: &Sha256, index: u32, last: bool, data: &[u8]) -> [u8; TAG_BYTES] {
+fn checksum(
+    context: &Sha256,
+    former: &[u8; TAG_BYTES],
+    index: u32,
+    last: bool,
+    data: &[u8],
+) -> [u8; TAG_BYTES] {
     let mut hasher = context.clone();
+    hasher.update(former);
     hasher.update(index.to_le_bytes());
     hasher.update([u8::from(last)]);
     hasher.update(data);
