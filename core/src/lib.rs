@@ -13,6 +13,7 @@ pub mod data;
 mod error;
 pub mod export;
 pub mod file_system;
+pub mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod lora;
