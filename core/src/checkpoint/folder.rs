@@ -1,14 +1,18 @@
 //! The folder of a run's checkpoints: `step-00000123.ngck`.
 
-use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nightgraft_ggml::MappedFile;
-
 use super::State;
-use super::format::{self, Fault};
-use crate::atomic::{self, AtomicFile};
+use super::format::{self, VERSION};
+use crate::atomic;
+use crate::vault::{SealedReader, Vault};
 use crate::{Error, Result};
+
+/// What the files are sealed as.
+const ROLE: &str = "checkpoint";
+/// What a checkpoint of version 1 began with.
+const FIRST_MAGIC: [u8; 8] = *b"NGCKPT\r\n";
 
 /// Writes `state` into `folder`, which is made if need be, and then removes all but the last `keep`
 /// checkpoints (at least this one). A later state of the same step replaces an earlier one. Checkpoints of
@@ -19,20 +23,22 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`], and then the former checkpoints are all still there; [`Error::Checkpoint`] if the sets of
 /// numbers do not have the adapter's shapes.
-pub fn save(folder: &Path, state: &State, keep: usize) -> Result<PathBuf> {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+pub fn save(vault: &Vault, folder: &Path, state: &State, keep: usize) -> Result<PathBuf> {
     let step = state.progress.step;
     let path = folder.join(file_name(step));
-    let mut file = AtomicFile::create(&path)?;
-    if let Err(problem) = format::encode(state, &mut file)? {
+    if let Some(set) = format::misshapen(state) {
+        let problem = format!("the shapes of {set} are not those of the adapter");
         return Err(Error::Checkpoint { path, problem });
     }
+    vault.fs().create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut file = vault.create(&path, ROLE)?;
+    format::encode(state, &mut file).map_err(|error| file.error(error))?;
     file.commit()?;
-    let others = list(folder)?;
+    let others = list(vault, folder)?;
     let stale = others.iter().filter(|(other, _)| *other > step);
     let old = others.iter().filter(|(other, _)| *other <= step).skip(keep.max(1));
     for (_, path) in stale.chain(old) {
-        if let Err(error) = fs::remove_file(path) {
+        if let Err(error) = vault.fs().remove_file(path) {
             tracing::warn!(%error, "an old checkpoint could not be removed");
         }
     }
@@ -44,63 +50,89 @@ pub fn save(folder: &Path, state: &State, keep: usize) -> Result<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Io`] if the folder or a file cannot be read; [`Error::Checkpoint`] for a file of another version of
-/// the format, which another version of this program could still continue.
-pub fn load_latest(folder: &Path) -> Result<Option<(PathBuf, State)>> {
-    if !folder.try_exists().map_err(Error::io("open", folder))? {
+/// the format, which another version of this program could still continue; [`Error::WrongKey`] if there are only
+/// files that the vault has no key for.
+pub fn load_latest(vault: &Vault, folder: &Path) -> Result<Option<(PathBuf, State)>> {
+    if vault.fs().metadata(folder).map_err(Error::io("open", folder))?.is_none() {
         return Ok(None);
     }
-    atomic::sweep(folder)?;
-    for (_, path) in list(folder)? {
-        match read(&path)? {
+    atomic::sweep_in(vault.fs(), folder)?;
+    let mut locked = None;
+    for (_, path) in list(vault, folder)? {
+        match load(vault, &path) {
             Ok(state) => return Ok(Some((path, state))),
-            Err(Fault::Damaged(what)) => {
-                tracing::warn!(checkpoint = %path.display(), %what, "passing over a damaged checkpoint");
+            Err(error @ Error::Corrupted { .. }) => {
+                tracing::warn!(%error, "passing over a damaged checkpoint");
             }
-            Err(fault) => return Err(Error::Checkpoint { path, problem: fault.to_string() }),
+            // Of another store, or with a damaged header.
+            Err(error @ Error::WrongKey { .. }) => locked = locked.or(Some(error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    locked.map_or(Ok(None), Err)
 }
 
 /// Reads one checkpoint.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if it is damaged or of another version, [`Error::Io`] if it cannot be read.
-pub fn load(path: &Path) -> Result<State> {
-    read(path)?.map_err(|fault| Error::Checkpoint { path: path.to_owned(), problem: fault.to_string() })
+/// [`Error::Corrupted`] if it is damaged, [`Error::Checkpoint`] if it is of another version, [`Error::WrongKey`] if
+/// the vault has no key for it, [`Error::Io`] if it cannot be read.
+pub fn load(vault: &Vault, path: &Path) -> Result<State> {
+    let mut file = match vault.open(path, ROLE) {
+        Err(Error::Corrupted { .. }) if is_of_version_1(vault, path) => {
+            return Err(other_version(path, 1));
+        }
+        opened => opened?,
+    };
+    let state = read(&mut file, path)?;
+    file.finish()?;
+    Ok(state)
 }
 
 /// Removes all checkpoints in `folder`, for a run that starts anew.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn clear(folder: &Path) -> Result<()> {
-    if folder.try_exists().map_err(Error::io("open", folder))? {
-        atomic::sweep(folder)?;
-        for (_, path) in list(folder)? {
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+pub fn clear(vault: &Vault, folder: &Path) -> Result<()> {
+    if vault.fs().metadata(folder).map_err(Error::io("open", folder))?.is_some() {
+        atomic::sweep_in(vault.fs(), folder)?;
+        for (_, path) in list(vault, folder)? {
+            vault.remove(&path)?;
         }
     }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Result<State, Fault>> {
-    if fs::metadata(path).map_err(Error::io("open", path))?.len() == 0 {
-        return Ok(Err(Fault::Damaged("it is empty".into())));
+fn read(file: &mut SealedReader, path: &Path) -> Result<State> {
+    let version = format::decode_version(file).map_err(|error| file.error(error))?;
+    if version != VERSION {
+        return Err(other_version(path, version));
     }
-    // Mapped, not read: the numbers are then in memory once. The file is replaced, never rewritten in place.
-    Ok(format::decode(&MappedFile::open(path)?))
+    format::decode(file).map_err(|error| file.error(error))
+}
+
+fn other_version(path: &Path, version: u32) -> Error {
+    let problem = format!(
+        "written in version {version} of the format, this program reads version {VERSION}; \
+         continue with the program that wrote it, or start anew with --resume never"
+    );
+    Error::Checkpoint { path: path.to_owned(), problem }
+}
+
+/// Whether a file that is not sealed is a checkpoint from before there were sealed ones.
+fn is_of_version_1(vault: &Vault, path: &Path) -> bool {
+    let mut start = [0; FIRST_MAGIC.len()];
+    vault.fs().open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == FIRST_MAGIC
 }
 
 /// The checkpoints in `folder` with their steps, newest first.
-fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let entry = entry.map_err(Error::io("list", folder))?;
-        if let Some(step) = entry.file_name().to_str().and_then(step_of) {
-            found.push((step, entry.path()));
-        }
-    }
+fn list(vault: &Vault, folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = vault.fs().list(folder).map_err(Error::io("list", folder))?;
+    let step = |name: &std::ffi::OsString| name.to_str().and_then(step_of);
+    let mut found: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| step(&entry.name).map(|step| (step, folder.join(&entry.name))))
+        .collect();
     found.sort_unstable_by(|a, b| b.cmp(a));
     Ok(found)
 }

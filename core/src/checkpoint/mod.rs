@@ -1,9 +1,10 @@
 //! Checkpoints: everything that a training run needs to go on as if it had never stopped.
 //!
-//! A [`State`] is one file. It appears whole or not at all ([`crate::atomic`]), numbers are stored as exact bits,
-//! and a checksum over everything tells a damaged file from a good one. [`save`] keeps the last few,
-//! [`load_latest`] takes the newest that is sound.
+//! A [`State`] is one sealed file ([`crate::vault`]): it appears whole or not at all, a damaged file is told from a good
+//! one, and numbers are stored as exact bits. [`save`] keeps the last few, [`load_latest`] takes the newest that is
+//! sound. [`encode_adapter`] is the part of the format that has one adapter alone.
 
+mod adapter;
 mod folder;
 mod format;
 mod state;
@@ -11,6 +12,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use adapter::{decode_adapter, encode_adapter};
 pub use folder::{clear, load, load_latest, save};
-pub use format::{Fault, decode};
-pub use state::{EarlyStopping, Evaluation, Pairs, Progress, State};
+pub use state::{EarlyStopping, Evaluation, Pairs, PartialEvaluation, Progress, State};

@@ -59,6 +59,8 @@ pub struct Progress {
     pub correct: u64,
     /// Every held-out evaluation so far.
     pub evaluations: Vec<Evaluation>,
+    /// The held-out evaluation that was under way.
+    pub evaluating: Option<PartialEvaluation>,
     /// What decides on an early end.
     pub early_stopping: EarlyStopping,
 }
@@ -72,6 +74,21 @@ pub struct Evaluation {
     /// Mean loss per supervised token.
     #[serde(with = "bits")]
     pub loss: f64,
+}
+
+/// Sums over the first micro-batches of the held-out examples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartialEvaluation {
+    /// The micro-batch that comes next, from 0.
+    pub next_batch: u64,
+    /// Sum of the losses of the supervised tokens.
+    #[serde(with = "bits")]
+    pub loss: f64,
+    /// Correctly predicted tokens.
+    pub correct: u64,
+    /// Supervised tokens.
+    pub supervised: u64,
 }
 
 /// The best evaluation so far, and how long ago it was.

@@ -1,17 +1,32 @@
 //! Round trips, damage, and the folder's housekeeping.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::format::{Fault, VERSION, decode};
+use super::format::{VERSION, decode, decode_version, encode};
 use super::*;
+use crate::Error;
 use crate::base::Module;
+use crate::file_system::system;
 use crate::gguf::Fingerprint;
 use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
+use crate::testing::{Failure, Fault, FaultyDisk};
+use crate::vault::{Key, KeyRing, Vault};
+
+/// A vault of each kind.
+fn vaults() -> [Vault; 2] {
+    [plain(), Vault::encrypted(system(), KeyRing::new(1, Key::new([7; 32])))]
+}
+
+fn plain() -> Vault {
+    Vault::plain(system())
+}
 
 fn pairs(rng: &mut ChaCha8Rng) -> Pairs {
     let mut numbers = |n| (0..n).map(|_| f32::from_bits(rng.random())).collect();
@@ -53,6 +68,7 @@ fn state(step: u64) -> State {
                 Evaluation { step: 0, loss: f64::from_bits(0x7ff8_0000_0000_1234) },
                 Evaluation { step: 20, loss: f64::INFINITY },
             ],
+            evaluating: Some(PartialEvaluation { next_batch: 4, loss: -0.0, correct: 5, supervised: 6 }),
             early_stopping: EarlyStopping { best_loss: Some(1.0 / 3.0), best_step: 9, evaluations_since: 2 },
         },
         adapter: AdapterTensors { spec, pairs: pairs(&mut rng) },
@@ -93,129 +109,249 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_state_comes_back_bit_for_bit() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path().join("new/checkpoints");
-    let original = state(12);
-    let path = save(&folder, &original, 2).unwrap();
-    assert_eq!(names(&folder), ["step-00000012.ngck"]);
-    assert_same(&load(&path).unwrap(), &original);
-    let (latest, loaded) = load_latest(&folder).unwrap().unwrap();
-    assert_eq!(latest, path);
-    assert_same(&loaded, &original);
+    for vault in vaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("new/checkpoints");
+        let original = state(12);
+        let path = save(&vault, &folder, &original, 2).unwrap();
+        assert_eq!(names(&folder), ["step-00000012.ngck"]);
+        assert_same(&load(&vault, &path).unwrap(), &original);
+        let (latest, loaded) = load_latest(&vault, &folder).unwrap().unwrap();
+        assert_eq!(latest, path);
+        assert_same(&loaded, &original);
 
-    // Between steps there are no gradients, before the first no moments.
-    let early = State {
-        first_moment: Pairs::new(),
-        second_moment: Pairs::new(),
-        gradient: Pairs::new(),
-        best: Pairs::new(),
-        ..original
-    };
-    let smaller = save(&folder, &early, 2).unwrap();
-    assert_eq!(smaller, path);
-    assert_same(&load(&path).unwrap(), &early);
+        // Between steps there are no gradients, before the first no moments.
+        let mut early = State {
+            first_moment: Pairs::new(),
+            second_moment: Pairs::new(),
+            gradient: Pairs::new(),
+            best: Pairs::new(),
+            ..original
+        };
+        early.progress.evaluating = None;
+        let smaller = save(&vault, &folder, &early, 2).unwrap();
+        assert_eq!(smaller, path);
+        assert_same(&load(&vault, &path).unwrap(), &early);
+    }
 }
 
 #[test]
 fn the_same_state_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let first = fs::read(save(folder.path(), &state(3), 1).unwrap()).unwrap();
-    let second = fs::read(save(folder.path(), &state(3), 1).unwrap()).unwrap();
+    let first = fs::read(save(&plain(), folder.path(), &state(3), 1).unwrap()).unwrap();
+    let second = fs::read(save(&plain(), folder.path(), &state(3), 1).unwrap()).unwrap();
     assert!(first == second);
 }
 
 #[test]
 fn shapes_that_differ_from_the_adapter_are_refused() {
     let folder = tempfile::tempdir().unwrap();
+    let save = |state: &State| save(&plain(), folder.path(), state, 1);
     let mut wrong = state(1);
     wrong.second_moment.remove(&(0, Module::AttnQ));
-    assert!(save(folder.path(), &wrong, 1).unwrap_err().to_string().contains("second_moment"));
+    assert!(save(&wrong).unwrap_err().to_string().contains("second_moment"));
     let mut wrong = state(1);
     wrong.gradient.get_mut(&(0, Module::AttnQ)).unwrap().a.pop();
-    assert!(save(folder.path(), &wrong, 1).unwrap_err().to_string().contains("gradient"));
+    assert!(save(&wrong).unwrap_err().to_string().contains("gradient"));
+    wrong.adapter.pairs.get_mut(&(0, Module::AttnQ)).unwrap().rank = usize::MAX;
+    assert!(encode_adapter(&wrong.adapter, &mut Vec::new()).is_err());
     assert!(names(folder.path()).is_empty());
 }
 
 #[test]
 fn any_truncation_and_any_flipped_bit_is_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = fs::read(save(folder.path(), &state(5), 1).unwrap()).unwrap();
-    decode(&bytes).unwrap();
-    for len in 0..bytes.len() {
-        assert!(matches!(decode(&bytes[..len]), Err(Fault::Damaged(_))), "{len} bytes");
-    }
-    let longer = [bytes.as_slice(), &[0]].concat();
-    assert!(decode(&longer).is_err());
-    let mut rng = ChaCha8Rng::seed_from_u64(4);
-    for _ in 0..5_000 {
-        let mut damaged = bytes.clone();
-        for _ in 0..rng.random_range(1..4) {
-            let bit = rng.random_range(0..8 * bytes.len());
-            damaged[bit / 8] ^= 1 << (bit % 8);
+    for (n, vault) in vaults().into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = save(&vault, folder.path(), &state(5), 1).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let assert_damaged = |content: &[u8]| {
+            fs::write(&path, content).unwrap();
+            let error = load(&vault, &path).unwrap_err();
+            assert!(matches!(error, Error::Corrupted { .. } | Error::WrongKey { .. }), "{error}");
+        };
+        for len in 0..bytes.len() {
+            assert_damaged(&bytes[..len]);
         }
-        if damaged != bytes {
-            decode(&damaged).unwrap_err();
+        assert_damaged(&[bytes.as_slice(), &[0]].concat());
+        let mut rng = ChaCha8Rng::seed_from_u64(n as u64);
+        for _ in 0..2_000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..rng.random_range(1..4) {
+                let bit = rng.random_range(0..8 * bytes.len());
+                damaged[bit / 8] ^= 1 << (bit % 8);
+            }
+            if damaged != bytes {
+                assert_damaged(&damaged);
+            }
         }
     }
 }
 
-/// Recomputes the checksum over changed bytes, as nobody but an attacker would.
-fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    use sha2::{Digest, Sha256};
-    let body = bytes.len() - 32;
-    let checksum = Sha256::digest(&bytes[..body]);
-    bytes[body..].copy_from_slice(&checksum);
+/// The content of a checkpoint, as it is inside the sealed file.
+fn content(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(state, &mut bytes).unwrap();
     bytes
 }
 
+fn decoded(mut content: &[u8]) -> std::io::Result<State> {
+    let version = decode_version(&mut content)?;
+    assert_eq!(version, VERSION);
+    let state = decode(&mut content)?;
+    assert!(content.is_empty());
+    Ok(state)
+}
+
 #[test]
-fn a_forged_checksum_opens_no_door() {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = fs::read(save(folder.path(), &state(5), 1).unwrap()).unwrap();
-    let header_len = u64::from_le_bytes(bytes[12..20].try_into().unwrap()) as usize;
+fn sealed_nonsense_opens_no_door() {
+    let bytes = content(&state(5));
+    assert_same(&decoded(&bytes).unwrap(), &state(5));
+    let header_len = u64::from_le_bytes(bytes[4..12].try_into().unwrap()) as usize;
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let mut refused = 0;
     for _ in 0..3_000 {
         let mut forged = bytes.clone();
-        let place = rng.random_range(12..20 + header_len);
+        let place = rng.random_range(4..12 + header_len);
         forged[place] = if rng.random() { rng.random() } else { b'0' + (place % 10) as u8 };
-        refused += usize::from(decode(&resealed(forged)).is_err());
+        let mut rest = &forged[4..];
+        refused += usize::from(decode(&mut rest).is_err() || !rest.is_empty());
     }
     assert!(refused > 1_000, "{refused}");
-    // Shapes whose product overflows, and a header that reaches past the end.
-    let text = String::from_utf8(bytes[20..20 + header_len].to_vec()).unwrap();
-    let huge = text.replacen("\"rank\":2,\"n_in\":5", "\"rank\":4294967296,\"n_in\":4294967296", 1);
-    assert_ne!(huge, text);
-    let mut forged = bytes[..12].to_vec();
-    forged.extend((huge.len() as u64).to_le_bytes());
-    forged.extend(huge.as_bytes());
-    forged.extend(&bytes[20 + header_len..]);
-    assert!(matches!(decode(&resealed(forged)), Err(Fault::Damaged(_))));
+    for len in 0..bytes.len() {
+        assert_eq!(decoded(&bytes[..len]).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof, "{len}");
+    }
+    // Shapes whose product overflows or that are larger than any memory, a pair that is there twice, a set of no
+    // such name, no adapter, and a header that reaches past the end.
+    let text = String::from_utf8(bytes[12..12 + header_len].to_vec()).unwrap();
+    for (from, to) in [
+        ("\"rank\":2,\"n_in\":5", "\"rank\":4294967296,\"n_in\":4294967296"),
+        ("\"rank\":2,\"n_in\":5", "\"rank\":2147483648,\"n_in\":1073741824"),
+        ("\"layer\":7,\"module\":\"ffn_down\"", "\"layer\":0,\"module\":\"attn_q\""),
+        ("\"best\"]", "\"worst\"]"),
+        ("\"sets\":[\"adapter\",", "\"sets\":["),
+    ] {
+        let other = text.replacen(from, to, 1);
+        assert_ne!(other, text);
+        let mut forged = bytes[..4].to_vec();
+        forged.extend((other.len() as u64).to_le_bytes());
+        forged.extend(other.as_bytes());
+        forged.extend(&bytes[12 + header_len..]);
+        decoded(&forged).unwrap_err();
+    }
     let mut forged = bytes;
-    forged[12..20].copy_from_slice(&u64::MAX.to_le_bytes());
-    assert!(matches!(decode(&resealed(forged)), Err(Fault::Damaged(_))));
+    forged[4..12].copy_from_slice(&u64::MAX.to_le_bytes());
+    decoded(&forged).unwrap_err();
 }
 
 #[test]
-fn a_version_from_the_future_is_refused_not_skipped() {
+fn more_than_the_header_describes_is_damage() {
     let folder = tempfile::tempdir().unwrap();
-    save(folder.path(), &state(1), 5).unwrap();
-    let path = save(folder.path(), &state(2), 5).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
-    fs::write(&path, resealed(bytes)).unwrap();
-    for error in [load(&path).unwrap_err(), load_latest(folder.path()).unwrap_err()] {
-        assert!(error.to_string().contains("version 2 of the format"), "{error}");
+    let path = folder.path().join("step-00000005.ngck");
+    for vault in vaults() {
+        let mut bytes = content(&state(5));
+        vault.write(&path, "checkpoint", &bytes).unwrap();
+        assert_same(&load(&vault, &path).unwrap(), &state(5));
+        bytes.push(0);
+        vault.write(&path, "checkpoint", &bytes).unwrap();
+        assert!(matches!(load(&vault, &path), Err(Error::Corrupted { .. })));
+        bytes.truncate(bytes.len() - 2);
+        vault.write(&path, "checkpoint", &bytes).unwrap();
+        assert!(matches!(load(&vault, &path), Err(Error::Corrupted { .. })));
+    }
+}
+
+#[test]
+fn an_adapter_comes_back_bit_for_bit() {
+    let adapter = state(8).adapter;
+    let mut bytes = Vec::new();
+    encode_adapter(&adapter, &mut bytes).unwrap();
+    bytes.extend(b"what follows");
+    let mut rest = bytes.as_slice();
+    let mut got = state(9);
+    got.adapter = decode_adapter(&mut rest).unwrap();
+    assert_eq!(rest, b"what follows");
+    assert_same(&State { adapter: got.adapter, ..state(8) }, &state(8));
+    for len in 0..bytes.len() - rest.len() {
+        assert_eq!(decode_adapter(&mut &bytes[..len]).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    }
+    bytes[0] = 2;
+    assert!(decode_adapter(&mut bytes.as_slice()).unwrap_err().to_string().contains("version 2"));
+}
+
+#[test]
+fn another_version_is_refused_not_skipped() {
+    for vault in vaults() {
+        let folder = tempfile::tempdir().unwrap();
+        save(&vault, folder.path(), &state(1), 5).unwrap();
+        let path = folder.path().join("step-00000002.ngck");
+        let mut bytes = content(&state(2));
+        bytes[..4].copy_from_slice(&(VERSION + 1).to_le_bytes());
+        vault.write(&path, "checkpoint", &bytes).unwrap();
+        for error in [load(&vault, &path).unwrap_err(), load_latest(&vault, folder.path()).unwrap_err()] {
+            assert!(error.to_string().contains("version 3 of the format"), "{error}");
+        }
+        // Before there were sealed files.
+        fs::write(&path, b"NGCKPT\r\n\x01\0\0\0 and everything that followed then").unwrap();
+        for error in [load(&vault, &path).unwrap_err(), load_latest(&vault, folder.path()).unwrap_err()] {
+            assert!(error.to_string().contains("version 1 of the format"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_key_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, encrypted] = vaults();
+    save(&encrypted, folder.path(), &state(1), 5).unwrap();
+    assert!(matches!(load_latest(&plain, folder.path()), Err(Error::WrongKey { .. })));
+    // A sound one counts for more.
+    fs::copy(folder.path().join("step-00000001.ngck"), folder.path().join("step-00000009.ngck")).unwrap();
+    save(&plain, folder.path(), &state(2), 5).unwrap();
+    fs::copy(folder.path().join("step-00000001.ngck"), folder.path().join("step-00000009.ngck")).unwrap();
+    assert_same(&load_latest(&plain, folder.path()).unwrap().unwrap().1, &state(2));
+}
+
+#[test]
+fn a_failing_disk_costs_no_checkpoint() {
+    for encrypted in [false, true] {
+        let on = |disk| match encrypted {
+            false => Vault::plain(disk),
+            true => Vault::encrypted(disk, KeyRing::new(1, Key::new([7; 32]))),
+        };
+        let attempt = |disk: Arc<FaultyDisk>| {
+            let folder = tempfile::tempdir().unwrap();
+            save(&on(system()), folder.path(), &state(1), 1).unwrap();
+            let saved = save(&on(disk), folder.path(), &state(2), 1).is_ok();
+            let (_, latest) = load_latest(&on(system()), folder.path()).unwrap().unwrap();
+            let step = latest.progress.step;
+            assert_same(&latest, &state(step));
+            (saved, step)
+        };
+        let healthy = FaultyDisk::healthy();
+        assert_eq!(attempt(Arc::clone(&healthy)), (true, 2));
+        let mut outcomes = BTreeSet::new();
+        for at in 0..healthy.operations() {
+            for failure in [Failure::NoSpace, Failure::Device, Failure::Short, Failure::PowerCut] {
+                for for_good in [false, true] {
+                    let fault = Fault { at, only: None, failure, for_good };
+                    let (saved, step) = attempt(FaultyDisk::new(fault));
+                    assert!(!saved || step == 2, "{fault:?}");
+                    outcomes.insert((saved, step));
+                }
+            }
+        }
+        // Nothing; all but the flush of the folder or the list of the old ones; all but removing one.
+        assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), [(false, 1), (false, 2), (true, 2)]);
     }
 }
 
 #[test]
 fn a_damaged_newest_gives_way_to_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(load_latest(&folder.path().join("none")).unwrap().is_none());
-    assert!(load_latest(folder.path()).unwrap().is_none());
+    assert!(load_latest(&plain(), &folder.path().join("none")).unwrap().is_none());
+    assert!(load_latest(&plain(), folder.path()).unwrap().is_none());
     for step in [1, 2, 3] {
-        save(folder.path(), &state(step), 3).unwrap();
+        save(&plain(), folder.path(), &state(step), 3).unwrap();
     }
     let newest = folder.path().join("step-00000003.ngck");
     let mut bytes = fs::read(&newest).unwrap();
@@ -225,34 +361,34 @@ fn a_damaged_newest_gives_way_to_the_one_before() {
     fs::write(folder.path().join("step-00000004.ngck"), "").unwrap();
     fs::write(folder.path().join(".step-00000005.ngck.0123-4.ngtmp"), "half").unwrap();
     fs::write(folder.path().join("step-9.ngck"), "not ours").unwrap();
-    let (path, loaded) = load_latest(folder.path()).unwrap().unwrap();
+    let (path, loaded) = load_latest(&plain(), folder.path()).unwrap().unwrap();
     assert_eq!(path.file_name().unwrap(), "step-00000002.ngck");
     assert_same(&loaded, &state(2));
     assert!(!names(folder.path()).iter().any(|name| name.ends_with(".ngtmp")), "the scratch file was swept");
 
     // Going on from there replaces what was damaged.
-    save(folder.path(), &state(3), 3).unwrap();
+    save(&plain(), folder.path(), &state(3), 3).unwrap();
     let expected = ["step-00000001.ngck", "step-00000002.ngck", "step-00000003.ngck", "step-9.ngck"];
     assert_eq!(names(folder.path()), expected);
     for name in &expected[..3] {
         fs::write(folder.path().join(name), "ruined").unwrap();
     }
-    assert!(load_latest(folder.path()).unwrap().is_none());
-    clear(folder.path()).unwrap();
+    assert!(load_latest(&plain(), folder.path()).unwrap().is_none());
+    clear(&plain(), folder.path()).unwrap();
     assert_eq!(names(folder.path()), ["step-9.ngck"]);
-    clear(&folder.path().join("none")).unwrap();
+    clear(&plain(), &folder.path().join("none")).unwrap();
 }
 
 #[test]
 fn only_the_last_few_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     for step in 1..=5 {
-        save(folder.path(), &state(step), 2).unwrap();
+        save(&plain(), folder.path(), &state(step), 2).unwrap();
     }
     assert_eq!(names(folder.path()), ["step-00000004.ngck", "step-00000005.ngck"]);
-    save(folder.path(), &state(6), 0).unwrap();
+    save(&plain(), folder.path(), &state(6), 0).unwrap();
     assert_eq!(names(folder.path()), ["step-00000006.ngck"]);
     // A run that starts anew in the same folder must not be taken for the older, longer one.
-    save(folder.path(), &state(2), 2).unwrap();
+    save(&plain(), folder.path(), &state(2), 2).unwrap();
     assert_eq!(names(folder.path()), ["step-00000002.ngck"]);
 }

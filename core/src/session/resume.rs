@@ -8,10 +8,12 @@ use crate::base::Base;
 use crate::checkpoint::{self, EarlyStopping, Evaluation, Pairs, Progress, State};
 use crate::config::{Resume, RunConfig, TrainConfig};
 use crate::data::Dataset;
+use crate::file_system;
 use crate::gguf::Fingerprint;
 use crate::lora::{Adapter, AdapterTensors, LoraPair};
 use crate::train::{AdamW, Best, Cursor, Pending, Trainer, set_values};
 use crate::transformer::LossSum;
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 /// What must be the same for a run to go on from a checkpoint.
@@ -73,7 +75,7 @@ impl Identity {
 /// # Errors
 /// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.
 pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
-    let Some((path, state)) = checkpoint::load_latest(folder)? else { return Ok(None) };
+    let Some((path, state)) = checkpoint::load_latest(&vault(), folder)? else { return Ok(None) };
     match identity.difference(&state) {
         None => Ok(Some((path.clone(), Saved { path, state }))),
         Some(difference) => {
@@ -84,6 +86,11 @@ pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf
             Err(Error::Checkpoint { path, problem })
         }
     }
+}
+
+/// Where the checkpoints of a run with a folder of its own lie: as checksummed files.
+pub(super) fn vault() -> Vault {
+    Vault::plain(file_system::system())
 }
 
 /// Saves the run as it is.
@@ -110,6 +117,7 @@ pub(super) fn save(
         supervised_tokens: sum.supervised,
         correct: sum.correct,
         evaluations: evaluations.iter().map(|&(step, loss)| Evaluation { step, loss }).collect(),
+        evaluating: None,
         early_stopping: EarlyStopping {
             best_loss: best.at.map(|(loss, _)| loss),
             best_step: best.at.map_or(0, |(_, step)| step),
@@ -127,7 +135,7 @@ pub(super) fn save(
         gradient: if *micro_steps > 0 { adapter.gradients()?.pairs } else { Pairs::new() },
         best: best.adapter.as_ref().map(|best| best.pairs.clone()).unwrap_or_default(),
     };
-    checkpoint::save(folder, &state, keep)?;
+    checkpoint::save(&vault(), folder, &state, keep)?;
     Ok(())
 }
 

@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
         let eval_every = config.run.eval_every.interval(trainer.total_steps());
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
         if config.run.resume == Resume::Never {
-            checkpoint::clear(&folder.checkpoints())?;
+            checkpoint::clear(&resume::vault(), &folder.checkpoints())?;
         }
         let step = saved.as_ref().map_or(0, |(_, state)| state.step());
         let (metrics, earlier) = folder.metrics(step)?;

@@ -84,11 +84,13 @@ impl SealedReader {
         Err(self.corrupted("more follows than belongs there"))
     }
 
-    /// What went wrong, from what a method of [`Read`] returned.
+    /// What went wrong, from what a method of [`Read`] returned, or somebody who reads through it: what ends too
+    /// early or is [`io::ErrorKind::InvalidData`] is damaged.
     pub fn error(&self, error: io::Error) -> Error {
         match error.downcast() {
             Ok(error) => error,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.corrupted("it ends too early"),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.corrupted(&error.to_string()),
             Err(error) => Error::io("read", &self.path)(error),
         }
     }

@@ -9,11 +9,13 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use nightgraft_core::base::Module;
-use nightgraft_core::checkpoint::{self, Progress, State};
+use nightgraft_core::checkpoint::{self, PartialEvaluation, Progress, State};
 use nightgraft_core::config::TrainConfig;
 use nightgraft_core::export;
+use nightgraft_core::file_system::system;
 use nightgraft_core::gguf::{Array, Fingerprint, Metadata, Value, Writer};
 use nightgraft_core::testing::{CHATML, TinyModel, Vocabulary};
+use nightgraft_core::vault::Vault;
 use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
 use nightgraft_kernels::WeightType;
 
@@ -57,7 +59,7 @@ fn adapters(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// Between two steps and within one, with the checksum and without.
+/// Between two steps and within one, sealed and as what is inside; and an adapter.
 fn checkpoints(folder: &Path) -> Outcome {
     let adapter = small_adapter();
     let base = Fingerprint::from_hex(&"3f".repeat(32)).ok_or("not a fingerprint")?;
@@ -72,12 +74,18 @@ fn checkpoints(folder: &Path) -> Outcome {
         best: checkpoint::Pairs::new(),
         adapter,
     };
-    let within = State { gradient: between.adapter.pairs.clone(), ..between.clone() };
+    let mut within = State { gradient: between.adapter.pairs.clone(), ..between.clone() };
+    within.progress.evaluating =
+        Some(PartialEvaluation { next_batch: 1, loss: 2.5, correct: 3, supervised: 4 });
+    let vault = Vault::plain(system());
+    let mut encoded = Vec::new();
+    checkpoint::encode_adapter(&between.adapter, &mut encoded)?;
+    fs::write(folder.join("adapter"), [&[2], encoded.as_slice()].concat())?;
     for (name, state) in [("between", between), ("within", within)] {
-        let bytes = fs::read(checkpoint::save(&scratch().join("seeds"), &state, 1)?)?;
-        fs::write(folder.join(name), [&[0], bytes.as_slice()].concat())?;
-        let body = &bytes[..bytes.len() - 32];
-        fs::write(folder.join(format!("{name}-body")), [&[1], body].concat())?;
+        let sealed = checkpoint::save(&vault, &scratch().join("seeds"), &state, 1)?;
+        fs::write(folder.join(name), [&[0], fs::read(&sealed)?.as_slice()].concat())?;
+        let content = vault.read(&sealed, "checkpoint", u64::MAX)?;
+        fs::write(folder.join(format!("{name}-content")), [&[1], content.as_slice()].concat())?;
     }
     Ok(())
 }
