@@ -7,13 +7,11 @@ use std::path::Path;
 use super::conversation;
 use super::dataset::Dataset;
 use super::fit;
-use super::line::Line;
+use super::line::{Line, MAX_LINE_BYTES, TOO_LONG};
 use super::report::DataReport;
 use crate::text::{ChatTemplate, Example, Message, Tokenizer};
 use crate::{Error, Result};
 
-/// A line of a `.jsonl` file may have this many bytes.
-const MAX_LINE_BYTES: u64 = 16 << 20;
 /// A `.txt` file may have this many bytes.
 const MAX_TEXT_BYTES: u64 = 128 << 20;
 
@@ -163,7 +161,7 @@ impl Loader<'_> {
             }
             self.report.lines += 1;
             let result = match (is_too_long, std::str::from_utf8(line)) {
-                (true, _) => Err(self.problem(None, "longer than 16 MiB")),
+                (true, _) => Err(self.problem(None, TOO_LONG)),
                 (_, Err(_)) => Err(self.problem(None, "not valid UTF-8")),
                 (_, Ok(line)) => self.read_line(line),
             };
