@@ -19,6 +19,7 @@ pub mod gguf;
 pub mod lora;
 pub mod ops;
 pub mod session;
+pub mod store;
 #[doc(hidden)]
 pub mod testing;
 pub mod text;
