@@ -20,6 +20,7 @@ pub mod lora;
 pub mod ops;
 pub mod policy;
 pub mod session;
+pub mod store;
 #[doc(hidden)]
 pub mod testing;
 pub mod text;
