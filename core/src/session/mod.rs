@@ -12,6 +12,7 @@ mod gradients;
 mod inputs;
 mod inspect;
 pub mod night;
+mod personal;
 mod resume;
 mod run_folder;
 mod stop;
@@ -25,6 +26,10 @@ pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};
+pub use personal::{
+    Learned, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport, SessionRequest, Slice,
+    SliceOutcome, Watch,
+};
 pub use stop::StopFlag;
 pub use tokenize::{TokenPiece, TokenizeOptions, tokenize};
 pub use train::{TrainRequest, train};

@@ -37,14 +37,11 @@ impl Identity {
         train: &Dataset,
         held_out: Option<&Dataset>,
     ) -> Result<Self> {
-        let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
-        let mut deciding = config.clone();
-        deciding.run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..deciding.run };
         let held_out = held_out.map_or("none".to_owned(), Dataset::fingerprint);
         Ok(Self {
             base: *base.fingerprint(),
             data: format!("{} {held_out}", train.fingerprint()),
-            settings: format!("{}start = \"{}\"\n", deciding.to_toml()?, hash(start)),
+            settings: format!("{}start = \"{}\"\n", deciding(config)?, hash(start)),
         })
     }
 
@@ -67,6 +64,22 @@ impl Identity {
         }
         None
     }
+}
+
+/// The settings that decide the result, as TOML.
+pub(super) fn deciding(config: &TrainConfig) -> Result<String> {
+    let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
+    let run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..config.run.clone() };
+    TrainConfig { run, ..config.clone() }.to_toml()
+}
+
+/// Bytes that a checkpoint takes, a little more rather than less.
+pub(super) fn bytes(course: &Course) -> u64 {
+    let sets = 3
+        + u64::from(course.trainer().pending().micro_steps > 0)
+        + u64::from(course.past().best.adapter.is_some());
+    // 16 bytes of tag to every chunk of 64 KiB, and the header.
+    sets * 4 * course.trainer().adapter().n_parameters() as u64 * 1001 / 1000 + (64 << 10)
 }
 
 /// The newest sound checkpoint, if there is one.

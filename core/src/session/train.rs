@@ -113,13 +113,7 @@ impl<'a> Run<'a> {
 
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let course = course::course(&config, base, &start, train.examples, held_out, stop)?;
-        let trainer = course.trainer();
-        on_event(&Event::Planned {
-            steps: trainer.total_steps(),
-            trainable_parameters: trainer.adapter().n_parameters(),
-            adapted_layers: trainer.base().spec.n_layer - trainer.adapter().lowest_layer().unwrap_or(0),
-            threads: threads(config.run.threads),
-        });
+        on_event(&Event::planned(&course, threads(config.run.threads)));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
         if config.run.resume == Resume::Never {
             checkpoint::clear(&vault, &folder.checkpoints())?;

@@ -4,7 +4,7 @@
 use super::{Best, Stepped, Trainer};
 use crate::data::{self, BatchOptions};
 use crate::text::Example;
-use crate::transformer::LossSum;
+use crate::transformer::{LossSum, Model};
 use crate::{Error, Result};
 
 /// Optimizer steps with evaluations between them, until the steps or the patience are used up.
@@ -91,6 +91,11 @@ impl Course {
     /// The steps.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
+    }
+
+    /// The model that it runs.
+    pub fn model(&mut self) -> &mut Model {
+        self.trainer.model()
     }
 
     /// The evaluations.

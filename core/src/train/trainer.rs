@@ -123,6 +123,14 @@ impl Trainer {
         self.plan(epoch).len() as u64
     }
 
+    /// Tokens run so far.
+    pub fn tokens(&self) -> u64 {
+        let len = |index: usize| self.examples[index].len() as u64;
+        let an_epoch: u64 = (0..self.examples.len()).map(len).sum();
+        let done = self.epoch_plan.iter().take(self.cursor.batch as usize).flatten();
+        self.cursor.epoch * an_epoch + done.map(|&index| len(index)).sum::<u64>()
+    }
+
     /// Where the data stream stands.
     pub fn cursor(&self) -> Cursor {
         self.cursor
@@ -131,6 +139,11 @@ impl Trainer {
     /// The step under way.
     pub fn pending(&self) -> &Pending {
         &self.pending
+    }
+
+    /// The model.
+    pub fn model(&mut self) -> &mut Model {
+        &mut self.model
     }
 
     /// The base model.

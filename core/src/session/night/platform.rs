@@ -24,4 +24,9 @@ pub trait Platform {
     fn real_time(&self, device: Duration) -> Duration {
         device
     }
+
+    /// The other way round: the device time in which this process worked for `real` time.
+    fn device_time(&self, real: Duration) -> Duration {
+        real
+    }
 }

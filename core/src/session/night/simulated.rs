@@ -1,5 +1,6 @@
 //! A device that replays a trace.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{super::StopFlag, Platform, Trace};
@@ -10,10 +11,28 @@ use crate::{Error, Result, policy::DeviceState};
 #[derive(Clone, Debug)]
 pub struct SimulatedPlatform {
     trace: Trace,
+    clock: Clock,
+}
+
+/// The clock of a simulated device. Clones show the same time.
+#[derive(Clone, Debug)]
+pub struct Clock {
     speed: f64,
     started: Instant,
     /// Device time that was waited, and not lived through.
-    skipped: Duration,
+    skipped: Arc<Mutex<Duration>>,
+}
+
+impl Clock {
+    /// Device time since the night began.
+    pub fn elapsed(&self) -> Duration {
+        let lived = self.started.elapsed().as_secs_f64() * self.speed;
+        Duration::try_from_secs_f64(lived).unwrap_or(Duration::MAX).saturating_add(*self.skipped())
+    }
+
+    fn skipped(&self) -> MutexGuard<'_, Duration> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SimulatedPlatform {
@@ -26,12 +45,17 @@ impl SimulatedPlatform {
             let problem = format!("{speed} is not allowed; it must be 0.001 to 1000000 times real time");
             return Err(Error::Config { option: "--speed", problem });
         }
-        Ok(Self { trace, speed, started: Instant::now(), skipped: Duration::ZERO })
+        Ok(Self { trace, clock: Clock { speed, started: Instant::now(), skipped: Arc::default() } })
     }
 
     /// The night that is replayed.
     pub fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     /// Seconds of device time since the night began.
@@ -46,7 +70,8 @@ impl SimulatedPlatform {
 
     /// Lets device time pass at once.
     pub fn skip(&mut self, device: Duration) {
-        self.skipped = self.skipped.saturating_add(device);
+        let mut skipped = self.clock.skipped();
+        *skipped = skipped.saturating_add(device);
     }
 }
 
@@ -56,8 +81,7 @@ impl Platform for SimulatedPlatform {
     }
 
     fn elapsed(&self) -> Duration {
-        let lived = self.started.elapsed().as_secs_f64() * self.speed;
-        Duration::try_from_secs_f64(lived).unwrap_or(Duration::MAX).saturating_add(self.skipped)
+        self.clock.elapsed()
     }
 
     /// Until the trace's next row at the latest, where the device changes.
@@ -71,7 +95,11 @@ impl Platform for SimulatedPlatform {
     }
 
     fn real_time(&self, device: Duration) -> Duration {
-        Duration::try_from_secs_f64(device.as_secs_f64() / self.speed).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(device.as_secs_f64() / self.clock.speed).unwrap_or(Duration::MAX)
+    }
+
+    fn device_time(&self, real: Duration) -> Duration {
+        Duration::try_from_secs_f64(real.as_secs_f64() * self.clock.speed).unwrap_or(Duration::MAX)
     }
 }
 
