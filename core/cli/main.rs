@@ -12,6 +12,7 @@ mod generate;
 mod gradients;
 mod inspect;
 mod interrupt;
+mod key;
 mod night;
 mod output;
 mod progress;
