@@ -244,3 +244,6 @@ fn duty(rules: &Rules, state: &DeviceState) -> f64 {
     };
     by_level.min(by_temperature)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,3 +16,6 @@ pub use platform::Platform;
 pub use simulated::SimulatedPlatform;
 pub use timeline::{Period, Timeline};
 pub use trace::{Grant, GrantEnd, Trace};
+
+#[cfg(test)]
+mod tests;
