@@ -29,7 +29,8 @@ pub struct Rules {
     pub pause_at_thermal: Thermal,
     /// Once it paused, it goes on at this level. Default: fair.
     pub resume_at_thermal: Thermal,
-    /// The share of the time that it works at level fair, and just below the temperature at which it pauses. Default: 0.5.
+    /// The share of the time that it works at level fair, and just below the temperature at which it pauses.
+    /// Default: 0.5.
     pub warm_duty: f64,
     /// A pause for heat lasts at least this long. Default: 300 s.
     pub cool_down_seconds: u64,

@@ -11,8 +11,8 @@ const DAYS: usize = 32;
 
 /// The ledger of the daily budgets; keep it with the store.
 ///
-/// It is a ledger by day, not a counter that is reset: a clock that goes back, or forward and back, finds what that day has already
-/// spent, so no day has its budget twice, and none is blocked by a date that never was.
+/// It is a ledger by day, not a counter that is reset: a clock that goes back, or forward and back, finds what
+/// that day has already spent, so no day has its budget twice, and none is blocked by a date that never was.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {

@@ -1,7 +1,8 @@
 //! A night: training in the slices that a device grants, as the policy allows, and the record of it.
 //!
-//! A [`Platform`] is the only way to see the device. [`SimulatedPlatform`] replays a [`Trace`]; a phone's implementation
-//! asks the system. What happens is told as [`NightEvent`]s, which a [`Timeline`] turns into a table and a picture.
+//! A [`Platform`] is the only way to see the device. [`SimulatedPlatform`] replays a [`Trace`]; a phone's
+//! implementation asks the system. What happens is told as [`NightEvent`]s, which a [`Timeline`] turns into a
+//! table and a picture.
 
 mod drawing;
 mod event;

@@ -92,7 +92,8 @@ impl Timeline {
         }
     }
 
-    /// Takes an event into the record. Events come in order; one that claims to be earlier than its predecessor counts as simultaneous.
+    /// Takes an event into the record. Events come in order; one that claims to be earlier than its predecessor
+    /// counts as simultaneous.
     pub fn record(&mut self, event: &NightEvent) {
         let at = self.advance(event.at());
         match event {

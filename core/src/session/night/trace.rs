@@ -8,10 +8,10 @@
 //! 23:50,yes,0.82,33.0,nominal,no,yes,3000,20000,end
 //! ```
 //!
-//! A row holds until the next one; the last one ends the night. Times ascend and may pass midnight once. `battery` is the charge from 0 to 1,
-//! `temperature` is in °C or empty, and either may be `nan` for a sensor that talks nonsense. `slice` is `grant` when
-//! the system starts to grant time, `end` when it takes it back, `kill` when it kills the process, else empty. Without any `grant`,
-//! the whole night is granted.
+//! A row holds until the next one; the last one ends the night. Times ascend and may pass midnight once.
+//! `battery` is the charge from 0 to 1, `temperature` is in °C or empty, and either may be `nan` for a sensor
+//! that talks nonsense. `slice` is `grant` when the system starts to grant time, `end` when it takes it back,
+//! `kill` when it kills the process, else empty. Without any `grant`, the whole night is granted.
 
 use std::{
     collections::VecDeque,
@@ -148,8 +148,8 @@ impl Trace {
         Ok(Self { rows, grants, begins: clock.begins, day: 0, description: description(text) })
     }
 
-    /// The same night on another day; `day` counts from 1970-01-01, where traces are otherwise. Several nights in a row need different
-    /// days, for the daily budgets.
+    /// The same night on another day; `day` counts from 1970-01-01, where traces are otherwise. Several nights
+    /// in a row need different days, for the daily budgets.
     pub fn on_day(self, day: i64) -> Self {
         // Far from the ends of what seconds in an i64 can say.
         Self { day: day.clamp(-100_000_000, 100_000_000), ..self }
@@ -175,7 +175,8 @@ impl Trace {
         self.time_at(0.0)
     }
 
-    /// What the device says that many seconds after the beginning; before it as at the beginning, after the end as at the end.
+    /// What the device says that many seconds after the beginning; before it as at the beginning, after the end
+    /// as at the end.
     pub fn state_at(&self, seconds: f64) -> DeviceState {
         let next = self.rows.partition_point(|row| f64::from(row.at) <= seconds);
         let row = &self.rows[next.saturating_sub(1)];
@@ -192,7 +193,8 @@ impl Trace {
         }
     }
 
-    /// The next time after `seconds` at which a row begins, if there is one: what the device says is the same until then.
+    /// The next time after `seconds` at which a row begins, if there is one: what the device says is the same
+    /// until then.
     pub fn next_change(&self, seconds: f64) -> Option<f64> {
         let next = self.rows.partition_point(|row| f64::from(row.at) <= seconds);
         self.rows.get(next).map(|row| f64::from(row.at))
