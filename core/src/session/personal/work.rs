@@ -197,11 +197,7 @@ impl Judging {
     ) -> Result<Option<Stage>> {
         // A graft in use that saw what was deleted since has to be replaced in any case.
         let current = store.current()?.filter(|current| Some(*current) == self.plan.parent);
-        let subjects = [
-            (Whose::Base, true),
-            (Whose::Current, current.is_some()),
-            (Whose::Candidate, true),
-        ];
+        let subjects = [(Whose::Base, true), (Whose::Current, current.is_some()), (Whose::Candidate, true)];
         let asked = subjects.into_iter().filter(|(_, is_there)| *is_there).map(|(whose, _)| whose);
         let missing = asked.into_iter().find(|whose| {
             let losses = self.losses.of(*whose);
