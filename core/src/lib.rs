@@ -18,6 +18,7 @@ pub mod generate;
 pub mod gguf;
 pub mod lora;
 pub mod ops;
+pub mod policy;
 pub mod session;
 pub mod store;
 #[doc(hidden)]

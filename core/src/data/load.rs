@@ -74,6 +74,28 @@ pub fn load(
     Ok(Dataset::counted(loader.examples, loader.report))
 }
 
+/// The examples of one line of the `.jsonl` kind that stands in no file; `name` stands for it in errors.
+///
+/// # Errors
+/// [`Error::Data`] for a line that cannot be used, whatever `skip_bad` says.
+pub fn load_line(
+    name: &Path,
+    line: &str,
+    tokenizer: &Tokenizer,
+    template: Option<&ChatTemplate>,
+    options: &DataOptions,
+) -> Result<Dataset> {
+    let mut loader =
+        Loader { path: name, tokenizer, template, options, examples: vec![], report: DataReport::default() };
+    let examples = loader.read_line(line).map_err(|error| match error {
+        error @ Error::Data { .. } => error,
+        other => loader.problem(None, other.to_string()),
+    })?;
+    loader.report.lines = 1;
+    loader.add(examples);
+    Ok(Dataset::counted(loader.examples, loader.report))
+}
+
 struct Loader<'a> {
     path: &'a Path,
     tokenizer: &'a Tokenizer,

@@ -224,6 +224,21 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl GateReport {
+    /// The report on a training that ended in numbers that are none: there is nothing to compare.
+    pub fn diverged() -> Self {
+        Self {
+            promote: false,
+            refusals: vec![Refusal::NotFinite { set: Set::Train, whose: Whose::Candidate }],
+            comparisons: Vec::new(),
+            overfit: None,
+            word_order: None,
+            rules: None,
+            seed: 0,
+        }
+    }
+}
+
 impl fmt::Display for GateReport {
     /// A few lines: the answer with its reasons, then what was compared.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
