@@ -3,6 +3,8 @@
 mod cli;
 mod golden;
 mod llama_cpp;
+mod night;
+mod privacy;
 mod resume;
 mod support;
 mod tokenizer;

@@ -8,7 +8,7 @@ use nightgraft_core::{
     store::{Store, StoreOptions},
 };
 
-use crate::{fetch::catalogue, settings::TrainSettings, size::parse_size, store::KeyArgs};
+use crate::{fetch::catalogue, key::KeyArgs, settings::TrainSettings, size::parse_size};
 
 #[derive(clap::Args)]
 pub struct SessionArgs {

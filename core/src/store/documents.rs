@@ -16,7 +16,7 @@ pub(super) const MAX_BYTES: u64 = 64 << 20;
 /// The document that says what the unfinished session learns from. See [`Plan`].
 const PLAN: &str = "session";
 /// Documents that are not the session's and stay when it ends.
-const LASTING: [&str; 1] = ["usage"];
+const LASTING: [&str; 4] = ["usage", "policy", "paces", "refused"];
 
 /// What must be known of the session's plan: all else in that document is the session's own.
 #[derive(Deserialize)]

@@ -173,7 +173,7 @@ fn begin(
     let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
     on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
 
-    let folder = checkpoints(store);
+    let folder = store.session_folder();
     let mut saved = None;
     match resume::load(store.vault(), &folder, &identity) {
         Ok(Some((checkpoint, state))) => {
@@ -188,11 +188,6 @@ fn begin(
         Err(error) => return Err(error),
     }
     Ok(Training { course, plan, identity, sets, needs, saved, step_seconds: 0.0 })
-}
-
-/// The folder of the session's checkpoints.
-pub(super) fn checkpoints(store: &Store) -> PathBuf {
-    store.session_folder().join("checkpoints")
 }
 
 /// What decides the result of a session, besides its examples.

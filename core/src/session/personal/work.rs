@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::measure::{self, Measurements};
-use super::open::checkpoints;
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
@@ -150,7 +149,7 @@ impl Training {
         }
         store.make_room(resume::bytes(&self.course))?;
         let keep = request.training.run.keep_checkpoints;
-        resume::save(store.vault(), &checkpoints(store), &self.identity, &self.course, keep)?;
+        resume::save(store.vault(), &store.session_folder(), &self.identity, &self.course, keep)?;
         self.saved = Some((position, Instant::now()));
         on_event(&Event::Saved { step: position.step });
         Ok(())
