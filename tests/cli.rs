@@ -6,6 +6,7 @@ mod fetch;
 mod help;
 mod hostile;
 mod run;
+mod store;
 mod usage;
 
 use std::{

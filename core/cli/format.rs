@@ -42,6 +42,14 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `2026-11-23 19:40`, by the clock of this machine, from seconds since 1970.
+pub fn date(seconds: i64) -> String {
+    let date = jiff::Timestamp::from_second(seconds);
+    let local =
+        date.map(|date| date.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string());
+    local.unwrap_or_else(|_| "unknown".to_owned())
+}
+
 /// Rows of a name and its value, the values in one column.
 pub fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -79,6 +87,8 @@ mod tests {
         assert_eq!(duration(200.0), "3 min 20 s");
         assert_eq!(duration(3725.0), "1 h 02 min");
         assert_eq!(duration(f64::NAN), "unknown");
+        assert_eq!(date(i64::MAX), "unknown");
+        assert_eq!((date(1_790_000_000).len(), &date(1_790_000_000)[..7]), (16, "2026-09"));
     }
 
     #[test]

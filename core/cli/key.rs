@@ -1,6 +1,9 @@
 //! The key of an encrypted store.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use nightgraft_core::store::Key;
@@ -16,14 +19,18 @@ pub struct KeyArgs {
 
 impl KeyArgs {
     pub fn read(&self) -> Result<Option<Key>> {
-        let Some(path) = &self.key_file else { return Ok(None) };
-        let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let key = match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Ok(raw) => Some(Key::new(raw)),
-            Err(_) => std::str::from_utf8(&bytes).ok().and_then(|text| Key::from_text(text.trim())),
-        };
-        bytes.fill(0);
-        let wrong = || format!("{} holds neither 32 bytes nor 64 hexadecimal digits", path.display());
-        key.map(Some).ok_or_else(|| Usage(wrong()).into())
+        self.key_file.as_deref().map(read_key).transpose()
     }
+}
+
+/// The key in a file.
+pub fn read_key(path: &Path) -> Result<Key> {
+    let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let key = match <[u8; 32]>::try_from(bytes.as_slice()) {
+        Ok(raw) => Some(Key::new(raw)),
+        Err(_) => std::str::from_utf8(&bytes).ok().and_then(|text| Key::from_text(text.trim())),
+    };
+    bytes.fill(0);
+    let wrong = || format!("{} holds neither 32 bytes nor 64 hexadecimal digits", path.display());
+    key.ok_or_else(|| Usage(wrong()).into())
 }

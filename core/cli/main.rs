@@ -12,12 +12,14 @@ mod generate;
 mod gradients;
 mod inspect;
 mod interrupt;
+mod journal;
 mod key;
 mod night;
 mod output;
 mod progress;
 mod settings;
 mod size;
+mod store;
 mod tokenize;
 mod train;
 
@@ -70,6 +72,8 @@ enum Command {
     Gradients(gradients::Args),
     Night(Box<night::Args>),
     RetrainWithout(Box<night::WithoutArgs>),
+    Store(store::Args),
+    Journal(journal::Args),
 }
 
 /// What the user asked to see.
@@ -105,6 +109,8 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Gradients(args) => gradients::run(&args, verbosity),
         Command::Night(args) => night::run(&args, verbosity),
         Command::RetrainWithout(args) => night::run_without(&args, verbosity),
+        Command::Store(args) => store::run(&args, verbosity),
+        Command::Journal(args) => journal::run(&args, verbosity),
     }
 }
 

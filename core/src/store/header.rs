@@ -63,7 +63,12 @@ impl Header {
         if plain.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
             return Ok(None);
         }
-        let bytes = plain.read(&path, ROLE, MAX_BYTES)?;
+        let bytes = plain.read(&path, ROLE, MAX_BYTES).map_err(|error| match error {
+            Error::WrongKey { path } => {
+                Error::Corrupted { path, problem: "it says that it is encrypted, which it never is".into() }
+            }
+            error => error,
+        })?;
         let header: Self = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Corrupted { path: path.clone(), problem: error.to_string() })?;
         if header.version != VERSION {

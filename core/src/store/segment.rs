@@ -233,7 +233,7 @@ mod tests {
             ("\"next_id\":9", "\"next_id\":8", "cannot have"),
             ("\"next_id\":9", "\"next_id\":5", "never given"),
             ("\"next_id\":9", "\"next_id\":0", "never given"),
-            ("[5,5]", "[3,5]", "cannot have"),
+            ("[5,5]", "[5,8]", "cannot have"),
             ("[5,5]", "[5,4]", "first line"),
             ("8 1790000008", "3 1790000008", "example 2"),
             ("8 1790000008", "eight", "example 2 is malformed"),

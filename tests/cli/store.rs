@@ -1,0 +1,191 @@
+//! `store` and `journal`: what a person does with what a night has left.
+
+use std::{fs, path::Path};
+
+use nightgraft_core::{
+    base::{Base, Module},
+    gate::{GateReport, GateRules, Measured, judge},
+    gguf,
+    lora::{AdapterTensors, LoraPair, LoraSpec},
+    store::{GraftId, IdSet, Key, NewGraft, Store, StoreOptions},
+};
+
+use super::{Bench, files};
+
+const CANARY: &str = "albatross";
+
+fn write_examples(bench: &Bench) {
+    let line = |text: &str| format!("{}\n", serde_json::json!({ "text": text }));
+    let lines = ["the heron waits", CANARY, "the stork clatters"].map(line).concat();
+    fs::write(bench.path("birds.jsonl"), lines).unwrap();
+}
+
+/// Two grafts for the bench's model, the second refused by the gate; the first is in use.
+fn add_grafts(bench: &Bench, root: &Path) {
+    let base = Base::open(gguf::File::open(&bench.path("model.gguf")).unwrap()).unwrap();
+    let (n_out, n_in) = base.spec.module_shape(Module::AttnQ);
+    let spec = LoraSpec { rank: 2, alpha: 4.0, modules: vec![Module::AttnQ], layers: 0..1, dropout: 0.0 };
+    let pair = LoraPair { rank: 2, n_in, n_out, a: vec![0.25; 2 * n_in], b_t: vec![0.5; 2 * n_out] };
+    let adapter = AdapterTensors { spec, pairs: [((0, Module::AttnQ), pair)].into() };
+    let nothing = Measured::default();
+    let mut store = Store::open(root, StoreOptions::default()).unwrap();
+    for promote in [true, false] {
+        let gate = GateReport { promote, ..judge(&GateRules::default(), &nothing, None, &nothing, 3) };
+        let graft = NewGraft {
+            base: *base.fingerprint(),
+            parent: None,
+            saw: IdSet::from_range(1, 2),
+            steps: 40,
+            kept_step: 30,
+            tokens: 1234,
+            settings: "rank = 2\n".into(),
+            gate,
+        };
+        store.add_graft(graft, &adapter).unwrap();
+    }
+    store.promote(GraftId(1)).unwrap();
+}
+
+fn contains(root: &Path, text: &str) -> bool {
+    files(root).iter().any(|file| {
+        let bytes = fs::read(root.join(file)).unwrap();
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    })
+}
+
+#[test]
+fn examples_come_and_go() {
+    let bench = Bench::new();
+    write_examples(&bench);
+    let root = bench.path("mine");
+    bench.run("journal list --store mine").refuses(1, &["there is no store"]);
+    assert_eq!(bench.run("journal add birds.jsonl --store mine").ok().out, "3 added, 0 known already\n");
+    assert_eq!(bench.run("journal add birds.jsonl --store mine").ok().out, "0 added, 3 known already\n");
+    let listed = bench.run("journal list --store mine").ok().out;
+    assert_eq!(listed.lines().count(), 5, "{listed}");
+    assert!(listed.contains("text") && !listed.contains(CANARY), "{listed}");
+    assert!(bench.run("journal list --store mine --show").ok().out.contains(CANARY));
+    let json = bench.run("journal list --store mine --json --show").ok().json();
+    assert_eq!(json["examples"][1]["example"]["text"], CANARY);
+    assert!(contains(&root, CANARY));
+
+    add_grafts(&bench, &root);
+    let deleted = bench.run("journal delete 2 99 --store mine --json").ok().json();
+    let expected = serde_json::json!({ "deleted": [2], "marked_grafts": [1, 2], "session_dropped": false });
+    assert_eq!(deleted, expected);
+    assert!(!contains(&root, CANARY));
+    let json = bench.run("journal list --store mine --json").ok().json();
+    assert_eq!(
+        (json["examples"].as_array().unwrap().len(), &json["deleted"]),
+        (2, &serde_json::json!([[2, 2]]))
+    );
+    assert!(bench.run("journal compact --store mine").ok().out.starts_with("the store takes"));
+    assert_eq!(
+        bench.run("store list --store mine --json").ok().json()[0]["saw_deleted"],
+        serde_json::json!([2])
+    );
+
+    fs::write(bench.path("bad.jsonl"), format!("{{\"txt\": \"{CANARY}\"}}\n")).unwrap();
+    let bad = bench.run("journal add bad.jsonl --store mine");
+    assert!(!bad.err.contains(CANARY));
+    bad.refuses(1, &["bad.jsonl:1", "none of the known shapes"]);
+}
+
+#[test]
+fn grafts_are_switched_and_exported() {
+    let bench = Bench::new();
+    let root = bench.path("mine");
+    add_grafts(&bench, &root);
+    let listed = bench.run("store list --store mine").ok().out;
+    let status: Vec<_> = listed.lines().skip(1).map(|row| row.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(status, ["current", "refused"], "{listed}");
+    let shown = bench.run("store show 1 --store mine").ok().out;
+    for part in ["status        current", "kept is step 30", "2: 1-2", "gate: promoted", "rank = 2"] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    bench.run("store show 9 --store mine").refuses(1, &["there is no graft 9"]);
+    bench.run("store promote 2 --store mine").refuses(1, &["the gate refused graft 2"]);
+    assert_eq!(bench.run("store promote 2 --force --store mine").ok().out, "graft 2 is in use\n");
+    bench.run("store delete 2 --store mine").refuses(1, &["graft 2 is in use; roll back"]);
+    assert_eq!(bench.run("store delete 2 --force --store mine").ok().out, "graft 1 is in use\n");
+    assert_eq!(
+        bench.run("store rollback --store mine --json").ok().json()["current"],
+        serde_json::Value::Null
+    );
+    bench.run("store rollback --store mine").refuses(1, &["no graft is in use"]);
+
+    bench.run("store export 1 --to gguf --model model.gguf --out a.gguf --store mine").ok();
+    bench.run("store export 1 --to peft --model model.gguf --out a --store mine").ok();
+    for adapter in ["a.gguf", "a"] {
+        let args = format!("export --adapter {adapter} --to gguf --model model.gguf --out again.gguf");
+        bench.run(&args).ok();
+        let (first, again) = (fs::read(bench.path("a.gguf")), fs::read(bench.path("again.gguf")));
+        assert_eq!(first.unwrap(), again.unwrap());
+    }
+    let other = nightgraft_core::testing::TinyModel::new(nightgraft_kernels::WeightType::Q8_0);
+    other.write(&bench.path("other.gguf")).unwrap();
+    bench
+        .run("store export 1 --to gguf --model other.gguf --out b.gguf --store mine")
+        .refuses(1, &["graft 1 was trained on another model"]);
+}
+
+#[test]
+fn damage_is_found_and_repaired() {
+    let bench = Bench::new();
+    write_examples(&bench);
+    let root = bench.path("mine");
+    bench.run("journal add birds.jsonl --store mine").ok();
+    add_grafts(&bench, &root);
+    let sound = bench.run("store verify --store mine").ok().out;
+    assert!(sound.ends_with("nothing is damaged\n"), "{sound}");
+    for (file, place) in [("journal/00000001-00000001.ngs", 60), ("grafts/00000001.ngs", 200)] {
+        let path = root.join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[place] ^= 4;
+        fs::write(path, bytes).unwrap();
+    }
+    bench.run("journal list --store mine").refuses(1, &["00000001-00000001.ngs is damaged"]);
+    let ran = bench.run("store verify --store mine");
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.out.lines().filter(|line| line.starts_with("damaged: ")).count(), 2, "{}", ran.out);
+    let repaired = bench.run("store verify --repair --store mine --json").ok().json();
+    assert_eq!(repaired["repair"]["lost"].as_array().unwrap().len(), 2, "{repaired}");
+    bench.run("store verify --store mine").ok();
+    bench.run("store show 1 --store mine").refuses(1, &["there is no graft 1"]);
+    assert_eq!(bench.run("journal add birds.jsonl --store mine").ok().out, "3 added, 0 known already\n");
+}
+
+#[test]
+fn a_key_hides_everything_and_can_be_changed() {
+    let bench = Bench::new();
+    write_examples(&bench);
+    let root = bench.path("mine");
+    fs::write(bench.path("old.key"), [7; 32]).unwrap();
+    fs::write(bench.path("new.key"), format!("{}\n", "0a".repeat(32))).unwrap();
+    fs::write(bench.path("bad.key"), "0a").unwrap();
+    let add = bench.run("journal add birds.jsonl --store mine --key-file old.key").ok();
+    assert_eq!(add.out, "3 added, 0 known already\n");
+    assert!(!contains(&root, CANARY) && !contains(&root, "text"));
+    bench.run("journal list --store mine").refuses(1, &["it is encrypted; give its key"]);
+    bench.run("journal list --store mine --key-file new.key").refuses(1, &["the key does not open"]);
+    bench.run("journal list --store mine --key-file bad.key").refuses(2, &["neither 32 bytes nor 64"]);
+    bench.run("store rotate-key --new-key-file new.key --store mine --key-file old.key").ok();
+    bench.run("journal list --store mine --key-file old.key").refuses(1, &["the key does not open"]);
+    let shown = bench.run("journal list --show --store mine --key-file new.key").ok().out;
+    assert!(shown.contains(CANARY));
+    // Keys are not printed, and a plain store has none to change.
+    bench.run("journal add birds.jsonl --store plain").ok();
+    bench.run("store rotate-key --new-key-file new.key --store plain").refuses(1, &["not encrypted"]);
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let bench = Bench::new();
+    write_examples(&bench);
+    let store = Store::open(&bench.path("mine"), StoreOptions::default()).unwrap();
+    bench.run("journal add birds.jsonl --store mine").refuses(1, &["in use by another process"]);
+    drop(store);
+    bench.run("journal add birds.jsonl --store mine").ok();
+    let key = StoreOptions { key: Some(Key::new([1; 32])), ..StoreOptions::default() };
+    assert!(Store::open(&bench.path("mine"), key).is_err());
+}
