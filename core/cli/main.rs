@@ -12,9 +12,11 @@ mod generate;
 mod gradients;
 mod inspect;
 mod interrupt;
+mod night;
 mod output;
 mod progress;
 mod settings;
+mod size;
 mod tokenize;
 mod train;
 
@@ -65,6 +67,8 @@ enum Command {
     Generate(generate::Args),
     Export(export::Args),
     Gradients(gradients::Args),
+    Night(Box<night::Args>),
+    RetrainWithout(Box<night::WithoutArgs>),
 }
 
 /// What the user asked to see.
@@ -98,6 +102,8 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => generate::run(&args, verbosity),
         Command::Export(args) => export::run(&args, verbosity),
         Command::Gradients(args) => gradients::run(&args, verbosity),
+        Command::Night(args) => night::run(&args, verbosity),
+        Command::RetrainWithout(args) => night::run_without(&args, verbosity),
     }
 }
 

@@ -171,12 +171,17 @@ pub fn sweep(folder: &Path) -> Result<()> {
 pub fn sweep_in(disk: &Arc<dyn FileSystem>, folder: &Path) -> Result<()> {
     let own = format!(".{}-", process_token());
     for entry in disk.list(folder).map_err(Error::io("list", folder))? {
-        let name = entry.name.to_string_lossy();
-        if name.starts_with('.') && name.ends_with(SCRATCH_SUFFIX) && !name.contains(&own) {
+        if is_scratch(&entry.name) && !entry.name.to_string_lossy().contains(&own) {
             remove(disk.as_ref(), &folder.join(&entry.name), entry.is_dir);
         }
     }
     Ok(())
+}
+
+/// Whether a file or folder of that name is an unfinished write, of this process or another.
+pub(crate) fn is_scratch(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with('.') && name.ends_with(SCRATCH_SUFFIX)
 }
 
 /// Removes a scratch file or folder when dropped, unless it was renamed.

@@ -13,11 +13,14 @@ pub mod data;
 mod error;
 pub mod export;
 pub mod file_system;
+pub mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod lora;
 pub mod ops;
+pub mod policy;
 pub mod session;
+pub mod store;
 #[doc(hidden)]
 pub mod testing;
 pub mod text;

@@ -86,6 +86,11 @@ impl Cpu {
         Ok(())
     }
 
+    /// Gives the arena's memory back; the next computation makes a new one.
+    pub fn shrink(&mut self) {
+        self.arena = None;
+    }
+
     /// Runs every operation of the graph and returns when all are done.
     ///
     /// # Errors

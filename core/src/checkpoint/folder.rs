@@ -10,7 +10,7 @@ use crate::vault::{SealedReader, Vault};
 use crate::{Error, Result};
 
 /// What the files are sealed as.
-const ROLE: &str = "checkpoint";
+pub(crate) const ROLE: &str = "checkpoint";
 /// What a checkpoint of version 1 began with.
 const FIRST_MAGIC: [u8; 8] = *b"NGCKPT\r\n";
 
@@ -139,6 +139,11 @@ fn list(vault: &Vault, folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
 
 fn file_name(step: u64) -> String {
     format!("step-{step:08}.ngck")
+}
+
+/// Whether a file of that name is a checkpoint.
+pub(crate) fn is_checkpoint(name: &str) -> bool {
+    step_of(name).is_some()
 }
 
 /// The step in a checkpoint's name; `None` for any other file.

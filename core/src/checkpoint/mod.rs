@@ -13,5 +13,6 @@ mod state;
 mod tests;
 
 pub use adapter::{decode_adapter, encode_adapter};
+pub(crate) use folder::{ROLE, is_checkpoint};
 pub use folder::{clear, load, load_latest, save};
 pub use state::{EarlyStopping, Evaluation, Pairs, PartialEvaluation, Progress, State};

@@ -16,6 +16,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Appends another file's or line's examples.
+    pub fn append(&mut self, other: Self) {
+        self.examples.extend(other.examples);
+        self.report.add(&other.report);
+    }
+
     /// A hash over all ids and targets in order, in hexadecimal: equal for equal data on every platform.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();

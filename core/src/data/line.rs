@@ -17,6 +17,22 @@ pub(super) enum Line {
     Tokens { ids: Vec<u32>, labels: Vec<Option<u32>> },
 }
 
+/// Whether a line of a `.jsonl` file has one of the shapes that [`load`](super::load) reads, as far as that can be said
+/// without a model. Ids may then still be beyond its vocabulary, and a conversation may not fit its template.
+///
+/// # Errors
+/// What is wrong, without any of the text.
+pub fn check_line(json: &str) -> Result<(), String> {
+    if json.len() as u64 > MAX_LINE_BYTES {
+        return Err(TOO_LONG.into());
+    }
+    Line::parse(json, i32::MAX as usize).map(drop)
+}
+
+/// A line may have this many bytes.
+pub(crate) const MAX_LINE_BYTES: u64 = 16 << 20;
+/// What is said of a longer one.
+pub(super) const TOO_LONG: &str = "longer than 16 MiB";
 /// The label that Hugging Face's trainers ignore.
 const NO_LABEL: i64 = -100;
 /// Keys whose presence says which kind a line is of.
@@ -150,6 +166,16 @@ mod tests {
             Line::parse(r#"{"input_ids": [1, 8], "labels": [-100, 8]}"#, 9).unwrap(),
             Line::Tokens { ids: vec![1, 8], labels: vec![None, Some(8)] }
         );
+    }
+
+    #[test]
+    fn a_line_is_checked_without_a_vocabulary() {
+        check_line(r#"{"text": "a"}"#).unwrap();
+        check_line(r#"{"input_ids": [1, 200000], "labels": [-100, 200000]}"#).unwrap();
+        assert!(check_line(r#"{"input_ids": [1, 3000000000], "labels": [1, 2]}"#).is_err());
+        assert!(check_line(r#"{"txt": "a"}"#).unwrap_err().contains("none of the known shapes"));
+        let long = format!("{{\"text\": \"{}\"}}", "a".repeat(16 << 20));
+        assert_eq!(check_line(&long).unwrap_err(), TOO_LONG);
     }
 
     #[test]

@@ -7,13 +7,11 @@ use std::path::Path;
 use super::conversation;
 use super::dataset::Dataset;
 use super::fit;
-use super::line::Line;
+use super::line::{Line, MAX_LINE_BYTES, TOO_LONG};
 use super::report::DataReport;
 use crate::text::{ChatTemplate, Example, Message, Tokenizer};
 use crate::{Error, Result};
 
-/// A line of a `.jsonl` file may have this many bytes.
-const MAX_LINE_BYTES: u64 = 16 << 20;
 /// A `.txt` file may have this many bytes.
 const MAX_TEXT_BYTES: u64 = 128 << 20;
 
@@ -73,6 +71,28 @@ pub fn load(
         };
         return Err(loader.problem(None, format!("holds nothing to learn from{skipped}")));
     }
+    Ok(Dataset::counted(loader.examples, loader.report))
+}
+
+/// The examples of one line of the `.jsonl` kind that stands in no file; `name` stands for it in errors.
+///
+/// # Errors
+/// [`Error::Data`] for a line that cannot be used, whatever `skip_bad` says.
+pub fn load_line(
+    name: &Path,
+    line: &str,
+    tokenizer: &Tokenizer,
+    template: Option<&ChatTemplate>,
+    options: &DataOptions,
+) -> Result<Dataset> {
+    let mut loader =
+        Loader { path: name, tokenizer, template, options, examples: vec![], report: DataReport::default() };
+    let examples = loader.read_line(line).map_err(|error| match error {
+        error @ Error::Data { .. } => error,
+        other => loader.problem(None, other.to_string()),
+    })?;
+    loader.report.lines = 1;
+    loader.add(examples);
     Ok(Dataset::counted(loader.examples, loader.report))
 }
 
@@ -141,7 +161,7 @@ impl Loader<'_> {
             }
             self.report.lines += 1;
             let result = match (is_too_long, std::str::from_utf8(line)) {
-                (true, _) => Err(self.problem(None, "longer than 16 MiB")),
+                (true, _) => Err(self.problem(None, TOO_LONG)),
                 (_, Err(_)) => Err(self.problem(None, "not valid UTF-8")),
                 (_, Ok(line)) => self.read_line(line),
             };

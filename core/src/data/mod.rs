@@ -24,6 +24,8 @@ mod shuffle;
 
 pub use batch::{Batch, assemble};
 pub use dataset::{Dataset, split};
-pub use load::{DataOptions, load};
+pub(crate) use line::MAX_LINE_BYTES;
+pub use line::check_line;
+pub use load::{DataOptions, load, load_line};
 pub use plan::{BatchOptions, plan_epoch};
 pub use report::DataReport;

@@ -22,3 +22,17 @@ pub struct DataReport {
     /// How many tokens those lines lost.
     pub truncated_tokens: usize,
 }
+
+impl DataReport {
+    /// Adds the counts of other lines.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.examples += other.examples;
+        self.tokens += other.tokens;
+        self.supervised_tokens += other.supervised_tokens;
+        self.lines += other.lines;
+        self.skipped_lines += other.skipped_lines;
+        self.split_lines += other.split_lines;
+        self.truncated_lines += other.truncated_lines;
+        self.truncated_tokens += other.truncated_tokens;
+    }
+}

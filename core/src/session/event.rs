@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::ModelInfo;
 use crate::data::DataReport;
+use crate::gate::GateReport;
+use crate::store::GraftId;
+use crate::train::{Course, Stepped};
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -57,6 +60,15 @@ pub enum Event {
         /// After how many optimizer steps.
         step: u64,
     },
+    /// The quality gate has measured the base, the adapter in use and the new one, and decided.
+    Judged(GateReport),
+    /// The adapter is in the store.
+    Grafted {
+        /// Its number there.
+        graft: GraftId,
+        /// Whether it is the one in use now.
+        promoted: bool,
+    },
     /// Something that the person should know but that does not stop the run.
     Warning {
         /// In words.
@@ -85,6 +97,36 @@ pub struct StepMetrics {
     pub tokens_per_second: f64,
     /// Resident memory of the process, the mapped model included.
     pub rss_bytes: u64,
+}
+
+impl Event {
+    pub(super) fn planned(course: &Course, threads: usize) -> Self {
+        let trainer = course.trainer();
+        Self::Planned {
+            steps: trainer.total_steps(),
+            trainable_parameters: trainer.adapter().n_parameters(),
+            adapted_layers: trainer.base().spec.n_layer - trainer.adapter().lowest_layer().unwrap_or(0),
+            threads,
+        }
+    }
+}
+
+impl StepMetrics {
+    /// Of a step that took so many seconds and has just ended.
+    pub(super) fn new(stepped: &Stepped, seconds: f64) -> Self {
+        let &Stepped { step, loss, tokens, supervised_tokens, lr, grad_norm } = stepped;
+        Self {
+            step,
+            loss,
+            tokens,
+            supervised_tokens,
+            lr,
+            grad_norm,
+            seconds,
+            tokens_per_second: tokens as f64 / seconds,
+            rss_bytes: memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64),
+        }
+    }
 }
 
 /// How a run ended.

@@ -3,6 +3,7 @@
 //! A job takes files and settings and leaves either complete files or what was there before. The long ones report
 //! progress through a callback; those that compute can be stopped from another thread with a [`StopFlag`].
 
+mod course;
 mod evaluate;
 mod event;
 mod export;
@@ -10,6 +11,8 @@ mod generate;
 mod gradients;
 mod inputs;
 mod inspect;
+pub mod night;
+mod personal;
 mod resume;
 mod run_folder;
 mod stop;
@@ -23,6 +26,10 @@ pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};
+pub use personal::{
+    Learned, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport, SessionRequest, Slice,
+    SliceOutcome, Watch,
+};
 pub use stop::StopFlag;
 pub use tokenize::{TokenPiece, TokenizeOptions, tokenize};
 pub use train::{TrainRequest, train};

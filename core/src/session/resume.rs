@@ -8,10 +8,9 @@ use crate::base::Base;
 use crate::checkpoint::{self, EarlyStopping, Evaluation, Pairs, Progress, State};
 use crate::config::{Resume, RunConfig, TrainConfig};
 use crate::data::Dataset;
-use crate::file_system;
 use crate::gguf::Fingerprint;
 use crate::lora::{Adapter, AdapterTensors, LoraPair};
-use crate::train::{AdamW, Best, Cursor, Pending, Trainer, set_values};
+use crate::train::{AdamW, Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
 use crate::transformer::LossSum;
 use crate::vault::Vault;
 use crate::{Error, Result};
@@ -38,14 +37,11 @@ impl Identity {
         train: &Dataset,
         held_out: Option<&Dataset>,
     ) -> Result<Self> {
-        let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
-        let mut deciding = config.clone();
-        deciding.run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..deciding.run };
         let held_out = held_out.map_or("none".to_owned(), Dataset::fingerprint);
         Ok(Self {
             base: *base.fingerprint(),
             data: format!("{} {held_out}", train.fingerprint()),
-            settings: format!("{}start = \"{}\"\n", deciding.to_toml()?, hash(start)),
+            settings: format!("{}start = \"{}\"\n", deciding(config)?, hash(start)),
         })
     }
 
@@ -70,12 +66,28 @@ impl Identity {
     }
 }
 
+/// The settings that decide the result, as TOML.
+pub(super) fn deciding(config: &TrainConfig) -> Result<String> {
+    let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
+    let run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..config.run.clone() };
+    TrainConfig { run, ..config.clone() }.to_toml()
+}
+
+/// Bytes that a checkpoint takes, a little more rather than less.
+pub(super) fn bytes(course: &Course) -> u64 {
+    let sets = 3
+        + u64::from(course.trainer().pending().micro_steps > 0)
+        + u64::from(course.past().best.adapter.is_some());
+    // 16 bytes of tag to every chunk of 64 KiB, and the header.
+    sets * 4 * course.trainer().adapter().n_parameters() as u64 * 1001 / 1000 + (64 << 10)
+}
+
 /// The newest sound checkpoint, if there is one.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.
-pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
-    let Some((path, state)) = checkpoint::load_latest(&vault(), folder)? else { return Ok(None) };
+pub(super) fn load(vault: &Vault, folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
+    let Some((path, state)) = checkpoint::load_latest(vault, folder)? else { return Ok(None) };
     match identity.difference(&state) {
         None => Ok(Some((path.clone(), Saved { path, state }))),
         Some(difference) => {
@@ -88,20 +100,16 @@ pub(super) fn load(folder: &Path, identity: &Identity) -> Result<Option<(PathBuf
     }
 }
 
-/// Where the checkpoints of a run with a folder of its own lie: as checksummed files.
-pub(super) fn vault() -> Vault {
-    Vault::plain(file_system::system())
-}
-
 /// Saves the run as it is.
 pub(super) fn save(
+    vault: &Vault,
     folder: &Path,
     identity: &Identity,
-    trainer: &Trainer,
-    best: &Best,
-    evaluations: &[(u64, f64)],
+    course: &Course,
     keep: usize,
 ) -> Result<()> {
+    let trainer = course.trainer();
+    let Past { best, evaluations, evaluating } = course.past();
     let adapter = trainer.adapter();
     let optimizer = trainer.optimizer();
     let Pending { micro_steps, tokens, sum } = trainer.pending();
@@ -117,7 +125,12 @@ pub(super) fn save(
         supervised_tokens: sum.supervised,
         correct: sum.correct,
         evaluations: evaluations.iter().map(|&(step, loss)| Evaluation { step, loss }).collect(),
-        evaluating: None,
+        evaluating: evaluating.map(|PartialEvaluation { next_batch, sum }| checkpoint::PartialEvaluation {
+            next_batch,
+            loss: sum.loss,
+            correct: sum.correct,
+            supervised: sum.supervised,
+        }),
         early_stopping: EarlyStopping {
             best_loss: best.at.map(|(loss, _)| loss),
             best_step: best.at.map_or(0, |(_, step)| step),
@@ -135,7 +148,7 @@ pub(super) fn save(
         gradient: if *micro_steps > 0 { adapter.gradients()?.pairs } else { Pairs::new() },
         best: best.adapter.as_ref().map(|best| best.pairs.clone()).unwrap_or_default(),
     };
-    checkpoint::save(&vault(), folder, &state, keep)?;
+    checkpoint::save(vault, folder, &state, keep)?;
     Ok(())
 }
 
@@ -144,51 +157,55 @@ impl Saved {
         self.state.progress.step
     }
 
-    /// Step and loss of every evaluation so far.
-    pub(super) fn evaluations(&self) -> Vec<(u64, f64)> {
-        self.state.progress.evaluations.iter().map(|at| (at.step, at.loss)).collect()
-    }
-
     /// Sets a fresh run of the same identity back to this moment.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
-    pub(super) fn restore(self, trainer: &mut Trainer) -> Result<Best> {
-        if let Some(problem) = self.impossible(trainer)? {
+    pub(super) fn restore(self, course: &mut Course) -> Result<()> {
+        if let Some(problem) = self.impossible(course)? {
             return Err(Error::Checkpoint {
                 path: self.path,
                 problem: format!("{problem}; use --resume never"),
             });
         }
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
-        set_values(trainer.adapter(), &adapter)?;
-        if !gradient.is_empty() {
-            trainer.set_gradients(&to_values(gradient))?;
-        }
-        let mut optimizer: AdamW = trainer.optimizer().clone();
-        optimizer.updates = progress.step;
-        optimizer.mean = to_values(first_moment);
-        optimizer.square = to_values(second_moment);
-        let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
-        let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
-        let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
-        trainer.restore(
-            optimizer,
-            cursor,
-            Pending { micro_steps: progress.micro_step, tokens: progress.tokens, sum },
-        );
-        let stopping = progress.early_stopping;
-        Ok(Best {
-            at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
-            adapter: (!best.is_empty()).then_some(AdapterTensors { spec: adapter.spec, pairs: best }),
-            evaluations_since: stopping.evaluations_since,
+        let stopping = &progress.early_stopping;
+        let past = Past {
+            best: Best {
+                at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
+                adapter: (!best.is_empty())
+                    .then(|| AdapterTensors { spec: adapter.spec.clone(), pairs: best }),
+                evaluations_since: stopping.evaluations_since,
+            },
+            evaluations: progress.evaluations.iter().map(|at| (at.step, at.loss)).collect(),
+            evaluating: progress.evaluating.map(|at| PartialEvaluation {
+                next_batch: at.next_batch,
+                sum: LossSum { loss: at.loss, correct: at.correct, supervised: at.supervised },
+            }),
+        };
+        course.restore(past, |trainer| {
+            set_values(trainer.adapter(), &adapter)?;
+            if !gradient.is_empty() {
+                trainer.set_gradients(&to_values(gradient))?;
+            }
+            let mut optimizer: AdamW = trainer.optimizer().clone();
+            optimizer.updates = progress.step;
+            optimizer.mean = to_values(first_moment);
+            optimizer.square = to_values(second_moment);
+            let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
+            let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
+            let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
+            let pending = Pending { micro_steps: progress.micro_step, tokens: progress.tokens, sum };
+            trainer.restore(optimizer, cursor, pending);
+            Ok(())
         })
     }
 }
 
 impl Saved {
     /// What cannot be in a checkpoint of this run, in words.
-    fn impossible(&self, trainer: &Trainer) -> Result<Option<&'static str>> {
+    fn impossible(&self, course: &Course) -> Result<Option<&'static str>> {
+        let trainer = course.trainer();
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
         let expected = trainer.adapter().tensors()?.pairs;
         let same_shape = |pairs: &Pairs| {
@@ -206,6 +223,8 @@ impl Saved {
             Some("the steps do not fit the run")
         } else if progress.next_batch >= trainer.batches_of_epoch(progress.epoch) {
             Some("the place in the data does not fit the run")
+        } else if progress.evaluating.as_ref().is_some_and(|at| at.next_batch >= course.held_out_batches()) {
+            Some("the evaluation under way does not fit the held-out examples")
         } else {
             None
         })

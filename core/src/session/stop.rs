@@ -18,6 +18,11 @@ impl StopFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Takes it back, for the next piece of work.
+    pub(super) fn lower(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Whether stopping was asked for.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::course;
 use super::inputs::{Inputs, threads};
 use super::resume::{self, Identity};
 use super::run_folder::{BaseNote, MetricsFile, RunFolder};
 use super::{Event, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
+use crate::base::Base;
 use crate::checkpoint;
-use crate::config::{EvalEvery, Layers, LoraConfig, Resume, RunConfig, Targets, TrainConfig};
+use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data;
 use crate::export::{read_adapter, write_gguf_adapter, write_peft};
-use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
-use crate::text::Example;
-use crate::train::{Best, Stepped, Trainer, loss_svg};
-use crate::transformer::Model;
+use crate::file_system;
+use crate::lora::AdapterTensors;
+use crate::train::{Advanced, Course, Ending, Stepped, loss_svg};
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 /// What to train, on what, and where to put it.
@@ -63,18 +65,18 @@ pub fn train(
 struct Run<'a> {
     request: &'a TrainRequest,
     folder: RunFolder,
+    /// For the checkpoints.
+    vault: Vault,
     identity: Identity,
-    trainer: Trainer,
-    held_out: Vec<Example>,
-    eval_every: Option<u64>,
-    best: Best,
+    course: Course,
     metrics: MetricsFile,
     losses: Vec<(u64, f64)>,
-    evaluations: Vec<(u64, f64)>,
     saved_at: Option<u64>,
     stop: StopFlag,
     tokens: u64,
     seconds: f64,
+    /// Of the micro-steps since the last optimizer step.
+    step_seconds: f64,
 }
 
 impl<'a> Run<'a> {
@@ -99,91 +101,60 @@ impl<'a> Run<'a> {
         });
 
         let Inputs { base, .. } = inputs; // the tokenizer is not needed any more
-        let start = match &request.init_adapter {
-            Some(path) => {
-                let mut tensors = read_adapter(path, &base)?;
-                tensors.spec.dropout = config.lora.dropout;
-                config.lora = LoraConfig {
-                    rank: tensors.spec.rank,
-                    alpha: tensors.spec.alpha,
-                    targets: Targets::of(&tensors.spec.modules),
-                    layers: Layers::Range(tensors.spec.layers.clone()),
-                    dropout: config.lora.dropout,
-                };
-                tensors
-            }
-            None => {
-                let spec = LoraSpec {
-                    rank: config.lora.rank,
-                    alpha: config.lora.alpha,
-                    modules: config.lora.targets.modules(),
-                    layers: config.lora.layers.range(base.spec.n_layer)?,
-                    dropout: config.lora.dropout,
-                };
-                initialize(&spec, &base, config.run.seed)
-            }
-        };
+        let earlier = request.init_adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
+        let start = course::start(&mut config, earlier, &base)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let folder = RunFolder::open(&request.out)?;
+        let vault = Vault::plain(file_system::system());
         let saved = match config.run.resume {
-            Resume::Auto => resume::load(&folder.checkpoints(), &identity)?,
+            Resume::Auto => resume::load(&vault, &folder.checkpoints(), &identity)?,
             Resume::Never => None,
         };
 
-        let adapter = Adapter::new(&start)?;
-        let n_threads = threads(config.run.threads);
-        let longest = train.examples.iter().chain(held_out.iter().flat_map(|h| &h.examples));
-        let longest = longest.map(|example| example.ids.len()).max().unwrap_or(0);
-        let capacity = config.data.batch_tokens.max(longest);
-        let model = Model::new(base, Some(&adapter), true, capacity, n_threads, stop.raw())?;
-        let trainer = Trainer::new(&config, model, adapter, train.examples)?;
-        on_event(&Event::Planned {
-            steps: trainer.total_steps(),
-            trainable_parameters: trainer.adapter().n_parameters(),
-            adapted_layers: trainer.base().spec.n_layer - trainer.adapter().lowest_layer().unwrap_or(0),
-            threads: n_threads,
-        });
-        let eval_every = config.run.eval_every.interval(trainer.total_steps());
+        let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
+        let course = course::course(&config, base, &start, train.examples, held_out, stop)?;
+        on_event(&Event::planned(&course, threads(config.run.threads)));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
         if config.run.resume == Resume::Never {
-            checkpoint::clear(&resume::vault(), &folder.checkpoints())?;
+            checkpoint::clear(&vault, &folder.checkpoints())?;
         }
         let step = saved.as_ref().map_or(0, |(_, state)| state.step());
         let (metrics, earlier) = folder.metrics(step)?;
         let mut run = Self {
             request,
             folder,
+            vault,
             identity,
-            trainer,
-            held_out: held_out.map(|held_out| held_out.examples).unwrap_or_default(),
-            eval_every,
-            best: Best::default(),
+            course,
             metrics,
             losses: earlier.iter().map(|metrics| (metrics.step, metrics.loss)).collect(),
-            evaluations: Vec::new(),
             saved_at: None,
             stop: stop.clone(),
             tokens: 0,
             seconds: 0.0,
+            step_seconds: 0.0,
         };
         let note = BaseNote {
             model: std::path::absolute(&request.model).map_err(Error::io("find", &request.model))?,
-            fingerprint: run.trainer.base().fingerprint().to_string(),
+            fingerprint: run.base().fingerprint().to_string(),
         };
         atomic::write_file(&run.folder.base(), &serde_json::to_vec(&note).expect("two strings serialize"))?;
         atomic::write_file(&run.folder.config(), config.to_toml()?.as_bytes())?;
         if let Some((checkpoint, state)) = saved {
-            run.evaluations = state.evaluations();
-            run.best = state.restore(&mut run.trainer)?;
+            state.restore(&mut run.course)?;
             run.saved_at = Some(step);
             on_event(&Event::Resumed { step, checkpoint });
         }
         Ok(run)
     }
 
-    /// Steps until the end, a stop or the end of patience.
+    fn base(&self) -> &Base {
+        self.course.trainer().base()
+    }
+
+    /// Works until the end, a stop or the end of patience.
     fn run(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
-        match self.steps(on_event) {
+        match self.work(on_event) {
             Err(Error::Cancelled) => {
                 self.save(on_event)?;
                 Ok(Outcome::Interrupted)
@@ -192,81 +163,57 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn steps(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
-        let RunConfig { checkpoint_every, patience, .. } = self.request.config.run;
-        self.evaluate_if_due(on_event)?;
-        while !self.trainer.is_finished() {
-            if self.best.is_out_of_patience(patience) {
-                return Ok(Outcome::EarlyStopped);
+    fn work(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
+        let RunConfig { checkpoint_every, .. } = self.request.config.run;
+        loop {
+            let started = Instant::now();
+            let advanced = self.course.advance()?;
+            let seconds = started.elapsed().as_secs_f64();
+            match advanced {
+                Advanced::MicroStep => self.step_seconds += seconds,
+                Advanced::Step(stepped) => {
+                    let seconds = std::mem::take(&mut self.step_seconds) + seconds;
+                    self.record(&stepped, seconds, on_event)?;
+                    if checkpoint_every > 0 && stepped.step.is_multiple_of(checkpoint_every) {
+                        self.save(on_event)?;
+                    }
+                }
+                Advanced::Measured => {}
+                Advanced::Evaluated { step, loss, best } => {
+                    on_event(&Event::Evaluated { step, loss, perplexity: loss.exp(), best });
+                }
+                Advanced::Ended(Ending::Finished) => return Ok(Outcome::Finished),
+                Advanced::Ended(Ending::OutOfPatience) => return Ok(Outcome::EarlyStopped),
             }
             if self.stop.is_raised() {
                 return Err(Error::Cancelled);
             }
-            let started = Instant::now();
-            let stepped = self.trainer.run_step()?;
-            self.record(&stepped, started.elapsed().as_secs_f64(), on_event)?;
-            self.evaluate_if_due(on_event)?;
-            if checkpoint_every > 0 && stepped.step.is_multiple_of(checkpoint_every) {
-                self.save(on_event)?;
-            }
         }
-        Ok(Outcome::Finished)
     }
 
     fn record(&mut self, stepped: &Stepped, seconds: f64, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
-        let &Stepped { step, loss, tokens, supervised_tokens, lr, grad_norm } = stepped;
-        let metrics = StepMetrics {
-            step,
-            loss,
-            tokens,
-            supervised_tokens,
-            lr,
-            grad_norm,
-            seconds,
-            tokens_per_second: tokens as f64 / seconds,
-            rss_bytes: memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64),
-        };
-        self.tokens += tokens;
+        let metrics = StepMetrics::new(stepped, seconds);
+        self.tokens += stepped.tokens;
         self.seconds += seconds;
-        self.losses.push((step, loss));
+        self.losses.push((stepped.step, stepped.loss));
         self.metrics.append(&metrics)?;
         on_event(&Event::Step(metrics));
         Ok(())
     }
 
-    /// Measures the adapter before the first step, every `eval_every` steps and after the last.
-    fn evaluate_if_due(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
-        let step = self.trainer.step();
-        let in_mid_step = self.trainer.pending().micro_steps > 0;
-        let due = self.eval_every.is_some_and(|n| step.is_multiple_of(n) || self.trainer.is_finished());
-        let done = self.evaluations.last().is_some_and(|&(last, _)| last == step);
-        if self.held_out.is_empty() || in_mid_step || !due || done {
-            return Ok(());
-        }
-        let sum = self.trainer.evaluate(&self.held_out)?;
-        let loss = sum.loss / sum.supervised as f64;
-        if !loss.is_finite() {
-            return Err(Error::NotFinite { step, place: "the held-out loss".into() });
-        }
-        let adapter = self.trainer.adapter();
-        let best = self.best.consider(step, loss, || adapter.tensors())?;
-        self.evaluations.push((step, loss));
-        on_event(&Event::Evaluated { step, loss, perplexity: loss.exp(), best });
-        Ok(())
-    }
-
     fn save(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         let keep = self.request.config.run.keep_checkpoints;
-        let folder = self.folder.checkpoints();
-        resume::save(&folder, &self.identity, &self.trainer, &self.best, &self.evaluations, keep)?;
-        self.saved_at = Some(self.trainer.step());
-        on_event(&Event::Saved { step: self.trainer.step() });
+        resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.course, keep)?;
+        let step = self.course.trainer().step();
+        self.saved_at = Some(step);
+        on_event(&Event::Saved { step });
         Ok(())
     }
 
     fn finish(mut self, outcome: Outcome, on_event: &mut dyn FnMut(&Event)) -> Result<TrainReport> {
-        let step = self.trainer.step();
-        atomic::write_file(&self.folder.plot(), loss_svg(&self.losses, &self.evaluations).as_bytes())?;
+        let step = self.course.trainer().step();
+        let plot = loss_svg(&self.losses, &self.course.past().evaluations);
+        atomic::write_file(&self.folder.plot(), plot.as_bytes())?;
         let mut kept_step = step;
         let interrupted = outcome == Outcome::Interrupted;
         if !interrupted {
@@ -292,8 +239,8 @@ impl<'a> Run<'a> {
             steps: step,
             first_loss: self.losses.first().map(|&(_, loss)| loss),
             last_loss: self.losses.last().map(|&(_, loss)| loss),
-            held_out_before: self.evaluations.first().map(|&(_, loss)| loss),
-            held_out_after: self.best.at.map(|(loss, _)| loss),
+            held_out_before: self.course.past().evaluations.first().map(|&(_, loss)| loss),
+            held_out_after: self.course.past().best.at.map(|(loss, _)| loss),
             kept_step,
             adapter: (!interrupted).then(|| self.folder.peft()),
             checkpoint: interrupted.then(|| self.folder.checkpoints()),
@@ -304,21 +251,22 @@ impl<'a> Run<'a> {
 
     /// Keeps the best adapter, or without held-out data the current one. Returns its step.
     fn keep_adapter(&self) -> Result<u64> {
-        match (&self.best.adapter, self.best.at) {
-            (Some(best), Some((_, step))) => self.write(best).map(|()| step),
-            _ => self.write(&self.trainer.adapter().tensors()?).map(|()| self.trainer.step()),
+        let (best, trainer) = (&self.course.past().best, self.course.trainer());
+        match (&best.adapter, best.at) {
+            (Some(adapter), Some((_, step))) => self.write(adapter).map(|()| step),
+            _ => self.write(&trainer.adapter().tensors()?).map(|()| trainer.step()),
         }
     }
 
     /// After a divergence: keeps the best adapter, or without held-out data the last that had a finite loss.
     fn keep_last_good(&self) -> Result<()> {
-        self.best.adapter.as_ref().or(self.trainer.last_good()).map_or(Ok(()), |tensors| self.write(tensors))
+        let best = self.course.past().best.adapter.as_ref();
+        best.or(self.course.trainer().last_good()).map_or(Ok(()), |tensors| self.write(tensors))
     }
 
     /// Writes an adapter in both formats.
     fn write(&self, tensors: &AdapterTensors) -> Result<()> {
-        let base = self.trainer.base();
-        write_peft(&self.folder.peft(), tensors, base)?;
-        write_gguf_adapter(&self.folder.gguf(), tensors, base)
+        write_peft(&self.folder.peft(), tensors, self.base())?;
+        write_gguf_adapter(&self.folder.gguf(), tensors, self.base())
     }
 }

@@ -1,6 +1,7 @@
 //! Training: the optimizer, the schedule, the loop of micro-steps, the choice of the best adapter.
 
 mod best;
+mod course;
 mod optimizer;
 mod plot;
 mod schedule;
@@ -10,6 +11,7 @@ mod trainer;
 mod tests;
 
 pub use best::Best;
+pub use course::{Advanced, Course, CourseRules, Ending, PartialEvaluation, Past};
 pub use optimizer::AdamW;
 pub use plot::loss_svg;
 pub use schedule::learning_rate;

@@ -112,7 +112,7 @@ fn training_lowers_the_loss_and_uses_every_example() {
     let mut trainer = trainer(Arc::default());
     let mut steps = Vec::new();
     while !trainer.is_finished() {
-        steps.push(trainer.run_step().unwrap());
+        steps.extend(trainer.advance().unwrap());
     }
     assert_eq!(steps.len() as u64, trainer.total_steps());
     // One token of an example has nothing to predict.
@@ -126,7 +126,7 @@ fn training_lowers_the_loss_and_uses_every_example() {
 fn stopped_at_any_moment_a_step_can_go_on_as_if_it_had_not_been() {
     let mut straight = trainer(Arc::default());
     while !straight.is_finished() {
-        straight.run_step().unwrap();
+        straight.advance().unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
     let mut stopped = trainer(stop.clone());
@@ -138,7 +138,7 @@ fn stopped_at_any_moment_a_step_can_go_on_as_if_it_had_not_been() {
             std::thread::sleep(wait);
             flag.store(true, Ordering::Relaxed);
         });
-        match stopped.run_step() {
+        match stopped.advance() {
             Ok(_) => {}
             Err(Error::Cancelled) => {
                 stops += 1;

@@ -123,6 +123,14 @@ impl Trainer {
         self.plan(epoch).len() as u64
     }
 
+    /// Tokens run so far.
+    pub fn tokens(&self) -> u64 {
+        let len = |index: usize| self.examples[index].len() as u64;
+        let an_epoch: u64 = (0..self.examples.len()).map(len).sum();
+        let done = self.epoch_plan.iter().take(self.cursor.batch as usize).flatten();
+        self.cursor.epoch * an_epoch + done.map(|&index| len(index)).sum::<u64>()
+    }
+
     /// Where the data stream stands.
     pub fn cursor(&self) -> Cursor {
         self.cursor
@@ -131,6 +139,11 @@ impl Trainer {
     /// The step under way.
     pub fn pending(&self) -> &Pending {
         &self.pending
+    }
+
+    /// The model.
+    pub fn model(&mut self) -> &mut Model {
+        &mut self.model
     }
 
     /// The base model.
@@ -146,27 +159,24 @@ impl Trainer {
         self.epoch_plan = self.plan(cursor.epoch);
     }
 
-    /// Runs micro-batches until an optimizer step is complete, and makes it.
+    /// Runs one micro-batch, and makes the optimizer step if it completes one.
     ///
     /// # Errors
     /// [`Error::Cancelled`] if the stop flag was raised: the interrupted micro-step is as if it had never
     /// started. [`Error::NotFinite`] if the loss or a gradient is not a number; the adapter has not moved.
-    pub fn run_step(&mut self) -> Result<Stepped> {
-        loop {
-            self.micro_step()?;
-            let epoch_ends = self.cursor.batch == 0;
-            if self.pending.micro_steps >= self.config.data.accumulate as u64 || epoch_ends {
-                return self.finish_step();
-            }
-        }
+    pub fn advance(&mut self) -> Result<Option<Stepped>> {
+        self.micro_step()?;
+        let epoch_ends = self.cursor.batch == 0;
+        let is_complete = self.pending.micro_steps >= self.config.data.accumulate as u64 || epoch_ends;
+        is_complete.then(|| self.finish_step()).transpose()
     }
 
-    /// The mean loss of other examples.
+    /// The losses of a micro-batch of other examples.
     ///
     /// # Errors
     /// [`Error::Cancelled`].
-    pub fn evaluate(&mut self, examples: &[Example]) -> Result<LossSum> {
-        evaluate(&mut self.model, examples, self.config.data.batch_tokens, |_| ())
+    pub fn measure(&mut self, batch: &Batch) -> Result<LossSum> {
+        self.model.evaluate(batch)
     }
 
     fn micro_step(&mut self) -> Result<()> {

@@ -19,6 +19,8 @@ use crate::ops::rope::Angles;
 
 /// Rows of the head computed at once: logits take this many times the vocabulary, in f32.
 const HEAD_CHUNK: usize = 128;
+/// The same where memory is short. Every row is computed by itself: the numbers are the same.
+const SMALL_HEAD_CHUNK: usize = 16;
 const HEAD_NODES: usize = 32;
 
 /// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
@@ -34,6 +36,7 @@ pub struct Model {
     chunk: Chunk,
     /// By number of rows.
     head_graphs: HashMap<(Pass, usize), Graph>,
+    head_chunk: usize,
     cpu: Cpu,
 }
 
@@ -108,6 +111,7 @@ impl Model {
                 loss: Leaf::f32(HEAD_CHUNK, 2)?,
             },
             head_graphs: HashMap::new(),
+            head_chunk: HEAD_CHUNK,
             cpu: Cpu::new(n_threads, stop)?,
             base,
         })
@@ -116,6 +120,35 @@ impl Model {
     /// The base model.
     pub fn base(&self) -> &Base {
         &self.base
+    }
+
+    /// Takes less memory, and somewhat more time, for the same numbers; or goes back.
+    pub fn set_small(&mut self, small: bool) {
+        let head_chunk = if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK };
+        if head_chunk != self.head_chunk {
+            self.head_chunk = head_chunk;
+            self.head_graphs.clear();
+            self.cpu.shrink();
+        }
+    }
+
+    /// Bytes that micro-batches of `n_tokens` take in all, small or not: what lives between the graphs, and the
+    /// largest arena.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out or there are more tokens than the capacity.
+    pub fn memory(&mut self, n_tokens: usize, small: bool) -> Result<u64> {
+        let pass = if self.stream.grad.is_some() { Pass::Train } else { Pass::Evaluate };
+        self.prepare_layers(n_tokens, pass)?;
+        let layers = self.layers.get_mut(&pass).expect("just made");
+        let n_rows = n_tokens.min(if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK });
+        let head = head_graph(&self.head, &self.chunk, &Leaf::i32(n_rows)?, n_rows, pass)?;
+        let graphs = layers.forward.iter_mut().chain(&mut layers.backward);
+        let arena = graphs.map(Graph::arena_bytes).chain([{ head }.arena_bytes()]).max().unwrap_or(0);
+        let leaves =
+            self.stream.hidden.iter().chain(&self.stream.grad).chain([&self.chunk.x, &self.chunk.dx]);
+        let floats: usize = leaves.map(|leaf| leaf.shape().0 * leaf.shape().1).sum();
+        Ok(arena as u64 + 4 * floats as u64)
     }
 
     /// The loss of a micro-batch.
@@ -175,9 +208,8 @@ impl Model {
         Ok(None)
     }
 
-    /// Runs all layers; leaves the checkpoints and the last output in the stream.
-    fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
-        let n_tokens = batch.ids.len();
+    /// Makes the graphs of `pass` for so many tokens, unless they are there.
+    fn prepare_layers(&mut self, n_tokens: usize, pass: Pass) -> Result<()> {
         if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
             self.layers.remove(&pass); // freed before its successor is made
             let train = pass == Pass::Train;
@@ -185,6 +217,13 @@ impl Model {
             let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, size, train)?;
             self.layers.insert(pass, layers);
         }
+        Ok(())
+    }
+
+    /// Runs all layers; leaves the checkpoints and the last output in the stream.
+    fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
+        let n_tokens = batch.ids.len();
+        self.prepare_layers(n_tokens, pass)?;
         let layers = self.layers.get_mut(&pass).expect("just made");
         layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
         let mut x = vec![0.0; n_tokens * self.base.spec.n_embd];
@@ -208,7 +247,7 @@ impl Model {
         let supervised: Vec<usize> = (0..batch.targets.len()).filter(|&t| batch.targets[t] >= 0).collect();
         let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
         let mut row = vec![0.0; n_embd];
-        for places in supervised.chunks(HEAD_CHUNK) {
+        for places in supervised.chunks(self.head_chunk) {
             let targets: Vec<i32> = places.iter().map(|&t| batch.targets[t]).collect();
             for (i, &t) in places.iter().enumerate() {
                 output.read(t, &mut row)?;
@@ -234,25 +273,29 @@ impl Model {
     fn compute_head(&mut self, targets: &[i32], pass: Pass) -> Result<()> {
         let n_rows = targets.len();
         let Self { chunk, head, head_graphs, cpu, .. } = self;
-        let targets_leaf: &Leaf = match chunk.targets.entry(n_rows) {
+        let targets_leaf = match chunk.targets.entry(n_rows) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Leaf::i32(n_rows)?),
-        };
+        }
+        .clone();
         targets_leaf.write_i32(targets)?;
         let graph = match head_graphs.entry((pass, n_rows)) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let mut g = Graph::new(HEAD_NODES)?;
-                let x = g.leaf_rows(&chunk.x, n_rows)?;
-                let targets = g.leaf(targets_leaf)?;
-                let saved = head::forward(&mut g, head, x, targets, &chunk.loss)?;
-                if pass == Pass::Train {
-                    let dx = head::backward(&mut g, head, &saved)?;
-                    g.store(dx, &chunk.dx)?;
-                }
-                entry.insert(g)
-            }
+            Entry::Vacant(entry) => entry.insert(head_graph(head, chunk, &targets_leaf, n_rows, pass)?),
         };
         Ok(cpu.compute(graph)?)
     }
+}
+
+/// The head over `n_rows` supervised tokens.
+fn head_graph(head: &Head, chunk: &Chunk, targets: &Leaf, n_rows: usize, pass: Pass) -> Result<Graph> {
+    let mut g = Graph::new(HEAD_NODES)?;
+    let x = g.leaf_rows(&chunk.x, n_rows)?;
+    let targets = g.leaf(targets)?;
+    let saved = head::forward(&mut g, head, x, targets, &chunk.loss)?;
+    if pass == Pass::Train {
+        let dx = head::backward(&mut g, head, &saved)?;
+        g.store(dx, &chunk.dx)?;
+    }
+    Ok(g)
 }

@@ -1,0 +1,155 @@
+//! A simulated night: the part of the system, which grants time and takes it back.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nightgraft_core::session::{
+    StopFlag,
+    night::{self, GrantEnd, NightEvent, NightOutcome, Timeline, Trace, tonight},
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Args;
+use super::describe::describe;
+use crate::{Verbosity, failure, interrupt, output};
+
+/// How a grant's process ended.
+enum Ended {
+    /// The night is over, one way or another.
+    Done(NightOutcome),
+    /// It was killed, as the trace or the command line wanted.
+    Killed,
+}
+
+pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
+    let trace = Trace::read(path)?;
+    args.request()?;
+    let day = {
+        let store = args.open_store_and_add(verbosity)?;
+        tonight(&store, trace.begins())?
+    }; // closed again: the store belongs to one process at a time
+    let trace = trace.on_day(day);
+    let stop = interrupt::stop_flag("ending the night, and saving ...")?;
+    let mut replay = Night { args, verbosity, timeline: Timeline::new(trace.begins()), stop };
+    let outcome = replay.replay(&trace, day)?;
+    let at =
+        replay.timeline.seconds().max(if outcome == NightOutcome::GoesOn { trace.seconds() } else { 0.0 });
+    replay.tell(&NightEvent::Done { at, outcome })?;
+    night::draw(&replay.timeline, &args.timeline)?;
+    if verbosity.json {
+        output::json(
+            &serde_json::json!({ "event": "night", "outcome": outcome, "timeline": args.timeline }),
+        )?;
+    } else {
+        output::write(format_args!("{}\ndrawn in {}\n", replay.timeline, args.timeline.display()))?;
+    }
+    Ok(if outcome == NightOutcome::Stopped { failure::interrupted() } else { ExitCode::SUCCESS })
+}
+
+struct Night<'a> {
+    args: &'a Args,
+    verbosity: Verbosity,
+    timeline: Timeline,
+    stop: StopFlag,
+}
+
+impl Night<'_> {
+    fn replay(&mut self, trace: &Trace, day: i64) -> Result<NightOutcome> {
+        let kill_every = self.args.kill_every.map(|minutes| minutes * 60.0);
+        let grants = trace.grants();
+        for (index, grant) in grants.iter().enumerate() {
+            let mut from = grant.from;
+            while from < grant.to {
+                let by_trace = (grant.how == GrantEnd::Kill).then_some(grant.to);
+                let by_clock = kill_every.map(|every| from + every).filter(|&at| at < grant.to);
+                let kill = by_clock.or(by_trace);
+                self.tell(&NightEvent::Slice { at: from })?;
+                let child = self.spawn([from, grant.to], kill, day, index + 1 == grants.len())?;
+                match (self.follow(child)?, kill) {
+                    (Ended::Killed, Some(at)) => {
+                        self.tell(&NightEvent::Killed { at })?;
+                        from = at;
+                    }
+                    (Ended::Killed, None) => bail!("the training process was killed from outside"),
+                    (Ended::Done(NightOutcome::GoesOn), _) => break,
+                    (Ended::Done(outcome), _) => return Ok(outcome),
+                }
+                if self.stop.is_raised() {
+                    return Ok(NightOutcome::Stopped);
+                }
+            }
+        }
+        Ok(NightOutcome::GoesOn)
+    }
+
+    /// This command again, for one grant.
+    fn spawn(&self, [from, to]: [f64; 2], kill: Option<f64>, day: i64, last: bool) -> Result<Child> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut command = Command::new(program);
+        command.args(std::env::args_os().skip(1));
+        command.arg(format!("--grant-from={from}")).arg(format!("--grant-to={to}"));
+        command.arg(format!("--grant-day={day}"));
+        command.args(kill.map(|at| format!("--grant-kill={at}")));
+        command.args(last.then_some("--grant-last"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.spawn().context("cannot start the training process")
+    }
+
+    /// Passes its events on until it ends.
+    fn follow(&mut self, mut child: Child) -> Result<Ended> {
+        let lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
+        let finished = StopFlag::new();
+        let (stop, done, pid) = (self.stop.clone(), finished.clone(), Pid::from_child(&child));
+        let forward = thread::spawn(move || {
+            while !done.is_raised() {
+                if stop.is_raised() {
+                    let _ = kill_process(pid, Signal::TERM);
+                    return;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let mut outcome = None;
+        for line in lines.map_while(Result::ok) {
+            // A process that is killed may leave half a line.
+            let Ok(event) = serde_json::from_str::<NightEvent>(&line) else { continue };
+            match event {
+                NightEvent::Done { outcome: how, .. } => outcome = Some(how), // the grant is over, not the night
+                event => self.tell(&event)?,
+            }
+        }
+        let status = child.wait().context("cannot wait for the training process")?;
+        finished.raise();
+        let _ = forward.join();
+        match (outcome, was_killed(status)) {
+            (Some(outcome), _) => Ok(Ended::Done(outcome)),
+            (None, true) => Ok(Ended::Killed),
+            (None, false) if self.stop.is_raised() => Ok(Ended::Done(NightOutcome::Stopped)),
+            // It has said why on standard error, which is ours too.
+            (None, false) => bail!("the training process failed ({status})"),
+        }
+    }
+
+    fn tell(&mut self, event: &NightEvent) -> Result<()> {
+        self.timeline.record(event);
+        if self.verbosity.json {
+            output::json(event)?;
+        } else if self.verbosity.progress
+            && let Some(line) = describe(event, self.timeline.begins())
+        {
+            output::note(line);
+        }
+        Ok(())
+    }
+}
+
+fn was_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(Signal::KILL.as_raw())
+}

@@ -1,0 +1,272 @@
+//! The judgement itself.
+
+use super::bootstrap::{Interval, Term, ratio};
+use super::report::{Comparison, GateReport, Refusal, Set, Whose};
+use super::rules::GateRules;
+use super::{ExampleLoss, Measured};
+
+/// Nats for one token beyond which a number is no loss. Models that diverged reach some hundreds.
+const MAX_LOSS: f64 = 1e6;
+/// A cross-entropy may come out this far below zero by rounding.
+const ROUNDING: f64 = 1e-3;
+/// A mean change of the losses below this share of them is no effect.
+const NO_EFFECT: f64 = 1e-4;
+/// The largest [`GateReport::overfit`]; a training loss of nothing would make it infinite.
+const MAX_RATIO: f64 = 1e6;
+
+/// Judges a candidate: compares it with the base, and with the adapter in use if there is one, by the rules.
+///
+/// It is promoted only if nothing speaks against it; a set that is missing, or a number that is none, does.
+/// For a candidate that must replace the adapter in use in any case (because that one saw an example that was
+/// deleted since), leave `current` out.
+///
+/// The same arguments give the same report, on every machine.
+pub fn judge(
+    rules: &GateRules,
+    base: &Measured,
+    current: Option<&Measured>,
+    candidate: &Measured,
+    seed: u64,
+) -> GateReport {
+    let mut judgement = Judgement { rules, seed, refusals: Vec::new(), comparisons: Vec::new() };
+    let rules_hold = match rules.validate() {
+        Ok(()) => true,
+        Err(error) => {
+            judgement.refusals.push(Refusal::InvalidRules { problem: error.to_string() });
+            false
+        }
+    };
+    judgement.sound(Whose::Base, base);
+    if let Some(current) = current {
+        judgement.sound(Whose::Current, current);
+    }
+    judgement.sound(Whose::Candidate, candidate);
+
+    let held_out = judgement.compare(Set::HeldOut, Whose::Base, &base.held_out, &candidate.held_out);
+    let over_current = current.and_then(|current| {
+        judgement.compare(Set::HeldOut, Whose::Current, &current.held_out, &candidate.held_out)
+    });
+    let retention = judgement.compare(Set::Retention, Whose::Base, &base.retention, &candidate.retention);
+    if let Some(current) = current {
+        judgement.compare(Set::Retention, Whose::Current, &current.retention, &candidate.retention);
+    }
+    let train = judgement.compare(Set::Train, Whose::Base, &base.train, &candidate.train);
+
+    judgement.enough_held_out(&base.held_out);
+    if judgement.has_effect(base, candidate) {
+        judgement.better(Whose::Base, held_out, rules.min_gain);
+    }
+    judgement.better(Whose::Current, over_current, rules.min_gain_on_current);
+    judgement.forgets(retention);
+    let overfit = judgement.overfits(held_out, train);
+    let word_order = judgement.word_order(base);
+
+    let Judgement { refusals, comparisons, .. } = judgement;
+    GateReport {
+        promote: refusals.is_empty(),
+        refusals,
+        comparisons,
+        overfit,
+        word_order,
+        rules: rules_hold.then(|| rules.clone()),
+        seed,
+    }
+}
+
+/// A judgement under way.
+struct Judgement<'a> {
+    rules: &'a GateRules,
+    seed: u64,
+    refusals: Vec<Refusal>,
+    comparisons: Vec<Comparison>,
+}
+
+/// Two models on one set, before rounding.
+#[derive(Clone, Copy)]
+struct Compared {
+    reference: f64,
+    candidate: f64,
+    difference: f64,
+    interval: Option<Interval>,
+}
+
+impl Judgement<'_> {
+    /// Refuses what is no loss.
+    fn sound(&mut self, whose: Whose, measured: &Measured) {
+        let sets = [
+            (Set::HeldOut, &measured.held_out),
+            (Set::Retention, &measured.retention),
+            (Set::Train, &measured.train),
+        ];
+        for (set, losses) in sets {
+            if !losses.iter().all(is_sound) {
+                self.refusals.push(Refusal::NotFinite { set, whose });
+            }
+        }
+        let order_is_sound =
+            measured.order.iter().all(|order| is_sound(&order.original) && is_sound(&order.shuffled));
+        if whose == Whose::Base && !order_is_sound {
+            self.refusals.push(Refusal::NotFinite { set: Set::Order, whose });
+        }
+    }
+
+    /// Compares the candidate with another on one set, and writes it down; none if that cannot be done.
+    fn compare(
+        &mut self,
+        set: Set,
+        against: Whose,
+        reference: &[ExampleLoss],
+        candidate: &[ExampleLoss],
+    ) -> Option<Compared> {
+        let same = reference.len() == candidate.len()
+            && reference
+                .iter()
+                .zip(candidate)
+                .all(|(reference, candidate)| reference.tokens == candidate.tokens);
+        if !same {
+            self.refusals.push(Refusal::Mismatched { set, whose: against });
+            return None;
+        }
+        let tokens = tokens(reference);
+        if tokens == 0 {
+            let refusal = Refusal::Unmeasured { set };
+            if !self.refusals.contains(&refusal) {
+                self.refusals.push(refusal);
+            }
+            return None;
+        }
+        if !reference.iter().chain(candidate).all(is_sound) {
+            return None; // refused already
+        }
+        let terms: Vec<_> = reference
+            .iter()
+            .zip(candidate)
+            .map(|(reference, candidate)| Term {
+                above: candidate.loss - reference.loss,
+                below: candidate.tokens as f64,
+            })
+            .collect();
+        let mean = |losses: &[ExampleLoss]| sum(losses) / tokens as f64;
+        let compared = Compared {
+            reference: mean(reference),
+            candidate: mean(candidate),
+            difference: terms.iter().map(|term| term.above).sum::<f64>() / tokens as f64,
+            interval: ratio(&terms, self.resamples(), self.seed, self.comparisons.len() as u64),
+        };
+        self.comparisons.push(Comparison {
+            set,
+            against,
+            examples: reference.len() as u64,
+            tokens,
+            reference_loss: rounded(compared.reference),
+            candidate_loss: rounded(compared.candidate),
+            difference: rounded(compared.difference),
+            low: compared.interval.map(|interval| rounded(interval.low)),
+            high: compared.interval.map(|interval| rounded(interval.high)),
+        });
+        Some(compared)
+    }
+
+    fn enough_held_out(&mut self, held_out: &[ExampleLoss]) {
+        let examples = held_out.iter().filter(|example| example.tokens > 0).count() as u64;
+        if examples < self.rules.min_held_out {
+            self.refusals.push(Refusal::TooFewHeldOut { examples, needed: self.rules.min_held_out });
+        }
+    }
+
+    /// Whether the candidate's losses differ from the base's at all, on any set.
+    fn has_effect(&mut self, base: &Measured, candidate: &Measured) -> bool {
+        let sets = [
+            (&base.held_out, &candidate.held_out),
+            (&base.retention, &candidate.retention),
+            (&base.train, &candidate.train),
+        ];
+        let pairs = || sets.iter().flat_map(|(base, candidate)| base.iter().zip(candidate.iter()));
+        let change: f64 = pairs().map(|(base, candidate)| (candidate.loss - base.loss).abs()).sum();
+        let whole: f64 = pairs().map(|(base, _)| base.loss).sum();
+        let has_effect = change > NO_EFFECT * whole;
+        if !has_effect && change.is_finite() && whole > 0.0 {
+            self.refusals.push(Refusal::NoEffect { change: rounded(change / whole) });
+            return false;
+        }
+        true
+    }
+
+    fn better(&mut self, against: Whose, compared: Option<Compared>, needed: f64) {
+        let Some(compared) = compared else { return };
+        let share = |nats: f64| rounded(-nats / compared.reference.max(ROUNDING));
+        let gain = share(compared.difference);
+        let low = compared.interval.map(|interval| share(interval.high));
+        if !(gain >= needed && low.is_some_and(|low| low > 0.0)) {
+            self.refusals.push(Refusal::NotBetter { against, gain, low, needed: rounded(needed) });
+        }
+    }
+
+    fn forgets(&mut self, retention: Option<Compared>) {
+        let Some(compared) = retention else { return };
+        let share = |nats: f64| rounded(nats / compared.reference.max(ROUNDING));
+        let high = compared.interval.map(|interval| share(interval.high));
+        let limit = self.rules.max_forgetting;
+        if !high.is_some_and(|high| high <= limit) {
+            let increase = share(compared.difference);
+            self.refusals.push(Refusal::Forgets { increase, high, limit: rounded(limit) });
+        }
+    }
+
+    fn overfits(&mut self, held_out: Option<Compared>, train: Option<Compared>) -> Option<f64> {
+        let left = |compared: Compared| compared.candidate.max(ROUNDING) / compared.reference.max(ROUNDING);
+        let ratio = rounded((left(held_out?) / left(train?)).min(MAX_RATIO));
+        let limit = self.rules.max_overfit;
+        if !(ratio <= limit) {
+            self.refusals.push(Refusal::Overfits { ratio, limit: rounded(limit) });
+        }
+        Some(ratio)
+    }
+
+    fn word_order(&mut self, base: &Measured) -> Option<Interval> {
+        if !base.order.iter().all(|order| is_sound(&order.original) && is_sound(&order.shuffled)) {
+            return None; // refused already
+        }
+        let terms: Vec<_> = base
+            .order
+            .iter()
+            .map(|order| Term {
+                above: order.shuffled.loss - order.original.loss,
+                below: order.shuffled.loss,
+            })
+            .collect();
+        let Interval { value, low, high } = ratio(&terms, self.resamples(), self.seed, ORDER_STREAM)?;
+        let saved = Interval { value: rounded(value), low: rounded(low), high: rounded(high) };
+        let needed = self.rules.min_word_order;
+        if needed > 0.0 && saved.value < needed {
+            self.refusals.push(Refusal::NotLanguage { saved: saved.value, needed: rounded(needed) });
+        }
+        Some(saved)
+    }
+
+    fn resamples(&self) -> u32 {
+        self.rules.resamples.min(super::rules::MAX_RESAMPLES)
+    }
+}
+
+/// The random stream of the bootstrap over orders of words; comparisons have the ones from 0.
+const ORDER_STREAM: u64 = 1000;
+
+fn is_sound(example: &ExampleLoss) -> bool {
+    let tokens = example.tokens as f64;
+    (-ROUNDING * tokens..=MAX_LOSS * tokens).contains(&example.loss)
+}
+
+fn sum(losses: &[ExampleLoss]) -> f64 {
+    losses.iter().map(|example| example.loss).sum()
+}
+
+fn tokens(losses: &[ExampleLoss]) -> u64 {
+    losses.iter().fold(0, |tokens, example| tokens.saturating_add(example.tokens))
+}
+
+/// To six decimals: short enough that JSON gives the same number back.
+fn rounded(value: f64) -> f64 {
+    // The bounds are beyond every share of sound losses; with them, the digits stay exact.
+    (value.clamp(-1e9, 1e9) * 1e6).round() / 1e6
+}

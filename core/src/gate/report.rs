@@ -1,0 +1,281 @@
+//! What the gate found, for people and for files.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::Interval;
+use super::rules::GateRules;
+
+/// The gate's answer, with everything that it rests on.
+///
+/// All numbers are finite and rounded to six decimals, so that a report is the same again when it has been
+/// through JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// Whether the candidate may take the place of the adapter in use.
+    pub promote: bool,
+    /// Everything against it; empty if it is promoted.
+    pub refusals: Vec<Refusal>,
+    /// What was compared. A set that was not measured or has no usable numbers is not here.
+    pub comparisons: Vec<Comparison>,
+    /// How many times as well the candidate does on what it was trained on as on held-out examples, both
+    /// relative to the base; none if one of them is missing.
+    pub overfit: Option<f64>,
+    /// The share of the base's loss on the user's texts with shuffled words that their order saves; none
+    /// if it was not measured.
+    pub word_order: Option<Interval>,
+    /// The rules it was judged by; none if they made no sense.
+    pub rules: Option<GateRules>,
+    /// The seed of the bootstrap.
+    pub seed: u64,
+}
+
+/// Two models on one set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What they were measured on.
+    pub set: Set,
+    /// Whom the candidate is compared with.
+    pub against: Whose,
+    /// Examples in the set.
+    pub examples: u64,
+    /// Supervised tokens in them.
+    pub tokens: u64,
+    /// Mean loss of the one compared with, in nats per token.
+    pub reference_loss: f64,
+    /// Mean loss of the candidate, in nats per token.
+    pub candidate_loss: f64,
+    /// `candidate_loss - reference_loss`: below zero, the candidate is better.
+    pub difference: f64,
+    /// Lower end of the difference's 95 % interval; none for a single example.
+    pub low: Option<f64>,
+    /// Upper end of it.
+    pub high: Option<f64>,
+}
+
+/// What was measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Set {
+    /// Examples of the user's that no training saw.
+    HeldOut,
+    /// General texts and chats.
+    Retention,
+    /// A sample of what the candidate was trained on.
+    Train,
+    /// The user's texts with and without their order of words.
+    Order,
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HeldOut => "held-out examples",
+            Self::Retention => "general texts",
+            Self::Train => "training examples",
+            Self::Order => "examples with shuffled words",
+        })
+    }
+}
+
+/// Who was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// The model without any adapter.
+    Base,
+    /// With the adapter in use.
+    Current,
+    /// With the adapter that is judged.
+    Candidate,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Base => "the base",
+            Self::Current => "the adapter in use",
+            Self::Candidate => "the candidate",
+        })
+    }
+}
+
+/// A reason not to promote, with its figures. Shares are of the loss of the one compared with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The rules make no sense.
+    InvalidRules {
+        /// Which, and what is allowed.
+        problem: String,
+    },
+    /// A measured loss is NaN, infinite, negative or beyond what any model can have.
+    NotFinite {
+        /// Where.
+        set: Set,
+        /// Whose loss.
+        whose: Whose,
+    },
+    /// Two models were not measured on the same examples.
+    Mismatched {
+        /// Where.
+        set: Set,
+        /// Whose examples are not the candidate's.
+        whose: Whose,
+    },
+    /// A set without which nothing can be said has no examples.
+    Unmeasured {
+        /// Which.
+        set: Set,
+    },
+    /// Too few held-out examples to tell luck from learning.
+    TooFewHeldOut {
+        /// There are.
+        examples: u64,
+        /// There must be.
+        needed: u64,
+    },
+    /// The candidate does what the base does.
+    NoEffect {
+        /// Mean change of the loss, up or down, as a share.
+        change: f64,
+    },
+    /// Held-out examples do not get better, or not by enough, or not for certain.
+    NotBetter {
+        /// Compared with whom.
+        against: Whose,
+        /// Share of the loss that was saved; below zero, the candidate is worse.
+        gain: f64,
+        /// Lower end of its 95 % interval, which must be above zero; none for a single example.
+        low: Option<f64>,
+        /// The least that counts.
+        needed: f64,
+    },
+    /// It learned its examples by heart instead of what they have in common.
+    Overfits {
+        /// How many times as well it does on them as on held-out ones.
+        ratio: f64,
+        /// The most that is allowed.
+        limit: f64,
+    },
+    /// General texts get worse.
+    Forgets {
+        /// Share by which the loss rose.
+        increase: f64,
+        /// Upper end of its 95 % interval, which is what must be within the limit; none for a single example.
+        high: Option<f64>,
+        /// The most that is allowed.
+        limit: f64,
+    },
+    /// The user's texts are hardly better language than their own words in random order.
+    NotLanguage {
+        /// The share of the loss that their order saves.
+        saved: f64,
+        /// The least that is asked.
+        needed: f64,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = Percent;
+        match self {
+            Self::InvalidRules { problem } => write!(f, "the gate's rules make no sense: {problem}"),
+            Self::NotFinite { set, whose } => write!(f, "a loss of {whose} on {set} is not a usable number"),
+            Self::Mismatched { set, whose } => {
+                write!(f, "{whose} and the candidate were not measured on the same {set}")
+            }
+            Self::Unmeasured { set } => write!(f, "there are no {set} to measure on"),
+            Self::TooFewHeldOut { examples, needed } => {
+                write!(f, "only {examples} held-out examples: at least {needed} are needed to tell")
+            }
+            Self::NoEffect { change } => {
+                write!(f, "it changes nothing: losses differ from the base's by {} in the mean", p(*change))
+            }
+            Self::NotBetter { against, gain, low, needed } => {
+                write!(f, "held-out examples are not clearly better than with {against}: ")?;
+                match low {
+                    Some(low) => write!(f, "{} saved, for certain only {}", p(*gain), p(*low))?,
+                    None => write!(f, "{} saved", p(*gain))?,
+                }
+                write!(f, ", at least {} is asked", p(*needed))
+            }
+            Self::Overfits { ratio, limit } => write!(
+                f,
+                "it learned its examples by heart: {ratio:.2} times as good on them as on held-out ones, at most \
+                 {limit:.2} is allowed"
+            ),
+            Self::Forgets { increase, high, limit } => {
+                write!(f, "general texts get worse: the loss is {} higher", p(*increase))?;
+                if let Some(high) = high {
+                    write!(f, ", perhaps {}", p(*high))?;
+                }
+                write!(f, "; at most {} is allowed", p(*limit))
+            }
+            Self::NotLanguage { saved, needed } => write!(
+                f,
+                "the examples hardly make sense as language: the order of their words saves {} of the base's \
+                 loss, at least {} is asked",
+                p(*saved),
+                p(*needed)
+            ),
+        }
+    }
+}
+
+impl GateReport {
+    /// The report on a training that ended in numbers that are none: there is nothing to compare.
+    pub fn diverged() -> Self {
+        Self {
+            promote: false,
+            refusals: vec![Refusal::NotFinite { set: Set::Train, whose: Whose::Candidate }],
+            comparisons: Vec::new(),
+            overfit: None,
+            word_order: None,
+            rules: None,
+            seed: 0,
+        }
+    }
+}
+
+impl fmt::Display for GateReport {
+    /// A few lines: the answer with its reasons, then what was compared.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.promote { "promoted" } else { "not promoted" })?;
+        for refusal in &self.refusals {
+            write!(f, "\n  - {refusal}")?;
+        }
+        for comparison in &self.comparisons {
+            write!(f, "\n{comparison}")?;
+        }
+        if let Some(ratio) = self.overfit {
+            write!(f, "\ntraining examples are learned {ratio:.2} times as well as held-out ones")?;
+        }
+        if let Some(Interval { value, low, high }) = self.word_order {
+            let (value, low, high) = (Percent(value), Percent(low), Percent(high));
+            write!(f, "\nthe order of words saves {value} of the base's loss (95 %: {low} to {high})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { set, against, examples, tokens, reference_loss, candidate_loss, difference, .. } = self;
+        write!(f, "{set}, against {against}: {reference_loss:.3} to {candidate_loss:.3} ({difference:+.3}")?;
+        if let (Some(low), Some(high)) = (self.low, self.high) {
+            write!(f, ", 95 %: {low:+.3} to {high:+.3}")?;
+        }
+        write!(f, "), {examples} examples, {tokens} tokens")
+    }
+}
+
+/// A share as a percentage.
+struct Percent(f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} %", self.0 * 100.0)
+    }
+}

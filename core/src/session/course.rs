@@ -1,0 +1,61 @@
+//! Putting a run together from its settings, the same way for every job that trains.
+
+use super::StopFlag;
+use super::inputs::threads;
+use crate::Result;
+use crate::base::Base;
+use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
+use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
+use crate::text::Example;
+use crate::train::{Course, CourseRules, Trainer};
+use crate::transformer::Model;
+
+/// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one.
+pub(super) fn start(
+    config: &mut TrainConfig,
+    earlier: Option<AdapterTensors>,
+    base: &Base,
+) -> Result<AdapterTensors> {
+    let dropout = config.lora.dropout;
+    if let Some(mut tensors) = earlier {
+        tensors.spec.dropout = dropout;
+        config.lora = LoraConfig {
+            rank: tensors.spec.rank,
+            alpha: tensors.spec.alpha,
+            targets: Targets::of(&tensors.spec.modules),
+            layers: Layers::Range(tensors.spec.layers.clone()),
+            dropout,
+        };
+        return Ok(tensors);
+    }
+    let spec = LoraSpec {
+        rank: config.lora.rank,
+        alpha: config.lora.alpha,
+        modules: config.lora.targets.modules(),
+        layers: config.lora.layers.range(base.spec.n_layer)?,
+        dropout,
+    };
+    Ok(initialize(&spec, base, config.run.seed))
+}
+
+/// A run at its start.
+pub(super) fn course(
+    config: &TrainConfig,
+    base: Base,
+    start: &AdapterTensors,
+    train: Vec<Example>,
+    held_out: Vec<Example>,
+    stop: &StopFlag,
+) -> Result<Course> {
+    let adapter = Adapter::new(start)?;
+    let longest = train.iter().chain(&held_out).map(|example| example.ids.len()).max().unwrap_or(0);
+    let capacity = config.data.batch_tokens.max(longest);
+    let model = Model::new(base, Some(&adapter), true, capacity, threads(config.run.threads), stop.raw())?;
+    let trainer = Trainer::new(config, model, adapter, train)?;
+    let rules = CourseRules {
+        eval_every: config.run.eval_every.interval(trainer.total_steps()),
+        patience: config.run.patience,
+        batch_tokens: config.data.batch_tokens,
+    };
+    Ok(Course::new(trainer, held_out, rules))
+}

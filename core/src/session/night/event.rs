@@ -1,0 +1,175 @@
+//! What happens in a night.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Reason;
+
+/// One thing that happened in a night. `at` is always seconds of device time since the night began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NightEvent {
+    /// What the device said.
+    State {
+        /// When.
+        at: f64,
+        /// In °C, if there is a sensor.
+        temperature: Option<f64>,
+        /// The battery's charge, 0 to 1.
+        battery: f64,
+        /// On the charger.
+        charging: bool,
+    },
+    /// The system granted time.
+    Slice {
+        /// When.
+        at: f64,
+    },
+    /// The policy lets training run.
+    Running {
+        /// When.
+        at: f64,
+        /// The share of the time that it works.
+        duty: f64,
+        /// Why.
+        reason: Reason,
+    },
+    /// Training waits.
+    Waiting {
+        /// When.
+        at: f64,
+        /// Why.
+        reason: Reason,
+    },
+    /// An optimizer step was made.
+    Step {
+        /// When.
+        at: f64,
+        /// Its number, from 1.
+        step: u64,
+        /// Mean loss over its supervised tokens, in nats.
+        loss: f64,
+        /// How fast it was, in real time.
+        tokens_per_second: f64,
+    },
+    /// The adapter was measured on the held-out examples.
+    Evaluated {
+        /// When.
+        at: f64,
+        /// After how many steps.
+        step: u64,
+        /// Mean loss per supervised token, in nats.
+        loss: f64,
+    },
+    /// The whole state is on disk.
+    Saved {
+        /// When.
+        at: f64,
+        /// After how many steps.
+        step: u64,
+    },
+    /// The system killed the process; what was not saved is lost.
+    Killed {
+        /// When.
+        at: f64,
+    },
+    /// A slice ended, with everything saved.
+    SliceEnded {
+        /// When.
+        at: f64,
+        /// How.
+        outcome: SliceEnd,
+    },
+    /// The quality gate judged the adapter.
+    Gate {
+        /// When.
+        at: f64,
+        /// Whether it came into use.
+        promoted: bool,
+        /// What was compared and found, in a few plain lines.
+        report: String,
+    },
+    /// How much longer it takes.
+    Estimate {
+        /// When.
+        at: f64,
+        /// In words.
+        text: String,
+    },
+    /// The night is over.
+    Done {
+        /// When.
+        at: f64,
+        /// How.
+        outcome: NightOutcome,
+    },
+}
+
+impl NightEvent {
+    /// Seconds of device time since the night began.
+    pub fn at(&self) -> f64 {
+        match *self {
+            Self::State { at, .. }
+            | Self::Slice { at }
+            | Self::Running { at, .. }
+            | Self::Waiting { at, .. }
+            | Self::Step { at, .. }
+            | Self::Evaluated { at, .. }
+            | Self::Saved { at, .. }
+            | Self::Killed { at }
+            | Self::SliceEnded { at, .. }
+            | Self::Gate { at, .. }
+            | Self::Estimate { at, .. }
+            | Self::Done { at, .. } => at,
+        }
+    }
+}
+
+/// How a slice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SliceEnd {
+    /// The policy asked to pause.
+    Paused,
+    /// The time that the system granted was over.
+    TimeUp,
+    /// There was nothing left to train.
+    Finished,
+    /// The owner stopped it.
+    Stopped,
+}
+
+/// How a night ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NightOutcome {
+    /// The training is finished.
+    Finished,
+    /// The night is over, the training goes on in the next.
+    GoesOn,
+    /// The owner stopped it.
+    Stopped,
+}
+
+impl fmt::Display for SliceEnd {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paused => "paused",
+            Self::TimeUp => "the granted time was over",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+impl fmt::Display for NightOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "the training is finished",
+            Self::GoesOn => "the training goes on next night",
+            Self::Stopped => "stopped on request",
+        })
+    }
+}

@@ -1,0 +1,320 @@
+//! A night on a device: what the policy allows, the session does.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{NightEvent, NightOutcome, Platform, SliceEnd};
+use crate::policy::{
+    self, Decision, DeviceState, LocalTime, Needs, Pace, Plan, PolicyMemory, Reason, Rules, Usage,
+};
+use crate::session::{Event, Pause, Session, Slice, SliceOutcome, StopFlag, Watch};
+use crate::store::Store;
+use crate::{Error, Result};
+
+/// Documents in the store: what was spent on each day, what the policy remembers, what each night got done.
+const USAGE: &str = "usage";
+const POLICY: &str = "policy";
+const PACES: &str = "paces";
+/// The ledger is written this often at least (device time), so that a killed process has not worked for nothing on it.
+const LEDGER_EVERY: Duration = Duration::from_secs(15 * 60);
+/// Duties that differ by less are told as one.
+const SAME_DUTY: f64 = 0.05;
+
+/// What the device's system has granted.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted {
+    /// Device time until the process has to be quiet; none for no limit.
+    pub time: Option<Duration>,
+    /// Whether no other grant follows tonight, as far as is known: then the estimate may count a whole night.
+    pub last: bool,
+}
+
+/// Runs `session` in one grant: looks at the device, waits or runs as `rules` say, until the session is over, the
+/// grant ends or `stop` is raised. Everything is saved at the end.
+///
+/// # Errors
+/// Those of [`Session::run_slice`] and of the platform.
+pub fn run_night(
+    session: &mut Session,
+    platform: &mut (dyn Platform + Send),
+    rules: &Rules,
+    grant: Granted,
+    stop: &StopFlag,
+    on_event: &mut dyn FnMut(&NightEvent),
+) -> Result<SliceOutcome> {
+    rules.validate()?;
+    let mut night = Night {
+        rules,
+        ends: grant.time.map(|time| platform.elapsed() + time),
+        usage: document(session.store(), USAGE)?,
+        memory: document(session.store(), POLICY)?,
+        waiting_for: None,
+        pace: Pace::default(),
+        total_steps: session.total_steps(),
+    };
+    let ended = night.run(session, platform, stop, on_event);
+    let at = platform.elapsed().as_secs_f64();
+    let text = night.estimate(session, platform.state()?, grant.last)?;
+    if let Some(text) = text {
+        on_event(&NightEvent::Estimate { at, text });
+    }
+    let outcome = ended?;
+    let told = match &outcome {
+        SliceOutcome::Finished { .. } | SliceOutcome::NothingToDo { .. } => NightOutcome::Finished,
+        SliceOutcome::Paused { reason: Pause::Stopped } => NightOutcome::Stopped,
+        SliceOutcome::Paused { .. } => NightOutcome::GoesOn,
+    };
+    on_event(&NightEvent::Done { at, outcome: told });
+    Ok(outcome)
+}
+
+/// The number of the day on which a simulated night should begin, so that it has budgets of its own: the trace's, or
+/// the one after all nights that the store remembers.
+///
+/// # Errors
+/// Those of reading the store.
+pub fn tonight(store: &Store, begins: LocalTime) -> Result<i64> {
+    let usage: Usage = document(store, USAGE)?;
+    let last = usage.days().iter().map(|spent| spent.day).max();
+    let trace = begins.unix.div_euclid(DAY);
+    Ok(last.map_or(trace, |last| trace.max(last + NIGHT_APART)))
+}
+
+/// Seconds in a day.
+const DAY: i64 = 24 * 3600;
+/// A night touches two days.
+const NIGHT_APART: i64 = 2;
+
+struct Night<'a> {
+    rules: &'a Rules,
+    /// Of the grant, in device time.
+    ends: Option<Duration>,
+    usage: Usage,
+    memory: PolicyMemory,
+    /// What was told last.
+    waiting_for: Option<Reason>,
+    pace: Pace,
+    total_steps: Option<u64>,
+}
+
+/// What one night got done.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct NightPace {
+    /// The day's number, as the ledger counts.
+    day: i64,
+    pace: Pace,
+}
+
+impl Night<'_> {
+    fn run(
+        &mut self,
+        session: &mut Session,
+        platform: &mut (dyn Platform + Send),
+        stop: &StopFlag,
+        on_event: &mut dyn FnMut(&NightEvent),
+    ) -> Result<SliceOutcome> {
+        loop {
+            let now = platform.elapsed();
+            let left = self.ends.map_or(Duration::MAX, |ends| ends.saturating_sub(now));
+            if stop.is_raised() {
+                return Ok(SliceOutcome::Paused { reason: Pause::Stopped });
+            }
+            if left.is_zero() {
+                return Ok(SliceOutcome::Paused { reason: Pause::Deadline });
+            }
+            let state = platform.state()?;
+            on_event(&told(&state, now));
+            let needs = needs(session);
+            match policy::decide(self.rules, &state, &needs, &self.usage, &mut self.memory) {
+                Decision::Wait { reason, look_again } => {
+                    if self.waiting_for.as_ref() != Some(&reason) {
+                        on_event(&NightEvent::Waiting { at: now.as_secs_f64(), reason: reason.clone() });
+                        self.waiting_for = Some(reason);
+                    }
+                    platform.wait(look_again.min(left), stop);
+                }
+                Decision::Run { duty, plan, at_most, reason } => {
+                    self.waiting_for = None;
+                    on_event(&NightEvent::Running { at: now.as_secs_f64(), duty, reason });
+                    session.set_small(plan == Plan::Small);
+                    let time = at_most.min(left).min(LEDGER_EVERY);
+                    let outcome = self.slice(session, platform, needs, (duty, time), stop, on_event)?;
+                    if !matches!(
+                        outcome,
+                        SliceOutcome::Paused { reason: Pause::Deadline | Pause::Policy { .. } }
+                    ) {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One slice, watched, and entered in the ledger.
+    fn slice(
+        &mut self,
+        session: &mut Session,
+        platform: &mut (dyn Platform + Send),
+        needs: Needs,
+        (duty, time): (f64, Duration),
+        stop: &StopFlag,
+        on_event: &mut dyn FnMut(&NightEvent),
+    ) -> Result<SliceOutcome> {
+        let rules = self.rules;
+        let began = platform.elapsed();
+        let deadline = Instant::now().checked_add(platform.real_time(time));
+        let vault = session.store().vault().clone();
+        let written_before = vault.bytes_written();
+        // The thread that watches and the one that computes both look at the clock, and both have something to tell.
+        let platform = Mutex::new(platform);
+        let from_watch = Mutex::new(Vec::new());
+        let (memory, usage) = (&mut self.memory, &self.usage);
+        let mut told_duty = duty;
+        let mut watch = || {
+            let (now, state) = {
+                let mut platform = lock(&platform);
+                (platform.elapsed(), platform.state())
+            };
+            let Ok(state) = state else {
+                // Nobody knows how the device is: the next look, between two slices, will say what is wrong.
+                return Watch::Pause(Pause::Deadline);
+            };
+            lock(&from_watch).push(told(&state, now));
+            let mut spent = usage.clone();
+            let written = vault.bytes_written().saturating_sub(written_before);
+            spent.add(rules, state.time, now.saturating_sub(began).mul_f64(told_duty), written);
+            match policy::decide(rules, &state, &needs, &spent, memory) {
+                Decision::Run { duty, reason, .. } => {
+                    if (duty - told_duty).abs() > SAME_DUTY {
+                        told_duty = duty;
+                        lock(&from_watch).push(NightEvent::Running { at: now.as_secs_f64(), duty, reason });
+                    }
+                    Watch::GoOn { duty }
+                }
+                Decision::Wait { reason, .. } => Watch::Pause(Pause::Policy { reason }),
+            }
+        };
+        let mut steps = 0;
+        let busy_before = session.busy();
+        let outcome = session.run_slice(Slice { deadline, watch: Some(&mut watch) }, stop, &mut |event| {
+            for event in lock(&from_watch).drain(..) {
+                on_event(&event);
+            }
+            steps += u64::from(matches!(event, Event::Step(_)));
+            let at = lock(&platform).elapsed().as_secs_f64();
+            if let Some(event) = tell(event, at) {
+                on_event(&event);
+            }
+        });
+        let platform = platform.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for event in from_watch.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            on_event(&event);
+        }
+        let outcome = outcome?;
+
+        let now = platform.elapsed();
+        let running = now.saturating_sub(began);
+        let busy = platform.device_time(session.busy().saturating_sub(busy_before)).min(running);
+        let written = vault.bytes_written().saturating_sub(written_before);
+        self.usage.add(rules, platform.state()?.time, busy, written);
+        session.write_document(USAGE, &self.usage)?;
+        session.write_document(POLICY, &self.memory)?;
+        self.pace.steps += steps;
+        self.pace.running += running;
+        // A deadline before the grant's end is only for the ledger, or asks for a new decision.
+        let goes_on = matches!(outcome, SliceOutcome::Paused { reason: Pause::Deadline })
+            && self.ends.is_none_or(|ends| now < ends);
+        if !goes_on {
+            on_event(&NightEvent::SliceEnded { at: now.as_secs_f64(), outcome: end_of(&outcome) });
+        }
+        if let SliceOutcome::Paused { reason: Pause::Policy { reason } } = &outcome {
+            on_event(&NightEvent::Waiting { at: now.as_secs_f64(), reason: reason.clone() });
+            self.waiting_for = Some(reason.clone());
+        }
+        Ok(outcome)
+    }
+
+    /// Enters what was done and says how much longer it takes; nothing for a session without steps.
+    fn estimate(&self, session: &mut Session, state: DeviceState, over: bool) -> Result<Option<String>> {
+        let Some(total) = self.total_steps else { return Ok(None) };
+        let mut nights: Vec<NightPace> = document(session.store(), PACES)?;
+        let day = state.time.day(self.rules.day_begins);
+        let earlier = nights.iter().find(|night| night.day == day).map_or_else(Pace::default, |n| n.pace);
+        nights.retain(|night| night.day != day);
+        let before: Vec<Pace> = nights.iter().map(|night| night.pace).collect();
+        let tonight =
+            Pace { steps: earlier.steps + self.pace.steps, running: earlier.running + self.pace.running };
+        nights.push(NightPace { day, pace: tonight });
+        let forgotten = nights.len().saturating_sub(MAX_NIGHTS);
+        nights.drain(..forgotten);
+        session.write_document(PACES, &nights)?;
+        let remaining = total.saturating_sub(session.steps().unwrap_or(total));
+        Ok(Some(policy::estimate(remaining, tonight, over, &before).text))
+    }
+}
+
+/// Nights that the store remembers.
+const MAX_NIGHTS: usize = 32;
+
+fn needs(session: &Session) -> Needs {
+    let memory = session.memory_needs();
+    Needs {
+        memory: memory.map_or(0, |needs| needs.full),
+        small_memory: memory.map(|needs| needs.small),
+        storage: session.storage_needs(),
+    }
+}
+
+/// A document, or an empty one in place of one that is missing or damaged: none of them is worth a night.
+fn document<T: serde::de::DeserializeOwned + Default>(store: &Store, name: &'static str) -> Result<T> {
+    match store.read_document(name) {
+        Ok(found) => Ok(found.unwrap_or_default()),
+        Err(error @ Error::Corrupted { .. }) => {
+            tracing::warn!(%error, "begun anew");
+            Ok(T::default())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn told(state: &DeviceState, at: Duration) -> NightEvent {
+    NightEvent::State {
+        at: at.as_secs_f64(),
+        temperature: state.temperature,
+        battery: state.battery,
+        charging: state.charging,
+    }
+}
+
+/// The training's events as the night's.
+fn tell(event: &Event, at: f64) -> Option<NightEvent> {
+    Some(match event {
+        Event::Step(step) => NightEvent::Step {
+            at,
+            step: step.step,
+            loss: step.loss,
+            tokens_per_second: step.tokens_per_second,
+        },
+        Event::Evaluated { step, loss, .. } => NightEvent::Evaluated { at, step: *step, loss: *loss },
+        Event::Saved { step } => NightEvent::Saved { at, step: *step },
+        Event::Judged(report) => {
+            NightEvent::Gate { at, promoted: report.promote, report: report.to_string() }
+        }
+        _ => return None,
+    })
+}
+
+fn end_of(outcome: &SliceOutcome) -> SliceEnd {
+    match outcome {
+        SliceOutcome::Paused { reason: Pause::Stopped } => SliceEnd::Stopped,
+        SliceOutcome::Paused { reason: Pause::Deadline } => SliceEnd::TimeUp,
+        SliceOutcome::Paused { reason: Pause::Policy { .. } } => SliceEnd::Paused,
+        SliceOutcome::Finished { .. } | SliceOutcome::NothingToDo { .. } => SliceEnd::Finished,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,130 @@
+//! Personalization as a session that is worked on in slices.
+//!
+//! A [`Session`] takes what is new in a [`Store`], trains on it together with a sample of what was learned before,
+//! starting from the graft in use, and hands the result to the quality gate, which decides whether it replaces that
+//! graft. All of it happens in slices: [`Session::run_slice`] works until its deadline, a stop request or a look at
+//! the device ends it, and leaves everything on disk. A session that was killed goes on from its last checkpoint; the
+//! graft at the end is the same, bit for bit, as if nothing had happened.
+
+mod measure;
+mod memory;
+mod open;
+mod outcome;
+mod plan;
+mod settings;
+mod watch;
+mod work;
+
+pub use memory::MemoryNeeds;
+pub use outcome::{Learned, Pause, SessionReport, SliceOutcome};
+pub use settings::{NightSettings, OnChange, SessionRequest};
+pub use watch::Watch;
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use self::measure::GateSets;
+use self::plan::Plan;
+use super::StopFlag;
+use super::resume::Identity;
+use crate::Result;
+use crate::lora::AdapterTensors;
+use crate::store::Store;
+use crate::train::Course;
+
+/// A session under way, or what is left to say about one that is over. It holds the store open.
+pub struct Session {
+    store: Store,
+    request: SessionRequest,
+    stage: Stage,
+    /// What stops the engine.
+    halt: StopFlag,
+    /// Time spent at work, rests and waits not counted.
+    busy: Duration,
+}
+
+/// How far a session is.
+enum Stage {
+    /// There is no work, or it is done.
+    Over(SliceOutcome),
+    /// Optimizer steps.
+    Training(Box<Training>),
+    /// The adapter is made and has to prove itself.
+    Judging(Box<Judging>),
+}
+
+struct Training {
+    course: Course,
+    plan: Plan,
+    identity: Identity,
+    sets: GateSets,
+    needs: MemoryNeeds,
+    /// Where the run stood when it was last saved, and when that was.
+    saved: Option<(Position, Instant)>,
+    /// Of the micro-steps since the last optimizer step.
+    step_seconds: f64,
+}
+
+struct Judging {
+    plan: Plan,
+    sets: GateSets,
+    candidate: AdapterTensors,
+    learned: Learned,
+}
+
+/// Tells whether anything has happened since a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    step: u64,
+    micro_steps: u64,
+    evaluations: usize,
+    measured: u64,
+}
+
+/// How long a slice may last, and who watches the device meanwhile.
+#[derive(Default)]
+pub struct Slice<'a> {
+    /// When it has to be over, the last checkpoint aside: about a quarter of a second on top of it.
+    pub deadline: Option<Instant>,
+    /// Called about twice a second from another thread.
+    pub watch: Option<&'a mut (dyn FnMut() -> Watch + Send)>,
+}
+
+impl Session {
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes one of the small documents that belong to a night.
+    pub(super) fn write_document(&mut self, name: &'static str, document: &impl Serialize) -> Result<()> {
+        self.store.write_document(name, document)
+    }
+
+    /// Optimizer steps of the whole session; none when there is nothing to train.
+    pub fn total_steps(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Training(training) => Some(training.course.trainer().total_steps()),
+            _ => None,
+        }
+    }
+
+    /// Optimizer steps done; none when there is nothing left to train.
+    pub fn steps(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Training(training) => Some(training.course.trainer().step()),
+            _ => None,
+        }
+    }
+
+    /// Time spent at work since it was opened, rests and waits not counted.
+    pub fn busy(&self) -> Duration {
+        self.busy
+    }
+
+    /// Gives the store back. What is not on disk yet is lost; after a slice, everything is.
+    pub fn into_store(self) -> Store {
+        self.store
+    }
+}

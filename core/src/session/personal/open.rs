@@ -1,0 +1,260 @@
+//! Opening a session: finding what there is to do, or where it was left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::measure::{GateSets, Shuffled};
+use super::plan::{self, Choice, PLAN, Plan, Work};
+use super::settings::PROBE;
+use super::{OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory};
+use crate::base::Base;
+use crate::checkpoint;
+use crate::data::{self, DataOptions, Dataset};
+use crate::gate;
+use crate::gguf;
+use crate::lora::AdapterTensors;
+use crate::session::inputs::Inputs;
+use crate::session::resume::{self, Identity};
+use crate::session::{Event, StopFlag, course, inputs, inspect};
+use crate::store::{IdSet, Store};
+use crate::text::Example;
+use crate::{Error, Result};
+
+/// Examples of those trained on that the gate looks at.
+const MAX_TRAIN_SAMPLE: usize = 32;
+/// Lines that the gate looks at with their words shuffled.
+const MAX_SHUFFLED: usize = 16;
+/// Texts of a retention probe, at most.
+const MAX_PROBE: usize = 200;
+
+impl Session {
+    /// Opens the session that the store has under way, or begins one if there is something to learn.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] if the session under way was begun with another base, other settings, or examples that are
+    /// gone, unless it is to start anew; [`Error::OutOfMemoryBudget`] if it cannot fit in the memory that it may
+    /// take; any other for files that cannot be used.
+    pub fn open(mut store: Store, request: SessionRequest, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
+        request.validate()?;
+        let inputs = Inputs::open(&request.model)?;
+        on_event(&Event::Model(inspect(&request.model)?));
+        let over = |store, request, outcome| {
+            Ok(Self {
+                store,
+                request,
+                stage: Stage::Over(outcome),
+                halt: StopFlag::new(),
+                busy: Duration::ZERO,
+            })
+        };
+
+        let settings = settings(&request)?;
+        let plan = match under_way(&mut store, &request, &inputs.base, &settings, on_event)? {
+            Some(plan) => plan,
+            None => {
+                let choice =
+                    Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
+                match plan::plan(&store, inputs.base.fingerprint(), &settings, &choice)? {
+                    Work::Train(plan) => plan,
+                    Work::Return(graft) => {
+                        store.promote(graft)?;
+                        let reason = format!(
+                            "graft {graft} is in use again: it has seen every example but the deleted ones"
+                        );
+                        return over(store, request, SliceOutcome::NothingToDo { reason });
+                    }
+                    Work::Nothing(reason) => {
+                        return over(store, request, SliceOutcome::NothingToDo { reason });
+                    }
+                }
+            }
+        };
+        let halt = StopFlag::new();
+        let training = begin(&mut store, &request, inputs, plan, &halt, on_event)?;
+        Ok(Self { store, request, stage: Stage::Training(Box::new(training)), halt, busy: Duration::ZERO })
+    }
+}
+
+/// The plan of the session under way, if there is one that can go on.
+fn under_way(
+    store: &mut Store,
+    request: &SessionRequest,
+    base: &Base,
+    settings: &str,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Option<Plan>> {
+    let plan: Plan = match store.read_document(PLAN) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => {
+            store.drop_session()?; // what a killed process may have left of the one before
+            return Ok(None);
+        }
+        // Made again from the same examples it is the same plan, and the checkpoints are still of use.
+        Err(error @ Error::Corrupted { .. }) => {
+            on_event(&Event::Warning { text: format!("{error}; the session is planned again") });
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    match (plan.difference(store, base.fingerprint(), settings), request.on_change) {
+        (None, _) => Ok(Some(plan)),
+        (Some(what), OnChange::Refuse) => Err(Error::Changed { what }),
+        (Some(what), OnChange::StartAnew) => {
+            on_event(&Event::Warning { text: format!("the session is begun anew: {what}") });
+            store.drop_session()?;
+            Ok(None)
+        }
+    }
+}
+
+/// Puts the run together, in the memory that it may take, and sets it back to its newest sound checkpoint.
+fn begin(
+    store: &mut Store,
+    request: &SessionRequest,
+    inputs: Inputs,
+    mut plan: Plan,
+    halt: &StopFlag,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Training> {
+    let options = DataOptions {
+        context: request.training.data.context,
+        chat: request.training.data.chat,
+        skip_bad: true,
+    };
+    let train = encode(store, &plan.train, &inputs, &options);
+    let held_out = encode(store, &plan.held_out, &inputs, &options);
+    on_event(&Event::Data {
+        train: train.report.clone(),
+        held_out: (!held_out.examples.is_empty()).then(|| held_out.report.clone()),
+    });
+    let retention = probe(request, &inputs, &options)?;
+    let order = shuffled(store, &plan, &inputs, &options);
+    let Inputs { base, .. } = inputs; // the tokenizer is not needed any more
+
+    let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
+    if let Some(misfit) = parent.as_ref().and_then(|adapter: &AdapterTensors| adapter.misfit(&base)) {
+        return Err(Error::Store { path: store.root().to_owned(), problem: misfit });
+    }
+    let mut config = request.training.clone();
+    let start = course::start(&mut config, parent, &base)?;
+    let sets = GateSets {
+        held_out: held_out.examples.clone(),
+        retention,
+        train: spread(&train.examples, MAX_TRAIN_SAMPLE),
+        order,
+    };
+    // A session under way keeps the size that it was begun with: another one would change the result.
+    let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(request), |size| vec![size]);
+    let mut fitting = None;
+    let mut too_large = None;
+    for size in sizes {
+        config.data.batch_tokens = size;
+        let base = Base::open(gguf::File::open(&request.model)?)?;
+        let (train, held_out) = (train.examples.clone(), held_out.examples.clone());
+        let mut course = course::course(&config, base, &start, train, held_out, halt)?;
+        let needs = memory::needs(&mut course, size)?;
+        match memory::fit(needs, request.memory_limit) {
+            Ok(small) => {
+                fitting = Some((course, needs, small));
+                break;
+            }
+            Err(error) => too_large = Some(error),
+        }
+    }
+    let Some((mut course, needs, small)) = fitting else {
+        return Err(too_large.expect("sizes are never none"));
+    };
+    course.model().set_small(small);
+    if plan.batch_tokens.is_none() {
+        plan.batch_tokens = Some(config.data.batch_tokens);
+        store.write_document(PLAN, &plan)?;
+    }
+    let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
+    on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
+
+    let folder = checkpoints(store);
+    let mut saved = None;
+    match resume::load(store.vault(), &folder, &identity) {
+        Ok(Some((checkpoint, state))) => {
+            let step = state.step();
+            state.restore(&mut course)?;
+            saved = Some((super::Position::of(&course), std::time::Instant::now()));
+            on_event(&Event::Resumed { step, checkpoint });
+        }
+        Ok(None) => {}
+        // The plan was damaged, and examples have come since: it is another one now.
+        Err(Error::Checkpoint { .. }) => checkpoint::clear(store.vault(), &folder)?,
+        Err(error) => return Err(error),
+    }
+    Ok(Training { course, plan, identity, sets, needs, saved, step_seconds: 0.0 })
+}
+
+/// The folder of the session's checkpoints.
+pub(super) fn checkpoints(store: &Store) -> PathBuf {
+    store.session_folder().join("checkpoints")
+}
+
+/// What decides the result of a session, besides its examples.
+fn settings(request: &SessionRequest) -> Result<String> {
+    Ok(format!("{}replay = {:?}\n", resume::deciding(&request.training)?, request.replay))
+}
+
+/// The examples with these ids. What is stored was checked when it came; one that this model cannot use all the same
+/// is counted, and does not stop the night.
+fn encode(store: &Store, ids: &IdSet, inputs: &Inputs, options: &DataOptions) -> Dataset {
+    let mut dataset = Dataset::default();
+    for example in store.examples().iter().filter(|example| ids.contains(example.id.0)) {
+        let name = PathBuf::from(format!("example {}", example.id));
+        match data::load_line(&name, &example.line, &inputs.tokenizer, inputs.template.as_ref(), options) {
+            Ok(line) => dataset.append(line),
+            Err(error) => {
+                tracing::warn!(%error, "an example is left out");
+                dataset.report.lines += 1;
+                dataset.report.skipped_lines += 1;
+            }
+        }
+    }
+    dataset
+}
+
+/// The texts on which the model must not get worse. Chats are left out for a model without a template.
+fn probe(request: &SessionRequest, inputs: &Inputs, options: &DataOptions) -> Result<Vec<Example>> {
+    let built_in = Path::new("the built-in probe");
+    let (name, text) = match &request.probe {
+        Some(path) => (path.as_path(), fs::read_to_string(path).map_err(Error::io("read", path))?),
+        None => (built_in, PROBE.to_owned()),
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let loaded = lines.filter_map(|line| {
+        data::load_line(name, line, &inputs.tokenizer, inputs.template.as_ref(), options).ok()
+    });
+    let examples: Vec<_> = loaded.flat_map(|line| line.examples).take(MAX_PROBE).collect();
+    if examples.is_empty() {
+        let problem = "holds no line that this model can be measured on".into();
+        return Err(Error::Data { path: name.to_owned(), line: None, problem });
+    }
+    Ok(examples)
+}
+
+/// Some of the user's lines with their words shuffled, which tells whether they are language.
+fn shuffled(store: &Store, plan: &Plan, inputs: &Inputs, options: &DataOptions) -> Vec<Shuffled> {
+    let ours = store
+        .examples()
+        .iter()
+        .filter(|example| plan.train.contains(example.id.0) || plan.held_out.contains(example.id.0));
+    let name = Path::new("an example");
+    let encode =
+        |line: &str| data::load_line(name, line, &inputs.tokenizer, inputs.template.as_ref(), options).ok();
+    let twice = ours.filter_map(|example| {
+        let shuffled = encode(&gate::shuffled_line(&example.line, example.id.0)?)?.examples;
+        Some(Shuffled { original: encode(&example.line)?.examples, shuffled })
+    });
+    spread(&twice.collect::<Vec<_>>(), MAX_SHUFFLED)
+}
+
+/// Up to `n` of them, evenly spread.
+fn spread<T: Clone>(examples: &[T], n: usize) -> Vec<T> {
+    let n = n.min(examples.len());
+    (0..n).map(|i| examples[i * examples.len() / n].clone()).collect()
+}

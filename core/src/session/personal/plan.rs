@@ -1,0 +1,180 @@
+//! What a session learns from: the examples that are new, and some of the old ones, so that those are not forgotten.
+
+use rand::seq::SliceRandom;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::gguf::Fingerprint;
+use crate::store::{GraftId, GraftStatus, IdSet, Store};
+use crate::{Error, Result};
+
+/// The store's document that holds the plan of the session under way.
+pub(super) const PLAN: &str = "session";
+/// The document that remembers the last session whose graft was refused.
+const REFUSED: &str = "refused";
+/// Held-out examples that a session measures on, at most.
+const MAX_HELD_OUT: usize = 100;
+/// With fewer examples than this, none is forced out of training to be measured on.
+const MIN_TO_HOLD_OUT: usize = 4;
+
+/// A session's work, fixed when it begins: what is added to the store later waits for the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plan {
+    pub(super) base: Fingerprint,
+    /// Everything that decides the result, as TOML.
+    pub(super) settings: String,
+    /// The graft it starts from; none for the base.
+    pub(super) parent: Option<GraftId>,
+    /// What is trained on.
+    pub(super) train: IdSet,
+    /// Those among `train` that the parent has seen already.
+    pub(super) replayed: IdSet,
+    /// What is measured on.
+    pub(super) held_out: IdSet,
+    /// Tokens of a micro-batch: those of the settings, or fewer where memory is short. None until that is known.
+    pub(super) batch_tokens: Option<usize>,
+}
+
+/// How examples are chosen.
+pub(super) struct Choice {
+    /// Old examples for each new one.
+    pub(super) replay: f64,
+    /// The share of all examples that is never trained on.
+    pub(super) held_out: f64,
+}
+
+/// What there is to do.
+pub(super) enum Work {
+    /// A session.
+    Train(Plan),
+    /// Only to use this graft again: it has seen everything but what was deleted.
+    Return(GraftId),
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+/// Looks for work.
+///
+/// # Errors
+/// [`Error::Store`] if the graft in use belongs to another base; those of reading the store.
+pub(super) fn plan(store: &Store, base: &Fingerprint, settings: &str, choice: &Choice) -> Result<Work> {
+    let live: Vec<u64> = store.examples().iter().map(|example| example.id.0).collect();
+    if live.is_empty() {
+        return Ok(Work::Nothing("there are no examples to learn from".into()));
+    }
+    let current = store.current()?;
+    let parent = clean_ancestor(store, current, base)?;
+    let (parent, seen) = parent.map_or((None, IdSet::new()), |(id, saw)| (Some(id), saw));
+
+    let mut held_out: Vec<_> =
+        live.iter().copied().filter(|id| is_held_out(*id, choice.held_out, store.seed())).collect();
+    held_out.retain(|id| !seen.contains(*id));
+    let mut new: Vec<_> =
+        live.iter().copied().filter(|id| !seen.contains(*id) && !held_out.contains(id)).collect();
+    if held_out.is_empty() && new.len() >= MIN_TO_HOLD_OUT {
+        held_out.extend(new.pop());
+    }
+    if new.is_empty() {
+        return Ok(match parent {
+            Some(parent) if Some(parent) != current => Work::Return(parent),
+            _ => Work::Nothing("the graft in use has learned from every example".into()),
+        });
+    }
+    let last_graft = store.grafts()?.last().map_or(0, |entry| entry.id.0);
+    let mut rng = ChaCha8Rng::seed_from_u64(store.seed() ^ last_graft);
+    let mut old: Vec<_> = live.iter().copied().filter(|id| seen.contains(*id)).collect();
+    old.shuffle(&mut rng);
+    old.truncate((choice.replay * new.len() as f64).round() as usize);
+    held_out.shuffle(&mut rng);
+    held_out.truncate(MAX_HELD_OUT);
+    let replayed: IdSet = old.iter().copied().collect();
+    let plan = Plan {
+        base: *base,
+        settings: settings.to_owned(),
+        parent,
+        train: new.into_iter().chain(old).collect(),
+        replayed,
+        held_out: held_out.into_iter().collect(),
+        batch_tokens: None,
+    };
+    let refused: Option<Plan> = store.read_document(REFUSED)?;
+    if refused.is_some_and(|refused| plan.repeats(&refused)) {
+        let why = "the same examples with the same settings were tried before, and the result was refused";
+        return Ok(Work::Nothing(why.into()));
+    }
+    Ok(Work::Train(plan))
+}
+
+impl Plan {
+    /// Whether it would do again what `earlier` did. Which old examples are replayed is left to chance each time.
+    fn repeats(&self, earlier: &Self) -> bool {
+        let new = |plan: &Self| plan.train.difference(&plan.replayed);
+        (self.base, &self.settings, self.parent) == (earlier.base, &earlier.settings, earlier.parent)
+            && new(self) == new(earlier)
+    }
+
+    /// Why the session cannot go on, if so.
+    pub(super) fn difference(&self, store: &Store, base: &Fingerprint, settings: &str) -> Option<String> {
+        if self.base != *base {
+            return Some("it was begun with another base model".into());
+        }
+        let missing = |ids: &IdSet| {
+            ids.iter().any(|id| store.examples().binary_search_by_key(&id, |example| example.id.0).is_err())
+        };
+        if missing(&self.train) || missing(&self.held_out) {
+            return Some("examples that it learns from are gone".into());
+        }
+        (self.settings != settings).then(|| {
+            let lines = |from: &str, other: &str| -> Vec<String> {
+                let differs = |line: &&str| !other.lines().any(|there| there == *line);
+                from.lines().filter(differs).map(str::to_owned).collect()
+            };
+            let (then, now) = (lines(&self.settings, settings), lines(settings, &self.settings));
+            format!("it was begun with {}, now {}", then.join(", "), now.join(", "))
+        })
+    }
+
+    /// Remembers that the result of this work was refused, so that it is not done again each night.
+    pub(super) fn remember_refused(&self, store: &mut Store) -> Result<()> {
+        store.write_document(REFUSED, self)
+    }
+}
+
+/// The nearest ancestor of `graft`, itself included, that saw none of the deleted examples, and what it saw.
+fn clean_ancestor(
+    store: &Store,
+    graft: Option<GraftId>,
+    base: &Fingerprint,
+) -> Result<Option<(GraftId, IdSet)>> {
+    let entries = store.grafts()?;
+    let mut next = graft;
+    while let Some(id) = next {
+        let entry = entries.iter().find(|entry| entry.id == id && entry.status != GraftStatus::Damaged);
+        let Some(meta) = entry.and_then(|entry| entry.meta.as_ref()) else { return Ok(None) };
+        if meta.base != *base {
+            let problem = format!(
+                "the graft in use, {id}, was made for another base model; use that one, or a store of its own for \
+                 each model"
+            );
+            return Err(Error::Store { path: store.root().to_owned(), problem });
+        }
+        if meta.saw.intersection(store.deleted()).is_empty() {
+            return Ok(Some((id, meta.saw.clone())));
+        }
+        next = meta.parent;
+    }
+    Ok(None)
+}
+
+/// One of each `1 / share` neighbours, by lot: always the same ones, whatever is added or deleted.
+fn is_held_out(id: u64, share: f64, seed: u64) -> bool {
+    if !(share > 0.0) {
+        return false;
+    }
+    let every = (1.0 / share).round().max(2.0) as u64;
+    let (group, place) = (id / every, id % every);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ group.rotate_left(32));
+    rng.next_u64() % every == place
+}

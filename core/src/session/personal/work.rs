@@ -1,0 +1,278 @@
+//! The work of a slice: training, then judging, one piece after the other.
+
+use std::time::{Duration, Instant};
+
+use super::measure::{self, Measurements};
+use super::open::checkpoints;
+use super::plan::PLAN;
+use super::watch::Watcher;
+use super::{
+    Judging, Learned, Pause, Position, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
+    Training,
+};
+use crate::base::Base;
+use crate::gate::{self, GateReport};
+use crate::gguf;
+use crate::session::{Event, StepMetrics, StopFlag, inputs, resume};
+use crate::store::{GraftMeta, IdSet, NewGraft, Store};
+use crate::train::{Advanced, Course, Ending};
+use crate::{Error, Result};
+
+/// The document that holds what the gate has measured so far.
+const MEASURED: &str = "gate";
+/// A run is saved this often at least, however long its steps are.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+
+impl Session {
+    /// Works until the session is over, the deadline, a stop request or the watch ends the slice; saves; says which.
+    ///
+    /// # Errors
+    /// Those of reading and writing the store; what was saved last is then still there. A run that diverges is no
+    /// error: it ends the session with a report that says so.
+    pub fn run_slice(
+        &mut self,
+        mut slice: Slice<'_>,
+        stop: &StopFlag,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<SliceOutcome> {
+        let watcher = Watcher::new(self.halt.clone());
+        let outcome = std::thread::scope(|scope| {
+            let _watching = watcher.start(scope, &mut slice, stop);
+            self.work(&watcher, on_event)
+        });
+        // Whatever ended the slice: nothing that was done may be lost.
+        let saved = self.save_if_moved(on_event);
+        let outcome = outcome?;
+        saved?;
+        Ok(outcome)
+    }
+
+    fn work(&mut self, watcher: &Watcher, on_event: &mut dyn FnMut(&Event)) -> Result<SliceOutcome> {
+        loop {
+            if let Some(reason) = watcher.pause() {
+                return Ok(SliceOutcome::Paused { reason });
+            }
+            let started = Instant::now();
+            let next = match &mut self.stage {
+                Stage::Over(outcome) => return Ok(outcome.clone()),
+                Stage::Training(training) => training.work(&mut self.store, &self.request, started, on_event),
+                Stage::Judging(judging) => judging.work(&mut self.store, &self.request, &self.halt, on_event),
+            };
+            match next {
+                Ok(None) => {}
+                Ok(Some(stage)) => self.stage = stage,
+                Err(Error::Cancelled) => {
+                    let reason = watcher.pause().unwrap_or(Pause::Stopped);
+                    return Ok(SliceOutcome::Paused { reason });
+                }
+                Err(Error::NotFinite { .. }) => self.give_up(on_event)?,
+                Err(error) => return Err(error),
+            }
+            let worked = started.elapsed();
+            self.busy += worked;
+            watcher.rest_after(worked);
+        }
+    }
+
+    /// Ends a session that has diverged.
+    fn give_up(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+        let plan = match &self.stage {
+            Stage::Training(training) => training.plan.clone(),
+            _ => return Ok(()),
+        };
+        let report = SessionReport {
+            trained: plan.train.len(),
+            replayed: plan.replayed.len(),
+            held_out: plan.held_out.len(),
+            learned: None,
+            gate: GateReport::diverged(),
+            graft: None,
+            promoted: false,
+        };
+        plan.remember_refused(&mut self.store)?;
+        clear(&mut self.store)?;
+        on_event(&Event::Judged(report.gate.clone()));
+        self.stage = Stage::Over(SliceOutcome::Finished { report: Box::new(report) });
+        Ok(())
+    }
+
+    fn save_if_moved(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+        match &mut self.stage {
+            Stage::Training(training) => training.save_if_moved(&self.store, &self.request, on_event),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Training {
+    fn work(
+        &mut self,
+        store: &mut Store,
+        request: &SessionRequest,
+        started: Instant,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Option<Stage>> {
+        let advanced = self.course.advance()?;
+        let seconds = started.elapsed().as_secs_f64();
+        let mut due = self.saved.is_some_and(|(_, at)| at.elapsed() >= SAVE_EVERY);
+        match advanced {
+            Advanced::MicroStep => self.step_seconds += seconds,
+            Advanced::Step(stepped) => {
+                let seconds = std::mem::take(&mut self.step_seconds) + seconds;
+                on_event(&Event::Step(StepMetrics::new(&stepped, seconds)));
+                let every = request.training.run.checkpoint_every;
+                due |= every > 0 && stepped.step.is_multiple_of(every);
+            }
+            Advanced::Measured => {}
+            Advanced::Evaluated { step, loss, best } => {
+                on_event(&Event::Evaluated { step, loss, perplexity: loss.exp(), best });
+            }
+            Advanced::Ended(ending) => {
+                self.save_if_moved(store, request, on_event)?;
+                return self.candidate(ending).map(Some);
+            }
+        }
+        if due {
+            self.save_if_moved(store, request, on_event)?;
+        }
+        Ok(None)
+    }
+
+    fn save_if_moved(
+        &mut self,
+        store: &Store,
+        request: &SessionRequest,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<()> {
+        let position = Position::of(&self.course);
+        if self.saved.is_some_and(|(saved, _)| saved == position) {
+            return Ok(());
+        }
+        store.make_room(resume::bytes(&self.course))?;
+        let keep = request.training.run.keep_checkpoints;
+        resume::save(store.vault(), &checkpoints(store), &self.identity, &self.course, keep)?;
+        self.saved = Some((position, Instant::now()));
+        on_event(&Event::Saved { step: position.step });
+        Ok(())
+    }
+
+    /// The best adapter, or without evaluations the last.
+    fn candidate(&self, ending: Ending) -> Result<Stage> {
+        let (best, trainer) = (&self.course.past().best, self.course.trainer());
+        let (candidate, kept_step) = match (&best.adapter, best.at) {
+            (Some(adapter), Some((_, step))) => (adapter.clone(), step),
+            _ => (trainer.adapter().tensors()?, trainer.step()),
+        };
+        let learned = Learned {
+            steps: trainer.step(),
+            kept_step,
+            tokens: trainer.tokens(),
+            stopped_early: ending == Ending::OutOfPatience,
+        };
+        let (plan, sets) = (self.plan.clone(), self.sets.clone());
+        Ok(Stage::Judging(Box::new(Judging { plan, sets, candidate, learned })))
+    }
+}
+
+impl Judging {
+    /// Measures the next one; when all are, judges and ends the session.
+    fn work(
+        &mut self,
+        store: &mut Store,
+        request: &SessionRequest,
+        halt: &StopFlag,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Option<Stage>> {
+        let mut measured: Measurements = match store.read_document(MEASURED) {
+            Err(Error::Corrupted { .. }) => Measurements::default(), // measured again
+            read => read?.unwrap_or_default(),
+        };
+        // One that saw what was deleted since has to be replaced in any case.
+        let current = store.current()?.filter(|current| Some(*current) == self.plan.parent);
+        let (place, adapter) = match (&measured, current) {
+            (Measurements { base: None, .. }, _) => (&mut measured.base, None),
+            (Measurements { current: None, .. }, Some(id)) => {
+                (&mut measured.current, Some(store.graft(id)?.adapter))
+            }
+            (Measurements { candidate: None, .. }, _) => {
+                (&mut measured.candidate, Some(self.candidate.clone()))
+            }
+            (Measurements { base: Some(base), candidate: Some(candidate), current }, _) => {
+                let seed = store.seed();
+                let gate = gate::judge(&request.gate, base, current.as_ref(), candidate, seed);
+                return self.end(store, gate, on_event).map(Some);
+            }
+        };
+        let base = Base::open(gguf::File::open(&request.model)?)?;
+        let n_threads = inputs::threads(request.training.run.threads);
+        *place = Some(measure::measure(base, adapter.as_ref(), &self.sets, n_threads, halt)?);
+        store.write_document(MEASURED, &measured)?;
+        Ok(None)
+    }
+
+    fn end(&self, store: &mut Store, gate: GateReport, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
+        on_event(&Event::Judged(gate.clone()));
+        let plan = &self.plan;
+        let parent_saw = match plan.parent {
+            Some(parent) => store.graft(parent)?.meta.saw,
+            None => IdSet::new(),
+        };
+        let new = NewGraft {
+            base: plan.base,
+            parent: plan.parent,
+            saw: parent_saw.union(&plan.train),
+            steps: self.learned.steps,
+            kept_step: self.learned.kept_step,
+            tokens: self.learned.tokens,
+            settings: plan.settings.clone(),
+            gate: gate.clone(),
+        };
+        // Killed below and opened again, a session comes by a second time.
+        let last = store.grafts()?.into_iter().next_back();
+        let is_this = |meta: &GraftMeta| {
+            (meta.base, meta.parent, &meta.saw, meta.steps, &meta.settings)
+                == (new.base, new.parent, &new.saw, new.steps, &new.settings)
+        };
+        let graft = match last.filter(|entry| entry.meta.as_ref().is_some_and(is_this)) {
+            Some(entry) => entry.id,
+            None => store.add_graft(new, &self.candidate)?,
+        };
+        let promoted = gate.promote;
+        if promoted {
+            store.promote(graft)?;
+        } else {
+            plan.remember_refused(store)?;
+        }
+        clear(store)?;
+        on_event(&Event::Grafted { graft, promoted });
+        let report = SessionReport {
+            trained: plan.train.len(),
+            replayed: plan.replayed.len(),
+            held_out: plan.held_out.len(),
+            learned: Some(self.learned),
+            gate,
+            graft: Some(graft),
+            promoted,
+        };
+        Ok(Stage::Over(SliceOutcome::Finished { report: Box::new(report) }))
+    }
+}
+
+impl Position {
+    pub(super) fn of(course: &Course) -> Self {
+        let (trainer, past) = (course.trainer(), course.past());
+        Self {
+            step: trainer.step(),
+            micro_steps: trainer.pending().micro_steps,
+            evaluations: past.evaluations.len(),
+            measured: past.evaluating.map_or(0, |at| at.next_batch),
+        }
+    }
+}
+
+/// Removes what belongs to the session under way. The plan goes first: killed in between, the rest is of no session, and the
+/// next one clears it away.
+fn clear(store: &mut Store) -> Result<()> {
+    store.remove_document(PLAN)?;
+    store.drop_session()
+}

@@ -1,0 +1,147 @@
+//! Small sealed documents, and what belongs to the unfinished session.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::inventory::{SESSION, list};
+use super::{IdSet, Store};
+use crate::{Error, Result};
+
+/// What a document's file is sealed as.
+pub(super) const ROLE: &str = "document";
+/// A document may have this many bytes.
+pub(super) const MAX_BYTES: u64 = 64 << 20;
+/// The document that says what the unfinished session learns from. See [`Plan`].
+const PLAN: &str = "session";
+/// Documents that are not the session's and stay when it ends.
+const LASTING: [&str; 1] = ["usage"];
+
+/// What must be known of the session's plan: all else in that document is the session's own.
+#[derive(Deserialize)]
+struct Plan {
+    /// Ids of the examples that it learns from.
+    train: IdSet,
+    /// Ids of those that it is measured on.
+    #[serde(default)]
+    held_out: IdSet,
+}
+
+impl Store {
+    /// Where the session's checkpoints go.
+    pub fn session_folder(&self) -> PathBuf {
+        self.root.join(SESSION)
+    }
+
+    /// Reads a document; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`] if it is damaged or does not hold a `T`, [`Error::Store`] for a name that cannot be one,
+    /// [`Error::Io`].
+    pub fn read_document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.document(name)?;
+        if self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
+            return Ok(None);
+        }
+        let bytes = self.vault.read(&path, ROLE, MAX_BYTES)?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| Error::Corrupted {
+            path,
+            // The kind of error alone: its words could quote the document.
+            problem: format!("its content: {:?} error at column {}", error.classify(), error.column()),
+        })?;
+        Ok(Some(value))
+    }
+
+    /// Writes a document in place of the former one of that name: small letters, digits, `-` and `_`, at most 32. The
+    /// document `usage` outlives the session, all others end with it. A document `session` whose
+    /// field `train` (and `held_out`, if there is one) is an [`IdSet`] ties the session to these examples: it is
+    /// dropped when one of them is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for another name or a value that is not JSON, [`Error::Quota`], [`Error::Io`].
+    pub fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let path = self.document(name)?;
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| self.problem(format!("document {name} cannot be written: {error}")))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(self.problem(format!("document {name} is larger than 64 MiB")));
+        }
+        let former = self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?;
+        let more = bytes.len() as u64;
+        self.make_room(more.saturating_sub(former.map_or(0, |entry| entry.len)))?;
+        self.vault.write(&path, ROLE, &bytes)
+    }
+
+    /// Removes a document; none of that name is no error.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a name that cannot be one, [`Error::Io`].
+    pub fn remove_document(&self, name: &str) -> Result<()> {
+        self.vault.remove(&self.document(name)?)
+    }
+
+    /// Ends the session: its documents and checkpoints go, `usage` stays.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn drop_session(&mut self) -> Result<()> {
+        let folder = self.session_folder();
+        let fs = self.vault.fs();
+        let plan = file_name(PLAN);
+        for entry in list(fs, &folder)?.iter().filter(|entry| entry.name != *plan) {
+            let path = folder.join(&entry.name);
+            let removed = if entry.is_dir { fs.remove_dir_all(&path) } else { fs.remove_file(&path) };
+            removed.map_err(Error::io("remove", &path))?;
+        }
+        // Last: as long as it is there, the next opening knows that there is something to drop.
+        self.vault.remove(&folder.join(plan))?;
+        fs.sync_dir(&folder).map_err(Error::io("flush", &folder))
+    }
+
+    /// Drops a session that learns from examples that were deleted, or whose plan cannot be read any more while
+    /// `or_damaged`; says whether it did.
+    pub(super) fn drop_session_of(&mut self, deleted: &IdSet, or_damaged: bool) -> Result<bool> {
+        let concerned = match self.read_document::<Plan>(PLAN) {
+            Ok(None) => false,
+            Ok(Some(plan)) => !plan.train.union(&plan.held_out).intersection(deleted).is_empty(),
+            Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => or_damaged,
+            Err(error) => return Err(error),
+        };
+        if concerned {
+            self.drop_session()?;
+        }
+        Ok(concerned)
+    }
+
+    /// What a deletion that was interrupted has left to do.
+    pub(super) fn drop_session_of_deleted(&mut self) -> Result<()> {
+        let deleted = self.journal.deleted().clone();
+        self.drop_session_of(&deleted, false).map(drop)
+    }
+
+    fn document(&self, name: &str) -> Result<PathBuf> {
+        let file = file_name(name);
+        match place_of(&file) {
+            Some(folder) => Ok(self.root.join(folder).join(file)),
+            None => Err(self.problem("a document's name has 1 to 32 small letters, digits, - and _")),
+        }
+    }
+}
+
+/// Whether this is the file of the session's plan.
+pub(super) fn is_plan(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| *name == *file_name(PLAN))
+}
+
+fn file_name(name: &str) -> String {
+    format!("{name}.ngs")
+}
+
+/// The folder of a document's file, from the store's root; `None` if it cannot be one.
+pub(super) fn place_of(file: &str) -> Option<&'static str> {
+    let name = file.strip_suffix(".ngs")?;
+    let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let fits = (1..=32).contains(&name.len()) && name.bytes().all(allowed);
+    fits.then(|| if LASTING.contains(&name) { "" } else { SESSION })
+}

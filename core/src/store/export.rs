@@ -1,0 +1,40 @@
+//! A graft in a form that other programs read.
+
+use std::path::Path;
+
+use super::Store;
+use super::ids::GraftId;
+use crate::Result;
+use crate::base::Base;
+use crate::export::{write_gguf_adapter, write_peft};
+use crate::gguf;
+
+/// The form that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GraftFormat {
+    /// A folder for Hugging Face PEFT.
+    Peft,
+    /// An adapter file for llama.cpp.
+    Gguf,
+}
+
+impl Store {
+    /// Writes a graft to `out`, readable for everybody, for use with its `model`.
+    ///
+    /// # Errors
+    /// [`Error::Store`](crate::Error::Store) if `model` is not the one that the graft was trained on, what
+    /// [`graft`](Self::graft) and [`export`](crate::export) say.
+    pub fn export(&self, id: GraftId, to: GraftFormat, model: &Path, out: &Path) -> Result<()> {
+        let graft = self.graft(id)?;
+        let base = Base::open(gguf::File::open(model)?)?;
+        if graft.meta.base != *base.fingerprint() {
+            return Err(
+                self.problem(format!("graft {id} was trained on another model than {}", model.display()))
+            );
+        }
+        match to {
+            GraftFormat::Peft => write_peft(out, &graft.adapter, &base),
+            GraftFormat::Gguf => write_gguf_adapter(out, &graft.adapter, &base),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What every file in a store's folder is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ids::GraftId;
+use super::segment::Span;
+use super::{Store, documents, graft_file, grafts, header, lock, segment};
+use crate::file_system::{Entry, FileSystem};
+use crate::{Error, Result, atomic, checkpoint};
+
+pub(super) const JOURNAL: &str = "journal";
+pub(super) const GRAFTS: &str = "grafts";
+pub(super) const SESSION: &str = "session";
+
+/// A file of a store.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) kind: Kind,
+}
+
+/// What a file is, by its place and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Header,
+    Segment,
+    Graft(GraftId),
+    History,
+    /// A document of the session or the store.
+    Document,
+    Checkpoint,
+    /// The empty file that is locked.
+    Lock,
+    /// Nothing that a store puts there.
+    Unknown,
+}
+
+impl Kind {
+    /// What the file is sealed as; `None` for the header, which has its own vault, and for files that are not sealed.
+    pub(super) fn role(self) -> Option<&'static str> {
+        match self {
+            Self::Segment => Some(segment::ROLE),
+            Self::Graft(_) => Some(graft_file::ROLE),
+            Self::History => Some(grafts::HISTORY_ROLE),
+            Self::Document => Some(documents::ROLE),
+            Self::Checkpoint => Some(checkpoint::ROLE),
+            Self::Header | Self::Lock | Self::Unknown => None,
+        }
+    }
+}
+
+impl Store {
+    /// Every file in the folder, those in other folders than a store's own included.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn inventory(&self) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            for Entry { name, is_dir, len } in list(self.vault.fs(), &self.root.join(&folder))? {
+                let place = folder.join(&name);
+                if is_dir {
+                    folders.push(place);
+                } else {
+                    let kind = name.to_str().map_or(Kind::Unknown, |name| kind(&folder, name));
+                    items.push(Item { path: self.root.join(place), bytes: len, kind });
+                }
+            }
+        }
+        items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(items)
+    }
+}
+
+/// The file `name` in `folder`, seen from the root of the store.
+fn kind(folder: &Path, name: &str) -> Kind {
+    let Some(folder) = folder.to_str() else { return Kind::Unknown };
+    match (folder, name) {
+        ("", lock::NAME) => Kind::Lock,
+        ("", grafts::HISTORY) => Kind::History,
+        ("", header::NAME) => Kind::Header,
+        (JOURNAL, name) if Span::from_file_name(name).is_some() => Kind::Segment,
+        (GRAFTS, name) => graft_file::id_of(name).map_or(Kind::Unknown, Kind::Graft),
+        (SESSION, name) if checkpoint::is_checkpoint(name) => Kind::Checkpoint,
+        (folder, name) if documents::place_of(name) == Some(folder) => Kind::Document,
+        _ => Kind::Unknown,
+    }
+}
+
+/// What is in a folder, by name.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn list(fs: &Arc<dyn FileSystem>, folder: &Path) -> Result<Vec<Entry>> {
+    let mut entries = fs.list(folder).map_err(Error::io("list", folder))?;
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// Removes the scratch files in `folder`, this process's own too: whoever holds the lock knows that nobody is writing.
+/// They may hold a user's text, so one that cannot be removed is an error.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn sweep(fs: &Arc<dyn FileSystem>, folder: &Path) -> Result<()> {
+    for entry in list(fs, folder)? {
+        let path = folder.join(&entry.name);
+        if atomic::is_scratch(&entry.name) {
+            let removed = if entry.is_dir { fs.remove_dir_all(&path) } else { fs.remove_file(&path) };
+            removed.map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a store can begin in `root`: there is nothing but empty folders of a beginning that was interrupted.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn is_vacant(fs: &Arc<dyn FileSystem>, root: &Path) -> Result<bool> {
+    for entry in list(fs, root)? {
+        let ours = [JOURNAL, GRAFTS, SESSION].iter().any(|name| entry.name == *name);
+        let vacant = if entry.is_dir {
+            ours && list(fs, &root.join(&entry.name))?.is_empty()
+        } else {
+            entry.name == lock::NAME
+        };
+        if !vacant {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

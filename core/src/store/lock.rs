@@ -1,0 +1,33 @@
+//! One process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+pub(super) const NAME: &str = ".lock";
+
+/// Taken until it is dropped, or the process ends in whatever way.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the store in the folder `root`.
+    ///
+    /// # Errors
+    /// [`Error::StoreLocked`] if somebody has it open, [`Error::Io`].
+    pub(super) fn take(root: &Path) -> Result<Self> {
+        let path = root.join(NAME);
+        let open = OpenOptions::new().create(true).append(true).open(&path);
+        let file = open.map_err(Error::io("write to", root))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::StoreLocked { path: root.to_owned() }),
+            // A file system without locks: one careful user is enough.
+            Err(TryLockError::Error(error)) => tracing::warn!(%error, "the store cannot be locked"),
+        }
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,55 @@
+//! What a device keeps between nights: the journal of examples, the versions of the adapter, the unfinished session.
+//!
+//! A [`Store`] is a folder that one process has open at a time:
+//!
+//! ```text
+//! store.ngs                    the seed, and in an encrypted store the wrapped data key
+//! journal/00000001-00000004.ngs  examples: segments whose numbers follow each other without gaps
+//! grafts/00000007.ngs          one version of the adapter, with what is known of it
+//! current.ngs                  which graft is in use, and which were before it
+//! session/                     documents and checkpoints of the unfinished session
+//! usage.ngs                    documents that outlive a session
+//! .lock
+//! ```
+//!
+//! Every file is sealed ([`vault`](crate::vault)), so that damage is noticed, and appears whole or not at all. Each
+//! change is one rename; what a crash leaves to be tidied up behind it, the next [`Store::open`] does. Words of this
+//! project: a **graft** is a trained version of the adapter; to **promote** it is to take it into use, to **roll
+//! back** is to go back to the one before.
+
+mod documents;
+mod examples;
+mod export;
+mod graft_file;
+mod grafts;
+mod header;
+mod history;
+mod id_set;
+mod ids;
+mod import;
+mod inventory;
+mod journal;
+mod lock;
+mod open;
+mod quota;
+mod repair;
+mod rotation;
+mod sealed;
+mod segment;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::vault::Key;
+pub use examples::DeleteReport;
+pub use export::GraftFormat;
+pub use graft_file::{Graft, GraftMeta, NewGraft};
+pub use grafts::{GraftEntry, GraftStatus};
+pub use id_set::IdSet;
+pub use ids::{ExampleId, GraftId};
+pub use import::ImportReport;
+pub use open::{Store, StoreOptions};
+pub use repair::RepairReport;
+pub use segment::StoredExample;
+pub use verify::{Damage, VerifyReport};

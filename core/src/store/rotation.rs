@@ -1,0 +1,82 @@
+//! Another key for an encrypted store.
+//!
+//! The new header, with a new data key beside the old one and both under the app's new key, is the moment of the
+//! change: before it only the old key opens the store, after it only the new one. Then every file is written again, one
+//! after the other; whichever data key a file is under, the store can read it. At last the header forgets the old
+//! data key. Whoever had the old key can open nothing any more, not even with an old copy of the header.
+
+use std::path::Path;
+
+use super::Store;
+use super::header::Header;
+use crate::vault::{Key, Vault};
+use crate::{Error, Result};
+
+impl Store {
+    /// Makes `new` the key of the store, and writes every file again under a new data key. A process that is killed in the
+    /// middle leaves a store that one of the two keys opens; if it is the new one, the opening finishes the change. Keep
+    /// both until this has returned.
+    ///
+    /// Clones of [`vault`](Self::vault) from before must not be used any more.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store is not encrypted; [`Error::Corrupted`] if a file is damaged: nothing is changed
+    /// then, see [`repair`](Self::repair); [`Error::Io`].
+    pub fn rotate_key(&mut self, new: Key) -> Result<()> {
+        self.journal.settle(&self.vault)?;
+        let Some(old) = &self.key else {
+            return Err(
+                self.problem("it is not encrypted and has no key to change; begin a new store with a key")
+            );
+        };
+        if self.header.is_rotating() {
+            self.finish_rotation()?;
+            return self.rotate_key(new);
+        }
+        if let Some(damage) = self.verify()?.damaged.into_iter().next() {
+            return Err(Error::Corrupted { path: damage.path, problem: damage.problem });
+        }
+        let header = self.header.with_another_key(old, &new, &self.root)?;
+        let written = header.write(&self.plain, &self.root);
+        // A failure may have come after the header was in its place.
+        let in_place = written.is_ok()
+            || Header::read(&self.plain, &self.root).is_ok_and(|found| found.as_ref() == Some(&header));
+        if in_place {
+            self.vault = header.vault(&self.plain, Some(&new), &self.root)?;
+            self.header = header;
+            self.key = Some(new);
+        }
+        written?;
+        self.finish_rotation()
+    }
+
+    /// Moves every file to the newest data key and forgets the other one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`], [`Error::Io`]; then both keys are still known, and the next call goes on.
+    pub(super) fn finish_rotation(&mut self) -> Result<()> {
+        let newest = self.header.writes_with();
+        for item in self.inventory()? {
+            if let Some(role) = item.kind.role()
+                && self.vault.key_id(&item.path)? != newest
+            {
+                seal_again(&self.vault, &item.path, role)?;
+            }
+        }
+        let header = self.header.without_old_key();
+        let vault = header.vault(&self.plain, self.key.as_ref(), &self.root)?;
+        header.write(&self.plain, &self.root)?;
+        (self.header, self.vault) = (header, vault);
+        Ok(())
+    }
+}
+
+/// Reads a file and writes it in its own place.
+fn seal_again(vault: &Vault, path: &Path, role: &'static str) -> Result<()> {
+    let mut from = vault.open(path, role)?;
+    let mut to = vault.create(path, role)?;
+    // Errors of both are the vault's own and come back as what they are.
+    std::io::copy(&mut from, &mut to).map_err(|error| to.error(error))?;
+    from.finish()?;
+    to.commit()
+}

@@ -1,0 +1,165 @@
+//! A whole run as a stream of short pieces of work. After each of them the run can be saved, and while one is under
+//! way it can be stopped: a run that is cut anywhere and goes on ends as one that was not.
+
+use super::{Best, Stepped, Trainer};
+use crate::data::{self, BatchOptions};
+use crate::text::Example;
+use crate::transformer::{LossSum, Model};
+use crate::{Error, Result};
+
+/// Optimizer steps with evaluations between them, until the steps or the patience are used up.
+pub struct Course {
+    trainer: Trainer,
+    held_out: Vec<Example>,
+    /// The held-out examples as micro-batches.
+    held_out_plan: Vec<Vec<usize>>,
+    rules: CourseRules,
+    past: Past,
+}
+
+/// When to evaluate, and when to give up waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CourseRules {
+    /// Optimizer steps between two evaluations; none evaluates never.
+    pub eval_every: Option<u64>,
+    /// Evaluations in a row without a new best that end the run; 0 for any number.
+    pub patience: usize,
+    /// Tokens of a micro-batch of held-out examples.
+    pub batch_tokens: usize,
+}
+
+/// What a run has behind it, besides what its trainer knows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Past {
+    /// The best adapter so far.
+    pub best: Best,
+    /// Step and mean loss per supervised token of every evaluation so far.
+    pub evaluations: Vec<(u64, f64)>,
+    /// The evaluation under way, if one is.
+    pub evaluating: Option<PartialEvaluation>,
+}
+
+/// An evaluation that has run over some of its micro-batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PartialEvaluation {
+    /// The next micro-batch.
+    pub next_batch: u64,
+    /// The sums of those before it.
+    pub sum: LossSum,
+}
+
+/// What one piece of work was.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Advanced {
+    /// The gradients of one more micro-batch were added.
+    MicroStep,
+    /// The same, and it completed an optimizer step.
+    Step(Stepped),
+    /// One more micro-batch of held-out examples was measured.
+    Measured,
+    /// The same, and it completed an evaluation.
+    Evaluated {
+        /// After how many optimizer steps.
+        step: u64,
+        /// Mean loss per supervised token, in nats.
+        loss: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// There is nothing left to do.
+    Ended(Ending),
+}
+
+/// Why a run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done.
+    Finished,
+    /// The held-out loss stopped improving.
+    OutOfPatience,
+}
+
+impl Course {
+    /// A run at its start.
+    pub fn new(trainer: Trainer, held_out: Vec<Example>, rules: CourseRules) -> Self {
+        let options =
+            BatchOptions { batch_tokens: rules.batch_tokens, packing: true, shuffle: false, seed: 0 };
+        let held_out_plan = data::plan_epoch(&held_out, 0, &options);
+        Self { trainer, held_out, held_out_plan, rules, past: Past::default() }
+    }
+
+    /// The steps.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// The model that it runs.
+    pub fn model(&mut self) -> &mut Model {
+        self.trainer.model()
+    }
+
+    /// The evaluations.
+    pub fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// Micro-batches of an evaluation.
+    pub fn held_out_batches(&self) -> u64 {
+        self.held_out_plan.len() as u64
+    }
+
+    /// For setting a run back to a saved moment.
+    pub fn restore(&mut self, past: Past, trainer: impl FnOnce(&mut Trainer) -> Result<()>) -> Result<()> {
+        trainer(&mut self.trainer)?;
+        self.past = past;
+        Ok(())
+    }
+
+    /// Does the next piece of work.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the model's stop flag was raised: the piece is then as if it had never been begun.
+    /// [`Error::NotFinite`] if a loss or a gradient is not a number; the adapter has not moved.
+    pub fn advance(&mut self) -> Result<Advanced> {
+        if self.is_evaluation_due() {
+            return self.measure();
+        }
+        if self.trainer.is_finished() {
+            return Ok(Advanced::Ended(Ending::Finished));
+        }
+        if self.past.best.is_out_of_patience(self.rules.patience) {
+            return Ok(Advanced::Ended(Ending::OutOfPatience));
+        }
+        Ok(self.trainer.advance()?.map_or(Advanced::MicroStep, Advanced::Step))
+    }
+
+    /// Before the first step, every `eval_every` steps and after the last.
+    fn is_evaluation_due(&self) -> bool {
+        let step = self.trainer.step();
+        let in_mid_step = self.trainer.pending().micro_steps > 0;
+        let due = self.rules.eval_every.is_some_and(|n| step.is_multiple_of(n) || self.trainer.is_finished());
+        let done = self.past.evaluations.last().is_some_and(|&(last, _)| last == step);
+        due && !in_mid_step && !done && !self.held_out.is_empty()
+    }
+
+    fn measure(&mut self) -> Result<Advanced> {
+        let PartialEvaluation { next_batch, mut sum } = self.past.evaluating.unwrap_or_default();
+        let members = &self.held_out_plan[next_batch as usize];
+        sum += self.trainer.measure(&data::assemble(&self.held_out, members))?;
+        let next_batch = next_batch + 1;
+        if next_batch < self.held_out_batches() {
+            self.past.evaluating = Some(PartialEvaluation { next_batch, sum });
+            return Ok(Advanced::Measured);
+        }
+        let step = self.trainer.step();
+        let loss = sum.loss / sum.supervised as f64;
+        if !loss.is_finite() {
+            return Err(Error::NotFinite { step, place: "the held-out loss".into() });
+        }
+        let adapter = self.trainer.adapter();
+        let best = self.past.best.consider(step, loss, || adapter.tensors())?;
+        self.past.evaluations.push((step, loss));
+        self.past.evaluating = None;
+        Ok(Advanced::Evaluated { step, loss, best })
+    }
+}
