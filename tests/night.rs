@@ -169,7 +169,8 @@ fn kill_at_random(place: &Place, wanted: usize, wait: std::ops::Range<u64>, chec
             };
             let events = events(&fs::read(&log).unwrap());
             for resumed in numbers(&events, "resumed", "step") {
-                assert!(resumed + checkpoint_every > last_step, "back at {resumed} after {last_step}");
+                // Killed while the checkpoint of the last step was being written, it loses all of an interval.
+                assert!(resumed + checkpoint_every >= last_step, "back at {resumed} after {last_step}");
             }
             last_step = numbers(&events, "step", "step").last().copied().unwrap_or(last_step);
             if over {
