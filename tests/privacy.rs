@@ -16,11 +16,13 @@ const WINDOW: usize = 32;
 #[cfg(target_os = "linux")]
 fn without_sockets(command: &mut Command) -> Output {
     use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
     };
 
     // A pair of Unix sockets within the process is how the signal handler wakes its thread.
-    let unix = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, libc::AF_UNIX as u64).unwrap();
+    let unix =
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, libc::AF_UNIX as u64).unwrap();
     let calls = [
         (libc::SYS_socket, vec![]),
         (libc::SYS_socketpair, vec![SeccompRule::new(vec![unix]).unwrap()]),

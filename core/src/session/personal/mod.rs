@@ -15,6 +15,9 @@ mod settings;
 mod watch;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use memory::MemoryNeeds;
 pub use outcome::{Learned, Pause, SessionReport, SliceOutcome};
 pub use settings::{NightSettings, OnChange, SessionRequest};

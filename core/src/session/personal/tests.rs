@@ -1,0 +1,387 @@
+//! Sessions that are stopped, whose files are damaged, whose disk fails, whose store changes: one tiny model.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nightgraft_ggml::WeightType;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::Error;
+use crate::config::EvalEvery;
+use crate::file_system::{self, FileSystem};
+use crate::session::Event;
+use crate::store::{ExampleId, GraftStatus, StoreOptions};
+use crate::testing::{CHATML, Failure, Fault, FaultyDisk, TinyModel};
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tiny = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_0) };
+        tiny.write(&folder.path().join("tiny.gguf")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn request(&self) -> SessionRequest {
+        let mut request = SessionRequest::new(self.path("tiny.gguf"));
+        let training = &mut request.training;
+        training.data.batch_tokens = 64;
+        training.data.context = 64;
+        training.data.accumulate = 2;
+        training.data.held_out = 0.2;
+        training.lora.dropout = 0.1;
+        training.optimizer.lr = 1e-3;
+        training.run.steps = Some(8);
+        training.run.threads = Some(1);
+        training.run.checkpoint_every = 2;
+        training.run.eval_every = EvalEvery::Steps(3);
+        request.probe = Some(self.path("probe.jsonl"));
+        fs::write(self.path("probe.jsonl"), lines(100..103).join("\n")).unwrap();
+        request
+    }
+
+    fn store(&self, name: &str) -> Result<Store> {
+        self.store_on(name, file_system::system())
+    }
+
+    fn store_on(&self, name: &str, disk: Arc<dyn FileSystem>) -> Result<Store> {
+        let options = StoreOptions { create: true, seed: Some(3), ..StoreOptions::default() };
+        let mut store = Store::open_with(&self.path(name), options, disk)?;
+        if store.examples().is_empty() {
+            store.add(&lines(0..24))?;
+        }
+        Ok(store)
+    }
+
+    fn session(&self, name: &str) -> Result<Session> {
+        Session::open(self.store(name)?, self.request(), &mut |_| ())
+    }
+
+    /// Works on the store's session until it is over; gives its graft's numbers.
+    fn finish(&self, name: &str) -> AdapterTensors {
+        let mut session = self.session(name).unwrap();
+        let outcome = session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+        assert!(!matches!(outcome, SliceOutcome::Paused { .. }), "{outcome:?}");
+        let store = session.into_store();
+        let last = store.grafts().unwrap().last().unwrap().id;
+        store.graft(last).unwrap().adapter
+    }
+
+    /// A store whose session was stopped after `steps` optimizer steps.
+    fn stopped(&self, name: &str, steps: u64) {
+        let mut session = self.session(name).unwrap();
+        let stop = StopFlag::new();
+        let outcome = session.run_slice(Slice::default(), &stop, &mut |event| {
+            if matches!(event, Event::Step(metrics) if metrics.step == steps) {
+                stop.raise();
+            }
+        });
+        assert_eq!(outcome.unwrap(), SliceOutcome::Paused { reason: Pause::Stopped });
+    }
+}
+
+fn lines(range: std::ops::Range<usize>) -> Vec<String> {
+    let line = |i| {
+        format!("{{\"text\": \"note {i}: boat {} has {} sails and {} oars\"}}", i * 7 % 11, i * 3 % 5, i % 3)
+    };
+    range.map(line).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn slices_of_any_length_come_to_the_same_graft() {
+    let place = Place::new();
+    let straight = place.finish("straight");
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let (mut slices, mut steps) = (0, Vec::new());
+    let mut session = place.session("slices").unwrap();
+    loop {
+        let wait = Duration::from_micros(random.random_range(0..40_000));
+        let slice = Slice { deadline: Some(Instant::now() + wait), watch: None };
+        let outcome = session.run_slice(slice, &StopFlag::new(), &mut |event| {
+            if let Event::Step(metrics) = event {
+                steps.push(metrics.step);
+            }
+        });
+        slices += 1;
+        match outcome.unwrap() {
+            SliceOutcome::Paused { reason } => assert_eq!(reason, Pause::Deadline),
+            SliceOutcome::Finished { report } => {
+                assert_eq!(report.learned.unwrap().steps, 8);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+        // Every other slice is in a new process, as far as the session can tell.
+        if slices % 2 == 0 {
+            drop(session);
+            session = place.session("slices").unwrap();
+        }
+        assert!(slices < 10_000, "it does not get on");
+    }
+    assert!(slices > 5, "only {slices} slices");
+    assert_eq!(steps, (1..=8).collect::<Vec<_>>(), "no step is made twice when nothing is killed");
+    drop(session);
+    assert_eq!(place.finish("slices"), straight);
+}
+
+#[test]
+fn a_watch_that_says_no_ends_the_slice_with_its_reason() {
+    let place = Place::new();
+    let mut session = place.session("watched").unwrap();
+    let mut looks = 0;
+    let mut watch = || {
+        looks += 1;
+        let reason = crate::policy::Reason::NotCharging;
+        if looks > 1 { Watch::Pause(Pause::Policy { reason }) } else { Watch::GoOn { duty: 0.02 } }
+    };
+    let started = Instant::now();
+    let slice = Slice { deadline: None, watch: Some(&mut watch) };
+    let outcome = session.run_slice(slice, &StopFlag::new(), &mut |_| ()).unwrap();
+    let reason = Pause::Policy { reason: crate::policy::Reason::NotCharging };
+    assert_eq!(outcome, SliceOutcome::Paused { reason });
+    // At a duty of 2 % it rested for most of the time.
+    assert!(session.busy() < started.elapsed() / 2, "{:?} of {:?}", session.busy(), started.elapsed());
+}
+
+#[test]
+fn damaged_files_of_a_session_cost_steps_and_nothing_else() {
+    let place = Place::new();
+    let straight = place.finish("straight");
+    place.stopped("stopped", 6);
+    let mut files: Vec<_> =
+        fs::read_dir(place.path("stopped/session")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 3, "two checkpoints and the plan: {files:?}");
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    let mut resumed_at = std::collections::BTreeSet::new();
+    for case in 0..45 {
+        let name = format!("damaged-{case}");
+        copy(&place.path("stopped"), &place.path(&name));
+        let file = place.path(&name).join("session").join(files[case % 3].file_name().unwrap());
+        let mut bytes = fs::read(&file).unwrap();
+        match case / 3 % 3 {
+            0 => {
+                let at = random.random_range(0..bytes.len());
+                bytes[at] ^= 1 << random.random_range(0..8);
+            }
+            1 => bytes.truncate(random.random_range(0..bytes.len())),
+            _ => bytes.extend_from_within(..random.random_range(1..40)),
+        }
+        fs::write(&file, bytes).unwrap();
+        let mut session = Session::open(place.store(&name).unwrap(), place.request(), &mut |event| {
+            if let Event::Resumed { step, .. } = event {
+                resumed_at.insert(*step);
+            }
+        })
+        .unwrap();
+        session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+        drop(session);
+        assert_eq!(place.finish(&name), straight, "case {case}");
+    }
+    assert_eq!(resumed_at.into_iter().collect::<Vec<_>>(), [4, 6], "the newest, or the one before it");
+}
+
+#[test]
+fn a_disk_that_fails_at_any_moment_loses_nothing_that_was_saved() {
+    let place = Place::new();
+    let straight = place.finish("straight");
+    let mut failed = 0;
+    for (case, failure) in [Failure::NoSpace, Failure::Device, Failure::Short, Failure::PowerCut]
+        .into_iter()
+        .cycle()
+        .take(60)
+        .enumerate()
+    {
+        let name = format!("failing-{case}");
+        drop(place.store(&name).unwrap());
+        let fault = Fault { only: None, at: 3 * case as u64, failure, for_good: true };
+        let disk = FaultyDisk::new(fault);
+        let run = || -> Result<()> {
+            let store = place.store_on(&name, disk.clone())?;
+            let mut session = Session::open(store, place.request(), &mut |_| ())?;
+            session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).map(drop)
+        };
+        match run() {
+            Ok(()) => assert!(!disk.has_struck(), "case {case}: a failure went unnoticed"),
+            Err(error) => {
+                assert!(matches!(error, Error::Io { .. }), "case {case}: {error}");
+                failed += 1;
+            }
+        }
+        assert_eq!(place.finish(&name), straight, "case {case}");
+    }
+    assert!(failed > 20, "only {failed} failures");
+}
+
+#[test]
+fn a_session_notices_what_has_changed() {
+    let place = Place::new();
+    place.stopped("changed", 3);
+
+    let mut other = place.request();
+    other.training.optimizer.lr = 2e-3;
+    let refused =
+        |request| Session::open(place.store("changed").unwrap(), request, &mut |_| ()).err().unwrap();
+    let error = refused(other.clone()).to_string();
+    assert!(error.contains("lr = 0.001") && error.contains("lr = 0.002"), "{error}");
+
+    // Another number of threads or checkpoints is no change.
+    let mut same = place.request();
+    same.training.run.threads = Some(2);
+    same.training.run.checkpoint_every = 5;
+    let mut resumed = None;
+    Session::open(place.store("changed").unwrap(), same, &mut |event| {
+        if let Event::Resumed { step, .. } = event {
+            resumed = Some(*step);
+        }
+    })
+    .unwrap();
+    assert_eq!(resumed, Some(3));
+
+    // Anew, if that is what is wanted.
+    other.on_change = OnChange::StartAnew;
+    let session = Session::open(place.store("changed").unwrap(), other.clone(), &mut |_| ()).unwrap();
+    assert_eq!(session.steps(), Some(0));
+    drop(session);
+
+    // New examples wait for the next session; a deleted one ends this one.
+    let mut store = place.store("changed").unwrap();
+    store.add(&lines(50..52)).unwrap();
+    let session = Session::open(store, other.clone(), &mut |_| ()).unwrap();
+    let mut store = session.into_store();
+    let plan: Plan = store.read_document(plan::PLAN).unwrap().unwrap();
+    let learned = ExampleId(plan.train.iter().next().unwrap());
+    assert!(store.delete(&[learned]).unwrap().session_dropped);
+    assert_eq!(store.read_document::<Plan>(plan::PLAN).unwrap(), None);
+}
+
+#[test]
+fn a_base_that_changed_is_refused() {
+    let place = Place::new();
+    place.stopped("rebased", 3);
+    let tiny =
+        TinyModel { chat_template: Some(CHATML.to_owned()), seed: 9, ..TinyModel::new(WeightType::Q4_0) };
+    tiny.write(&place.path("tiny.gguf")).unwrap();
+    let error = place.session("rebased").err().unwrap();
+    assert!(matches!(&error, Error::Changed { what } if what.contains("another base model")), "{error}");
+}
+
+#[test]
+fn what_was_learned_is_not_learned_again() {
+    let place = Place::new();
+    place.finish("again");
+    // Made in use by hand: what a tiny model of random weights learns does not pass the gate.
+    let mut store = place.store("again").unwrap();
+    let first = store.grafts().unwrap()[0].id;
+    store.promote_anyway(first).unwrap();
+    let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    assert!(matches!(session.stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
+
+    // What came since is learned with as many of the old ones, from the graft in use.
+    let mut store = session.into_store();
+    store.add(&lines(60..70)).unwrap();
+    let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    assert_eq!(plan.parent, Some(first));
+    assert_eq!(plan.train.len(), 2 * plan.replayed.len());
+    assert!(plan.train.difference(&plan.replayed).iter().all(|id| id > 24), "the others are new");
+    session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+    let store = session.into_store();
+    let second = store.grafts().unwrap().last().unwrap().clone();
+    let meta = second.meta.unwrap();
+    assert_eq!((meta.parent, second.status), (Some(first), GraftStatus::Refused));
+    let first_saw = store.graft(first).unwrap().meta.saw;
+    assert_eq!(meta.saw, first_saw.union(&plan.train));
+
+    // Refused once, the same is not tried every night.
+    let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    assert!(matches!(session.stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
+}
+
+#[test]
+fn after_a_deletion_the_next_session_starts_from_a_graft_that_did_not_see_it() {
+    let place = Place::new();
+    place.finish("deletion");
+    let mut store = place.store("deletion").unwrap();
+    let first = store.grafts().unwrap()[0].clone();
+    store.promote_anyway(first.id).unwrap();
+    let old = ExampleId(first.meta.as_ref().unwrap().saw.iter().next().unwrap());
+    let added = store.add(&lines(60..70)).unwrap();
+    let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+    let mut store = session.into_store();
+    let second = store.grafts().unwrap().last().unwrap().clone();
+    store.promote_anyway(second.id).unwrap();
+
+    // One that only the second saw: back to the first.
+    let learned = added.into_iter().find(|id| second.meta.as_ref().unwrap().saw.contains(id.0)).unwrap();
+    assert_eq!(store.delete(&[learned]).unwrap().marked_grafts, [second.id]);
+    let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    assert_eq!(plan.parent, Some(first.id));
+    assert!(!plan.train.contains(learned.0));
+
+    // One that both saw: back to the base, with all that is left.
+    let mut store = session.into_store();
+    assert_eq!(store.delete(&[old]).unwrap().marked_grafts, [first.id, second.id]);
+    let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    assert_eq!(plan.parent, None);
+    assert!(plan.train.len() > 20 && !plan.train.contains(old.0) && plan.replayed.is_empty());
+}
+
+#[test]
+fn too_little_memory_is_refused_with_the_least_that_would_do() {
+    let place = Place::new();
+    let open = |limit| {
+        let request = SessionRequest { memory_limit: Some(limit), ..place.request() };
+        Session::open(place.store("memory").unwrap(), request, &mut |_| ())
+    };
+    let Some(Error::OutOfMemoryBudget { needed, available }) = open(1 << 20).err() else {
+        panic!("accepted")
+    };
+    assert_eq!(available, 1 << 20);
+    assert_eq!(place.store("memory").unwrap().read_document::<Plan>(plan::PLAN).unwrap(), None);
+    let session = open(needed).unwrap();
+    assert!(session.memory_needs().unwrap().small <= needed);
+}
+
+#[test]
+fn a_diverging_session_ends_with_a_refusal() {
+    let place = Place::new();
+    let mut request = place.request();
+    request.training.lora.alpha = 1e30;
+    let open = |request| Session::open(place.store("diverged").unwrap(), request, &mut |_| ()).unwrap();
+    let mut session = open(request.clone());
+    let outcome = session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+    let SliceOutcome::Finished { report } = outcome else { panic!("{outcome:?}") };
+    assert!(!report.gate.promote && !report.promoted && report.graft.is_none() && report.learned.is_none());
+    drop(session);
+    assert!(matches!(open(request).stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
+}
