@@ -10,6 +10,7 @@ mod generate;
 mod gradients;
 mod inputs;
 mod inspect;
+mod logits;
 mod resume;
 mod run_folder;
 mod stop;
