@@ -22,6 +22,9 @@ pub struct Args {
     /// The examples, as for `train`
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// Also write the logits of all supervised tokens as safetensors, for comparing with other programs
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
     #[command(flatten)]
     settings: CommonSettings,
 }
@@ -32,7 +35,12 @@ Examples:
   nightgraft eval --model m.gguf --data valid.jsonl --adapter mine/adapter --json
 
 Give --config mine/config.toml to measure with the settings of the training. Loss is in nats per
-supervised token; accuracy is the fraction of these tokens that the model ranks first.";
+supervised token; accuracy is the fraction of these tokens that the model ranks first.
+
+--logits doubles the time and writes at most 2 GiB. The file holds the token ids of all examples
+in a row (ids) and the lengths of the examples; and of each supervised token, in the order of the
+data, its id (targets), the index in ids of the token before it (places) and what was predicted
+there (logits, one row of the vocabulary's size).";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let config = args.settings.resolve(None)?;
@@ -42,6 +50,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         data: args.data.clone(),
         data_config: config.data,
         threads: config.run.threads,
+        logits: args.logits.clone(),
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut progress = Progress::tokens(verbosity.progress, "evaluating");

@@ -65,6 +65,24 @@ fn training_leaves_the_promised_files_and_helps() {
 }
 
 #[test]
+fn logits_are_written_beside_the_same_result() {
+    let bench = Bench::new();
+    let eval = "eval --model model.gguf --data chats.jsonl --json";
+    let bare = bench.run(eval).ok();
+    assert_eq!(bench.run(&format!("{eval} --logits l.safetensors")).ok().out, bare.out);
+    let bytes = fs::read(bench.path("l.safetensors")).unwrap();
+    let n_header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + n_header]).unwrap();
+    assert_eq!(keys(&header), ["ids", "lengths", "places", "targets", "logits"]);
+    assert_eq!(header["lengths"]["shape"][0], 24);
+    assert_eq!(header["logits"]["shape"][0], bare.json()["supervised_tokens"]);
+    assert_eq!(header["logits"]["data_offsets"][1], bytes.len() - 8 - n_header);
+
+    let refused = bench.run(&format!("{eval} --logits missing/l.safetensors"));
+    refused.refuses(1, &["cannot write missing/l.safetensors", "No such file"]);
+}
+
+#[test]
 fn json_is_one_object_an_event_and_nothing_else() {
     let bench = Bench::new();
     let ran = bench.train("--out out --steps 3 --eval-every 2 --checkpoint-every 2 --json").ok();

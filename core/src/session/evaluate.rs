@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::StopFlag;
 use super::inputs::{Inputs, threads};
+use super::logits::LogitsFile;
 use crate::config::DataConfig;
 use crate::export::read_adapter;
 use crate::lora::Adapter;
@@ -26,6 +27,11 @@ pub struct EvalRequest {
     pub data_config: DataConfig,
     /// Threads; none means one for each core.
     pub threads: Option<usize>,
+    /// A safetensors file to write for comparing with other programs: the token `ids` i32 `[n_tokens]` of all
+    /// examples and their `lengths` i32 `[n_examples]`; and of each supervised token, in the order of the data, its
+    /// id (`targets` i32 `[n]`), the index in `ids` of the token before it (`places` i32 `[n]`) and the `logits`
+    /// f32 `[n, n_vocab]` there.
+    pub logits: Option<PathBuf>,
 }
 
 /// What was measured, over supervised tokens.
@@ -41,10 +47,12 @@ pub struct EvalReport {
     pub supervised_tokens: u64,
 }
 
-/// Measures; calls `on_progress` with tokens done and tokens in all.
+/// Measures; calls `on_progress` with tokens done and tokens in all. Logits are computed in a second pass, one
+/// example after the other, so that the report does not depend on them.
 ///
 /// # Errors
-/// Any of [`crate::Error`]'s for unusable files; [`crate::Error::Cancelled`] if stopped.
+/// Any of [`crate::Error`]'s for unusable files; [`crate::Error::Cancelled`] if stopped;
+/// [`crate::Error::Config`] if the logits would be more than 2 GiB.
 pub fn evaluate(
     request: &EvalRequest,
     stop: &StopFlag,
@@ -53,22 +61,29 @@ pub fn evaluate(
     let inputs = Inputs::open(&request.model)?;
     let examples = inputs.load(&request.data, &request.data_config)?.examples;
     let Inputs { base, .. } = inputs;
+    let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));
+    let logits = logits.transpose()?;
     let adapter = request.adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
     let batch_tokens = request.data_config.batch_tokens;
     let mut model =
         Model::new(base, adapter.as_ref(), false, batch_tokens, threads(request.threads), stop.raw())?;
 
-    let total = examples.iter().map(|example| example.ids.len() as u64).sum();
+    let passes = if logits.is_some() { 2 } else { 1 };
+    let total = passes * examples.iter().map(|example| example.ids.len() as u64).sum::<u64>();
     let mut done = 0;
-    let sum = train::evaluate(&mut model, &examples, batch_tokens, |tokens| {
+    let mut on_tokens = |tokens| {
         done += tokens;
         on_progress(done, total);
-    })?;
+    };
+    let sum = train::evaluate(&mut model, &examples, batch_tokens, &mut on_tokens)?;
     let n = sum.supervised as f64;
     let loss = sum.loss / n;
     if !loss.is_finite() {
         return Err(Error::NotANumber { what: "the loss" });
+    }
+    if let Some(logits) = logits {
+        logits.fill(&mut model, &examples, &mut on_tokens)?;
     }
     Ok(EvalReport {
         loss,

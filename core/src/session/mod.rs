@@ -11,6 +11,7 @@ mod generate;
 mod gradients;
 mod inputs;
 mod inspect;
+mod logits;
 pub mod night;
 mod personal;
 mod resume;

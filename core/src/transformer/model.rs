@@ -193,6 +193,31 @@ impl Model {
         Ok(out.to_vec()?)
     }
 
+    /// Calls `on_rows` with the logits `[n, n_vocab]` of some supervised tokens of a micro-batch at a time, in their
+    /// order, for comparing with other engines.
+    ///
+    /// # Errors
+    /// As [`Model::evaluate`], and what `on_rows` returns.
+    pub fn supervised_logits(
+        &mut self,
+        batch: &Batch,
+        mut on_rows: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.forward(batch, Pass::Evaluate)?;
+        let supervised: Vec<usize> = supervised(batch).collect();
+        for places in supervised.chunks(HEAD_CHUNK) {
+            self.gather(places)?;
+            let out = Leaf::f32(places.len(), self.base.spec.n_vocab)?;
+            let mut graph = Graph::new(HEAD_NODES)?;
+            let x = graph.leaf_rows(&self.chunk.x, places.len())?;
+            let logits = head::logits(&mut graph, &self.head, x)?;
+            graph.store(logits, &out)?;
+            self.cpu.compute(&mut graph)?;
+            on_rows(&out.to_vec()?)?;
+        }
+        Ok(())
+    }
+
     /// The first of the trained layers whose output in the last micro-batch, of `n_tokens`, was not finite.
     ///
     /// # Errors
@@ -239,20 +264,16 @@ impl Model {
     /// of the last output in the stream.
     fn run_head(&mut self, batch: &Batch, pass: Pass) -> Result<LossSum> {
         let n_embd = self.base.spec.n_embd;
-        let output = self.stream.input(self.base.spec.n_layer).clone();
         let grad = self.stream.grad.clone().filter(|_| pass == Pass::Train);
         if let Some(grad) = &grad {
             grad.clear()?;
         }
-        let supervised: Vec<usize> = (0..batch.targets.len()).filter(|&t| batch.targets[t] >= 0).collect();
+        let supervised: Vec<usize> = supervised(batch).collect();
         let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
         let mut row = vec![0.0; n_embd];
         for places in supervised.chunks(self.head_chunk) {
             let targets: Vec<i32> = places.iter().map(|&t| batch.targets[t]).collect();
-            for (i, &t) in places.iter().enumerate() {
-                output.read(t, &mut row)?;
-                self.chunk.x.write(i, &row)?;
-            }
+            self.gather(places)?;
             self.compute_head(&targets, pass)?;
             let mut losses = vec![0.0; 2 * places.len()];
             self.chunk.loss.read(0, &mut losses)?;
@@ -267,6 +288,17 @@ impl Model {
             }
         }
         Ok(sum)
+    }
+
+    /// The last output at these places of the micro-batch, into `chunk.x`.
+    fn gather(&mut self, places: &[usize]) -> Result<()> {
+        let output = self.stream.input(self.base.spec.n_layer);
+        let mut row = vec![0.0; self.base.spec.n_embd];
+        for (i, &t) in places.iter().enumerate() {
+            output.read(t, &mut row)?;
+            self.chunk.x.write(i, &row)?;
+        }
+        Ok(())
     }
 
     /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in a training pass, `chunk.dx`.
@@ -298,4 +330,9 @@ fn head_graph(head: &Head, chunk: &Chunk, targets: &Leaf, n_rows: usize, pass: P
         g.store(dx, &chunk.dx)?;
     }
     Ok(g)
+}
+
+/// The places of a micro-batch that have a target.
+fn supervised(batch: &Batch) -> impl Iterator<Item = usize> {
+    (0..batch.targets.len()).filter(|&t| batch.targets[t] >= 0)
 }
