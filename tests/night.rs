@@ -100,7 +100,7 @@ impl Place {
         let out = self.path(&format!("{store}.peft"));
         let list = self.store(&[&["list", "--json"], more].concat(), store);
         let list: Value = serde_json::from_slice(&list.stdout).unwrap();
-        let id = list["grafts"].as_array().unwrap().last().unwrap()["id"].to_string();
+        let id = list.as_array().unwrap().last().unwrap()["id"].to_string();
         let (model, to) = (self.model.to_str().unwrap(), out.to_str().unwrap());
         let args = ["export", &id, "--to", "peft", "--model", model, "--out", to];
         let exported = self.store(&[&args, more].concat(), store);

@@ -16,8 +16,8 @@ use crate::{Error, Result};
 
 /// What the name of every scratch file and folder ends with.
 const SCRATCH_SUFFIX: &str = ".ngtmp";
-/// Bytes gathered before the system is called.
-const BUFFER_BYTES: usize = 1 << 18;
+/// Bytes gathered before the system is called; larger pieces are handed on as they are.
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// A file being written; its target changes only in [`commit`](Self::commit).
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nightgraft_core::policy::Reason;
 use nightgraft_core::session::{
     StopFlag,
     night::{self, GrantEnd, NightEvent, NightOutcome, Timeline, Trace, tonight},
@@ -63,6 +64,9 @@ impl Night<'_> {
     fn replay(&mut self, trace: &Trace, day: i64) -> Result<NightOutcome> {
         let kill_every = self.args.kill_every.map(|minutes| minutes * 60.0);
         let grants = trace.grants();
+        if grants.first().is_none_or(|first| first.from > 0.0) {
+            self.tell(&NightEvent::Waiting { at: 0.0, reason: Reason::NotGranted })?;
+        }
         for (index, grant) in grants.iter().enumerate() {
             let mut from = grant.from;
             while from < grant.to {
@@ -77,8 +81,11 @@ impl Night<'_> {
                         from = at;
                     }
                     (Ended::Killed, None) => bail!("the training process was killed from outside"),
-                    (Ended::Done(NightOutcome::GoesOn), _) => break,
+                    (Ended::Done(NightOutcome::GoesOn), _) => from = grant.to,
                     (Ended::Done(outcome), _) => return Ok(outcome),
+                }
+                if from >= grant.to && grant.to < trace.seconds() {
+                    self.tell(&NightEvent::Waiting { at: grant.to, reason: Reason::NotGranted })?;
                 }
                 if self.stop.is_raised() {
                     return Ok(NightOutcome::Stopped);

@@ -194,6 +194,21 @@ fn content(state: &State) -> Vec<u8> {
     bytes
 }
 
+/// Whoever changes what stands here raises [`VERSION`].
+#[test]
+fn the_format_stays_what_it_is() {
+    let bytes = content(&state(5));
+    assert_eq!(bytes[..4], VERSION.to_le_bytes());
+    let header_len = u64::from_le_bytes(bytes[4..12].try_into().unwrap()) as usize;
+    let (header, numbers) = bytes[12..].split_at(header_len);
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&header).unwrap());
+    // Five sets of two pairs.
+    assert_eq!(numbers.len(), 5 * 4 * (2 * (5 + 3) + (4 + 6)));
+    let first = state(5).adapter.pairs[&(0, Module::AttnQ)].a[0].to_bits();
+    assert_eq!(numbers[..4], first.to_le_bytes());
+}
+
 fn decoded(mut content: &[u8]) -> std::io::Result<State> {
     let version = decode_version(&mut content)?;
     assert_eq!(version, VERSION);

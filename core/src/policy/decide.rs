@@ -40,8 +40,8 @@ pub enum Decision {
         duty: f64,
         /// Which of the plans has the memory it needs.
         plan: Plan,
-        /// The longest time, pauses included, until the next decision must be asked for: a window closes or a budget ends then. At least
-        /// one second. Looking at the device more often is needed all the same.
+        /// The longest time, pauses included, until the next decision must be asked for: a window closes or a
+        /// budget ends then. At least one second. Looking at the device more often is needed all the same.
         at_most: Duration,
         /// Why.
         reason: Reason,
@@ -79,11 +79,11 @@ impl Decision {
     }
 }
 
-/// Decides what to do now. Rules are asked in the order in which an owner would think of them; the first that forbids is the
-/// reason.
+/// Decides what to do now. Rules are asked in the order in which an owner would think of them; the first that
+/// forbids is the reason.
 ///
-/// Nothing is assumed about any argument: readings that cannot be true are a reason to wait, rules need not be valid, and clocks may
-/// jump.
+/// Nothing is assumed about any argument: readings that cannot be true are a reason to wait, rules need not be
+/// valid, and clocks may jump.
 pub fn decide(
     rules: &Rules,
     state: &DeviceState,
@@ -224,8 +224,8 @@ fn enough(seconds: f64) -> bool {
     seconds >= LEAST_RUN
 }
 
-/// The share of the time to work: all of it while cool, less at each warmer level of the system, and less between the temperature
-/// where it slows down and the one where it pauses.
+/// The share of the time to work: all of it while cool, less at each warmer level of the system, and less
+/// between the temperature where it slows down and the one where it pauses.
 fn duty(rules: &Rules, state: &DeviceState) -> f64 {
     let warm = if rules.warm_duty.is_nan() { LEAST_DUTY } else { rules.warm_duty.clamp(LEAST_DUTY, 1.0) };
     let by_level = match state.thermal {
@@ -244,3 +244,6 @@ fn duty(rules: &Rules, state: &DeviceState) -> f64 {
     };
     by_level.min(by_temperature)
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,73 @@ fn nights_in_words(nights: f64) -> String {
         _ => "more than a year of nights".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn night(steps: u64, minutes: u64) -> Pace {
+        Pace { steps, running: Duration::from_secs(60 * minutes) }
+    }
+
+    #[test]
+    fn nothing_is_claimed_before_anything_is_known() {
+        let nothing = estimate(900, Pace::default(), false, &[]);
+        assert_eq!(nothing.text, "not known yet: no step so far, 900 steps to go");
+        assert_eq!((nothing.running, nothing.nights), (None, None));
+        assert_eq!(
+            estimate(1, night(1, 5), false, &[]).text,
+            "not known yet: only 1 step so far, 1 step to go"
+        );
+        let quick = Pace { steps: 40, running: Duration::from_secs(20) };
+        assert_eq!(estimate(900, quick, false, &[]).running, None, "twenty seconds are no sustained pace");
+        assert_eq!(estimate(900, Pace::default(), true, &[]).nights, None, "a night in which nothing ran");
+    }
+
+    #[test]
+    fn the_first_night_knows_running_time_until_it_is_over() {
+        let going_on = estimate(600, night(100, 50), false, &[]);
+        assert_eq!(going_on.running, Some(Duration::from_secs(5 * 3600)));
+        assert_eq!(going_on.nights, None);
+        assert_eq!(
+            going_on.text,
+            "about 5 h 00 min more of running; how many nights that is, the first whole night will show"
+        );
+        let over = estimate(600, night(300, 150), true, &[]);
+        assert_eq!((over.nights, over.text.as_str()), (Some(2.0), "about 2 more nights at tonight's pace"));
+    }
+
+    #[test]
+    fn earlier_nights_speak_for_one_that_goes_on_or_got_nothing_done() {
+        let earlier = [night(200, 100), night(100, 50)];
+        let going_on = estimate(450, night(10, 5), false, &earlier);
+        assert_eq!(
+            (going_on.nights, going_on.text.as_str()),
+            (Some(3.0), "about 3 more nights at the pace of the last 2 nights")
+        );
+        assert_eq!(going_on.running, Some(Duration::from_secs(225 * 60)));
+        let unplugged = estimate(400, night(0, 0), true, &earlier);
+        assert_eq!(
+            (unplugged.nights, unplugged.text.as_str()),
+            (Some(4.0), "about 4 more nights at the pace of the last 3 nights")
+        );
+        let last = estimate(400, Pace::default(), false, &[night(200, 100)]);
+        assert_eq!(last.text, "about 2 more nights at last night's pace");
+    }
+
+    #[test]
+    fn words_for_few_and_many() {
+        let words = |remaining| estimate(remaining, night(100, 60), true, &[]).text;
+        assert_eq!(words(0), "all steps are made");
+        assert_eq!(words(40), "less than one more night at tonight's pace");
+        assert_eq!(words(100), "about one more night at tonight's pace");
+        assert_eq!(words(130), "about 2 more nights at tonight's pace");
+        assert_eq!(words(760), "about 8 more nights at tonight's pace");
+        assert_eq!(words(u64::MAX), "more than a year of nights at tonight's pace");
+        assert_eq!(estimate(0, Pace::default(), false, &[]).nights, Some(0.0));
+        let endless = Pace { steps: u64::MAX, running: Duration::MAX };
+        assert!(estimate(u64::MAX, endless, true, &[endless; 20]).nights.unwrap().is_finite());
+    }
+}

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeviceState, LocalTime, Needs, Rules};
 
-/// What lies behind the last decisions: which marks were crossed and when. Start with the default; keep it with the session, so
-/// that a new process does not begin by overheating a phone that was cooling down.
+/// What lies behind the last decisions: which marks were crossed and when. Start with the default; keep it with
+/// the session, so that a new process does not begin by overheating a phone that was cooling down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyMemory {
@@ -26,8 +26,8 @@ pub struct PolicyMemory {
 impl PolicyMemory {
     /// Takes a look into account. The readings must be sane.
     ///
-    /// All marks are followed, also those that decide nothing now: a phone that gets hot while it is unplugged still has to
-    /// cool down when it is plugged in again.
+    /// All marks are followed, also those that decide nothing now: a phone that gets hot while it is unplugged
+    /// still has to cool down when it is plugged in again.
     pub(super) fn observe(&mut self, rules: &Rules, state: &DeviceState, needs: &Needs) {
         if state.battery < rules.battery_floor {
             self.battery_low = true;

@@ -1,9 +1,10 @@
-//! When training may run, as pure functions: the state of the device and the rules go in, a decision with its reason comes out.
+//! When training may run, as pure functions: the state of the device and the rules go in, a decision with its
+//! reason comes out.
 //!
-//! [`decide`] reads no clock and no sensor. Whoever calls it looks at the device ([`DeviceState`]), knows what the work
-//! needs ([`Needs`]) and what was spent already ([`Usage`]), and keeps a [`PolicyMemory`] between two looks, so
-//! that a value that trembles around a mark does not switch training on and off. Readings that cannot be true never lead to
-//! [`Decision::Run`].
+//! [`decide`] reads no clock and no sensor. Whoever calls it looks at the device ([`DeviceState`]), knows what
+//! the work needs ([`Needs`]) and what was spent already ([`Usage`]), and keeps a [`PolicyMemory`] between two
+//! looks, so that a value that trembles around a mark does not switch training on and off. Readings that cannot
+//! be true never lead to [`Decision::Run`].
 
 mod decide;
 mod estimate;

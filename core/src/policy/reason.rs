@@ -259,3 +259,31 @@ fn level(thermal: Thermal) -> &'static str {
         Thermal::Critical => "dangerously hot",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_need_the_clock_or_a_sensor() {
+        let cases = [
+            (Reason::NotGranted, "waiting for the system to grant time"),
+            (Reason::CoolingDown { seconds: 240 }, "was too warm: cooling down for another 4 min"),
+            (
+                Reason::Unreadable { what: Reading::Clock, value: Some(27.5) },
+                "the clock's time zone reads 27.5 h from UTC, which cannot be true: waiting for a better reading",
+            ),
+            (
+                Reason::Unreadable { what: Reading::Temperature, value: Some(1e300) },
+                "the temperature cannot be read: waiting for a better reading",
+            ),
+            (
+                Reason::TooWarm { temperature: Some(41.5), thermal: Thermal::Fair, resume: Some(38.0) },
+                "too warm (41.5 °C): cooling down until 38 °C",
+            ),
+        ];
+        for (reason, expected) in cases {
+            assert_eq!(reason.to_string(), expected);
+        }
+    }
+}

@@ -29,7 +29,8 @@ pub struct Rules {
     pub pause_at_thermal: Thermal,
     /// Once it paused, it goes on at this level. Default: fair.
     pub resume_at_thermal: Thermal,
-    /// The share of the time that it works at level fair, and just below the temperature at which it pauses. Default: 0.5.
+    /// The share of the time that it works at level fair, and just below the temperature at which it pauses.
+    /// Default: 0.5.
     pub warm_duty: f64,
     /// A pause for heat lasts at least this long. Default: 300 s.
     pub cool_down_seconds: u64,
@@ -194,4 +195,99 @@ fn name(thermal: Thermal) -> &'static str {
 
 fn bad_text(problem: String) -> Error {
     Error::Config { option: "rules", problem }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_written_like_this() {
+        let rules = Rules::default();
+        rules.validate().unwrap();
+        let text = rules.to_toml().unwrap();
+        insta::assert_snapshot!(text, @r#"
+        charging_only = true
+        battery_floor = 0.3
+        battery_resume = 0.4
+        respect_low_power = true
+        slow_from_celsius = 37.0
+        pause_at_celsius = 41.0
+        resume_at_celsius = 38.0
+        pause_at_thermal = "serious"
+        resume_at_thermal = "fair"
+        warm_duty = 0.5
+        cool_down_seconds = 300
+        idle_only = true
+        idle_grace_seconds = 60
+        day_begins = "12:00"
+        minutes_per_day = 360
+        watts = 4.0
+        energy_wh_per_day = 30.0
+        flash_bytes_per_day = 4294967296
+        memory_reserve = 268435456
+        storage_reserve = 1073741824
+        "#);
+        assert_eq!(Rules::from_toml(&text).unwrap(), rules);
+        assert_eq!(Rules::from_toml("").unwrap(), rules);
+    }
+
+    #[test]
+    fn what_a_file_names_replaces_the_default() {
+        let text = "window = \"22:30-06:15\"\nbattery_floor = 0.5\nbattery_resume = 0.5\npause_at_thermal = \"critical\"\n";
+        let rules = Rules::from_toml(text).unwrap();
+        assert_eq!(rules.window.unwrap().to_string(), "22:30-06:15");
+        assert_eq!((rules.battery_floor, rules.pause_at_thermal), (0.5, Thermal::Critical));
+        assert_eq!(Rules::from_toml(&rules.to_toml().unwrap()).unwrap(), rules);
+    }
+
+    #[test]
+    fn a_bad_file_says_where() {
+        let cases = [
+            ("idle_only = true\nminutes = 3\n", "rules: line 2: unknown field `minutes`, expected one of "),
+            (
+                "\n\nwindow = \"22-7\"",
+                "rules: line 3: a time of day is written HH:MM, such as 22:30, not \"22\"",
+            ),
+            ("battery_floor = \"half\"", "rules: line 1: invalid type: string \"half\", expected f64"),
+            ("watts = ", "rules: line 1: "),
+            ("flash_bytes_per_day = -1", "rules: line 1: invalid value: integer `-1`, expected u64"),
+            ("battery_floor = nan", "battery_floor: NaN is not allowed; it must be 0 to 1"),
+            ("battery_floor = 0.5", "battery_resume: 0.4 is not allowed; it must be battery_floor to 1"),
+            (
+                "resume_at_celsius = 41.0",
+                "resume_at_celsius: 41 is not allowed; it must be 0 to below pause_at_celsius",
+            ),
+            ("pause_at_celsius = 400.0", "pause_at_celsius: 400 is not allowed; it must be 20 to 60"),
+            (
+                "slow_from_celsius = 45.0",
+                "slow_from_celsius: 45 is not allowed; it must be 0 to pause_at_celsius",
+            ),
+            (
+                "pause_at_thermal = \"nominal\"",
+                "pause_at_thermal: nominal is not allowed; it must be fair, serious or critical",
+            ),
+            (
+                "resume_at_thermal = \"serious\"",
+                "resume_at_thermal: serious is not allowed; it must be a level below pause_at_thermal",
+            ),
+            ("warm_duty = 0.0", "warm_duty: 0 is not allowed; it must be 0.05 to 1"),
+            ("cool_down_seconds = 86401", "cool_down_seconds: 86401 is not allowed"),
+            ("idle_grace_seconds = 1000000", "idle_grace_seconds: 1000000 is not allowed"),
+            ("minutes_per_day = 0", "minutes_per_day: 0 is not allowed; it must be 1 to 1440"),
+            ("watts = inf", "watts: inf is not allowed"),
+            ("energy_wh_per_day = 0.0", "energy_wh_per_day: 0 is not allowed"),
+            (
+                "flash_bytes_per_day = 1000",
+                "flash_bytes_per_day: 1000 is not allowed; it must be at least 1048576",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = Rules::from_toml(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
 }

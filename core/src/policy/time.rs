@@ -22,8 +22,8 @@ impl LocalTime {
         u32::try_from(second).expect("a day has fewer seconds than u32 numbers")
     }
 
-    /// The number of the local day, 0 for 1970-01-01, if days begin at `begins`: with 12:00, noon belongs to the day and the
-    /// following morning still does.
+    /// The number of the local day, 0 for 1970-01-01, if days begin at `begins`: with 12:00, noon belongs to
+    /// the day and the following morning still does.
     pub fn day(self, begins: TimeOfDay) -> i64 {
         self.local().saturating_sub(i64::from(begins.second_of_day())).div_euclid(DAY as i64)
     }
@@ -133,7 +133,8 @@ impl Window {
         self.to
     }
 
-    /// Inside: `Ok` with the seconds until it closes, at least 1. Outside: `Err` with the seconds until it opens, at least 1.
+    /// Inside: `Ok` with the seconds until it closes, at least 1. Outside: `Err` with the seconds until it
+    /// opens, at least 1.
     pub fn left(self, now: LocalTime) -> Result<u64, u64> {
         let day = DAY as i64;
         let from = i64::from(self.from.second_of_day());

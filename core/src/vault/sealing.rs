@@ -5,6 +5,9 @@ use std::path::Path;
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::generic_array::GenericArray;
 use chacha20poly1305::aead::stream::{NewStream, StreamBE32, StreamPrimitive};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 use sha2::{Digest, Sha256};
 
 use super::key::{Key, random};
@@ -133,18 +136,31 @@ impl Sealing {
         Self { index: 0, kind }
     }
 
-    /// Turns the content of a chunk into what stands in the file.
-    pub(super) fn seal(&mut self, chunk: &mut Vec<u8>, last: bool) -> Result<(), Exhausted> {
+    /// Turns the content of some chunks into what stands in the file. All of them are full, except for the last one if
+    /// it is the `last` of the file too.
+    pub(super) fn seal(&mut self, chunks: &mut [Vec<u8>], last: bool) -> Result<(), Exhausted> {
+        let n = chunks.len();
+        let end = u32::try_from(n).ok().and_then(|n| self.index.checked_add(n)).ok_or(Exhausted)?;
+        // A small file is one chunk, which is not worth waking another thread for: two at least for each.
+        let places = (self.index..end).map(|index| (index, last && index + 1 == end));
         match &mut self.kind {
             Kind::Plain { context, former } => {
-                *former = checksum(context, former, self.index, last, chunk);
-                chunk.extend(*former);
+                let hashes: Vec<_> = chunks.par_iter().with_min_len(2).map(Sha256::digest).collect();
+                for ((chunk, hash), (index, last)) in chunks.iter_mut().zip(hashes).zip(places) {
+                    *former = tag(context, former, index, last, &hash);
+                    chunk.extend(*former);
+                }
             }
             Kind::Encrypted { stream, context } => {
-                stream.encrypt_in_place(self.index, last, context, chunk).map_err(|_| Exhausted)?;
+                let places: Vec<_> = places.collect();
+                chunks.par_iter_mut().zip(places).with_min_len(2).try_for_each(
+                    |(chunk, (index, last))| {
+                        stream.encrypt_in_place(index, last, context, chunk).map_err(|_| Exhausted)
+                    },
+                )?;
             }
         }
-        self.index = self.index.checked_add(1).ok_or(Exhausted)?;
+        self.index = end;
         Ok(())
     }
 
@@ -154,7 +170,7 @@ impl Sealing {
         let Some(len) = chunk.len().checked_sub(TAG_BYTES) else { return false };
         let sound = match &mut self.kind {
             Kind::Plain { context, former } => {
-                *former = checksum(context, former, self.index, last, &chunk[..len]);
+                *former = tag(context, former, self.index, last, &Sha256::digest(&chunk[..len]));
                 let sound = *former == chunk[len..];
                 chunk.truncate(len);
                 sound
@@ -169,18 +185,13 @@ impl Sealing {
     }
 }
 
-fn checksum(
-    context: &Sha256,
-    former: &[u8; TAG_BYTES],
-    index: u32,
-    last: bool,
-    data: &[u8],
-) -> [u8; TAG_BYTES] {
+/// The tag of a chunk with this hash.
+fn tag(context: &Sha256, former: &[u8; TAG_BYTES], index: u32, last: bool, hash: &[u8]) -> [u8; TAG_BYTES] {
     let mut hasher = context.clone();
     hasher.update(former);
     hasher.update(index.to_le_bytes());
     hasher.update([u8::from(last)]);
-    hasher.update(data);
+    hasher.update(hash);
     let whole = hasher.finalize();
     let mut tag = [0; TAG_BYTES];
     tag.copy_from_slice(&whole[..TAG_BYTES]);

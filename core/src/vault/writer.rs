@@ -12,12 +12,18 @@ use crate::atomic::AtomicFile;
 use crate::file_system::FileSystem;
 use crate::{Error, Result};
 
+/// Chunks that are sealed side by side: a mebibyte.
+const CHUNKS_AT_A_TIME: usize = 16;
+
 /// A sealed file being written; its target changes only in [`commit`](Self::commit). Dropping it leaves nothing.
 pub struct SealedWriter {
     file: AtomicFile,
     sealing: Sealing,
-    /// Content that is not sealed yet. A full chunk waits here too: it may be the last one.
-    chunk: Vec<u8>,
+    /// Content that is not sealed yet, in chunks that are full up to the last. A full one waits here too: it may be
+    /// the last of the file.
+    chunks: Vec<Vec<u8>>,
+    /// Emptied chunks, to be used again.
+    spare: Vec<Vec<u8>>,
     written: Arc<AtomicU64>,
     /// Whether anything failed: the file has a hole then.
     failed: bool,
@@ -36,7 +42,8 @@ impl SealedWriter {
         let mut writer = Self {
             file: AtomicFile::create_in(fs, target)?,
             sealing: Sealing::new(&header, role, target, key),
-            chunk: Vec::with_capacity(CHUNK_BYTES + TAG_BYTES),
+            chunks: vec![Vec::new()],
+            spare: Vec::new(),
             written: Arc::clone(written),
             failed: false,
         };
@@ -50,12 +57,20 @@ impl SealedWriter {
     /// [`Error::Io`], for instance because the disk is full. The file cannot be committed then.
     pub fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            if self.chunk.len() == CHUNK_BYTES {
-                self.seal(false)?;
+            match self.chunks.last_mut() {
+                Some(chunk) if chunk.len() < CHUNK_BYTES => {
+                    let (taken, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - chunk.len()));
+                    chunk.extend_from_slice(taken);
+                    bytes = rest;
+                }
+                _ => {
+                    if self.chunks.len() == CHUNKS_AT_A_TIME {
+                        self.seal(false)?;
+                    }
+                    let whole = || Vec::with_capacity(CHUNK_BYTES + TAG_BYTES);
+                    self.chunks.push(self.spare.pop().unwrap_or_else(whole));
+                }
             }
-            let (taken, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.chunk.len()));
-            self.chunk.extend_from_slice(taken);
-            bytes = rest;
         }
         Ok(())
     }
@@ -78,17 +93,20 @@ impl SealedWriter {
         error.downcast().unwrap_or_else(Error::io("write", self.file.target()))
     }
 
-    /// Seals and writes the chunk, and starts the next one.
+    /// Seals and writes the chunks that there are.
     fn seal(&mut self, last: bool) -> Result<()> {
-        let mut chunk = std::mem::take(&mut self.chunk);
-        let sealed = self.sealing.seal(&mut chunk, last).map_err(|_| {
+        let mut chunks = std::mem::take(&mut self.chunks);
+        if self.sealing.seal(&mut chunks, last).is_err() {
             self.failed = true;
-            Error::io("write", self.file.target())(io::ErrorKind::FileTooLarge.into())
-        });
-        let put = sealed.and_then(|()| self.put(&chunk));
-        chunk.clear();
-        self.chunk = chunk;
-        put
+            return Err(Error::io("write", self.file.target())(io::ErrorKind::FileTooLarge.into()));
+        }
+        for mut chunk in chunks.drain(..) {
+            self.put(&chunk)?;
+            chunk.clear();
+            self.spare.push(chunk);
+        }
+        self.chunks = chunks;
+        Ok(())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {

@@ -14,6 +14,7 @@ use nightgraft_core::config::TrainConfig;
 use nightgraft_core::export;
 use nightgraft_core::file_system::system;
 use nightgraft_core::gguf::{Array, Fingerprint, Metadata, Value, Writer};
+use nightgraft_core::policy::Rules;
 use nightgraft_core::testing::{CHATML, TinyModel, Vocabulary};
 use nightgraft_core::vault::Vault;
 use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
@@ -33,14 +34,15 @@ fn run() {
 }
 
 fn make_seeds(folder: &Path) -> Outcome {
-    for target in ["adapter", "checkpoint", "config", "gguf", "jsonl"] {
+    for target in ["adapter", "checkpoint", "config", "gguf", "jsonl", "night"] {
         fs::create_dir_all(folder.join(target))?;
     }
     adapters(&folder.join("adapter"))?;
     checkpoints(&folder.join("checkpoint"))?;
     configs(&folder.join("config"))?;
     models(&folder.join("gguf"))?;
-    data(&folder.join("jsonl"))
+    data(&folder.join("jsonl"))?;
+    nights(&folder.join("night"))
 }
 
 /// One for each of the target's four kinds of input.
@@ -172,5 +174,18 @@ fn data(folder: &Path) -> Outcome {
         bytes.extend_from_slice(b"\n{\"text\": \"a second line\"}\n");
         fs::write(folder.join(name), &bytes)?;
     }
+    Ok(())
+}
+
+/// The traces that come with the repository, and the rules.
+fn nights(folder: &Path) -> Outcome {
+    // smoke.sh runs this in its own folder.
+    for entry in fs::read_dir("../data/nights")? {
+        let entry = entry?;
+        let trace = fs::read(entry.path())?;
+        fs::write(folder.join(entry.file_name()), [&[0], trace.as_slice()].concat())?;
+    }
+    let rules = Rules { window: "22:00-07:00".parse().ok(), ..Rules::default() };
+    fs::write(folder.join("rules"), [&[1], rules.to_toml()?.as_bytes()].concat())?;
     Ok(())
 }

@@ -74,8 +74,8 @@ fn draw<'a>(area: &Area<'a>, timeline: &Timeline, legend: &[LegendEntry]) -> Dra
         begins: f64::from(timeline.begins().second_of_day()),
     };
     let title = format!("Night from {} to {}", timeline.clock(0.0), timeline.clock(timeline.seconds()));
-    area.draw(&Text::new(title, (LEFT as i32, 14), font(22)))?;
-    area.draw(&Text::new(timeline.headline(), (LEFT as i32, 42), font(14)))?;
+    area.draw(&Text::new(title, (LEFT as i32, 12), font(25)))?;
+    area.draw(&Text::new(timeline.headline(), (LEFT as i32, 42), font(16)))?;
     let (_, rest) = area.split_vertically(TITLE);
     let (bands, rest) = rest.split_vertically(BANDS);
     draw_bands(&bands, timeline, &clock)?;
@@ -92,7 +92,7 @@ fn draw<'a>(area: &Area<'a>, timeline: &Timeline, legend: &[LegendEntry]) -> Dra
 
 fn draw_bands<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> DrawResult<'a> {
     let mut chart = panel(area, 30).build_cartesian_2d(clock.clone(), 0.0..1.0)?;
-    chart.configure_mesh().disable_y_axis().disable_y_mesh().disable_x_mesh().label_style(font(13)).draw()?;
+    chart.configure_mesh().disable_y_axis().disable_y_mesh().disable_x_mesh().label_style(font(15)).draw()?;
     chart.draw_series(
         marks(timeline.periods())
             .map(|period| Rectangle::new([(period.from, 0.0), (period.to, 1.0)], color(period).filled())),
@@ -117,14 +117,14 @@ fn draw_loss<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> DrawRes
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
-        .y_labels(6)
+        .y_labels(8)
         .y_desc("loss (nats per token)")
         .y_label_formatter(&|loss| short(*loss))
-        .axis_desc_style(font(14))
-        .label_style(font(13))
+        .axis_desc_style(font(16))
+        .label_style(font(15))
         .draw()?;
     if all.is_empty() {
-        return area.draw(&Text::new("no finite loss was recorded", (LEFT as i32 + 20, 30), font(14)));
+        return area.draw(&Text::new("no finite loss was recorded", (LEFT as i32 + 20, 30), font(16)));
     }
     if !steps.is_empty() {
         chart
@@ -146,7 +146,7 @@ fn draw_loss<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> DrawRes
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(0xcc, 0xcc, 0xcc))
-        .label_font(("sans-serif", 13))
+        .label_font(("sans-serif", 15))
         .draw()
 }
 
@@ -162,11 +162,11 @@ fn draw_temperature<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> 
         .y_labels(4)
         .y_desc("temperature (°C)")
         .y_label_formatter(&|degrees| short(*degrees))
-        .axis_desc_style(font(14))
-        .label_style(font(13))
+        .axis_desc_style(font(16))
+        .label_style(font(15))
         .draw()?;
     if readings.is_empty() {
-        return area.draw(&Text::new("no temperature was reported", (LEFT as i32 + 20, 30), font(14)));
+        return area.draw(&Text::new("no temperature was reported", (LEFT as i32 + 20, 30), font(16)));
     }
     let line = stairs(&readings, timeline.seconds());
     chart.draw_series(LineSeries::new(line, TEMPERATURE_COLOR.stroke_width(2)))?;
@@ -188,8 +188,8 @@ fn draw_battery<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> Draw
         .x_desc("time of day; yellow: on the charger")
         .y_desc("battery (%)")
         .y_label_formatter(&|charge| format!("{charge:.0}"))
-        .axis_desc_style(font(14))
-        .label_style(font(13))
+        .axis_desc_style(font(16))
+        .label_style(font(15))
         .draw()?;
     let readings =
         readings(timeline, |look| Some(look.battery * 100.0).filter(|c| (0.0..=100.0).contains(c)));
@@ -260,7 +260,7 @@ struct LegendEntry {
 /// One entry for each kind of period and one for kills, in lines that fit the width.
 fn legend(timeline: &Timeline) -> Vec<LegendEntry> {
     /// A character of the legend is about this wide.
-    const CHARACTER: i32 = 7;
+    const CHARACTER: i32 = 8;
     let mut kinds: Vec<(&'static str, RGBColor)> = Vec::new();
     let periods = timeline.periods();
     for period in periods.iter().filter(|p| p.ran).chain(periods.iter().filter(|p| !p.ran)) {
@@ -288,7 +288,7 @@ impl LegendEntry {
     fn draw<'a>(&self, area: &Area<'a>) -> DrawResult<'a> {
         let y = (self.line * LEGEND_LINE) as i32;
         area.draw(&Rectangle::new([(self.x, y + 2), (self.x + 14, y + 14)], self.color.filled()))?;
-        area.draw(&Text::new(self.text, (self.x + 20, y + 2), font(13)))
+        area.draw(&Text::new(self.text, (self.x + 20, y + 2), font(15)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A night: training in the slices that a device grants, as the policy allows, and the record of it.
 //!
-//! A [`Platform`] is the only way to see the device. [`SimulatedPlatform`] replays a [`Trace`]; a phone's implementation
-//! asks the system. What happens is told as [`NightEvent`]s, which a [`Timeline`] turns into a table and a picture.
+//! A [`Platform`] is the only way to see the device. [`SimulatedPlatform`] replays a [`Trace`]; a phone's
+//! implementation asks the system. What happens is told as [`NightEvent`]s, which a [`Timeline`] turns into a
+//! table and a picture.
 
 mod drawing;
 mod event;
@@ -30,3 +31,5 @@ pub use trace::{Grant, GrantEnd, Trace};
 pub fn draw(timeline: &Timeline, path: &Path) -> Result<()> {
     atomic::write_file(path, timeline_svg(timeline).as_bytes())
 }
+#[cfg(test)]
+mod tests;

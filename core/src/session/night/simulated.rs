@@ -91,6 +91,8 @@ impl Platform for SimulatedPlatform {
         }
         let now = self.at();
         let change = self.trace.next_change(now).and_then(|at| Duration::try_from_secs_f64(at - now).ok());
+        // Past it, not next to it: seconds in a float round to either side.
+        let change = change.map(|change| change.saturating_add(Duration::from_micros(1)));
         self.skip(change.map_or(at_most, |change| change.min(at_most)));
     }
 

@@ -92,7 +92,8 @@ impl Timeline {
         }
     }
 
-    /// Takes an event into the record. Events come in order; one that claims to be earlier than its predecessor counts as simultaneous.
+    /// Takes an event into the record. Events come in order; one that claims to be earlier than its predecessor
+    /// counts as simultaneous.
     pub fn record(&mut self, event: &NightEvent) {
         let at = self.advance(event.at());
         match event {
@@ -159,7 +160,7 @@ impl Timeline {
         let mut text = format!("ran {}", span(self.ran_seconds()));
         text.push_str(&format!(", {}", count(self.periods.iter().map(|period| period.steps).sum(), "step")));
         if let (Some(&(_, first)), Some(&(_, last))) = (self.steps.first(), self.steps.last()) {
-            text.push_str(&format!(", loss {first:.3} → {last:.3}"));
+            text.push_str(&format!(", loss {}", change(first, last)));
         }
         text
     }
@@ -278,7 +279,7 @@ impl fmt::Display for Timeline {
 
 impl Timeline {
     fn row(&self, period: &Period) -> [String; 7] {
-        let loss = period.loss.map_or(String::new(), |(first, last)| format!("{first:.3} → {last:.3}"));
+        let loss = period.loss.map_or(String::new(), |(first, last)| change(first, last));
         [
             self.clock(period.from).to_string(),
             self.clock(period.to).to_string(),
@@ -295,7 +296,8 @@ impl Timeline {
         if let (Some(&(_, first)), Some(&(_, last))) = (self.evaluations.first(), self.evaluations.last()) {
             writeln!(
                 f,
-                "held-out loss {first:.3} → {last:.3} in {}",
+                "held-out loss {} in {}",
+                change(first, last),
                 count(self.evaluations.len() as u64, "evaluation")
             )?;
         }
@@ -333,9 +335,14 @@ fn span(seconds: f64) -> String {
     length(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
+fn change(first: f64, last: f64) -> String {
+    let shown = |loss: f64| if loss.is_finite() { format!("{loss:.3}") } else { "not finite".to_owned() };
+    format!("{} → {}", shown(first), shown(last))
+}
+
 fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,10 +8,10 @@
 //! 23:50,yes,0.82,33.0,nominal,no,yes,3000,20000,end
 //! ```
 //!
-//! A row holds until the next one; the last one ends the night. Times ascend and may pass midnight once. `battery` is the charge from 0 to 1,
-//! `temperature` is in °C or empty, and either may be `nan` for a sensor that talks nonsense. `slice` is `grant` when
-//! the system starts to grant time, `end` when it takes it back, `kill` when it kills the process, else empty. Without any `grant`,
-//! the whole night is granted.
+//! A row holds until the next one; the last one ends the night. Times ascend and may pass midnight once.
+//! `battery` is the charge from 0 to 1, `temperature` is in °C or empty, and either may be `nan` for a sensor
+//! that talks nonsense. `slice` is `grant` when the system starts to grant time, `end` when it takes it back,
+//! `kill` when it kills the process, else empty. Without any `grant`, the whole night is granted.
 
 use std::{
     collections::VecDeque,
@@ -118,22 +118,24 @@ impl Trace {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader =
             csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|error| csv_problem(path, &error))?;
+        let header = reader.headers().map_err(|error| csv_problem(text, path, &error))?;
         if header.iter().ne(COLUMNS) {
-            let line = header.position().map(line_of);
+            let line = header.position().map(|position| line_of(text, position));
             return Err(bad(path, line, format!("a trace begins with the line {}", COLUMNS.join(","))));
         }
         let mut clock = Clock::default();
         let mut grants = Grants::default();
         let mut rows: Vec<Row> = Vec::new();
         for record in reader.records() {
-            let record = record.map_err(|error| csv_problem(path, &error))?;
-            let line = record.position().map(line_of);
+            let record = record.map_err(|error| csv_problem(text, path, &error))?;
             let row = clock
                 .advance(field(&record, 0))
                 .and_then(|at| read_row(at, &record))
                 .and_then(|row| grants.read(row.at, field(&record, 9)).map(|()| row))
-                .map_err(|problem| bad(path, line, problem))?;
+                .map_err(|problem| {
+                    let line = record.position().map(|position| line_of(text, position));
+                    bad(path, line, problem)
+                })?;
             rows.push(row);
         }
         let end = match rows.as_slice() {
@@ -146,8 +148,8 @@ impl Trace {
         Ok(Self { rows, grants, begins: clock.begins, day: 0, description: description(text) })
     }
 
-    /// The same night on another day; `day` counts from 1970-01-01, where traces are otherwise. Several nights in a row need different
-    /// days, for the daily budgets.
+    /// The same night on another day; `day` counts from 1970-01-01, where traces are otherwise. Several nights
+    /// in a row need different days, for the daily budgets.
     pub fn on_day(self, day: i64) -> Self {
         // Far from the ends of what seconds in an i64 can say.
         Self { day: day.clamp(-100_000_000, 100_000_000), ..self }
@@ -173,7 +175,8 @@ impl Trace {
         self.time_at(0.0)
     }
 
-    /// What the device says that many seconds after the beginning; before it as at the beginning, after the end as at the end.
+    /// What the device says that many seconds after the beginning; before it as at the beginning, after the end
+    /// as at the end.
     pub fn state_at(&self, seconds: f64) -> DeviceState {
         let next = self.rows.partition_point(|row| f64::from(row.at) <= seconds);
         let row = &self.rows[next.saturating_sub(1)];
@@ -190,7 +193,8 @@ impl Trace {
         }
     }
 
-    /// The next time after `seconds` at which a row begins, if there is one: what the device says is the same until then.
+    /// The next time after `seconds` at which a row begins, if there is one: what the device says is the same
+    /// until then.
     pub fn next_change(&self, seconds: f64) -> Option<f64> {
         let next = self.rows.partition_point(|row| f64::from(row.at) <= seconds);
         self.rows.get(next).map(|row| f64::from(row.at))
@@ -347,17 +351,22 @@ fn description(text: &str) -> String {
     lines.join("\n")
 }
 
-fn csv_problem(path: &Path, error: &csv::Error) -> Error {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            bad(path, pos.as_ref().map(line_of), format!("{len} columns where the header has {expected_len}"))
+fn csv_problem(text: &str, path: &Path, error: &csv::Error) -> Error {
+    let problem = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} columns where the header has {expected_len}")
         }
-        _ => bad(path, error.position().map(line_of), error.to_string()),
-    }
+        _ => error.to_string(),
+    };
+    bad(path, error.position().map(|position| line_of(text, position)), problem)
 }
 
-fn line_of(position: &csv::Position) -> usize {
-    usize::try_from(position.line()).unwrap_or(usize::MAX)
+/// The line of a record, from 1. The reader's own count is that of the first comment or empty line before it.
+fn line_of(text: &str, position: &csv::Position) -> usize {
+    let start = usize::try_from(position.byte()).ok();
+    let (before, rest) = start.and_then(|start| text.split_at_checked(start)).unwrap_or((text, ""));
+    let skipped = rest.lines().take_while(|line| line.trim().is_empty() || line.starts_with('#')).count();
+    before.matches('\n').count() + skipped + 1
 }
 
 fn bad(path: &Path, line: Option<usize>, problem: impl Into<String>) -> Error {

@@ -1,4 +1,4 @@
-//! Measuring what the quality gate compares.
+//! Measuring what the quality gate compares, one example after the other.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub(super) struct GateSets {
     pub(super) retention: Vec<Example>,
     /// A sample of what was trained on.
     pub(super) train: Vec<Example>,
-    /// Lines of the user's as they are, and with their words shuffled.
+    /// Lines of the user's as they are, and with their words shuffled; for the base only.
     pub(super) order: Vec<Shuffled>,
 }
 
@@ -31,53 +31,94 @@ pub(super) struct Shuffled {
     pub(super) shuffled: Vec<Example>,
 }
 
-impl GateSets {
-    fn longest(&self) -> usize {
-        let lines = self.order.iter().flat_map(|line| line.original.iter().chain(&line.shuffled));
-        let all = self.held_out.iter().chain(&self.retention).chain(&self.train).chain(lines);
-        all.map(Example::len).max().unwrap_or(1)
-    }
+/// Whose losses are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Base,
+    Current,
+    Candidate,
 }
 
-/// Who has been measured so far; kept in the store, so that a slice that ends in between loses one of them at most.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// What has been measured so far, in the order of [`GateSets::examples`]; kept in the store, so that work which was
+/// interrupted goes on with the next example.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Measurements {
-    pub(super) base: Option<Measured>,
-    pub(super) current: Option<Measured>,
-    pub(super) candidate: Option<Measured>,
+pub(super) struct Losses {
+    pub(super) base: Vec<ExampleLoss>,
+    pub(super) current: Vec<ExampleLoss>,
+    pub(super) candidate: Vec<ExampleLoss>,
 }
 
-/// Measures `adapter`, or the base alone.
-///
-/// # Errors
-/// [`Error::Cancelled`](crate::Error::Cancelled).
-pub(super) fn measure(
-    base: Base,
-    adapter: Option<&AdapterTensors>,
-    sets: &GateSets,
-    n_threads: usize,
-    stop: &StopFlag,
-) -> Result<Measured> {
-    let adapter = adapter.map(Adapter::new).transpose()?;
-    let is_base = adapter.is_none();
-    let mut model = Model::new(base, adapter.as_ref(), false, sets.longest(), n_threads, stop.raw())?;
-    let mut loss = |example: &Example| -> Result<ExampleLoss> {
-        let sum = model.evaluate(&data::assemble(std::slice::from_ref(example), &[0]))?;
-        Ok(ExampleLoss { loss: sum.loss, tokens: sum.supervised })
-    };
-    let mut losses = |examples: &[Example]| examples.iter().map(&mut loss).collect::<Result<Vec<_>>>();
-    let mut order = Vec::new();
-    for line in sets.order.iter().filter(|_| is_base) {
-        let (original, shuffled) = (total(&losses(&line.original)?), total(&losses(&line.shuffled)?));
-        order.push(OrderLoss { original, shuffled });
+/// A model that measures for one of them.
+pub(super) struct Measurer {
+    pub(super) whose: Whose,
+    model: Model,
+}
+
+impl GateSets {
+    /// What is measured for one of them, in a fixed order.
+    fn examples(&self, whose: Whose) -> impl Iterator<Item = &Example> {
+        let order = self.order.iter().filter(move |_| whose == Whose::Base);
+        let order = order.flat_map(|line| line.original.iter().chain(&line.shuffled));
+        self.held_out.iter().chain(&self.retention).chain(&self.train).chain(order)
     }
-    Ok(Measured {
-        held_out: losses(&sets.held_out)?,
-        retention: losses(&sets.retention)?,
-        train: losses(&sets.train)?,
-        order,
-    })
+
+    /// The losses of all examples by set; none as long as some are missing.
+    pub(super) fn measured(&self, whose: Whose, losses: &[ExampleLoss]) -> Option<Measured> {
+        if losses.len() != self.examples(whose).count() {
+            return None;
+        }
+        let mut losses = losses.iter().copied();
+        let mut take = |n: usize| losses.by_ref().take(n).collect::<Vec<_>>();
+        let (held_out, retention) = (take(self.held_out.len()), take(self.retention.len()));
+        let train = take(self.train.len());
+        let order = self.order.iter().filter(|_| whose == Whose::Base);
+        let order = order.map(|line| OrderLoss {
+            original: total(&take(line.original.len())),
+            shuffled: total(&take(line.shuffled.len())),
+        });
+        let order = order.collect();
+        Some(Measured { held_out, retention, train, order })
+    }
+}
+
+impl Losses {
+    pub(super) fn of(&mut self, whose: Whose) -> &mut Vec<ExampleLoss> {
+        match whose {
+            Whose::Base => &mut self.base,
+            Whose::Current => &mut self.current,
+            Whose::Candidate => &mut self.candidate,
+        }
+    }
+}
+
+impl Measurer {
+    /// Prepares `adapter`, or the base alone.
+    pub(super) fn new(
+        whose: Whose,
+        base: Base,
+        adapter: Option<&AdapterTensors>,
+        sets: &GateSets,
+        n_threads: usize,
+        stop: &StopFlag,
+    ) -> Result<Self> {
+        let adapter = adapter.map(Adapter::new).transpose()?;
+        let capacity = sets.examples(whose).map(Example::len).max().unwrap_or(1);
+        let model = Model::new(base, adapter.as_ref(), false, capacity, n_threads, stop.raw())?;
+        Ok(Self { whose, model })
+    }
+
+    /// Measures the example behind those that `losses` has.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled); nothing is added then.
+    pub(super) fn next(&mut self, sets: &GateSets, losses: &mut Vec<ExampleLoss>) -> Result<()> {
+        if let Some(example) = sets.examples(self.whose).nth(losses.len()) {
+            let sum = self.model.evaluate(&data::assemble(std::slice::from_ref(example), &[0]))?;
+            losses.push(ExampleLoss { loss: sum.loss, tokens: sum.supervised });
+        }
+        Ok(())
+    }
 }
 
 fn total(losses: &[ExampleLoss]) -> ExampleLoss {

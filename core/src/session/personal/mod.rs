@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use self::measure::GateSets;
+use self::measure::{GateSets, Losses, Measurer};
 use self::plan::Plan;
 use super::StopFlag;
 use super::resume::Identity;
@@ -71,6 +71,11 @@ struct Judging {
     sets: GateSets,
     candidate: AdapterTensors,
     learned: Learned,
+    losses: Losses,
+    measurer: Option<Measurer>,
+    /// Whether the store has all of `losses`, and since when it has had some.
+    is_saved: bool,
+    saved_at: Instant,
 }
 
 /// Tells whether anything has happened since a checkpoint.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::measure::{self, Measurements};
+use super::measure::{Losses, Measurer, Whose};
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
@@ -98,7 +98,8 @@ impl Session {
     fn save_if_moved(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         match &mut self.stage {
             Stage::Training(training) => training.save_if_moved(&self.store, &self.request, on_event),
-            _ => Ok(()),
+            Stage::Judging(judging) => judging.save(&mut self.store),
+            Stage::Over(_) => Ok(()),
         }
     }
 }
@@ -128,7 +129,7 @@ impl Training {
             }
             Advanced::Ended(ending) => {
                 self.save_if_moved(store, request, on_event)?;
-                return self.candidate(ending).map(Some);
+                return self.judging(ending, store).map(Some);
             }
         }
         if due {
@@ -156,7 +157,7 @@ impl Training {
     }
 
     /// The best adapter, or without evaluations the last.
-    fn candidate(&self, ending: Ending) -> Result<Stage> {
+    fn judging(&self, ending: Ending, store: &Store) -> Result<Stage> {
         let (best, trainer) = (&self.course.past().best, self.course.trainer());
         let (candidate, kept_step) = match (&best.adapter, best.at) {
             (Some(adapter), Some((_, step))) => (adapter.clone(), step),
@@ -168,13 +169,25 @@ impl Training {
             tokens: trainer.tokens(),
             stopped_early: ending == Ending::OutOfPatience,
         };
-        let (plan, sets) = (self.plan.clone(), self.sets.clone());
-        Ok(Stage::Judging(Box::new(Judging { plan, sets, candidate, learned })))
+        let losses = match store.read_document(MEASURED) {
+            Err(Error::Corrupted { .. }) => Losses::default(), // measured again
+            read => read?.unwrap_or_default(),
+        };
+        Ok(Stage::Judging(Box::new(Judging {
+            plan: self.plan.clone(),
+            sets: self.sets.clone(),
+            candidate,
+            learned,
+            losses,
+            measurer: None,
+            is_saved: true,
+            saved_at: Instant::now(),
+        })))
     }
 }
 
 impl Judging {
-    /// Measures the next one; when all are, judges and ends the session.
+    /// Measures one more example; when all are measured, judges and ends the session.
     fn work(
         &mut self,
         store: &mut Store,
@@ -182,31 +195,49 @@ impl Judging {
         halt: &StopFlag,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Option<Stage>> {
-        let mut measured: Measurements = match store.read_document(MEASURED) {
-            Err(Error::Corrupted { .. }) => Measurements::default(), // measured again
-            read => read?.unwrap_or_default(),
-        };
-        // One that saw what was deleted since has to be replaced in any case.
+        // A graft in use that saw what was deleted since has to be replaced in any case.
         let current = store.current()?.filter(|current| Some(*current) == self.plan.parent);
-        let (place, adapter) = match (&measured, current) {
-            (Measurements { base: None, .. }, _) => (&mut measured.base, None),
-            (Measurements { current: None, .. }, Some(id)) => {
-                (&mut measured.current, Some(store.graft(id)?.adapter))
-            }
-            (Measurements { candidate: None, .. }, _) => {
-                (&mut measured.candidate, Some(self.candidate.clone()))
-            }
-            (Measurements { base: Some(base), candidate: Some(candidate), current }, _) => {
-                let seed = store.seed();
-                let gate = gate::judge(&request.gate, base, current.as_ref(), candidate, seed);
-                return self.end(store, gate, on_event).map(Some);
-            }
+        let subjects = [(Whose::Base, true), (Whose::Current, current.is_some()), (Whose::Candidate, true)];
+        let asked = subjects.into_iter().filter(|(_, is_there)| *is_there).map(|(whose, _)| whose);
+        let missing = asked.into_iter().find(|whose| {
+            let losses = self.losses.of(*whose);
+            self.sets.measured(*whose, losses).is_none()
+        });
+        let Some(whose) = missing else {
+            let [base, current, candidate] = [Whose::Base, Whose::Current, Whose::Candidate]
+                .map(|whose| self.sets.measured(whose, self.losses.of(whose)));
+            let (base, candidate) = (base.unwrap_or_default(), candidate.unwrap_or_default());
+            let gate = gate::judge(&request.gate, &base, current.as_ref(), &candidate, store.seed());
+            return self.end(store, gate, on_event).map(Some);
         };
-        let base = Base::open(gguf::File::open(&request.model)?)?;
-        let n_threads = inputs::threads(request.training.run.threads);
-        *place = Some(measure::measure(base, adapter.as_ref(), &self.sets, n_threads, halt)?);
-        store.write_document(MEASURED, &measured)?;
+        if self.measurer.as_ref().is_none_or(|measurer| measurer.whose != whose) {
+            self.measurer = None; // its memory is free before the next one takes some
+            let adapter = match (whose, current) {
+                (Whose::Current, Some(id)) => Some(store.graft(id)?.adapter),
+                (Whose::Candidate, _) => Some(self.candidate.clone()),
+                _ => None,
+            };
+            let base = Base::open(gguf::File::open(&request.model)?)?;
+            let n_threads = inputs::threads(request.training.run.threads);
+            let measurer = Measurer::new(whose, base, adapter.as_ref(), &self.sets, n_threads, halt)?;
+            self.measurer = Some(measurer);
+        }
+        if let Some(measurer) = &mut self.measurer {
+            measurer.next(&self.sets, self.losses.of(whose))?;
+            self.is_saved = false;
+        }
+        if self.saved_at.elapsed() >= SAVE_EVERY {
+            self.save(store)?;
+        }
         Ok(None)
+    }
+
+    fn save(&mut self, store: &mut Store) -> Result<()> {
+        if !self.is_saved {
+            store.write_document(MEASURED, &self.losses)?;
+            (self.is_saved, self.saved_at) = (true, Instant::now());
+        }
+        Ok(())
     }
 
     fn end(&self, store: &mut Store, gate: GateReport, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
