@@ -99,7 +99,7 @@ impl Store {
         fs.sync_dir(&folder).map_err(Error::io("flush", &folder))
     }
 
-    /// Drops a session that learns from examples that were deleted, or whose plan cannot be read any more while
+    /// Drops a session that learns from examples that were deleted, or whose plan cannot be read any more if
     /// `or_damaged`; says whether it did.
     pub(super) fn drop_session_of(&mut self, deleted: &IdSet, or_damaged: bool) -> Result<bool> {
         let concerned = match self.read_document::<Plan>(PLAN) {

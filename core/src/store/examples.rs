@@ -107,7 +107,7 @@ impl Store {
         self.journal.remove(&self.vault, &deleted)?;
         // Of all that were ever deleted: an earlier call may have failed right here.
         let all = self.journal.deleted().clone();
-        let session_dropped = self.drop_session_of(&all, true)?;
+        let session_dropped = self.drop_session_of(&all, !deleted.is_empty())?;
         Ok(DeleteReport {
             deleted: deleted.iter().map(ExampleId).collect(),
             marked_grafts: marked,

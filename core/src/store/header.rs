@@ -169,3 +169,58 @@ impl WrappedKey {
         vault::unwrap(key, &pairs.iter().map(byte).collect::<Option<Vec<_>>>()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::file_system;
+
+    #[test]
+    fn it_says_what_it_said_and_refuses_other_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = Vault::plain(file_system::system());
+        assert_eq!(Header::read(&plain, folder.path()).unwrap(), None);
+        let header = Header::new(Some(u64::MAX), None, folder.path()).unwrap();
+        let json = serde_json::to_string(&header).unwrap();
+        assert_eq!(json, r#"{"version":1,"seed":18446744073709551615,"keys":[]}"#);
+        header.write(&plain, folder.path()).unwrap();
+        assert_eq!(Header::read(&plain, folder.path()).unwrap(), Some(header));
+        for (text, part) in [
+            (json.replace(":1,", ":2,"), "version 2 of the layout"),
+            (json.replace("seed", "sead"), "is damaged"),
+            (
+                json.replace("[]", r#"[{"id":2,"wrapped":""},{"id":2,"wrapped":""}]"#),
+                "list of keys makes no sense",
+            ),
+        ] {
+            plain.write(&path(folder.path()), ROLE, text.as_bytes()).unwrap();
+            let error = Header::read(&plain, folder.path()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_rotation_shuts_the_old_key_out_at_once() {
+        let folder = Path::new("store");
+        let plain = Vault::plain(file_system::system());
+        let (old, new) = (Key::new([1; 32]), Key::new([2; 32]));
+        let header = Header::new(Some(1), Some(&old), folder).unwrap();
+        assert_eq!((header.writes_with(), header.is_rotating()), (Some(1), false));
+        assert!(matches!(header.with_another_key(&new, &old, folder), Err(Error::WrongKey { .. })));
+        let both = header.with_another_key(&old, &new, folder).unwrap();
+        assert_eq!((both.writes_with(), both.is_rotating()), (Some(2), true));
+        let after = both.without_old_key();
+        assert_eq!((after.writes_with(), after.is_rotating()), (Some(2), false));
+        for header in [&both, &after] {
+            header.vault(&plain, Some(&new), folder).unwrap();
+            assert!(matches!(header.vault(&plain, Some(&old), folder), Err(Error::WrongKey { .. })));
+            assert!(matches!(header.vault(&plain, None, folder), Err(Error::Store { .. })));
+        }
+        let mut torn = after;
+        torn.keys[0].wrapped.pop();
+        assert!(matches!(torn.vault(&plain, Some(&new), folder), Err(Error::WrongKey { .. })));
+        let unencrypted = Header::new(Some(1), None, folder).unwrap();
+        assert!(matches!(unencrypted.with_another_key(&old, &new, folder), Err(Error::Store { .. })));
+    }
+}

@@ -110,7 +110,7 @@ fn what_ancestors_saw_counts() {
 fn the_last_few_are_kept_and_those_that_are_needed() {
     let folder = folder();
     let mut store = Store::open(folder.path(), StoreOptions { keep: 3, ..with_key(None) }).unwrap();
-    let mut add = |store: &mut Store| store.add_graft(new_graft(&[], true), &adapter(1.0)).unwrap().0;
+    let add = |store: &mut Store| store.add_graft(new_graft(&[], true), &adapter(1.0)).unwrap().0;
     add(&mut store);
     add(&mut store);
     store.promote(GraftId(1)).unwrap();
