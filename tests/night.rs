@@ -192,3 +192,152 @@ fn two_hundred_kills_do_not_change_a_byte() {
 fn twenty_kills_of_the_real_model_do_not_change_a_byte() {
     kill_at_random(&Place::smollm2(), 20, 300..4000, 2);
 }
+
+/// One night of a trace on the tiny model; gives its events, and checks that the timeline was drawn.
+fn replay(place: &Place, name: &str, more: &[&str]) -> Vec<Value> {
+    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nights").join(format!("{name}.csv"));
+    let drawing = place.path(&format!("{name}.svg"));
+    let mut args = vec!["--trace", trace.to_str().unwrap(), "--timeline", drawing.to_str().unwrap()];
+    args.extend(
+        ["--speed=1500x", "--steps=2000", "--epochs=1"].iter().filter(|arg| !arg.starts_with("--epochs")),
+    );
+    args.extend(more);
+    let events = place.whole_night(name, &args);
+    let svg = fs::read_to_string(drawing).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("loss") && svg.contains("battery"), "{name}");
+    events
+}
+
+fn at(event: &Value) -> f64 {
+    event["at"].as_f64().unwrap()
+}
+
+/// The times of all optimizer steps.
+fn steps(events: &[Value]) -> Vec<f64> {
+    events.iter().filter(|event| event["event"] == "step").map(at).collect()
+}
+
+fn reasons(events: &[Value]) -> Vec<String> {
+    let told = events.iter().filter(|event| event["event"] == "waiting" || event["event"] == "running");
+    told.map(|event| event["reason"].to_string()).collect()
+}
+
+#[test]
+fn each_night_goes_as_its_trace_promises() {
+    let mut place = Place::tiny();
+    place.settings.retain(|setting| !setting.starts_with("--epochs") && !setting.starts_with("--eval-every"));
+    place.settings.extend(["--eval-every=100", "--patience=0"]);
+    let outcome = |events: &[Value]| events.last().unwrap()["outcome"].clone();
+
+    let good = replay(&place, "good-night", &[]);
+    assert!(steps(&good).len() > 100 && outcome(&good) == "goes_on", "{}", steps(&good).len());
+    assert!(good.iter().any(|event| event["event"] == "estimate"), "it says how much longer");
+
+    // Unplugged at 3:00, plugged in again at some time, known from the device's own words.
+    let unplugged = replay(&place, "unplugged-at-three", &[]);
+    let mut unplugged_at = None;
+    for event in &unplugged {
+        if event["event"] == "state" {
+            let charging = event["charging"].as_bool().unwrap();
+            unplugged_at = if charging { None } else { unplugged_at.or(Some(at(event))) };
+        }
+        // It takes a look at the device to see it, and a moment to stop: 150 s are a tenth of a second here.
+        let late = unplugged_at.map_or(0.0, |since| at(event) - since);
+        assert!(event["event"] != "step" || late < 150.0, "a step without the charger: {event}");
+    }
+    assert!(reasons(&unplugged).iter().any(|reason| reason.contains("not_charging")));
+
+    // Slower first, then a pause, then on again.
+    let hot = replay(&place, "hot-room", &[]);
+    let slow =
+        hot.iter().position(|event| event["event"] == "running" && event["duty"].as_f64().unwrap() < 1.0);
+    let paused = reasons(&hot).iter().any(|reason| reason.contains("too_warm"));
+    let stopped = hot.iter().position(|event| event["reason"].to_string().contains("too_warm")).unwrap();
+    assert!(slow.unwrap() < stopped && paused);
+    assert!(steps(&hot[stopped + 3..]).len() > 3, "it goes on when it is cool again");
+
+    // Only within the grants, and a kill costs less than the steps between two checkpoints.
+    let android = replay(&place, "android-ten-minutes", &[]);
+    let grants: Vec<f64> = android.iter().filter(|event| event["event"] == "slice").map(at).collect();
+    assert!(grants.len() >= 10);
+    for step in steps(&android) {
+        // A step that is ready when the time is over may be told a moment later, at 1,500 times the real speed.
+        assert!(grants.iter().any(|&from| step >= from && step <= from + 600.0 + 150.0), "a step at {step}");
+    }
+    assert_eq!(android.iter().filter(|event| event["event"] == "killed").count(), 2);
+
+    let ios = replay(&place, "ios-two-minutes", &["--speed=200x"]);
+    assert!(!steps(&ios).is_empty() && outcome(&ios) == "goes_on");
+    let low = replay(&place, "low-battery", &[]);
+    assert!(reasons(&low).iter().any(|reason| reason.contains("battery_low")));
+    let full = replay(&place, "nearly-full-disk", &[]);
+    assert!(reasons(&full).iter().any(|reason| reason.contains("storage_low")));
+    let done = full.iter().find(|event| event["event"] == "done").unwrap();
+    assert!(at(done) > 5.0 * 3600.0, "it waits until the morning");
+}
+
+#[test]
+fn a_night_of_kills_comes_to_the_same_graft() {
+    let place = Place::tiny();
+    place.whole_night("straight", &[]);
+    // Killed every five minutes of the night; at this speed that is half a second.
+    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nights/good-night.csv");
+    let drawing = place.path("kills.svg");
+    let args = ["--trace", trace.to_str().unwrap(), "--timeline", drawing.to_str().unwrap()];
+    let events = place.whole_night("killed", &[&args[..], &["--speed=600x", "--kill-every=5"]].concat());
+    let kills = events.iter().filter(|event| event["event"] == "killed").count();
+    assert!(kills >= 2, "{kills} kills");
+    assert_eq!(events.last().unwrap()["outcome"], "finished");
+    assert!(place.graft("killed", &[]) == place.graft("straight", &[]));
+    assert_no_scratch(&place.path("killed"));
+}
+
+#[test]
+fn a_store_belongs_to_one_process_at_a_time() {
+    let place = Place::tiny();
+    let mut first = place.night("shared", &[]).stdout(Stdio::null()).spawn().unwrap();
+    while !place.path("shared/session").join("session.ngs").exists() {
+        assert!(first.try_wait().unwrap().is_none(), "it ended too soon");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let second = place.night("shared", &[]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another process"));
+    assert!(first.wait().unwrap().success(), "the first one is not disturbed");
+}
+
+#[test]
+fn ctrl_c_saves_and_the_same_command_goes_on() {
+    let place = Place::tiny();
+    place.whole_night("straight", &[]);
+    let mut child = place.night("stopped", &["--checkpoint-every=0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    while !lines.next().unwrap().unwrap().contains("\"event\":\"step\"") {}
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let events = place.whole_night("stopped", &[]);
+    assert!(numbers(&events, "resumed", "step")[0] >= 1);
+    assert!(place.graft("stopped", &[]) == place.graft("straight", &[]));
+}
+
+#[test]
+fn retraining_without_an_example_replaces_and_deletes_what_saw_it() {
+    let place = Place::tiny();
+    place.whole_night("without", &[]);
+    assert!(place.store(&["promote", "1", "--force"], "without").status.success());
+    let list = place.store(&["list", "--json"], "without");
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let seen = list[0]["meta"]["saw"][0][0].to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+    command.args(["retrain-without", &seen, "--json", "--model"]).arg(&place.model);
+    command.arg("--store").arg(place.path("without")).args(&place.settings);
+    // What a model of random weights learns does not pass the gate, so the marked graft stays, and that is said.
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("store rollback"));
+    let list = place.store(&["list", "--json"], "without");
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    assert_eq!(list[0]["saw_deleted"], serde_json::json!([seen.parse::<u64>().unwrap()]));
+    assert_eq!((&list[1]["meta"]["parent"], &list[1]["saw_deleted"]), (&Value::Null, &serde_json::json!([])));
+}

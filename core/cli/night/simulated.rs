@@ -77,6 +77,8 @@ impl Night<'_> {
                 let child = self.spawn([from, grant.to], kill, day, index + 1 == grants.len())?;
                 match (self.follow(child)?, kill) {
                     (Ended::Killed, Some(at)) => {
+                        // While it waited, its time may have jumped beyond that.
+                        let at = at.max(self.timeline.seconds());
                         self.tell(&NightEvent::Killed { at })?;
                         from = at;
                     }

@@ -19,6 +19,10 @@ const POLICY: &str = "policy";
 const PACES: &str = "paces";
 /// The ledger is written this often at least (device time), so that a killed process has not worked for nothing on it.
 const LEDGER_EVERY: Duration = Duration::from_secs(15 * 60);
+/// The device is looked at this often (device time), within bounds of real time.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOKS_APART: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_millis(500);
 /// Duties that differ by less are told as one.
 const SAME_DUTY: f64 = 0.05;
 
@@ -165,6 +169,7 @@ impl Night<'_> {
         let rules = self.rules;
         let began = platform.elapsed();
         let deadline = Instant::now().checked_add(platform.real_time(time));
+        let watch_every = platform.real_time(LOOK_EVERY).clamp(*LOOKS_APART.start(), *LOOKS_APART.end());
         let vault = session.store().vault().clone();
         let written_before = vault.bytes_written();
         // The thread that watches and the one that computes both look at the clock, and both have something to tell.
@@ -198,16 +203,17 @@ impl Night<'_> {
         };
         let mut steps = 0;
         let busy_before = session.busy();
-        let outcome = session.run_slice(Slice { deadline, watch: Some(&mut watch) }, stop, &mut |event| {
-            for event in lock(&from_watch).drain(..) {
-                on_event(&event);
-            }
-            steps += u64::from(matches!(event, Event::Step(_)));
-            let at = lock(&platform).elapsed().as_secs_f64();
-            if let Some(event) = tell(event, at) {
-                on_event(&event);
-            }
-        });
+        let outcome =
+            session.run_slice(Slice { deadline, watch: Some(&mut watch), watch_every }, stop, &mut |event| {
+                for event in lock(&from_watch).drain(..) {
+                    on_event(&event);
+                }
+                steps += u64::from(matches!(event, Event::Step(_)));
+                let at = lock(&platform).elapsed().as_secs_f64();
+                if let Some(event) = tell(event, at) {
+                    on_event(&event);
+                }
+            });
         let platform = platform.into_inner().unwrap_or_else(PoisonError::into_inner);
         for event in from_watch.into_inner().unwrap_or_else(PoisonError::into_inner) {
             on_event(&event);

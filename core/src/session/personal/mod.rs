@@ -76,9 +76,8 @@ struct Judging {
     learned: Learned,
     losses: Losses,
     measurer: Option<Measurer>,
-    /// Whether the store has all of `losses`, and since when it has had some.
+    /// Whether the store has all of `losses`.
     is_saved: bool,
-    saved_at: Instant,
 }
 
 /// Tells whether anything has happened since a checkpoint.
@@ -91,12 +90,20 @@ struct Position {
 }
 
 /// How long a slice may last, and who watches the device meanwhile.
-#[derive(Default)]
 pub struct Slice<'a> {
     /// When it has to be over, the last checkpoint aside: about a quarter of a second on top of it.
     pub deadline: Option<Instant>,
-    /// Called about twice a second from another thread.
+    /// Called from another thread again and again.
     pub watch: Option<&'a mut (dyn FnMut() -> Watch + Send)>,
+    /// How often that is.
+    pub watch_every: Duration,
+}
+
+impl Default for Slice<'_> {
+    /// No deadline, nobody watches.
+    fn default() -> Self {
+        Self { deadline: None, watch: None, watch_every: Duration::from_millis(500) }
+    }
 }
 
 impl Session {

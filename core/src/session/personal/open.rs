@@ -97,6 +97,12 @@ fn under_way(
         }
         Err(error) => return Err(error),
     };
+    if plan.has_lost_its_start(store)? {
+        let text = "the session is begun anew: the graft that it started from is gone, or saw an example that was deleted";
+        on_event(&Event::Warning { text: text.into() });
+        store.drop_session()?;
+        return Ok(None);
+    }
     match (plan.difference(store, base.fingerprint(), settings), request.on_change) {
         (None, _) => Ok(Some(plan)),
         (Some(what), OnChange::Refuse) => Err(Error::Changed { what }),

@@ -115,6 +115,16 @@ impl Plan {
             && new(self) == new(earlier)
     }
 
+    /// Whether the graft that it starts from is gone, or saw an example that was deleted since.
+    pub(super) fn has_lost_its_start(&self, store: &Store) -> Result<bool> {
+        let Some(parent) = self.parent else { return Ok(false) };
+        match store.graft(parent) {
+            Ok(parent) => Ok(!parent.meta.saw.intersection(store.deleted()).is_empty()),
+            Err(Error::Store { .. } | Error::Corrupted { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Why the session cannot go on, if so.
     pub(super) fn difference(&self, store: &Store, base: &Fingerprint, settings: &str) -> Option<String> {
         if self.base != *base {
@@ -170,7 +180,7 @@ fn clean_ancestor(
 
 /// One of each `1 / share` neighbours, by lot: always the same ones, whatever is added or deleted.
 fn is_held_out(id: u64, share: f64, seed: u64) -> bool {
-    if !(share > 0.0) {
+    if share.is_nan() || share <= 0.0 {
         return false;
     }
     let every = (1.0 / share).round().max(2.0) as u64;

@@ -122,7 +122,7 @@ fn slices_of_any_length_come_to_the_same_graft() {
     let mut session = place.session("slices").unwrap();
     loop {
         let wait = Duration::from_micros(random.random_range(0..40_000));
-        let slice = Slice { deadline: Some(Instant::now() + wait), watch: None };
+        let slice = Slice { deadline: Some(Instant::now() + wait), ..Slice::default() };
         let outcome = session.run_slice(slice, &StopFlag::new(), &mut |event| {
             if let Event::Step(metrics) = event {
                 steps.push(metrics.step);
@@ -161,7 +161,7 @@ fn a_watch_that_says_no_ends_the_slice_with_its_reason() {
         if looks > 1 { Watch::Pause(Pause::Policy { reason }) } else { Watch::GoOn { duty: 0.02 } }
     };
     let started = Instant::now();
-    let slice = Slice { deadline: None, watch: Some(&mut watch) };
+    let slice = Slice { watch: Some(&mut watch), ..Slice::default() };
     let outcome = session.run_slice(slice, &StopFlag::new(), &mut |_| ()).unwrap();
     let reason = Pause::Policy { reason: crate::policy::Reason::NotCharging };
     assert_eq!(outcome, SliceOutcome::Paused { reason });

@@ -9,8 +9,6 @@ use crate::session::StopFlag;
 
 /// How soon a stop request reaches the engine, which then ends within one operation.
 const LOOK: Duration = Duration::from_millis(5);
-/// How often the device is looked at.
-const LOOK_AT_DEVICE: Duration = Duration::from_millis(500);
 
 /// What a look at the device says about a slice under way.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +67,7 @@ impl Watcher {
                     Watch::GoOn { duty } => self.seen().duty = duty,
                     Watch::Pause(reason) => pause = Some(reason),
                 }
-                device_due = now + LOOK_AT_DEVICE;
+                device_due = now + slice.watch_every;
             }
             if let Some(pause) = pause {
                 self.seen().pause = Some(pause);

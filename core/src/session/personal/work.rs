@@ -19,6 +19,8 @@ use crate::{Error, Result};
 
 /// The document that holds what the gate has measured so far.
 const MEASURED: &str = "gate";
+/// Measured examples between two savings, which are short.
+const SAVE_LOSSES_EVERY: usize = 8;
 /// A run is saved this often at least, however long its steps are.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
 
@@ -181,7 +183,6 @@ impl Training {
             losses,
             measurer: None,
             is_saved: true,
-            saved_at: Instant::now(),
         })))
     }
 }
@@ -226,7 +227,7 @@ impl Judging {
             measurer.next(&self.sets, self.losses.of(whose))?;
             self.is_saved = false;
         }
-        if self.saved_at.elapsed() >= SAVE_EVERY {
+        if self.losses.of(whose).len().is_multiple_of(SAVE_LOSSES_EVERY) {
             self.save(store)?;
         }
         Ok(None)
@@ -235,7 +236,7 @@ impl Judging {
     fn save(&mut self, store: &mut Store) -> Result<()> {
         if !self.is_saved {
             store.write_document(MEASURED, &self.losses)?;
-            (self.is_saved, self.saved_at) = (true, Instant::now());
+            self.is_saved = true;
         }
         Ok(())
     }
