@@ -11,8 +11,6 @@ const MAX_LOSS: f64 = 1e6;
 const ROUNDING: f64 = 1e-3;
 /// A mean change of the losses below this share of them is no effect.
 const NO_EFFECT: f64 = 1e-4;
-/// The largest [`GateReport::overfit`]; a training loss of nothing would make it infinite.
-const MAX_RATIO: f64 = 1e6;
 
 /// Judges a candidate: compares it with the base, and with the adapter in use if there is one, by the rules.
 ///
@@ -197,30 +195,32 @@ impl Judgement<'_> {
         let share = |nats: f64| rounded(-nats / compared.reference.max(ROUNDING));
         let gain = share(compared.difference);
         let low = compared.interval.map(|interval| share(interval.high));
-        if !(gain >= needed && low.is_some_and(|low| low > 0.0)) {
+        if gain < needed || low.is_none_or(|low| low <= 0.0) {
             self.refusals.push(Refusal::NotBetter { against, gain, low, needed: rounded(needed) });
         }
     }
 
+    /// The probe is no sample of anything larger: what is asked is whether the model got worse on just these
+    /// texts. The estimate decides, and its interval is there to be read.
     fn forgets(&mut self, retention: Option<Compared>) {
         let Some(compared) = retention else { return };
-        let share = |nats: f64| rounded(nats / compared.reference.max(ROUNDING));
-        let high = compared.interval.map(|interval| share(interval.high));
+        let increase = rounded(compared.difference / compared.reference.max(ROUNDING));
         let limit = self.rules.max_forgetting;
-        if !high.is_some_and(|high| high <= limit) {
-            let increase = share(compared.difference);
-            self.refusals.push(Refusal::Forgets { increase, high, limit: rounded(limit) });
+        if increase > limit {
+            self.refusals.push(Refusal::Forgets { increase, limit: rounded(limit) });
         }
     }
 
+    /// What was saved on the training examples and not on held-out ones, each as a share of the base's loss, so
+    /// that sets of different difficulty can be compared.
     fn overfits(&mut self, held_out: Option<Compared>, train: Option<Compared>) -> Option<f64> {
-        let left = |compared: Compared| compared.candidate.max(ROUNDING) / compared.reference.max(ROUNDING);
-        let ratio = rounded((left(held_out?) / left(train?)).min(MAX_RATIO));
+        let gain = |compared: Compared| -compared.difference / compared.reference.max(ROUNDING);
+        let share = rounded(gain(train?) - gain(held_out?));
         let limit = self.rules.max_overfit;
-        if !(ratio <= limit) {
-            self.refusals.push(Refusal::Overfits { ratio, limit: rounded(limit) });
+        if share > limit {
+            self.refusals.push(Refusal::Overfits { share, limit: rounded(limit) });
         }
-        Some(ratio)
+        Some(share)
     }
 
     fn word_order(&mut self, base: &Measured) -> Option<Interval> {
@@ -270,3 +270,8 @@ fn rounded(value: f64) -> f64 {
     // The bounds are beyond every share of sound losses; with them, the digits stay exact.
     (value.clamp(-1e9, 1e9) * 1e6).round() / 1e6
 }
+
+#[cfg(test)]
+mod measured;
+#[cfg(test)]
+mod tests;

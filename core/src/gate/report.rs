@@ -19,8 +19,8 @@ pub struct GateReport {
     pub refusals: Vec<Refusal>,
     /// What was compared. A set that was not measured or has no usable numbers is not here.
     pub comparisons: Vec<Comparison>,
-    /// How many times as well the candidate does on what it was trained on as on held-out examples, both
-    /// relative to the base; none if one of them is missing.
+    /// The share of the base's loss that was saved on training examples, less the share that was saved on
+    /// held-out ones: what was learned by heart. None if one of them is missing.
     pub overfit: Option<f64>,
     /// The share of the base's loss on the user's texts with shuffled words that their order saves; none
     /// if it was not measured.
@@ -154,8 +154,8 @@ pub enum Refusal {
     },
     /// It learned its examples by heart instead of what they have in common.
     Overfits {
-        /// How many times as well it does on them as on held-out ones.
-        ratio: f64,
+        /// The share of the loss saved on them and not on held-out ones.
+        share: f64,
         /// The most that is allowed.
         limit: f64,
     },
@@ -163,8 +163,6 @@ pub enum Refusal {
     Forgets {
         /// Share by which the loss rose.
         increase: f64,
-        /// Upper end of its 95 % interval, which is what must be within the limit; none for a single example.
-        high: Option<f64>,
         /// The most that is allowed.
         limit: f64,
     },
@@ -194,25 +192,29 @@ impl fmt::Display for Refusal {
                 write!(f, "it changes nothing: losses differ from the base's by {} in the mean", p(*change))
             }
             Self::NotBetter { against, gain, low, needed } => {
-                write!(f, "held-out examples are not clearly better than with {against}: ")?;
-                match low {
-                    Some(low) => write!(f, "{} saved, for certain only {}", p(*gain), p(*low))?,
-                    None => write!(f, "{} saved", p(*gain))?,
+                write!(
+                    f,
+                    "held-out examples are not clearly better than with {against}: {} saved",
+                    p(*gain)
+                )?;
+                if let Some(low) = low {
+                    write!(f, ", perhaps only {}", p(*low))?;
                 }
-                write!(f, ", at least {} is asked", p(*needed))
+                write!(f, "; at least {} is asked, and more than nothing for certain", p(*needed))
             }
-            Self::Overfits { ratio, limit } => write!(
+            Self::Overfits { share, limit } => write!(
                 f,
-                "it learned its examples by heart: {ratio:.2} times as good on them as on held-out ones, at most \
-                 {limit:.2} is allowed"
+                "it learned its examples by heart: {} more of the loss is saved on them than on held-out ones, at \
+                 most {} is allowed",
+                p(*share),
+                p(*limit)
             ),
-            Self::Forgets { increase, high, limit } => {
-                write!(f, "general texts get worse: the loss is {} higher", p(*increase))?;
-                if let Some(high) = high {
-                    write!(f, ", perhaps {}", p(*high))?;
-                }
-                write!(f, "; at most {} is allowed", p(*limit))
-            }
+            Self::Forgets { increase, limit } => write!(
+                f,
+                "general texts get worse: the loss is {} higher, at most {} is allowed",
+                p(*increase),
+                p(*limit)
+            ),
             Self::NotLanguage { saved, needed } => write!(
                 f,
                 "the examples hardly make sense as language: the order of their words saves {} of the base's \
@@ -249,8 +251,8 @@ impl fmt::Display for GateReport {
         for comparison in &self.comparisons {
             write!(f, "\n{comparison}")?;
         }
-        if let Some(ratio) = self.overfit {
-            write!(f, "\ntraining examples are learned {ratio:.2} times as well as held-out ones")?;
+        if let Some(share) = self.overfit {
+            write!(f, "\nlearned by heart: {} of the base's loss", Percent(share))?;
         }
         if let Some(Interval { value, low, high }) = self.word_order {
             let (value, low, high) = (Percent(value), Percent(low), Percent(high));

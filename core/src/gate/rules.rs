@@ -20,8 +20,8 @@ pub struct GateRules {
     pub min_gain_on_current: f64,
     /// `max_forgetting`: the share of the base's loss on the retention probe by which the candidate's may be higher.
     pub max_forgetting: f64,
-    /// `max_overfit`: how many times as well the candidate may do on what it was trained on as on held-out examples,
-    /// both relative to the base.
+    /// `max_overfit`: the share of the base's loss that the candidate may save on what it was trained on and not
+    /// on held-out examples: what it learned by heart.
     pub max_overfit: f64,
     /// `min_word_order`: the share of the base's loss on the user's texts with their words shuffled that their
     /// order must save; 0 switches this off (for lists of words, say, which have no order).
@@ -36,8 +36,8 @@ impl Default for GateRules {
             min_held_out: 4,
             min_gain: 0.01,
             min_gain_on_current: 0.002,
-            max_forgetting: 0.10,
-            max_overfit: 3.0,
+            max_forgetting: 0.2,
+            max_overfit: 0.25,
             min_word_order: 0.05,
             resamples: 2000,
         }
@@ -79,9 +79,9 @@ impl GateRules {
             (
                 "max_forgetting",
                 self.max_forgetting.is_finite() && self.max_forgetting >= 0.0,
-                "0 or more, such as 0.1",
+                "0 or more, such as 0.2",
             ),
-            ("max_overfit", self.max_overfit.is_finite() && self.max_overfit >= 1.0, "1 or more, such as 3"),
+            ("max_overfit", (0.0..=1.0).contains(&self.max_overfit), "0 to 1, such as 0.25"),
             ("min_word_order", share.contains(&self.min_word_order), "0 to below 1"),
             ("resamples", resamples.contains(&self.resamples), "100 to 100000"),
         ];
@@ -106,8 +106,8 @@ mod tests {
         min_held_out = 4
         min_gain = 0.01
         min_gain_on_current = 0.002
-        max_forgetting = 0.1
-        max_overfit = 3.0
+        max_forgetting = 0.2
+        max_overfit = 0.25
         min_word_order = 0.05
         resamples = 2000
         ");
@@ -130,7 +130,7 @@ mod tests {
             ("min_gain = nan", "min_gain: must be 0 to below 1"),
             ("min_gain_on_current = -0.1", "min_gain_on_current: must be 0 to below 1"),
             ("max_forgetting = inf", "max_forgetting: must be 0 or more"),
-            ("max_overfit = 0.5", "max_overfit: must be 1 or more"),
+            ("max_overfit = 1.5", "max_overfit: must be 0 to 1"),
             ("min_word_order = 2.0", "min_word_order: must be 0 to below 1"),
             ("resamples = 5", "resamples: must be 100 to 100000"),
         ] {
