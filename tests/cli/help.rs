@@ -15,7 +15,15 @@ fn every_help_is_as_it_was_reviewed() {
     for command in ["store verify", "store rotate-key", "store export"] {
         snapshot(&bench, command);
     }
-    for command in ["journal", "journal add", "journal list", "journal delete", "journal compact"] {
+    for command in [
+        "night",
+        "retrain-without",
+        "journal",
+        "journal add",
+        "journal list",
+        "journal delete",
+        "journal compact",
+    ] {
         snapshot(&bench, command);
     }
 }

@@ -1,0 +1,96 @@
+//! The quality gate on the real model: what it lets into use, and what it does not. Few steps on the upper layers, so that
+//! a test takes a minute; the limits come from longer runs on all layers, see the tests of `core/src/gate`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support;
+
+/// The sample conversations.
+fn sample() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo/train.jsonl");
+    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Trains on `lines` in a new store; gives the report.
+fn night(lines: &[Value], settings: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data.jsonl");
+    fs::write(&data, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+    command.args(["night", "--json", "--model"]).arg(support::smollm2());
+    command.arg("--store").arg(folder.path().join("store")).arg("--data").arg(&data);
+    let output =
+        command.args(["--lr=1e-3", "--layers=last:10", "--eval-every=0"]).args(settings).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
+    let done: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(done["outcome"], "finished", "{done}");
+    let report = done["report"].clone();
+    assert_eq!(report["promoted"], report["gate"]["promote"]);
+    report
+}
+
+/// The reasons of a refusal.
+fn reasons(report: &Value) -> Vec<String> {
+    assert_eq!(report["promoted"], false, "{}", report["gate"]);
+    let refusals = report["gate"]["refusals"].as_array().unwrap();
+    refusals.iter().map(|refusal| refusal["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_good_run_is_promoted() {
+    let report = night(&sample(), &["--steps=14"]);
+    assert_eq!(report["gate"]["refusals"], json!([]));
+    assert_eq!((&report["promoted"], &report["graft"]), (&json!(true), &json!(1)));
+    let held_out = &report["gate"]["comparisons"][0];
+    assert!(
+        held_out["high"].as_f64().unwrap() < 0.0 && held_out["tokens"].as_u64().unwrap() > 300,
+        "{held_out}"
+    );
+}
+
+#[test]
+fn words_without_order_are_refused() {
+    let mut lines = sample();
+    let mut random = 88_172_645_463_325_252_u64;
+    for line in &mut lines {
+        for message in line["messages"].as_array_mut().unwrap() {
+            let mut words: Vec<_> =
+                message["content"].as_str().unwrap().split(' ').map(str::to_owned).collect();
+            for last in (1..words.len()).rev() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                words.swap(last, (random >> 33) as usize % (last + 1));
+            }
+            message["content"] = words.join(" ").into();
+        }
+    }
+    assert!(reasons(&night(&lines, &["--steps=5"])).contains(&"not_language".to_owned()));
+}
+
+#[test]
+fn what_was_learned_by_heart_is_refused() {
+    // 20 examples to train on, 5 to measure on; the last adapter is taken, however bad it has become.
+    let settings = ["--epochs=30", "--held-out=0.2", "--patience=0", "--batch-tokens=1024", "--context=1024"];
+    let report = night(&sample()[..25], &settings);
+    assert_eq!((&report["trained"], &report["held_out"]), (&json!(20), &json!(5)));
+    assert!(reasons(&report).contains(&"overfits".to_owned()), "{}", report["gate"]);
+}
+
+#[test]
+fn numbers_that_are_none_are_refused() {
+    let report = night(&sample(), &["--steps=4", "--alpha=1e30"]);
+    assert_eq!(reasons(&report), ["not_finite"]);
+    assert_eq!((&report["graft"], &report["learned"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn what_makes_general_texts_worse_is_refused() {
+    let report = night(&sample(), &["--steps=14", "--lr=1e-2", "--warmup=0", "--schedule=constant"]);
+    assert!(reasons(&report).contains(&"forgets".to_owned()), "{}", report["gate"]);
+}
