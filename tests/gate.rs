@@ -45,7 +45,7 @@ fn reasons(report: &Value) -> Vec<String> {
 
 #[test]
 fn a_good_run_is_promoted() {
-    let report = night(&sample(), &["--steps=14"]);
+    let report = night(&sample(), &["--steps=10"]);
     assert_eq!(report["gate"]["refusals"], json!([]));
     assert_eq!((&report["promoted"], &report["graft"]), (&json!(true), &json!(1)));
     let held_out = &report["gate"]["comparisons"][0];
@@ -76,8 +76,10 @@ fn words_without_order_are_refused() {
 #[test]
 fn what_was_learned_by_heart_is_refused() {
     // 20 examples to train on, 5 to measure on; the last adapter is taken, however bad it has become.
-    let settings = ["--epochs=30", "--held-out=0.2", "--patience=0", "--batch-tokens=1024", "--context=1024"];
-    let report = night(&sample()[..25], &settings);
+    let mut lines = sample();
+    lines.sort_by_key(|line| line.to_string().len());
+    let settings = ["--epochs=30", "--held-out=0.2", "--patience=0", "--lr=2e-3", "--batch-tokens=256"];
+    let report = night(&lines[..25], &settings);
     assert_eq!((&report["trained"], &report["held_out"]), (&json!(20), &json!(5)));
     assert!(reasons(&report).contains(&"overfits".to_owned()), "{}", report["gate"]);
 }
@@ -91,6 +93,9 @@ fn numbers_that_are_none_are_refused() {
 
 #[test]
 fn what_makes_general_texts_worse_is_refused() {
-    let report = night(&sample(), &["--steps=14", "--lr=1e-2", "--warmup=0", "--schedule=constant"]);
-    assert!(reasons(&report).contains(&"forgets".to_owned()), "{}", report["gate"]);
+    // As good as the others for its owner, who does not want to pay for it with more than half a percent elsewhere.
+    let rules = tempfile::NamedTempFile::new().unwrap();
+    fs::write(rules.path(), "[gate]\nmax_forgetting = 0.005\n").unwrap();
+    let report = night(&sample(), &["--steps=10", "--lr=1e-2", "--rules", rules.path().to_str().unwrap()]);
+    assert_eq!(reasons(&report), ["forgets"], "{}", report["gate"]);
 }
