@@ -217,8 +217,8 @@ impl fmt::Display for Refusal {
             ),
             Self::NotLanguage { saved, needed } => write!(
                 f,
-                "the examples hardly make sense as language: the order of their words saves {} of the base's \
-                 loss, at least {} is asked",
+                "the examples make hardly any sense to the base: the order of their words saves {} of its loss, at \
+                 least {} is asked (lists, and languages that it does not know, need min_word_order = 0)",
                 p(*saved),
                 p(*needed)
             ),

@@ -18,13 +18,21 @@ pub struct GateRules {
     pub min_gain: f64,
     /// `min_gain_on_current`: the same against the adapter in use.
     pub min_gain_on_current: f64,
-    /// `max_forgetting`: the share of the base's loss on the retention probe by which the candidate's may be higher.
+    /// `max_forgetting`: the share of the base's loss on the retention probe by which the candidate's may be
+    /// higher. Good runs measured -0.05 to 0.15 (the highest at a rate of 1e-3 over many steps); shuffled words
+    /// and over-training at that rate 0.24 to 0.34.
     pub max_forgetting: f64,
     /// `max_overfit`: the share of the base's loss that the candidate may save on what it was trained on and not
-    /// on held-out examples: what it learned by heart.
+    /// on held-out examples: what it learned by heart. Good runs measured 0.03 to 0.15, runs of 30 epochs on 20
+    /// examples 0.38 to 0.93. The limit is strict with few and varied texts: 10 epochs on 20 diary notes reached
+    /// 0.28, and are refused, while held-out notes were still getting better.
     pub max_overfit: f64,
     /// `min_word_order`: the share of the base's loss on the user's texts with their words shuffled that their
-    /// order must save; 0 switches this off (for lists of words, say, which have no order).
+    /// order must save, in [0, 1); 0 switches this off. Measured with SmolLM2-135M-Instruct: garbage of four
+    /// kinds -0.02 to 0.02 (with eight examples up to 0.04 by chance), English prose and chats 0.34 to 0.45,
+    /// code 0.64, notes full of misspellings 0.12, shopping lists 0.13. What the base does not know as a
+    /// language looks like garbage to it, for this English model Russian 0.10, Polish 0.05 and Finnish 0.01:
+    /// for such data, switch it off or choose a base that knows the language.
     pub min_word_order: f64,
     /// `resamples`: of the bootstrap, 100 to 100 000.
     pub resamples: u32,
@@ -38,7 +46,7 @@ impl Default for GateRules {
             min_gain_on_current: 0.002,
             max_forgetting: 0.2,
             max_overfit: 0.25,
-            min_word_order: 0.05,
+            min_word_order: 0.07,
             resamples: 2000,
         }
     }
@@ -108,7 +116,7 @@ mod tests {
         min_gain_on_current = 0.002
         max_forgetting = 0.2
         max_overfit = 0.25
-        min_word_order = 0.05
+        min_word_order = 0.07
         resamples = 2000
         ");
     }

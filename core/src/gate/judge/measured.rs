@@ -2,7 +2,8 @@
 //!
 //! `measured.json` has the losses of each example, in nats, and its supervised tokens, for adapters trained by
 //! this engine (SmolLM2-135M-Instruct Q4_1, rank 8 on all layers, cosine schedule, micro-batches of 512 tokens,
-//! November 2026). `retention` is `session/probe.jsonl`. `shuffled` goes with the base's `held_out`.
+//! November 2026). The limits were chosen with most of these runs in sight, so this guards against changes and is no
+//! independent proof. `retention` is `session/probe.jsonl`. `shuffled` goes with the base's `held_out`.
 
 #![allow(clippy::unwrap_used)]
 
