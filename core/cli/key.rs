@@ -1,12 +1,14 @@
 //! The key of an encrypted store.
 
 use std::{
-    fs,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use nightgraft_core::store::Key;
+use zeroize::Zeroizing;
 
 use crate::failure::Usage;
 
@@ -23,14 +25,19 @@ impl KeyArgs {
     }
 }
 
+/// More than any file with a key has.
+const MAX_BYTES: u64 = 4096;
+
 /// The key in a file.
 pub fn read_key(path: &Path) -> Result<Key> {
-    let mut bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let fail = || format!("cannot read {}", path.display());
+    // Room for all of it from the start: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
+    File::open(path).with_context(fail)?.take(MAX_BYTES).read_to_end(&mut bytes).with_context(fail)?;
     let key = match <[u8; 32]>::try_from(bytes.as_slice()) {
         Ok(raw) => Some(Key::new(raw)),
         Err(_) => std::str::from_utf8(&bytes).ok().and_then(|text| Key::from_text(text.trim())),
     };
-    bytes.fill(0);
     let wrong = || format!("{} holds neither 32 bytes nor 64 hexadecimal digits", path.display());
     key.ok_or_else(|| Usage(wrong()).into())
 }

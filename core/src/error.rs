@@ -124,7 +124,10 @@ pub enum Error {
         what: String,
     },
     /// A plan that takes more memory than there is.
-    #[error("{needed} bytes of memory are needed and {available} are available")]
+    #[error(
+        "{needed} bytes of memory are needed and {available} may be taken; allow more, or give a smaller --context, \
+         --rank or --batch-tokens"
+    )]
     OutOfMemoryBudget {
         /// Bytes that the smallest plan takes.
         needed: u64,

@@ -37,6 +37,7 @@ pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
     }; // closed again: the store belongs to one process at a time
     let trace = trace.on_day(day);
     let stop = interrupt::stop_flag("ending the night, and saving ...")?;
+    night::draw(&Timeline::new(trace.begins()), &args.timeline)?; // a path that cannot be written is found now
     let mut replay = Night { args, verbosity, timeline: Timeline::new(trace.begins()), stop };
     let outcome = replay.replay(&trace, day)?;
     let at =

@@ -6,7 +6,7 @@ use anyhow::Result;
 use nightgraft_core::store::{ExampleId, GraftId, GraftStatus, Store};
 
 use super::{here, session_args::SessionArgs};
-use crate::{Verbosity, output, settings::TrainSettings};
+use crate::{Verbosity, failure::Usage, output, settings::TrainSettings};
 
 /// Delete examples, and learn anew without them
 #[derive(clap::Args)]
@@ -31,6 +31,13 @@ it does not pass the gate they stay, and `nightgraft store` says how to be rid o
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let request = args.session.request(&args.settings)?;
     let mut store = args.session.open_store(&args.settings)?;
+    let is_there = |id: &ExampleId| store.examples().iter().any(|example| example.id == *id);
+    if let Some(unknown) = args.ids.iter().find(|id| !is_there(id) && !store.deleted().contains(id.0)) {
+        return Err(Usage(format!(
+            "there never was an example {unknown}; `nightgraft journal list` shows them"
+        ))
+        .into());
+    }
     let live: Vec<_> = args.ids.iter().copied().filter(|id| !store.deleted().contains(id.0)).collect();
     if !live.is_empty() {
         let report = store.delete(&live)?;

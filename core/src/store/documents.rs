@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ids::GraftId;
 use super::inventory::{SESSION, list};
 use super::{IdSet, Store};
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 /// What a document's file is sealed as.
@@ -16,7 +18,7 @@ pub(super) const MAX_BYTES: u64 = 64 << 20;
 /// The document that says what the unfinished session learns from. See [`Plan`].
 const PLAN: &str = "session";
 /// Documents that are not the session's and stay when it ends.
-const LASTING: [&str; 4] = ["usage", "policy", "paces", "refused"];
+const LASTING: [&str; 4] = ["usage", "policy", "paces", "diverged"];
 
 /// What must be known of the session's plan: all else in that document is the session's own.
 #[derive(Deserialize)]
@@ -26,6 +28,30 @@ struct Plan {
     /// Ids of those that it is measured on.
     #[serde(default)]
     held_out: IdSet,
+    /// The graft that it starts from.
+    #[serde(default)]
+    parent: Option<GraftId>,
+}
+
+/// Writes one document; see [`Store::document_writer`]. The quota is not looked at.
+#[derive(Debug)]
+pub struct DocumentWriter {
+    vault: Vault,
+    path: PathBuf,
+}
+
+impl DocumentWriter {
+    /// Writes it in place of the former one.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a value that is not JSON, [`Error::Io`].
+    pub fn write<T: Serialize>(&self, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value).map_err(|error| Error::Store {
+            path: self.path.clone(),
+            problem: format!("it cannot be written: {error}"),
+        })?;
+        self.vault.write(&self.path, ROLE, &bytes)
+    }
 }
 
 impl Store {
@@ -73,6 +99,14 @@ impl Store {
         self.vault.write(&path, ROLE, &bytes)
     }
 
+    /// For writing a document from another thread than the one that has the store.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a name that cannot be one.
+    pub fn document_writer(&self, name: &str) -> Result<DocumentWriter> {
+        Ok(DocumentWriter { vault: self.vault.clone(), path: self.document(name)? })
+    }
+
     /// Removes a document; none of that name is no error.
     ///
     /// # Errors
@@ -112,6 +146,24 @@ impl Store {
             self.drop_session()?;
         }
         Ok(concerned)
+    }
+
+    /// The graft that the session under way starts from.
+    pub(super) fn parent_of_session(&self) -> Result<Option<GraftId>> {
+        match self.read_document::<Plan>(PLAN) {
+            Ok(plan) => Ok(plan.and_then(|plan| plan.parent)),
+            Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The largest id that the session's plan speaks of; 0 if there is none that can be read.
+    pub(super) fn last_id_of_session(&self) -> Result<u64> {
+        match self.read_document::<Plan>(PLAN) {
+            Ok(plan) => Ok(plan.and_then(|plan| plan.train.union(&plan.held_out).last()).unwrap_or(0)),
+            Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a deletion that was interrupted has left to do.

@@ -163,15 +163,12 @@ impl Store {
         let base = self.graft(id)?.meta.base;
         let mut history = self.history()?;
         if let Some(current) = history.current.filter(|&current| current != id) {
-            let other = match sealed::damage(self.meta(current))? {
-                Ok(meta) => meta.base,
-                Err(problem) => {
-                    return Err(self.problem(format!(
-                        "graft {current}, which is in use, cannot be read ({problem}); roll back first"
-                    )));
-                }
+            // One that is damaged or gone is no reason to keep out its successor.
+            let in_use = match self.meta(current) {
+                Err(Error::Store { .. }) => None,
+                read => sealed::damage(read)?.ok(),
             };
-            if other != base {
+            if in_use.is_some_and(|meta| meta.base != base) {
                 return Err(self.problem(format!(
                     "graft {id} is for another base model than graft {current}, which is in use; roll back until \
                      the base is in use, or keep one store for each model"

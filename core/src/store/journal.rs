@@ -133,6 +133,14 @@ impl Journal {
         }
     }
 
+    /// Notes it as damage if it has never given ids up to `last`.
+    pub(super) fn expect_ids_up_to(&mut self, last: u64) {
+        if self.damage.is_empty() && last >= self.next_id {
+            let problem = format!("examples up to number {last} were there, its newest files are missing");
+            self.damage.push((self.folder.clone(), problem));
+        }
+    }
+
     /// All that were not deleted, by id.
     pub(super) fn examples(&self) -> &[StoredExample] {
         &self.examples

@@ -42,6 +42,7 @@ mod verify;
 mod tests;
 
 pub use crate::vault::Key;
+pub use documents::DocumentWriter;
 pub use examples::DeleteReport;
 pub use export::GraftFormat;
 pub use graft_file::{Graft, GraftMeta, NewGraft};

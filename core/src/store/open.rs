@@ -126,6 +126,7 @@ impl Store {
             keep: options.keep,
             _lock: lock,
         };
+        store.note_lost_examples()?;
         if !options.damaged {
             store.journal.check()?;
         }
@@ -141,6 +142,21 @@ impl Store {
 
     /// The header; a new one in place of a damaged or missing one, if there are files whose only loss that is and
     /// `options` say so. That is not written before the store is repaired.
+    /// Segments that are gone from the journal's end leave no gap: what others know of its examples shows it.
+    fn note_lost_examples(&mut self) -> Result<()> {
+        let current = match self.current() {
+            Err(Error::Corrupted { .. }) => None,
+            current => current?,
+        };
+        let saw = match current.map(|id| self.meta(id)) {
+            Some(Err(Error::Corrupted { .. } | Error::Store { .. })) | None => None,
+            Some(meta) => meta?.saw.last(),
+        };
+        let last = saw.unwrap_or(0).max(self.last_id_of_session()?);
+        self.journal.expect_ids_up_to(last);
+        Ok(())
+    }
+
     fn read_header(plain: &Vault, root: &Path, options: &StoreOptions) -> Result<Option<Header>> {
         let found = Header::read(plain, root);
         let lost = matches!(found, Ok(None) | Err(Error::Corrupted { .. }));

@@ -46,6 +46,7 @@ impl Store {
         let files = self.graft_files()?;
         let exists = |id| files.iter().any(|&(other, _)| other == id);
         let before = history.before(exists);
+        let parent = self.parent_of_session()?;
         let passed: Vec<_> =
             self.sound_metas()?.into_iter().filter(|meta| meta.gate.promote).map(|meta| meta.id).collect();
         let worth = |id: GraftId| match id {
@@ -54,8 +55,11 @@ impl Store {
             id if passed.contains(&id) => 1,
             _ => 0,
         };
-        let mut grafts: Vec<_> =
-            files.iter().copied().filter(|&(id, _)| history.current != Some(id)).collect();
+        let mut grafts: Vec<_> = files
+            .iter()
+            .copied()
+            .filter(|&(id, _)| history.current != Some(id) && parent != Some(id))
+            .collect();
         grafts.sort_by_key(|&(id, _)| (worth(id), id));
         Ok(grafts)
     }
@@ -66,7 +70,7 @@ impl Store {
         let history = self.history()?;
         let files = self.graft_files()?;
         let exists = |id| files.iter().any(|&(other, _)| other == id);
-        let stays = [Some(new), history.current, history.before(exists)];
+        let stays = [Some(new), history.current, history.before(exists), self.parent_of_session()?];
         let too_many = files.len().saturating_sub(self.keep);
         let old = files.iter().map(|&(id, _)| id).filter(|&id| !stays.contains(&Some(id)));
         old.take(too_many).try_for_each(|id| self.remove_graft(id))

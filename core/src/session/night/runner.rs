@@ -17,8 +17,10 @@ use crate::{Error, Result};
 const USAGE: &str = "usage";
 const POLICY: &str = "policy";
 const PACES: &str = "paces";
-/// The ledger is written this often at least (device time), so that a killed process has not worked for nothing on it.
-const LEDGER_EVERY: Duration = Duration::from_secs(15 * 60);
+/// The longest slice (device time): then the policy is asked anew, and what was spent is entered exactly.
+const LONGEST_SLICE: Duration = Duration::from_secs(15 * 60);
+/// How far ahead (device time) the ledger is during a slice.
+const AHEAD: Duration = Duration::from_secs(60);
 /// The device is looked at this often (device time), within bounds of real time.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOKS_APART: std::ops::RangeInclusive<Duration> =
@@ -103,6 +105,14 @@ struct Night<'a> {
     total_steps: Option<u64>,
 }
 
+/// What a slice runs by.
+struct Terms {
+    needs: Needs,
+    duty: f64,
+    plan: Plan,
+    time: Duration,
+}
+
 /// What one night got done.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct NightPace {
@@ -143,8 +153,9 @@ impl Night<'_> {
                     self.waiting_for = None;
                     on_event(&NightEvent::Running { at: now.as_secs_f64(), duty, reason });
                     session.set_small(plan == Plan::Small);
-                    let time = at_most.min(left).min(LEDGER_EVERY);
-                    let outcome = self.slice(session, platform, needs, (duty, time), stop, on_event)?;
+                    let time = at_most.min(left).min(LONGEST_SLICE);
+                    let terms = Terms { needs, duty, plan, time };
+                    let outcome = self.slice(session, platform, terms, stop, on_event)?;
                     if !matches!(
                         outcome,
                         SliceOutcome::Paused { reason: Pause::Deadline | Pause::Policy { .. } }
@@ -161,8 +172,7 @@ impl Night<'_> {
         &mut self,
         session: &mut Session,
         platform: &mut (dyn Platform + Send),
-        needs: Needs,
-        (duty, time): (f64, Duration),
+        Terms { needs, duty, plan: running, time }: Terms,
         stop: &StopFlag,
         on_event: &mut dyn FnMut(&NightEvent),
     ) -> Result<SliceOutcome> {
@@ -177,6 +187,9 @@ impl Night<'_> {
         let from_watch = Mutex::new(Vec::new());
         let (memory, usage) = (&mut self.memory, &self.usage);
         let mut told_duty = duty;
+        // What is about to be spent is entered before it is: a process that is killed has spent it all the same.
+        let ledger = session.store().document_writer(USAGE)?;
+        let mut entered: Option<(Duration, Instant)> = None;
         let mut watch = || {
             let (now, state) = {
                 let mut platform = lock(&platform);
@@ -190,7 +203,17 @@ impl Night<'_> {
             let mut spent = usage.clone();
             let written = vault.bytes_written().saturating_sub(written_before);
             spent.add(rules, state.time, now.saturating_sub(began).mul_f64(told_duty), written);
+            if entered.is_none_or(|(at, real)| now >= at + AHEAD && real.elapsed() >= *LOOKS_APART.end()) {
+                entered = Some((now, Instant::now()));
+                let mut ahead = spent.clone();
+                ahead.add(rules, state.time, AHEAD.mul_f64(told_duty), 0);
+                if let Err(error) = ledger.write(&ahead) {
+                    tracing::warn!(%error, "the ledger cannot be written");
+                }
+            }
             match policy::decide(rules, &state, &needs, &spent, memory) {
+                // Another plan begins with another slice.
+                Decision::Run { plan, .. } if plan != running => Watch::Pause(Pause::Deadline),
                 Decision::Run { duty, reason, .. } => {
                     if (duty - told_duty).abs() > SAME_DUTY {
                         told_duty = duty;
@@ -205,9 +228,9 @@ impl Night<'_> {
         let busy_before = session.busy();
         let outcome =
             session.run_slice(Slice { deadline, watch: Some(&mut watch), watch_every }, stop, &mut |event| {
-                for event in lock(&from_watch).drain(..) {
-                    on_event(&event);
-                }
+                // Told without the lock: whoever listens may be slow.
+                let told = std::mem::take(&mut *lock(&from_watch));
+                told.iter().for_each(&mut *on_event);
                 steps += u64::from(matches!(event, Event::Step(_)));
                 let at = lock(&platform).elapsed().as_secs_f64();
                 if let Some(event) = tell(event, at) {
@@ -218,7 +241,6 @@ impl Night<'_> {
         for event in from_watch.into_inner().unwrap_or_else(PoisonError::into_inner) {
             on_event(&event);
         }
-        let outcome = outcome?;
 
         let now = platform.elapsed();
         let running = now.saturating_sub(began);
@@ -229,6 +251,7 @@ impl Night<'_> {
         session.write_document(POLICY, &self.memory)?;
         self.pace.steps += steps;
         self.pace.running += running;
+        let outcome = outcome?;
         // A deadline before the grant's end is only for the ledger, or asks for a new decision.
         let goes_on = matches!(outcome, SliceOutcome::Paused { reason: Pause::Deadline })
             && self.ends.is_none_or(|ends| now < ends);

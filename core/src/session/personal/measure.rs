@@ -1,6 +1,7 @@
 //! Measuring what the quality gate compares, one example after the other.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::Result;
 use crate::base::Base;
@@ -44,6 +45,8 @@ pub(super) enum Whose {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Losses {
+    /// What was measured, and with which candidate: [`GateSets::fingerprint`].
+    of: String,
     pub(super) base: Vec<ExampleLoss>,
     pub(super) current: Vec<ExampleLoss>,
     pub(super) candidate: Vec<ExampleLoss>,
@@ -56,6 +59,22 @@ pub(super) struct Measurer {
 }
 
 impl GateSets {
+    /// A hash of all examples and of the candidate's numbers.
+    fn fingerprint(&self, candidate: &AdapterTensors) -> String {
+        let mut hasher = Sha256::new();
+        for example in self.examples(Whose::Base) {
+            hasher.update((example.ids.len() as u64).to_le_bytes());
+            example.ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+            example.targets.iter().for_each(|target| hasher.update(target.to_le_bytes()));
+        }
+        let sets = [self.held_out.len(), self.retention.len(), self.train.len(), self.order.len()];
+        sets.iter().for_each(|len| hasher.update((*len as u64).to_le_bytes()));
+        for pair in candidate.pairs.values() {
+            pair.a.iter().chain(&pair.b_t).for_each(|value| hasher.update(value.to_le_bytes()));
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// What is measured for one of them, in a fixed order.
     fn examples(&self, whose: Whose) -> impl Iterator<Item = &Example> {
         let order = self.order.iter().filter(move |_| whose == Whose::Base);
@@ -83,6 +102,12 @@ impl GateSets {
 }
 
 impl Losses {
+    /// Those that were saved, if they are of these sets and this candidate; else none.
+    pub(super) fn going_on(saved: Option<Self>, sets: &GateSets, candidate: &AdapterTensors) -> Self {
+        let of = sets.fingerprint(candidate);
+        saved.filter(|saved| saved.of == of).unwrap_or(Self { of, ..Self::default() })
+    }
+
     pub(super) fn of(&mut self, whose: Whose) -> &mut Vec<ExampleLoss> {
         match whose {
             Whose::Base => &mut self.base,

@@ -60,6 +60,7 @@ impl Session {
     /// From the next micro-step on, takes less memory and more time for the same result; or goes back.
     pub fn set_small(&mut self, small: bool) {
         if let Stage::Training(training) = &mut self.stage {
+            let small = small || training.only_small;
             training.course.model().set_small(small);
         }
     }

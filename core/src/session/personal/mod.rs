@@ -63,8 +63,11 @@ struct Training {
     identity: Identity,
     sets: GateSets,
     needs: MemoryNeeds,
-    /// Where the run stood when it was last saved, and when that was.
-    saved: Option<(Position, Instant)>,
+    /// Whether the memory that it may take is enough only for the small way.
+    only_small: bool,
+    /// Where the run stood when it was last saved, and when that was, or when it was opened.
+    saved: Option<Position>,
+    saved_at: Instant,
     /// Of the micro-steps since the last optimizer step.
     step_seconds: f64,
 }

@@ -55,7 +55,7 @@ impl Session {
             None => {
                 let choice =
                     Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
-                match plan::plan(&store, inputs.base.fingerprint(), &settings, &choice)? {
+                match plan::plan(&store, inputs.base.fingerprint(), &settings, &choice, &request.gate)? {
                     Work::Train(plan) => plan,
                     Work::Return(graft) => {
                         store.promote(graft)?;
@@ -65,6 +65,7 @@ impl Session {
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
                     Work::Nothing(reason) => {
+                        store.drop_session()?; // what damage may have left
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
                 }
@@ -105,7 +106,9 @@ fn under_way(
     }
     match (plan.difference(store, base.fingerprint(), settings), request.on_change) {
         (None, _) => Ok(Some(plan)),
-        (Some(what), OnChange::Refuse) => Err(Error::Changed { what }),
+        (Some(what), OnChange::Refuse) => {
+            Err(Error::Changed { what: format!("{what}. To begin a new one, start anew (--start-anew)") })
+        }
         (Some(what), OnChange::StartAnew) => {
             on_event(&Event::Warning { text: format!("the session is begun anew: {what}") });
             store.drop_session()?;
@@ -185,15 +188,30 @@ fn begin(
         Ok(Some((checkpoint, state))) => {
             let step = state.step();
             state.restore(&mut course)?;
-            saved = Some((super::Position::of(&course), std::time::Instant::now()));
+            saved = Some(super::Position::of(&course));
             on_event(&Event::Resumed { step, checkpoint });
         }
         Ok(None) => {}
         // The plan was damaged, and examples have come since: it is another one now.
         Err(Error::Checkpoint { .. }) => checkpoint::clear(store.vault(), &folder)?,
+        // The store's key opened the store: a checkpoint that it does not open is damaged.
+        Err(error @ Error::WrongKey { .. }) => {
+            on_event(&Event::Warning { text: format!("a checkpoint is damaged: {error}") });
+            checkpoint::clear(store.vault(), &folder)?;
+        }
         Err(error) => return Err(error),
     }
-    Ok(Training { course, plan, identity, sets, needs, saved, step_seconds: 0.0 })
+    Ok(Training {
+        course,
+        plan,
+        identity,
+        sets,
+        needs,
+        only_small: small,
+        saved,
+        saved_at: std::time::Instant::now(),
+        step_seconds: 0.0,
+    })
 }
 
 /// What decides the result of a session, besides its examples.

@@ -5,14 +5,15 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
 use crate::store::{GraftId, GraftStatus, IdSet, Store};
 use crate::{Error, Result};
 
 /// The store's document that holds the plan of the session under way.
 pub(super) const PLAN: &str = "session";
-/// The document that remembers the last session whose graft was refused.
-const REFUSED: &str = "refused";
+/// The document that remembers the last session that diverged.
+const DIVERGED: &str = "diverged";
 /// Held-out examples that a session measures on, at most.
 const MAX_HELD_OUT: usize = 100;
 /// With fewer examples than this, none is forced out of training to be measured on.
@@ -59,7 +60,13 @@ pub(super) enum Work {
 ///
 /// # Errors
 /// [`Error::Store`] if the graft in use belongs to another base; those of reading the store.
-pub(super) fn plan(store: &Store, base: &Fingerprint, settings: &str, choice: &Choice) -> Result<Work> {
+pub(super) fn plan(
+    store: &Store,
+    base: &Fingerprint,
+    settings: &str,
+    choice: &Choice,
+    rules: &GateRules,
+) -> Result<Work> {
     let live: Vec<u64> = store.examples().iter().map(|example| example.id.0).collect();
     if live.is_empty() {
         return Ok(Work::Nothing("there are no examples to learn from".into()));
@@ -99,12 +106,41 @@ pub(super) fn plan(store: &Store, base: &Fingerprint, settings: &str, choice: &C
         held_out: held_out.into_iter().collect(),
         batch_tokens: None,
     };
-    let refused: Option<Plan> = store.read_document(REFUSED)?;
-    if refused.is_some_and(|refused| plan.repeats(&refused)) {
-        let why = "the same examples with the same settings were tried before, and the result was refused";
+    let diverged: Option<Plan> = match store.read_document(DIVERGED) {
+        Err(Error::Corrupted { .. }) => None, // then it is tried once more
+        read => read?,
+    };
+    if diverged.is_some_and(|diverged| plan.repeats(&diverged)) {
+        let why = "the same examples with the same settings were tried before, and the training diverged";
         return Ok(Work::Nothing(why.into()));
     }
-    Ok(Work::Train(plan))
+    Ok(match tried(store, &plan, &seen, rules)? {
+        Some(why) => Work::Nothing(why),
+        None => Work::Train(plan),
+    })
+}
+
+/// What became of a graft that learned the same from the same start, if there is one: refused by the same rules, or
+/// taken out of use. Neither is done again each night.
+fn tried(store: &Store, plan: &Plan, seen: &IdSet, rules: &GateRules) -> Result<Option<String>> {
+    let saw = seen.union(&plan.train);
+    let grafts = store.grafts()?;
+    let same = grafts.iter().filter_map(|entry| Some((entry, entry.meta.as_ref()?))).find(|(_, meta)| {
+        (meta.base, meta.parent, &meta.settings, &meta.saw) == (plan.base, plan.parent, &plan.settings, &saw)
+    });
+    Ok(same.and_then(|(entry, meta)| {
+        let id = entry.id;
+        match entry.status {
+            GraftStatus::Refused if meta.gate.rules.as_ref() != Some(rules) => None,
+            GraftStatus::Refused => Some(format!(
+                "graft {id} learned the same examples with the same settings, and was refused"
+            )),
+            _ => Some(format!(
+                "graft {id} learned the same examples with the same settings, and is not in use; promote it, or \
+                 change something"
+            )),
+        }
+    }))
 }
 
 impl Plan {
@@ -146,9 +182,9 @@ impl Plan {
         })
     }
 
-    /// Remembers that the result of this work was refused, so that it is not done again each night.
-    pub(super) fn remember_refused(&self, store: &mut Store) -> Result<()> {
-        store.write_document(REFUSED, self)
+    /// Remembers that this work came to nothing, so that it is not done again each night.
+    pub(super) fn remember_diverged(&self, store: &mut Store) -> Result<()> {
+        store.write_document(DIVERGED, self)
     }
 }
 

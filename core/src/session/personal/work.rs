@@ -50,7 +50,7 @@ impl Session {
 
     fn work(&mut self, watcher: &Watcher, on_event: &mut dyn FnMut(&Event)) -> Result<SliceOutcome> {
         loop {
-            if let Some(reason) = watcher.pause() {
+            if let Some(reason) = watcher.pause().filter(|_| !matches!(self.stage, Stage::Over(_))) {
                 return Ok(SliceOutcome::Paused { reason });
             }
             let started = Instant::now();
@@ -66,7 +66,9 @@ impl Session {
                     let reason = watcher.pause().unwrap_or(Pause::Stopped);
                     return Ok(SliceOutcome::Paused { reason });
                 }
-                Err(Error::NotFinite { .. }) => self.give_up(on_event)?,
+                Err(Error::NotFinite { .. }) if matches!(self.stage, Stage::Training(_)) => {
+                    self.give_up(on_event)?;
+                }
                 Err(error) => return Err(error),
             }
             let worked = started.elapsed();
@@ -90,7 +92,7 @@ impl Session {
             graft: None,
             promoted: false,
         };
-        plan.remember_refused(&mut self.store)?;
+        plan.remember_diverged(&mut self.store)?;
         clear(&mut self.store)?;
         on_event(&Event::Judged(report.gate.clone()));
         self.stage = Stage::Over(SliceOutcome::Finished { report: Box::new(report) });
@@ -116,7 +118,7 @@ impl Training {
     ) -> Result<Option<Stage>> {
         let advanced = self.course.advance()?;
         let seconds = started.elapsed().as_secs_f64();
-        let mut due = self.saved.is_some_and(|(_, at)| at.elapsed() >= SAVE_EVERY);
+        let mut due = self.saved_at.elapsed() >= SAVE_EVERY;
         match advanced {
             Advanced::MicroStep => self.step_seconds += seconds,
             Advanced::Step(stepped) => {
@@ -147,13 +149,13 @@ impl Training {
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<()> {
         let position = Position::of(&self.course);
-        if self.saved.is_some_and(|(saved, _)| saved == position) {
+        if self.saved == Some(position) {
             return Ok(());
         }
         store.make_room(resume::bytes(&self.course))?;
         let keep = request.training.run.keep_checkpoints;
         resume::save(store.vault(), &store.session_folder(), &self.identity, &self.course, keep)?;
-        self.saved = Some((position, Instant::now()));
+        (self.saved, self.saved_at) = (Some(position), Instant::now());
         on_event(&Event::Saved { step: position.step });
         Ok(())
     }
@@ -172,9 +174,10 @@ impl Training {
             stopped_early: ending == Ending::OutOfPatience,
         };
         let losses = match store.read_document(MEASURED) {
-            Err(Error::Corrupted { .. }) => Losses::default(), // measured again
-            read => read?.unwrap_or_default(),
+            Err(Error::Corrupted { .. }) => None, // measured again
+            read => read?,
         };
+        let losses = Losses::going_on(losses, &self.sets, &candidate);
         Ok(Stage::Judging(Box::new(Judging {
             plan: self.plan.clone(),
             sets: self.sets.clone(),
@@ -226,6 +229,9 @@ impl Judging {
         if let Some(measurer) = &mut self.measurer {
             measurer.next(&self.sets, self.losses.of(whose))?;
             self.is_saved = false;
+            if self.losses.of(whose).last().is_some_and(|last| !last.loss.is_finite()) {
+                return self.end(store, GateReport::diverged(), on_event).map(Some);
+            }
         }
         if self.losses.of(whose).len().is_multiple_of(SAVE_LOSSES_EVERY) {
             self.save(store)?;
@@ -265,14 +271,12 @@ impl Judging {
                 == (new.base, new.parent, &new.saw, new.steps, &new.settings)
         };
         let graft = match last.filter(|entry| entry.meta.as_ref().is_some_and(is_this)) {
-            Some(entry) => entry.id,
-            None => store.add_graft(new, &self.candidate)?,
+            Some(entry) if store.graft(entry.id)?.adapter == self.candidate => entry.id,
+            _ => store.add_graft(new, &self.candidate)?,
         };
         let promoted = gate.promote;
         if promoted {
             store.promote(graft)?;
-        } else {
-            plan.remember_refused(store)?;
         }
         clear(store)?;
         on_event(&Event::Grafted { graft, promoted });
