@@ -7,6 +7,7 @@ use super::header::Header;
 use super::inventory::{self, GRAFTS, JOURNAL, SESSION};
 use super::journal::Journal;
 use super::lock::Lock;
+use super::sealed;
 use crate::file_system::{self, FileSystem};
 use crate::vault::{Key, Vault};
 use crate::{Error, Result};
@@ -144,13 +145,10 @@ impl Store {
     /// `options` say so. That is not written before the store is repaired.
     /// Segments that are gone from the journal's end leave no gap: what others know of its examples shows it.
     fn note_lost_examples(&mut self) -> Result<()> {
-        let current = match self.current() {
-            Err(Error::Corrupted { .. }) => None,
-            current => current?,
-        };
+        let current = sealed::damage(self.current())?.ok().flatten();
         let saw = match current.map(|id| self.meta(id)) {
-            Some(Err(Error::Corrupted { .. } | Error::Store { .. })) | None => None,
-            Some(meta) => meta?.saw.last(),
+            None | Some(Err(Error::Store { .. })) => None,
+            Some(meta) => sealed::damage(meta)?.ok().and_then(|meta| meta.saw.last()),
         };
         let last = saw.unwrap_or(0).max(self.last_id_of_session()?);
         self.journal.expect_ids_up_to(last);

@@ -385,3 +385,71 @@ fn a_diverging_session_ends_with_a_refusal() {
     drop(session);
     assert!(matches!(open(request).stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
 }
+
+#[test]
+fn losses_are_of_the_texts_that_they_were_measured_on() {
+    let place = Place::new();
+    place.stopped("probe", 6);
+    let judged = |probe: std::ops::Range<usize>, until_saved: bool| {
+        let request = SessionRequest { probe: Some(place.path("other.jsonl")), ..place.request() };
+        fs::write(place.path("other.jsonl"), lines(probe).join("\n")).unwrap();
+        let mut session = Session::open(place.store("probe").unwrap(), request, &mut |_| ()).unwrap();
+        let stop = StopFlag::new();
+        let document = place.path("probe/session/gate.ngs");
+        let mut watch = || {
+            let pause = Watch::Pause(Pause::Stopped);
+            if until_saved && document.exists() { pause } else { Watch::GoOn { duty: 1.0 } }
+        };
+        let watch_every = Duration::from_micros(100);
+        let slice = Slice { watch: Some(&mut watch), watch_every, deadline: None };
+        session.run_slice(slice, &stop, &mut |_| ()).unwrap()
+    };
+    // Interrupted with 150 texts, judged with three others.
+    assert_eq!(judged(300..450, true), SliceOutcome::Paused { reason: Pause::Stopped });
+    let SliceOutcome::Finished { report } = judged(200..203, false) else { panic!("not finished") };
+    let retention =
+        report.gate.comparisons.iter().find(|comparison| comparison.set == crate::gate::Set::Retention);
+    assert_eq!(retention.unwrap().examples, 3);
+}
+
+#[test]
+fn what_was_rolled_back_is_not_learned_again() {
+    let place = Place::new();
+    place.finish("back");
+    let mut store = place.store("back").unwrap();
+    let first = store.grafts().unwrap()[0].id;
+    store.promote_anyway(first).unwrap();
+    assert_eq!(store.rollback().unwrap(), None);
+    let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    let Stage::Over(SliceOutcome::NothingToDo { reason }) = &session.stage else { panic!("it begins anew") };
+    assert!(reason.contains("graft 1"), "{reason}");
+    // What was refused is tried again once the gate asks for something else.
+    place.finish("refused");
+    let mut request = place.request();
+    request.gate.min_gain = 0.5;
+    let session = Session::open(place.store("refused").unwrap(), request, &mut |_| ()).unwrap();
+    assert_eq!(session.steps(), Some(0));
+}
+
+#[test]
+fn examples_that_are_lost_are_noticed() {
+    let place = Place::new();
+    place.finish("lost");
+    let mut store = place.store("lost").unwrap();
+    let first = store.grafts().unwrap()[0].id;
+    store.promote_anyway(first).unwrap();
+    drop(store);
+    for entry in fs::read_dir(place.path("lost/journal")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let error = Store::open(&place.path("lost"), StoreOptions::default()).err().unwrap();
+    assert!(matches!(&error, Error::Corrupted { problem, .. } if problem.contains("newest")), "{error}");
+    let options = StoreOptions { damaged: true, ..StoreOptions::default() };
+    let mut store = Store::open(&place.path("lost"), options).unwrap();
+    assert!(!store.verify().unwrap().damaged.is_empty());
+    store.repair().unwrap();
+    drop(store);
+    let mut store = Store::open(&place.path("lost"), StoreOptions::default()).unwrap();
+    let ids = store.add(&lines(0..1)).unwrap();
+    assert!(ids[0].0 > 20, "no number is given twice: {}", ids[0]);
+}
