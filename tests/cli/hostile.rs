@@ -161,6 +161,35 @@ fn a_full_disk_leaves_no_adapter() {
     drop(disk);
 }
 
+#[test]
+fn a_store_on_a_full_disk_goes_on_when_there_is_room() {
+    let bench = Bench::new();
+    let Some(disk) = SmallDisk::mount(&bench, "6m") else {
+        eprintln!("skipped: no small disk can be mounted here (not root)");
+        return;
+    };
+    let night = |store: &str| {
+        bench.run(&format!(
+            "night --model model.gguf --data chats.jsonl --store {store} --steps 4 --checkpoint-every 1 --seed 3"
+        ))
+    };
+    let graft = |store: &str| {
+        let out = format!("{}.peft", store.replace('/', "-"));
+        bench.run(&format!("store export 1 --to peft --model model.gguf --out {out} --store {store}")).ok();
+        fs::read(bench.path(&out).join("adapter_model.safetensors")).unwrap()
+    };
+    night("roomy").ok();
+    // Room for the examples and for a part of the first checkpoint, which has 768 kB.
+    fs::write(bench.path("disk/other"), vec![0; 5_600_000]).unwrap();
+    night("disk/store").refuses(1, &["disk/store", "No space left"]);
+    bench.run("store verify --store disk/store").ok();
+    assert!(!files(&bench.path("disk/store")).iter().any(|name| name.contains("ngtmp")));
+    fs::remove_file(bench.path("disk/other")).unwrap();
+    night("disk/store").ok();
+    assert!(graft("disk/store") == graft("roomy"), "the same as on a disk with room");
+    drop(disk);
+}
+
 /// A tmpfs, which only root can mount.
 struct SmallDisk(std::path::PathBuf);
 

@@ -23,7 +23,7 @@ pub struct SessionArgs {
     /// Bytes that the store may take, such as 500MiB; old grafts make room
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     quota: Option<u64>,
-    /// TOML file: `replay`, and the tables [policy] (when it may run) and [gate] (what may be used)
+    /// TOML file: `replay`, and the tables `policy` (when it may run) and `gate` (what may be used)
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
     /// Texts on which the model must not get worse, instead of the built-in ones
