@@ -95,6 +95,8 @@ fn examples_come_and_go() {
 fn grafts_are_switched_and_exported() {
     let bench = Bench::new();
     let root = bench.path("mine");
+    write_examples(&bench);
+    bench.run("journal add birds.jsonl --store mine").ok();
     add_grafts(&bench, &root);
     let listed = bench.run("store list --store mine").ok().out;
     let status: Vec<_> = listed.lines().skip(1).map(|row| row.split_whitespace().nth(1).unwrap()).collect();
