@@ -14,5 +14,6 @@ pub use best::Best;
 pub use course::{Advanced, Course, CourseRules, Ending, PartialEvaluation, Past};
 pub use optimizer::AdamW;
 pub use plot::loss_svg;
+pub(crate) use plot::{problem_svg, short};
 pub use schedule::learning_rate;
 pub use trainer::{Cursor, Pending, Stepped, Trainer, evaluate, set_values};

@@ -131,7 +131,7 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
 }
 
 /// Axis labels of three to four digits, whatever the magnitude.
-fn short(loss: f64) -> String {
+pub(crate) fn short(loss: f64) -> String {
     match loss.abs() {
         0.0 => "0".to_owned(),
         size if (0.001..10_000.0).contains(&size) => {
@@ -142,10 +142,10 @@ fn short(loss: f64) -> String {
 }
 
 /// A picture that says why there is none; reached only if the drawing library refuses the chart.
-fn problem_svg(problem: &dyn Display) -> String {
+pub(crate) fn problem_svg(problem: &dyn Display) -> String {
     let text = problem.to_string().replace('&', "&amp;").replace('<', "&lt;");
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"80\"><text x=\"20\" y=\"40\">no curve: {text}</text></svg>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"80\"><text x=\"20\" y=\"40\">no drawing: {text}</text></svg>\n"
     )
 }
 

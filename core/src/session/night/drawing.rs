@@ -1,6 +1,6 @@
 //! A night as an SVG: when it ran and why it waited, the loss, the temperature and the battery over the device's clock.
 
-use std::{fmt::Display, ops::Range};
+use std::ops::Range;
 
 use plotters::{
     coord::{
@@ -16,6 +16,7 @@ use super::{
     timeline::{Look, Period},
 };
 use crate::policy::TimeOfDay;
+use crate::train::{problem_svg, short};
 
 const WIDTH: u32 = 1000;
 /// Heights from the top: title, bands, legend (one line of it), then the panels.
@@ -371,25 +372,6 @@ fn thinned(points: &[Point]) -> Vec<Point> {
 
 fn marks<T>(all: &[T]) -> impl Iterator<Item = &T> {
     all.iter().take(MAX_MARKS)
-}
-
-/// Axis labels of three to four digits, whatever the magnitude.
-fn short(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if (0.001..10_000.0).contains(&size) => {
-            format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        _ => format!("{value:.1e}"),
-    }
-}
-
-/// A picture that says why there is none; reached only if the drawing library refuses the chart.
-fn problem_svg(problem: &dyn Display) -> String {
-    let text = problem.to_string().replace('&', "&amp;").replace('<', "&lt;");
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"80\"><text x=\"20\" y=\"40\">no drawing: {text}</text></svg>\n"
-    )
 }
 
 #[cfg(test)]
