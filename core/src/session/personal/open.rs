@@ -155,6 +155,8 @@ fn begin(
     };
     // A session under way keeps the size that it was begun with: another one would change the result.
     let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(request), |size| vec![size]);
+    // An example that is longer than a micro-batch is one by itself.
+    let longest = train.examples.iter().map(Example::len).max().unwrap_or(0);
     let mut fitting = None;
     let mut too_large = None;
     for size in sizes {
@@ -162,7 +164,7 @@ fn begin(
         let base = Base::open(gguf::File::open(&request.model)?)?;
         let (train, held_out) = (train.examples.clone(), held_out.examples.clone());
         let mut course = course::course(&config, base, &start, train, held_out, halt)?;
-        let needs = memory::needs(&mut course, size)?;
+        let needs = memory::needs(&mut course, size.max(longest))?;
         match memory::fit(needs, request.memory_limit) {
             Ok(small) => {
                 fitting = Some((course, needs, small));
