@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use nightgraft_ffi::{
-    AdapterStore, BaseModel, ChatOptions, Example, Generator, GraftFormat, GraftStatus, ListenerError, Message,
-    NightgraftError, PauseReason, PersonalizationSession, Phase, Progress, ProgressListener, SessionSettings,
-    SliceOutcome, StoreSettings,
+    AdapterStore, BaseModel, ChatOptions, Example, Generator, GraftFormat, GraftStatus, ListenerError,
+    Message, NightgraftError, PauseReason, PersonalizationSession, Phase, Progress, ProgressListener,
+    SessionSettings, SliceOutcome, StoreSettings,
 };
 use pollster::block_on;
 use serde_json::Value;
@@ -96,12 +96,15 @@ fn a_graft_from_the_first_note_to_the_export() {
     assert_eq!(ids, (1..=40).collect::<Vec<_>>());
     let session =
         block_on(PersonalizationSession::open(model.clone(), store.clone(), scenario.settings())).unwrap();
-    let stopper = Arc::new(Stopper { session: Mutex::new(Some(session.clone())), after, seen: Mutex::default() });
+    let stopper =
+        Arc::new(Stopper { session: Mutex::new(Some(session.clone())), after, seen: Mutex::default() });
     let outcome = block_on(session.run_slice(None, Some(stopper.clone()))).unwrap();
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
     let seen = stopper.seen.lock().unwrap().clone();
     assert_eq!(seen.last().unwrap().phase, Phase::Paused);
-    assert!(seen.last().unwrap().step >= after && seen.last().unwrap().step < seen.last().unwrap().total_steps);
+    assert!(
+        seen.last().unwrap().step >= after && seen.last().unwrap().step < seen.last().unwrap().total_steps
+    );
     block_on(session.release()).unwrap();
     block_on(store.release()).unwrap();
 

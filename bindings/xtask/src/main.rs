@@ -4,12 +4,15 @@ mod android;
 mod artifacts;
 mod ci;
 mod cross;
+mod fixtures;
 mod generate;
 mod ios;
 mod layers;
 mod ndk;
 mod program;
+mod python;
 mod scan;
+mod scenario;
 mod size;
 
 use std::{
@@ -25,6 +28,7 @@ usage: cargo xtask TASK
   layers         fail when a module imports one that is not below it
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
+  python         type-check and test the Python package
   cross [PART]   build for arm64 Linux and test under emulation (arm64); type-check for phones (phones)
   android [ABI...] [--no-archive]
                  build the native library for Android with the NDK, and the archive with Gradle
@@ -52,6 +56,7 @@ fn run(args: &[String]) -> Result<()> {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
         ["generate", arguments @ ..] => generate::run(&root, arguments),
+        ["python"] => python::run(&root),
         ["android", arguments @ ..] => android::run(&root, arguments),
         ["cross", arguments @ ..] => cross::run(&root, arguments),
         ["ios", arguments @ ..] => ios::run(&root, arguments),
