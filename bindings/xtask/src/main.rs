@@ -4,6 +4,7 @@ mod android;
 mod artifacts;
 mod ci;
 mod cross;
+mod generate;
 mod ios;
 mod layers;
 mod ndk;
@@ -22,6 +23,8 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
   layers         fail when a module imports one that is not below it
+  generate [--check]
+                 write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
   cross [PART]   build for arm64 Linux and test under emulation (arm64); type-check for phones (phones)
   android [ABI...] [--no-archive]
                  build the native library for Android with the NDK, and the archive with Gradle
@@ -52,6 +55,7 @@ fn run(args: &[String]) -> Result<()> {
         ["cross", arguments @ ..] => cross::run(&root, arguments),
         ["ios", arguments @ ..] => ios::run(&root, arguments),
         ["size", arguments @ ..] => size::run(&root, arguments),
+        ["generate", arguments @ ..] => generate::run(&root, arguments),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));
             Ok(())
