@@ -71,15 +71,15 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
     /**
      * Takes a graft into use.
      *
-     * @throws NightgraftException.Unsupported if the gate refused it; the message says why
-     * @throws NightgraftException.InvalidData if there is no such graft
+     * @throws NightgraftException.Unsupported if the gate refused it, or there is none with this number; the message says
+     *   which
      */
     public suspend fun promote(id: Long): Unit = native { ffi.promote(id.toULong()) }
 
     /**
      * Takes a graft into use, whatever the gate said of it.
      *
-     * @throws NightgraftException.InvalidData if there is no such graft
+     * @throws NightgraftException.Unsupported if there is no such graft
      */
     public suspend fun promoteAnyway(id: Long): Unit = native { ffi.promoteAnyway(id.toULong()) }
 
@@ -89,8 +89,7 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
     /**
      * Removes a graft.
      *
-     * @throws NightgraftException.Unsupported if it is in use
-     * @throws NightgraftException.InvalidData if there is no such graft
+     * @throws NightgraftException.Unsupported if it is in use, or there is none with this number
      */
     public suspend fun deleteGraft(id: Long): Unit = native { ffi.deleteGraft(id.toULong()) }
 
@@ -101,7 +100,7 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
      * @param format how it is written
      * @param model the model that it was trained on
      * @param to the folder ([GraftFormat.PEFT]) or file ([GraftFormat.GGUF]) to make
-     * @throws NightgraftException.InvalidData if there is no such graft, or it belongs to another model
+     * @throws NightgraftException.Unsupported if there is no such graft, or it belongs to another model
      */
     public suspend fun export(id: Long, format: GraftFormat, model: BaseModel, to: String): Unit = native {
         val ffiFormat =
@@ -147,7 +146,7 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
          * @throws NightgraftException.StoreLocked if it is open already
          * @throws NightgraftException.WrongKey if the key in [settings] is not the store's
          * @throws NightgraftException.Corrupted if what it cannot do without is damaged
-         * @throws NightgraftException.InvalidData if there is none and [StoreSettings.create] is false
+         * @throws NightgraftException.Unsupported if there is none and [StoreSettings.create] is false
          */
         public suspend fun open(folder: String, settings: StoreSettings = StoreSettings()): AdapterStore {
             val ffiSettings = settings.toFfi()

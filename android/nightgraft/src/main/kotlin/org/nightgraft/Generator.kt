@@ -22,7 +22,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
     /**
      * Answers with the graft that is in use in [store] from now on, and returns its number; null for the base itself.
      *
-     * @throws NightgraftException.InvalidData if it was trained on another model
+     * @throws NightgraftException.Unsupported if it was trained on another model
      * @throws NightgraftException.Corrupted if its file is damaged
      */
     public suspend fun useCurrent(store: AdapterStore): Long? = native { ffi.useCurrent(store.ffi) }?.toLong()
@@ -30,7 +30,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
     /**
      * Answers with a certain graft of [store] from now on.
      *
-     * @throws NightgraftException.InvalidData if there is none with this number, or it was trained on another model
+     * @throws NightgraftException.Unsupported if there is none with this number, or it was trained on another model
      * @throws NightgraftException.Corrupted if its file is damaged
      */
     public suspend fun useGraft(store: AdapterStore, id: Long): Unit =

@@ -82,10 +82,10 @@ internal fun Long.unsigned(name: String): ULong {
     return toULong()
 }
 
-/** As [native] for a number that was found to be negative: wrong data, as any other wrong setting. */
+/** Runs [convert]; a number that cannot be negative is refused as any other setting that makes no sense. */
 internal inline fun <T> settings(convert: () -> T): T =
     try {
         convert()
     } catch (error: IllegalArgumentException) {
-        throw NightgraftException.InvalidData(error.message ?: "a setting is not allowed", error)
+        throw NightgraftException.Unsupported(error.message ?: "a setting is not allowed", error)
     }

@@ -7,11 +7,11 @@ package org.nightgraft
  * logged. `android/README.md` has a table of what to do in each case.
  */
 public sealed class NightgraftException(message: String, cause: Throwable? = null) : Exception(message, cause) {
-    /** The model's file is damaged, or not a model that can be used. Fetch it again, or choose another one. */
+    /** The model's file is missing, damaged, or of a kind that cannot be used. Fetch it again, or choose another one. */
     public class InvalidModel internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 
-    /** An example, an adapter or a setting makes no sense. The message says which, and what would. */
+    /** An example, a file of examples or an adapter cannot be used. Leave it out or mend it. */
     public class InvalidData internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 
@@ -44,14 +44,18 @@ public sealed class NightgraftException(message: String, cause: Throwable? = nul
         NightgraftException(message, cause)
 
     /**
-     * The work was stopped by its handle's `close`, or by a listener that threw: then that exception is the [cause].
+     * The work was stopped because its handle was closed, or a listener or the platform threw: then that exception is the
+     * [cause].
      *
      * A coroutine that is cancelled ends with [kotlinx.coroutines.CancellationException] instead, as everywhere.
      */
     public class Cancelled internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 
-    /** This model, format or request is not supported, or a refused graft was to be promoted. */
+    /**
+     * What was asked for cannot be done: a setting that makes no sense, a graft that is not there or was refused, a session
+     * that was begun with other settings. The message says what, and what to do instead.
+     */
     public class Unsupported internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 

@@ -40,6 +40,7 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
      * @param onProgress is called from one thread of the library, at most five times a second and at every change of
      *   phase; the last state always comes. What it throws stops the slice, saved.
      * @throws NightgraftException.Cancelled if the handle is closed or [onProgress] threw
+     * @throws NightgraftException.InvalidData if an example cannot be used
      * @throws NightgraftException.OutOfMemoryBudget if the memory limit is too low
      * @throws NightgraftException.StorageFull if it cannot be saved
      * @throws NightgraftException.Unsupported if the store has a session under way that began with other settings
@@ -65,7 +66,7 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
      * @param grant how long the system lets the process run; null for no limit
      * @param lastGrant whether no other grant follows tonight, as far as is known
      * @param onProgress as for [runSlice]
-     * @throws NightgraftException.InvalidData if a rule makes no sense
+     * @throws NightgraftException.Unsupported if a rule makes no sense
      * @throws NightgraftException as [runSlice]
      */
     public suspend fun runNight(
@@ -122,8 +123,8 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
          * Opens a session: the one that is under way in [store], or a new one. The model and the store may be closed before
          * the session is; closing the store stops it.
          *
-         * @throws NightgraftException.InvalidData if a setting makes no sense
-         * @throws NightgraftException.Unsupported if the model cannot be trained
+         * @throws NightgraftException.Unsupported if a setting makes no sense
+         * @throws NightgraftException.InvalidModel if the model cannot be trained
          */
         public suspend fun open(
             model: BaseModel,

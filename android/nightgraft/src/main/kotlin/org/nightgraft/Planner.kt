@@ -12,8 +12,8 @@ public class Planner(model: BaseModel) : AutoCloseable {
      * Computes the memory that a session takes, without running it.
      *
      * @param settings the session's; its memory limit is the budget
-     * @throws NightgraftException.InvalidData if a setting makes no sense
-     * @throws NightgraftException.Unsupported if the model cannot be trained
+     * @throws NightgraftException.Unsupported if a setting makes no sense
+     * @throws NightgraftException.InvalidModel if the model cannot be trained
      */
     public suspend fun memory(settings: SessionSettings = SessionSettings()): MemoryPlan {
         val ffiSettings = settings.toFfi()
@@ -31,8 +31,8 @@ public class Planner(model: BaseModel) : AutoCloseable {
     /**
      * Runs a few real steps to measure how long a session on [store] will take. It leaves the store as it is.
      *
-     * @throws NightgraftException.InvalidData if the store has too few examples, or a setting makes no sense
-     * @throws NightgraftException.Unsupported if the model cannot be trained
+     * @throws NightgraftException.Unsupported if there is nothing to learn, or a setting makes no sense
+     * @throws NightgraftException.InvalidModel if the model cannot be trained
      */
     public suspend fun time(store: AdapterStore, settings: SessionSettings = SessionSettings()): TimePlan {
         val ffiSettings = settings.toFfi()

@@ -1,6 +1,5 @@
 package org.nightgraft.android
 
-import android.app.job.JobInfo
 import android.app.job.JobParameters
 import android.app.job.JobScheduler
 import android.app.job.JobService
@@ -8,7 +7,6 @@ import android.content.ComponentName
 import android.content.Context
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.hours
-import kotlin.time.Duration.Companion.minutes
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -18,11 +16,12 @@ import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
-import org.nightgraft.NightgraftException
 import org.nightgraft.PersonalizationSession
+import org.nightgraft.Phase
 import org.nightgraft.Platform
 import org.nightgraft.Progress
 import org.nightgraft.SliceOutcome
+import org.nightgraft.WaitKind
 
 /**
  * Personalizes at night, as a job of the system's scheduler: on the charger, while nobody uses the device, with enough
@@ -34,7 +33,7 @@ import org.nightgraft.SliceOutcome
  *
  * ```kotlin
  * class NightService : PersonalizationJobService() {
- *     override suspend fun configuration() = Configuration(
+ *     override suspend fun configuration() = NightConfiguration(
  *         model = BaseModel.open(File(filesDir, "model.gguf").path),
  *         store = AdapterStore.open(File(filesDir, "store").path),
  *     )
@@ -49,10 +48,10 @@ public abstract class PersonalizationJobService : JobService() {
      * Opens what is needed. It is called at the beginning of each run, on a background thread. Return null when there is
      * nothing to do, such as without a model: the job then waits as it does after a finished session.
      */
-    protected abstract suspend fun configuration(): Configuration?
+    protected abstract suspend fun configuration(): NightConfiguration?
 
     /** Tells how the device is. */
-    protected open fun platform(configuration: Configuration): Platform =
+    protected open fun platform(configuration: NightConfiguration): Platform =
         AndroidPlatform(this, configuration.storeFolder ?: filesDir)
 
     /** Is called on a thread of the library, at most five times a second. */
@@ -82,42 +81,46 @@ public abstract class PersonalizationJobService : JobService() {
     }
 
     private suspend fun runOnce(params: JobParameters) {
-        val next =
+        val options = JobOptions.of(params.extras)
+        val pause =
             try {
-                val outcome = configuration()?.let { runWith(it) }
-                outcome?.let(::onOutcome)
-                nextRun(outcome)
+                val run = configuration()?.let { runWith(it) }
+                run?.outcome?.let(::onOutcome)
+                pauseAfter(run, options.pause)
             } catch (stopped: CancellationException) {
                 // By onStopJob, whose answer makes the system call again.
                 throw stopped
             } catch (error: Exception) {
                 onFailure(error)
-                NextRun.LATER
+                options.pause
             }
-        finish(params, next)
+        jobFinished(params, pause == null)
+        // Scheduling a job that runs would stop it: first it is over, then it is there again.
+        if (pause != null) {
+            getSystemService(JobScheduler::class.java).schedule(options.jobInfo(this, javaClass, pause))
+        }
     }
 
-    private suspend fun runWith(configuration: Configuration): SliceOutcome =
+    private suspend fun runWith(configuration: NightConfiguration): Run =
         configuration.releasing {
             val session = PersonalizationSession.open(model, store, settings)
+            var waitedFor: WaitKind? = null
             try {
-                session.runNight(platform(this), rules, grant, onProgress = ::onProgress)
+                val outcome =
+                    session.runNight(platform(this), rules, grant) { progress ->
+                        onProgress(progress)
+                        // A job that waits for hours keeps the device awake for nothing.
+                        val kind = progress.waiting?.kind?.takeIf { progress.phase == Phase.WAITING && it.lasts() }
+                        if (kind != null) {
+                            waitedFor = kind
+                            session.stop()
+                        }
+                    }
+                Run(outcome, waitedFor)
             } finally {
                 withContext(NonCancellable) { session.release() }
             }
         }
-
-    private fun finish(params: JobParameters, next: NextRun) {
-        when (next) {
-            NextRun.SOON -> jobFinished(params, true)
-            NextRun.LATER -> {
-                jobFinished(params, false)
-                // Scheduling a job that runs would stop it: first it is over, then it is there again.
-                val options = JobOptions.of(params.extras)
-                getSystemService(JobScheduler::class.java).schedule(options.jobInfo(this, javaClass, options.pause))
-            }
-        }
-    }
 
     /** Schedules jobs. */
     public companion object {
@@ -144,18 +147,28 @@ public abstract class PersonalizationJobService : JobService() {
     }
 }
 
-/** When a job is to run again. */
-internal enum class NextRun {
-    /** As soon as the system's conditions are met. */
-    SOON,
+/** How a run ended, and which long wait it was given up for. */
+internal class Run(val outcome: SliceOutcome, val waitedFor: WaitKind?)
 
-    /** After [JobOptions.pause]. */
-    LATER,
-}
-
-/** A session that is not over goes on; after one that is, new examples may take their time. */
-internal fun nextRun(outcome: SliceOutcome?): NextRun =
-    when (outcome) {
-        is SliceOutcome.Paused -> NextRun.SOON
-        is SliceOutcome.Finished, is SliceOutcome.NothingToDo, null -> NextRun.LATER
+/** Whether this wait takes hours, whatever happens to the device. */
+internal fun WaitKind.lasts(): Boolean =
+    when (this) {
+        WaitKind.OUTSIDE_WINDOW,
+        WaitKind.MINUTES_USED_UP,
+        WaitKind.ENERGY_USED_UP,
+        WaitKind.FLASH_USED_UP -> true
+        else -> false
     }
+
+/**
+ * How long the job waits after [run]; null for as soon as the system's conditions are met. A session that is not over goes
+ * on; after one that is ([over]), new examples may take their time.
+ */
+internal fun pauseAfter(run: Run?, over: Duration): Duration? =
+    when (run?.outcome) {
+        is SliceOutcome.Paused -> if (run.waitedFor == null) null else LONG_WAIT
+        is SliceOutcome.Finished, is SliceOutcome.NothingToDo, null -> over
+    }
+
+/** When a job looks again that was given up for a long wait. */
+private val LONG_WAIT = 1.hours

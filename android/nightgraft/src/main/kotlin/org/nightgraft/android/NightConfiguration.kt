@@ -22,7 +22,7 @@ import org.nightgraft.SessionSettings
  * @property closeAfterwards whether the model and the store are closed after the run. An app that has the store open
  *   itself gives that one, and false: a store is open once in a process.
  */
-public class Configuration(
+public class NightConfiguration(
     public val model: BaseModel,
     public val store: AdapterStore,
     public val settings: SessionSettings = SessionSettings(),
@@ -31,7 +31,7 @@ public class Configuration(
     public val storeFolder: File? = null,
     public val closeAfterwards: Boolean = true,
 ) {
-    internal suspend fun <T> releasing(work: suspend Configuration.() -> T): T =
+    internal suspend fun <T> releasing(work: suspend NightConfiguration.() -> T): T =
         try {
             work()
         } finally {
