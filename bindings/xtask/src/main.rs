@@ -3,6 +3,7 @@
 mod ci;
 mod layers;
 mod scan;
+mod swift;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
+  swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it";
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn run(args: &[String]) -> Result<()> {
     let root = root()?;
     match words.as_slice() {
         ["ci", steps @ ..] => ci::run(&root, steps),
+        ["swift"] => swift::run(&root),
         ["layers"] => {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
