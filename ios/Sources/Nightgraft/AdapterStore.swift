@@ -15,7 +15,8 @@ public final class AdapterStore: Sendable {
     ///   - folder: The store's folder, on a local disk.
     ///   - settings: The key, the quota and how much is kept.
     /// - Throws: ``NightgraftError/storeLocked(reason:)`` if it is open already, ``NightgraftError/wrongKey(reason:)``,
-    ///   ``NightgraftError/corrupted(reason:)``, ``NightgraftError/storageFull(reason:)``.
+    ///   ``NightgraftError/corrupted(reason:)``, ``NightgraftError/storageFull(reason:)``, and
+    ///   ``NightgraftError/unsupported(reason:)`` if a key is missing or needless, or if there is no store and none is made.
     public init(at folder: URL, settings: StoreSettings = StoreSettings()) async throws {
         let path = try folder.filePath()
         let converted = try settings.ffi()
@@ -34,7 +35,7 @@ public final class AdapterStore: Sendable {
 
     // MARK: Examples
 
-    /// Adds examples to learn from. One that is there already keeps its number.
+    /// Adds examples to learn from, all or none. One that is there already keeps its number.
     ///
     /// - Parameter examples: What to learn from.
     /// - Returns: The examples' numbers, in the same order.
@@ -117,7 +118,7 @@ public final class AdapterStore: Sendable {
     /// Goes back to what was in use before.
     ///
     /// - Returns: The graft in use afterwards, or `nil` for the base itself.
-    /// - Throws: ``NightgraftError/unsupported(reason:)`` if nothing came before.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if no graft is in use.
     @discardableResult
     public func rollBack() async throws -> Graft.ID? {
         try await translating { try await handle.rollback() }
@@ -149,6 +150,8 @@ public final class AdapterStore: Sendable {
     // MARK: The store itself
 
     /// Writes the store anew under another key; what deleted files left behind stays shut away under the old one.
+    ///
+    /// Keep both keys until this returns: after a crash in between, one of the two opens the store.
     ///
     /// - Parameter key: The new key.
     /// - Throws: ``NightgraftError/unsupported(reason:)`` if the store is not encrypted.

@@ -11,10 +11,10 @@ extension Duration {
 extension URL {
     /// The path for the Rust library.
     ///
-    /// - Throws: ``NightgraftError/invalidData(reason:)`` if this is no file.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if this is no file.
     func filePath() throws -> String {
         guard isFileURL else {
-            throw NightgraftError.invalidData(reason: "a file's URL is needed, this one begins with \(scheme ?? "nothing")")
+            throw NightgraftError.unsupported(reason: "only files can be opened, not \(scheme ?? "unknown") URLs")
         }
         return path
     }
@@ -22,10 +22,10 @@ extension URL {
 
 /// An app's number as the Rust library takes it.
 ///
-/// - Throws: ``NightgraftError/invalidData(reason:)`` naming the setting if the number does not fit.
+/// - Throws: ``NightgraftError/unsupported(reason:)`` naming the setting if the number does not fit.
 func unsigned<Number: FixedWidthInteger & UnsignedInteger>(_ number: Int, _ setting: String) throws -> Number {
     guard let converted = Number(exactly: number) else {
-        throw NightgraftError.invalidData(reason: "\(setting) cannot be \(number)")
+        throw NightgraftError.unsupported(reason: "\(setting) cannot be \(number)")
     }
     return converted
 }

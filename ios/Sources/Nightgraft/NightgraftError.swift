@@ -5,9 +5,9 @@ internal import NightgraftGenerated
 ///
 /// Reasons are English sentences for developers. They hold files, numbers and settings, never a user's text.
 public enum NightgraftError: Error, Sendable, Hashable {
-    /// The model file cannot be read, is damaged or of a kind that is not supported.
+    /// The model file is missing, damaged, or of a kind that cannot be trained.
     case invalidModel(reason: String)
-    /// An example, a file of examples, a setting or another argument makes no sense.
+    /// An example, a file of examples or an adapter's file cannot be used.
     case invalidData(reason: String)
     /// Training does not fit into the memory that it may have, in bytes, however slowly it runs.
     case outOfMemoryBudget(needed: Int, available: Int)
@@ -17,11 +17,12 @@ public enum NightgraftError: Error, Sendable, Hashable {
     case storeLocked(reason: String)
     /// A file of the store is damaged.
     case corrupted(reason: String)
-    /// The store's key is missing, or is not this one.
+    /// The key is not the one that the store was made with.
     case wrongKey(reason: String)
-    /// The work was stopped, or the object that it was asked of is closed.
+    /// The work was ended before it was done, or the object that it was asked of is closed. What was done is saved.
     case cancelled(reason: String)
-    /// The request is understood and refused: the gate does not pass the graft, or the model cannot do this.
+    /// What was asked for cannot be done: settings that make no sense, a store that is not there, a graft that is not
+    /// there or was refused, a session that was begun with other settings.
     case unsupported(reason: String)
     /// A mistake in Nightgraft itself. Please report it with the reason.
     case internalError(reason: String)

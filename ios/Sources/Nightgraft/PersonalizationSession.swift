@@ -26,8 +26,8 @@ public final class PersonalizationSession: Sendable {
     ///   - model: The model to adapt.
     ///   - store: The examples, and where the result goes.
     ///   - settings: How to train.
-    /// - Throws: ``NightgraftError/unsupported(reason:)`` if the model cannot be trained,
-    ///   ``NightgraftError/invalidData(reason:)`` for a setting that makes no sense or if a session with other settings
+    /// - Throws: ``NightgraftError/invalidModel(reason:)`` if the model cannot be trained,
+    ///   ``NightgraftError/unsupported(reason:)`` for a setting that makes no sense or if a session with other settings
     ///   is under way, ``NightgraftError/outOfMemoryBudget(needed:available:)``.
     public init(
         model: BaseModel, store: AdapterStore, settings: SessionSettings = SessionSettings()

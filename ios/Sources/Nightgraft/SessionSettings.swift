@@ -30,11 +30,11 @@ public struct SessionSettings: Sendable, Hashable {
     public var replay: Double
     /// Steps between two savings to the disk. Whenever a slice ends, everything is saved as well. Default: 20.
     public var checkpointInterval: Int
-    /// The seed of everything random, for repeatable runs; `nil` for the default one.
-    public var seed: UInt64?
-    /// Threads to compute with; `nil` for as many as the device has fast cores. The result is the same with any number.
+    /// Decides the first adapter, the order of the examples and the dropout. Default: 42.
+    public var seed: UInt64
+    /// Threads to compute with; `nil` for one a core. The result is the same with any number.
     public var threads: Int?
-    /// The memory that training may have, in bytes; `nil` for no limit.
+    /// The memory that training may have, in bytes, the mapped model not counted; `nil` for no limit.
     public var memoryLimit: Int?
     /// Whether a session that is under way with other settings is forgotten. Otherwise it is refused. Default: false.
     public var startsAnew: Bool
@@ -67,7 +67,7 @@ public struct SessionSettings: Sendable, Hashable {
         rank: Int = 8, alpha: Float = 16, targets: AdapterTargets = .all, layers: AdapterLayers = .all,
         dropout: Float = 0, learningRate: Double = 2e-4, epochs: Int = 3, steps: Int? = nil, context: Int = 256,
         batchTokens: Int = 512, accumulation: Int = 1, heldOut: Float = 0.1, replay: Double = 1,
-        checkpointInterval: Int = 20, seed: UInt64? = nil, threads: Int? = nil, memoryLimit: Int? = nil,
+        checkpointInterval: Int = 20, seed: UInt64 = 42, threads: Int? = nil, memoryLimit: Int? = nil,
         startsAnew: Bool = false, gate: GateSettings = GateSettings()
     ) {
         self.rank = rank
@@ -121,6 +121,8 @@ public struct GateSettings: Sendable, Hashable {
     public var minimumHeldOut: Int
     /// The share of the loss on held-out examples that training must save. Default: 0.01.
     public var minimumGain: Double
+    /// The same compared with the graft in use. Default: 0.002.
+    public var minimumGainOnCurrent: Double
     /// The share by which the loss on general texts may rise. Default: 0.2.
     public var maximumForgetting: Double
     /// The share that may be saved on what was trained on and not on held-out examples. Default: 0.25.
@@ -134,15 +136,17 @@ public struct GateSettings: Sendable, Hashable {
     /// - Parameters:
     ///   - minimumHeldOut: Held-out examples without which nothing is promoted.
     ///   - minimumGain: The share of the loss on held-out examples that must be saved.
+    ///   - minimumGainOnCurrent: The same compared with the graft in use.
     ///   - maximumForgetting: The share by which the loss on general texts may rise.
     ///   - maximumOverfit: The share that may be saved on trained examples alone.
     ///   - minimumWordOrder: The share that the order of the words must save.
     public init(
-        minimumHeldOut: Int = 4, minimumGain: Double = 0.01, maximumForgetting: Double = 0.2,
-        maximumOverfit: Double = 0.25, minimumWordOrder: Double = 0.07
+        minimumHeldOut: Int = 4, minimumGain: Double = 0.01, minimumGainOnCurrent: Double = 0.002,
+        maximumForgetting: Double = 0.2, maximumOverfit: Double = 0.25, minimumWordOrder: Double = 0.07
     ) {
         self.minimumHeldOut = minimumHeldOut
         self.minimumGain = minimumGain
+        self.minimumGainOnCurrent = minimumGainOnCurrent
         self.maximumForgetting = maximumForgetting
         self.maximumOverfit = maximumOverfit
         self.minimumWordOrder = minimumWordOrder
@@ -152,6 +156,7 @@ public struct GateSettings: Sendable, Hashable {
         FFI.GateSettings(
             minHeldOut: try unsigned(minimumHeldOut, "minimumHeldOut"),
             minGain: minimumGain,
+            minGainOnCurrent: minimumGainOnCurrent,
             maxForgetting: maximumForgetting,
             maxOverfit: maximumOverfit,
             minWordOrder: minimumWordOrder)

@@ -7,11 +7,11 @@ public struct StoreSettings: Sendable, Hashable {
     public var key: StoreKey?
     /// The most that the store may take on the disk, in bytes; `nil` for no limit.
     public var quota: Int?
-    /// How many grafts that were in use are kept to go back to. Default: 5.
+    /// How many grafts are kept; at least the newest, the one in use and the one before that are. Default: 5.
     public var keptGrafts: Int
     /// Whether a store is made if there is none. Default: true.
     public var createsIfMissing: Bool
-    /// The seed that decides which examples are held out, for repeatable runs; `nil` for the default one.
+    /// What every random choice of a new store begins with, for repeatable runs; `nil` for a random one.
     public var seed: UInt64?
 
     /// How a store is opened.
@@ -19,9 +19,9 @@ public struct StoreSettings: Sendable, Hashable {
     /// - Parameters:
     ///   - key: The key that encrypts it; `nil` for plain files.
     ///   - quota: The most that it may take on the disk, in bytes.
-    ///   - keptGrafts: How many grafts that were in use are kept.
+    ///   - keptGrafts: How many grafts are kept.
     ///   - createsIfMissing: Whether a store is made if there is none.
-    ///   - seed: The seed that decides which examples are held out.
+    ///   - seed: What every random choice of a new store begins with.
     public init(
         key: StoreKey? = nil, quota: Int? = nil, keptGrafts: Int = 5, createsIfMissing: Bool = true, seed: UInt64? = nil
     ) {
@@ -54,10 +54,10 @@ public struct StoreKey: Sendable, Hashable {
     /// A key from its bytes.
     ///
     /// - Parameter bytes: 32 random bytes.
-    /// - Throws: ``NightgraftError/invalidData(reason:)`` if there are more or fewer.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if there are more or fewer.
     public init(_ bytes: some Collection<UInt8>) throws {
         guard bytes.count == Self.byteCount else {
-            throw NightgraftError.invalidData(reason: "a key has \(Self.byteCount) bytes, not \(bytes.count)")
+            throw NightgraftError.unsupported(reason: "a key has \(Self.byteCount) bytes, not \(bytes.count)")
         }
         data = Data(bytes)
     }
