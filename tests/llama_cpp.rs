@@ -60,7 +60,11 @@ fn divergences(path: &Path) -> [f64; 3] {
         let mut model = Model::new(open_base(path), adapter, false, ids.len(), 2, Arc::default()).unwrap();
         model.logits(&batch(&ids)).unwrap()
     };
-    let llama_cpp = |adapter: Option<&Path>| Generator::open(path, adapter, 2).unwrap().logits(&ids).unwrap();
+    let llama_cpp = |adapter: Option<&Path>| {
+        let mut generator = Generator::open(path, 2).unwrap();
+        generator.set_adapter_file(adapter).unwrap();
+        generator.logits(&ids).unwrap()
+    };
     let (bare, adapted) = (ours(None), ours(Some(&Adapter::new(&tensors).unwrap())));
     [
         mean_divergence(&bare, &llama_cpp(None), n_vocab),
@@ -126,7 +130,8 @@ fn a_generation_with_the_adapter_differs_from_one_without() {
     let generate = |adapter| {
         let mut ids = Vec::new();
         let sampling = Sampling { max_tokens: 16, temperature: 0.0, seed: 0 };
-        let mut generator = Generator::open(&path, adapter, 2).unwrap();
+        let mut generator = Generator::open(&path, 2).unwrap();
+        generator.set_adapter_file(adapter).unwrap();
         generator
             .generate(
                 &prompt,

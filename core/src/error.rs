@@ -170,6 +170,9 @@ impl From<nightgraft_ggml::Error> for Error {
     fn from(error: nightgraft_ggml::Error) -> Self {
         match error {
             nightgraft_ggml::Error::Aborted => Self::Cancelled,
+            nightgraft_ggml::Error::Llama { doing, problem } => {
+                Self::Generate { problem: format!("{doing}: {problem}") }
+            }
             error => Self::Ggml(error),
         }
     }

@@ -13,8 +13,8 @@ use crate::scan::{Mention, mentions};
 const LAYERS: &[&[&str]] = &[
     &["session"],
     &["store"],
-    &["train"],
-    &["transformer", "checkpoint", "export", "generate"],
+    &["train", "generate"],
+    &["transformer", "checkpoint", "export"],
     &["lora"],
     &["config", "data"],
     &["base", "text", "ops", "testing"],

@@ -1,6 +1,7 @@
 //! What CI and contributors run: `cargo xtask ci`, `cargo xtask layers`.
 
 mod ci;
+mod generate;
 mod layers;
 mod scan;
 mod swift;
@@ -16,7 +17,9 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
   swift          build the Swift package, run its tests, check its documentation
-  layers         fail when a module imports one that is not below it";
+  layers         fail when a module imports one that is not below it
+  generate [--check]
+                 write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +41,7 @@ fn run(args: &[String]) -> Result<()> {
         ["layers"] => {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
+        ["generate", arguments @ ..] => generate::run(&root, arguments),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));
             Ok(())

@@ -61,4 +61,12 @@ pub enum Error {
         /// ggml's status code.
         status: i32,
     },
+    /// llama.cpp refused a model's adapter or context.
+    #[error("{doing}: {problem}")]
+    Llama {
+        /// What was attempted.
+        doing: &'static str,
+        /// What it said.
+        problem: String,
+    },
 }

@@ -28,6 +28,7 @@
 //! # Ok::<(), nightgraft_ggml::Error>(())
 //! ```
 
+mod adapted_model;
 mod callbacks;
 mod cpu;
 mod custom;
@@ -45,6 +46,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+pub use adapted_model::AdaptedModel;
 pub use cpu::Cpu;
 pub use custom::DropoutKey;
 pub use device::{Device, devices};

@@ -5,6 +5,7 @@
 //! (`llama-adapter.cpp`). Rows stand in the order of the base's GGUF, so nothing is permuted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use nightgraft_kernels::{WeightType, Weights};
@@ -23,6 +24,25 @@ const ALPHA: &str = "adapter.lora.alpha";
 /// [`Error::Adapter`](crate::Error::Adapter) if the adapter does not fit `base`;
 /// [`Error::Io`](crate::Error::Io).
 pub fn write_gguf_adapter(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
+    writer(path, tensors, base)?.write(path)?;
+    Ok(())
+}
+
+/// The same into a file that is open already and called `name` in errors.
+///
+/// # Errors
+/// As [`write_gguf_adapter`].
+pub fn write_gguf_adapter_into(
+    file: &mut dyn io::Write,
+    name: &Path,
+    tensors: &AdapterTensors,
+    base: &Base,
+) -> Result<()> {
+    writer(name, tensors, base)?.write_into(file, name)?;
+    Ok(())
+}
+
+fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writer<'a>> {
     if let Some(problem) = tensors.misfit(base) {
         return Err(wrong(path, problem));
     }
@@ -44,8 +64,7 @@ pub fn write_gguf_adapter(path: &Path, tensors: &AdapterTensors, base: &Base) ->
             .and_then(|()| writer.tensor(&format!("{name}.lora_b"), &[rank, n_out], TensorType::F32, b))
             .map_err(|problem| wrong(path, problem.to_string()))?;
     }
-    writer.write(path)?;
-    Ok(())
+    Ok(writer)
 }
 
 /// Reads an adapter made for llama.cpp.

@@ -17,7 +17,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use gguf_adapter::write_gguf_adapter;
+pub use gguf_adapter::{write_gguf_adapter, write_gguf_adapter_into};
 pub use merged::{MergeReport, TensorError, write_merged};
 pub use peft::{check_peft_target, write_peft, write_peft_tensors};
 pub use read::{AdapterFormat, detect, read_adapter};

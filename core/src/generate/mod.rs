@@ -11,21 +11,27 @@ use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
-use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
+use nightgraft_ggml::AdaptedModel;
+
+use self::nameless_file::NamelessFile;
+use crate::base::Base;
+use crate::export::write_gguf_adapter_into;
+use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
+mod nameless_file;
 mod vocabulary;
 
 pub use vocabulary::Vocabulary;
 
-/// A model loaded by llama.cpp, and at most one adapter beside it.
+/// A model loaded by llama.cpp, with or without an adapter.
 pub struct Generator {
-    model: LlamaModel,
-    adapter: Option<LlamaLoraAdapter>,
+    model: AdaptedModel,
     n_threads: i32,
 }
 
@@ -41,20 +47,40 @@ pub struct Sampling {
 }
 
 impl Generator {
-    /// Loads a model that [`crate::base::Base`] accepts, and a GGUF adapter that fits it; runs them on at most
-    /// `n_threads` threads, and no more than there are cores.
+    /// Loads a model that [`crate::base::Base`] accepts, and runs it on at most `n_threads` threads, and no more than
+    /// there are cores.
     ///
     /// # Errors
-    /// [`Error::Generate`] if llama.cpp refuses one of them.
-    pub fn open(model: &Path, adapter: Option<&Path>, n_threads: usize) -> Result<Self> {
+    /// [`Error::Generate`] if llama.cpp refuses it.
+    pub fn open(model: &Path, n_threads: usize) -> Result<Self> {
         nightgraft_ggml::route_log_to_tracing();
-        let mut model = LlamaModel::load_from_file(backend()?, model, &LlamaModelParams::default())
+        let model = LlamaModel::load_from_file(backend()?, model, &LlamaModelParams::default())
             .map_err(|error| refused("loading the model", error))?;
-        let adapter = adapter.map(|path| model.lora_adapter_init(path)).transpose();
-        let adapter = adapter.map_err(|error| refused("loading the adapter", error))?;
         // llama.cpp's threads wait by spinning: more of them than cores would stand in each other's way.
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { model, adapter, n_threads: n_threads.clamp(1, n_cores) as i32 })
+        Ok(Self { model: AdaptedModel::new(model), n_threads: n_threads.clamp(1, n_cores) as i32 })
+    }
+
+    /// Generates with this adapter from now on, or without one. The model stays loaded.
+    ///
+    /// The adapter goes to llama.cpp as a file without a name, in memory where the system has such files: an adapter
+    /// holds what its owner wrote, and may come from an encrypted store.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if it does not fit `base`, which has to be the model that was loaded; [`Error::Io`];
+    /// [`Error::Generate`] if llama.cpp refuses it: then none is in use.
+    pub fn set_adapter(&mut self, adapter: Option<&AdapterTensors>, base: &Base) -> Result<()> {
+        let Some(adapter) = adapter else { return self.set_adapter_file(None) };
+        let file = NamelessFile::new(|file, name| write_gguf_adapter_into(file, name, adapter, base))?;
+        self.set_adapter_file(Some(file.path()))
+    }
+
+    /// The same with a GGUF adapter that our own reader accepts.
+    ///
+    /// # Errors
+    /// [`Error::Generate`] if llama.cpp refuses it: then none is in use.
+    pub fn set_adapter_file(&mut self, path: Option<&Path>) -> Result<()> {
+        Ok(self.model.set_adapter(path)?)
     }
 
     /// Continues `prompt`. `on_token` gets each new token and returns whether to go on; generation also ends
@@ -105,7 +131,7 @@ impl Generator {
 
     /// A context for a prompt of `n_prompt` tokens and `n_total` in all.
     fn context(&mut self, n_prompt: usize, n_total: usize) -> Result<LlamaContext<'_>> {
-        let trained = self.model.n_ctx_train() as usize;
+        let trained = self.model.model().n_ctx_train() as usize;
         if n_prompt == 0 || n_total > trained {
             let problem = format!(
                 "a prompt of {n_prompt} tokens and {n_total} in all: give a prompt, and at most the {trained} \
@@ -120,12 +146,7 @@ impl Generator {
             .with_n_ubatch(batch.min(512))
             .with_n_threads(self.n_threads)
             .with_n_threads_batch(self.n_threads);
-        let context = self.model.new_context(backend()?, params);
-        let mut context = context.map_err(|error| refused("making a context", error))?;
-        if let Some(adapter) = &mut self.adapter {
-            context.lora_adapter_set(adapter, 1.0).map_err(|error| refused("setting the adapter", error))?;
-        }
-        Ok(context)
+        Ok(self.model.context(backend()?, params)?)
     }
 }
 

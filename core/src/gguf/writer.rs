@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 
 use super::reader::{problem, quoted};
@@ -37,9 +38,41 @@ enum Data<'a> {
 
 type Producer<'a> = Box<dyn FnOnce(&mut TensorSink<'_>) -> Result<()> + 'a>;
 
+/// Where the bytes of a file go.
+trait Output {
+    fn put(&mut self, bytes: &[u8]) -> Result<()>;
+    fn name(&self) -> &Path;
+}
+
+impl Output for AtomicFile {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write(bytes)
+    }
+
+    fn name(&self) -> &Path {
+        self.target()
+    }
+}
+
+/// A file that is open already.
+struct OpenFile<'f> {
+    file: &'f mut dyn io::Write,
+    name: &'f Path,
+}
+
+impl Output for OpenFile<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(Error::io("write", self.name))
+    }
+
+    fn name(&self) -> &Path {
+        self.name
+    }
+}
+
 /// Takes the bytes of one tensor, in order.
 pub struct TensorSink<'f> {
-    file: &'f mut AtomicFile,
+    output: &'f mut dyn Output,
     left: u64,
 }
 
@@ -50,9 +83,9 @@ impl TensorSink<'_> {
     /// [`Error::Io`]; [`Error::Gguf`] if these are more bytes than the tensor has.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            wrong(self.file.target(), problem("a tensor got more bytes than it has room for"))
+            wrong(self.output.name(), problem("a tensor got more bytes than it has room for"))
         })?;
-        self.file.write(bytes)
+        self.output.put(bytes)
     }
 }
 
@@ -106,25 +139,40 @@ impl<'a> Writer<'a> {
     /// [`Error::Io`]; [`Error::Gguf`] if a producer gave too few or too many bytes, or the metadata cannot
     /// be written; whatever a producer returned.
     pub fn write(self, path: &Path) -> Result<u64> {
-        let (header, alignment) = self.header().map_err(|p| wrong(path, p))?;
+        // Before the scratch file: metadata that cannot be written leaves no trace.
+        let header = self.header().map_err(|p| wrong(path, p))?;
         let mut file = AtomicFile::create(path)?;
-        file.write(&header)?;
+        let written = self.put(header, &mut file)?;
+        file.commit()?;
+        Ok(written)
+    }
+
+    /// The same into a file that is open already and called `name` in errors.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_into(self, file: &mut dyn io::Write, name: &Path) -> Result<u64> {
+        let header = self.header().map_err(|p| wrong(name, p))?;
+        self.put(header, &mut OpenFile { file, name })
+    }
+
+    fn put(self, (header, alignment): (Vec<u8>, u64), output: &mut dyn Output) -> Result<u64> {
+        output.put(&header)?;
         let mut written = header.len() as u64;
         for tensor in self.tensors {
-            let mut sink = TensorSink { file: &mut file, left: tensor.n_bytes };
+            let mut sink = TensorSink { output: &mut *output, left: tensor.n_bytes };
             match tensor.data {
                 Data::Bytes(bytes) => sink.write(&bytes)?,
                 Data::Produced(produce) => produce(&mut sink)?,
             }
             if sink.left != 0 {
                 let text = format!("tensor {} got {} bytes too few", quoted(&tensor.name), sink.left);
-                return Err(wrong(path, problem(text)));
+                return Err(wrong(output.name(), problem(text)));
             }
             let padding = tensor.n_bytes.next_multiple_of(alignment) - tensor.n_bytes;
-            pad(&mut file, padding)?;
+            pad(output, padding)?;
             written += tensor.n_bytes + padding;
         }
-        file.commit()?;
         Ok(written)
     }
 
@@ -191,12 +239,12 @@ fn wrong(path: &Path, problem: Problem) -> Error {
     Error::Gguf { path: path.to_owned(), problem: problem.to_string() }
 }
 
-fn pad(file: &mut AtomicFile, n: u64) -> Result<()> {
+fn pad(output: &mut dyn Output, n: u64) -> Result<()> {
     const ZEROS: [u8; 256] = [0; 256];
     let mut left = n as usize;
     while left > 0 {
         let now = left.min(ZEROS.len());
-        file.write(&ZEROS[..now])?;
+        output.put(&ZEROS[..now])?;
         left -= now;
     }
     Ok(())

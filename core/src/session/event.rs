@@ -60,6 +60,8 @@ pub enum Event {
         /// After how many optimizer steps.
         step: u64,
     },
+    /// Training is over; the base, the adapter in use and the new one are being measured.
+    Judging,
     /// The quality gate has measured the base, the adapter in use and the new one, and decided.
     Judged(GateReport),
     /// The adapter is in the store.

@@ -6,9 +6,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::StopFlag;
-use super::inputs::{Inputs, threads};
-use crate::export::{read_adapter, write_gguf_adapter};
+use super::inputs::{self, Inputs};
+use crate::export::read_adapter;
 use crate::generate::{Generator, Sampling};
+use crate::store::Graft;
 use crate::text::{Message, Tokenizer};
 use crate::{Error, Result};
 
@@ -49,63 +50,144 @@ pub struct GenerateReport {
 /// Generates; calls `on_text` with each new piece of text. A raised stop flag ends the text early.
 ///
 /// # Errors
-/// Any of [`Error`]'s for unusable files; [`Error::Template`] if `chat` is asked of a model without one.
+/// Those of [`Chat`].
 pub fn generate(
     request: &GenerateRequest,
     stop: &StopFlag,
     on_text: &mut dyn FnMut(&str),
 ) -> Result<GenerateReport> {
-    if !(request.temperature >= 0.0 && request.temperature.is_finite()) {
-        let problem = format!("{} is not a temperature: give 0 or more", request.temperature);
-        return Err(Error::Config { option: "--temperature", problem });
+    let &GenerateRequest { max_tokens, temperature, seed, threads, .. } = request;
+    let sampling = Sampling { max_tokens, temperature, seed };
+    check(&sampling)?;
+    let mut chat = Chat::open(&request.model, threads)?;
+    if let Some(adapter) = &request.adapter {
+        chat.use_adapter(adapter)?;
     }
-    let Inputs { base, tokenizer, template } = Inputs::open(&request.model)?;
-    let scratch = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
-    let adapter = match &request.adapter {
-        Some(path) => Some(as_gguf(path, &base, scratch.path())?),
-        None => None,
-    };
-    let prompt = if request.chat {
-        let template = template.ok_or_else(|| Error::Template {
-            problem: "this model has none: leave out --chat, or use an instruction-tuned model".into(),
-        })?;
-        let user = Message { role: "user".into(), content: request.prompt.clone() };
-        tokenizer.encode_with_bos(&template.render(&[user], true)?, true)?
-    } else {
-        tokenizer.encode_with_bos(&request.prompt, false)?
-    };
-
-    let mut generator = Generator::open(&request.model, adapter.as_deref(), threads(request.threads))?;
-    let sampling =
-        Sampling { max_tokens: request.max_tokens, temperature: request.temperature, seed: request.seed };
-    let started = Instant::now();
-    let mut text = String::new();
-    let mut stream = TextStream { tokenizer: &tokenizer, bytes: Vec::new() };
-    let mut pass_on = |piece: &str| {
-        text.push_str(piece);
+    let mut on_text = |piece: &str| {
         on_text(piece);
+        !stop.is_raised()
     };
-    let tokens = generator.generate(
-        &prompt,
-        &sampling,
-        |id| tokenizer.is_end_of_generation(id),
-        |id| {
-            pass_on(&stream.push(id));
-            !stop.is_raised()
-        },
-    )?;
-    pass_on(&stream.finish());
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(GenerateReport { text, tokens, prompt_tokens: prompt.len(), seconds })
+    if request.chat {
+        let user = Message::new("user", request.prompt.as_str());
+        chat.answer(&[user], &sampling, &mut on_text)
+    } else {
+        chat.complete(&request.prompt, &sampling, &mut on_text)
+    }
 }
 
-/// The adapter as a GGUF file for llama.cpp, written anew whatever it was: so llama.cpp only reads what our own reader
-/// has accepted and our own writer has made.
-fn as_gguf(path: &Path, base: &crate::base::Base, scratch: &Path) -> Result<PathBuf> {
-    let tensors = read_adapter(path, base)?;
-    let converted = scratch.join("adapter.gguf");
-    write_gguf_adapter(&converted, &tensors, base)?;
-    Ok(converted)
+/// A model that is loaded once and then answers, with or without an adapter, again and again.
+pub struct Chat {
+    inputs: Inputs,
+    generator: Generator,
+}
+
+impl Chat {
+    /// Loads the model; `threads` as in [`GenerateRequest`].
+    ///
+    /// # Errors
+    /// Any of [`Error`]'s for unusable files; [`Error::Generate`] if llama.cpp refuses it.
+    pub fn open(model: &Path, threads: Option<usize>) -> Result<Self> {
+        let inputs = Inputs::open(model)?;
+        Ok(Self { inputs, generator: Generator::open(model, inputs::threads(threads))? })
+    }
+
+    /// From now on the base itself answers.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn use_base(&mut self) -> Result<()> {
+        self.generator.set_adapter_file(None)
+    }
+
+    /// From now on the base answers with this adapter, a PEFT folder or GGUF file. The model stays loaded.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if it cannot be read or does not fit: then nothing has changed; [`Error::Generate`] if
+    /// llama.cpp refuses it: then the base itself answers.
+    pub fn use_adapter(&mut self, adapter: &Path) -> Result<()> {
+        let tensors = read_adapter(adapter, &self.inputs.base)?;
+        self.generator.set_adapter(Some(&tensors), &self.inputs.base)
+    }
+
+    /// The same with a graft. Nothing of it is written to a disk.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if it was trained on another base; [`Error::Generate`].
+    pub fn use_graft(&mut self, graft: &Graft) -> Result<()> {
+        let base = &self.inputs.base;
+        if graft.meta.base != *base.fingerprint() {
+            let path = PathBuf::from(format!("graft {}", graft.meta.id));
+            let problem = format!("it was trained on another model than {}", base.file().path().display());
+            return Err(Error::Adapter { path, problem });
+        }
+        self.generator.set_adapter(Some(&graft.adapter), base)
+    }
+
+    /// What the assistant says next; `on_text` gets each new piece of it and returns whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if the model has no chat template or this one refuses the turns; [`Error::Config`] for a
+    /// temperature below 0; [`Error::Generate`] if the turns and the answer are longer than the model's context.
+    pub fn answer(
+        &mut self,
+        turns: &[Message],
+        sampling: &Sampling,
+        on_text: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<GenerateReport> {
+        let template = self.inputs.template.as_ref().ok_or_else(|| Error::Template {
+            problem: "this model has none: leave out --chat, or use an instruction-tuned model".into(),
+        })?;
+        let prompt = self.inputs.tokenizer.encode_with_bos(&template.render(turns, true)?, true)?;
+        self.run(&prompt, sampling, on_text)
+    }
+
+    /// How `prompt` goes on; `on_text` as in [`answer`](Self::answer).
+    ///
+    /// # Errors
+    /// [`Error::Generate`], [`Error::Config`], as above.
+    pub fn complete(
+        &mut self,
+        prompt: &str,
+        sampling: &Sampling,
+        on_text: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<GenerateReport> {
+        let prompt = self.inputs.tokenizer.encode_with_bos(prompt, false)?;
+        self.run(&prompt, sampling, on_text)
+    }
+
+    fn run(
+        &mut self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        on_text: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<GenerateReport> {
+        check(sampling)?;
+        let tokenizer = &self.inputs.tokenizer;
+        let started = Instant::now();
+        let mut text = String::new();
+        let mut stream = TextStream { tokenizer, bytes: Vec::new() };
+        let mut pass_on = |piece: &str| {
+            text.push_str(piece);
+            on_text(piece)
+        };
+        let tokens = self.generator.generate(
+            prompt,
+            sampling,
+            |id| tokenizer.is_end_of_generation(id),
+            |id| pass_on(&stream.push(id)),
+        )?;
+        pass_on(&stream.finish());
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(GenerateReport { text, tokens, prompt_tokens: prompt.len(), seconds })
+    }
+}
+
+fn check(sampling: &Sampling) -> Result<()> {
+    if sampling.temperature >= 0.0 && sampling.temperature.is_finite() {
+        return Ok(());
+    }
+    let problem = format!("{} is not a temperature: give 0 or more", sampling.temperature);
+    Err(Error::Config { option: "--temperature", problem })
 }
 
 /// Tokens to text: a character may be spread over several tokens, so bytes wait until they are whole.

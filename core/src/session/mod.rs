@@ -21,16 +21,18 @@ mod tokenize;
 mod train;
 
 pub use crate::data::DataReport;
+pub use crate::generate::Sampling;
+pub use crate::text::Message;
 pub use evaluate::{EvalReport, EvalRequest, evaluate};
 pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
-pub use generate::{GenerateReport, GenerateRequest, generate};
+pub use generate::{Chat, GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};
 pub use personal::{
-    Learned, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport, SessionRequest, Slice,
-    SliceOutcome, Watch,
+    ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport,
+    SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time,
 };
 pub use stop::StopFlag;
-pub use tokenize::{TokenPiece, TokenizeOptions, tokenize};
+pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};

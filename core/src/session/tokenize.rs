@@ -29,20 +29,43 @@ pub struct TokenPiece {
 /// The tokens of `text` in the vocabulary of a GGUF file (of any architecture).
 ///
 /// # Errors
-/// [`crate::Error::Gguf`] or [`crate::Error::Tokenizer`] if there is no usable vocabulary.
+/// Those of [`Tokens`].
 pub fn tokenize(model: &Path, text: &str, options: &TokenizeOptions) -> Result<Vec<TokenPiece>> {
-    let file = gguf::File::open(model)?;
-    let tokenizer = Tokenizer::from_gguf(file.metadata())?;
-    let ids = if options.bos {
-        tokenizer.encode_with_bos(text, options.special)?
-    } else {
-        tokenizer.encode(text, options.special)?
-    };
-    Ok(ids
-        .into_iter()
-        .map(|id| {
-            let text = String::from_utf8_lossy(&tokenizer.piece(id)).into_owned();
-            TokenPiece { id, text }
-        })
-        .collect())
+    Tokens::open(model)?.of(text, options)
+}
+
+/// A model's vocabulary, for many texts.
+pub struct Tokens {
+    tokenizer: Tokenizer,
+}
+
+impl Tokens {
+    /// Reads the vocabulary of a GGUF file (of any architecture).
+    ///
+    /// # Errors
+    /// [`crate::Error::Gguf`] or [`crate::Error::Tokenizer`] if there is no usable one.
+    pub fn open(model: &Path) -> Result<Self> {
+        let file = gguf::File::open(model)?;
+        Ok(Self { tokenizer: Tokenizer::from_gguf(file.metadata())? })
+    }
+
+    /// The tokens of `text`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tokenizer`] if it cannot be encoded.
+    pub fn of(&self, text: &str, options: &TokenizeOptions) -> Result<Vec<TokenPiece>> {
+        let tokenizer = &self.tokenizer;
+        let ids = if options.bos {
+            tokenizer.encode_with_bos(text, options.special)?
+        } else {
+            tokenizer.encode(text, options.special)?
+        };
+        Ok(ids
+            .into_iter()
+            .map(|id| {
+                let text = String::from_utf8_lossy(&tokenizer.piece(id)).into_owned();
+                TokenPiece { id, text }
+            })
+            .collect())
+    }
 }

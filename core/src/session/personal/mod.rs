@@ -6,6 +6,7 @@
 //! the device ends it, and leaves everything on disk. A session that was killed goes on from its last checkpoint; the
 //! graft at the end is the same, bit for bit, as if nothing had happened.
 
+mod forecast;
 mod measure;
 mod memory;
 mod open;
@@ -18,6 +19,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use forecast::{ChosenSize, MemoryForecast, TimeForecast, forecast_memory, forecast_time};
 pub use memory::MemoryNeeds;
 pub use outcome::{Learned, Pause, SessionReport, SliceOutcome};
 pub use settings::{NightSettings, OnChange, SessionRequest};

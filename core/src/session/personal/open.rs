@@ -217,13 +217,13 @@ fn begin(
 }
 
 /// What decides the result of a session, besides its examples.
-fn settings(request: &SessionRequest) -> Result<String> {
+pub(super) fn settings(request: &SessionRequest) -> Result<String> {
     Ok(format!("{}replay = {:?}\n", resume::deciding(&request.training)?, request.replay))
 }
 
 /// The examples with these ids. What is stored was checked when it came; one that this model cannot use all the same
 /// is counted, and does not stop the night.
-fn encode(store: &Store, ids: &IdSet, inputs: &Inputs, options: &DataOptions) -> Dataset {
+pub(super) fn encode(store: &Store, ids: &IdSet, inputs: &Inputs, options: &DataOptions) -> Dataset {
     let mut dataset = Dataset::default();
     for example in store.examples().iter().filter(|example| ids.contains(example.id.0)) {
         let name = PathBuf::from(format!("example {}", example.id));

@@ -61,7 +61,12 @@ impl Session {
             };
             match next {
                 Ok(None) => {}
-                Ok(Some(stage)) => self.stage = stage,
+                Ok(Some(stage)) => {
+                    if matches!(stage, Stage::Judging(_)) {
+                        on_event(&Event::Judging);
+                    }
+                    self.stage = stage;
+                }
                 Err(Error::Cancelled) => {
                     let reason = watcher.pause().unwrap_or(Pause::Stopped);
                     return Ok(SliceOutcome::Paused { reason });

@@ -1,0 +1,44 @@
+//! Nightgraft for Kotlin, Swift and Python.
+//!
+//! Objects, records and callbacks that [uniffi](https://mozilla.github.io/uniffi-rs/) turns into each language; the
+//! hand-written libraries in `android/`, `ios/` and `bindings/python/` are made of them. There is no logic of training
+//! here, only what a foreign caller needs: calls that wait run on the library's own threads ([`worker`]), a store can
+//! be used while a slice runs on it ([`shelf`]), listeners are told from one thread and not too often ([`telling`]),
+//! and every failure is one of ten that an app can act on ([`NightgraftError`]).
+
+mod error;
+mod example;
+mod generator;
+mod graft;
+mod model;
+mod night;
+mod planner;
+mod progress;
+mod session;
+mod settings;
+mod shelf;
+mod store;
+mod telling;
+mod worker;
+
+pub use error::{ListenerError, NightgraftError, PlatformError, Result};
+pub use example::{Example, Message};
+pub use generator::{Answer, ChatOptions, Generator, TextListener};
+pub use graft::{Graft, GraftFormat, GraftStatus, Verdict};
+pub use model::{BaseModel, ModelInfo, Token};
+pub use night::{DeviceState, NightRules, Platform, Thermal};
+pub use planner::{MemoryPlan, Planner, TimePlan};
+pub use progress::{
+    PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind, Waiting,
+};
+pub use session::PersonalizationSession;
+pub use settings::{GateSettings, SessionSettings, StoreSettings};
+pub use store::{AdapterStore, Damage, DeleteReport, ImportReport, StoredExample};
+
+uniffi::setup_scaffolding!();
+
+/// The version of the library, such as `0.1.0`.
+#[uniffi::export]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}

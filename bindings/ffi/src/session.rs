@@ -1,0 +1,370 @@
+//! Learning from what is in a store, slice by slice.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nightgraft_core::session::night::{Granted, run_night};
+use nightgraft_core::session::{Session, SessionRequest, Slice, StopFlag};
+use nightgraft_core::store::Store;
+
+use crate::error::{NightgraftError, Result};
+use crate::example::Example;
+use crate::model::BaseModel;
+use crate::night::{Bell, Device, NightRules, Platform};
+use crate::progress::{PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome};
+use crate::settings::SessionSettings;
+use crate::shelf::{Round, Shelf, lock};
+use crate::store::{self, AdapterStore};
+use crate::telling::Telling;
+use crate::worker::{KEEPING, TRAINING};
+
+/// Personalization of a base with what is in a store, in slices that can end at any moment.
+///
+/// Slices of all sessions run one after the other. A session that was interrupted, or whose process was killed, goes on
+/// where it was saved last; the graft at the end is the same, byte for byte. Between slices it holds no memory.
+#[derive(uniffi::Object)]
+pub struct PersonalizationSession {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    request: SessionRequest,
+    shelf: Arc<Shelf>,
+    bell: Arc<Bell>,
+    seen: Mutex<Seen>,
+    calls: Mutex<Calls>,
+    /// A call has ended.
+    ended: Condvar,
+}
+
+/// What can be asked at any time.
+struct Seen {
+    progress: Progress,
+    report: Option<SessionReport>,
+}
+
+#[derive(Default)]
+struct Calls {
+    /// What ends each call, those that wait for their turn included.
+    flags: Vec<StopFlag>,
+    /// Those that have begun.
+    running: usize,
+    released: bool,
+}
+
+#[uniffi::export]
+impl PersonalizationSession {
+    /// A session on `store`. Whether there is anything to learn, and whether it fits, shows when a slice runs: it
+    /// learns from the examples that are there when its first slice begins.
+    ///
+    /// # Errors
+    /// [`NightgraftError::InvalidModel`] if the model cannot be trained; [`NightgraftError::Unsupported`] for settings
+    /// that make no sense.
+    #[uniffi::constructor]
+    pub async fn open(
+        model: Arc<BaseModel>,
+        store: Arc<AdapterStore>,
+        settings: SessionSettings,
+    ) -> Result<Arc<Self>> {
+        model.check_trainable()?;
+        let inner = Inner {
+            request: settings.request(&model)?,
+            shelf: store.shelf().clone(),
+            bell: Arc::default(),
+            seen: Mutex::new(Seen { progress: Progress::new(), report: None }),
+            calls: Mutex::default(),
+            ended: Condvar::new(),
+        };
+        Ok(Arc::new(Self { inner: Arc::new(inner) }))
+    }
+
+    /// Adds examples to the store. A session under way does not see them; the next one does.
+    ///
+    /// # Errors
+    /// As [`AdapterStore::add`].
+    pub async fn add_examples(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
+        self.inner.check()?;
+        let shelf = self.inner.shelf.clone();
+        KEEPING.run(move || shelf.with(|store| store::add(store, &examples))).await
+    }
+
+    /// Works until the session is over, `max_seconds` have passed, or it is stopped; everything is saved then. If the
+    /// caller does not wait for it any more, it stops too.
+    ///
+    /// # Errors
+    /// [`NightgraftError::OutOfMemoryBudget`]; [`NightgraftError::Unsupported`] if the session under way was begun
+    /// with other settings; [`NightgraftError::Cancelled`] if the listener throws or the handle is released.
+    pub async fn run_slice(
+        &self,
+        max_seconds: Option<f64>,
+        listener: Option<Arc<dyn ProgressListener>>,
+    ) -> Result<SliceOutcome> {
+        self.call(listener, move |inner, call| inner.slice(call, deadline(max_seconds))).await
+    }
+
+    /// The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+    /// system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
+    ///
+    /// # Errors
+    /// As [`run_slice`](Self::run_slice); [`NightgraftError::Cancelled`] also if the platform throws.
+    pub async fn run_night(
+        &self,
+        platform: Arc<dyn Platform>,
+        rules: NightRules,
+        grant_seconds: Option<f64>,
+        last_grant: bool,
+        listener: Option<Arc<dyn ProgressListener>>,
+    ) -> Result<SliceOutcome> {
+        self.call(listener, move |inner, call| {
+            inner.night(call, platform, &rules, deadline(grant_seconds), last_grant)
+        })
+        .await
+    }
+
+    /// Ends every slice of this session, also those that wait for their turn; the one that runs within a quarter of a
+    /// second, saved. From any thread.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    /// Wakes a night that waits, to look at the device again: a charger was plugged in, say.
+    pub fn device_changed(&self) {
+        self.inner.bell.ring();
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        lock(&self.inner.seen).progress.clone()
+    }
+
+    /// What the session came to that this handle has seen end last.
+    pub fn report(&self) -> Option<SessionReport> {
+        lock(&self.inner.seen).report.clone()
+    }
+
+    /// Stops what runs, and returns when that is saved. Every later call fails with [`NightgraftError::Cancelled`].
+    ///
+    /// # Errors
+    /// [`NightgraftError::Internal`].
+    pub async fn release(&self) -> Result<()> {
+        lock(&self.inner.calls).released = true;
+        self.inner.stop();
+        let inner = self.inner.clone();
+        KEEPING
+            .run(move || {
+                let mut calls = lock(&inner.calls);
+                while calls.running > 0 {
+                    calls = inner.ended.wait(calls).unwrap_or_else(PoisonError::into_inner);
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl PersonalizationSession {
+    /// Runs `work` on the thread for training.
+    async fn call(
+        &self,
+        listener: Option<Arc<dyn ProgressListener>>,
+        work: impl FnOnce(&Inner, &Call) -> Result<SliceOutcome> + Send + 'static,
+    ) -> Result<SliceOutcome> {
+        let flag = StopFlag::new();
+        {
+            let mut calls = lock(&self.inner.calls);
+            if calls.released {
+                return Err(released());
+            }
+            calls.flags.push(flag.clone());
+        }
+        // Dropped when the caller does not wait any more, and at the end.
+        let _stop = StopWhenDropped { inner: self.inner.clone(), flag: flag.clone() };
+        let inner = self.inner.clone();
+        TRAINING
+            .run(move || {
+                let _running = Running::begin(&inner)?;
+                let failed = (inner.clone(), flag.clone());
+                let telling = Telling::start(listener, move || {
+                    failed.1.raise();
+                    failed.0.shelf.interrupt();
+                })?;
+                let call = Call { stop: flag, telling };
+                inner.change(&call, |progress| {
+                    (progress.phase, progress.waiting, progress.warning) = (Phase::Preparing, None, None);
+                    true
+                });
+                let outcome = work(&inner, &call);
+                inner.change(&call, |progress| {
+                    match &outcome {
+                        Ok(outcome) => progress.end(outcome),
+                        Err(_) => progress.phase = Phase::Paused,
+                    }
+                    true
+                });
+                if let Ok(SliceOutcome::Finished { report }) = &outcome {
+                    lock(&inner.seen).report = Some(report.clone());
+                }
+                let told = call.telling.finish();
+                // What the listener threw is why it ended.
+                told.and(outcome)
+            })
+            .await
+    }
+}
+
+impl Drop for PersonalizationSession {
+    fn drop(&mut self) {
+        self.inner.stop();
+    }
+}
+
+/// One call of `run_slice` or `run_night`.
+struct Call {
+    stop: StopFlag,
+    telling: Telling,
+}
+
+impl Inner {
+    fn slice(&self, call: &Call, deadline: Option<Instant>) -> Result<SliceOutcome> {
+        self.rounds(call, |session, stop| {
+            let slice = Slice { deadline, ..Slice::default() };
+            let outcome = session.run_slice(slice, stop, &mut |event| {
+                self.change(call, |progress| progress.take(event));
+            })?;
+            Ok(outcome.into())
+        })
+    }
+
+    fn night(
+        &self,
+        call: &Call,
+        platform: Arc<dyn Platform>,
+        rules: &NightRules,
+        deadline: Option<Instant>,
+        last: bool,
+    ) -> Result<SliceOutcome> {
+        let rules = rules.rules()?;
+        let mut device = Device::new(platform, self.bell.clone());
+        let outcome = self.rounds(call, |session, stop| {
+            let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let grant = Granted { time, last };
+            let outcome = run_night(session, &mut device, &rules, grant, stop, &mut |event| {
+                self.change(call, |progress| progress.take_night(event));
+            })?;
+            Ok(outcome.into())
+        });
+        match device.failure {
+            Some(failure) => Err(NightgraftError::Cancelled { reason: failure }),
+            None => outcome,
+        }
+    }
+
+    /// Works in rounds: after each that made way for somebody else, the session is opened again.
+    fn rounds(
+        &self,
+        call: &Call,
+        mut work: impl FnMut(&mut Session, &StopFlag) -> Result<SliceOutcome>,
+    ) -> Result<SliceOutcome> {
+        loop {
+            let round = self
+                .shelf
+                .round(|| call.stop.is_raised(), |store, flag| self.open(store, flag, call, &mut work))?;
+            if let Round::Done(outcome) = round {
+                return Ok(outcome);
+            }
+            if call.stop.is_raised() {
+                return Ok(SliceOutcome::Paused { reason: PauseReason::Stopped });
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        store: Store,
+        flag: &StopFlag,
+        call: &Call,
+        work: &mut dyn FnMut(&mut Session, &StopFlag) -> Result<SliceOutcome>,
+    ) -> (Option<Store>, Result<SliceOutcome>) {
+        if flag.is_raised() {
+            return (Some(store), Ok(SliceOutcome::Paused { reason: PauseReason::Stopped }));
+        }
+        let opened = Session::open(store, self.request.clone(), &mut |event| {
+            self.change(call, |progress| progress.take(event));
+        });
+        let mut session = match opened {
+            Ok(session) => session,
+            Err(error) => return (None, Err(error.into())),
+        };
+        let outcome = work(&mut session, flag);
+        (Some(session.into_store()), outcome)
+    }
+
+    /// Changes what is known of the progress, and tells it if `change` says that it is new.
+    fn change(&self, call: &Call, change: impl FnOnce(&mut Progress) -> bool) {
+        let mut seen = lock(&self.seen);
+        if change(&mut seen.progress) {
+            call.telling.tell(&seen.progress);
+        }
+    }
+
+    fn stop(&self) {
+        let calls = lock(&self.calls);
+        calls.flags.iter().for_each(StopFlag::raise);
+        if calls.running > 0 {
+            self.shelf.interrupt();
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if lock(&self.calls).released { Err(released()) } else { Ok(()) }
+    }
+}
+
+/// Counts a call while it runs.
+struct Running<'a>(&'a Inner);
+
+impl<'a> Running<'a> {
+    fn begin(inner: &'a Inner) -> Result<Self> {
+        let mut calls = lock(&inner.calls);
+        if calls.released {
+            return Err(released());
+        }
+        calls.running += 1;
+        Ok(Self(inner))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.calls).running -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+struct StopWhenDropped {
+    inner: Arc<Inner>,
+    flag: StopFlag,
+}
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.flag.raise();
+        let mut calls = lock(&self.inner.calls);
+        let own = self.flag.raw();
+        calls.flags.retain(|flag| !Arc::ptr_eq(&flag.raw(), &own));
+        if calls.running > 0 {
+            self.inner.shelf.interrupt();
+        }
+    }
+}
+
+fn released() -> NightgraftError {
+    NightgraftError::cancelled("the session was released")
+}
+
+/// When a slice of so many seconds ends; nonsense is no time at all.
+fn deadline(seconds: Option<f64>) -> Option<Instant> {
+    let seconds = seconds?.max(0.0);
+    let length = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    Instant::now().checked_add(length)
+}

@@ -1,0 +1,200 @@
+//! One open store, shared by everybody who works with it.
+//!
+//! A slice has the store for as long as it runs. Whoever wants it meanwhile asks the slice to make way: it saves, gives
+//! the store back and goes on when nobody else wants it. That costs a save and an opening, well under a second each.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use nightgraft_core::session::StopFlag;
+use nightgraft_core::store::{Key, Store, StoreOptions};
+use zeroize::Zeroizing;
+
+use crate::error::{NightgraftError, Result};
+use crate::settings::StoreSettings;
+
+/// A store and its queue.
+pub(crate) struct Shelf {
+    place: Mutex<Place>,
+    /// Calls that want the store.
+    waiting: AtomicUsize,
+    /// The store was given back by one that waited.
+    given_back: Condvar,
+    /// What ends the slice that has the store.
+    running: Mutex<Option<StopFlag>>,
+    folder: PathBuf,
+    settings: StoreSettings,
+    /// Replaced when the key is.
+    key: Mutex<Option<Zeroizing<Vec<u8>>>>,
+}
+
+/// Where the store is.
+enum Place {
+    Here(Store),
+    /// An operation failed so badly that it has to be opened again.
+    Shut,
+    /// The app has closed it.
+    Released,
+}
+
+/// How a round of a slice ended.
+pub(crate) enum Round<T> {
+    /// By itself.
+    Done(T),
+    /// Because somebody else wanted the store.
+    MadeWay,
+}
+
+impl Shelf {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`]; [`NightgraftError::Unsupported`] for a key that is not 32 bytes long.
+    pub(crate) fn open(folder: PathBuf, mut settings: StoreSettings) -> Result<Self> {
+        let key = settings.key.take().map(Zeroizing::new);
+        let options = options(&settings, key.as_ref())?;
+        let store = Store::open(&folder, options)?;
+        // What is opened again is there already.
+        settings.create = false;
+        Ok(Self {
+            place: Mutex::new(Place::Here(store)),
+            waiting: AtomicUsize::new(0),
+            given_back: Condvar::new(),
+            running: Mutex::new(None),
+            folder,
+            settings,
+            key: Mutex::new(key),
+        })
+    }
+
+    /// Does something with the store, as soon as a slice that runs on it has made way.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `job` returns.
+    pub(crate) fn with<T>(&self, job: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
+        let turn = self.turn();
+        let mut place = turn.place();
+        self.there(&mut place).and_then(job)
+    }
+
+    /// Another key, for the store and for opening it again.
+    ///
+    /// # Errors
+    /// Those of [`Store::rotate_key`].
+    pub(crate) fn rotate_key(&self, new: Vec<u8>) -> Result<()> {
+        let new = Zeroizing::new(new);
+        let key = parse(&new)?;
+        self.with(|store| Ok(store.rotate_key(key)?))?;
+        *lock(&self.key) = Some(new);
+        Ok(())
+    }
+
+    /// Closes the store for good. A slice that runs on it saves and ends first.
+    pub(crate) fn release(&self) {
+        let turn = self.turn();
+        *turn.place() = Place::Released;
+    }
+
+    /// One round of a slice: `work` gets the store and a flag that ends it, which is raised when somebody wants the
+    /// store, or by [`interrupt`](Self::interrupt). It gives the store back, or not if that is lost to an error.
+    ///
+    /// `is_over` says whether the slice is to end: then the round is done, however it ended.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `work` returns.
+    pub(crate) fn round<T>(
+        &self,
+        is_over: impl Fn() -> bool,
+        work: impl FnOnce(Store, &StopFlag) -> (Option<Store>, Result<T>),
+    ) -> Result<Round<T>> {
+        let mut place = lock(&self.place);
+        while self.waiting.load(Ordering::SeqCst) > 0 {
+            place = self.given_back.wait(place).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.there(&mut place)?;
+        let Place::Here(store) = std::mem::replace(&mut *place, Place::Shut) else {
+            return Err(NightgraftError::Internal { reason: "the store is not there".into() });
+        };
+        let flag = StopFlag::new();
+        *lock(&self.running) = Some(flag.clone());
+        // Whoever came before the flag was there has not raised it.
+        if is_over() || self.waiting.load(Ordering::SeqCst) > 0 {
+            flag.raise();
+        }
+        let (store, result) = work(store, &flag);
+        *lock(&self.running) = None;
+        if let Some(store) = store {
+            *place = Place::Here(store);
+        }
+        let result = result?;
+        Ok(if flag.is_raised() && !is_over() { Round::MadeWay } else { Round::Done(result) })
+    }
+
+    /// Ends the round that is under way, if there is one.
+    pub(crate) fn interrupt(&self) {
+        if let Some(flag) = &*lock(&self.running) {
+            flag.raise();
+        }
+    }
+
+    /// The store; opened again if it has to be.
+    fn there<'p>(&self, place: &'p mut Place) -> Result<&'p mut Store> {
+        if matches!(place, Place::Shut) {
+            let options = options(&self.settings, lock(&self.key).as_ref())?;
+            *place = Place::Here(Store::open(&self.folder, options)?);
+        }
+        match place {
+            Place::Here(store) => Ok(store),
+            Place::Shut | Place::Released => Err(NightgraftError::cancelled("the store was released")),
+        }
+    }
+
+    fn turn(&self) -> Turn<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.interrupt();
+        Turn(self)
+    }
+}
+
+/// The right to be next; given back when dropped, by a panic too.
+struct Turn<'a>(&'a Shelf);
+
+impl Turn<'_> {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        lock(&self.0.place)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Under the lock: a slice that looks at the number either sees the new one or is waiting already.
+        let place = self.place();
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(place);
+        self.0.given_back.notify_all();
+    }
+}
+
+fn options(settings: &StoreSettings, key: Option<&Zeroizing<Vec<u8>>>) -> Result<StoreOptions> {
+    Ok(StoreOptions {
+        key: key.map(|bytes| parse(bytes)).transpose()?,
+        quota: settings.quota,
+        keep: settings.keep as usize,
+        create: settings.create,
+        seed: settings.seed,
+        damaged: false,
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<Key> {
+    let length = bytes.len();
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| NightgraftError::Unsupported {
+        reason: format!("a key is 32 bytes long, not {length}"),
+    })?;
+    Ok(Key::new(bytes))
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,257 @@
+//! What a device keeps: examples, and the versions of the adapter.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nightgraft_core::Error;
+use nightgraft_core::store::{self, ExampleId, GraftId, Store};
+
+use crate::error::{NightgraftError, Result, one_line};
+use crate::example::Example;
+use crate::graft::{Graft, GraftFormat};
+use crate::model::BaseModel;
+use crate::settings::StoreSettings;
+use crate::shelf::Shelf;
+use crate::worker::KEEPING;
+
+/// A folder with a person's examples, the grafts made from them and the session under way.
+///
+/// One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
+/// a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+/// [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
+/// is no room for what they write; nothing is half done then.
+#[derive(uniffi::Object)]
+pub struct AdapterStore {
+    shelf: Arc<Shelf>,
+}
+
+/// What the reading of a file came to.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct ImportReport {
+    /// Lines with an example, good or bad.
+    pub lines: u64,
+    /// Examples that were new.
+    pub added: u64,
+    /// Examples that were there already.
+    pub known: u64,
+    /// Bad lines that were left out.
+    pub skipped: u64,
+    /// The numbers of the good ones, in order.
+    pub ids: Vec<u64>,
+}
+
+/// An example in the store.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct StoredExample {
+    /// Its number; none is ever given twice.
+    pub id: u64,
+    /// When it was added, in seconds since 1970.
+    pub added: i64,
+    /// The example as JSON: `{"messages"}`, `{"prompt", "completion"}` or `{"text"}`.
+    pub json: String,
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct DeleteReport {
+    /// The examples that are gone.
+    pub deleted: Vec<u64>,
+    /// Grafts that have learned from one of them. They stay until they are deleted too, or a session replaces them.
+    pub marked_grafts: Vec<u64>,
+    /// Whether the session under way had learned from one, and was dropped.
+    pub session_dropped: bool,
+}
+
+/// A damaged file.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct Damage {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+#[uniffi::export]
+impl AdapterStore {
+    /// Opens the store in `folder`, or begins one there; finishes what a crash has interrupted.
+    ///
+    /// # Errors
+    /// [`NightgraftError::StoreLocked`], [`NightgraftError::WrongKey`], [`NightgraftError::Corrupted`];
+    /// [`NightgraftError::Unsupported`] if a key is missing, needless or not 32 bytes long, if there is no store and
+    /// none is to be made, or if the folder holds something else.
+    #[uniffi::constructor]
+    pub async fn open(folder: String, settings: StoreSettings) -> Result<Arc<Self>> {
+        KEEPING
+            .run(move || {
+                Ok(Arc::new(Self { shelf: Arc::new(Shelf::open(PathBuf::from(folder), settings)?) }))
+            })
+            .await
+    }
+
+    /// Adds examples, all or none. Returns their numbers; one that is there already keeps its own.
+    ///
+    /// # Errors
+    /// [`NightgraftError::InvalidData`] names the first that cannot be learned, counted from 1.
+    pub async fn add(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
+        self.run(move |store| add(store, &examples)).await
+    }
+
+    /// Adds the examples of a `.jsonl` file, one a line, or a whole `.txt` file as one; all or none.
+    ///
+    /// # Errors
+    /// [`NightgraftError::InvalidData`] with the line that is bad, unless bad ones are skipped.
+    pub async fn import_file(&self, path: String, skip_bad: bool) -> Result<ImportReport> {
+        self.run(move |store| {
+            let read = store.import(Path::new(&path), skip_bad);
+            let read = read.map_err(|error| match error {
+                // It may be the store's own disk that has failed.
+                Error::Io { path: ref failed, .. } if failed == Path::new(&path) => {
+                    NightgraftError::InvalidData { reason: one_line(&error) }
+                }
+                error => error.into(),
+            })?;
+            let store::ImportReport { lines, added, known, skipped, ids } = read;
+            Ok(ImportReport { lines, added, known, skipped, ids: numbers(ids) })
+        })
+        .await
+    }
+
+    /// The examples that were not deleted, oldest first.
+    pub async fn examples(&self) -> Result<Vec<StoredExample>> {
+        self.run(|store| {
+            let examples = store.examples().iter();
+            Ok(examples.map(|e| StoredExample { id: e.id.0, added: e.added, json: e.line.clone() }).collect())
+        })
+        .await
+    }
+
+    /// Deletes examples; their text is then in no file of the store. Numbers that are not there are passed over.
+    pub async fn delete(&self, ids: Vec<u64>) -> Result<DeleteReport> {
+        self.run(move |store| {
+            let ids: Vec<_> = ids.into_iter().map(ExampleId).collect();
+            let store::DeleteReport { deleted, marked_grafts, session_dropped } = store.delete(&ids)?;
+            let marked_grafts = marked_grafts.into_iter().map(|id| id.0).collect();
+            Ok(DeleteReport { deleted: numbers(deleted), marked_grafts, session_dropped })
+        })
+        .await
+    }
+
+    /// All grafts, oldest first, damaged ones too.
+    pub async fn grafts(&self) -> Result<Vec<Graft>> {
+        self.run(|store| Ok(store.grafts()?.into_iter().map(Graft::from).collect())).await
+    }
+
+    /// The graft in use; none for the base itself.
+    pub async fn current(&self) -> Result<Option<u64>> {
+        self.run(|store| Ok(store.current()?.map(|id| id.0))).await
+    }
+
+    /// Takes a graft into use. A session does so itself when the gate lets its result pass.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] if it is not there, was refused by the gate, or is of another base.
+    pub async fn promote(&self, id: u64) -> Result<()> {
+        self.run(move |store| Ok(store.promote(GraftId(id))?)).await
+    }
+
+    /// The same with one that the gate has refused.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] if it is not there or of another base.
+    pub async fn promote_anyway(&self, id: u64) -> Result<()> {
+        self.run(move |store| Ok(store.promote_anyway(GraftId(id))?)).await
+    }
+
+    /// Goes back to the graft that was in use before this one. Returns it; none for the base itself.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] if none is in use.
+    pub async fn rollback(&self) -> Result<Option<u64>> {
+        self.run(|store| Ok(store.rollback()?.map(|id| id.0))).await
+    }
+
+    /// Deletes a graft.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] if it is not there or in use.
+    pub async fn delete_graft(&self, id: u64) -> Result<()> {
+        self.run(move |store| Ok(store.delete_graft(GraftId(id))?)).await
+    }
+
+    /// Writes a graft, unencrypted, in a form that other programs read. `model` is the base that it was trained on.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] if it is not there or of another base.
+    pub async fn export(
+        &self,
+        id: u64,
+        format: GraftFormat,
+        model: Arc<BaseModel>,
+        to: String,
+    ) -> Result<()> {
+        let format = match format {
+            GraftFormat::Peft => store::GraftFormat::Peft,
+            GraftFormat::Gguf => store::GraftFormat::Gguf,
+        };
+        self.run(move |store| Ok(store.export(GraftId(id), format, model.path(), Path::new(&to))?)).await
+    }
+
+    /// Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
+    /// after a crash in between one of the two opens the store.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
+    pub async fn rotate_key(&self, new_key: Vec<u8>) -> Result<()> {
+        let shelf = self.shelf.clone();
+        KEEPING.run(move || shelf.rotate_key(new_key)).await
+    }
+
+    /// Reads every file to its end and returns those that are damaged.
+    pub async fn verify(&self) -> Result<Vec<Damage>> {
+        self.run(|store| {
+            let damaged = store.verify()?.damaged.into_iter();
+            Ok(damaged.map(|d| Damage { path: d.path.display().to_string(), problem: d.problem }).collect())
+        })
+        .await
+    }
+
+    /// Bytes of all its files.
+    pub async fn bytes_used(&self) -> Result<u64> {
+        self.run(|store| Ok(store.bytes_used()?)).await
+    }
+
+    /// Closes the store now, whoever still has a handle: others can open it. A slice that runs on it saves and ends.
+    pub async fn release(&self) -> Result<()> {
+        let shelf = self.shelf.clone();
+        KEEPING
+            .run(move || {
+                shelf.release();
+                Ok(())
+            })
+            .await
+    }
+}
+
+impl AdapterStore {
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shelf = self.shelf.clone();
+        KEEPING.run(move || shelf.with(job)).await
+    }
+}
+
+/// Adds examples, all or none.
+pub(crate) fn add(store: &mut Store, examples: &[Example]) -> Result<Vec<u64>> {
+    let lines: Vec<_> = examples.iter().map(Example::line).collect();
+    Ok(numbers(store.add(&lines)?))
+}
+
+fn numbers(ids: Vec<ExampleId>) -> Vec<u64> {
+    ids.into_iter().map(|id| id.0).collect()
+}

@@ -1,0 +1,199 @@
+//! Before a session begins: whether it fits in the memory that there is, and how long it takes.
+
+use std::time::{Duration, Instant};
+
+use super::plan::{self, Choice, Work};
+use super::{SessionRequest, memory, open};
+use crate::base::Base;
+use crate::data::DataOptions;
+use crate::gguf;
+use crate::session::inputs::Inputs;
+use crate::session::{StopFlag, course};
+use crate::store::Store;
+use crate::text::Example;
+use crate::train::{Advanced, Course};
+use crate::{Error, Result};
+
+/// A speed is measured for so long, and over one step at least; the first step, which sets everything up, aside.
+const MEASURED: Duration = Duration::from_secs(3);
+
+/// What memory a session would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryForecast {
+    /// Bytes for the way of training that was asked for, at full speed.
+    pub full: u64,
+    /// Bytes for the smallest: fewer tokens at a time, and slower.
+    pub smallest: u64,
+    /// The way that a session would choose within [`SessionRequest::memory_limit`]; none if even the smallest is too
+    /// large.
+    pub chosen: Option<ChosenSize>,
+}
+
+/// How a session would fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChosenSize {
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// Tokens of a micro-batch.
+    pub batch_tokens: usize,
+    /// Whether it is the slower way, with the same result as with so many tokens at full speed.
+    pub small: bool,
+}
+
+/// What a session would have to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeForecast {
+    /// Examples that it would train on; none if there is nothing to learn.
+    pub examples: u64,
+    /// Tokens in all passes over them.
+    pub tokens: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// The speed of this device, measured with these examples; 0 if there are none.
+    pub tokens_per_second: f64,
+    /// Seconds of training without a pause. Measuring the result, before and after, comes on top.
+    pub seconds: f64,
+}
+
+/// Plans the memory of a session with examples of up to `context` tokens, without beginning one.
+///
+/// # Errors
+/// Any of [`Error`]'s for an unusable model or settings; too little memory is not one of them.
+pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
+    request.validate()?;
+    let mut config = request.training.clone();
+    let open = || Base::open(gguf::File::open(&request.model)?);
+    let base = open()?;
+    let start = course::start(&mut config, None, &base)?;
+    let longest = config.data.context.min(base.spec.n_ctx_train);
+    let made_up = Example::from_supervision(vec![0; longest], &vec![true; longest]);
+    let (mut full, mut smallest, mut chosen) = (None, 0, None);
+    for size in memory::sizes(request) {
+        config.data.batch_tokens = size;
+        let examples = vec![made_up.clone()];
+        let mut course = course::course(&config, open()?, &start, examples, Vec::new(), &StopFlag::new())?;
+        let needs = memory::needs(&mut course, size.max(longest))?;
+        full = full.or(Some(needs.full));
+        smallest = needs.small;
+        if chosen.is_none()
+            && let Ok(small) = memory::fit(needs, request.memory_limit)
+        {
+            let bytes = if small { needs.small } else { needs.full };
+            chosen = Some(ChosenSize { bytes, batch_tokens: size, small });
+        }
+    }
+    Ok(MemoryForecast { full: full.unwrap_or(smallest), smallest, chosen })
+}
+
+/// Plans what a session on `store` would do, and makes a few of its steps, which are thrown away, to measure how fast
+/// this device is. Takes some seconds; a raised flag ends it.
+///
+/// # Errors
+/// Those of opening a session; [`Error::Cancelled`].
+pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -> Result<TimeForecast> {
+    request.validate()?;
+    let inputs = Inputs::open(&request.model)?;
+    let settings = open::settings(request)?;
+    let choice = Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
+    let Work::Train(plan) = plan::plan(store, inputs.base.fingerprint(), &settings, &choice, &request.gate)?
+    else {
+        return Ok(TimeForecast { examples: 0, tokens: 0, steps: 0, tokens_per_second: 0.0, seconds: 0.0 });
+    };
+    let data = &request.training.data;
+    let options = DataOptions { context: data.context, chat: data.chat, skip_bad: true };
+    let examples = open::encode(store, &plan.train, &inputs, &options).examples;
+    if examples.is_empty() {
+        let problem = "none of its examples can be used with this model".into();
+        return Err(Error::Store { path: store.root().to_owned(), problem });
+    }
+    let (n_examples, per_epoch) = (plan.train.len(), examples.iter().map(Example::len).sum::<usize>() as u64);
+    let mut config = request.training.clone();
+    let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
+    let start = course::start(&mut config, parent, &inputs.base)?;
+    let Inputs { base, .. } = inputs;
+    let mut course = course::course(&config, base, &start, examples, Vec::new(), stop)?;
+    let steps = course.trainer().total_steps();
+    let steps_of_epoch = course.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
+    let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;
+    let tokens_per_second = speed(&mut course)?;
+    let seconds = tokens as f64 / tokens_per_second;
+    Ok(TimeForecast { examples: n_examples, tokens, steps, tokens_per_second, seconds })
+}
+
+/// Tokens a second, the first micro-step aside if there are others.
+fn speed(course: &mut Course) -> Result<f64> {
+    let mut rate = 0.0;
+    let (mut began, mut tokens_before) = (Instant::now(), 0);
+    for micro_step in 0.. {
+        if let Advanced::Ended(_) = course.advance()? {
+            break;
+        }
+        let tokens = course.trainer().tokens();
+        rate = (tokens - tokens_before) as f64 / began.elapsed().as_secs_f64();
+        if micro_step == 0 {
+            (began, tokens_before) = (Instant::now(), tokens);
+        } else if began.elapsed() >= MEASURED {
+            break;
+        }
+    }
+    Ok(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::session::Session;
+    use crate::store::StoreOptions;
+    use crate::testing::{CHATML, TinyModel};
+    use nightgraft_kernels::WeightType;
+
+    #[test]
+    fn forecasts_agree_with_the_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("tiny.gguf");
+        let tiny = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) };
+        tiny.write(&model).unwrap();
+        let mut request = SessionRequest::new(model);
+        request.training.data.context = 64;
+        request.training.data.batch_tokens = 64;
+        request.training.run.epochs = 3;
+        let options = StoreOptions { seed: Some(5), ..StoreOptions::default() };
+        let mut store = Store::open(&folder.path().join("store"), options).unwrap();
+        let nothing = forecast_time(&store, &request, &StopFlag::new()).unwrap();
+        assert_eq!((nothing.examples, nothing.steps, nothing.seconds), (0, 0, 0.0));
+        let lines: Vec<_> = (0..30)
+            .map(|i| serde_json::json!({ "text": format!("made up, number {i}: a longer line of text, {} words and the {i}th", i * 7) }).to_string())
+            .collect();
+        store.add(&lines).unwrap();
+
+        let memory = forecast_memory(&request).unwrap();
+        let time = forecast_time(&store, &request, &StopFlag::new()).unwrap();
+        assert_eq!(memory.chosen, Some(ChosenSize { bytes: memory.full, batch_tokens: 64, small: false }));
+        let stopped = StopFlag::new();
+        stopped.raise();
+        let error = forecast_time(&store, &request, &stopped).unwrap_err();
+        assert!(matches!(error, Error::Cancelled), "{error}");
+
+        let tight = SessionRequest { memory_limit: Some(memory.smallest), ..request.clone() };
+        assert_eq!(forecast_memory(&tight).unwrap().chosen.unwrap().bytes, memory.smallest);
+        let impossible = SessionRequest { memory_limit: Some(memory.smallest - 1), ..request.clone() };
+        assert_eq!(forecast_memory(&impossible).unwrap().chosen, None);
+
+        let mut session = Session::open(store, request, &mut |_| ()).unwrap();
+        assert_eq!(session.total_steps(), Some(time.steps));
+        let needs = session.memory_needs().unwrap();
+        assert!(needs.full <= memory.full && needs.full * 10 > memory.full * 9, "{needs:?} {memory:?}");
+        let mut tokens = 0;
+        session
+            .run_slice(crate::session::Slice::default(), &StopFlag::new(), &mut |event| {
+                if let crate::session::Event::Step(step) = event {
+                    tokens += step.tokens;
+                }
+            })
+            .unwrap();
+        assert_eq!(tokens, time.tokens);
+        assert!(time.tokens_per_second > 0.0 && time.seconds > 0.0, "{time:?}");
+    }
+}
