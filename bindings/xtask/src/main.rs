@@ -14,6 +14,7 @@ mod python;
 mod scan;
 mod scenario;
 mod size;
+mod swift;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
+  swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
@@ -52,6 +54,7 @@ fn run(args: &[String]) -> Result<()> {
     let root = root()?;
     match words.as_slice() {
         ["ci", steps @ ..] => ci::run(&root, steps),
+        ["swift"] => swift::run(&root),
         ["layers"] => {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
