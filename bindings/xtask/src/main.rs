@@ -1,9 +1,20 @@
 //! What CI and contributors run: `cargo xtask ci`, `cargo xtask layers`.
 
+mod android;
+mod artifacts;
 mod ci;
+mod cross;
+mod fixtures;
 mod generate;
+mod ios;
 mod layers;
+mod ndk;
+mod program;
+mod python;
 mod scan;
+mod scenario;
+mod size;
+mod swift;
 
 use std::{
     path::{Path, PathBuf},
@@ -15,9 +26,17 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
+  swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it
   generate [--check]
-                 write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date";
+                 write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
+  python         type-check and test the Python package
+  cross [PART]   build for arm64 Linux and test under emulation (arm64); type-check for phones (phones)
+  android [ABI...] [--no-archive]
+                 build the native library for Android with the NDK, and the archive with Gradle
+  ios            build the static libraries for iOS and the XCFramework with Xcode
+  size [--update]
+                 build the small library, compare its size with bindings/size.json (or write that)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -35,9 +54,16 @@ fn run(args: &[String]) -> Result<()> {
     let root = root()?;
     match words.as_slice() {
         ["ci", steps @ ..] => ci::run(&root, steps),
+        ["swift"] => swift::run(&root),
         ["layers"] => {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
+        ["generate", arguments @ ..] => generate::run(&root, arguments),
+        ["python"] => python::run(&root),
+        ["android", arguments @ ..] => android::run(&root, arguments),
+        ["cross", arguments @ ..] => cross::run(&root, arguments),
+        ["ios", arguments @ ..] => ios::run(&root, arguments),
+        ["size", arguments @ ..] => size::run(&root, arguments),
         ["generate", arguments @ ..] => generate::run(&root, arguments),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));

@@ -1,0 +1,282 @@
+//! `cargo xtask swift`: formats checked, package built, tests run, documentation checked, with a real compiler and
+//! the real library. A Swift 6 on the `PATH` is used; without one, a Debian chroot is made that has it.
+
+mod documentation;
+mod toolchain;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use toolchain::Toolchain;
+
+/// Names the model file for the tests; when it is not set, `nightgraft fetch` is asked for it.
+const MODEL_VARIABLE: &str = "NIGHTGRAFT_SMOLLM2";
+/// Where the scenario test puts its adapter, if set.
+const SCENARIO_OUT_VARIABLE: &str = "NIGHTGRAFT_SCENARIO_OUT";
+
+/// Runs everything. Without a toolchain that is a loud skip, or an error where `CI=true`.
+///
+/// # Errors
+/// The first check that fails.
+pub fn run(root: &Path) -> Result<()> {
+    let cache = cache()?;
+    let toolchain = match Toolchain::find(root, &cache) {
+        Ok(toolchain) => toolchain,
+        Err(error) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
+            return Err(error.context("no Swift for the tests"));
+        }
+        Err(error) => {
+            println!("SKIPPED swift tests: {error:#}");
+            return Ok(());
+        }
+    };
+    println!("{toolchain}");
+    let places = Places::prepare(root, &cache)?;
+    let checks = Checks { toolchain: &toolchain, places: &places };
+    checks.format()?;
+    let tests = checks.test()?;
+    let symbols = checks.documentation()?;
+    println!("swift: {tests} tests passed, {symbols} public symbols documented");
+    Ok(())
+}
+
+/// The files that the checks need, and where theirs go.
+struct Places {
+    root: PathBuf,
+    /// The Swift package.
+    package: PathBuf,
+    /// The folder of `libnightgraft_ffi.so`.
+    library: PathBuf,
+    smollm2: PathBuf,
+    tiny: PathBuf,
+    /// SwiftPM's build folder, one for each checkout.
+    scratch: PathBuf,
+    scenario_out: Option<PathBuf>,
+}
+
+impl Places {
+    fn prepare(root: &Path, cache: &Path) -> Result<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let target = root.join(target);
+        cargo(root, &["build", "--release", "--locked", "--package", "nightgraft-ffi"])?;
+        let tiny = target.join("tiny.gguf");
+        let example =
+            ["run", "--release", "--locked", "--package", "nightgraft-core", "--example", "tiny_model", "--"];
+        cargo(root, &[&example[..], &[text(&tiny)?]].concat())?;
+        let name = text(root)?.replace('/', "-");
+        let scratch = cache.join("swift-build").join(name.trim_start_matches('-'));
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
+        let scenario_out = std::env::var_os(SCENARIO_OUT_VARIABLE).map(PathBuf::from);
+        if let Some(folder) = &scenario_out {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            package: root.join("ios"),
+            library: target.join("release"),
+            smollm2: smollm2(root)?,
+            tiny,
+            scratch,
+            scenario_out: scenario_out.map(fs::canonicalize).transpose()?,
+        })
+    }
+
+    fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut variables = vec![
+            ("LD_LIBRARY_PATH", self.library.clone()),
+            ("NIGHTGRAFT_LIBRARY", self.library.clone()),
+            (MODEL_VARIABLE, self.smollm2.clone()),
+            ("NIGHTGRAFT_TINY", self.tiny.clone()),
+            ("NIGHTGRAFT_SCENARIO", self.root.join("tests/data/scenario")),
+        ];
+        variables.extend(self.scenario_out.clone().map(|folder| (SCENARIO_OUT_VARIABLE, folder)));
+        variables
+    }
+
+    /// What the commands read, and what they write to.
+    fn folders(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let models =
+            [&self.smollm2, &self.tiny].into_iter().filter_map(|file| file.parent().map(Path::to_owned));
+        let read = [self.root.clone(), self.library.clone()].into_iter().chain(models).collect();
+        let write = [Some(self.scratch.clone()), self.scenario_out.clone()].into_iter().flatten().collect();
+        (read, write)
+    }
+}
+
+struct Checks<'a> {
+    toolchain: &'a Toolchain,
+    places: &'a Places,
+}
+
+impl Checks<'_> {
+    fn format(&self) -> Result<()> {
+        let what = ["Package.swift", "Sources/Nightgraft", "Tests", "Sample"];
+        self.finish(&[&["swift", "format", "lint", "--strict", "--recursive"][..], &what].concat())
+    }
+
+    /// Returns how many tests passed.
+    fn test(&self) -> Result<usize> {
+        let scratch = text(&self.places.scratch)?;
+        let mut command =
+            self.command(&["swift", "test", "--scratch-path", scratch, "--disable-swift-testing"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start swift test")?;
+        let output = child.stdout.take().context("the output was asked for")?;
+        let mut summary = None;
+        for line in BufReader::new(output).lines() {
+            let line = line.context("cannot read the output of swift test")?;
+            println!("{line}");
+            summary = count(&line).or(summary);
+        }
+        let status = child.wait().context("cannot wait for swift test")?;
+        ensure!(status.success(), "swift test ended with {status}");
+        let summary = summary.context("swift test did not say how many tests it ran")?;
+        ensure!(
+            summary.failures == 0 && summary.skipped == 0,
+            "of {} Swift tests, {} failed and {} were skipped",
+            summary.tests,
+            summary.failures,
+            summary.skipped
+        );
+        ensure!(summary.tests > 0, "swift test ran no test");
+        Ok(summary.tests)
+    }
+
+    /// Returns how many public symbols there are, all documented.
+    fn documentation(&self) -> Result<usize> {
+        let scratch = text(&self.places.scratch)?;
+        self.finish(&[
+            "swift",
+            "package",
+            "--scratch-path",
+            scratch,
+            "dump-symbol-graph",
+            "--minimum-access-level",
+            "public",
+            "--skip-synthesized-members",
+        ])?;
+        let graphs = documentation::symbol_graphs(&self.places.scratch)?;
+        let symbols = documentation::check(&graphs, &self.places.package.join("Sources/Nightgraft"))?;
+        let catalogue = "Sources/Nightgraft/Nightgraft.docc";
+        let out = self.places.scratch.join("Nightgraft.doccarchive");
+        if let Some(docc) = &self.toolchain.docc {
+            // A link in a comment or an article that leads nowhere is an error.
+            let own = graphs.parent().context("the graph lies in a folder")?.join("only");
+            fs::create_dir_all(&own)?;
+            fs::copy(&graphs, own.join("Nightgraft.symbols.json"))?;
+            let options = ["--warnings-as-errors", "--fallback-display-name", "Nightgraft"];
+            let place =
+                ["--fallback-bundle-identifier", "org.nightgraft.Nightgraft", "--output-path", text(&out)?];
+            let graph = ["--additional-symbol-graph-dir", text(&own)?];
+            self.finish(&[&[text(docc)?, "convert", catalogue][..], &graph, &options, &place].concat())?;
+        } else {
+            println!("SKIPPED the links in the Swift documentation: this toolchain has no docc");
+        }
+        Ok(symbols)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let (read, write) = self.places.folders();
+        let mut command = self.toolchain.command(words, &read, &write);
+        command.current_dir(&self.places.package).envs(self.places.variables());
+        command
+    }
+
+    fn finish(&self, words: &[&str]) -> Result<()> {
+        let status = self.command(words).status().with_context(|| format!("cannot start {words:?}"))?;
+        ensure!(status.success(), "{} ended with {status}", words.join(" "));
+        Ok(())
+    }
+}
+
+/// What XCTest says at the end of each suite; the last suite is that of all.
+#[derive(Clone, Copy)]
+struct Summary {
+    tests: usize,
+    skipped: usize,
+    failures: usize,
+}
+
+/// Reads a line such as `Executed 31 tests, with 1 test skipped and 0 failures (0 unexpected) in 2.1 seconds`.
+fn count(line: &str) -> Option<Summary> {
+    let words: Vec<&str> = line.trim().strip_prefix("Executed ")?.split_whitespace().collect();
+    let before = |word: &str| {
+        let place = words.iter().position(|found| found.starts_with(word))?;
+        words.get(place.checked_sub(1)?)?.parse().ok()
+    };
+    let skipped =
+        words.iter().position(|word| *word == "skipped").and_then(|place| words.get(place.checked_sub(2)?));
+    let skipped = skipped.and_then(|number| number.parse().ok()).unwrap_or(0);
+    Some(Summary { tests: words.first()?.parse().ok()?, skipped, failures: before("failure")? })
+}
+
+fn smollm2(root: &Path) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(MODEL_VARIABLE) {
+        return fs::canonicalize(path).with_context(|| format!("{MODEL_VARIABLE} names no file"));
+    }
+    let mut fetch = Command::new(cargo_program());
+    fetch.current_dir(root).stderr(Stdio::inherit());
+    fetch.args([
+        "run",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--package",
+        "nightgraft",
+        "--",
+        "fetch",
+        "smollm2-135m",
+    ]);
+    let output = fetch.output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "the model could not be fetched; name the file in {MODEL_VARIABLE}");
+    let path = String::from_utf8(output.stdout).context("the path is not UTF-8")?;
+    fs::canonicalize(path.trim_end()).context("the fetched model is not there")
+}
+
+fn cargo(root: &Path, words: &[&str]) -> Result<()> {
+    let status = Command::new(cargo_program()).args(words).current_dir(root).status();
+    let status = status.context("cannot start cargo")?;
+    ensure!(status.success(), "cargo {} ended with {status}", words.join(" "));
+    Ok(())
+}
+
+fn cargo_program() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// The folder for what is not to be made twice.
+fn cache() -> Result<PathBuf> {
+    let named = std::env::var_os("NIGHTGRAFT_CACHE").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/nightgraft"));
+    let Some(folder) = named.or_else(home) else { bail!("neither NIGHTGRAFT_CACHE nor HOME is set") };
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::canonicalize(&folder).with_context(|| format!("cannot find {}", folder.display()))
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::count;
+
+    #[test]
+    fn the_summary_of_xctest_is_read() {
+        let all = count("\t Executed 31 tests, with 0 failures (0 unexpected) in 2.1 (2.1) seconds").unwrap();
+        assert_eq!((all.tests, all.skipped, all.failures), (31, 0, 0));
+        let one = count("Executed 1 test, with 1 failure (0 unexpected) in 2.1 (2.1) seconds").unwrap();
+        assert_eq!((one.tests, one.skipped, one.failures), (1, 0, 1));
+        let skipped =
+            count("Executed 12 tests, with 2 tests skipped and 3 failures (1 unexpected) in 1 s").unwrap();
+        assert_eq!((skipped.tests, skipped.skipped, skipped.failures), (12, 2, 3));
+        assert!(count("Test Suite 'All tests' passed").is_none());
+    }
+}

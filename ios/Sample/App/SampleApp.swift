@@ -1,0 +1,65 @@
+#if canImport(SwiftUI) && os(iOS)
+import Nightgraft
+import SwiftUI
+
+/// One screen: notes in, train tonight, ask before and after.
+@main
+struct SampleApp: App {
+    @UIApplicationDelegateAdaptor private var delegate: AppDelegate
+
+    var body: some Scene {
+        WindowGroup {
+            NotebookView(notebook: delegate.notebook, trainTonight: delegate.trainTonight)
+        }
+    }
+}
+
+/// Registers the night's work while the app launches, which is when the system wants to hear of it.
+@MainActor
+final class AppDelegate: NSObject, UIApplicationDelegate {
+    let notebook = Notebook(
+        modelURL: Bundle.main.url(forResource: "model", withExtension: "gguf") ?? URL(fileURLWithPath: "/model.gguf"),
+        folder: URL.applicationSupportDirectory.appending(path: "Notebook"),
+        key: { try KeychainKey().loadOrCreate() })
+    private var background: BackgroundPersonalization?
+
+    func application(
+        _ application: UIApplication,
+        didFinishLaunchingWithOptions launchOptions: [UIApplication.LaunchOptionsKey: Any]? = nil
+    ) -> Bool {
+        let changes = DeviceChanges()
+        let platform = ApplePlatform { changes.tell() }
+        let notebook = notebook
+        let background = BackgroundPersonalization(
+            schedule: BackgroundSchedule(identifier: "org.nightgraft.sample.night"), platform: platform
+        ) {
+            // The same store as the screen's: one process has it open once.
+            try await notebook.open().session
+        }
+        background.register()
+        changes.listener = { background.deviceChanged() }
+        self.background = background
+        return true
+    }
+
+    /// Returns a sentence for the user.
+    func trainTonight() -> String {
+        do {
+            try background?.submit()
+            return "Tonight, on the charger."
+        } catch {
+            return "Background work is switched off for this app."
+        }
+    }
+}
+
+/// Tells the background work, which is made after the platform, of the platform's changes.
+private final class DeviceChanges: @unchecked Sendable {
+    // Set once while the app launches, before the first notification can come.
+    var listener: (@Sendable () -> Void)?
+
+    func tell() {
+        listener?()
+    }
+}
+#endif

@@ -1,0 +1,184 @@
+import Foundation
+internal import NightgraftGenerated
+
+/// The folder that outlives a night: examples, the session under way and the grafts, which are the trained adapters.
+///
+/// One process has a store open at a time, once. It is closed when the last object that uses it is gone, or by
+/// ``close()``. Calls made while a session trains make it pause for a moment; nothing is lost and nothing has to be
+/// stopped for them.
+public final class AdapterStore: Sendable {
+    let handle: FFI.Store
+
+    /// Opens a store, or makes one.
+    ///
+    /// - Parameters:
+    ///   - folder: The store's folder, on a local disk.
+    ///   - settings: The key, the quota and how much is kept.
+    /// - Throws: ``NightgraftError/storeLocked(reason:)`` if it is open already, ``NightgraftError/wrongKey(reason:)``,
+    ///   ``NightgraftError/corrupted(reason:)``, ``NightgraftError/storageFull(reason:)``, and
+    ///   ``NightgraftError/unsupported(reason:)`` if a key is missing or needless, or if there is no store and none is made.
+    public init(at folder: URL, settings: StoreSettings = StoreSettings()) async throws {
+        let path = try folder.filePath()
+        let converted = try settings.ffi()
+        handle = try await translating { try await FFI.Store.open(folder: path, settings: converted) }
+    }
+
+    /// Opens an encrypted store, or makes one, with the default settings.
+    ///
+    /// - Parameters:
+    ///   - folder: The store's folder, on a local disk.
+    ///   - key: The key, which must be the one that the store was made with.
+    /// - Throws: As the other initializer.
+    public convenience init(at folder: URL, key: StoreKey) async throws {
+        try await self.init(at: folder, settings: StoreSettings(key: key))
+    }
+
+    // MARK: Examples
+
+    /// Adds examples to learn from, all or none. One that is there already keeps its number.
+    ///
+    /// - Parameter examples: What to learn from.
+    /// - Returns: The examples' numbers, in the same order.
+    /// - Throws: ``NightgraftError/invalidData(reason:)``, ``NightgraftError/storageFull(reason:)``.
+    @discardableResult
+    public func add(_ examples: [Example]) async throws -> [StoredExample.ID] {
+        let converted = examples.map(\.ffi)
+        return try await translating { try await handle.add(examples: converted) }
+    }
+
+    /// Adds the examples of a file: `.jsonl` with one a line (`messages`, `prompt` and `completion`, or `text`), or
+    /// `.txt`.
+    ///
+    /// - Parameters:
+    ///   - file: The file.
+    ///   - skippingBadLines: Whether lines that are no examples are counted and left out, instead of refusing the file.
+    /// - Returns: What was found.
+    /// - Throws: ``NightgraftError/invalidData(reason:)``, ``NightgraftError/storageFull(reason:)``.
+    @discardableResult
+    public func add(contentsOf file: URL, skippingBadLines: Bool = false) async throws -> ImportReport {
+        let path = try file.filePath()
+        return try await translating {
+            ImportReport(try await handle.importFile(path: path, skipBad: skippingBadLines))
+        }
+    }
+
+    /// All examples, oldest first.
+    ///
+    /// - Returns: The examples.
+    /// - Throws: ``NightgraftError``.
+    public func examples() async throws -> [StoredExample] {
+        try await translating { try await handle.examples().map(StoredExample.init) }
+    }
+
+    /// Deletes examples. Their text is gone from every file of the store, and grafts that learned from them are marked.
+    ///
+    /// - Parameter examples: Their numbers; unknown ones are left out.
+    /// - Returns: What was deleted, and which grafts had seen it.
+    /// - Throws: ``NightgraftError``.
+    @discardableResult
+    public func delete(_ examples: some Sequence<StoredExample.ID>) async throws -> DeleteReport {
+        let ids = Array(examples)
+        return try await translating { DeleteReport(try await handle.delete(ids: ids)) }
+    }
+
+    // MARK: Grafts
+
+    /// All grafts, oldest first.
+    ///
+    /// - Returns: The grafts.
+    /// - Throws: ``NightgraftError``.
+    public func grafts() async throws -> [Graft] {
+        try await translating { try await handle.grafts().map(Graft.init) }
+    }
+
+    /// The graft in use.
+    ///
+    /// - Returns: Its number, or `nil` if the base itself is in use.
+    /// - Throws: ``NightgraftError``.
+    public func currentGraft() async throws -> Graft.ID? {
+        try await translating { try await handle.current() }
+    }
+
+    /// Brings a graft into use.
+    ///
+    /// - Parameters:
+    ///   - graft: Its number.
+    ///   - ignoringVerdict: Whether a graft that the gate refused comes into use too.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if the gate refused it.
+    public func promote(_ graft: Graft.ID, ignoringVerdict: Bool = false) async throws {
+        try await translating {
+            if ignoringVerdict {
+                try await handle.promoteAnyway(id: graft)
+            } else {
+                try await handle.promote(id: graft)
+            }
+        }
+    }
+
+    /// Goes back to what was in use before.
+    ///
+    /// - Returns: The graft in use afterwards, or `nil` for the base itself.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if no graft is in use.
+    @discardableResult
+    public func rollBack() async throws -> Graft.ID? {
+        try await translating { try await handle.rollback() }
+    }
+
+    /// Deletes a graft that is not in use.
+    ///
+    /// - Parameter graft: Its number.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if it is in use.
+    public func deleteGraft(_ graft: Graft.ID) async throws {
+        try await translating { try await handle.deleteGraft(id: graft) }
+    }
+
+    /// Writes a graft for other programs.
+    ///
+    /// - Parameters:
+    ///   - graft: Its number.
+    ///   - format: Whose format.
+    ///   - model: The model that it belongs to.
+    ///   - destination: The folder (``Graft/Format/peft``) or the file (``Graft/Format/gguf``) to make.
+    /// - Throws: ``NightgraftError``.
+    public func export(_ graft: Graft.ID, as format: Graft.Format, model: BaseModel, to destination: URL) async throws {
+        let path = try destination.filePath()
+        try await translating {
+            try await handle.export(id: graft, format: format.ffi, model: model.handle, to: path)
+        }
+    }
+
+    // MARK: The store itself
+
+    /// Writes the store anew under another key; what deleted files left behind stays shut away under the old one.
+    ///
+    /// Keep both keys until this returns: after a crash in between, one of the two opens the store.
+    ///
+    /// - Parameter key: The new key.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if the store is not encrypted.
+    public func rotateKey(to key: StoreKey) async throws {
+        try await translating { try await handle.rotateKey(newKey: key.data) }
+    }
+
+    /// Reads every file of the store and checks it.
+    ///
+    /// - Returns: What is damaged; empty if nothing is.
+    /// - Throws: ``NightgraftError``.
+    public func verify() async throws -> [Damage] {
+        try await translating { try await handle.verify().map(Damage.init) }
+    }
+
+    /// What the store takes on the disk.
+    ///
+    /// - Returns: Bytes.
+    /// - Throws: ``NightgraftError``.
+    public func bytesUsed() async throws -> Int {
+        try await translating { Int(clamping: try await handle.bytesUsed()) }
+    }
+
+    /// Closes the store now, whoever still uses it: every later call fails with ``NightgraftError/cancelled(reason:)``.
+    ///
+    /// - Throws: ``NightgraftError``.
+    public func close() async throws {
+        try await translating { try await handle.release() }
+    }
+}

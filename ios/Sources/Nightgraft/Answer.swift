@@ -1,0 +1,101 @@
+internal import NightgraftGenerated
+
+/// How an answer is made.
+public struct ChatOptions: Sendable, Hashable {
+    /// The most tokens that it may have. Default: 256.
+    public var maximumTokens: Int
+    /// 0 always takes the likeliest token; higher values choose more freely. Default: 0.
+    public var temperature: Float
+    /// The seed of that choice. Default: 0.
+    public var seed: UInt32
+
+    /// How an answer is made.
+    ///
+    /// - Parameters:
+    ///   - maximumTokens: The most tokens that it may have.
+    ///   - temperature: How freely it chooses.
+    ///   - seed: The seed of that choice.
+    public init(maximumTokens: Int = 256, temperature: Float = 0, seed: UInt32 = 0) {
+        self.maximumTokens = maximumTokens
+        self.temperature = temperature
+        self.seed = seed
+    }
+
+    func ffi() throws -> FFI.ChatOptions {
+        FFI.ChatOptions(
+            maxTokens: try unsigned(maximumTokens, "maximumTokens"), temperature: temperature, seed: seed)
+    }
+}
+
+/// What the model said.
+public struct Answer: Sendable, Hashable {
+    /// The text.
+    public let text: String
+    /// Tokens of the text.
+    public let tokens: Int
+    /// Tokens of the question, with what a conversation puts around it.
+    public let promptTokens: Int
+    /// The time that it took.
+    public let duration: Duration
+    /// Whether it was stopped before it was over.
+    public let stopped: Bool
+}
+
+extension Answer {
+    /// That of a task that was cancelled before its turn.
+    static let none = Answer(text: "", tokens: 0, promptTokens: 0, duration: .zero, stopped: true)
+
+    init(_ answer: FFI.Answer) {
+        text = answer.text
+        tokens = Int(answer.tokens)
+        promptTokens = Int(answer.promptTokens)
+        duration = Nightgraft.duration(seconds: answer.seconds) ?? .zero
+        stopped = answer.stopped
+    }
+}
+
+/// An answer in the making: its pieces, one after another, and at the end the whole.
+///
+/// Leaving the loop early, cancelling the task that loops, or dropping the stream ends the answer. Loop over it once.
+public struct AnswerStream: AsyncSequence, Sendable {
+    /// What the sequence is made of.
+    public typealias Element = String
+
+    private let running: Running<String, Answer>
+
+    init(work: @escaping @Sendable (@escaping @Sendable (String) -> Void) async throws -> Answer) {
+        running = Running(buffering: .unbounded, work: work)
+    }
+
+    /// The whole answer; waits until it is there. A caller whose task is cancelled ends the answer.
+    ///
+    /// Throws ``NightgraftError``.
+    public var answer: Answer {
+        get async throws { try await running.output }
+    }
+
+    /// Ends the answer.
+    public func stop() {
+        running.stop()
+    }
+
+    /// Begins the loop.
+    ///
+    /// - Returns: The iterator, which ends the answer when it is dropped.
+    public func makeAsyncIterator() -> AsyncIterator {
+        AsyncIterator(listening: Listening(to: running))
+    }
+
+    /// The position of a loop over an answer.
+    public struct AsyncIterator: AsyncIteratorProtocol, Sendable {
+        let listening: Listening<String, Answer>
+
+        /// The next piece of text.
+        ///
+        /// - Returns: `nil` when the answer is over.
+        /// - Throws: ``NightgraftError``.
+        public mutating func next() async throws -> String? {
+            try await listening.next()
+        }
+    }
+}

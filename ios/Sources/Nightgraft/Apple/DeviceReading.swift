@@ -1,0 +1,64 @@
+import Foundation
+
+/// What `ApplePlatform` asks its system for, in the system's own terms. Making a ``DeviceState`` of it is done here,
+/// where it is tested on every system.
+struct DeviceReading: Sendable {
+    /// `UIDevice.BatteryState` without its type.
+    enum Battery: Sendable {
+        case unknown, unplugged, charging, full
+    }
+
+    var battery: Battery
+    /// 0 to 1, or -1 where the system does not know, as in a simulator.
+    var batteryLevel: Double
+    /// `ProcessInfo.ThermalState`'s raw value.
+    var thermalLevel: Int
+    var lowPowerMode: Bool
+    var inForeground: Bool
+    /// What `os_proc_available_memory` says.
+    var memoryFree: Int
+    /// The process's footprint in bytes.
+    var memoryHeld: Int
+    /// The volume's capacity for important usage; nil where it cannot be read.
+    var storageFree: Int64?
+
+    /// The state, or an error that says what could not be read.
+    func state(now: Date, timeZone: TimeZone) throws -> DeviceState {
+        guard battery != .unknown, (0...1).contains(batteryLevel) else {
+            throw Unreadable.battery
+        }
+        guard let storageFree else {
+            throw Unreadable.storage
+        }
+        return DeviceState(
+            charging: battery == .charging || battery == .full,
+            battery: batteryLevel,
+            thermal: Thermal(systemLevel: thermalLevel),
+            lowPowerMode: lowPowerMode,
+            // The system says to nobody whether its owner uses another app. It starts processing tasks when the device
+            // lies still; what the app itself can add is whether its own window is in front.
+            idle: !inForeground,
+            memoryAvailable: Self.sum(memoryFree, memoryHeld),
+            storageFree: Int(clamping: max(0, storageFree)),
+            unixSeconds: Int(now.timeIntervalSince1970.rounded(.down)),
+            utcOffsetSeconds: timeZone.secondsFromGMT(for: now))
+    }
+
+    /// What the system did not tell.
+    enum Unreadable: Error {
+        case battery
+        case storage
+    }
+
+    private static func sum(_ one: Int, _ other: Int) -> Int {
+        let (sum, overflow) = max(0, one).addingReportingOverflow(max(0, other))
+        return overflow ? .max : sum
+    }
+}
+
+extension Thermal {
+    /// A level of the system's, `ProcessInfo.ThermalState`. One that is added in the future counts as the hottest.
+    init(systemLevel: Int) {
+        self = Thermal(rawValue: systemLevel) ?? (systemLevel < 0 ? .nominal : .critical)
+    }
+}

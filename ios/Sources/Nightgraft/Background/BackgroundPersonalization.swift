@@ -1,0 +1,80 @@
+import Foundation
+
+/// Trains at night, in the background, whenever the system grants time.
+///
+/// On iPhone and iPad this is a `BGProcessingTask`: call `register()` while the app launches, and `submit()` when there
+/// is something to learn. From then on it asks for the next grant by itself, at the time that the last one's ending
+/// suggests, until training fails with an error that only the app can do something about.
+///
+/// ```swift
+/// let background = BackgroundPersonalization(
+///     schedule: BackgroundSchedule(identifier: "com.example.notes.personalize"),
+///     platform: platform
+/// ) {
+///     let model = try await BaseModel(contentsOf: modelURL)
+///     let store = try await AdapterStore(at: folder, key: try KeychainKey().loadOrCreate())
+///     return try await PersonalizationSession(model: model, store: store)
+/// }
+/// background.register()
+/// ```
+public final class BackgroundPersonalization: Sendable {
+    /// When tasks are asked for.
+    public let schedule: BackgroundSchedule
+
+    private let platform: any Platform
+    private let rules: NightRules
+    private let onProgress: (@Sendable (TrainingProgress) -> Void)?
+    private let onEnd: (@Sendable (BackgroundEnding) -> Void)?
+    private let open: @Sendable () async throws -> PersonalizationSession
+    private let current = Locked<PersonalizationSession?>(nil)
+
+    /// Background training for an app.
+    ///
+    /// - Parameters:
+    ///   - schedule: When tasks are asked for.
+    ///   - platform: The device's state.
+    ///   - rules: When a night may train, and how hard.
+    ///   - onProgress: Called as in ``PersonalizationSession/runNight(on:rules:grant:isLastGrant:onProgress:)``.
+    ///   - onEnd: Called when a grant is over, just before the system is told so.
+    ///   - openSession: Opens the session, in each grant anew. If the app has it open at that time, it returns that one.
+    public init(
+        schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = NightRules(),
+        onProgress: (@Sendable (TrainingProgress) -> Void)? = nil,
+        onEnd: (@Sendable (BackgroundEnding) -> Void)? = nil,
+        openSession: @escaping @Sendable () async throws -> PersonalizationSession
+    ) {
+        self.schedule = schedule
+        self.platform = platform
+        self.rules = rules
+        self.onProgress = onProgress
+        self.onEnd = onEnd
+        open = openSession
+    }
+
+    /// Tells a night that waits to look at the device again: a charger was connected, for example.
+    public func deviceChanged() {
+        current.withLock { $0 }?.deviceChanged()
+    }
+
+    /// Uses one grant. `submit` asks the system for the next one.
+    func run(in grant: any BackgroundGrant, submit: @escaping @Sendable (BackgroundRequest) -> Void) async {
+        // First of all, for the case that the system kills the app in this grant; the better one takes its place.
+        if let request = schedule.request(after: .expired) {
+            submit(request)
+        }
+        let run = BackgroundRun(grant: grant) { [schedule, onEnd] ending in
+            if let request = schedule.request(after: ending) {
+                submit(request)
+            }
+            onEnd?(ending)
+        }
+        await run.run { [self] in
+            let session = try await open()
+            current.withLock { $0 = session }
+            return { [self] in
+                defer { current.withLock { $0 = nil } }
+                return try await session.runNight(on: platform, rules: rules, onProgress: onProgress)
+            }
+        }
+    }
+}

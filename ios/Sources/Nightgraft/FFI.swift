@@ -1,0 +1,50 @@
+internal import NightgraftGenerated
+
+/// The generated types that the library wraps, under names of their own: most are called as the public ones are.
+enum FFI {
+    typealias Answer = NightgraftGenerated.Answer
+    typealias ChatOptions = NightgraftGenerated.ChatOptions
+    typealias Damage = NightgraftGenerated.Damage
+    typealias DeleteReport = NightgraftGenerated.DeleteReport
+    typealias DeviceState = NightgraftGenerated.DeviceState
+    typealias Example = NightgraftGenerated.Example
+    typealias Failure = NightgraftGenerated.NightgraftError
+    typealias GateSettings = NightgraftGenerated.GateSettings
+    typealias Generator = NightgraftGenerated.Generator
+    typealias Graft = NightgraftGenerated.Graft
+    typealias GraftFormat = NightgraftGenerated.GraftFormat
+    typealias GraftStatus = NightgraftGenerated.GraftStatus
+    typealias ImportReport = NightgraftGenerated.ImportReport
+    typealias ListenerError = NightgraftGenerated.ListenerError
+    typealias MemoryPlan = NightgraftGenerated.MemoryPlan
+    typealias Message = NightgraftGenerated.Message
+    typealias Model = NightgraftGenerated.BaseModel
+    typealias ModelInfo = NightgraftGenerated.ModelInfo
+    typealias NightRules = NightgraftGenerated.NightRules
+    typealias PauseReason = NightgraftGenerated.PauseReason
+    typealias Phase = NightgraftGenerated.Phase
+    typealias Planner = NightgraftGenerated.Planner
+    typealias Platform = NightgraftGenerated.Platform
+    typealias PlatformError = NightgraftGenerated.PlatformError
+    typealias Progress = NightgraftGenerated.Progress
+    typealias ProgressListener = NightgraftGenerated.ProgressListener
+    typealias Session = NightgraftGenerated.PersonalizationSession
+    typealias SessionReport = NightgraftGenerated.SessionReport
+    typealias SessionSettings = NightgraftGenerated.SessionSettings
+    typealias SliceOutcome = NightgraftGenerated.SliceOutcome
+    typealias Store = NightgraftGenerated.AdapterStore
+    typealias StoredExample = NightgraftGenerated.StoredExample
+    typealias StoreSettings = NightgraftGenerated.StoreSettings
+    typealias TextListener = NightgraftGenerated.TextListener
+    typealias Thermal = NightgraftGenerated.Thermal
+    typealias TimePlan = NightgraftGenerated.TimePlan
+    typealias Token = NightgraftGenerated.Token
+    typealias Verdict = NightgraftGenerated.Verdict
+    typealias Waiting = NightgraftGenerated.Waiting
+    typealias WaitKind = NightgraftGenerated.WaitKind
+}
+
+/// The Rust library's version, such as `0.1.0`.
+public var libraryVersion: String {
+    NightgraftGenerated.version()
+}

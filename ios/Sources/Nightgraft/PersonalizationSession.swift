@@ -1,0 +1,176 @@
+import Foundation
+internal import NightgraftGenerated
+
+/// Training on what is new in a store, in slices that may end at any moment.
+///
+/// A session belongs to a model and a store, and goes on where the last one stopped, in this process or in an earlier
+/// one. Each slice trains for a while and saves. When the last step is done, the result is judged, and comes into use
+/// if it passes. How often it was interrupted makes no difference to the result, to the last bit.
+///
+/// ```swift
+/// let session = try await PersonalizationSession(model: model, store: store)
+/// for try await progress in session.slice(for: .seconds(300)) {
+///     print(progress.step, progress.totalSteps)
+/// }
+/// ```
+///
+/// A session may be used from several tasks: its slices then run one after another. When the last reference to it is
+/// gone, it is closed.
+public final class PersonalizationSession: Sendable {
+    private let handle: FFI.Session
+    private let turnstile = Turnstile()
+
+    /// Opens the store's session, or begins one.
+    ///
+    /// - Parameters:
+    ///   - model: The model to adapt.
+    ///   - store: The examples, and where the result goes.
+    ///   - settings: How to train.
+    /// - Throws: ``NightgraftError/invalidModel(reason:)`` if the model cannot be trained,
+    ///   ``NightgraftError/unsupported(reason:)`` for a setting that makes no sense or if a session with other settings
+    ///   is under way, ``NightgraftError/outOfMemoryBudget(needed:available:)``.
+    public init(
+        model: BaseModel, store: AdapterStore, settings: SessionSettings = SessionSettings()
+    ) async throws {
+        let converted = try settings.ffi()
+        handle = try await translating {
+            try await FFI.Session.open(model: model.handle, store: store.handle, settings: converted)
+        }
+    }
+
+    // MARK: What to learn
+
+    /// Adds examples to the store; one that is there already keeps its number.
+    ///
+    /// - Parameter examples: What to learn from.
+    /// - Returns: The examples' numbers, in the same order.
+    /// - Throws: ``NightgraftError``.
+    @discardableResult
+    public func add(_ examples: [Example]) async throws -> [StoredExample.ID] {
+        let converted = examples.map(\.ffi)
+        return try await translating { try await handle.addExamples(examples: converted) }
+    }
+
+    // MARK: Slices
+
+    /// Trains until the session is over, the time is, or it is stopped.
+    ///
+    /// Cancelling the task stops the slice within a quarter of a second, saved; the outcome is then
+    /// `.paused(.stopped)`.
+    ///
+    /// - Parameters:
+    ///   - duration: The most time that it may take; `nil` for no limit.
+    ///   - onProgress: Called at most five times a second, at every change of phase and at the end, from a thread of the
+    ///     library. If it throws, the slice is stopped, saved, and the same error is thrown to the caller.
+    /// - Returns: How it ended.
+    /// - Throws: ``NightgraftError``, or what `onProgress` throws.
+    @discardableResult
+    public func run(
+        for duration: Duration? = nil, onProgress: (@Sendable (TrainingProgress) throws -> Void)? = nil
+    ) async throws -> SliceOutcome {
+        let seconds = duration?.inSeconds
+        return try await pass(onProgress) { handle, listener in
+            try await handle.runSlice(maxSeconds: seconds, listener: listener)
+        }
+    }
+
+    /// Starts a slice and tells how it goes, as an asynchronous sequence.
+    ///
+    /// - Parameter duration: The most time that it may take; `nil` for no limit.
+    /// - Returns: The slice, which is running. It stops when the loop over it is left or nobody holds it any more.
+    public func slice(for duration: Duration? = nil) -> Slice {
+        Slice { [self] tell in
+            try await run(for: duration, onProgress: tell)
+        }
+    }
+
+    /// Trains when and as hard as the device allows: looks at it, waits or runs as the rules say.
+    ///
+    /// - Parameters:
+    ///   - platform: The device's state, `ApplePlatform` for example.
+    ///   - rules: When training may run.
+    ///   - grant: The time that the system has granted; `nil` for no limit.
+    ///   - isLastGrant: Whether no other grant follows tonight, as far as is known: the estimate then counts a whole
+    ///     night.
+    ///   - onProgress: As in ``run(for:onProgress:)``.
+    /// - Returns: How it ended.
+    /// - Throws: ``NightgraftError``, or what `onProgress` throws.
+    @discardableResult
+    public func runNight(
+        on platform: any Platform, rules: NightRules = NightRules(), grant: Duration? = nil,
+        isLastGrant: Bool = false, onProgress: (@Sendable (TrainingProgress) throws -> Void)? = nil
+    ) async throws -> SliceOutcome {
+        let seconds = grant?.inSeconds
+        let converted = try rules.ffi()
+        let adapter = PlatformAdapter(platform)
+        return try await pass(onProgress) { handle, listener in
+            try await handle.runNight(
+                platform: adapter, rules: converted, grantSeconds: seconds, lastGrant: isLastGrant,
+                listener: listener)
+        }
+    }
+
+    /// Starts a night and tells how it goes, as an asynchronous sequence.
+    ///
+    /// - Parameters:
+    ///   - platform: The device's state.
+    ///   - rules: When training may run.
+    ///   - grant: The time that the system has granted; `nil` for no limit.
+    ///   - isLastGrant: Whether no other grant follows tonight.
+    /// - Returns: The night, which is running. It stops when the loop over it is left or nobody holds it any more.
+    public func night(
+        on platform: any Platform, rules: NightRules = NightRules(), grant: Duration? = nil, isLastGrant: Bool = false
+    ) -> Slice {
+        Slice { [self] tell in
+            try await runNight(
+                on: platform, rules: rules, grant: grant, isLastGrant: isLastGrant, onProgress: tell)
+        }
+    }
+
+    /// Stops the slice that runs, from any thread. It ends within a quarter of a second, saved.
+    public func stop() {
+        handle.stop()
+    }
+
+    /// Wakes a night that waits: the device has changed, a charger was connected for example.
+    public func deviceChanged() {
+        handle.deviceChanged()
+    }
+
+    // MARK: How it stands
+
+    /// How far the session is.
+    public var progress: TrainingProgress {
+        TrainingProgress(handle.progress())
+    }
+
+    /// What the session did, once it has finished.
+    public var report: SessionReport? {
+        handle.report().map(SessionReport.init)
+    }
+
+    /// Stops what runs, waits until it is saved, and closes the session: every later call fails with
+    /// ``NightgraftError/cancelled(reason:)``.
+    ///
+    /// - Throws: ``NightgraftError``.
+    public func close() async throws {
+        try await translating { try await handle.release() }
+    }
+
+    private func pass(
+        _ onProgress: (@Sendable (TrainingProgress) throws -> Void)?,
+        work: (FFI.Session, any FFI.ProgressListener) async throws -> FFI.SliceOutcome
+    ) async throws -> SliceOutcome {
+        let handle = handle
+        let stop: @Sendable () -> Void = { handle.stop() }
+        let outcome = try await turnstile.pass(stop: stop) { stopped in
+            let listener = Listener(handler: onProgress, stopped: stopped, stop: stop)
+            do {
+                return SliceOutcome(try await translating { try await work(handle, listener) })
+            } catch {
+                throw listener.appError ?? error
+            }
+        }
+        return outcome ?? .paused(.stopped)
+    }
+}

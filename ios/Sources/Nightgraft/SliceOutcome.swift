@@ -1,0 +1,79 @@
+internal import NightgraftGenerated
+
+/// How a slice ended. Whatever it was, everything is saved.
+public enum SliceOutcome: Sendable, Hashable {
+    /// There is more to do; another slice goes on from here.
+    case paused(PauseReason)
+    /// The session is over and its result judged.
+    case finished(SessionReport)
+    /// The store has nothing new to learn, or too little.
+    case nothingToDo(reason: String)
+}
+
+/// Why a slice ended before the session did.
+public enum PauseReason: Sendable, Hashable {
+    /// It was stopped: by ``PersonalizationSession/stop()``, by its task's cancellation, or because nobody listens any more.
+    case stopped
+    /// Its time was over.
+    case deadline
+    /// The device does not allow it.
+    case policy(Waiting)
+}
+
+/// What a session did.
+public struct SessionReport: Sendable, Hashable {
+    /// Examples that it trained on.
+    public let trained: Int
+    /// Old examples among them, which are trained on again so that they are not forgotten.
+    public let replayed: Int
+    /// Examples that judged the result.
+    public let heldOut: Int
+    /// Steps.
+    public let steps: Int
+    /// Tokens, counted once for each pass.
+    public let tokens: Int
+    /// Whether it ended early because held-out examples got no better.
+    public let stoppedEarly: Bool
+    /// The graft that it made.
+    public let graft: Graft.ID?
+    /// Whether that is in use now.
+    public let promoted: Bool
+    /// What the gate found.
+    public let verdict: Verdict
+}
+
+extension SliceOutcome {
+    init(_ outcome: FFI.SliceOutcome) {
+        self =
+            switch outcome {
+            case .paused(let reason): .paused(PauseReason(reason))
+            case .finished(let report): .finished(SessionReport(report))
+            case .nothingToDo(let reason): .nothingToDo(reason: reason)
+            }
+    }
+}
+
+extension PauseReason {
+    init(_ reason: FFI.PauseReason) {
+        self =
+            switch reason {
+            case .stopped: .stopped
+            case .deadline: .deadline
+            case .policy(let waiting): .policy(Waiting(waiting))
+            }
+    }
+}
+
+extension SessionReport {
+    init(_ report: FFI.SessionReport) {
+        trained = Int(clamping: report.trained)
+        replayed = Int(clamping: report.replayed)
+        heldOut = Int(clamping: report.heldOut)
+        steps = Int(clamping: report.steps)
+        tokens = Int(clamping: report.tokens)
+        stoppedEarly = report.stoppedEarly
+        graft = report.graft
+        promoted = report.promoted
+        verdict = Verdict(report.verdict)
+    }
+}

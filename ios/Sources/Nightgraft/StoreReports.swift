@@ -1,0 +1,77 @@
+import Foundation
+internal import NightgraftGenerated
+
+/// What a file of examples brought.
+public struct ImportReport: Sendable, Hashable {
+    /// Lines in the file.
+    public let lines: Int
+    /// Examples that are new.
+    public let added: Int
+    /// Examples that were there already.
+    public let known: Int
+    /// Lines that are no examples.
+    public let skipped: Int
+    /// The numbers of all of the file's examples.
+    public let ids: [StoredExample.ID]
+}
+
+/// An example in a store.
+public struct StoredExample: Sendable, Hashable, Identifiable {
+    /// The example's number in its store.
+    public let id: UInt64
+    /// When it was added.
+    public let added: Date
+    /// The example as a line of JSON (`messages`, `prompt` and `completion`, or `text`).
+    public let json: String
+}
+
+/// What a deletion did.
+public struct DeleteReport: Sendable, Hashable {
+    /// The examples that are gone.
+    public let deleted: [StoredExample.ID]
+    /// The grafts that learned from them. They still know something of it: train anew or delete them.
+    public let markedGrafts: [Graft.ID]
+    /// Whether the session under way had learned from them and was dropped.
+    public let sessionDropped: Bool
+}
+
+/// A damaged file of a store.
+public struct Damage: Sendable, Hashable {
+    /// The file.
+    public let url: URL
+    /// What is wrong with it.
+    public let problem: String
+}
+
+extension ImportReport {
+    init(_ report: FFI.ImportReport) {
+        lines = Int(clamping: report.lines)
+        added = Int(clamping: report.added)
+        known = Int(clamping: report.known)
+        skipped = Int(clamping: report.skipped)
+        ids = report.ids
+    }
+}
+
+extension StoredExample {
+    init(_ example: FFI.StoredExample) {
+        id = example.id
+        added = Date(timeIntervalSince1970: TimeInterval(example.added))
+        json = example.json
+    }
+}
+
+extension DeleteReport {
+    init(_ report: FFI.DeleteReport) {
+        deleted = report.deleted
+        markedGrafts = report.markedGrafts
+        sessionDropped = report.sessionDropped
+    }
+}
+
+extension Damage {
+    init(_ damage: FFI.Damage) {
+        url = URL(fileURLWithPath: damage.path)
+        problem = damage.problem
+    }
+}

@@ -1,0 +1,145 @@
+import Foundation
+import XCTest
+
+@testable import Nightgraft
+
+final class BackgroundRunTests: FolderCase {
+    func testWorkThatEndsCompletesTheGrant() async {
+        let grant = TestGrant()
+        let endings = Collected<BackgroundEnding>()
+        await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
+            { .nothingToDo(reason: "tried") }
+        }
+        XCTAssertEqual(endings.values, [.ended(.nothingToDo(reason: "tried"))])
+        XCTAssertEqual(grant.completions, [true])
+        grant.expire()
+        XCTAssertEqual(grant.completions, [true])
+    }
+
+    func testErrorsCompleteItToo() async {
+        let grant = TestGrant()
+        let endings = Collected<BackgroundEnding>()
+        await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
+            throw NightgraftError.wrongKey(reason: "")
+        }
+        await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
+            { throw AppError(number: 1) }
+        }
+        XCTAssertEqual(endings.values, [.failed(.wrongKey(reason: "")), .failed(nil)])
+        XCTAssertEqual(grant.completions, [false, false])
+    }
+
+    func testExpirationWhileOpeningCompletesAtOnce() async {
+        let grant = TestGrant()
+        let endings = Collected<BackgroundEnding>()
+        let ran = Flag()
+        await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
+            grant.expire()
+            XCTAssertEqual(grant.completions, [false])
+            return {
+                ran.raise()
+                return .paused(.stopped)
+            }
+        }
+        XCTAssertFalse(ran.isRaised)
+        XCTAssertEqual(endings.values, [.expired])
+        XCTAssertEqual(grant.completions, [false])
+    }
+
+    func testExpirationWaitsUntilTheWorkHasSaved() async {
+        let grant = TestGrant()
+        let endings = Collected<BackgroundEnding>()
+        let saved = Flag()
+        await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
+            {
+                grant.expire()
+                grant.expire()
+                XCTAssert(Task.isCancelled)
+                XCTAssertEqual(grant.completions, [])
+                saved.raise()
+                return .paused(.stopped)
+            }
+        }
+        XCTAssert(saved.isRaised)
+        XCTAssertEqual(endings.values, [.expired])
+        XCTAssertEqual(grant.completions, [false])
+    }
+
+    func testWorkThatFinishesAsItExpiresHasFinished() async {
+        let grant = TestGrant()
+        let endings = Collected<BackgroundEnding>()
+        await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
+            {
+                grant.expire()
+                return .nothingToDo(reason: "all done")
+            }
+        }
+        XCTAssertEqual(endings.values, [.ended(.nothingToDo(reason: "all done"))])
+        XCTAssertEqual(grant.completions, [true])
+    }
+
+    /// The whole of it, with a real session: granted, expired in the middle, granted again, finished.
+    func testANightInTwoGrants() async throws {
+        let folder = folder
+        let platform = TestPlatform(TestPlatform.asleep)
+        let requests = Collected<BackgroundRequest>()
+        let endings = Collected<BackgroundEnding>()
+        let grant = Locked(TestGrant())
+        let background = BackgroundPersonalization(
+            schedule: BackgroundSchedule(identifier: "org.example.night", night: NightHours(begins: 0, ends: 0)),
+            platform: platform, rules: TestRules.anyTime,
+            onProgress: { progress in
+                if progress.phase == .training, endings.values.isEmpty {
+                    grant.withLock { $0 }.expire()
+                }
+            },
+            onEnd: endings.add,
+            openSession: { try await Tiny(in: folder, steps: 40).session })
+        await background.run(in: grant.withLock { $0 }, submit: requests.add)
+        XCTAssertEqual(endings.values, [.expired])
+        XCTAssertEqual(grant.withLock { $0 }.completions, [false])
+        // One request at the beginning, in case that the app is killed, and one at the end.
+        XCTAssertEqual(requests.values.count, 2)
+
+        grant.withLock { $0 = TestGrant() }
+        await background.run(in: grant.withLock { $0 }, submit: requests.add)
+        guard case .ended(.finished(let report)) = endings.values.last else {
+            return XCTFail("\(endings.values)")
+        }
+        XCTAssertEqual(report.steps, 40)
+        XCTAssertEqual(grant.withLock { $0 }.completions, [true])
+        XCTAssertGreaterThan(platform.reads, 0)
+    }
+}
+
+/// A grant that a test takes back.
+private final class TestGrant: BackgroundGrant {
+    private let handler = Locked<(@Sendable () -> Void)?>(nil)
+    private let completed = Collected<Bool>()
+
+    var completions: [Bool] {
+        completed.values
+    }
+
+    func expire() {
+        handler.withLock { $0 }?()
+    }
+
+    func onExpiration(_ handler: @escaping @Sendable () -> Void) {
+        self.handler.withLock { $0 = handler }
+    }
+
+    func complete(success: Bool) {
+        completed.add(success)
+    }
+}
+
+enum TestRules {
+    /// Nothing that depends on the time of day or on how long the device was left alone.
+    static var anyTime: NightRules {
+        var rules = NightRules()
+        rules.idleOnly = false
+        rules.idleGrace = .zero
+        return rules
+    }
+}

@@ -1,0 +1,191 @@
+import Foundation
+import Nightgraft
+import XCTest
+
+/// From the call that stops until everything is saved, in seconds; the promise is a quarter of a second for an idle
+/// machine, and test machines are not idle.
+private let stopSeconds = 3.0
+
+final class ConcurrencyTests: FolderCase {
+    func testCancellingTheTaskStopsTheSlice() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        let started = Gate()
+        let task = Task {
+            try await tiny.session.run { progress in
+                if progress.step > 0 {
+                    Task { await started.open() }
+                }
+            }
+        }
+        await started.wait()
+        task.cancel()
+        let outcome = try await within(seconds: stopSeconds) { try await task.value }
+        XCTAssertEqual(outcome, .paused(.stopped))
+        let step = tiny.session.progress.step
+        XCTAssertGreaterThan(step, 0)
+        // It goes on from there.
+        let next = try await tiny.session.run(for: .milliseconds(300))
+        XCTAssertEqual(next, .paused(.deadline))
+        XCTAssertGreaterThan(tiny.session.progress.step, step)
+    }
+
+    func testATaskThatIsCancelledBeforeItBeginsDoesNothing() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        for _ in 0..<20 {
+            let task = Task { try await tiny.session.run() }
+            task.cancel()
+            let outcome = try await within(seconds: stopSeconds) { try await task.value }
+            XCTAssertEqual(outcome, .paused(.stopped))
+        }
+        // The stops of the cancelled ones are spent.
+        let outcome = try await tiny.session.run(for: .milliseconds(300))
+        XCTAssertEqual(outcome, .paused(.deadline))
+    }
+
+    func testStopFromAnotherThread() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        let session = tiny.session
+        let outcome = try await session.run { progress in
+            if progress.step == 1 {
+                Thread.detachNewThread { session.stop() }
+            }
+        }
+        XCTAssertEqual(outcome, .paused(.stopped))
+    }
+
+    func testLeavingTheLoopStopsTheSliceSaved() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        let slice = tiny.session.slice()
+        for try await progress in slice where progress.step > 0 {
+            break
+        }
+        let outcome = try await within(seconds: stopSeconds) { try await slice.outcome }
+        XCTAssertEqual(outcome, .paused(.stopped))
+    }
+
+    func testASliceTellsItsPhasesAndItsEnd() async throws {
+        let tiny = try await Tiny(in: folder, steps: 10)
+        var seen: [TrainingProgress] = []
+        let slice = tiny.session.slice()
+        for try await progress in slice {
+            seen.append(progress)
+        }
+        guard case .finished(let report) = try await slice.outcome else { return XCTFail("it did not finish") }
+        XCTAssertEqual(report.steps, 10)
+        XCTAssertEqual(seen.last?.phase, .finished)
+        XCTAssertEqual(seen.last?.step, 10)
+        XCTAssertEqual(seen.last?.fractionCompleted, 1)
+        let steps = seen.map(\.step)
+        XCTAssertEqual(steps, steps.sorted())
+        XCTAssertEqual(tiny.session.report, report)
+    }
+
+    func testTwoTasksShareASession() async throws {
+        let tiny = try await Tiny(in: folder, steps: 60)
+        let running = Collected<Int>()
+        let outcomes = try await withThrowingTaskGroup(of: SliceOutcome.self) { group in
+            for number in 0..<2 {
+                group.addTask {
+                    var last = SliceOutcome.paused(.stopped)
+                    for _ in 0..<500 {
+                        last = try await tiny.session.run(for: .milliseconds(50)) { _ in running.add(number) }
+                        guard case .paused = last else { break }
+                    }
+                    return last
+                }
+            }
+            var outcomes: [SliceOutcome] = []
+            for try await outcome in group {
+                outcomes.append(outcome)
+            }
+            return outcomes
+        }
+        XCTAssertEqual(Set(running.values), [0, 1])
+        for outcome in outcomes {
+            if case .paused = outcome { XCTFail("a task ended before the session did: \(outcome)") }
+        }
+        XCTAssertEqual(tiny.session.report?.steps, 60)
+    }
+
+    func testTheStoreServesWhileASliceRuns() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        let before = try await tiny.store.examples().count
+        let slice = tiny.session.slice()
+        var lastStep = 0
+        var asked = 0
+        for try await progress in slice where progress.step > lastStep {
+            lastStep = progress.step
+            try await tiny.store.add([.text("Note number \(asked) of a running slice.")])
+            asked += 1
+            if asked == 5 { break }
+        }
+        let outcome = try await slice.outcome
+        XCTAssertEqual(outcome, .paused(.stopped))
+        let after = try await tiny.store.examples().count
+        XCTAssertEqual(after, before + 5)
+    }
+
+    func testDroppingEverythingWhileItRuns() async throws {
+        let place = folder
+        for round in 0..<10 {
+            do {
+                let tiny = try await Tiny(in: place, steps: endless)
+                let slice = tiny.session.slice()
+                var iterator = slice.makeAsyncIterator()
+                while let progress = try await iterator.next(), progress.step <= round {}
+            }
+            // What was dropped still saves; then the store is free.
+            let store = try await reopened(place.appendingPathComponent("store"))
+            try await store.close()
+        }
+    }
+
+    func testClosingASessionWhileItRuns() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        let slice = tiny.session.slice()
+        for try await progress in slice where progress.step > 0 {
+            try await within(seconds: stopSeconds) { try await tiny.session.close() }
+            break
+        }
+        await expect({ if case .cancelled = $0 { true } else { false } }) { try await tiny.session.run() }
+    }
+
+    func testAnswersBesideASlice() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        let generator = try await Generator(model: tiny.model, threads: 1)
+        let slice = tiny.session.slice()
+        let before = tiny.session.progress.step
+        for _ in 0..<5 {
+            let answer = try await generator.answer(
+                to: "Where is key 3?", options: ChatOptions(maximumTokens: 8))
+            XCTAssertLessThanOrEqual(answer.tokens, 8)
+        }
+        slice.stop()
+        let outcome = try await slice.outcome
+        XCTAssertEqual(outcome, .paused(.stopped))
+        XCTAssertGreaterThanOrEqual(tiny.session.progress.step, before)
+    }
+
+    func testLeavingTheLoopEndsTheAnswer() async throws {
+        let model = try await BaseModel(contentsOf: Places.tiny)
+        let generator = try await Generator(model: model, threads: 1)
+        let stream = generator.streamCompletion(of: "One, two, three,", options: ChatOptions(maximumTokens: 100_000))
+        for try await piece in stream where !piece.isEmpty {
+            break
+        }
+        let answer = try await within(seconds: stopSeconds) { try await stream.answer }
+        XCTAssertLessThan(answer.tokens, 100_000)
+    }
+
+    /// A store that was just dropped is closed a moment later, when what ran has saved.
+    private func reopened(_ place: URL) async throws -> AdapterStore {
+        for _ in 0..<100 {
+            do {
+                return try await AdapterStore(at: place)
+            } catch NightgraftError.storeLocked {
+                try await Task.sleep(for: .milliseconds(50))
+            }
+        }
+        return try await AdapterStore(at: place)
+    }
+}

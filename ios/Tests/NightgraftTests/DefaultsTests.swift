@@ -1,0 +1,51 @@
+import Foundation
+import NightgraftGenerated
+import XCTest
+
+@testable import Nightgraft
+
+/// The defaults that the documentation of the settings names are those of the library.
+final class DefaultsTests: XCTestCase {
+    func testSessionSettings() throws {
+        // No gate at all means the default one to the library.
+        let expected = NightgraftGenerated.SessionSettings(gate: NightgraftGenerated.GateSettings())
+        XCTAssertEqual(try Nightgraft.SessionSettings().ffi(), expected)
+    }
+
+    func testNightRules() throws {
+        let expected = NightgraftGenerated.NightRules(pauseAtThermal: .serious, resumeAtThermal: .fair)
+        XCTAssertEqual(try Nightgraft.NightRules().ffi(), expected)
+    }
+
+    func testStoreSettings() throws {
+        XCTAssertEqual(try Nightgraft.StoreSettings().ffi(), NightgraftGenerated.StoreSettings())
+    }
+
+    func testChatOptions() throws {
+        XCTAssertEqual(try Nightgraft.ChatOptions().ffi(), NightgraftGenerated.ChatOptions())
+    }
+
+    func testNumbersThatDoNotFitAreRefusedByName() {
+        for settings in [Nightgraft.SessionSettings(rank: -1), Nightgraft.SessionSettings(rank: 1 << 40)] {
+            XCTAssertThrowsError(try settings.ffi()) { error in
+                guard case Nightgraft.NightgraftError.unsupported(let reason) = error else { return XCTFail("\(error)") }
+                XCTAssert(reason.contains("rank"), reason)
+            }
+        }
+    }
+
+    func testLayersAndTargetsAreWrittenAsTheLibraryReadsThem() {
+        XCTAssertEqual(AdapterLayers.all.text, "all")
+        XCTAssertEqual(AdapterLayers.last(4).text, "last:4")
+        XCTAssertEqual(AdapterLayers.range(2..<9).text, "2..9")
+        XCTAssertEqual(AdapterTargets.attention.rawValue, "attn")
+    }
+
+    func testDurations() {
+        XCTAssertEqual(Duration.milliseconds(1250).inSeconds, 1.25, accuracy: 1e-12)
+        XCTAssertEqual(duration(seconds: 90), .seconds(90))
+        XCTAssertNil(duration(seconds: .infinity))
+        XCTAssertNil(duration(seconds: .nan))
+        XCTAssertNil(duration(seconds: nil))
+    }
+}

@@ -1,0 +1,136 @@
+import Foundation
+import XCTest
+
+@testable import Nightgraft
+
+/// What the Apple part makes of its system's answers. The questions themselves are only asked on a device.
+final class DeviceTests: FolderCase {
+    private let night = Date(timeIntervalSince1970: 1_795_476_600.9)
+
+    private func reading() -> DeviceReading {
+        DeviceReading(
+            battery: .charging, batteryLevel: 0.5, thermalLevel: 0, lowPowerMode: false, inForeground: false,
+            memoryFree: 1000, memoryHeld: 300, storageFree: 7000)
+    }
+
+    func testAReadingBecomesAState() throws {
+        let zone = try XCTUnwrap(TimeZone(secondsFromGMT: -5400))
+        let state = try reading().state(now: night, timeZone: zone)
+        let expected = DeviceState(
+            charging: true, battery: 0.5, thermal: .nominal, lowPowerMode: false, idle: true, memoryAvailable: 1300,
+            storageFree: 7000, unixSeconds: 1_795_476_600, utcOffsetSeconds: -5400)
+        XCTAssertEqual(state, expected)
+    }
+
+    func testThermalLevels() {
+        XCTAssertEqual((0...4).map(Thermal.init(systemLevel:)), [.nominal, .fair, .serious, .critical, .critical])
+        XCTAssertEqual(Thermal(systemLevel: -1), .nominal)
+        XCTAssertEqual(Thermal.allCases.sorted(), [.nominal, .fair, .serious, .critical])
+    }
+
+    func testAFullBatteryIsOnACharger() throws {
+        var full = reading()
+        full.battery = .full
+        XCTAssert(try full.state(now: night, timeZone: .gmt).charging)
+        full.battery = .unplugged
+        XCTAssertFalse(try full.state(now: night, timeZone: .gmt).charging)
+    }
+
+    func testTheAppInFrontIsNotIdle() throws {
+        var front = reading()
+        front.inForeground = true
+        XCTAssertFalse(try front.state(now: night, timeZone: .gmt).idle)
+    }
+
+    func testASimulatorHasNoBattery() {
+        var simulator = reading()
+        simulator.battery = .unknown
+        simulator.batteryLevel = -1
+        XCTAssertThrowsError(try simulator.state(now: night, timeZone: .gmt))
+        simulator.battery = .charging
+        XCTAssertThrowsError(try simulator.state(now: night, timeZone: .gmt))
+    }
+
+    func testMemoryDoesNotOverflow() throws {
+        var large = reading()
+        large.memoryFree = .max
+        XCTAssertEqual(try large.state(now: night, timeZone: .gmt).memoryAvailable, .max)
+    }
+
+    func testAProtectedFolderIsThisUsersAlone() throws {
+        let made = try ProtectedFolder.prepare(folder.appendingPathComponent("one/two"))
+        let attributes = try FileManager.default.attributesOfItem(atPath: made.path)
+        XCTAssertEqual(attributes[.posixPermissions] as? Int, 0o700)
+        try ProtectedFolder.prepare(made)
+    }
+}
+
+final class KeyTests: XCTestCase {
+    func testAKeyHas32BytesAndShowsNone() throws {
+        let bytes = (0..<32).map { UInt8($0 + 100) }
+        let key = try StoreKey(bytes)
+        XCTAssertEqual(key.withBytes { Array($0) }, bytes)
+        XCTAssertThrowsError(try StoreKey(bytes.dropLast()))
+        var dumped = ""
+        dump(key, to: &dumped)
+        for shown in ["\(key)", String(reflecting: key), dumped] {
+            XCTAssertFalse(shown.contains("100") || shown.contains("131"), shown)
+        }
+    }
+
+    func testRandomKeysDiffer() {
+        let keys = Set((0..<100).map { _ in StoreKey.random() })
+        XCTAssertEqual(keys.count, 100)
+    }
+
+    func testTheKeyIsMadeOnceAndKept() throws {
+        let storage = TestStorage()
+        let key = try storage.loadOrCreateKey()
+        XCTAssertEqual(try storage.loadOrCreateKey(), key)
+        XCTAssertEqual(try storage.loadKey(), key)
+        storage.remove()
+        XCTAssertNil(try storage.loadKey())
+        XCTAssertNotEqual(try storage.loadOrCreateKey(), key)
+    }
+
+    func testTwoProcessesGetTheSameKey() throws {
+        let other = StoreKey.random()
+        let storage = TestStorage()
+        storage.beforeInsert = { storage in other.withBytes { storage.secret = $0 } }
+        XCTAssertEqual(try storage.loadOrCreateKey(), other)
+    }
+
+    func testWhatIsNoKeyIsNotReplaced() throws {
+        let storage = TestStorage()
+        storage.secret = Data(count: 31)
+        XCTAssertThrowsError(try storage.loadOrCreateKey()) { error in
+            guard case NightgraftError.wrongKey = error else { return XCTFail("\(error)") }
+        }
+        XCTAssertEqual(storage.secret?.count, 31)
+    }
+}
+
+/// A place for a secret that a test watches.
+private final class TestStorage: SecretStorage, @unchecked Sendable {
+    var secret: Data?
+    var beforeInsert: ((TestStorage) -> Void)?
+
+    func read() -> Data? {
+        secret
+    }
+
+    func insert(_ new: Data) -> Bool {
+        beforeInsert?(self)
+        guard secret == nil else { return false }
+        secret = new
+        return true
+    }
+
+    func replace(_ new: Data) {
+        secret = new
+    }
+
+    func remove() {
+        secret = nil
+    }
+}

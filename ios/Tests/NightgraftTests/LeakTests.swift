@@ -1,0 +1,48 @@
+import Foundation
+import Nightgraft
+import XCTest
+
+final class LeakTests: FolderCase {
+    /// Cycles until everything that is allocated once is there.
+    private let warmUp = 200
+    private let cycles = 1000
+    /// What resident memory may grow by between the two.
+    private let growth = 0.01
+
+    func testOpenOneStepCloseAThousandTimes() async throws {
+        let place = folder.appendingPathComponent("store")
+        let tiny = try Places.tiny
+        do {
+            let store = try await AdapterStore(at: place)
+            try await store.add(Tiny.examples(12))
+        }
+        for _ in 0..<warmUp {
+            try await Self.cycle(tiny, place)
+        }
+        let before = try ProcessStatus.now()
+        for _ in 0..<cycles {
+            try await Self.cycle(tiny, place)
+        }
+        let after = try ProcessStatus.now()
+        print("resident bytes \(before.residentBytes) -> \(after.residentBytes), threads \(before.threads) ->",
+            "\(after.threads), open files \(before.openFiles) -> \(after.openFiles)")
+        XCTAssertLessThan(Double(after.residentBytes), Double(before.residentBytes) * (1 + growth))
+        XCTAssertLessThanOrEqual(after.openFiles, before.openFiles)
+        // Swift's own pool may grow to one thread for each processor.
+        XCTAssertLessThanOrEqual(after.threads, before.threads + ProcessInfo.processInfo.activeProcessorCount)
+    }
+
+    private static func cycle(_ tiny: URL, _ place: URL) async throws {
+        let model = try await BaseModel(contentsOf: tiny)
+        let store = try await AdapterStore(at: place)
+        let session = try await PersonalizationSession(
+            model: model, store: store, settings: Tiny.settings(steps: endless))
+        let before = session.progress.step
+        try await session.run { progress in
+            if progress.step > before { session.stop() }
+        }
+        XCTAssertGreaterThan(session.progress.step, before)
+        try await session.close()
+        try await store.close()
+    }
+}

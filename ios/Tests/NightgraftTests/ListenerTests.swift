@@ -1,0 +1,93 @@
+import Foundation
+import Nightgraft
+import XCTest
+
+final class ListenerTests: FolderCase {
+    func testAProgressListenerThatThrows() async throws {
+        let tiny = try await Tiny(in: folder, steps: endless)
+        for round in 1...3 {
+            let before = tiny.session.progress.step
+            do {
+                try await tiny.session.run { progress in
+                    if progress.step > before { throw AppError(number: round) }
+                }
+                XCTFail("nothing was thrown")
+            } catch {
+                XCTAssertEqual(error as? AppError, AppError(number: round))
+            }
+            XCTAssertGreaterThan(tiny.session.progress.step, before)
+        }
+        let outcome = try await tiny.session.run(for: .milliseconds(200))
+        XCTAssertEqual(outcome, .paused(.deadline))
+    }
+
+    func testATextListenerThatThrows() async throws {
+        let model = try await BaseModel(contentsOf: Places.tiny)
+        let generator = try await Generator(model: model, threads: 1)
+        do {
+            _ = try await generator.completion(of: "One, two,", options: ChatOptions(maximumTokens: 1000)) { _ in
+                throw AppError(number: 4)
+            }
+            XCTFail("nothing was thrown")
+        } catch {
+            XCTAssertEqual(error as? AppError, AppError(number: 4))
+        }
+        let answer = try await generator.completion(of: "One, two,", options: ChatOptions(maximumTokens: 4))
+        XCTAssertLessThanOrEqual(answer.tokens, 4)
+    }
+
+    func testThePiecesMakeTheAnswer() async throws {
+        let model = try await BaseModel(contentsOf: Places.tiny)
+        let generator = try await Generator(model: model, threads: 1)
+        let pieces = Collected<String>()
+        let options = ChatOptions(maximumTokens: 40, temperature: 0.9, seed: 11)
+        let answer = try await generator.answer(to: [.user("Where is key 5?")], options: options, onText: pieces.add)
+        XCTAssertEqual(pieces.values.joined(), answer.text)
+        var streamed = ""
+        for try await piece in generator.streamAnswer(to: "Where is key 5?", options: options) {
+            streamed += piece
+        }
+        XCTAssertEqual(streamed, answer.text)
+    }
+
+    func testAPlatformThatThrows() async throws {
+        let tiny = try await Tiny(in: folder, steps: 20)
+        let platform = TestPlatform { throw AppError(number: 2) }
+        let waiting = Collected<Waiting.Kind>()
+        let session = tiny.session
+        let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
+            if let kind = progress.waiting?.kind {
+                waiting.add(kind)
+                session.stop()
+            }
+        }
+        XCTAssertEqual(outcome, .paused(.stopped))
+        XCTAssertEqual(waiting.values.first, .unreadable)
+        XCTAssertEqual(session.progress.step, 0)
+        platform.change(to: TestPlatform.asleep)
+        guard case .finished(let report) = try await session.runNight(on: platform, rules: TestRules.anyTime) else {
+            return XCTFail("the night did not finish")
+        }
+        XCTAssertEqual(report.steps, 20)
+    }
+
+    func testANightWaitsForTheChargerAndIsWoken() async throws {
+        let tiny = try await Tiny(in: folder, steps: 20)
+        let platform = TestPlatform {
+            var state = TestPlatform.asleep()
+            state.charging = false
+            return state
+        }
+        let session = tiny.session
+        let waited = Collected<Waiting>()
+        let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
+            guard let waiting = progress.waiting, waited.values.isEmpty else { return }
+            waited.add(waiting)
+            platform.change(to: TestPlatform.asleep)
+            session.deviceChanged()
+        }
+        XCTAssertEqual(waited.values.first?.kind, .notCharging)
+        XCTAssertFalse(waited.values.first?.text.isEmpty ?? true)
+        guard case .finished = outcome else { return XCTFail("\(outcome)") }
+    }
+}

@@ -1,0 +1,64 @@
+import Foundation
+import Nightgraft
+import XCTest
+
+/// A session on the tiny model, with made-up examples.
+struct Tiny: Sendable {
+    let model: BaseModel
+    let store: AdapterStore
+    let session: PersonalizationSession
+
+    /// A session of `steps` steps in a store in `folder`.
+    init(in folder: URL, steps: Int, examples: Int = 12) async throws {
+        model = try await BaseModel(contentsOf: Places.tiny)
+        store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        try await store.add(Self.examples(examples))
+        session = try await PersonalizationSession(
+            model: model, store: store, settings: Self.settings(steps: steps))
+    }
+
+    static func settings(steps: Int) -> SessionSettings {
+        SessionSettings(
+            rank: 2, learningRate: 1e-3, steps: steps, context: 64, batchTokens: 64, heldOut: 0.25, threads: 1,
+            gate: GateSettings(minimumHeldOut: 2))
+    }
+
+    static func examples(_ count: Int) -> [Example] {
+        (0..<count).map { .chat(question: "Where is key \($0)?", answer: "In drawer \($0 * 7 % count), under the maps.") }
+    }
+}
+
+/// Steps that no test waits for: whoever starts so many means to stop them.
+let endless = 1_000_000
+
+/// An error of the tests' own, as an app has them.
+struct AppError: Error, Equatable {
+    let number: Int
+}
+
+/// Fails unless `work` throws the error that `isExpected` recognizes.
+func expect<Value>(
+    _ isExpected: (NightgraftError) -> Bool, file: StaticString = #filePath, line: UInt = #line,
+    of work: () async throws -> Value
+) async {
+    do {
+        _ = try await work()
+        XCTFail("nothing was thrown", file: file, line: line)
+    } catch let error as NightgraftError {
+        XCTAssert(isExpected(error), "\(error)", file: file, line: line)
+    } catch {
+        XCTFail("not an error of the library: \(error)", file: file, line: line)
+    }
+}
+
+/// Fails if `work` takes longer; with the value otherwise.
+func within<Value>(
+    seconds: Double, file: StaticString = #filePath, line: UInt = #line, _ work: () async throws -> Value
+) async rethrows -> Value {
+    let clock = ContinuousClock()
+    let began = clock.now
+    let value = try await work()
+    let took = clock.now - began
+    XCTAssertLessThan(took, .seconds(seconds), file: file, line: line)
+    return value
+}

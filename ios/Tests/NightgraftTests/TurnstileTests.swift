@@ -1,0 +1,76 @@
+import XCTest
+
+@testable import Nightgraft
+
+final class TurnstileTests: XCTestCase {
+    func testOneAtATimeAndAllOfThem() async {
+        let turnstile = Turnstile()
+        let inside = Locked(0)
+        let most = Locked(0)
+        await withTaskGroup(of: Bool.self) { group in
+            for _ in 0..<200 {
+                group.addTask {
+                    await turnstile.pass(stop: {}) { _ in
+                        let now = inside.withLock { count in
+                            count += 1
+                            return count
+                        }
+                        most.withLock { $0 = max($0, now) }
+                        await Task.yield()
+                        inside.withLock { $0 -= 1 }
+                        return true
+                    } ?? false
+                }
+            }
+            var passed = 0
+            for await result in group where result {
+                passed += 1
+            }
+            XCTAssertEqual(passed, 200)
+        }
+        XCTAssertEqual(most.withLock { $0 }, 1)
+    }
+
+    func testACancelledTaskGivesUpItsPlaceAndStopsNobody() async {
+        let turnstile = Turnstile()
+        let entered = Gate()
+        let leave = Gate()
+        let stops = Collected<String>()
+        let first = Task {
+            await turnstile.pass(stop: { stops.add("first") }) { _ in
+                await entered.open()
+                await leave.wait()
+                return 1
+            }
+        }
+        await entered.wait()
+        let second = Task { await turnstile.pass(stop: { stops.add("second") }) { _ in 2 } }
+        let third = Task { await turnstile.pass(stop: { stops.add("third") }) { _ in 3 } }
+        second.cancel()
+        let given = await second.value
+        XCTAssertNil(given)
+        await leave.open()
+        let results = await [first.value, third.value]
+        XCTAssertEqual(results, [1, 3])
+        XCTAssertEqual(stops.values, [])
+    }
+
+    func testACancelledTaskStopsItsOwnWork() async {
+        let turnstile = Turnstile()
+        let entered = Gate()
+        let leave = Gate()
+        let work = Task {
+            await turnstile.pass(stop: { Task { await leave.open() } }) { stopped in
+                await entered.open()
+                await leave.wait()
+                return stopped.isRaised
+            }
+        }
+        await entered.wait()
+        work.cancel()
+        let knew = await work.value
+        XCTAssertEqual(knew, true)
+        let next = await turnstile.pass(stop: {}) { _ in "free again" }
+        XCTAssertEqual(next, "free again")
+    }
+}
