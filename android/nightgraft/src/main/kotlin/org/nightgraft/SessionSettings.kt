@@ -20,7 +20,7 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  * @property heldOut the share of examples that is kept aside for the judgement, above 0
  * @property replay old examples that are learned again for each new one
  * @property checkpointEvery optimizer steps between two saves; being stopped saves too
- * @property seed makes a session repeatable: same model, examples, settings and seed, same bytes; null for the default
+ * @property seed makes a session repeatable: same model, examples, settings and seed, same bytes
  * @property threads threads that compute; null for what suits the device. The result does not depend on it.
  * @property memoryLimit bytes of memory that the session may take, the mapped model not counted; null for no limit. It
  *   slows down to fit, with the same result, or fails with [NightgraftException.OutOfMemoryBudget].
@@ -42,7 +42,7 @@ public data class SessionSettings(
     val heldOut: Float = 0.1f,
     val replay: Double = 1.0,
     val checkpointEvery: Int = 20,
-    val seed: Long? = null,
+    val seed: Long = 42,
     val threads: Int? = null,
     val memoryLimit: Long? = null,
     val startAnew: Boolean = false,
@@ -53,7 +53,8 @@ public data class SessionSettings(
  * What is asked of a trained adapter before it comes into use. The defaults come from measurements.
  *
  * @property minHeldOut examples kept aside without which nothing is promoted, at least 2
- * @property minGain the share of the loss on them that it must save
+ * @property minGain the share of the base's loss on them that it must save
+ * @property minGainOnCurrent the share of the loss of the graft in use on them that it must save
  * @property maxForgetting the share by which its loss on general texts may be higher than the base's
  * @property maxOverfit the share of the loss that it may save on learned examples only: what it knows by heart
  * @property minWordOrder the share of the loss that the order of the examples' words must save: garbage has none. 0
@@ -62,6 +63,7 @@ public data class SessionSettings(
 public data class GateSettings(
     val minHeldOut: Int = 4,
     val minGain: Double = 0.01,
+    val minGainOnCurrent: Double = 0.002,
     val maxForgetting: Double = 0.2,
     val maxOverfit: Double = 0.25,
     val minWordOrder: Double = 0.07,
@@ -83,7 +85,7 @@ internal fun SessionSettings.toFfi() = settings {
         heldOut = heldOut,
         replay = replay,
         checkpointEvery = checkpointEvery.unsigned("checkpointEvery"),
-        seed = seed?.toULong(),
+        seed = seed.toULong(),
         threads = threads?.unsigned("threads"),
         memoryLimit = memoryLimit?.unsigned("memoryLimit"),
         startAnew = startAnew,
@@ -95,6 +97,7 @@ private fun GateSettings.toFfi() =
     FfiGateSettings(
         minHeldOut = minHeldOut.unsigned("minHeldOut"),
         minGain = minGain,
+        minGainOnCurrent = minGainOnCurrent,
         maxForgetting = maxForgetting,
         maxOverfit = maxOverfit,
         minWordOrder = minWordOrder,

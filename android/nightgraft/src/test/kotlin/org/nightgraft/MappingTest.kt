@@ -5,8 +5,13 @@ import org.junit.jupiter.api.Assertions.assertSame
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
+import org.nightgraft.ffi.ChatOptions as FfiChatOptions
+import org.nightgraft.ffi.GateSettings as FfiGateSettings
 import org.nightgraft.ffi.InternalException
+import org.nightgraft.ffi.NightRules as FfiNightRules
 import org.nightgraft.ffi.NightgraftException as FfiException
+import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
+import org.nightgraft.ffi.StoreSettings as FfiStoreSettings
 
 /** The public types against the generated ones. */
 internal class MappingTest {
@@ -43,6 +48,14 @@ internal class MappingTest {
         assertTrue(IllegalStateException("has already been destroyed").translated() is NightgraftException.Cancelled)
         val cancelled = kotlinx.coroutines.CancellationException("left")
         assertSame(cancelled, cancelled.translated())
+    }
+
+    @Test
+    fun `the defaults are the native library's`() {
+        assertEquals(FfiSessionSettings(gate = FfiGateSettings()), SessionSettings().toFfi())
+        assertEquals(FfiNightRules(), NightRules().toFfi())
+        assertEquals(FfiChatOptions(), ChatOptions().toFfi())
+        assertEquals(FfiStoreSettings(), StoreSettings().toFfi())
     }
 
     @Test

@@ -8698,7 +8698,7 @@ internal object FfiConverterSequenceTypeExample: FfiConverterRustBuffer<List<Exa
 
         /**
          * The version of the library, such as `0.1.0`.
-         */ fun `version`(): kotlin.String {
+         */ internal fun `version`(): kotlin.String {
             return FfiConverterString.lift(
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_nightgraft_ffi_fn_func_version(

@@ -1,0 +1,130 @@
+//! `cargo xtask kotlin`: compiles all Kotlin against the real Android API, checks its documentation, and runs its tests
+//! on the JVM against the real library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::fixtures::{self, cargo, finish};
+use crate::scenario::OUT_VARIABLE;
+
+const OLDEST_JAVA: u32 = 17;
+
+/// Builds the library, sets the variables, lets Maven do the rest, and prints how many tests ran. Without a JDK and
+/// Maven that is a loud skip, or an error where `CI=true`.
+///
+/// # Errors
+/// The first check that fails.
+pub fn run(root: &Path) -> Result<()> {
+    if let Some(missing) = missing() {
+        return fixtures::skip("Kotlin", &missing);
+    }
+    finish(Command::new(cargo()).current_dir(root).args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "nightgraft-ffi",
+    ]))?;
+    let given = fixtures::make(root)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let build = build_folder(root)?;
+    let _ = fs::remove_dir_all(&build); // old reports would be counted
+    let mut maven = Command::new("mvn");
+    maven.args(["-B", "-ntp", "verify"]).arg(format!("-Dnightgraft.build={}", text(&build)?));
+    maven.current_dir(root.join("android")).env("NIGHTGRAFT_LIBRARY", root.join(target).join("release"));
+    maven.envs(given.variables());
+    if let Some(folder) = std::env::var_os(OUT_VARIABLE) {
+        fs::create_dir_all(&folder).context("cannot make the folder for the scenario's adapters")?;
+        maven.env(OUT_VARIABLE, fs::canonicalize(folder)?);
+    }
+    finish(&mut maven)?;
+    let count = count(&build)?;
+    ensure!(count.tests > 0, "Maven ran no test");
+    ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);
+    println!("kotlin: {} tests passed, every public item documented", count.tests);
+    Ok(())
+}
+
+/// What is not there, for people.
+fn missing() -> Option<String> {
+    let java = Command::new("javac").arg("-version").output();
+    let version = java.ok().and_then(|output| major(&String::from_utf8_lossy(&output.stdout)));
+    if version.is_none_or(|version| version < OLDEST_JAVA) {
+        return Some(format!("no JDK {OLDEST_JAVA} or newer (Debian: openjdk-17-jdk-headless)"));
+    }
+    let maven = Command::new("mvn").arg("--version").output();
+    maven.is_err().then(|| "no Maven (Debian: maven)".to_owned())
+}
+
+/// The first number of `javac 17.0.15`.
+fn major(line: &str) -> Option<u32> {
+    let number = line.split_whitespace().nth(1)?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// One for each checkout, so that two of them do not write into each other's.
+fn build_folder(root: &Path) -> Result<PathBuf> {
+    let name = text(root)?.replace('/', "-");
+    Ok(fixtures::cache()?.join("kotlin-build").join(name.trim_start_matches('-')))
+}
+
+struct Count {
+    tests: usize,
+    skipped: usize,
+}
+
+/// Adds up the reports of all modules: `<testsuite … tests="5" errors="0" skipped="0" failures="0">`.
+fn count(build: &Path) -> Result<Count> {
+    let mut count = Count { tests: 0, skipped: 0 };
+    for module in fs::read_dir(build)? {
+        let reports = module?.path().join("surefire-reports");
+        if !reports.is_dir() {
+            continue;
+        }
+        for report in fs::read_dir(reports)? {
+            let report = report?.path();
+            if report.extension().is_none_or(|extension| extension != "xml") {
+                continue;
+            }
+            let xml = fs::read_to_string(&report)?;
+            let suite = suite(&xml).with_context(|| format!("{} is no report", report.display()))?;
+            count.tests += suite.tests;
+            count.skipped += suite.skipped;
+        }
+    }
+    Ok(count)
+}
+
+fn suite(xml: &str) -> Option<Count> {
+    let tag = xml.split_once("<testsuite ")?.1.split_once('>')?.0;
+    let number = |name: &str| tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.parse().ok();
+    Some(Count { tests: number("tests")?, skipped: number("skipped")? })
+}
+
+fn text(path: &Path) -> Result<&str> {
+    match path.to_str() {
+        Some(text) => Ok(text),
+        None => bail!("{} is not UTF-8", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn versions_and_reports_are_read() {
+        assert_eq!(major("javac 17.0.15\n"), Some(17));
+        assert_eq!(major("javac 25-ea"), Some(25));
+        assert_eq!(major(""), None);
+        let xml = "<?xml version=\"1.0\"?>\n<testsuite xmlns:xsi=\"x\" name=\"A\" time=\"0.4\" tests=\"12\" errors=\"0\" skipped=\"1\" failures=\"0\">\n";
+        let suite = suite(xml).unwrap();
+        assert_eq!((suite.tests, suite.skipped), (12, 1));
+        assert!(super::suite("<html>").is_none());
+    }
+}
