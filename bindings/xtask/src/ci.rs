@@ -3,13 +3,14 @@
 use std::{
     ffi::{OsStr, OsString},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::layers;
+use crate::fixtures::{self, MODEL_VARIABLE, cargo, finish};
+use crate::{layers, scenario};
 
 struct Step {
     name: &'static str,
@@ -24,12 +25,13 @@ enum What {
     Layers,
     /// Makes sure that the model of the real-model tests is there, and tells the later steps where.
     Model,
+    /// A task of this program, in a process of its own, for its environment.
+    Task(&'static [&'static str]),
+    /// Compares the adapters that the suites of all languages have left.
+    Scenario,
     /// A script below the root, and its arguments.
     Script(&'static str, &'static [&'static str]),
 }
-
-/// Names the model file for the tests; when it is set already, that file is used.
-const MODEL_VARIABLE: &str = "NIGHTGRAFT_SMOLLM2";
 
 /// Everything is built with the release profile: llama.cpp is then compiled once for all steps.
 const STEPS: &[Step] = &[
@@ -56,6 +58,14 @@ const STEPS: &[Step] = &[
     Step { name: "doctest", what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--doc"]) },
     Step { name: "model", what: What::Model },
     Step { name: "integration", what: What::Cargo(&["test", "--release", "--locked", "--test", "tests"]) },
+    Step { name: "generate", what: What::Task(&["generate", "--check"]) },
+    Step {
+        name: "bindings",
+        what: What::Cargo(&["test", "--release", "--locked", "--package", "nightgraft-ffi", "--test", "*"]),
+    },
+    Step { name: "python", what: What::Task(&["python"]) },
+    Step { name: "scenario", what: What::Scenario },
+    Step { name: "cross", what: What::Task(&["cross"]) },
     Step { name: "fuzz", what: What::Script("tests/fuzz/smoke.sh", &["10"]) },
 ];
 
@@ -69,7 +79,8 @@ pub fn run(root: &Path, names: &[&str]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !step_names().contains(name)) {
         bail!("unknown step '{unknown}'; there are {}", step_names().join(", "));
     }
-    let mut runner = Runner { root, model: std::env::var_os(MODEL_VARIABLE) };
+    let adapters = tempfile::tempdir()?;
+    let mut runner = Runner { root, model: std::env::var_os(MODEL_VARIABLE), adapters: adapters.path() };
     let mut done: Vec<(&str, Duration)> = Vec::new();
     for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
         println!("== {}", step.name);
@@ -92,6 +103,8 @@ struct Runner<'a> {
     root: &'a Path,
     /// The file for `MODEL_VARIABLE`.
     model: Option<OsString>,
+    /// Where the suites leave the scenario's adapters.
+    adapters: &'a Path,
 }
 
 impl Runner<'_> {
@@ -111,45 +124,29 @@ impl Runner<'_> {
                 finish(self.command(script.as_os_str()).args(*arguments))
             }
             What::Model => self.fetch_model(),
+            What::Task(words) => {
+                let program = std::env::current_exe().context("this program has no path")?;
+                finish(self.command(program.as_os_str()).args(*words))
+            }
+            What::Scenario => scenario::compare(self.adapters),
         }
     }
 
     fn fetch_model(&mut self) -> Result<()> {
-        if self.model.is_none() {
-            let mut fetch = self.command(&cargo());
-            fetch.args(["run", "--release", "--locked", "--quiet", "--package", "nightgraft", "--"]);
-            fetch.args(["fetch", "smollm2-135m"]).stderr(Stdio::inherit());
-            let output = fetch.output().context("cannot start cargo")?;
-            if !output.status.success() {
-                bail!("the model could not be fetched; name the file in {MODEL_VARIABLE} if you have it");
-            }
-            let path = String::from_utf8(output.stdout).context("the path is not UTF-8")?;
-            self.model = Some(path.trim_end().into());
-        }
-        println!("{}", self.model.as_deref().unwrap_or_default().display());
+        let path = fixtures::smollm2(self.root)?;
+        println!("{}", path.display());
+        self.model = Some(path.into());
         Ok(())
     }
 
     fn command(&self, program: &OsStr) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.root);
+        command.current_dir(self.root).env(scenario::OUT_VARIABLE, self.adapters);
         if let Some(model) = &self.model {
             command.env(MODEL_VARIABLE, model);
         }
         command
     }
-}
-
-fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
-fn finish(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
 }
 
 fn print_times(done: &[(&str, Duration)]) {

@@ -1,9 +1,19 @@
 //! What CI and contributors run: `cargo xtask ci`, `cargo xtask layers`.
 
+mod android;
+mod artifacts;
 mod ci;
+mod cross;
+mod fixtures;
 mod generate;
+mod ios;
 mod layers;
+mod ndk;
+mod program;
+mod python;
 mod scan;
+mod scenario;
+mod size;
 mod swift;
 
 use std::{
@@ -19,7 +29,14 @@ usage: cargo xtask TASK
   swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it
   generate [--check]
-                 write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date";
+                 write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
+  python         type-check and test the Python package
+  cross [PART]   build for arm64 Linux and test under emulation (arm64); type-check for phones (phones)
+  android [ABI...] [--no-archive]
+                 build the native library for Android with the NDK, and the archive with Gradle
+  ios            build the static libraries for iOS and the XCFramework with Xcode
+  size [--update]
+                 build the small library, compare its size with bindings/size.json (or write that)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +59,11 @@ fn run(args: &[String]) -> Result<()> {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
         ["generate", arguments @ ..] => generate::run(&root, arguments),
+        ["python"] => python::run(&root),
+        ["android", arguments @ ..] => android::run(&root, arguments),
+        ["cross", arguments @ ..] => cross::run(&root, arguments),
+        ["ios", arguments @ ..] => ios::run(&root, arguments),
+        ["size", arguments @ ..] => size::run(&root, arguments),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));
             Ok(())

@@ -1,0 +1,43 @@
+import org.jetbrains.kotlin.gradle.dsl.ExplicitApiMode
+import org.jetbrains.kotlin.gradle.dsl.JvmTarget
+
+plugins {
+    alias(libs.plugins.android.library)
+    alias(libs.plugins.kotlin.android)
+}
+
+android {
+    namespace = "org.nightgraft"
+    compileSdk = 36
+
+    defaultConfig {
+        // java.time and java.nio.file; what is newer is guarded in the code.
+        minSdk = 26
+        consumerProguardFiles("consumer-rules.pro")
+    }
+
+    sourceSets["main"].apply {
+        kotlin.srcDir("src/generated/kotlin")
+        // `cargo xtask android` puts libnightgraft_ffi.so for each ABI there.
+        jniLibs.srcDir("src/main/jniLibs")
+    }
+
+    compileOptions {
+        sourceCompatibility = JavaVersion.VERSION_17
+        targetCompatibility = JavaVersion.VERSION_17
+    }
+}
+
+kotlin {
+    explicitApi = ExplicitApiMode.Strict
+    compilerOptions {
+        jvmTarget = JvmTarget.JVM_17
+        allWarningsAsErrors = true
+    }
+}
+
+dependencies {
+    api(libs.coroutines.core)
+    // The archive has JNA's own native part for each ABI; the plain jar has not.
+    implementation(libs.jna) { artifact { type = "aar" } }
+}

@@ -1,0 +1,156 @@
+package org.nightgraft
+
+import java.time.Instant
+import org.nightgraft.ffi.AdapterStore as FfiStore
+import org.nightgraft.ffi.GraftFormat as FfiGraftFormat
+
+/**
+ * A folder with everything that lasts longer than one run: the examples, the training under way, the trained versions of
+ * the adapter (grafts), and which of them is in use.
+ *
+ * One process has a store open at a time, once. All functions may be called from any thread, also while a session runs:
+ * the session then pauses for a moment, saved, and goes on. Whatever a killed process left half done, opening it tidies
+ * up. After [close] every call fails with [NightgraftException.Cancelled].
+ */
+public class AdapterStore private constructor(internal val ffi: FfiStore) : AutoCloseable {
+    /**
+     * Puts [examples] into the store, all or none of them, and returns their numbers. An example that is there already
+     * keeps its number.
+     *
+     * @throws NightgraftException.InvalidData if one has no text to learn
+     * @throws NightgraftException.StorageFull if the disk is full or the quota reached
+     */
+    public suspend fun add(examples: List<Example>): List<Long> =
+        native { ffi.add(examples.map { it.toFfi() }) }.map { it.toLong() }
+
+    /**
+     * Puts the examples of a `.jsonl` file, or the paragraphs of a `.txt` file, into the store.
+     *
+     * @param path the file
+     * @param skipBad whether bad lines are counted and passed over; otherwise the first one fails the import
+     * @throws NightgraftException.InvalidData with the line that is bad, or if the file cannot be read
+     * @throws NightgraftException.StorageFull if the disk is full or the quota reached
+     */
+    public suspend fun importFile(path: String, skipBad: Boolean = false): ImportReport =
+        native { ffi.importFile(path, skipBad) }.let { report ->
+            ImportReport(
+                lines = report.lines.toLong(),
+                added = report.added.toLong(),
+                known = report.known.toLong(),
+                skipped = report.skipped.toLong(),
+                ids = report.ids.map { it.toLong() },
+            )
+        }
+
+    /** All examples, the oldest first. */
+    public suspend fun examples(): List<StoredExample> =
+        native { ffi.examples() }.map { StoredExample(it.id.toLong(), Instant.ofEpochSecond(it.added), it.json) }
+
+    /**
+     * Takes examples out of every file of the store. Grafts that learned from them are marked, not changed: what a graft
+     * has learned stays in it until a later session, which starts from one that did not see them, has taken its place.
+     *
+     * @param ids their numbers; those that are not there are passed over
+     * @throws NightgraftException.StorageFull if there is no room to write the journal anew
+     */
+    public suspend fun delete(ids: List<Long>): DeleteReport =
+        native { ffi.delete(ids.map { it.toULong() }) }.let { report ->
+            DeleteReport(
+                deleted = report.deleted.map { it.toLong() },
+                markedGrafts = report.markedGrafts.map { it.toLong() },
+                sessionDropped = report.sessionDropped,
+            )
+        }
+
+    /** All grafts, the oldest first. */
+    public suspend fun grafts(): List<Graft> = native { ffi.grafts() }.map { it.toPublic() }
+
+    /** The number of the graft in use; null for the base itself. */
+    public suspend fun current(): Long? = native { ffi.current() }?.toLong()
+
+    /**
+     * Takes a graft into use.
+     *
+     * @throws NightgraftException.Unsupported if the gate refused it, or there is none with this number; the message says
+     *   which
+     */
+    public suspend fun promote(id: Long): Unit = native { ffi.promote(id.toULong()) }
+
+    /**
+     * Takes a graft into use, whatever the gate said of it.
+     *
+     * @throws NightgraftException.Unsupported if there is no such graft
+     */
+    public suspend fun promoteAnyway(id: Long): Unit = native { ffi.promoteAnyway(id.toULong()) }
+
+    /** Goes back to the graft that was in use before, and returns its number; null for the base itself. */
+    public suspend fun rollback(): Long? = native { ffi.rollback() }?.toLong()
+
+    /**
+     * Removes a graft.
+     *
+     * @throws NightgraftException.Unsupported if it is in use, or there is none with this number
+     */
+    public suspend fun deleteGraft(id: Long): Unit = native { ffi.deleteGraft(id.toULong()) }
+
+    /**
+     * Writes a graft for other programs, whole or not at all. The copy is not encrypted.
+     *
+     * @param id its number
+     * @param format how it is written
+     * @param model the model that it was trained on
+     * @param to the folder ([GraftFormat.PEFT]) or file ([GraftFormat.GGUF]) to make
+     * @throws NightgraftException.Unsupported if there is no such graft, or it belongs to another model
+     */
+    public suspend fun export(id: Long, format: GraftFormat, model: BaseModel, to: String): Unit = native {
+        val ffiFormat =
+            when (format) {
+                GraftFormat.PEFT -> FfiGraftFormat.PEFT
+                GraftFormat.GGUF -> FfiGraftFormat.GGUF
+            }
+        ffi.export(id.toULong(), ffiFormat, model.ffi, to)
+    }
+
+    /**
+     * Writes the whole store anew under another key. Interrupted, it goes on when the store is opened next, with either
+     * of the two keys.
+     *
+     * @param newKey 32 bytes
+     * @throws NightgraftException.Unsupported if the store is not encrypted
+     */
+    public suspend fun rotateKey(newKey: ByteArray): Unit = native { ffi.rotateKey(newKey) }
+
+    /** Reads every file and lists those that are damaged. */
+    public suspend fun verify(): List<Damage> = native { ffi.verify() }.map { Damage(it.path, it.problem) }
+
+    /** The bytes that the store takes on disk. */
+    public suspend fun bytesUsed(): Long = native { ffi.bytesUsed() }.toLong()
+
+    /** As [close], without blocking a thread. */
+    public suspend fun release() {
+        native { ffi.release() }
+        ffi.destroy()
+    }
+
+    /**
+     * Closes the store, so that it can be opened again at once. A session on it is stopped and saved first: this blocks
+     * the thread for about a quarter of a second then. A second call does nothing.
+     */
+    override fun close(): Unit = ffi.closeNow { ffi.release() }
+
+    /** Opens stores. */
+    public companion object {
+        /**
+         * Opens the store in [folder].
+         *
+         * @throws NightgraftException.StoreLocked if it is open already
+         * @throws NightgraftException.WrongKey if the key in [settings] is not the store's
+         * @throws NightgraftException.Corrupted if what it cannot do without is damaged
+         * @throws NightgraftException.Unsupported if there is none and [StoreSettings.create] is false
+         */
+        public suspend fun open(folder: String, settings: StoreSettings = StoreSettings()): AdapterStore {
+            val ffiSettings = settings.toFfi()
+            return AdapterStore(native { FfiStore.open(folder, ffiSettings) })
+        }
+    }
+}

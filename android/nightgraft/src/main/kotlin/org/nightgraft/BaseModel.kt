@@ -1,0 +1,88 @@
+package org.nightgraft
+
+import org.nightgraft.ffi.BaseModel as FfiModel
+import org.nightgraft.ffi.ModelInfo as FfiModelInfo
+
+/**
+ * A language model in a GGUF file: mapped into memory, never written, never copied.
+ *
+ * Sessions and generators that were opened with it keep the file mapped; closing the model is safe while they run. All
+ * functions may be called from any thread.
+ */
+public class BaseModel private constructor(internal val ffi: FfiModel) : AutoCloseable {
+    /** What the file says about itself. */
+    public val info: ModelInfo by lazy { native { ffi.info() }.toPublic() }
+
+    /**
+     * Cuts [text] as the model does.
+     *
+     * @throws NightgraftException.Unsupported if the file's tokenizer is of an unknown kind
+     */
+    public suspend fun tokenize(text: String): List<Token> =
+        native { ffi.tokenize(text) }.map { Token(it.id.toInt(), it.text) }
+
+    /** Gives the handle back. A second call does nothing. */
+    override fun close(): Unit = ffi.destroy()
+
+    /** Opens models. */
+    public companion object {
+        /**
+         * Opens the GGUF file at [path] and checks all of its headers.
+         *
+         * @throws NightgraftException.InvalidModel if it cannot be read, is damaged, or is no model
+         */
+        public suspend fun open(path: String): BaseModel = BaseModel(native { FfiModel.open(path) })
+    }
+}
+
+/**
+ * What is in a model's file.
+ *
+ * @property path the file
+ * @property bytes its size
+ * @property architecture the family, such as `llama`
+ * @property name the name that its makers gave it
+ * @property parameters how many numbers it has
+ * @property layers how many blocks it has
+ * @property context how many tokens it was made for
+ * @property vocabulary how many tokens it knows
+ * @property hasChatTemplate whether it can chat: [Generator.chat] and [Example.Chat] need it
+ * @property fingerprint tells models apart; an adapter fits the model that it was trained on
+ * @property notTrainable why it cannot be personalized; null if it can
+ */
+public data class ModelInfo(
+    val path: String,
+    val bytes: Long,
+    val architecture: String,
+    val name: String?,
+    val parameters: Long,
+    val layers: Int?,
+    val context: Int?,
+    val vocabulary: Int?,
+    val hasChatTemplate: Boolean,
+    val fingerprint: String,
+    val notTrainable: String?,
+)
+
+/**
+ * A piece of text as the model sees it.
+ *
+ * @property id its number in the vocabulary
+ * @property text what it stands for; a part of a character is shown as a replacement character
+ */
+public data class Token(val id: Int, val text: String)
+
+private fun FfiModelInfo.toPublic() =
+    ModelInfo(
+        path = path,
+        bytes = bytes.toLong(),
+        architecture = architecture,
+        name = name,
+        parameters = parameters.toLong(),
+        layers = layers?.toInt(),
+        context = context?.toInt(),
+        vocabulary = vocabulary?.toInt(),
+        hasChatTemplate = hasChatTemplate,
+        fingerprint = fingerprint,
+        notTrainable = notTrainable,
+    )

@@ -1,0 +1,183 @@
+package org.nightgraft
+
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.buffer
+import kotlinx.coroutines.flow.channelFlow
+import org.nightgraft.ffi.Answer as FfiAnswer
+import org.nightgraft.ffi.ChatOptions as FfiChatOptions
+import org.nightgraft.ffi.Generator as FfiGenerator
+import org.nightgraft.ffi.ListenerException
+import org.nightgraft.ffi.TextListener as FfiTextListener
+
+/**
+ * Writes text with a model and a graft. Grafts are exchanged while the model stays loaded. It runs beside a session, on a
+ * thread of its own, and answers one request after the other.
+ *
+ * All functions may be called from any thread. A coroutine that is cancelled ends its request.
+ */
+public class Generator private constructor(private val ffi: FfiGenerator) : AutoCloseable {
+    /**
+     * Answers with the graft that is in use in [store] from now on, and returns its number; null for the base itself.
+     *
+     * @throws NightgraftException.Unsupported if it was trained on another model
+     * @throws NightgraftException.Corrupted if its file is damaged
+     */
+    public suspend fun useCurrent(store: AdapterStore): Long? = native { ffi.useCurrent(store.ffi) }?.toLong()
+
+    /**
+     * Answers with a certain graft of [store] from now on.
+     *
+     * @throws NightgraftException.Unsupported if there is none with this number, or it was trained on another model
+     * @throws NightgraftException.Corrupted if its file is damaged
+     */
+    public suspend fun useGraft(store: AdapterStore, id: Long): Unit =
+        native { ffi.useGraft(store.ffi, id.toULong()) }
+
+    /**
+     * Answers with an exported adapter from now on.
+     *
+     * @param path a PEFT folder or a GGUF file
+     * @throws NightgraftException.InvalidData if it is no adapter, or one of another model
+     */
+    public suspend fun useAdapter(path: String): Unit = native { ffi.useAdapter(path) }
+
+    /** Answers with the base alone from now on. */
+    public suspend fun useBase(): Unit = native { ffi.useBase() }
+
+    /**
+     * Goes on with a conversation, as a flow of pieces of text. Collecting it starts the work; a collector that ends early
+     * stops it.
+     *
+     * @param messages the conversation so far
+     * @throws NightgraftException as [answer]
+     */
+    public fun chat(messages: List<Message>, options: ChatOptions = ChatOptions()): Flow<String> =
+        pieces { answer(messages, options, it) }
+
+    /**
+     * Goes on with a conversation, and returns the whole answer.
+     *
+     * @param messages the conversation so far
+     * @param options how it writes
+     * @param onText is called from a thread of the library with each piece of text; what it throws ends the answer
+     * @throws NightgraftException.Unsupported if the model has no chat template
+     * @throws NightgraftException.InvalidData if the conversation does not fit the model's template or its context
+     * @throws NightgraftException.Cancelled if the handle is closed or [onText] threw
+     */
+    public suspend fun answer(
+        messages: List<Message>,
+        options: ChatOptions = ChatOptions(),
+        onText: ((String) -> Unit)? = null,
+    ): Answer {
+        val ffiOptions = options.toFfi()
+        val relay = onText?.let(::TextRelay)
+        return native({ relay?.thrown }) { ffi.chat(messages.map { it.toFfi() }, ffiOptions, relay) }.toPublic()
+    }
+
+    /** Goes on with [prompt] as it stands, without a chat template, as a flow of pieces of text. See [chat]. */
+    public fun complete(prompt: String, options: ChatOptions = ChatOptions()): Flow<String> =
+        pieces { completion(prompt, options, it) }
+
+    /**
+     * Goes on with [prompt] as it stands, without a chat template, and returns the whole text.
+     *
+     * @param prompt the beginning
+     * @param options how it writes
+     * @param onText as for [answer]
+     * @throws NightgraftException as [answer]
+     */
+    public suspend fun completion(
+        prompt: String,
+        options: ChatOptions = ChatOptions(),
+        onText: ((String) -> Unit)? = null,
+    ): Answer {
+        val ffiOptions = options.toFfi()
+        val relay = onText?.let(::TextRelay)
+        return native({ relay?.thrown }) { ffi.complete(prompt, ffiOptions, relay) }.toPublic()
+    }
+
+    /** Ends the answer that is being written: it is returned as far as it is. Returns at once. */
+    public fun stop(): Unit = native { ffi.stop() }
+
+    /** Ends what is being written and gives the handle back. A second call does nothing. */
+    override fun close() {
+        if (!ffi.uniffiIsDestroyed) runCatching { ffi.stop() }
+        ffi.destroy()
+    }
+
+    /** No piece is dropped: an answer has an end, and its pieces are small. */
+    private fun pieces(run: suspend ((String) -> Unit) -> Unit): Flow<String> =
+        channelFlow { run { piece -> trySend(piece) } }.buffer(Channel.UNLIMITED)
+
+    /** Opens generators. */
+    public companion object {
+        /**
+         * Loads [model] for writing, with the base alone at first.
+         *
+         * @param threads threads that compute; null for what suits the device
+         * @throws NightgraftException.InvalidModel if llama.cpp cannot load it
+         */
+        public suspend fun open(model: BaseModel, threads: Int? = null): Generator {
+            val count = settings { threads?.unsigned("threads") }
+            return Generator(native { FfiGenerator.open(model.ffi, count) })
+        }
+    }
+}
+
+/**
+ * How text is written.
+ *
+ * @property maxTokens the most tokens of an answer
+ * @property temperature 0 for the likeliest text, the same every time; 1 for text as varied as what the model has read
+ * @property seed of the randomness, above temperature 0
+ */
+public data class ChatOptions(val maxTokens: Int = 256, val temperature: Float = 0f, val seed: Int = 0)
+
+/**
+ * What was written.
+ *
+ * @property text the whole text
+ * @property tokens its tokens
+ * @property promptTokens the tokens of what came before
+ * @property time how long it took
+ * @property stopped whether it was stopped before its end
+ */
+public data class Answer(
+    val text: String,
+    val tokens: Int,
+    val promptTokens: Int,
+    val time: Duration,
+    val stopped: Boolean,
+)
+
+internal fun ChatOptions.toFfi() = settings {
+    FfiChatOptions(maxTokens = maxTokens.unsigned("maxTokens"), temperature = temperature, seed = seed.toUInt())
+}
+
+private fun FfiAnswer.toPublic() =
+    Answer(
+        text = text,
+        tokens = tokens.toInt(),
+        promptTokens = promptTokens.toInt(),
+        time = seconds.seconds,
+        stopped = stopped,
+    )
+
+/** Hands text to the app, and keeps what the app throws: the native library is only told that it did. */
+private class TextRelay(private val onText: (String) -> Unit) : FfiTextListener {
+    @Volatile
+    var thrown: Throwable? = null
+        private set
+
+    override fun onText(piece: String) {
+        try {
+            onText.invoke(piece)
+        } catch (error: Throwable) {
+            thrown = error
+            throw ListenerException.Failed(error.javaClass.name)
+        }
+    }
+}

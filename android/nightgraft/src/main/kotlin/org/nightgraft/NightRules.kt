@@ -1,0 +1,81 @@
+package org.nightgraft
+
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.minutes
+import kotlin.time.Duration.Companion.seconds
+import org.nightgraft.ffi.NightRules as FfiNightRules
+
+/**
+ * When training may run. The defaults suit a phone on its charger at night.
+ *
+ * @property chargingOnly only while a charger gives power
+ * @property batteryFloor below this charge, 0 to 1, training waits, on the charger too: the owner's morning comes first
+ * @property batteryResume once it waited for the battery, it goes on at this charge
+ * @property respectLowPower wait while the device saves power
+ * @property slowFromCelsius from this temperature on it works a part of the time only, less the warmer it is
+ * @property pauseAtCelsius at this temperature it pauses
+ * @property resumeAtCelsius once it paused, it goes on at this temperature
+ * @property pauseAtThermal at this level of the system it pauses
+ * @property resumeAtThermal once it paused, it goes on at this level
+ * @property warmDuty the share of the time that it works at level [Thermal.FAIR], and just below [pauseAtCelsius]
+ * @property coolDown a pause for heat lasts at least this long, in whole seconds
+ * @property idleOnly only while nobody uses the device
+ * @property idleGrace after use, the device must be left alone for this long, in whole seconds
+ * @property window only between these times of day, such as `22:00-07:00`; null for any time
+ * @property dayBegins when the budgets of a day begin anew, such as `12:00`: noon gives a night one budget
+ * @property minutesPerDay minutes of work in a day, 1 to 1440
+ * @property watts what work is assumed to draw: phones do not tell
+ * @property energyWhPerDay energy in a day, in Wh at [watts]
+ * @property flashBytesPerDay bytes written in a day: flash memory wears
+ * @property memoryReserve bytes of memory that are left to others
+ * @property storageReserve bytes of storage that are left free
+ */
+public data class NightRules(
+    val chargingOnly: Boolean = true,
+    val batteryFloor: Double = 0.3,
+    val batteryResume: Double = 0.4,
+    val respectLowPower: Boolean = true,
+    val slowFromCelsius: Double = 37.0,
+    val pauseAtCelsius: Double = 41.0,
+    val resumeAtCelsius: Double = 38.0,
+    val pauseAtThermal: Thermal = Thermal.SERIOUS,
+    val resumeAtThermal: Thermal = Thermal.FAIR,
+    val warmDuty: Double = 0.5,
+    val coolDown: Duration = 5.minutes,
+    val idleOnly: Boolean = true,
+    val idleGrace: Duration = 60.seconds,
+    val window: String? = null,
+    val dayBegins: String = "12:00",
+    val minutesPerDay: Int = 360,
+    val watts: Double = 4.0,
+    val energyWhPerDay: Double = 30.0,
+    val flashBytesPerDay: Long = 4L shl 30,
+    val memoryReserve: Long = 256L shl 20,
+    val storageReserve: Long = 1L shl 30,
+)
+
+internal fun NightRules.toFfi() = settings {
+    FfiNightRules(
+        chargingOnly = chargingOnly,
+        batteryFloor = batteryFloor,
+        batteryResume = batteryResume,
+        respectLowPower = respectLowPower,
+        slowFromCelsius = slowFromCelsius,
+        pauseAtCelsius = pauseAtCelsius,
+        resumeAtCelsius = resumeAtCelsius,
+        pauseAtThermal = pauseAtThermal.toFfi(),
+        resumeAtThermal = resumeAtThermal.toFfi(),
+        warmDuty = warmDuty,
+        coolDownSeconds = coolDown.inWholeSeconds.unsigned("coolDown"),
+        idleOnly = idleOnly,
+        idleGraceSeconds = idleGrace.inWholeSeconds.unsigned("idleGrace"),
+        window = window,
+        dayBegins = dayBegins,
+        minutesPerDay = minutesPerDay.unsigned("minutesPerDay"),
+        watts = watts,
+        energyWhPerDay = energyWhPerDay,
+        flashBytesPerDay = flashBytesPerDay.unsigned("flashBytesPerDay"),
+        memoryReserve = memoryReserve.unsigned("memoryReserve"),
+        storageReserve = storageReserve.unsigned("storageReserve"),
+    )
+}

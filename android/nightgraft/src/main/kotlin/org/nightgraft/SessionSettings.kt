@@ -1,0 +1,101 @@
+package org.nightgraft
+
+import org.nightgraft.ffi.GateSettings as FfiGateSettings
+import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
+
+/**
+ * How a session trains. A session under way goes on only with the settings that it began with; see [startAnew].
+ *
+ * @property rank the adapter's rank: how much it can hold, and how large it is
+ * @property alpha the adapter's scale, divided by the rank
+ * @property targets which products of a block are adapted: `all`, `attention`, or a list of names with commas
+ * @property layers which blocks are adapted: `all`, or a range such as `16-29`; the last ones alone are faster
+ * @property dropout the share of an adapter's inputs that is left out at random, 0 to below 1
+ * @property learningRate the rate at its highest
+ * @property epochs how often each example is learned
+ * @property steps optimizer steps at most; null for all epochs
+ * @property context the most tokens of an example that are seen at once; longer ones are split or cut
+ * @property batchTokens the tokens of a micro-batch: more are faster and take more memory
+ * @property accumulate micro-batches for one optimizer step
+ * @property heldOut the share of examples that is kept aside for the judgement, above 0
+ * @property replay old examples that are learned again for each new one
+ * @property checkpointEvery optimizer steps between two saves; being stopped saves too
+ * @property seed makes a session repeatable: same model, examples, settings and seed, same bytes; null for the default
+ * @property threads threads that compute; null for what suits the device. The result does not depend on it.
+ * @property memoryLimit bytes of memory that the session may take, the mapped model not counted; null for no limit. It
+ *   slows down to fit, with the same result, or fails with [NightgraftException.OutOfMemoryBudget].
+ * @property startAnew whether a session under way that began with other settings, or with another model, is given up
+ * @property gate when the result may come into use
+ */
+public data class SessionSettings(
+    val rank: Int = 8,
+    val alpha: Float = 16f,
+    val targets: String = "all",
+    val layers: String = "all",
+    val dropout: Float = 0f,
+    val learningRate: Double = 2e-4,
+    val epochs: Int = 3,
+    val steps: Int? = null,
+    val context: Int = 256,
+    val batchTokens: Int = 512,
+    val accumulate: Int = 1,
+    val heldOut: Float = 0.1f,
+    val replay: Double = 1.0,
+    val checkpointEvery: Int = 20,
+    val seed: Long? = null,
+    val threads: Int? = null,
+    val memoryLimit: Long? = null,
+    val startAnew: Boolean = false,
+    val gate: GateSettings = GateSettings(),
+)
+
+/**
+ * What is asked of a trained adapter before it comes into use. The defaults come from measurements.
+ *
+ * @property minHeldOut examples kept aside without which nothing is promoted, at least 2
+ * @property minGain the share of the loss on them that it must save
+ * @property maxForgetting the share by which its loss on general texts may be higher than the base's
+ * @property maxOverfit the share of the loss that it may save on learned examples only: what it knows by heart
+ * @property minWordOrder the share of the loss that the order of the examples' words must save: garbage has none. 0
+ *   switches it off, for languages that the base does not know.
+ */
+public data class GateSettings(
+    val minHeldOut: Int = 4,
+    val minGain: Double = 0.01,
+    val maxForgetting: Double = 0.2,
+    val maxOverfit: Double = 0.25,
+    val minWordOrder: Double = 0.07,
+)
+
+internal fun SessionSettings.toFfi() = settings {
+    FfiSessionSettings(
+        rank = rank.unsigned("rank"),
+        alpha = alpha,
+        targets = targets,
+        layers = layers,
+        dropout = dropout,
+        learningRate = learningRate,
+        epochs = epochs.unsigned("epochs"),
+        steps = steps?.unsigned("steps"),
+        context = context.unsigned("context"),
+        batchTokens = batchTokens.unsigned("batchTokens"),
+        accumulate = accumulate.unsigned("accumulate"),
+        heldOut = heldOut,
+        replay = replay,
+        checkpointEvery = checkpointEvery.unsigned("checkpointEvery"),
+        seed = seed?.toULong(),
+        threads = threads?.unsigned("threads"),
+        memoryLimit = memoryLimit?.unsigned("memoryLimit"),
+        startAnew = startAnew,
+        gate = gate.toFfi(),
+    )
+}
+
+private fun GateSettings.toFfi() =
+    FfiGateSettings(
+        minHeldOut = minHeldOut.unsigned("minHeldOut"),
+        minGain = minGain,
+        maxForgetting = maxForgetting,
+        maxOverfit = maxOverfit,
+        minWordOrder = minWordOrder,
+    )

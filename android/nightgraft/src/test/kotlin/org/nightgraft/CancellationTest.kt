@@ -1,0 +1,148 @@
+package org.nightgraft
+
+import java.nio.file.Path
+import java.util.concurrent.atomic.AtomicLong
+import kotlin.concurrent.thread
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.TimeSource
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.collect
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.last
+import kotlinx.coroutines.flow.onEach
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.assertThrows
+import org.junit.jupiter.api.io.TempDir
+
+/** Slices that end before their time, from everywhere, and what may happen meanwhile. */
+internal class CancellationTest {
+    @TempDir lateinit var folder: Path
+
+    private fun bench(work: suspend Bench.() -> Unit) = runBlocking(Dispatchers.Default) { Bench.with(folder) { work() } }
+
+    @Test
+    fun `another thread stops a slice`() = bench {
+        val outcome = session.runSlice { if (it.step >= 3) thread { session.stop() } }
+        assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
+        assertTrue(session.progress.step >= 3)
+        assertEquals(Phase.PAUSED, session.progress.phase)
+    }
+
+    @Test
+    fun `a slice ends with its time, and the next goes on`() = bench {
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(300.milliseconds))
+        val first = session.progress.step
+        assertTrue(first > 0)
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(300.milliseconds))
+        assertTrue(session.progress.step > first)
+    }
+
+    @Test
+    fun `a cancelled coroutine stops its slice, saved`() = bench {
+        val steps = AtomicLong()
+        coroutineScope {
+            val training = launch { session.runSlice { steps.set(it.step) } }
+            eventually("a step is done") { steps.get() > 0 }
+            training.cancel()
+            training.join()
+            assertTrue(training.isCancelled)
+        }
+        // The stopped slice is over: the next one does not wait for it, and does not begin again.
+        val stopped = session.progress.step
+        session.runSlice(200.milliseconds)
+        assertTrue(session.progress.step > stopped && stopped >= steps.get(), "$stopped, ${steps.get()}")
+    }
+
+    @Test
+    fun `a collector that has seen enough stops the slice`() = bench {
+        val training = session.slice().first { it.phase == Phase.TRAINING && it.step > 0 }
+        assertTrue(training.memoryBytes > 0)
+        eventually("the slice is saved") { session.progress.phase == Phase.PAUSED }
+        val last = session.slice(300.milliseconds).last()
+        assertEquals(Phase.PAUSED, last.phase)
+        assertTrue(last.step >= training.step)
+    }
+
+    @Test
+    fun `closing a handle that runs ends its slice with Cancelled, soon`() = bench {
+        val started = CompletableDeferred<Unit>()
+        coroutineScope {
+            val training = async { runCatching { session.runSlice { if (it.step > 0) started.complete(Unit) } } }
+            started.await()
+            val closing = TimeSource.Monotonic.markNow()
+            session.close()
+            assertTrue(closing.elapsedNow() < 5.seconds, "${closing.elapsedNow()}")
+            training.await().onFailure { assertTrue(it is NightgraftException.Cancelled, "$it") }
+                .onSuccess { assertEquals(SliceOutcome.Paused(PauseReason.Stopped), it) }
+        }
+        assertThrows<NightgraftException.Cancelled> { runBlocking { session.runSlice() } }
+        assertThrows<NightgraftException.Cancelled> { session.progress }
+        assertThrows<NightgraftException.Cancelled> { session.stop() }
+    }
+
+    @Test
+    fun `closing the store under a slice ends it, and frees the lock`() = bench {
+        val started = CompletableDeferred<Unit>()
+        coroutineScope {
+            val training = async { runCatching { session.runSlice { if (it.step > 0) started.complete(Unit) } } }
+            started.await()
+            store.close()
+            assertTrue(training.await().exceptionOrNull() is NightgraftException.Cancelled, "${training.await()}")
+        }
+        AdapterStore.open("$folder/store").use { assertEquals(24, it.examples().size) }
+    }
+
+    @Test
+    fun `two coroutines with one session run one after the other`() = bench {
+        val both = coroutineScope { List(2) { async { session.runSlice(400.milliseconds) } }.map { it.await() } }
+        assertEquals(List(2) { SliceOutcome.Paused(PauseReason.Deadline) }, both)
+    }
+
+    @Test
+    fun `a cancelled coroutine that waits its turn does not stop the other`() = bench {
+        coroutineScope {
+            val started = CompletableDeferred<Unit>()
+            val first = async { session.runSlice(1.seconds) { if (it.step > 0) started.complete(Unit) } }
+            started.await()
+            val second = launch { session.runSlice() }
+            kotlinx.coroutines.delay(100.milliseconds)
+            second.cancel()
+            second.join()
+            assertEquals(SliceOutcome.Paused(PauseReason.Deadline), first.await())
+        }
+    }
+
+    @Test
+    fun `the store can be used while a slice runs`() = bench {
+        coroutineScope {
+            val steps = AtomicLong()
+            val training = async { session.runSlice { steps.set(it.step) } }
+            eventually("a step is done") { steps.get() > 0 }
+            val ids = store.add(madeUp(5, from = 1000))
+            assertEquals(29, store.examples().size)
+            assertEquals(ids.takeLast(2), store.delete(ids.takeLast(2)).deleted)
+            val after = steps.get()
+            eventually("the slice goes on") { steps.get() > after }
+            session.stop()
+            assertEquals(SliceOutcome.Paused(PauseReason.Stopped), training.await())
+        }
+        assertEquals(27, store.examples().size)
+    }
+
+    @Test
+    fun `a timeout is a cancellation like any other`() = bench {
+        assertThrows<CancellationException> {
+            runBlocking { kotlinx.coroutines.withTimeout(300.milliseconds) { session.slice().onEach {}.collect() } }
+        }
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(100.milliseconds))
+    }
+}

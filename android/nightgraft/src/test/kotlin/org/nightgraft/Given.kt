@@ -1,0 +1,74 @@
+package org.nightgraft
+
+import java.io.File
+import java.nio.file.Path
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.TimeSource
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.withTimeout
+
+/** What the suite is given; it fails when something is missing. */
+internal object Given {
+    /** A real model. */
+    val smollm2: String get() = file("NIGHTGRAFT_SMOLLM2")
+
+    /** A model that trains in milliseconds. */
+    val tiny: String get() = file("NIGHTGRAFT_TINY")
+
+    /** The scenario that all languages play. */
+    val scenario: File get() = File(file("NIGHTGRAFT_SCENARIO"))
+
+    private fun file(variable: String): String {
+        val path = System.getenv(variable) ?: error("$variable is not set; run the suite with: cargo xtask kotlin")
+        check(File(path).exists()) { "$variable names $path, which is not there" }
+        return path
+    }
+}
+
+/** Made-up sentences, all different. */
+internal fun madeUp(count: Int, from: Int = 0): List<Example> =
+    (from until from + count).map { Example.Text("The boat number $it is called Marrowby, and it has $it sails.") }
+
+/** A session that lasts longer than any test. */
+internal val ENDLESS =
+    SessionSettings(rank = 2, context = 64, batchTokens = 64, steps = 10_000_000, threads = 1, learningRate = 1e-6)
+
+/** A session of a few steps. */
+internal val SHORT = ENDLESS.copy(steps = 6, learningRate = 1e-3)
+
+/** A session on the tiny model, with everything that it needs. */
+internal class Bench(val model: BaseModel, val store: AdapterStore, val session: PersonalizationSession) {
+    companion object {
+        suspend fun <T> with(
+            folder: Path,
+            settings: SessionSettings = ENDLESS,
+            examples: Int = 24,
+            work: suspend Bench.() -> T,
+        ): T =
+            BaseModel.open(Given.tiny).use { model ->
+                AdapterStore.open("$folder/store").use { store ->
+                    store.add(madeUp(examples))
+                    PersonalizationSession.open(model, store, settings).use { session ->
+                        // No test here takes long; one that hangs says so.
+                        withTimeout(2.minutesOfPatience) { Bench(model, store, session).work() }
+                    }
+                }
+            }
+    }
+}
+
+internal val Int.minutesOfPatience: Duration get() = (this * 60).seconds
+
+/** Waits until [condition] holds. */
+internal suspend fun eventually(what: String, condition: () -> Boolean) {
+    val started = TimeSource.Monotonic.markNow()
+    while (!condition()) {
+        check(started.elapsedNow() < 30.seconds) { "still not: $what" }
+        delay(5.milliseconds)
+    }
+}
+
+/** The whole chain of causes, this one included. Coroutines may put copies in it. */
+internal fun Throwable.chain(): List<Throwable> = generateSequence(this) { it.cause }.toList()

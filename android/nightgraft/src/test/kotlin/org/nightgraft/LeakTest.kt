@@ -1,0 +1,66 @@
+package org.nightgraft
+
+import java.io.File
+import java.nio.file.Path
+import kotlin.time.Duration.Companion.milliseconds
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Tag
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.io.TempDir
+
+/** Runs alone, in a JVM of its own that does not grow by itself (see `pom.xml`). */
+@Tag("leak")
+internal class LeakTest {
+    @TempDir lateinit var folder: Path
+
+    private data class Held(val memory: Long, val threads: Int, val files: Int)
+
+    @Test
+    fun `a thousand times open, train, close, and nothing is held longer`() = runBlocking<Unit> {
+        AdapterStore.open("$folder/store").use { it.add(madeUp(24)) }
+        var steps = 0L
+        repeat(WARM_UP) { steps = cycle(steps) }
+        val before = held()
+        repeat(CYCLES) { steps = cycle(steps) }
+        val after = held()
+        println("before: $before, after $CYCLES cycles and $steps steps: $after")
+        assertTrue(steps >= WARM_UP + CYCLES)
+        assertTrue(after.memory - before.memory < before.memory / 100, "before: $before, after: $after")
+        assertTrue(after.threads <= before.threads, "before: $before, after: $after")
+        assertEquals(before.files, after.files)
+    }
+
+    /** One round, with every kind of handle and callback; returns the steps that are done after it. */
+    private suspend fun cycle(stepsBefore: Long): Long {
+        var heard = 0
+        val model = BaseModel.open(Given.tiny)
+        val store = AdapterStore.open("$folder/store")
+        val session = PersonalizationSession.open(model, store, ENDLESS)
+        val outcome = session.runSlice(1.milliseconds) { heard++ }
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), outcome)
+        val steps = session.progress.step
+        assertTrue(steps > stepsBefore && heard > 0, "$steps steps after $stepsBefore, $heard times heard")
+        session.close()
+        store.close()
+        model.close()
+        return steps
+    }
+
+    private fun held(): Held {
+        // The collector also frees what only waits for it.
+        repeat(3) {
+            System.gc()
+            Thread.sleep(100)
+        }
+        val status = File("/proc/self/status").readLines()
+        fun number(name: String) = status.first { it.startsWith("$name:") }.filter(Char::isDigit).toLong()
+        return Held(number("VmRSS") * 1024, number("Threads").toInt(), File("/proc/self/fd").list().orEmpty().size)
+    }
+
+    private companion object {
+        const val WARM_UP = 200
+        const val CYCLES = 1000
+    }
+}

@@ -1,0 +1,54 @@
+package org.nightgraft
+
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertSame
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.assertThrows
+import org.nightgraft.ffi.InternalException
+import org.nightgraft.ffi.NightgraftException as FfiException
+
+/** The public types against the generated ones. */
+internal class MappingTest {
+    @Test
+    fun `each of the ten errors keeps its name and its words`() {
+        val errors =
+            listOf(
+                FfiException.InvalidModel("why"),
+                FfiException.InvalidData("why"),
+                FfiException.OutOfMemoryBudget(10u, 5u),
+                FfiException.StorageFull("why"),
+                FfiException.StoreLocked("why"),
+                FfiException.Corrupted("why"),
+                FfiException.WrongKey("why"),
+                FfiException.Cancelled("why"),
+                FfiException.Unsupported("why"),
+                FfiException.Internal("why"),
+            )
+        assertEquals(FfiException::class.java.declaredClasses.count { FfiException::class.java.isAssignableFrom(it) }, 10)
+        for (error in errors) {
+            val translated = error.translated()
+            assertEquals(error.javaClass.simpleName, translated.javaClass.simpleName)
+            assertTrue(translated is NightgraftException && "why" in translated.message.orEmpty() || error is FfiException.OutOfMemoryBudget)
+            assertSame(error, translated.cause)
+        }
+        val memory = errors[2].translated() as NightgraftException.OutOfMemoryBudget
+        assertEquals(10L to 5L, memory.needed to memory.available)
+        assertEquals("10 bytes of memory are needed, 5 may be used", memory.message)
+    }
+
+    @Test
+    fun `a panic, a freed handle and a cancelled coroutine are told apart`() {
+        assertTrue(InternalException("it panicked").translated() is NightgraftException.Internal)
+        assertTrue(IllegalStateException("has already been destroyed").translated() is NightgraftException.Cancelled)
+        val cancelled = kotlinx.coroutines.CancellationException("left")
+        assertSame(cancelled, cancelled.translated())
+    }
+
+    @Test
+    fun `negative numbers never reach the library`() {
+        val bad = listOf(SessionSettings(rank = -1), SessionSettings(memoryLimit = -1), SessionSettings(steps = -5))
+        for (settings in bad) assertThrows<NightgraftException.Unsupported> { settings.toFfi() }
+        assertThrows<NightgraftException.Unsupported> { ChatOptions(maxTokens = -1).toFfi() }
+    }
+}

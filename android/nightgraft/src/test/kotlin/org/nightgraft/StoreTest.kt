@@ -1,0 +1,166 @@
+package org.nightgraft
+
+import java.io.File
+import java.io.RandomAccessFile
+import java.nio.file.Path
+import java.time.Instant
+import kotlin.io.path.writeText
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotNull
+import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.assertThrows
+import org.junit.jupiter.api.io.TempDir
+
+internal class StoreTest {
+    @TempDir lateinit var folder: Path
+
+    private val store get() = "$folder/store"
+    private val key = ByteArray(32) { it.toByte() }
+    private val otherKey = ByteArray(32) { (it + 1).toByte() }
+
+    private fun <T> inStore(settings: StoreSettings = StoreSettings(), work: suspend AdapterStore.() -> T): T =
+        runBlocking { AdapterStore.open(store, settings).use { it.work() } }
+
+    @Test
+    fun `examples come back as they went in, once`() {
+        val chat = Example.answer("Who feeds the cat?", "You do, at six.")
+        val examples = listOf(chat, Example.Completion("The boat is called", " Marrowby."), Example.Text("Rain."))
+        val before = Instant.now().minusSeconds(2)
+        val ids = inStore { add(examples) }
+        assertEquals(3, ids.toSet().size)
+        inStore {
+            assertEquals(ids, add(examples), "the same examples keep their numbers")
+            val stored = examples()
+            assertEquals(ids, stored.map { it.id })
+            assertTrue(stored.all { it.added in before..Instant.now().plusSeconds(2) }, "$stored")
+            assertTrue("You do, at six." in stored[0].json && "Marrowby" in stored[1].json, "$stored")
+            assertTrue(bytesUsed() > 0)
+            assertNull(current())
+            assertEquals(emptyList<Graft>(), grafts())
+            assertEquals(emptyList<Damage>(), verify())
+        }
+    }
+
+    @Test
+    fun `a deleted example is in no file any more`() {
+        val secret = "The alarm's made-up code is 48151623."
+        inStore {
+            val ids = add(listOf(Example.Text(secret), Example.Text("The cat is called Ink.")))
+            assertTrue(filesHold(secret), "the test would see it")
+            val report = delete(listOf(ids[0], 987654321))
+            assertEquals(listOf(ids[0]), report.deleted)
+            assertEquals(listOf(ids[1]), examples().map { it.id })
+        }
+        assertTrue(!filesHold(secret))
+    }
+
+    private fun filesHold(text: String) =
+        File(store).walk().filter { it.isFile }.any { text in it.readText(Charsets.ISO_8859_1) }
+
+    @Test
+    fun `a file is imported, bad lines are told or counted`() {
+        val file = folder.resolve("notes.jsonl").also {
+            it.writeText("{\"text\": \"One.\"}\n{\"text\": 2}\n{\"prompt\": \"Three\", \"completion\": \" four.\"}\n")
+        }
+        inStore {
+            assertThrows<NightgraftException.InvalidData> { runBlocking { importFile("$file") } }
+            assertEquals(0, examples().size, "all or nothing")
+            val report = importFile("$file", skipBad = true)
+            assertEquals(2L to 1L, report.added to report.skipped)
+            assertEquals(examples().map { it.id }, report.ids)
+        }
+    }
+
+    @Test
+    fun `another key, no key and a key too many are refused`() {
+        inStore(StoreSettings(key = key)) { add(madeUp(3)) }
+        val wrong = listOf(StoreSettings(key = otherKey), StoreSettings())
+        for (settings in wrong) {
+            assertThrows<NightgraftException.WrongKey> { inStore(settings) { examples() } }
+        }
+        inStore(StoreSettings(key = key)) { assertEquals(3, examples().size) }
+    }
+
+    @Test
+    fun `a store can change its key`() {
+        inStore(StoreSettings(key = key)) {
+            add(madeUp(3))
+            rotateKey(otherKey)
+            assertEquals(3, examples().size)
+        }
+        assertThrows<NightgraftException.WrongKey> { inStore(StoreSettings(key = key)) { examples() } }
+        inStore(StoreSettings(key = otherKey)) { assertEquals(3, examples().size) }
+    }
+
+    @Test
+    fun `a second opening is refused until the first is closed`() = runBlocking<Unit> {
+        val first = AdapterStore.open(store)
+        assertThrows<NightgraftException.StoreLocked> { runBlocking { AdapterStore.open(store) } }
+        first.close()
+        first.close()
+        assertThrows<NightgraftException.Cancelled> { runBlocking { first.examples() } }
+        val second = AdapterStore.open(store)
+        second.release()
+        AdapterStore.open(store).close()
+    }
+
+    @Test
+    fun `a store that must be there is`() {
+        assertThrows<NightgraftException> { inStore(StoreSettings(create = false)) { examples() } }
+        assertTrue(!File(store).exists())
+        inStore { add(madeUp(1)) }
+        inStore(StoreSettings(create = false)) { assertEquals(1, examples().size) }
+    }
+
+    @Test
+    fun `settings that make no sense are refused`() {
+        assertThrows<NightgraftException.Unsupported> { inStore(StoreSettings(keep = -1)) {} }
+        assertThrows<NightgraftException> { inStore(StoreSettings(key = ByteArray(31))) {} }
+    }
+
+    @Test
+    fun `what is not there cannot be used`() {
+        inStore {
+            assertThrows<NightgraftException> { runBlocking { promote(7) } }
+            assertThrows<NightgraftException> { runBlocking { deleteGraft(7) } }
+            BaseModel.open(Given.tiny).use { model ->
+                assertThrows<NightgraftException> {
+                    runBlocking { export(7, GraftFormat.PEFT, model, "$folder/out") }
+                }
+            }
+            assertTrue(!File("$folder/out").exists())
+        }
+    }
+
+    @Test
+    fun `a quota is kept`() {
+        val texts = List(200) { Example.Text("Line $it. " + "made-up text ".repeat(200)) }
+        inStore(StoreSettings(quota = 100_000)) {
+            assertThrows<NightgraftException.StorageFull> { runBlocking { add(texts) } }
+            assertEquals(0, examples().size)
+        }
+    }
+
+    @Test
+    fun `a damaged file is told`() {
+        inStore(StoreSettings(key = key)) { add(madeUp(30)) }
+        val largest = File(store).walk().filter { it.isFile }.maxBy { it.length() }
+        RandomAccessFile(largest, "rw").use { file ->
+            file.seek(file.length() / 2)
+            val byte = file.read()
+            file.seek(file.length() / 2)
+            file.write(byte xor 1)
+        }
+        val thrown = runCatching { inStore(StoreSettings(key = key)) { verify() to examples().size } }
+        val told = thrown.exceptionOrNull()
+        if (told == null) {
+            assertTrue(thrown.getOrThrow().first.isNotEmpty(), "neither refused nor listed")
+        } else {
+            assertTrue(told is NightgraftException.Corrupted, "$told")
+            assertNotNull(told.message)
+        }
+    }
+}

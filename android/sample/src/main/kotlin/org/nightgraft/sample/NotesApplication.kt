@@ -1,0 +1,21 @@
+package org.nightgraft.sample
+
+import android.app.Application
+import java.io.File
+import org.nightgraft.android.KeystoreKey
+import org.nightgraft.android.PersonalizationJobService
+
+/** Holds what the screen and the night's job share: a store is open once in a process. */
+class NotesApplication : Application() {
+    /** The notes, the model and what it learned. */
+    val notebook by lazy {
+        Notebook(model = File(filesDir, "model.gguf"), store = File(filesDir, "store")) {
+            KeystoreKey(File(noBackupFilesDir, "store.key")).loadOrCreate()
+        }
+    }
+
+    override fun onCreate() {
+        super.onCreate()
+        PersonalizationJobService.schedule(this, NightService::class.java)
+    }
+}

@@ -1,0 +1,22 @@
+// The build for phones: the library's archive with the native libraries in it, and the sample app. It needs the Android
+// SDK; pom.xml compiles and tests the same sources without it.
+
+pluginManagement {
+    repositories {
+        google()
+        mavenCentral()
+        gradlePluginPortal()
+    }
+}
+
+dependencyResolutionManagement {
+    repositoriesMode = RepositoriesMode.FAIL_ON_PROJECT_REPOS
+    repositories {
+        google()
+        mavenCentral()
+    }
+}
+
+rootProject.name = "nightgraft-android"
+
+include(":nightgraft", ":sample")

@@ -1,0 +1,319 @@
+//! Handles used as apps use them: from several threads, dropped while they work, a thousand times over.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nightgraft_core::testing::{CHATML, TinyModel};
+use nightgraft_ffi::{
+    AdapterStore, BaseModel, DeviceState, Example, Generator, ListenerError, Message, NightRules,
+    NightgraftError, PauseReason, PersonalizationSession, Phase, Planner, Platform, PlatformError, Progress,
+    ProgressListener, SessionSettings, SliceOutcome, StoreSettings, TextListener, Thermal, WaitKind,
+};
+use nightgraft_kernels::WeightType;
+use pollster::block_on;
+
+struct Place {
+    folder: tempfile::TempDir,
+    model: Arc<BaseModel>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        let tiny = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) };
+        tiny.write(&path).unwrap();
+        let model = block_on(BaseModel::open(path.display().to_string())).unwrap();
+        Self { folder, model }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    fn store(&self) -> Arc<AdapterStore> {
+        let settings = StoreSettings { seed: Some(3), ..StoreSettings::default() };
+        block_on(AdapterStore::open(self.path().display().to_string(), settings)).unwrap()
+    }
+
+    fn filled(&self) -> Arc<AdapterStore> {
+        let store = self.store();
+        block_on(store.add((0..40).map(line).collect())).unwrap();
+        store
+    }
+
+    /// Long enough to be interrupted.
+    fn session(&self, store: &Arc<AdapterStore>, epochs: u32) -> Arc<PersonalizationSession> {
+        let settings = SessionSettings {
+            context: 64,
+            batch_tokens: 64,
+            epochs,
+            threads: Some(2),
+            ..SessionSettings::default()
+        };
+        block_on(PersonalizationSession::open(self.model.clone(), store.clone(), settings)).unwrap()
+    }
+}
+
+fn line(i: usize) -> Example {
+    Example::Text { text: format!("a made-up line, number {i}: boats, {} of them", i * 7) }
+}
+
+fn wait_for(session: &PersonalizationSession, step: u64) {
+    let began = Instant::now();
+    while session.progress().step < step {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", session.progress());
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_store_can_be_used_while_a_slice_runs() {
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 2000);
+    thread::scope(|scope| {
+        let running = scope.spawn(|| block_on(session.run_slice(None, None)).unwrap());
+        wait_for(&session, 3);
+        assert_eq!(block_on(store.add(vec![line(40)])).unwrap(), [41]);
+        assert_eq!(block_on(store.examples()).unwrap().len(), 41);
+        let step = session.progress().step;
+        wait_for(&session, step + 3);
+        session.stop();
+        assert_eq!(running.join().unwrap(), SliceOutcome::Paused { reason: PauseReason::Stopped });
+    });
+}
+
+#[test]
+fn two_threads_share_one_session() {
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 2);
+    let outcomes = thread::scope(|scope| {
+        let both = [0, 1].map(|_| scope.spawn(|| block_on(session.run_slice(None, None)).unwrap()));
+        both.map(|thread| thread.join().unwrap())
+    });
+    // The first finishes the session; the second finds that it was.
+    let finished = outcomes.iter().filter(|o| matches!(o, SliceOutcome::Finished { .. })).count();
+    let nothing = outcomes.iter().filter(|o| matches!(o, SliceOutcome::NothingToDo { .. })).count();
+    assert_eq!((finished, nothing), (1, 1), "{outcomes:?}");
+    assert_eq!(block_on(store.grafts()).unwrap().len(), 1);
+}
+
+#[test]
+fn releasing_ends_what_runs() {
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 2000);
+    thread::scope(|scope| {
+        let running = scope.spawn(|| block_on(session.run_slice(None, None)));
+        wait_for(&session, 3);
+        block_on(store.release()).unwrap();
+        let error = running.join().unwrap().unwrap_err();
+        assert!(matches!(error, NightgraftError::Cancelled { .. }), "{error}");
+    });
+    assert!(matches!(block_on(store.examples()), Err(NightgraftError::Cancelled { .. })));
+
+    let store = place.store();
+    let again = place.session(&store, 2000);
+    thread::scope(|scope| {
+        let running = scope.spawn(|| block_on(again.run_slice(None, None)));
+        wait_for(&again, session.progress().step + 1);
+        block_on(again.release()).unwrap();
+        assert_eq!(running.join().unwrap().unwrap(), SliceOutcome::Paused { reason: PauseReason::Stopped });
+    });
+    assert!(matches!(block_on(again.run_slice(None, None)), Err(NightgraftError::Cancelled { .. })));
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_stops() {
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 2000);
+    {
+        let mut call = Box::pin(session.run_slice(None, None));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        wait_for(&session, 2);
+    }
+    // It would take the store again and again; the next call has its turn only because that one has ended.
+    let outcome = block_on(session.run_slice(Some(0.0), None)).unwrap();
+    assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline });
+    assert!(session.progress().step >= 2);
+}
+
+struct Thrower(AtomicU64);
+
+impl ProgressListener for Thrower {
+    fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        if progress.phase != Phase::Training {
+            return Ok(());
+        }
+        Err(ListenerError::Failed { reason: "made to".into() })
+    }
+}
+
+impl TextListener for Thrower {
+    fn on_text(&self, _: String) -> Result<(), ListenerError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(ListenerError::Failed { reason: "made to".into() })
+    }
+}
+
+#[test]
+fn a_listener_that_throws_ends_the_work() {
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 2000);
+    let thrower = Arc::new(Thrower(AtomicU64::new(0)));
+    let error = block_on(session.run_slice(None, Some(thrower.clone()))).unwrap_err();
+    assert_eq!(error, NightgraftError::Cancelled { reason: "the listener failed: made to".into() });
+    let outcome = block_on(session.run_slice(Some(0.0), None)).unwrap();
+    assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline }, "it goes on");
+
+    let generator = block_on(Generator::open(place.model.clone(), Some(1))).unwrap();
+    let thrower = Arc::new(Thrower(AtomicU64::new(0)));
+    let turn = Message { role: "user".into(), content: "hello".into() };
+    let error = block_on(generator.chat(vec![turn], Default::default(), Some(thrower.clone()))).unwrap_err();
+    assert!(matches!(error, NightgraftError::Cancelled { .. }), "{error}");
+    assert_eq!(thrower.0.load(Ordering::SeqCst), 1);
+}
+
+/// A device in the hand of a test.
+struct Hand(Mutex<Result<DeviceState, PlatformError>>);
+
+impl Hand {
+    fn ready() -> DeviceState {
+        DeviceState {
+            charging: true,
+            battery: 1.0,
+            thermal: Thermal::Nominal,
+            temperature: Some(25.0),
+            low_power_mode: false,
+            idle: true,
+            memory_available: 8 << 30,
+            storage_free: 64 << 30,
+            unix_seconds: 1_790_000_000,
+            utc_offset_seconds: 3600,
+        }
+    }
+}
+
+impl Platform for Hand {
+    fn state(&self) -> Result<DeviceState, PlatformError> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn a_night_waits_for_the_device_and_ends_with_it() {
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 20_000);
+    let unplugged = DeviceState { charging: false, ..Hand::ready() };
+    let hand = Arc::new(Hand(Mutex::new(Ok(unplugged))));
+    let rules = NightRules { idle_grace_seconds: 0, ..NightRules::default() };
+    thread::scope(|scope| {
+        let night =
+            scope.spawn(|| block_on(session.run_night(hand.clone(), rules.clone(), None, true, None)));
+        let began = Instant::now();
+        while session.progress().phase != Phase::Waiting {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", session.progress());
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(session.progress().waiting.unwrap().kind, WaitKind::NotCharging);
+        *hand.0.lock().unwrap() = Ok(Hand::ready());
+        session.device_changed();
+        wait_for(&session, 3);
+        *hand.0.lock().unwrap() = Err(PlatformError::Failed { reason: "the sensor is gone".into() });
+        let error = night.join().unwrap().unwrap_err();
+        let reason = "the platform failed: the sensor is gone".to_owned();
+        assert_eq!(error, NightgraftError::Cancelled { reason });
+    });
+    *hand.0.lock().unwrap() = Ok(unplugged);
+    let outcome = block_on(session.run_night(hand, rules, Some(0.1), true, None)).unwrap();
+    assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline });
+}
+
+#[test]
+fn plans_name_the_smallest_that_fits() {
+    let place = Place::new();
+    let planner = Planner::new(place.model.clone());
+    let settings = SessionSettings { context: 64, ..SessionSettings::default() };
+    let plan = block_on(planner.memory(settings.clone())).unwrap();
+    assert!(plan.fits && !plan.slower && plan.batch_tokens == 512 && plan.smallest < plan.needed, "{plan:?}");
+    let tight = SessionSettings { memory_limit: Some(plan.smallest), ..settings.clone() };
+    let tight = block_on(planner.memory(tight)).unwrap();
+    assert!(tight.fits && tight.needed == plan.smallest && tight.batch_tokens < 512, "{tight:?}");
+    let impossible = SessionSettings { memory_limit: Some(plan.smallest - 1), ..settings.clone() };
+    let refused = block_on(planner.memory(impossible.clone())).unwrap();
+    assert!(!refused.fits && refused.smallest == plan.smallest, "{refused:?}");
+
+    let store = place.filled();
+    let time = block_on(planner.time(store.clone(), settings)).unwrap();
+    assert!(time.examples > 30 && time.tokens > 1000 && time.tokens_per_second > 0.0, "{time:?}");
+    let session = block_on(PersonalizationSession::open(place.model.clone(), store, impossible)).unwrap();
+    let error = block_on(session.run_slice(None, None)).unwrap_err();
+    assert!(matches!(error, NightgraftError::OutOfMemoryBudget { .. }), "{error}");
+}
+
+/// Stops its session at the first step.
+struct OneStep(Mutex<Option<Arc<PersonalizationSession>>>);
+
+impl ProgressListener for OneStep {
+    fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
+        if progress.phase == Phase::Training
+            && let Some(session) = self.0.lock().unwrap().take()
+        {
+            session.stop();
+        }
+        Ok(())
+    }
+}
+
+/// Kilobytes that the process holds, threads and open files.
+fn held() -> (u64, usize, usize) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let value = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (value("VmRSS:"), value("Threads:") as usize, fs::read_dir("/proc/self/fd").unwrap().count())
+}
+
+/// In a process of its own, so that no other test moves the figures.
+#[test]
+fn a_thousand_cycles_leave_nothing_behind() {
+    const ALONE: &str = "NIGHTGRAFT_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        alone.args(["--exact", "a_thousand_cycles_leave_nothing_behind", "--nocapture"]).env(ALONE, "1");
+        assert!(alone.status().unwrap().success());
+        return;
+    }
+    let place = Place::new();
+    drop(place.filled());
+    let cycle = || {
+        let store = place.store();
+        // Everything again each time, also the checkpoint.
+        let session = place.session(&store, 2000);
+        let one = Arc::new(OneStep(Mutex::new(Some(session.clone()))));
+        let outcome = block_on(session.run_slice(None, Some(one))).unwrap();
+        assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
+        assert!(session.progress().step > 0);
+    };
+    (0..200).for_each(|_| cycle());
+    let (before, threads, files) = held();
+    (0..800).for_each(|_| cycle());
+    let (after, threads_after, files_after) = held();
+    println!("after 200 cycles {before} kB, after 1,000 {after} kB");
+    assert_eq!((threads, files), (threads_after, files_after));
+    assert!(after * 100 < before * 101, "{before} kB, then {after} kB");
+}

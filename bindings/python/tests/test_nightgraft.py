@@ -1,0 +1,185 @@
+"""The scenario that all languages play, and what is special to Python: asyncio, exceptions, no leak.
+
+The environment names the models: NIGHTGRAFT_SMOLLM2, NIGHTGRAFT_TINY; the scenario's folder: NIGHTGRAFT_SCENARIO.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+from nightgraft import (
+    AdapterStore,
+    BaseModel,
+    ChatOptions,
+    Example,
+    Generator,
+    GraftFormat,
+    ListenerError,
+    Message,
+    NightgraftError,
+    PersonalizationSession,
+    Phase,
+    Progress,
+    ProgressListener,
+    SessionSettings,
+    SliceOutcome,
+    StoreSettings,
+    TextListener,
+)
+
+KEY = b"a made-up key of thirty-two byte"
+
+
+def scenario() -> Any:
+    return json.loads((Path(os.environ["NIGHTGRAFT_SCENARIO"]) / "scenario.json").read_text())
+
+
+def notes() -> list[Example]:
+    lines = (Path(os.environ["NIGHTGRAFT_SCENARIO"]) / "notes.jsonl").read_text().splitlines()
+    turns = [json.loads(line)["messages"] for line in lines]
+    return [Example.CHAT(messages=[Message(role=t["role"], content=t["content"]) for t in chat]) for chat in turns]
+
+
+class Stopper(ProgressListener):
+    """Stops its session once so many steps are made."""
+
+    def __init__(self, session: PersonalizationSession, after: int) -> None:
+        self.session = session
+        self.after = after
+        self.seen: list[Progress] = []
+
+    def on_progress(self, progress: Progress) -> None:
+        self.seen.append(progress)
+        if progress.step >= self.after:
+            self.session.stop()
+
+
+class Thrower(ProgressListener):
+    """Fails in a way that nobody has declared."""
+
+    def on_progress(self, progress: Progress) -> None:
+        raise ValueError("made to")
+
+
+class Collector(TextListener):
+    """Keeps an answer's pieces, and fails after so many."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.pieces: list[str] = []
+        self.limit = limit
+
+    def on_text(self, piece: str) -> None:
+        self.pieces.append(piece)
+        if self.limit is not None and len(self.pieces) >= self.limit:
+            raise ListenerError.Failed(reason="enough")
+
+
+class Scenario(unittest.IsolatedAsyncioTestCase):
+    async def test_from_the_first_note_to_the_export(self) -> None:
+        told = scenario()
+        settings = SessionSettings(**told["settings"])
+        with tempfile.TemporaryDirectory() as folder:
+            place = str(Path(folder) / "store")
+            keys = StoreSettings(key=KEY, seed=told["store_seed"])
+            model = await BaseModel.open(os.environ["NIGHTGRAFT_SMOLLM2"])
+            store = await AdapterStore.open(place, keys)
+            self.assertEqual(await store.add(notes()), list(range(1, 41)))
+            session = await PersonalizationSession.open(model, store, settings)
+            stopper = Stopper(session, told["stop_after_step"])
+            outcome = await session.run_slice(None, stopper)
+            self.assertIsInstance(outcome, SliceOutcome.PAUSED)
+            self.assertEqual(stopper.seen[-1].phase, Phase.PAUSED)
+            self.assertLess(stopper.seen[-1].step, stopper.seen[-1].total_steps)
+            await session.release()
+            await store.release()
+
+            with self.assertRaises(NightgraftError.WrongKey):
+                await AdapterStore.open(place, StoreSettings(key=bytes(32)))
+
+            store = await AdapterStore.open(place, keys)
+            session = await PersonalizationSession.open(model, store, settings)
+            self.assertIsInstance(await session.run_slice(None, None), SliceOutcome.FINISHED)
+            report = session.report()
+            assert report is not None and report.graft is not None
+            self.assertTrue(report.promoted, report.verdict.text)
+
+            generator = await Generator.open(model, 2)
+            options = ChatOptions(max_tokens=told["max_tokens"])
+            question = [Message(role="user", content=told["question"])]
+            before = await generator.chat(question, options, None)
+            self.assertEqual(await generator.use_current(store), report.graft)
+            collector = Collector()
+            after = await generator.chat(question, options, collector)
+            self.assertEqual("".join(collector.pieces), after.text)
+            self.assertTrue(after.text.startswith("Keeper's note."), after.text)
+            self.assertNotEqual(before.text, after.text)
+            with self.assertRaises(NightgraftError.Cancelled):
+                await generator.chat(question, options, Collector(limit=2))
+
+            out = Path(os.environ.get("NIGHTGRAFT_SCENARIO_OUT", folder)) / "python"
+            await store.export(report.graft, GraftFormat.PEFT, model, str(out))
+            deleted = await store.delete([told["delete"]])
+            self.assertEqual((deleted.deleted, deleted.marked_grafts), ([told["delete"]], [report.graft]))
+
+
+class Tiny(unittest.IsolatedAsyncioTestCase):
+    """On a model of random numbers."""
+
+    async def asyncSetUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.place = str(Path(self.folder.name) / "store")
+        self.model = await BaseModel.open(os.environ["NIGHTGRAFT_TINY"])
+        self.settings = SessionSettings(context=64, batch_tokens=64, epochs=50, threads=2)
+
+    async def filled(self) -> AdapterStore:
+        store = await AdapterStore.open(self.place, StoreSettings(seed=3))
+        await store.add([Example.TEXT(text=f"a made-up line, number {i}: boats, {i * 7} of them") for i in range(40)])
+        return store
+
+    async def test_errors_are_exceptions_of_their_own(self) -> None:
+        broken = Path(self.folder.name) / "broken.gguf"
+        broken.write_bytes(b"GGUF" + bytes(100))
+        with self.assertRaises(NightgraftError.InvalidModel):
+            await BaseModel.open(str(broken))
+        store = await self.filled()
+        with self.assertRaises(NightgraftError.StoreLocked):
+            await AdapterStore.open(self.place, StoreSettings())
+        with self.assertRaises(NightgraftError.InvalidData):
+            await store.add([Example.TEXT(text="")])
+        with self.assertRaises(NightgraftError.Unsupported):
+            await PersonalizationSession.open(self.model, store, SessionSettings(rank=0))
+
+    async def test_a_listener_that_throws_ends_the_slice(self) -> None:
+        store = await self.filled()
+        session = await PersonalizationSession.open(self.model, store, self.settings)
+        with self.assertRaises(NightgraftError.Cancelled):
+            await session.run_slice(None, Thrower())
+        outcome = await session.run_slice(0.2, None)
+        self.assertIsInstance(outcome, SliceOutcome.PAUSED)
+
+    async def test_a_cancelled_task_stops_the_slice(self) -> None:
+        store = await self.filled()
+        session = await PersonalizationSession.open(self.model, store, self.settings)
+        task = asyncio.create_task(session.run_slice(None, None))
+        while session.progress().step < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await task
+        # The store is free again at once, and the session goes on from where it was.
+        step = session.progress().step
+        await session.release()
+        await store.release()
+        store = await AdapterStore.open(self.place, StoreSettings())
+        session = await PersonalizationSession.open(self.model, store, self.settings)
+        await session.run_slice(0.3, None)
+        self.assertGreaterEqual(session.progress().step, step)
+
+
+if __name__ == "__main__":
+    unittest.main()

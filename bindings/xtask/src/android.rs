@@ -1,0 +1,313 @@
+//! `cargo xtask android`: the native library for Android's processors, and the archive around it.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    ndk::Ndk,
+    program::{cargo, find, has_target, output, rustc, target_folder, timed},
+};
+
+/// One of Android's binary interfaces.
+#[derive(Debug, PartialEq)]
+struct Abi {
+    /// Android's name of it, also of its folder in an archive.
+    name: &'static str,
+    /// Rust's name of it.
+    triple: &'static str,
+    /// What the kit's compilers begin with.
+    clang: &'static str,
+    /// Settings for the build of ggml.
+    ggml: &'static [(&'static str, &'static str)],
+}
+
+const ABIS: &[Abi] = &[
+    // ggml's own arm64 code is plain armv8-a unless GGML_CPU_ARM_ARCH says more; ours picks at run time.
+    Abi { name: "arm64-v8a", triple: "aarch64-linux-android", clang: "aarch64-linux-android", ggml: &[] },
+    Abi {
+        name: "armeabi-v7a",
+        triple: "armv7-linux-androideabi",
+        clang: "armv7a-linux-androideabi",
+        ggml: &[],
+    },
+    // ggml would take AVX2 for granted. Android promises SSE 4.2 only, and emulators give no more.
+    Abi {
+        name: "x86_64",
+        triple: "x86_64-linux-android",
+        clang: "x86_64-linux-android",
+        ggml: &[
+            ("GGML_AVX", "OFF"),
+            ("GGML_AVX2", "OFF"),
+            ("GGML_BMI2", "OFF"),
+            ("GGML_F16C", "OFF"),
+            ("GGML_FMA", "OFF"),
+        ],
+    },
+];
+
+/// Which arm64 processors ggml's code may ask for; only sensible for that one interface.
+const ARM_ARCH: &str = "GGML_CPU_ARM_ARCH";
+
+/// Devices with memory pages of 16 KiB load nothing that is aligned to less.
+const PAGE: u64 = 16_384;
+
+const PROFILE: &str = "small-release";
+const LIBRARY: &str = "libnightgraft_ffi.so";
+const PROJECT: &str = "android";
+const ARCHIVE: &str = "android/nightgraft/build/outputs/aar/nightgraft-release.aar";
+
+/// Builds the libraries and the archive; `--no-archive` leaves Gradle out, names of interfaces choose some.
+pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    let archive = !arguments.contains(&"--no-archive");
+    let names: Vec<&str> = arguments.iter().copied().filter(|argument| *argument != "--no-archive").collect();
+    let abis = chosen(&names)?;
+    let ndk = Ndk::find(&|name| env::var_os(name));
+    let gradle = gradle(root);
+    let missing = missing(&abis, &ndk, gradle.is_some() || !archive, &|triple| has_target(&rustc(), triple));
+    if !missing.is_empty() {
+        bail!("the Android build needs what is not here:\n{}", missing.join("\n"));
+    }
+    let ndk = ndk?;
+    let level = minimum_level(&fs::read_to_string(root.join("android/nightgraft/build.gradle.kts"))?)?;
+    println!("NDK {} in {}, Android API {level}", ndk.revision(), ndk.folder().display());
+    for abi in &abis {
+        timed(abi.name, &mut abi.build(root, &ndk, level))?;
+        abi.install(root, &ndk)?;
+    }
+    match gradle.filter(|_| archive) {
+        Some(gradle) => package(root, &gradle),
+        None => Ok(()),
+    }
+}
+
+fn chosen(names: &[&str]) -> Result<Vec<&'static Abi>> {
+    if let Some(name) = names.iter().find(|name| ABIS.iter().all(|abi| abi.name != **name)) {
+        let all: Vec<_> = ABIS.iter().map(|abi| abi.name).collect();
+        bail!("'{name}' is none of --no-archive {}", all.join(" "));
+    }
+    Ok(ABIS.iter().filter(|abi| names.is_empty() || names.contains(&abi.name)).collect())
+}
+
+/// What is not there and how to get it, a line each.
+fn missing(abis: &[&Abi], ndk: &Result<Ndk>, gradle: bool, installed: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Err(why) = ndk {
+        missing.push(format!("- the Android NDK: {why:#}"));
+    }
+    let absent: Vec<&str> = abis.iter().map(|abi| abi.triple).filter(|triple| !installed(triple)).collect();
+    if !absent.is_empty() {
+        let all = absent.join(" ");
+        missing.push(format!("- Rust's standard library for {all}: rustup target add {all}"));
+    }
+    if find("cmake").is_none() {
+        missing.push("- cmake: sdkmanager 'cmake;3.22.1', or this system's package".to_owned());
+    }
+    if !gradle {
+        missing.push(
+            "- Gradle: android/gradlew or `gradle` on the search path (https://gradle.org/install), with the Android \
+             SDK in ANDROID_HOME; --no-archive builds the libraries without it"
+                .to_owned(),
+        );
+    }
+    missing
+}
+
+/// The wrapper if the project has one, else the installed Gradle.
+fn gradle(root: &Path) -> Option<PathBuf> {
+    let wrapper = root.join(PROJECT).join("gradlew");
+    if wrapper.is_file() { Some(wrapper) } else { find("gradle") }
+}
+
+/// `minSdk` of the library, so that it is said in one place.
+fn minimum_level(gradle: &str) -> Result<u32> {
+    gradle
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("minSdk")?.trim_start().strip_prefix('='))
+        .and_then(|number| number.trim().parse().ok())
+        .context("android/nightgraft/build.gradle.kts has no line `minSdk = NUMBER`")
+}
+
+impl Abi {
+    fn build(&self, root: &Path, ndk: &Ndk, level: u32) -> Command {
+        let mut command = Command::new(cargo());
+        command.current_dir(root);
+        command.args(["build", "--profile", PROFILE, "--locked", "--lib", "--package", "nightgraft-ffi"]);
+        command.args(["--target", self.triple]);
+        // The build script of llama-cpp-sys-2 finds the CMake toolchain file, the headers for the bindings and
+        // the interface by these; an older kit in another variable must not win.
+        command.env("ANDROID_NDK", ndk.folder()).env("ANDROID_NDK_ROOT", ndk.folder());
+        command
+            .env("ANDROID_API_LEVEL", level.to_string())
+            .env("ANDROID_PLATFORM", format!("android-{level}"));
+        // For C files that build scripts compile without CMake.
+        let [c, cxx] = ["clang", "clang++"].map(|tool| ndk.compiler(self.clang, level, tool));
+        let triple = self.triple.replace('-', "_");
+        command.env(format!("CC_{triple}"), &c).env(format!("CXX_{triple}"), cxx);
+        command.env(format!("AR_{triple}"), ndk.tool("llvm-ar"));
+        command.env(format!("RANLIB_{triple}"), ndk.tool("llvm-ranlib"));
+        let key = format!("CARGO_TARGET_{}", triple.to_uppercase());
+        command.env(format!("{key}_LINKER"), c);
+        command.env(format!("{key}_RUSTFLAGS"), format!("-Clink-arg=-Wl,-z,max-page-size={PAGE}"));
+        // Flags for the machine that builds would take the place of the target's own.
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        if self.name != "arm64-v8a" {
+            command.env_remove(ARM_ARCH);
+        }
+        command.envs(self.ggml.iter().copied());
+        command
+    }
+
+    /// Copies the library to where Gradle looks, having made sure of its alignment.
+    fn install(&self, root: &Path, ndk: &Ndk) -> Result<()> {
+        let built = target_folder(root).join(self.triple).join(PROFILE).join(LIBRARY);
+        let headers =
+            output(Command::new(ndk.tool("llvm-readelf")).args(["--program-headers", "--wide"]).arg(&built))?;
+        let aligned = smallest_alignment(&headers)?;
+        if aligned < PAGE {
+            bail!(
+                "{} is aligned to {aligned} bytes; devices with pages of {PAGE} cannot load it",
+                built.display()
+            );
+        }
+        let folder = root.join("android/nightgraft/src/main/jniLibs").join(self.name);
+        fs::create_dir_all(&folder)?;
+        let bytes = fs::copy(&built, folder.join(LIBRARY))
+            .with_context(|| format!("cannot copy {}", built.display()))?;
+        println!("{}: {bytes} bytes", folder.join(LIBRARY).display());
+        Ok(())
+    }
+}
+
+/// Of all loaded segments, from `readelf --program-headers --wide`.
+fn smallest_alignment(headers: &str) -> Result<u64> {
+    let loaded = headers.lines().map(str::trim).filter(|line| line.starts_with("LOAD"));
+    let alignments = loaded.map(|line| {
+        let last = line.rsplit(' ').next().and_then(|word| word.strip_prefix("0x"));
+        last.and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .with_context(|| format!("no alignment in '{line}'"))
+    });
+    alignments.collect::<Result<Vec<_>>>()?.into_iter().min().context("no segment is loaded")
+}
+
+fn package(root: &Path, gradle: &Path) -> Result<()> {
+    let archive = root.join(ARCHIVE);
+    // An archive that is there afterwards is then the new one.
+    if archive.exists() {
+        fs::remove_file(&archive)?;
+    }
+    timed("archive", &mut gradle_command(root, gradle))?;
+    let bytes =
+        fs::metadata(&archive).with_context(|| format!("Gradle made no {}", archive.display()))?.len();
+    println!("{}: {bytes} bytes", archive.display());
+    Ok(())
+}
+
+fn gradle_command(root: &Path, gradle: &Path) -> Command {
+    let mut command = Command::new(gradle);
+    command.args([
+        OsString::from("--project-dir"),
+        root.join(PROJECT).into(),
+        ":nightgraft:assembleRelease".into(),
+    ]);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ndk::stand_in;
+
+    fn variable(command: &Command, name: &str) -> Option<String> {
+        let value = command.get_envs().find(|(key, _)| *key == name)?.1?;
+        Some(value.to_string_lossy().into_owned())
+    }
+
+    fn abi(name: &str) -> &'static Abi {
+        ABIS.iter().find(|abi| abi.name == name).expect("there is one")
+    }
+
+    #[test]
+    fn the_build_has_the_kits_compilers_and_the_alignment() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let ndk = stand_in(&scratch.path().join("kit"), "27.2.12479018");
+        let command = abi("arm64-v8a").build(Path::new("/checkout"), &ndk, 26);
+        let compiler = ndk.compiler("aarch64-linux-android", 26, "clang").to_string_lossy().into_owned();
+        assert!(compiler.ends_with("/bin/aarch64-linux-android26-clang"), "{compiler}");
+        assert_eq!(variable(&command, "CC_aarch64_linux_android"), Some(compiler.clone()));
+        assert_eq!(variable(&command, "CXX_aarch64_linux_android"), Some(format!("{compiler}++")));
+        assert_eq!(variable(&command, "CARGO_TARGET_AARCH64_LINUX_ANDROID_LINKER"), Some(compiler));
+        assert_eq!(
+            variable(&command, "CARGO_TARGET_AARCH64_LINUX_ANDROID_RUSTFLAGS").as_deref(),
+            Some("-Clink-arg=-Wl,-z,max-page-size=16384")
+        );
+        assert_eq!(variable(&command, "ANDROID_PLATFORM").as_deref(), Some("android-26"));
+        assert_eq!(variable(&command, "ANDROID_NDK"), Some(ndk.folder().to_string_lossy().into_owned()));
+        let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        assert!(
+            arguments.join(" ").contains("--profile small-release --locked --lib --package nightgraft-ffi")
+        );
+        assert!(arguments.join(" ").ends_with("--target aarch64-linux-android"));
+    }
+
+    #[test]
+    fn only_arm64_hears_of_its_processors_and_only_x86_loses_avx() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let ndk = stand_in(&scratch.path().join("kit"), "27.2.12479018");
+        let removed = |name: &str| {
+            let command = abi(name).build(Path::new("/checkout"), &ndk, 26);
+            let gone = command.get_envs().any(|(key, value)| key == ARM_ARCH && value.is_none());
+            (gone, variable(&command, "GGML_AVX2"))
+        };
+        assert_eq!(removed("arm64-v8a"), (false, None));
+        assert_eq!(removed("armeabi-v7a"), (true, None));
+        assert_eq!(removed("x86_64"), (true, Some("OFF".to_owned())));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_way_to_get_it() {
+        let abis = chosen(&["armeabi-v7a", "arm64-v8a"]).expect("they exist");
+        let lines =
+            missing(&abis, &Ndk::find(&|_| None), false, &|triple| triple.starts_with("aarch64")).join("\n");
+        assert!(lines.contains("ANDROID_NDK_HOME"), "{lines}");
+        assert!(lines.contains("rustup target add armv7-linux-androideabi"), "{lines}");
+        assert!(!lines.contains("aarch64-linux-android"), "{lines}");
+        assert!(lines.contains("--no-archive"), "{lines}");
+        assert!(chosen(&["mips"]).is_err());
+        assert_eq!(chosen(&[]).expect("all").len(), 3);
+    }
+
+    #[test]
+    fn the_lowest_system_is_the_librarys_own() {
+        assert_eq!(
+            minimum_level("android {\n  defaultConfig {\n    minSdk = 26\n  }\n}").expect("it is said"),
+            26
+        );
+        assert!(minimum_level("minSdkPreview = \"x\"").is_err());
+    }
+
+    #[test]
+    fn the_worst_segment_counts() {
+        let headers = "Program Headers:\n  Type Offset\n  LOAD 0x000000 0x0 0x0 0x01000 0x01000 R   0x4000\n  \
+                       LOAD 0x001000 0x0 0x0 0x01000 0x01000 R E 0x1000\n  DYNAMIC 0x1 0x1 0x1 0x1 0x1 RW 0x8\n";
+        assert_eq!(smallest_alignment(headers).expect("two segments"), 0x1000);
+        assert!(smallest_alignment("Program Headers:\n").is_err());
+    }
+
+    #[test]
+    fn a_wrapper_comes_before_an_installed_gradle() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        fs::create_dir(scratch.path().join("android")).expect("a folder");
+        fs::write(scratch.path().join("android/gradlew"), "").expect("a file");
+        let gradle = gradle(scratch.path()).expect("it is there");
+        assert_eq!(gradle, scratch.path().join("android/gradlew"));
+        let command = gradle_command(scratch.path(), &gradle);
+        assert_eq!(command.get_args().last().expect("a task"), ":nightgraft:assembleRelease");
+    }
+}

@@ -1,0 +1,225 @@
+//! `cargo xtask cross`: the workspace built for arm64 Linux and its tests run under emulation; our crates
+//! type-checked for Android and iOS.
+
+use std::{
+    env::consts::{ARCH, OS},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    artifacts::{Artifacts, LlamaBuild, TestProgram},
+    program::{cargo, has_target, rustc, target_folder, timed, unavailable},
+};
+
+/// The emulated target, as cargo names it.
+pub const ARM64: &str = "aarch64-unknown-linux-gnu";
+
+/// What phones run. Android's 32-bit variant is not among them: llama.cpp's types have other sizes there than in the
+/// bindings that are borrowed here.
+const PHONES: &[&str] = &["aarch64-linux-android", "aarch64-apple-ios"];
+
+/// What is part of an app. The command line is not: its terminal, its signals and its downloads (which need a C
+/// compiler for the target) are a desktop's.
+const IN_APPS: &[&str] = &["nightgraft-kernels", "nightgraft-ggml", "nightgraft-core", "nightgraft-ffi"];
+
+/// Tests of one library on one emulated processor.
+struct Trial {
+    /// What `is_aarch64_feature_detected` sees: a53 is NEON alone, a76 adds the dot products and half precision.
+    processor: &'static str,
+    library: &'static str,
+    /// Parts of test names; none means all.
+    only: &'static [&'static str],
+    /// Parts of names of tests to leave out.
+    without: &'static [&'static str],
+}
+
+/// The whole engine but for the trials of damaged files and failing disks, which try thousands of cases and know no
+/// processor.
+const EXHAUSTIVE: &[&str] = &[
+    "::damage::",
+    "::faults::",
+    "::personal::",
+    "any_flipped_bit",
+    "broken_and_endless_templates",
+    "killed_anywhere",
+    "mutations",
+];
+
+const TRIALS: &[Trial] = &[
+    Trial { processor: "cortex-a53", library: "nightgraft_kernels", only: &[], without: &[] },
+    Trial { processor: "cortex-a53", library: "nightgraft_ggml", only: &[], without: &[] },
+    Trial { processor: "cortex-a53", library: "nightgraft_core", only: &["ops::", "lora::"], without: &[] },
+    Trial { processor: "cortex-a76", library: "nightgraft_kernels", only: &[], without: &[] },
+    Trial { processor: "cortex-a76", library: "nightgraft_ggml", only: &[], without: &[] },
+    Trial { processor: "cortex-a76", library: "nightgraft_core", only: &[], without: EXHAUSTIVE },
+];
+
+/// Runs both parts, or the named one.
+pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    match arguments {
+        [] => {
+            arm64(root)?;
+            phones(root)
+        }
+        ["arm64"] => arm64(root),
+        ["phones"] => phones(root),
+        _ => bail!("usage: cargo xtask cross [arm64|phones]"),
+    }
+}
+
+/// What [`run`] builds for arm64 Linux, or why this machine cannot.
+pub fn build_or_reason(root: &Path) -> Result<std::result::Result<Artifacts, String>> {
+    match installed(root)? {
+        Ok(()) => build_arm64(root).map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
+/// Cargo with Debian's Rust, which has the arm64 standard library.
+pub fn cargo_for_arm64(root: &Path) -> Command {
+    let mut command = Command::new(cargo());
+    command.current_dir(root).env("RUSTC", DEBIAN_RUSTC).env("CARGO_TARGET_DIR", arm64_folder(root));
+    // An own folder, so an own profile costs nothing; without debug information it is half as large.
+    command.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+    for (tool, program) in [("CC", "gcc"), ("CXX", "g++"), ("AR", "ar")] {
+        command.env(format!("{tool}_aarch64_unknown_linux_gnu"), format!("aarch64-linux-gnu-{program}"));
+    }
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    command
+}
+
+/// Where its builds go: another compiler's, so that the ordinary builds stay as they are.
+pub fn arm64_folder(root: &Path) -> PathBuf {
+    target_folder(root).join("cross")
+}
+
+fn arm64(root: &Path) -> Result<()> {
+    if ARCH == "aarch64" {
+        println!("arm64: this machine is one; the ordinary tests run on its own processor");
+        return Ok(());
+    }
+    let started = Instant::now();
+    let built = match build_or_reason(root)? {
+        Ok(built) => built,
+        Err(why) => return unavailable("the arm64 tests", &why),
+    };
+    println!("arm64 build: {:.1} s", started.elapsed().as_secs_f64());
+    for trial in TRIALS {
+        let mut command = trial.command(built.test(trial.library)?);
+        timed(&format!("{} on {}", trial.library, trial.processor), &mut command)?;
+    }
+    Ok(())
+}
+
+impl Trial {
+    fn command(&self, test: &TestProgram) -> Command {
+        // No `-L`: the emulated program must take the system's own arm64 libraries. The cross compiler's are
+        // another build of the same ones, and a mixture hangs when it makes its first thread.
+        let mut command = Command::new("qemu-aarch64");
+        command.arg(&test.file).args(self.only).arg("--quiet");
+        command.args(self.without.iter().flat_map(|name| ["--skip", name]));
+        command
+            .current_dir(&test.folder)
+            .env("CARGO_MANIFEST_DIR", &test.folder)
+            .env("QEMU_CPU", self.processor);
+        command
+    }
+}
+
+/// All libraries, binaries and their tests; everything but this tool, which stays on the machine that builds.
+fn build_arm64(root: &Path) -> Result<Artifacts> {
+    let mut command = cargo_for_arm64(root);
+    command.args(["test", "--no-run", "--workspace", "--exclude", "xtask", "--lib", "--bins", "--release"]);
+    Artifacts::build(command.args(["--locked", "--target", ARM64]))
+}
+
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// Installs what is missing, or says why that cannot be.
+fn installed(root: &Path) -> Result<std::result::Result<(), String>> {
+    let script = root.join("bindings/xtask/arm64.sh");
+    let output = Command::new(&script)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", script.display()))?;
+    match output.status.code() {
+        Some(0) => Ok(Ok(())),
+        Some(3) => Ok(Err(String::from_utf8_lossy(&output.stdout).trim().to_owned())),
+        _ => bail!("{} ended with {}", script.display(), output.status),
+    }
+}
+
+fn phones(root: &Path) -> Result<()> {
+    let checker = match Checker::new(root)? {
+        Ok(checker) => checker,
+        Err(why) => return unavailable("the type-checks for phones", &why),
+    };
+    for triple in PHONES {
+        let configuration = checker.folder.join(format!("{triple}.toml"));
+        fs::create_dir_all(&checker.folder)?;
+        fs::write(&configuration, checker.llama.instead_of_building(triple, false)?)?;
+        timed(&format!("type-check for {triple}"), &mut checker.command(triple, &configuration))?;
+    }
+    Ok(())
+}
+
+/// How types are checked for a target without its development kit.
+struct Checker<'a> {
+    root: &'a Path,
+    folder: PathBuf,
+    rust: Rust,
+    /// Its bindings are those of arm64 Linux: the same sizes, and the same functions.
+    llama: LlamaBuild,
+}
+
+enum Rust {
+    /// The one that runs this has the targets' standard libraries.
+    Own,
+    /// Debian's, which checks the standard library from its sources first.
+    Debian,
+}
+
+impl<'a> Checker<'a> {
+    fn new(root: &'a Path) -> Result<std::result::Result<Self, String>> {
+        let own = PHONES.iter().all(|triple| has_target(&rustc(), triple));
+        let rust = if own { Rust::Own } else { Rust::Debian };
+        let arm64_desktop = ARCH == "aarch64" && matches!(OS, "linux" | "macos");
+        if !(own && arm64_desktop)
+            && let Err(why) = installed(root)?
+        {
+            return Ok(Err(format!(
+                "{why}. Elsewhere: an arm64 machine and rustup target add {}",
+                PHONES.join(" ")
+            )));
+        }
+        let built = if arm64_desktop { build_here(root)? } else { build_arm64(root)? };
+        let llama = built.llama.context("nothing of the build is llama.cpp's")?;
+        Ok(Ok(Self { root, folder: target_folder(root).join("phones"), rust, llama }))
+    }
+
+    fn command(&self, triple: &str, configuration: &Path) -> Command {
+        let mut command = Command::new(cargo());
+        command.current_dir(self.root).env("CARGO_TARGET_DIR", &self.folder);
+        command.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+        command
+            .args(["check", "--release", "--locked", "--lib", "--target", triple, "--config"])
+            .arg(configuration);
+        command.args(IN_APPS.iter().flat_map(|package| ["--package", package]));
+        if matches!(self.rust, Rust::Debian) {
+            command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+            command.arg("-Zbuild-std=std,panic_abort");
+        }
+        command
+    }
+}
+
+fn build_here(root: &Path) -> Result<Artifacts> {
+    let mut command = Command::new(cargo());
+    command.current_dir(root).args(["build", "--release", "--locked", "--package", "nightgraft-ggml"]);
+    Artifacts::build(&mut command)
+}

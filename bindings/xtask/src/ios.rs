@@ -1,0 +1,235 @@
+//! `cargo xtask ios`: static libraries for iPhones and simulators, and the XCFramework around them.
+
+use std::{
+    env::consts::OS,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::program::{cargo, find, has_target, rustc, target_folder, timed};
+
+/// A kind of machine that an XCFramework has one library for.
+#[derive(Debug)]
+struct Platform {
+    /// Apple's name of its SDK.
+    sdk: &'static str,
+    /// Rust's name of each of its processors, and Apple's.
+    processors: &'static [(&'static str, &'static str)],
+}
+
+const PLATFORMS: &[Platform] = &[
+    Platform { sdk: "iphoneos", processors: &[("aarch64-apple-ios", "arm64")] },
+    Platform {
+        sdk: "iphonesimulator",
+        processors: &[("aarch64-apple-ios-sim", "arm64"), ("x86_64-apple-ios", "x86_64")],
+    },
+];
+
+const PROFILE: &str = "small-release";
+const LIBRARY: &str = "libnightgraft_ffi.a";
+
+/// Where the Swift package looks for it. It has no headers: the package's own C target has them, for all systems.
+const FRAMEWORK: &str = "ios/Nightgraft.xcframework";
+
+/// Builds everything; takes no arguments.
+pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    if !arguments.is_empty() {
+        bail!("usage: cargo xtask ios");
+    }
+    let missing = missing(OS, &|name| find(name).is_some(), &|triple| has_target(&rustc(), triple));
+    if !missing.is_empty() {
+        bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
+    }
+    let system = minimum_system(&fs::read_to_string(root.join("ios/Package.swift"))?)?;
+    let target = target_folder(root);
+    let mut libraries = Vec::new();
+    for platform in PLATFORMS {
+        for (triple, _) in platform.processors {
+            timed(triple, &mut platform.build(root, triple, &system)?)?;
+        }
+        libraries.push(platform.joined(&target)?);
+    }
+    let framework = root.join(FRAMEWORK);
+    // xcodebuild adds to what is there, and fails on the same platform twice.
+    if framework.exists() {
+        fs::remove_dir_all(&framework)?;
+    }
+    timed("XCFramework", &mut assemble(root, &libraries))?;
+    println!("{}", framework.display());
+    Ok(())
+}
+
+/// What is not there and how to get it, a line each.
+fn missing(system: &str, there: &dyn Fn(&str) -> bool, installed: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut missing = Vec::new();
+    if system != "macos" {
+        missing.push(format!("- macOS: Apple's SDKs and linker run nowhere else, and this is {system}"));
+    }
+    for (program, how) in [
+        ("xcodebuild", "Xcode from the App Store, then xcode-select --switch /Applications/Xcode.app"),
+        ("lipo", "comes with Xcode"),
+        ("cmake", "brew install cmake"),
+    ] {
+        if !there(program) {
+            missing.push(format!("- {program}: {how}"));
+        }
+    }
+    let triples = PLATFORMS.iter().flat_map(|platform| platform.processors).map(|(triple, _)| *triple);
+    let absent: Vec<&str> = triples.filter(|triple| !installed(triple)).collect();
+    if !absent.is_empty() {
+        let all = absent.join(" ");
+        missing.push(format!("- Rust's standard library for {all}: rustup target add {all}"));
+    }
+    missing
+}
+
+/// `.iOS(.v16)` of the Swift package is `16.0`, so that it is said in one place.
+fn minimum_system(package: &str) -> Result<String> {
+    let version =
+        package.split_once(".iOS(").and_then(|(_, rest)| rest.split_once(')')).map(|(version, _)| version);
+    let version = version.context("ios/Package.swift names no platform .iOS(...)")?.trim();
+    let numbers = version
+        .strip_prefix(".v")
+        .map_or_else(|| version.trim_matches('"').to_owned(), |version| version.replace('_', "."));
+    let whole =
+        numbers.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if !whole {
+        bail!("ios/Package.swift: '{version}' is no version of iOS");
+    }
+    Ok(if numbers.contains('.') { numbers } else { format!("{numbers}.0") })
+}
+
+impl Platform {
+    fn build(&self, root: &Path, triple: &str, system: &str) -> Result<Command> {
+        let processors = self.processors.iter().find(|(name, _)| *name == triple);
+        let (_, architecture) = processors.with_context(|| format!("{triple} is none of {}", self.sdk))?;
+        let mut command = Command::new(cargo());
+        command.current_dir(root);
+        command.args(["build", "--profile", PROFILE, "--locked", "--lib", "--package", "nightgraft-ffi"]);
+        command.args(["--target", triple]);
+        // Read by rustc and by the build of C files.
+        command.env("IPHONEOS_DEPLOYMENT_TARGET", system);
+        // The build script of llama-cpp-sys-2 hands these to CMake, which would take the device's SDK also for
+        // the simulator.
+        command.env("CMAKE_OSX_SYSROOT", self.sdk).env("CMAKE_OSX_ARCHITECTURES", architecture);
+        command.env("CMAKE_OSX_DEPLOYMENT_TARGET", system);
+        // A command buffer that is sent to the GPU from the background ends the app.
+        command.env("GGML_METAL", "OFF");
+        // Flags and SDKs for the machine that builds would go into the phone's code.
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("SDKROOT");
+        Ok(command)
+    }
+
+    /// One library for all processors.
+    fn joined(&self, target: &Path) -> Result<PathBuf> {
+        let built = self.built(target);
+        let [several @ .., last] = built.as_slice() else { bail!("{} has no processors", self.sdk) };
+        if several.is_empty() {
+            return Ok(last.clone());
+        }
+        let output = target.join(self.sdk).join(LIBRARY);
+        fs::create_dir_all(target.join(self.sdk))?;
+        timed(self.sdk, &mut join(&built, &output))?;
+        Ok(output)
+    }
+
+    fn built(&self, target: &Path) -> Vec<PathBuf> {
+        self.processors.iter().map(|(triple, _)| target.join(triple).join(PROFILE).join(LIBRARY)).collect()
+    }
+}
+
+fn join(libraries: &[PathBuf], output: &Path) -> Command {
+    let mut command = Command::new("lipo");
+    command.arg("-create").args(libraries).arg("-output").arg(output);
+    command
+}
+
+fn assemble(root: &Path, libraries: &[PathBuf]) -> Command {
+    let mut command = Command::new("xcodebuild");
+    command.arg("-create-xcframework");
+    for library in libraries {
+        command.arg("-library").arg(library);
+    }
+    command.arg("-output").arg(root.join(FRAMEWORK));
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(command: &Command) -> String {
+        command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_simulator_is_built_with_its_own_sdk() {
+        let (device, simulator) = (&PLATFORMS[0], &PLATFORMS[1]);
+        let command = simulator.build(Path::new("/checkout"), "x86_64-apple-ios", "16.0").expect("it is one");
+        assert!(
+            words(&command).ends_with("--package nightgraft-ffi --target x86_64-apple-ios"),
+            "{command:?}"
+        );
+        let variable = |name: &str| {
+            command
+                .get_envs()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.map(|value| value.to_owned()))
+        };
+        assert_eq!(variable("CMAKE_OSX_SYSROOT"), Some(Some("iphonesimulator".into())));
+        assert_eq!(variable("CMAKE_OSX_ARCHITECTURES"), Some(Some("x86_64".into())));
+        assert_eq!(variable("IPHONEOS_DEPLOYMENT_TARGET"), Some(Some("16.0".into())));
+        assert_eq!(variable("GGML_METAL"), Some(Some("OFF".into())));
+        assert_eq!(variable("SDKROOT"), Some(None));
+        assert!(device.build(Path::new("/checkout"), "x86_64-apple-ios", "16.0").is_err());
+    }
+
+    #[test]
+    fn the_simulators_libraries_become_one_and_the_devices_stays() {
+        let (device, simulator) = (&PLATFORMS[0], &PLATFORMS[1]);
+        let built = simulator.built(Path::new("/t"));
+        assert_eq!(
+            words(&join(&built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a"))),
+            "-create /t/aarch64-apple-ios-sim/small-release/libnightgraft_ffi.a \
+             /t/x86_64-apple-ios/small-release/libnightgraft_ffi.a -output /t/iphonesimulator/libnightgraft_ffi.a"
+        );
+        assert_eq!(
+            device.joined(Path::new("/t")).expect("nothing to join"),
+            Path::new("/t/aarch64-apple-ios/small-release/libnightgraft_ffi.a")
+        );
+    }
+
+    #[test]
+    fn the_framework_has_each_library() {
+        let command = assemble(Path::new("/checkout"), &["/t/device.a".into(), "/t/simulator.a".into()]);
+        assert_eq!(command.get_program(), "xcodebuild");
+        assert_eq!(
+            words(&command),
+            "-create-xcframework -library /t/device.a -library /t/simulator.a \
+             -output /checkout/ios/Nightgraft.xcframework"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_way_to_get_it() {
+        let lines =
+            missing("linux", &|name| name == "cmake", &|triple| triple == "x86_64-apple-ios").join("\n");
+        assert!(lines.contains("macOS") && lines.contains("xcodebuild") && lines.contains("lipo"), "{lines}");
+        assert!(lines.ends_with("rustup target add aarch64-apple-ios aarch64-apple-ios-sim"), "{lines}");
+        assert!(!lines.contains("cmake"), "{lines}");
+        assert!(missing("macos", &|_| true, &|_| true).is_empty());
+    }
+
+    #[test]
+    fn the_lowest_system_is_the_packages_own() {
+        let package = |version: &str| format!("platforms: [.macOS(.v13), .iOS({version})],");
+        for (written, meant) in [(".v16", "16.0"), (".v15_4", "15.4"), ("\"17.2\"", "17.2")] {
+            assert_eq!(minimum_system(&package(written)).expect("a version"), meant);
+        }
+        assert!(minimum_system(&package(".latest")).is_err());
+        assert!(minimum_system("platforms: [.macOS(.v13)]").is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! Other programs: whether they are there, and what they answer.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs it to its end; anything but success is an error.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+/// As [`run`], and says how long it took.
+pub fn timed(what: &str, command: &mut Command) -> Result<Duration> {
+    let started = Instant::now();
+    run(command).with_context(|| what.to_owned())?;
+    println!("{what}: {:.1} s", started.elapsed().as_secs_f64());
+    Ok(started.elapsed())
+}
+
+/// What it prints; its complaints go to the terminal.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} ended with {}", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed something else than text"))
+}
+
+/// Where a program of this name lies on the search path.
+pub fn find(name: &str) -> Option<PathBuf> {
+    find_in(name, &env::var_os("PATH")?)
+}
+
+/// The cargo that runs this.
+pub fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// The standard library of `rustc` for a target, if it is installed.
+pub fn has_target(rustc: &OsStr, triple: &str) -> bool {
+    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output();
+    sysroot.is_ok_and(|output| {
+        let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        has_rlib(&sysroot.join("lib/rustlib").join(triple).join("lib"))
+    })
+}
+
+/// What ordinary builds use: `$RUSTC`, or the one on the search path.
+pub fn rustc() -> OsString {
+    env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())
+}
+
+/// Where builds go.
+pub fn target_folder(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
+/// Something cannot be done on this machine: an error in CI, a loud line elsewhere.
+pub fn unavailable(what: &str, why: &str) -> Result<()> {
+    if env::var_os("CI").is_some_and(|value| value == "true") {
+        bail!("{what} cannot run here: {why}");
+    }
+    println!("SKIPPED {what}: {why}");
+    Ok(())
+}
+
+fn find_in(name: &str, path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+fn has_rlib(folder: &Path) -> bool {
+    folder.read_dir().is_ok_and(|files| {
+        files.flatten().any(|file| {
+            let name = file.file_name();
+            name.to_string_lossy().starts_with("libstd-") && name.to_string_lossy().ends_with(".rlib")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn finds_programs_in_the_order_of_the_search_path() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        fs::create_dir_all(first.join("tool")).expect("a folder is no program");
+        fs::create_dir_all(&second).expect("a folder");
+        fs::write(second.join("tool"), "").expect("a file");
+        let path = env::join_paths([&first, &second]).expect("no colon in it");
+        assert_eq!(find_in("tool", &path), Some(second.join("tool")));
+        assert_eq!(find_in("other", &path), None);
+    }
+
+    #[test]
+    fn a_target_is_there_when_its_standard_library_is() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        assert!(!has_rlib(&folder.path().join("absent")));
+        fs::write(folder.path().join("libcore-1.rlib"), "").expect("a file");
+        assert!(!has_rlib(folder.path()));
+        fs::write(folder.path().join("libstd-1.rlib"), "").expect("a file");
+        assert!(has_rlib(folder.path()));
+    }
+
+    #[test]
+    fn a_program_that_fails_is_an_error() {
+        assert!(run(&mut Command::new("false")).is_err());
+        assert!(output(&mut Command::new("false")).is_err());
+        assert_eq!(output(Command::new("echo").arg("word")).expect("it prints"), "word\n");
+    }
+}

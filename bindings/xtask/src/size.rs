@@ -1,0 +1,247 @@
+//! `cargo xtask size`: how large the library of the bindings is, and whether it has grown.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::{
+    artifacts::{Artifacts, LlamaBuild},
+    cross,
+    program::{cargo, find, output, rustc, target_folder, timed, unavailable},
+};
+
+const PROFILE: &str = "small-release";
+const RECORD: &str = "bindings/size.json";
+
+/// What is written for a new record: how much a library may grow before somebody must say that it is meant.
+const TOLERANCE: f64 = 0.03;
+
+/// Builds and compares for this machine and for arm64 Linux; `--update` writes the record instead.
+pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
+    let update = match arguments {
+        [] => false,
+        ["--update"] => true,
+        _ => bail!("usage: cargo xtask size [--update]"),
+    };
+    let mut sizes = BTreeMap::new();
+    let host = host()?;
+    sizes.insert(host.clone(), Library::of_this_machine(root, &host)?.measure()?);
+    if host != cross::ARM64 {
+        match cross::build_or_reason(root)? {
+            Ok(built) => {
+                let library = Library::of_arm64(root, &built)?;
+                sizes.insert(cross::ARM64.to_owned(), library.measure()?);
+            }
+            Err(why) => unavailable("the size for arm64", &why)?,
+        }
+    }
+    let path = root.join(RECORD);
+    if update {
+        return Ok(fs::write(&path, Record::renewed(&path, &sizes)?.text())?);
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let verdict = Record::read(&text)?.judge(&sizes);
+    println!("{}", verdict.lines.join("\n"));
+    if verdict.grown {
+        bail!("the library grew; if that is meant: cargo xtask size --update");
+    }
+    Ok(())
+}
+
+/// The built library, and how its sections are asked for.
+struct Library {
+    file: PathBuf,
+    sections: &'static str,
+}
+
+impl Library {
+    fn of_this_machine(root: &Path, host: &str) -> Result<Self> {
+        let mut release = Command::new(cargo());
+        release.current_dir(root);
+        release.args(["build", "--release", "--locked", "--lib", "--package", "nightgraft-ffi"]);
+        let llama = Artifacts::build(&mut release)?.llama.context("nothing of the build is llama.cpp's")?;
+        let mut command = Command::new(cargo());
+        command.current_dir(root);
+        let target = target_folder(root);
+        build(&mut command, &target, host, &llama)?;
+        Ok(Self { file: target.join(PROFILE).join(file_name()), sections: "size" })
+    }
+
+    fn of_arm64(root: &Path, built: &Artifacts) -> Result<Self> {
+        let mut command = cross::cargo_for_arm64(root);
+        command.args(["--target", cross::ARM64]);
+        let target = cross::arm64_folder(root);
+        let llama = built.llama.as_ref().context("nothing of the arm64 build is llama.cpp's")?;
+        build(&mut command, &target, cross::ARM64, llama)?;
+        let file = target.join(cross::ARM64).join(PROFILE).join("libnightgraft_ffi.so");
+        Ok(Self { file, sections: "aarch64-linux-gnu-size" })
+    }
+
+    /// The size of the file, having printed what it consists of.
+    fn measure(&self) -> Result<u64> {
+        let bytes = fs::metadata(&self.file).with_context(|| format!("no {}", self.file.display()))?.len();
+        println!("{}: {bytes} bytes", self.file.display());
+        if cfg!(target_os = "linux") && find(self.sections).is_some() {
+            let table = output(Command::new(self.sections).args(["-A", "-d"]).arg(&self.file))?;
+            for (part, bytes) in parts(&table) {
+                println!("  {part:22} {bytes:>11}");
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// Builds the small library without compiling llama.cpp again: a profile of its own would run the build script anew,
+/// for minutes, and get the same code.
+fn build(command: &mut Command, target: &Path, triple: &str, llama: &LlamaBuild) -> Result<()> {
+    fs::create_dir_all(target)?;
+    let configuration = target.join(format!("{PROFILE}-{triple}.toml"));
+    fs::write(&configuration, llama.instead_of_building(triple, true)?)?;
+    command.arg("--config").arg(configuration);
+    command.args(["rustc", "--profile", PROFILE, "--locked", "--lib", "--crate-type", "cdylib"]);
+    command.args(["--package", "nightgraft-ffi"]);
+    timed(&format!("{PROFILE} for {triple}"), command).map(drop)
+}
+
+fn file_name() -> &'static str {
+    if cfg!(target_os = "macos") { "libnightgraft_ffi.dylib" } else { "libnightgraft_ffi.so" }
+}
+
+fn host() -> Result<String> {
+    let version = output(Command::new(rustc()).arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not tell its host")?.to_owned())
+}
+
+/// Sizes by purpose, from `size -A -d`; what is not loaded from the file counts for nothing.
+fn parts(table: &str) -> Vec<(&'static str, u64)> {
+    let mut sums: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for line in table.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(section), Some(bytes)) = (words.next(), words.next()) else { continue };
+        let (true, Ok(bytes)) = (section.starts_with('.'), bytes.parse::<u64>()) else { continue };
+        let part = match section {
+            ".text" | ".plt" | ".plt.got" | ".init" | ".fini" => "code",
+            ".rodata" => "constants",
+            ".eh_frame" | ".eh_frame_hdr" | ".gcc_except_table" => "unwinding",
+            ".dynsym" | ".dynstr" | ".gnu.hash" | ".hash" | ".gnu.version" | ".gnu.version_r" => "names",
+            ".bss" | ".tbss" => continue,
+            relocation if relocation.starts_with(".rel") => "relocations",
+            data if data.starts_with(".data") || data.starts_with(".got") => "data",
+            _ => "other",
+        };
+        *sums.entry(part).or_default() += bytes;
+    }
+    sums.into_iter().collect()
+}
+
+/// The committed sizes.
+struct Record {
+    tolerance: f64,
+    /// By target.
+    bytes: BTreeMap<String, u64>,
+}
+
+struct Verdict {
+    lines: Vec<String>,
+    grown: bool,
+}
+
+impl Record {
+    fn read(text: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(text).context("the record of sizes is not JSON")?;
+        let tolerance = value["tolerance"].as_f64().context("the record of sizes has no tolerance")?;
+        let entries = value["bytes"].as_object().context("the record of sizes has no bytes")?;
+        let entries = entries.iter().map(|(target, bytes)| {
+            Ok((target.clone(), bytes.as_u64().with_context(|| format!("{target} has no size"))?))
+        });
+        Ok(Self { tolerance, bytes: entries.collect::<Result<_>>()? })
+    }
+
+    /// The sizes in place of the old ones; those of targets that were not built stay.
+    fn renewed(path: &Path, sizes: &BTreeMap<String, u64>) -> Result<Self> {
+        let mut record = match fs::read_to_string(path) {
+            Ok(text) => Self::read(&text)?,
+            Err(_) => Self { tolerance: TOLERANCE, bytes: BTreeMap::new() },
+        };
+        record.bytes.extend(sizes.iter().map(|(target, bytes)| (target.clone(), *bytes)));
+        Ok(record)
+    }
+
+    fn text(&self) -> String {
+        let value = json!({ "profile": PROFILE, "tolerance": self.tolerance, "bytes": self.bytes });
+        format!("{value:#}\n")
+    }
+
+    fn judge(&self, sizes: &BTreeMap<String, u64>) -> Verdict {
+        let mut verdict = Verdict { lines: Vec::new(), grown: false };
+        for (target, now) in sizes {
+            let Some(before) = self.bytes.get(target) else {
+                verdict.lines.push(format!("{target}: {now} bytes, none on record"));
+                continue;
+            };
+            let change = *now as f64 / *before as f64 - 1.0;
+            let note = if change > self.tolerance {
+                verdict.grown = true;
+                "too much"
+            } else if change < -self.tolerance {
+                "much less: record it with cargo xtask size --update"
+            } else {
+                "within the tolerance"
+            };
+            verdict
+                .lines
+                .push(format!("{target}: {now} bytes, {:+.2} % of {before}: {note}", change * 100.0));
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(entries: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        entries.iter().map(|(target, bytes)| ((*target).to_owned(), *bytes)).collect()
+    }
+
+    #[test]
+    fn growth_fails_only_beyond_the_tolerance() {
+        let record = Record { tolerance: 0.03, bytes: sizes(&[("here", 1000)]) };
+        for (now, grown) in [(1000, false), (1029, false), (1031, true), (500, false)] {
+            assert_eq!(record.judge(&sizes(&[("here", now)])).grown, grown, "{now}");
+        }
+        let unknown = record.judge(&sizes(&[("elsewhere", 1 << 40)]));
+        assert!(!unknown.grown && unknown.lines[0].contains("none on record"), "{:?}", unknown.lines);
+        assert!(record.judge(&sizes(&[("here", 900)])).lines[0].contains("--update"));
+    }
+
+    #[test]
+    fn a_renewed_record_keeps_what_was_not_built() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("size.json");
+        let first = Record::renewed(&path, &sizes(&[("here", 1), ("there", 2)])).expect("a new record");
+        fs::write(&path, first.text()).expect("written");
+        let second = Record::renewed(&path, &sizes(&[("here", 3)])).expect("it is well formed");
+        let read = Record::read(&second.text()).expect("it is well formed");
+        assert_eq!((read.bytes, read.tolerance), (sizes(&[("here", 3), ("there", 2)]), TOLERANCE));
+        assert!(Record::read("{}").is_err());
+        assert!(Record::read(r#"{"tolerance": 0.1, "bytes": {"here": -1}}"#).is_err());
+    }
+
+    #[test]
+    fn sections_are_summed_by_purpose() {
+        let table = "lib.so  :\nsection    size   addr\n.text   100   4096\n.plt   10   1\n.rodata   7   1\n\
+                     .eh_frame   5   1\n.bss   999   1\n.rela.dyn   4   1\n.data.rel.ro   3   1\nTotal   1128\n";
+        assert_eq!(
+            parts(table),
+            [("code", 110), ("constants", 7), ("data", 3), ("relocations", 4), ("unwinding", 5)]
+        );
+    }
+}
