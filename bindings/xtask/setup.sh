@@ -38,6 +38,8 @@ missing_packages() {
         # The Kotlin tests.
         has javac || echo openjdk-17-jdk-headless
         has mvn || echo maven
+        # The Python tests install a type checker.
+        python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     fi
 }
 

@@ -63,6 +63,8 @@ const STEPS: &[Step] = &[
         name: "bindings",
         what: What::Cargo(&["test", "--release", "--locked", "--package", "nightgraft-ffi", "--test", "*"]),
     },
+    Step { name: "kotlin", what: What::Task(&["kotlin"]) },
+    Step { name: "swift", what: What::Task(&["swift"]) },
     Step { name: "python", what: What::Task(&["python"]) },
     Step { name: "scenario", what: What::Scenario },
     Step { name: "cross", what: What::Task(&["cross"]) },

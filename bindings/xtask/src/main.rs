@@ -7,6 +7,7 @@ mod cross;
 mod fixtures;
 mod generate;
 mod ios;
+mod kotlin;
 mod layers;
 mod ndk;
 mod program;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
+  kotlin         compile the Kotlin library and the sample app, run the tests on the JVM
   swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it
   generate [--check]
@@ -59,6 +61,7 @@ fn run(args: &[String]) -> Result<()> {
             layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
         }
         ["generate", arguments @ ..] => generate::run(&root, arguments),
+        ["kotlin"] => kotlin::run(&root),
         ["python"] => python::run(&root),
         ["android", arguments @ ..] => android::run(&root, arguments),
         ["cross", arguments @ ..] => cross::run(&root, arguments),
