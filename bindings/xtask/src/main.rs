@@ -64,7 +64,6 @@ fn run(args: &[String]) -> Result<()> {
         ["cross", arguments @ ..] => cross::run(&root, arguments),
         ["ios", arguments @ ..] => ios::run(&root, arguments),
         ["size", arguments @ ..] => size::run(&root, arguments),
-        ["generate", arguments @ ..] => generate::run(&root, arguments),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));
             Ok(())

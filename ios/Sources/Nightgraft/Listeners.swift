@@ -48,6 +48,12 @@ extension Listener: FFI.TextListener where Value == String {
 /// An app's platform as Rust sees it.
 final class PlatformAdapter: FFI.Platform {
     private let platform: any Platform
+    private let thrown = Locked<(any Error)?>(nil)
+
+    /// What the app threw.
+    var appError: (any Error)? {
+        thrown.withLock { $0 }
+    }
 
     init(_ platform: any Platform) {
         self.platform = platform
@@ -57,7 +63,8 @@ final class PlatformAdapter: FFI.Platform {
         do {
             return try platform.state().ffi
         } catch {
-            throw FFI.PlatformError.Failed(reason: "\(type(of: error))")
+            thrown.withLock { $0 = $0 ?? error }
+            throw FFI.PlatformError.Failed(reason: "the app's platform threw an error")
         }
     }
 }

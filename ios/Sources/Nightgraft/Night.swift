@@ -6,9 +6,11 @@ internal import NightgraftGenerated
 public protocol Platform: Sendable {
     /// Reads the state; called every half second at most, from a thread of the library. It should be quick.
     ///
+    /// A single value that cannot be read is best given as nonsense, such as a battery of -1: the night then waits, with
+    /// ``Waiting/Kind-swift.enum/unreadable``.
+    ///
     /// - Returns: The state now.
-    /// - Throws: Any error, if the state cannot be read. The night then waits, with
-    ///   ``Waiting/Kind-swift.enum/unreadable``.
+    /// - Throws: Any error. The night ends, saved, and throws the same error to its caller.
     func state() throws -> DeviceState
 }
 

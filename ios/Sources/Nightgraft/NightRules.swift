@@ -1,6 +1,9 @@
 internal import NightgraftGenerated
 
 /// When a night may train, and how hard. The defaults suit a phone on its charger.
+///
+/// At the temperature level ``Thermal/fair`` it works half of the time; at ``Thermal/serious`` it pauses for five minutes at
+/// least, until the level is ``Thermal/fair`` again.
 public struct NightRules: Sendable, Hashable {
     /// Only while a charger gives power. Default: true.
     public var chargingOnly = true
@@ -16,14 +19,6 @@ public struct NightRules: Sendable, Hashable {
     public var pauseAtCelsius = 41.0
     /// Once it paused, it goes on at this temperature (°C). Default: 38.
     public var resumeAtCelsius = 38.0
-    /// At this level of the system it pauses. Default: serious.
-    public var pauseAtThermal = Thermal.serious
-    /// Once it paused, it goes on at this level. Default: fair.
-    public var resumeAtThermal = Thermal.fair
-    /// The share of the time that it works at level fair. Default: 0.5.
-    public var warmDuty = 0.5
-    /// A pause for heat lasts at least this long. Default: 300 s.
-    public var coolDown = Duration.seconds(300)
     /// Only while nobody uses the device. Default: true.
     public var idleOnly = true
     /// After use, the device must be left alone for this long. Default: 60 s.
@@ -34,9 +29,7 @@ public struct NightRules: Sendable, Hashable {
     public var dayBegins = "12:00"
     /// Minutes of work in a day. Default: 360.
     public var minutesPerDay = 360
-    /// What work is assumed to draw, in W: phones do not tell. Default: 4.
-    public var watts = 4.0
-    /// Energy in a day, in Wh at ``watts``. Default: 30.
+    /// Energy in a day, in Wh, at an assumed draw of 4 W: phones do not tell. Default: 30.
     public var energyWattHoursPerDay = 30.0
     /// Bytes written in a day: flash memory wears. Default: 4 GiB.
     public var flashBytesPerDay = 4096 << 20
@@ -57,16 +50,11 @@ public struct NightRules: Sendable, Hashable {
             slowFromCelsius: slowFromCelsius,
             pauseAtCelsius: pauseAtCelsius,
             resumeAtCelsius: resumeAtCelsius,
-            pauseAtThermal: pauseAtThermal.ffi,
-            resumeAtThermal: resumeAtThermal.ffi,
-            warmDuty: warmDuty,
-            coolDownSeconds: try unsigned(Int(coolDown.components.seconds), "coolDown"),
             idleOnly: idleOnly,
             idleGraceSeconds: try unsigned(Int(idleGrace.components.seconds), "idleGrace"),
             window: window,
             dayBegins: dayBegins,
             minutesPerDay: try unsigned(minutesPerDay, "minutesPerDay"),
-            watts: watts,
             energyWhPerDay: energyWattHoursPerDay,
             flashBytesPerDay: try unsigned(flashBytesPerDay, "flashBytesPerDay"),
             memoryReserve: try unsigned(memoryReserve, "memoryReserve"),

@@ -27,8 +27,8 @@ public final class PersonalizationSession: Sendable {
     ///   - store: The examples, and where the result goes.
     ///   - settings: How to train.
     /// - Throws: ``NightgraftError/invalidModel(reason:)`` if the model cannot be trained,
-    ///   ``NightgraftError/unsupported(reason:)`` for a setting that makes no sense or if a session with other settings
-    ///   is under way, ``NightgraftError/outOfMemoryBudget(needed:available:)``.
+    ///   ``NightgraftError/unsupported(reason:)`` for a setting that makes no sense. Whether it fits into the memory, and
+    ///   whether a session with other settings is under way, shows when a slice runs.
     public init(
         model: BaseModel, store: AdapterStore, settings: SessionSettings = SessionSettings()
     ) async throws {
@@ -40,7 +40,7 @@ public final class PersonalizationSession: Sendable {
 
     // MARK: What to learn
 
-    /// Adds examples to the store; one that is there already keeps its number.
+    /// Adds examples to the store. A session under way does not see them; the next one does.
     ///
     /// - Parameter examples: What to learn from.
     /// - Returns: The examples' numbers, in the same order.
@@ -56,14 +56,15 @@ public final class PersonalizationSession: Sendable {
     /// Trains until the session is over, the time is, or it is stopped.
     ///
     /// Cancelling the task stops the slice within a quarter of a second, saved; the outcome is then
-    /// `.paused(.stopped)`.
+    /// `.paused(.stopped)`. It learns from the examples that are there when the session's first slice begins.
     ///
     /// - Parameters:
     ///   - duration: The most time that it may take; `nil` for no limit.
     ///   - onProgress: Called at most five times a second, at every change of phase and at the end, from a thread of the
     ///     library. If it throws, the slice is stopped, saved, and the same error is thrown to the caller.
     /// - Returns: How it ended.
-    /// - Throws: ``NightgraftError``, or what `onProgress` throws.
+    /// - Throws: ``NightgraftError``, or what `onProgress` throws: ``NightgraftError/outOfMemoryBudget(needed:available:)``,
+    ///   and ``NightgraftError/unsupported(reason:)`` if a session that was begun with other settings is under way.
     @discardableResult
     public func run(
         for duration: Duration? = nil, onProgress: (@Sendable (TrainingProgress) throws -> Void)? = nil
@@ -94,7 +95,7 @@ public final class PersonalizationSession: Sendable {
     ///     night.
     ///   - onProgress: As in ``run(for:onProgress:)``.
     /// - Returns: How it ended.
-    /// - Throws: ``NightgraftError``, or what `onProgress` throws.
+    /// - Throws: ``NightgraftError``, or what `onProgress` or the platform throws.
     @discardableResult
     public func runNight(
         on platform: any Platform, rules: NightRules = NightRules(), grant: Duration? = nil,
@@ -103,10 +104,14 @@ public final class PersonalizationSession: Sendable {
         let seconds = grant?.inSeconds
         let converted = try rules.ffi()
         let adapter = PlatformAdapter(platform)
-        return try await pass(onProgress) { handle, listener in
-            try await handle.runNight(
-                platform: adapter, rules: converted, grantSeconds: seconds, lastGrant: isLastGrant,
-                listener: listener)
+        do {
+            return try await pass(onProgress) { handle, listener in
+                try await handle.runNight(
+                    platform: adapter, rules: converted, grantSeconds: seconds, lastGrant: isLastGrant,
+                    listener: listener)
+            }
+        } catch {
+            throw adapter.appError ?? error
         }
     }
 
@@ -127,7 +132,8 @@ public final class PersonalizationSession: Sendable {
         }
     }
 
-    /// Stops the slice that runs, from any thread. It ends within a quarter of a second, saved.
+    /// Stops the slice that runs, from any thread. It ends within a quarter of a second, saved. A slice that waits for its
+    /// turn is not stopped; cancel its task.
     public func stop() {
         handle.stop()
     }
@@ -144,7 +150,7 @@ public final class PersonalizationSession: Sendable {
         TrainingProgress(handle.progress())
     }
 
-    /// What the session did, once it has finished.
+    /// What the session did that this object has seen finish last.
     public var report: SessionReport? {
         handle.report().map(SessionReport.init)
     }

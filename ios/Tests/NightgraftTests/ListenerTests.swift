@@ -53,8 +53,28 @@ final class ListenerTests: FolderCase {
     func testAPlatformThatThrows() async throws {
         let tiny = try await Tiny(in: folder, steps: 20)
         let platform = TestPlatform { throw AppError(number: 2) }
-        let waiting = Collected<Waiting.Kind>()
+        do {
+            try await tiny.session.runNight(on: platform, rules: TestRules.anyTime)
+            XCTFail("nothing was thrown")
+        } catch {
+            XCTAssertEqual(error as? AppError, AppError(number: 2))
+        }
+        platform.change(to: TestPlatform.asleep)
+        guard case .finished(let report) = try await tiny.session.runNight(on: platform, rules: TestRules.anyTime) else {
+            return XCTFail("the night did not finish")
+        }
+        XCTAssertEqual(report.steps, 20)
+    }
+
+    func testABatteryThatCannotBeRead() async throws {
+        let tiny = try await Tiny(in: folder, steps: 20)
+        let platform = TestPlatform {
+            var state = TestPlatform.asleep()
+            state.battery = -1
+            return state
+        }
         let session = tiny.session
+        let waiting = Collected<Waiting.Kind>()
         let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
             if let kind = progress.waiting?.kind {
                 waiting.add(kind)
@@ -63,12 +83,6 @@ final class ListenerTests: FolderCase {
         }
         XCTAssertEqual(outcome, .paused(.stopped))
         XCTAssertEqual(waiting.values.first, .unreadable)
-        XCTAssertEqual(session.progress.step, 0)
-        platform.change(to: TestPlatform.asleep)
-        guard case .finished(let report) = try await session.runNight(on: platform, rules: TestRules.anyTime) else {
-            return XCTFail("the night did not finish")
-        }
-        XCTAssertEqual(report.steps, 20)
     }
 
     func testANightWaitsForTheChargerAndIsWoken() async throws {

@@ -54,8 +54,7 @@ public final class ApplePlatform: Platform {
     /// Reads the state, from any thread.
     ///
     /// - Returns: The state now.
-    /// - Throws: An error if the battery or the free storage cannot be read.
-    public func state() throws -> DeviceState {
+    public func state() -> DeviceState {
         let seen = seen.withLock { $0 }
         let values = try? storage.resourceValues(forKeys: [.volumeAvailableCapacityForImportantUsageKey])
         let reading = DeviceReading(
@@ -67,7 +66,7 @@ public final class ApplePlatform: Platform {
             memoryFree: Int(clamping: os_proc_available_memory()),
             memoryHeld: Self.footprint(),
             storageFree: values?.volumeAvailableCapacityForImportantUsage)
-        return try reading.state(now: Date(), timeZone: .current)
+        return reading.state(now: Date(), timeZone: .current)
     }
 
     @MainActor

@@ -22,32 +22,21 @@ struct DeviceReading: Sendable {
     /// The volume's capacity for important usage; nil where it cannot be read.
     var storageFree: Int64?
 
-    /// The state, or an error that says what could not be read.
-    func state(now: Date, timeZone: TimeZone) throws -> DeviceState {
-        guard battery != .unknown, (0...1).contains(batteryLevel) else {
-            throw Unreadable.battery
-        }
-        guard let storageFree else {
-            throw Unreadable.storage
-        }
-        return DeviceState(
+    /// The state. A battery that cannot be read has a charge of -1 and storage that cannot be read is full, on which a night
+    /// waits.
+    func state(now: Date, timeZone: TimeZone) -> DeviceState {
+        DeviceState(
             charging: battery == .charging || battery == .full,
-            battery: batteryLevel,
+            battery: battery == .unknown ? -1 : batteryLevel,
             thermal: Thermal(systemLevel: thermalLevel),
             lowPowerMode: lowPowerMode,
             // The system says to nobody whether its owner uses another app. It starts processing tasks when the device
             // lies still; what the app itself can add is whether its own window is in front.
             idle: !inForeground,
             memoryAvailable: Self.sum(memoryFree, memoryHeld),
-            storageFree: Int(clamping: max(0, storageFree)),
+            storageFree: Int(clamping: max(0, storageFree ?? 0)),
             unixSeconds: Int(now.timeIntervalSince1970.rounded(.down)),
             utcOffsetSeconds: timeZone.secondsFromGMT(for: now))
-    }
-
-    /// What the system did not tell.
-    enum Unreadable: Error {
-        case battery
-        case storage
     }
 
     private static func sum(_ one: Int, _ other: Int) -> Int {
