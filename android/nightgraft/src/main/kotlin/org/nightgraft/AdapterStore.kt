@@ -146,7 +146,8 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
          * @throws NightgraftException.StoreLocked if it is open already
          * @throws NightgraftException.WrongKey if the key in [settings] is not the store's
          * @throws NightgraftException.Corrupted if what it cannot do without is damaged
-         * @throws NightgraftException.Unsupported if there is none and [StoreSettings.create] is false
+         * @throws NightgraftException.Unsupported if there is none and [StoreSettings.create] is false, or it is
+         *   encrypted and no key is given
          */
         public suspend fun open(folder: String, settings: StoreSettings = StoreSettings()): AdapterStore {
             val ffiSettings = settings.toFfi()

@@ -39,7 +39,7 @@ public sealed class NightgraftException(message: String, cause: Throwable? = nul
     public class Corrupted internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 
-    /** The store is encrypted with another key, or with a key where none was given. */
+    /** The store is encrypted with another key. (No key for an encrypted store is [Unsupported].) */
     public class WrongKey internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 

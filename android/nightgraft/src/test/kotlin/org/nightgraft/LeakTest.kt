@@ -2,7 +2,12 @@ package org.nightgraft
 
 import java.io.File
 import java.nio.file.Path
+import java.util.concurrent.atomic.AtomicInteger
 import kotlin.time.Duration.Companion.milliseconds
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -33,19 +38,21 @@ internal class LeakTest {
     }
 
     /** One round, with every kind of handle and callback; returns the steps that are done after it. */
-    private suspend fun cycle(stepsBefore: Long): Long {
-        var heard = 0
+    private suspend fun cycle(stepsBefore: Long): Long = coroutineScope {
+        val heard = AtomicInteger()
         val model = BaseModel.open(Given.tiny)
         val store = AdapterStore.open("$folder/store")
         val session = PersonalizationSession.open(model, store, ENDLESS)
-        val outcome = session.runSlice(1.milliseconds) { heard++ }
-        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), outcome)
+        val slice = async(Dispatchers.Default) { session.runSlice { heard.incrementAndGet() } }
+        while (session.progress.step <= stepsBefore && slice.isActive) delay(1.milliseconds)
+        session.stop()
+        assertEquals(SliceOutcome.Paused(PauseReason.Stopped), slice.await())
         val steps = session.progress.step
-        assertTrue(steps > stepsBefore && heard > 0, "$steps steps after $stepsBefore, $heard times heard")
+        assertTrue(steps > stepsBefore && heard.get() > 0, "$steps steps after $stepsBefore, $heard times heard")
         session.close()
         store.close()
         model.close()
-        return steps
+        steps
     }
 
     private fun held(): Held {
