@@ -69,16 +69,14 @@ impl Library {
         let mut command = Command::new(cargo());
         command.current_dir(root);
         let target = target_folder(root);
-        build(&mut command, &target, host, &llama)?;
+        build(command, &target, host, &llama, &[])?;
         Ok(Self { file: target.join(PROFILE).join(file_name()), sections: "size" })
     }
 
     fn of_arm64(root: &Path, built: &Artifacts) -> Result<Self> {
-        let mut command = cross::cargo_for_arm64(root);
-        command.args(["--target", cross::ARM64]);
         let target = cross::arm64_folder(root);
         let llama = built.llama.as_ref().context("nothing of the arm64 build is llama.cpp's")?;
-        build(&mut command, &target, cross::ARM64, llama)?;
+        build(cross::cargo_for_arm64(root), &target, cross::ARM64, llama, &["--target", cross::ARM64])?;
         let file = target.join(cross::ARM64).join(PROFILE).join("libnightgraft_ffi.so");
         Ok(Self { file, sections: "aarch64-linux-gnu-size" })
     }
@@ -98,15 +96,14 @@ impl Library {
 }
 
 /// Builds the small library without compiling llama.cpp again: a profile of its own would run the build script anew,
-/// for minutes, and get the same code.
-fn build(command: &mut Command, target: &Path, triple: &str, llama: &LlamaBuild) -> Result<()> {
+/// for minutes, and get the same code. `more` is for cargo.
+fn build(mut command: Command, target: &Path, triple: &str, llama: &LlamaBuild, more: &[&str]) -> Result<()> {
     fs::create_dir_all(target)?;
     let configuration = target.join(format!("{PROFILE}-{triple}.toml"));
     fs::write(&configuration, llama.instead_of_building(triple, true)?)?;
-    command.arg("--config").arg(configuration);
     command.args(["rustc", "--profile", PROFILE, "--locked", "--lib", "--crate-type", "cdylib"]);
-    command.args(["--package", "nightgraft-ffi"]);
-    timed(&format!("{PROFILE} for {triple}"), command).map(drop)
+    command.args(["--package", "nightgraft-ffi", "--config"]).arg(configuration).args(more);
+    timed(&format!("{PROFILE} for {triple}"), &mut command).map(drop)
 }
 
 fn file_name() -> &'static str {
