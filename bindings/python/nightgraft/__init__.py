@@ -4,13 +4,26 @@ The same objects as in Kotlin and Swift, with asyncio:
 
     model = await BaseModel.open("model.gguf")
     store = await AdapterStore.open("store", StoreSettings(key=key))
-    await store.add([Example.TEXT(text="The ferry leaves at seven.")])
+    await store.add([examples.text("The ferry leaves at seven.")])
     session = await PersonalizationSession.open(model, store, SessionSettings())
     outcome = await session.run_slice(60.0, None)
 
 `libnightgraft_ffi` has to lie beside this file; `cargo xtask python` puts it there.
 """
 
+from . import examples
+from .errors import (
+    Cancelled,
+    Corrupted,
+    Internal,
+    InvalidData,
+    InvalidModel,
+    OutOfMemoryBudget,
+    StorageFull,
+    StoreLocked,
+    Unsupported,
+    WrongKey,
+)
 from .nightgraft_ffi import (
     AdapterStore,
     Answer,
@@ -59,7 +72,9 @@ __all__ = [
     "AdapterStore",
     "Answer",
     "BaseModel",
+    "Cancelled",
     "ChatOptions",
+    "Corrupted",
     "Damage",
     "DeleteReport",
     "DeviceState",
@@ -70,12 +85,16 @@ __all__ = [
     "GraftFormat",
     "GraftStatus",
     "ImportReport",
+    "Internal",
+    "InvalidData",
+    "InvalidModel",
     "ListenerError",
     "MemoryPlan",
     "Message",
     "ModelInfo",
     "NightRules",
     "NightgraftError",
+    "OutOfMemoryBudget",
     "PauseReason",
     "PersonalizationSession",
     "Phase",
@@ -87,14 +106,19 @@ __all__ = [
     "SessionReport",
     "SessionSettings",
     "SliceOutcome",
+    "StorageFull",
+    "StoreLocked",
     "StoreSettings",
     "StoredExample",
     "TextListener",
     "Thermal",
     "TimePlan",
     "Token",
+    "Unsupported",
     "Verdict",
     "WaitKind",
     "Waiting",
+    "WrongKey",
+    "examples",
     "version",
 ]

@@ -14,21 +14,26 @@ from typing import Any
 from nightgraft import (
     AdapterStore,
     BaseModel,
+    Cancelled,
     ChatOptions,
     Example,
     Generator,
     GraftFormat,
-    ListenerError,
+    InvalidData,
+    InvalidModel,
     Message,
-    NightgraftError,
     PersonalizationSession,
     Phase,
     Progress,
     ProgressListener,
     SessionSettings,
     SliceOutcome,
+    StoreLocked,
     StoreSettings,
     TextListener,
+    Unsupported,
+    WrongKey,
+    examples,
 )
 
 KEY = b"a made-up key of thirty-two byte"
@@ -41,7 +46,7 @@ def scenario() -> Any:
 def notes() -> list[Example]:
     lines = (Path(os.environ["NIGHTGRAFT_SCENARIO"]) / "notes.jsonl").read_text().splitlines()
     turns = [json.loads(line)["messages"] for line in lines]
-    return [Example.CHAT(messages=[Message(role=t["role"], content=t["content"]) for t in chat]) for chat in turns]
+    return [examples.chat([Message(role=t["role"], content=t["content"]) for t in chat]) for chat in turns]
 
 
 class Stopper(ProgressListener):
@@ -75,7 +80,7 @@ class Collector(TextListener):
     def on_text(self, piece: str) -> None:
         self.pieces.append(piece)
         if self.limit is not None and len(self.pieces) >= self.limit:
-            raise ListenerError.Failed(reason="enough")
+            raise ValueError("enough")
 
 
 class Scenario(unittest.IsolatedAsyncioTestCase):
@@ -97,7 +102,7 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             await session.release()
             await store.release()
 
-            with self.assertRaises(NightgraftError.WrongKey):
+            with self.assertRaises(WrongKey):
                 await AdapterStore.open(place, StoreSettings(key=bytes(32)))
 
             store = await AdapterStore.open(place, keys)
@@ -117,7 +122,7 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             self.assertEqual("".join(collector.pieces), after.text)
             self.assertTrue(after.text.startswith("Keeper's note."), after.text)
             self.assertNotEqual(before.text, after.text)
-            with self.assertRaises(NightgraftError.Cancelled):
+            with self.assertRaises(Cancelled):
                 await generator.chat(question, options, Collector(limit=2))
 
             out = Path(os.environ.get("NIGHTGRAFT_SCENARIO_OUT", folder)) / "python"
@@ -138,26 +143,26 @@ class Tiny(unittest.IsolatedAsyncioTestCase):
 
     async def filled(self) -> AdapterStore:
         store = await AdapterStore.open(self.place, StoreSettings(seed=3))
-        await store.add([Example.TEXT(text=f"a made-up line, number {i}: boats, {i * 7} of them") for i in range(40)])
+        await store.add([examples.text(f"a made-up line, number {i}: boats, {i * 7} of them") for i in range(40)])
         return store
 
     async def test_errors_are_exceptions_of_their_own(self) -> None:
         broken = Path(self.folder.name) / "broken.gguf"
         broken.write_bytes(b"GGUF" + bytes(100))
-        with self.assertRaises(NightgraftError.InvalidModel):
+        with self.assertRaises(InvalidModel):
             await BaseModel.open(str(broken))
         store = await self.filled()
-        with self.assertRaises(NightgraftError.StoreLocked):
+        with self.assertRaises(StoreLocked):
             await AdapterStore.open(self.place, StoreSettings())
-        with self.assertRaises(NightgraftError.InvalidData):
-            await store.add([Example.TEXT(text="")])
-        with self.assertRaises(NightgraftError.Unsupported):
+        with self.assertRaises(InvalidData):
+            await store.add([examples.text("")])
+        with self.assertRaises(Unsupported):
             await PersonalizationSession.open(self.model, store, SessionSettings(rank=0))
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
         store = await self.filled()
         session = await PersonalizationSession.open(self.model, store, self.settings)
-        with self.assertRaises(NightgraftError.Cancelled):
+        with self.assertRaises(Cancelled):
             await session.run_slice(None, Thrower())
         outcome = await session.run_slice(0.2, None)
         self.assertIsInstance(outcome, SliceOutcome.PAUSED)
