@@ -1,13 +1,12 @@
 package org.nightgraft
 
+import com.google.gson.JsonParser
 import java.io.File
 import java.nio.file.Path
 import java.util.concurrent.CopyOnWriteArrayList
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
-import org.json.JSONArray
-import org.json.JSONObject
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNotEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -19,35 +18,35 @@ import org.junit.jupiter.api.io.TempDir
 internal class ScenarioTest {
     @TempDir lateinit var folder: Path
 
-    private val scenario = JSONObject(File(Given.scenario, "scenario.json").readText())
+    private val scenario = parse(File(Given.scenario, "scenario.json").readText())
     private val notes =
         File(Given.scenario, "notes.jsonl").readLines().filter(String::isNotBlank).map { line ->
-            val turns = JSONObject(line).getJSONArray("messages").objects()
-            Example.Chat(turns.map { Message(Role.valueOf(it.getString("role").uppercase()), it.getString("content")) })
+            val turns = parse(line)["messages"].asJsonArray.map { it.asJsonObject }
+            Example.Chat(turns.map { Message(Role.valueOf(it["role"].asString.uppercase()), it["content"].asString) })
         }
     private val key = "a made-up key of thirty-two byte".toByteArray()
 
     private val settings =
-        scenario.getJSONObject("settings").let {
+        scenario["settings"].asJsonObject.let {
             SessionSettings(
-                rank = it.getInt("rank"),
-                alpha = it.getDouble("alpha").toFloat(),
-                layers = it.getString("layers"),
-                learningRate = it.getDouble("learning_rate"),
-                epochs = it.getInt("epochs"),
-                context = it.getInt("context"),
-                batchTokens = it.getInt("batch_tokens"),
-                heldOut = it.getDouble("held_out").toFloat(),
-                checkpointEvery = it.getInt("checkpoint_every"),
-                seed = it.getLong("seed"),
-                threads = it.getInt("threads"),
+                rank = it["rank"].asInt,
+                alpha = it["alpha"].asDouble.toFloat(),
+                layers = it["layers"].asString,
+                learningRate = it["learning_rate"].asDouble,
+                epochs = it["epochs"].asInt,
+                context = it["context"].asInt,
+                batchTokens = it["batch_tokens"].asInt,
+                heldOut = it["held_out"].asDouble.toFloat(),
+                checkpointEvery = it["checkpoint_every"].asInt,
+                seed = it["seed"].asLong,
+                threads = it["threads"].asInt,
             )
         }
 
-    private fun JSONArray.objects() = (0 until length()).map { getJSONObject(it) }
+    private fun parse(json: String) = JsonParser.parseString(json).asJsonObject
 
     private suspend fun store(withKey: ByteArray = key) =
-        AdapterStore.open("$folder/store", StoreSettings(key = withKey, seed = scenario.getLong("store_seed")))
+        AdapterStore.open("$folder/store", StoreSettings(key = withKey, seed = scenario["store_seed"].asLong))
 
     @Test
     fun `a graft from the first note to the export`() = runBlocking<Unit>(Dispatchers.Default) {
@@ -70,12 +69,12 @@ internal class ScenarioTest {
                 val seen = CopyOnWriteArrayList<Progress>()
                 val outcome = session.runSlice { progress ->
                     seen += progress
-                    if (progress.step >= scenario.getInt("stop_after_step")) session.stop()
+                    if (progress.step >= scenario["stop_after_step"].asInt) session.stop()
                 }
                 assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
                 val last = seen.last()
                 assertEquals(Phase.PAUSED, last.phase)
-                assertTrue(last.step in scenario.getLong("stop_after_step") until last.totalSteps, "$last")
+                assertTrue(last.step in scenario["stop_after_step"].asLong until last.totalSteps, "$last")
             }
         }
     }
@@ -87,7 +86,7 @@ internal class ScenarioTest {
             assertEquals(Phase.FINISHED, seen.last().phase)
             // What was done before the stop is not done again.
             val first = seen.first { it.phase == Phase.TRAINING && it.step > 0 }
-            assertTrue(first.step >= scenario.getLong("stop_after_step"), "$first")
+            assertTrue(first.step >= scenario["stop_after_step"].asLong, "$first")
             val report = checkNotNull(session.report)
             assertTrue(report.promoted, report.verdict.text)
             assertEquals(40, report.trained + report.heldOut)
@@ -96,8 +95,8 @@ internal class ScenarioTest {
         }
 
     private suspend fun answers(model: BaseModel, store: AdapterStore, graft: Long) {
-        val question = listOf(Message.user(scenario.getString("question")))
-        val options = ChatOptions(maxTokens = scenario.getInt("max_tokens"))
+        val question = listOf(Message.user(scenario["question"].asString))
+        val options = ChatOptions(maxTokens = scenario["max_tokens"].asInt)
         Generator.open(model, threads = 2).use { generator ->
             val before = generator.answer(question, options).text
             assertEquals(graft, generator.useCurrent(store))
@@ -117,7 +116,7 @@ internal class ScenarioTest {
     }
 
     private suspend fun deletes(store: AdapterStore, graft: Long) {
-        val id = scenario.getLong("delete")
+        val id = scenario["delete"].asLong
         val report = store.delete(listOf(id))
         assertEquals(DeleteReport(listOf(id), listOf(graft), sessionDropped = false), report)
         val now = store.grafts().single()
