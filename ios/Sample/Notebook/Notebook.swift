@@ -80,7 +80,8 @@ public final class Notebook {
             let (_, store, _) = try await self.open()
             let report = try await store.delete(ids)
             self.notes = try await store.examples()
-            self.status = report.markedGrafts.isEmpty ? "" : "The model still knows something of it until it is trained anew."
+            self.status =
+                report.markedGrafts.isEmpty ? "" : "The model still knows something of it until it is trained anew."
         }
     }
 

@@ -46,7 +46,7 @@ final class ConcurrencyTests: FolderCase {
         let tiny = try await Tiny(in: folder, steps: endless)
         let session = tiny.session
         let outcome = try await session.run { progress in
-            if progress.step == 1 {
+            if progress.step > 0 {
                 Thread.detachNewThread { session.stop() }
             }
         }
@@ -169,12 +169,12 @@ final class ConcurrencyTests: FolderCase {
     func testLeavingTheLoopEndsTheAnswer() async throws {
         let model = try await BaseModel(contentsOf: Places.tiny)
         let generator = try await Generator(model: model, threads: 1)
-        let stream = generator.streamCompletion(of: "One, two, three,", options: ChatOptions(maximumTokens: 100_000))
+        let stream = generator.streamCompletion(of: "One, two, three,", options: ChatOptions(maximumTokens: 480))
         for try await piece in stream where !piece.isEmpty {
             break
         }
         let answer = try await within(seconds: stopSeconds) { try await stream.answer }
-        XCTAssertLessThan(answer.tokens, 100_000)
+        XCTAssertLessThan(answer.tokens, 480)
     }
 
     /// A store that was just dropped is closed a moment later, when what ran has saved.

@@ -27,7 +27,9 @@ final class DefaultsTests: XCTestCase {
     func testNumbersThatDoNotFitAreRefusedByName() {
         for settings in [Nightgraft.SessionSettings(rank: -1), Nightgraft.SessionSettings(rank: 1 << 40)] {
             XCTAssertThrowsError(try settings.ffi()) { error in
-                guard case Nightgraft.NightgraftError.unsupported(let reason) = error else { return XCTFail("\(error)") }
+                guard case Nightgraft.NightgraftError.unsupported(let reason) = error else {
+                    return XCTFail("\(error)")
+                }
                 XCTAssert(reason.contains("rank"), reason)
             }
         }

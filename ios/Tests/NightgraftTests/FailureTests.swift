@@ -10,7 +10,8 @@ final class FailureTests: FolderCase {
         let damaged = folder.appendingPathComponent("damaged.gguf")
         let good = try Data(contentsOf: Places.tiny)
         for (name, bytes) in [
-            ("empty", Data()), ("cut short", good.prefix(good.count / 2)), ("no model", Data(repeating: 7, count: 5000)),
+            ("empty", Data()), ("cut short", good.prefix(good.count / 2)),
+            ("no model", Data(repeating: 7, count: 5000)),
         ] {
             try Data(bytes).write(to: damaged)
             await expect({ if case .invalidModel = $0 { true } else { false } }) {
@@ -91,10 +92,12 @@ final class FailureTests: FolderCase {
     }
 
     private func largestFile(in folder: URL) throws -> URL? {
-        let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: [.fileSizeKey])
+        let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
         var largest: (url: URL, size: Int)?
         while let file = files?.nextObject() as? URL {
-            let size = try file.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0
+            let attributes = try FileManager.default.attributesOfItem(atPath: file.path)
+            guard attributes[.type] as? FileAttributeType == .typeRegular else { continue }
+            let size = attributes[.size] as? Int ?? 0
             if size > largest?.size ?? 0 {
                 largest = (file, size)
             }
@@ -163,8 +166,9 @@ final class FailureTests: FolderCase {
         } catch {
             XCTAssertFalse("\(error)".contains("4711"), "\(error)")
         }
+        try Data("{\"messages\": \"\(secret)\"}\n{\"text\": \"A good line.\"}\n".utf8).write(to: file)
         let report = try await store.add(contentsOf: file, skippingBadLines: true)
         XCTAssertEqual(report.skipped, 1)
-        XCTAssertEqual(report.added, 0)
+        XCTAssertEqual(report.added, 1)
     }
 }

@@ -24,7 +24,8 @@ final class LeakTests: FolderCase {
             try await Self.cycle(tiny, place)
         }
         let after = try ProcessStatus.now()
-        print("resident bytes \(before.residentBytes) -> \(after.residentBytes), threads \(before.threads) ->",
+        print(
+            "resident bytes \(before.residentBytes) -> \(after.residentBytes), threads \(before.threads) ->",
             "\(after.threads), open files \(before.openFiles) -> \(after.openFiles)")
         XCTAssertLessThan(Double(after.residentBytes), Double(before.residentBytes) * (1 + growth))
         XCTAssertLessThanOrEqual(after.openFiles, before.openFiles)

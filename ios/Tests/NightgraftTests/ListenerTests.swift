@@ -25,7 +25,7 @@ final class ListenerTests: FolderCase {
         let model = try await BaseModel(contentsOf: Places.tiny)
         let generator = try await Generator(model: model, threads: 1)
         do {
-            _ = try await generator.completion(of: "One, two,", options: ChatOptions(maximumTokens: 1000)) { _ in
+            _ = try await generator.completion(of: "One, two,", options: ChatOptions(maximumTokens: 400)) { _ in
                 throw AppError(number: 4)
             }
             XCTFail("nothing was thrown")
@@ -60,7 +60,8 @@ final class ListenerTests: FolderCase {
             XCTAssertEqual(error as? AppError, AppError(number: 2))
         }
         platform.change(to: TestPlatform.asleep)
-        guard case .finished(let report) = try await tiny.session.runNight(on: platform, rules: TestRules.anyTime) else {
+        guard case .finished(let report) = try await tiny.session.runNight(on: platform, rules: TestRules.anyTime)
+        else {
             return XCTFail("the night did not finish")
         }
         XCTAssertEqual(report.steps, 20)

@@ -4,8 +4,8 @@ import SampleNotebook
 import XCTest
 
 /// The sample app, driven as its screen drives it.
-@MainActor
 final class NotebookTests: XCTestCase {
+    @MainActor
     func testNotesInTrainAskBeforeAndAfter() async throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("notebook-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -32,9 +32,11 @@ final class NotebookTests: XCTestCase {
         XCTAssertEqual(notebook.activity, .idle)
     }
 
+    @MainActor
     func testErrorsBecomeSentences() async {
         let notebook = Notebook(
-            modelURL: URL(fileURLWithPath: "/nowhere.gguf"), folder: URL(fileURLWithPath: "/nowhere"), key: { .random() })
+            modelURL: URL(fileURLWithPath: "/nowhere.gguf"), folder: URL(fileURLWithPath: "/nowhere"),
+            key: { .random() })
         await notebook.train()
         XCTAssertFalse(notebook.status.isEmpty)
         XCTAssertEqual(notebook.activity, .idle)

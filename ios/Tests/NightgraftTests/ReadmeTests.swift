@@ -16,7 +16,8 @@ final class ReadmeTests: FolderCase {
         let here = URL(fileURLWithPath: #filePath)
         let source = try String(contentsOf: here, encoding: .utf8)
         let readme = here.deletingLastPathComponent().appendingPathComponent("../../README.md").standardized
-        let code = try XCTUnwrap(source.components(separatedBy: "// begin\n").last?.components(separatedBy: "// end").first)
+        let code = try XCTUnwrap(
+            source.components(separatedBy: "// begin\n").last?.components(separatedBy: "// end").first)
         XCTAssertLessThan(code.split(separator: "\n").count, 40)
         XCTAssert(try String(contentsOf: readme, encoding: .utf8).contains("import Nightgraft\n\n" + code))
     }

@@ -88,7 +88,8 @@ public final class ApplePlatform: Platform {
     @MainActor
     private func observe(_ names: [Notification.Name], onChange: (@Sendable () -> Void)?) {
         let added = names.map { name in
-            let token = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) { [weak self] _ in
+            let token = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) {
+                [weak self] _ in
                 MainActor.assumeIsolated { self?.look() }
                 onChange?()
             }

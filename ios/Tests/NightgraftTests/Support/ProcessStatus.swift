@@ -11,7 +11,8 @@ struct ProcessStatus {
         let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
         func number(_ key: String) throws -> Int {
             let line = status.split(separator: "\n").first { $0.hasPrefix(key + ":") }
-            guard let word = line?.split(whereSeparator: \.isWhitespace).dropFirst().first, let number = Int(word) else {
+            guard let word = line?.split(whereSeparator: \.isWhitespace).dropFirst().first, let number = Int(word)
+            else {
                 throw CocoaError(.fileReadCorruptFile)
             }
             return number

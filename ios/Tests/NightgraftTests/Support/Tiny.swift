@@ -24,7 +24,9 @@ struct Tiny: Sendable {
     }
 
     static func examples(_ count: Int) -> [Example] {
-        (0..<count).map { .chat(question: "Where is key \($0)?", answer: "In drawer \($0 * 7 % count), under the maps.") }
+        (0..<count).map {
+            .chat(question: "Where is key \($0)?", answer: "In drawer \($0 * 7 % count), under the maps.")
+        }
     }
 }
 
