@@ -126,6 +126,7 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
                 await generator.chat(question, options, Collector(limit=2))
 
             out = Path(os.environ.get("NIGHTGRAFT_SCENARIO_OUT", folder)) / "python"
+            out.parent.mkdir(parents=True, exist_ok=True)
             await store.export(report.graft, GraftFormat.PEFT, model, str(out))
             deleted = await store.delete([told["delete"]])
             self.assertEqual((deleted.deleted, deleted.marked_grafts), ([told["delete"]], [report.graft]))
