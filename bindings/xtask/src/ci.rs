@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::fixtures::{self, MODEL_VARIABLE, cargo, finish};
+use crate::fixtures::{self, MODEL_VARIABLE};
+use crate::program::{cargo, run as finish};
 use crate::{layers, scenario};
 
 struct Step {

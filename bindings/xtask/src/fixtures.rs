@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::program::{self, cargo};
+
 /// Names the real model; when it is set already, that file is used.
 pub const MODEL_VARIABLE: &str = "NIGHTGRAFT_SMOLLM2";
 
@@ -36,7 +38,7 @@ pub fn make(root: &Path) -> Result<Fixtures> {
         "tiny_model",
         "--",
     ]);
-    finish(make.arg(&tiny).current_dir(root))?;
+    program::run(make.arg(&tiny).current_dir(root))?;
     let variables = vec![
         ("NIGHTGRAFT_TINY", tiny.into()),
         (MODEL_VARIABLE, smollm2(root)?.into()),
@@ -68,27 +70,4 @@ pub fn cache() -> Result<PathBuf> {
     let Some(folder) = named.or_else(home) else { bail!("neither NIGHTGRAFT_CACHE nor HOME is set") };
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
-}
-
-/// Says loudly that a suite does not run here; in CI that is an error.
-pub fn skip(what: &str, problem: &str) -> Result<()> {
-    if std::env::var_os("CI").is_some_and(|value| value == "true") {
-        bail!("the {what} tests cannot run: {problem}");
-    }
-    println!("SKIPPED {what} tests: {problem}");
-    Ok(())
-}
-
-/// The cargo that runs us.
-pub fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
-/// Runs a command to its end.
-pub fn finish(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
 }

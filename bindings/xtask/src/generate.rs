@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use camino::Utf8PathBuf;
 use uniffi_bindgen::bindings::{GenerateOptions, TargetLanguage, generate};
 
+use crate::program;
+
 /// What the generator writes, and where it is kept.
 const FILES: &[(&str, &str)] = &[
     (
@@ -70,15 +72,11 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
 
 /// Builds the library for this machine and says where it lies.
 pub fn library(root: &Path) -> Result<PathBuf> {
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--release", "--locked", "--package", "nightgraft-ffi"]).current_dir(root);
-    let status = build.status().context("cannot start cargo")?;
-    if !status.success() {
-        bail!("the library could not be built");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let mut build = Command::new(program::cargo());
+    build.args(["build", "--release", "--locked", "--package", "nightgraft-ffi"]);
+    program::run(build.current_dir(root))?;
     let name = format!("{}nightgraft_ffi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    Ok(root.join(target).join("release").join(name))
+    Ok(program::target_folder(root).join("release").join(name))
 }
 
 /// Kotlin's declarations are public where nothing else is said; these are nobody's business but the library's.

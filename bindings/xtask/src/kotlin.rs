@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::fixtures::{self, cargo, finish};
+use crate::fixtures;
+use crate::program::{self, cargo, target_folder, unavailable};
 use crate::scenario::OUT_VARIABLE;
 
 const OLDEST_JAVA: u32 = 17;
@@ -19,9 +20,9 @@ const OLDEST_JAVA: u32 = 17;
 /// The first check that fails.
 pub fn run(root: &Path) -> Result<()> {
     if let Some(missing) = missing() {
-        return fixtures::skip("Kotlin", &missing);
+        return unavailable("the Kotlin suite", &missing);
     }
-    finish(Command::new(cargo()).current_dir(root).args([
+    program::run(Command::new(cargo()).current_dir(root).args([
         "build",
         "--release",
         "--locked",
@@ -29,18 +30,17 @@ pub fn run(root: &Path) -> Result<()> {
         "nightgraft-ffi",
     ]))?;
     let given = fixtures::make(root)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let build = build_folder(root)?;
     let _ = fs::remove_dir_all(&build); // old reports would be counted
     let mut maven = Command::new("mvn");
     maven.args(["-B", "-ntp", "verify"]).arg(format!("-Dnightgraft.build={}", text(&build)?));
-    maven.current_dir(root.join("android")).env("NIGHTGRAFT_LIBRARY", root.join(target).join("release"));
+    maven.current_dir(root.join("android")).env("NIGHTGRAFT_LIBRARY", target_folder(root).join("release"));
     maven.envs(given.variables());
     if let Some(folder) = std::env::var_os(OUT_VARIABLE) {
         fs::create_dir_all(&folder).context("cannot make the folder for the scenario's adapters")?;
         maven.env(OUT_VARIABLE, fs::canonicalize(folder)?);
     }
-    finish(&mut maven)?;
+    program::run(&mut maven)?;
     let count = count(&build)?;
     ensure!(count.tests > 0, "Maven ran no test");
     ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::program::{self, unavailable};
 use crate::{fixtures, generate};
 
 /// The type checker, pinned.
@@ -14,7 +15,7 @@ const MYPY: &str = "mypy==1.18.2";
 /// Runs the type checker and the tests.
 pub fn run(root: &Path) -> Result<()> {
     if let Some(problem) = missing() {
-        return fixtures::skip("Python", &problem);
+        return unavailable("the Python suite", &problem);
     }
     let library = generate::library(root)?;
     let fixtures = fixtures::make(root)?;
@@ -34,8 +35,8 @@ pub fn run(root: &Path) -> Result<()> {
         command.args(arguments).current_dir(staged.path()).envs(fixtures.variables());
         command
     };
-    fixtures::finish(&mut command(&["-m", "mypy"]))?;
-    fixtures::finish(&mut command(&["-m", "unittest", "--verbose"]))
+    program::run(&mut command(&["-m", "mypy"]))?;
+    program::run(&mut command(&["-m", "unittest", "--verbose"]))
 }
 
 fn missing() -> Option<String> {
@@ -54,9 +55,9 @@ fn environment() -> Result<PathBuf> {
         return Ok(python);
     }
     let mut make = Command::new("python3");
-    fixtures::finish(make.args(["-m", "venv", "--clear"]).arg(&folder))?;
+    program::run(make.args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut install = Command::new(&python);
-    fixtures::finish(install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MYPY]))?;
+    program::run(install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MYPY]))?;
     fs::write(&ready, "")?;
     Ok(python)
 }

@@ -15,26 +15,19 @@ use anyhow::{Context, Result, bail, ensure};
 
 use toolchain::Toolchain;
 
-/// Names the model file for the tests; when it is not set, `nightgraft fetch` is asked for it.
-const MODEL_VARIABLE: &str = "NIGHTGRAFT_SMOLLM2";
-/// Where the scenario test puts its adapter, if set.
-const SCENARIO_OUT_VARIABLE: &str = "NIGHTGRAFT_SCENARIO_OUT";
+use crate::fixtures::{self, Fixtures};
+use crate::program::{self, cargo, target_folder, unavailable};
+use crate::scenario::OUT_VARIABLE;
 
 /// Runs everything. Without a toolchain that is a loud skip, or an error where `CI=true`.
 ///
 /// # Errors
 /// The first check that fails.
 pub fn run(root: &Path) -> Result<()> {
-    let cache = cache()?;
+    let cache = fs::canonicalize(fixtures::cache()?)?;
     let toolchain = match Toolchain::find(root, &cache) {
         Ok(toolchain) => toolchain,
-        Err(error) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
-            return Err(error.context("no Swift for the tests"));
-        }
-        Err(error) => {
-            println!("SKIPPED swift tests: {error:#}");
-            return Ok(());
-        }
+        Err(error) => return unavailable("the Swift suite", &format!("{error:#}")),
     };
     println!("{toolchain}");
     let places = Places::prepare(root, &cache)?;
@@ -53,8 +46,7 @@ struct Places {
     package: PathBuf,
     /// The folder of `libnightgraft_ffi.so`.
     library: PathBuf,
-    smollm2: PathBuf,
-    tiny: PathBuf,
+    given: Fixtures,
     /// SwiftPM's build folder, one for each checkout.
     scratch: PathBuf,
     scenario_out: Option<PathBuf>,
@@ -62,47 +54,38 @@ struct Places {
 
 impl Places {
     fn prepare(root: &Path, cache: &Path) -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let target = root.join(target);
-        cargo(root, &["build", "--release", "--locked", "--package", "nightgraft-ffi"])?;
-        let tiny = target.join("tiny.gguf");
-        let example =
-            ["run", "--release", "--locked", "--package", "nightgraft-core", "--example", "tiny_model", "--"];
-        cargo(root, &[&example[..], &[text(&tiny)?]].concat())?;
+        let mut build = Command::new(cargo());
+        build.args(["build", "--release", "--locked", "--package", "nightgraft-ffi"]);
+        program::run(build.current_dir(root))?;
         let name = text(root)?.replace('/', "-");
         let scratch = cache.join("swift-build").join(name.trim_start_matches('-'));
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
-        let scenario_out = std::env::var_os(SCENARIO_OUT_VARIABLE).map(PathBuf::from);
+        let scenario_out = std::env::var_os(OUT_VARIABLE).map(PathBuf::from);
         if let Some(folder) = &scenario_out {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         Ok(Self {
             root: root.to_owned(),
             package: root.join("ios"),
-            library: target.join("release"),
-            smollm2: smollm2(root)?,
-            tiny,
+            library: target_folder(root).join("release"),
+            given: fixtures::make(root)?,
             scratch,
             scenario_out: scenario_out.map(fs::canonicalize).transpose()?,
         })
     }
 
     fn variables(&self) -> Vec<(&'static str, PathBuf)> {
-        let mut variables = vec![
-            ("LD_LIBRARY_PATH", self.library.clone()),
-            ("NIGHTGRAFT_LIBRARY", self.library.clone()),
-            (MODEL_VARIABLE, self.smollm2.clone()),
-            ("NIGHTGRAFT_TINY", self.tiny.clone()),
-            ("NIGHTGRAFT_SCENARIO", self.root.join("tests/data/scenario")),
-        ];
-        variables.extend(self.scenario_out.clone().map(|folder| (SCENARIO_OUT_VARIABLE, folder)));
+        let given = self.given.variables().map(|(name, value)| (name, PathBuf::from(value)));
+        let mut variables: Vec<_> = given.collect();
+        variables.extend(["LD_LIBRARY_PATH", "NIGHTGRAFT_LIBRARY"].map(|name| (name, self.library.clone())));
+        variables.extend(self.scenario_out.clone().map(|folder| (OUT_VARIABLE, folder)));
         variables
     }
 
     /// What the commands read, and what they write to.
     fn folders(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let models =
-            [&self.smollm2, &self.tiny].into_iter().filter_map(|file| file.parent().map(Path::to_owned));
+        let given = self.given.variables().map(|(_, path)| PathBuf::from(path));
+        let models = given.filter_map(|file| file.parent().map(Path::to_owned));
         let read = [self.root.clone(), self.library.clone()].into_iter().chain(models).collect();
         let write = [Some(self.scratch.clone()), self.scenario_out.clone()].into_iter().flatten().collect();
         (read, write)
@@ -213,49 +196,6 @@ fn count(line: &str) -> Option<Summary> {
         words.iter().position(|word| *word == "skipped").and_then(|place| words.get(place.checked_sub(2)?));
     let skipped = skipped.and_then(|number| number.parse().ok()).unwrap_or(0);
     Some(Summary { tests: words.first()?.parse().ok()?, skipped, failures: before("failure")? })
-}
-
-fn smollm2(root: &Path) -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(MODEL_VARIABLE) {
-        return fs::canonicalize(path).with_context(|| format!("{MODEL_VARIABLE} names no file"));
-    }
-    let mut fetch = Command::new(cargo_program());
-    fetch.current_dir(root).stderr(Stdio::inherit());
-    fetch.args([
-        "run",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--package",
-        "nightgraft",
-        "--",
-        "fetch",
-        "smollm2-135m",
-    ]);
-    let output = fetch.output().context("cannot start cargo")?;
-    ensure!(output.status.success(), "the model could not be fetched; name the file in {MODEL_VARIABLE}");
-    let path = String::from_utf8(output.stdout).context("the path is not UTF-8")?;
-    fs::canonicalize(path.trim_end()).context("the fetched model is not there")
-}
-
-fn cargo(root: &Path, words: &[&str]) -> Result<()> {
-    let status = Command::new(cargo_program()).args(words).current_dir(root).status();
-    let status = status.context("cannot start cargo")?;
-    ensure!(status.success(), "cargo {} ended with {status}", words.join(" "));
-    Ok(())
-}
-
-fn cargo_program() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
-/// The folder for what is not to be made twice.
-fn cache() -> Result<PathBuf> {
-    let named = std::env::var_os("NIGHTGRAFT_CACHE").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/nightgraft"));
-    let Some(folder) = named.or_else(home) else { bail!("neither NIGHTGRAFT_CACHE nor HOME is set") };
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::canonicalize(&folder).with_context(|| format!("cannot find {}", folder.display()))
 }
 
 fn text(path: &Path) -> Result<&str> {
