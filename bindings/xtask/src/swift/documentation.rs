@@ -65,7 +65,8 @@ fn text_of(symbol: &Value) -> String {
 /// How many lines declare something public, and which of them have no comment above them.
 fn scan(source: &str) -> (usize, Vec<usize>) {
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
-    let declares = |line: &&str| line.starts_with("public ") || line.starts_with("open ");
+    const DECLARES: &[&str] = &["public ", "open class ", "open func ", "open var "];
+    let declares = |line: &&str| DECLARES.iter().any(|words| line.starts_with(words));
     let places: Vec<usize> = (0..lines.len()).filter(|&place| declares(&lines[place])).collect();
     let is_bare = |&place: &usize| {
         let above = lines[..place].iter().rev().find(|line| !line.starts_with('@'));
@@ -126,6 +127,11 @@ mod tests {
         let error =
             checked(DOCUMENTED, "#if os(iOS)\n\n@MainActor\npublic struct Phone {}\n#endif\n").unwrap_err();
         assert!(error.to_string().contains("Store.swift:4"), "{error}");
+    }
+
+    #[test]
+    fn what_is_only_called_open_is_no_declaration() {
+        assert_eq!(checked(DOCUMENTED, "/// A.\npublic struct A {\n    open = session\n}\n").unwrap(), 1);
     }
 
     #[test]
