@@ -31,7 +31,7 @@ pub(crate) struct Shelf {
 
 /// Where the store is.
 enum Place {
-    Here(Store),
+    Here(Box<Store>),
     /// An operation failed so badly that it has to be opened again.
     Shut,
     /// The app has closed it.
@@ -58,7 +58,7 @@ impl Shelf {
         // What is opened again is there already.
         settings.create = false;
         Ok(Self {
-            place: Mutex::new(Place::Here(store)),
+            place: Mutex::new(Place::Here(Box::new(store))),
             waiting: AtomicUsize::new(0),
             given_back: Condvar::new(),
             running: Mutex::new(None),
@@ -122,10 +122,10 @@ impl Shelf {
         if is_over() || self.waiting.load(Ordering::SeqCst) > 0 {
             flag.raise();
         }
-        let (store, result) = work(store, &flag);
+        let (store, result) = work(*store, &flag);
         *lock(&self.running) = None;
         if let Some(store) = store {
-            *place = Place::Here(store);
+            *place = Place::Here(Box::new(store));
         }
         let result = result?;
         Ok(if flag.is_raised() && !is_over() { Round::MadeWay } else { Round::Done(result) })
@@ -142,7 +142,7 @@ impl Shelf {
     fn there<'p>(&self, place: &'p mut Place) -> Result<&'p mut Store> {
         if matches!(place, Place::Shut) {
             let options = options(&self.settings, lock(&self.key).as_ref())?;
-            *place = Place::Here(Store::open(&self.folder, options)?);
+            *place = Place::Here(Box::new(Store::open(&self.folder, options)?));
         }
         match place {
             Place::Here(store) => Ok(store),
