@@ -2,8 +2,8 @@
 //!
 //! Objects, records and callbacks that [uniffi](https://mozilla.github.io/uniffi-rs/) turns into each language; the
 //! hand-written libraries in `android/`, `ios/` and `bindings/python/` are made of them. There is no logic of training
-//! here, only what a foreign caller needs: calls that wait run on the library's own threads ([`worker`]), a store can
-//! be used while a slice runs on it ([`shelf`]), listeners are told from one thread and not too often ([`telling`]),
+//! here, only what a foreign caller needs: calls that wait run on the library's own threads (`worker`), a store can
+//! be used while a slice runs on it (`shelf`), listeners are told from one thread and not too often (`telling`),
 //! and every failure is one of ten that an app can act on ([`NightgraftError`]).
 
 mod error;
