@@ -1,6 +1,6 @@
 //! Answers, with and without what was learned.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use nightgraft_core::session::{Chat, GenerateReport, Sampling, StopFlag};
@@ -123,7 +123,7 @@ impl Generator {
                 let reason = format!("there is no adapter at {}", path.display());
                 return Err(NightgraftError::InvalidData { reason });
             }
-            Ok(chat.use_adapter(Path::new(&path))?)
+            Ok(chat.use_adapter(&path)?)
         })
         .await
     }

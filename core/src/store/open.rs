@@ -141,8 +141,6 @@ impl Store {
         Ok(store)
     }
 
-    /// The header; a new one in place of a damaged or missing one, if there are files whose only loss that is and
-    /// `options` say so. That is not written before the store is repaired.
     /// Segments that are gone from the journal's end leave no gap: what others know of its examples shows it.
     fn note_lost_examples(&mut self) -> Result<()> {
         let current = sealed::damage(self.current())?.ok().flatten();
@@ -155,6 +153,8 @@ impl Store {
         Ok(())
     }
 
+    /// The header; a new one in place of a damaged or missing one, if there are files whose only loss that is and
+    /// `options` say so. That is not written before the store is repaired.
     fn read_header(plain: &Vault, root: &Path, options: &StoreOptions) -> Result<Option<Header>> {
         let found = Header::read(plain, root);
         let lost = matches!(found, Ok(None) | Err(Error::Corrupted { .. }));
