@@ -117,7 +117,9 @@ impl Letters {
                 None if inside.ended => return None,
                 None => None,
                 Some(front) => {
-                    let due = last.filter(|(_, told)| told.phase == front.phase && !inside.ended);
+                    // A phase that is over keeps the next one waiting no longer.
+                    let is_over = inside.ended || inside.waiting.len() > 1;
+                    let due = last.filter(|(_, told)| told.phase == front.phase && !is_over);
                     let wait = due.map_or(Duration::ZERO, |(at, _)| APART.saturating_sub(at.elapsed()));
                     if wait.is_zero() {
                         return inside.waiting.pop_front();
