@@ -95,6 +95,12 @@ pub enum Error {
         /// The file, or the store.
         path: PathBuf,
     },
+    /// An encrypted store, and no key at all.
+    #[error("the store {}: it is encrypted; give its key", path.display())]
+    NoKey {
+        /// The store.
+        path: PathBuf,
+    },
     /// Another process has the store open.
     #[error("the store {} is in use by another process; end that one first", path.display())]
     StoreLocked {

@@ -49,7 +49,7 @@ pub enum NightgraftError {
         /// Which file, and what is wrong with it.
         reason: String,
     },
-    /// The key is not the one that the store was made with.
+    /// The key is not the one that the store was made with, or there is none and one is needed.
     #[error("wrong key: {reason}")]
     WrongKey {
         /// Which store.
@@ -126,7 +126,7 @@ impl From<Error> for NightgraftError {
             Error::Io { source, .. } if is_full(source.kind()) => Self::StorageFull { reason },
             Error::StoreLocked { .. } => Self::StoreLocked { reason },
             Error::Corrupted { .. } | Error::Checkpoint { .. } => Self::Corrupted { reason },
-            Error::WrongKey { .. } => Self::WrongKey { reason },
+            Error::WrongKey { .. } | Error::NoKey { .. } => Self::WrongKey { reason },
             Error::Cancelled => Self::Cancelled { reason },
             Error::Config { .. }
             | Error::Template { .. }

@@ -187,14 +187,10 @@ impl Progress {
             Event::Planned { steps, .. } => self.total_steps = *steps,
             Event::Resumed { step, .. } => self.step = *step,
             Event::Step(step) => {
-                self.go_on(step.step, step.loss, step.tokens_per_second);
-                self.seconds_left = Some(step.seconds * self.total_steps.saturating_sub(step.step) as f64);
-                self.memory_bytes = step.rss_bytes;
+                self.go_on(step.step, step.loss, step.tokens_per_second, step.seconds, step.rss_bytes);
             }
             Event::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
-            Event::Judging => {
-                (self.phase, self.waiting, self.seconds_left) = (Phase::Judging, None, None);
-            }
+            Event::Judging => self.judge(),
             Event::Warning { text } => self.warning = Some(text.clone()),
             _ => return false,
         }
@@ -211,9 +207,10 @@ impl Progress {
                 self.phase = Phase::Waiting;
                 self.waiting = Some(Waiting::from(reason));
             }
-            NightEvent::Step { step, loss, tokens_per_second, .. } => {
-                self.go_on(*step, *loss, *tokens_per_second);
+            NightEvent::Step { step, loss, tokens_per_second, seconds, rss_bytes, .. } => {
+                self.go_on(*step, *loss, *tokens_per_second, *seconds, *rss_bytes);
             }
+            NightEvent::Judging { .. } => self.judge(),
             NightEvent::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
             NightEvent::Estimate { text, .. } => self.estimate = Some(text.clone()),
             _ => return false,
@@ -236,11 +233,18 @@ impl Progress {
         };
     }
 
-    fn go_on(&mut self, step: u64, loss: f64, tokens_per_second: f64) {
+    /// A step was made that took so many seconds.
+    fn go_on(&mut self, step: u64, loss: f64, tokens_per_second: f64, seconds: f64, memory_bytes: u64) {
         (self.phase, self.waiting) = (Phase::Training, None);
         self.step = step;
         self.loss = Some(loss);
         self.tokens_per_second = Some(tokens_per_second);
+        self.seconds_left = Some(seconds * self.total_steps.saturating_sub(step) as f64);
+        self.memory_bytes = memory_bytes;
+    }
+
+    fn judge(&mut self) {
+        (self.phase, self.waiting, self.seconds_left) = (Phase::Judging, None, None);
     }
 }
 

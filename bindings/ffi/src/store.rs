@@ -76,9 +76,9 @@ impl AdapterStore {
     /// Opens the store in `folder`, or begins one there; finishes what a crash has interrupted.
     ///
     /// # Errors
-    /// [`NightgraftError::StoreLocked`], [`NightgraftError::WrongKey`], [`NightgraftError::Corrupted`];
-    /// [`NightgraftError::Unsupported`] if a key is missing, needless or not 32 bytes long, if there is no store and
-    /// none is to be made, or if the folder holds something else.
+    /// [`NightgraftError::StoreLocked`]; [`NightgraftError::WrongKey`] if another key is needed, or any key at all;
+    /// [`NightgraftError::Corrupted`]; [`NightgraftError::Unsupported`] if a key is needless or not 32 bytes long, if
+    /// there is no store and none is to be made, or if the folder holds something else.
     #[uniffi::constructor]
     pub async fn open(folder: String, settings: StoreSettings) -> Result<Arc<Self>> {
         KEEPING

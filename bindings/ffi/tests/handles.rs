@@ -232,6 +232,9 @@ fn a_night_waits_for_the_device_and_ends_with_it() {
         *hand.0.lock().unwrap() = Ok(Hand::ready());
         session.device_changed();
         wait_for(&session, 3);
+        let progress = session.progress();
+        assert_eq!(progress.phase, Phase::Training);
+        assert!(progress.seconds_left.unwrap() > 0.0 && progress.memory_bytes > 1 << 20, "{progress:?}");
         *hand.0.lock().unwrap() = Err(PlatformError::Failed { reason: "the sensor is gone".into() });
         let error = night.join().unwrap().unwrap_err();
         let reason = "the platform failed: the sensor is gone".to_owned();

@@ -108,9 +108,11 @@ fn a_graft_from_the_first_note_to_the_export() {
     block_on(session.release()).unwrap();
     block_on(store.release()).unwrap();
 
-    let wrong = StoreSettings { key: Some(vec![1; 32]), ..StoreSettings::default() };
-    let error = block_on(AdapterStore::open(place.display().to_string(), wrong)).err().unwrap();
-    assert!(matches!(error, NightgraftError::WrongKey { .. }), "{error}");
+    for key in [Some(vec![1; 32]), None] {
+        let wrong = StoreSettings { key, ..StoreSettings::default() };
+        let error = block_on(AdapterStore::open(place.display().to_string(), wrong)).err().unwrap();
+        assert!(matches!(error, NightgraftError::WrongKey { .. }), "{error}");
+    }
 
     let store = scenario.store(&place);
     let session =

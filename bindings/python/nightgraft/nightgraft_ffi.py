@@ -557,7 +557,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_verify() != 13608:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_nightgraft_ffi_checksum_constructor_adapterstore_open() != 46402:
+    if lib.uniffi_nightgraft_ffi_checksum_constructor_adapterstore_open() != 22833:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_basemodel_info() != 3112:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -4148,7 +4148,7 @@ class NightgraftError:  # type: ignore
     _UniffiTempNightgraftError.Corrupted = Corrupted # type: ignore
     class WrongKey(_UniffiTempNightgraftError):
         """
-        The key is not the one that the store was made with.
+        The key is not the one that the store was made with, or there is none and one is needed.
 """
 
         def __init__(self, reason):
@@ -5099,9 +5099,9 @@ class AdapterStore(AdapterStoreProtocol):
         Opens the store in `folder`, or begins one there; finishes what a crash has interrupted.
 
         # Errors
-        [`NightgraftError::StoreLocked`], [`NightgraftError::WrongKey`], [`NightgraftError::Corrupted`];
-        [`NightgraftError::Unsupported`] if a key is missing, needless or not 32 bytes long, if there is no store and
-        none is to be made, or if the folder holds something else.
+        [`NightgraftError::StoreLocked`]; [`NightgraftError::WrongKey`] if another key is needed, or any key at all;
+        [`NightgraftError::Corrupted`]; [`NightgraftError::Unsupported`] if a key is needless or not 32 bytes long, if
+        there is no store and none is to be made, or if the folder holds something else.
 """
 
         _UniffiFfiConverterString.check_lower(folder)

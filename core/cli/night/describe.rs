@@ -12,6 +12,7 @@ pub fn describe(event: &NightEvent, begins: LocalTime) -> Option<String> {
         NightEvent::Running { reason, .. } => format!("training: {reason}"),
         NightEvent::Waiting { reason, .. } => reason.to_string(),
         NightEvent::Evaluated { step, loss, .. } => format!("held-out loss {loss:.3} after step {step}"),
+        NightEvent::Judging { .. } => "measuring the new adapter".to_owned(),
         NightEvent::Killed { .. } => "the process was killed".to_owned(),
         NightEvent::SliceEnded { outcome, .. } => format!("pause: {outcome}"),
         NightEvent::Gate { report, .. } => report.clone(),

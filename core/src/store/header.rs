@@ -98,15 +98,15 @@ impl Header {
     /// The vault for everything else in the store.
     ///
     /// # Errors
-    /// [`Error::WrongKey`]; [`Error::Store`] if a key is given and none is needed, or the other way round.
+    /// [`Error::WrongKey`]; [`Error::NoKey`]; [`Error::Store`] if a key is given and none is needed.
     pub(super) fn vault(&self, plain: &Vault, key: Option<&Key>, root: &Path) -> Result<Vault> {
-        let refuse = |problem: &str| Error::Store { path: root.to_owned(), problem: problem.into() };
         match (key, self.keys.as_slice()) {
             (None, []) => Ok(plain.clone()),
-            (None, _) => Err(refuse("it is encrypted; give its key")),
-            (Some(_), []) => {
-                Err(refuse("it is not encrypted; leave the key out, or begin a new store with it"))
-            }
+            (None, _) => Err(Error::NoKey { path: root.to_owned() }),
+            (Some(_), []) => Err(Error::Store {
+                path: root.to_owned(),
+                problem: "it is not encrypted; leave the key out, or begin a new store with it".into(),
+            }),
             (Some(key), keys) => {
                 let open = |wrapped: &WrappedKey| Some((wrapped.id, wrapped.open(key)?));
                 let opened = keys.iter().map(open).collect::<Option<Vec<_>>>();
@@ -215,7 +215,7 @@ mod tests {
         for header in [&both, &after] {
             header.vault(&plain, Some(&new), folder).unwrap();
             assert!(matches!(header.vault(&plain, Some(&old), folder), Err(Error::WrongKey { .. })));
-            assert!(matches!(header.vault(&plain, None, folder), Err(Error::Store { .. })));
+            assert!(matches!(header.vault(&plain, None, folder), Err(Error::NoKey { .. })));
         }
         let mut torn = after;
         torn.keys[0].wrapped.pop();

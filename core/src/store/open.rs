@@ -71,9 +71,9 @@ impl Store {
     /// Opens the store in the folder `root`, or begins one there; finishes what a crash has interrupted.
     ///
     /// # Errors
-    /// [`Error::StoreLocked`] if it is open already, [`Error::WrongKey`], [`Error::Corrupted`] if the header or the
-    /// journal is damaged (other files are looked at when they are needed), [`Error::Store`] if there is no store and
-    /// none is to be made, if a key is missing or needless, or the folder holds something else; [`Error::Io`].
+    /// [`Error::StoreLocked`] if it is open already, [`Error::WrongKey`], [`Error::NoKey`], [`Error::Corrupted`] if the
+    /// header or the journal is damaged (other files are looked at when they are needed), [`Error::Store`] if there is
+    /// no store and none is to be made, if a key is needless, or the folder holds something else; [`Error::Io`].
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self> {
         Self::open_with(root, options, file_system::system())
     }

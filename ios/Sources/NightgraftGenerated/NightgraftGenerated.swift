@@ -829,9 +829,9 @@ open class AdapterStore: AdapterStoreProtocol, @unchecked Sendable {
      * Opens the store in `folder`, or begins one there; finishes what a crash has interrupted.
      *
      * # Errors
-     * [`NightgraftError::StoreLocked`], [`NightgraftError::WrongKey`], [`NightgraftError::Corrupted`];
-     * [`NightgraftError::Unsupported`] if a key is missing, needless or not 32 bytes long, if there is no store and
-     * none is to be made, or if the folder holds something else.
+     * [`NightgraftError::StoreLocked`]; [`NightgraftError::WrongKey`] if another key is needed, or any key at all;
+     * [`NightgraftError::Corrupted`]; [`NightgraftError::Unsupported`] if a key is needless or not 32 bytes long, if
+     * there is no store and none is to be made, or if the folder holds something else.
      */
 public static func `open`(folder: String, settings: StoreSettings)async throws  -> AdapterStore  {
     return
@@ -5762,7 +5762,7 @@ enum NightgraftError: Swift.Error, Equatable, Hashable, Foundation.LocalizedErro
          */reason: String
     )
     /**
-     * The key is not the one that the store was made with.
+     * The key is not the one that the store was made with, or there is none and one is needed.
      */
     case WrongKey(
         /**
@@ -7316,7 +7316,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_constructor_personalizationsession_open() != 3344) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_nightgraft_ffi_checksum_constructor_adapterstore_open() != 46402) {
+    if (uniffi_nightgraft_ffi_checksum_constructor_adapterstore_open() != 22833) {
         return InitializationResult.apiChecksumMismatch
     }
 

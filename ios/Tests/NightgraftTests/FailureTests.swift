@@ -32,7 +32,7 @@ final class FailureTests: FolderCase {
         await expect({ if case .wrongKey = $0 { true } else { false } }) {
             try await AdapterStore(at: place, key: .random())
         }
-        await expect({ if case .unsupported = $0 { true } else { false } }) {
+        await expect({ if case .wrongKey = $0 { true } else { false } }) {
             try await AdapterStore(at: place)
         }
         let store = try await AdapterStore(at: place, key: key)

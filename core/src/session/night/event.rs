@@ -53,6 +53,15 @@ pub enum NightEvent {
         loss: f64,
         /// How fast it was, in real time.
         tokens_per_second: f64,
+        /// Seconds of real time that it took.
+        seconds: f64,
+        /// Resident memory of the process after it, the mapped model included.
+        rss_bytes: u64,
+    },
+    /// Training is over; the new adapter is being measured.
+    Judging {
+        /// When.
+        at: f64,
     },
     /// The adapter was measured on the held-out examples.
     Evaluated {
@@ -116,6 +125,7 @@ impl NightEvent {
             | Self::Running { at, .. }
             | Self::Waiting { at, .. }
             | Self::Step { at, .. }
+            | Self::Judging { at }
             | Self::Evaluated { at, .. }
             | Self::Saved { at, .. }
             | Self::Killed { at }

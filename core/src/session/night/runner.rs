@@ -325,7 +325,10 @@ fn tell(event: &Event, at: f64) -> Option<NightEvent> {
             step: step.step,
             loss: step.loss,
             tokens_per_second: step.tokens_per_second,
+            seconds: step.seconds,
+            rss_bytes: step.rss_bytes,
         },
+        Event::Judging => NightEvent::Judging { at },
         Event::Evaluated { step, loss, .. } => NightEvent::Evaluated { at, step: *step, loss: *loss },
         Event::Saved { step } => NightEvent::Saved { at, step: *step },
         Event::Judged(report) => {

@@ -74,7 +74,7 @@ fn every_key_but_the_right_one_is_refused() {
     furnish(&encrypted, Some(1));
     let refused = |root: &Path, key: Option<u8>| Store::open(root, with_key(key)).unwrap_err();
     assert!(matches!(refused(&encrypted, Some(2)), Error::WrongKey { .. }));
-    assert!(refused(&encrypted, None).to_string().contains("it is encrypted; give its key"));
+    assert!(matches!(refused(&encrypted, None), Error::NoKey { .. }));
     assert!(refused(&plain, Some(1)).to_string().contains("it is not encrypted"));
     let damaged = StoreOptions { damaged: true, ..with_key(None) };
     assert!(Store::open(&encrypted, damaged).is_err());

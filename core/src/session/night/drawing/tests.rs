@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     policy::{LocalTime, Reason},
-    session::night::{NightEvent, timeline::tests::eventful},
+    session::night::{
+        NightEvent,
+        timeline::tests::{eventful, step},
+    },
 };
 
 /// 22:30.
@@ -82,7 +85,7 @@ fn empty_and_awkward_nights_are_pictures_too() {
     for (at, value) in [(0.0, f64::NAN), (10.0, f64::INFINITY), (20.0, 1e300), (1e12, -1.0)] {
         timeline.record(&NightEvent::State { at, temperature: Some(value), battery: value, charging: true });
         timeline.record(&NightEvent::Running { at, duty: value, reason: ready() });
-        timeline.record(&NightEvent::Step { at, step: 1, loss: value, tokens_per_second: value });
+        timeline.record(&step(at, 1, value));
         let svg = timeline_svg(&timeline);
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
         assert!(
@@ -107,7 +110,7 @@ fn long_nights_make_files_of_bounded_size() {
             battery: 0.5,
             charging: i % 2 == 0,
         });
-        timeline.record(&NightEvent::Step { at, step: u64::from(i), loss: 2.0, tokens_per_second: 100.0 });
+        timeline.record(&step(at, u64::from(i), 2.0));
     }
     let svg = timeline_svg(&timeline);
     assert!(svg.len() < 2_000_000, "{} bytes", svg.len());

@@ -19,8 +19,8 @@ fn warm(degrees: f64, duty: f64) -> Reason {
     Reason::Warm { temperature: Some(degrees), duty }
 }
 
-fn step(at: f64, step: u64, loss: f64) -> NightEvent {
-    NightEvent::Step { at, step, loss, tokens_per_second: 110.0 }
+pub(in crate::session::night) fn step(at: f64, step: u64, loss: f64) -> NightEvent {
+    NightEvent::Step { at, step, loss, tokens_per_second: 110.0, seconds: 1.0, rss_bytes: 1 }
 }
 
 fn running(at: f64, duty: f64, reason: Reason) -> NightEvent {

@@ -144,10 +144,11 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
          * Opens the store in [folder].
          *
          * @throws NightgraftException.StoreLocked if it is open already
-         * @throws NightgraftException.WrongKey if the key in [settings] is not the store's
+         * @throws NightgraftException.WrongKey if the key in [settings] is not the store's, or one is needed and
+         *   none is given
          * @throws NightgraftException.Corrupted if what it cannot do without is damaged
          * @throws NightgraftException.Unsupported if there is none and [StoreSettings.create] is false, or it is
-         *   encrypted and no key is given
+         *   not encrypted and a key is given
          */
         public suspend fun open(folder: String, settings: StoreSettings = StoreSettings()): AdapterStore {
             val ffiSettings = settings.toFfi()

@@ -39,7 +39,7 @@ public sealed class NightgraftException(message: String, cause: Throwable? = nul
     public class Corrupted internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 
-    /** The store is encrypted with another key. (No key for an encrypted store is [Unsupported].) */
+    /** The store is encrypted, with another key than the one that was given, if one was. */
     public class WrongKey internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 

@@ -78,7 +78,7 @@ internal class StoreTest {
     fun `another key and no key are refused`() {
         inStore(StoreSettings(key = key)) { add(madeUp(3)) }
         assertThrows<NightgraftException.WrongKey> { inStore(StoreSettings(key = otherKey)) { examples() } }
-        assertThrows<NightgraftException.Unsupported> { inStore { examples() } }
+        assertThrows<NightgraftException.WrongKey> { inStore { examples() } }
         inStore(StoreSettings(key = key)) { assertEquals(3, examples().size) }
     }
 

@@ -1226,7 +1226,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_constructor_personalizationsession_open() and 0xFFFF) != 3344) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_nightgraft_ffi_checksum_constructor_adapterstore_open() and 0xFFFF) != 46402) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_constructor_adapterstore_open() and 0xFFFF) != 22833) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -2427,9 +2427,9 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
      * Opens the store in `folder`, or begins one there; finishes what a crash has interrupted.
      *
      * # Errors
-     * [`NightgraftError::StoreLocked`], [`NightgraftError::WrongKey`], [`NightgraftError::Corrupted`];
-     * [`NightgraftError::Unsupported`] if a key is missing, needless or not 32 bytes long, if there is no store and
-     * none is to be made, or if the folder holds something else.
+     * [`NightgraftError::StoreLocked`]; [`NightgraftError::WrongKey`] if another key is needed, or any key at all;
+     * [`NightgraftError::Corrupted`]; [`NightgraftError::Unsupported`] if a key is needless or not 32 bytes long, if
+     * there is no store and none is to be made, or if the folder holds something else.
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7350,7 +7350,7 @@ internal sealed class NightgraftException: kotlin.Exception() {
     }
 
     /**
-     * The key is not the one that the store was made with.
+     * The key is not the one that the store was made with, or there is none and one is needed.
      */
     class WrongKey(
 
