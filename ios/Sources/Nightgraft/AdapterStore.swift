@@ -16,7 +16,7 @@ public final class AdapterStore: Sendable {
     ///   - settings: The key, the quota and how much is kept.
     /// - Throws: ``NightgraftError/storeLocked(reason:)`` if it is open already, ``NightgraftError/wrongKey(reason:)``,
     ///   ``NightgraftError/corrupted(reason:)``, ``NightgraftError/storageFull(reason:)``, and
-    ///   ``NightgraftError/unsupported(reason:)`` if a key is missing or needless, or if there is no store and none is made.
+    ///   ``NightgraftError/unsupported(reason:)`` if a key is needless, or if there is no store and none is made.
     public init(at folder: URL, settings: StoreSettings = StoreSettings()) async throws {
         let path = try folder.filePath()
         let converted = try settings.ffi()

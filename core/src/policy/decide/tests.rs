@@ -525,21 +525,22 @@ proptest! {
                     prop_assert!(!state.low_power_mode || !rules.respect_low_power);
                     prop_assert!(state.idle || !rules.idle_only);
                     prop_assert!(state.thermal < rules.pause_at_thermal);
-                    // Rules that are no numbers forbid nothing by comparison; the marks of valid ones hold.
+                    let most = at_most.as_secs_f64();
+                    // Rules that make no sense forbid nothing by comparison; the marks of valid ones hold.
                     if rules.validate().is_ok() {
                         prop_assert!(state.battery >= rules.battery_floor);
                         prop_assert!(state.temperature.is_none_or(|t| t < rules.pause_at_celsius));
+                        let energy = spent.energy_wh + rules.watts * most / 3600.0;
+                        prop_assert!(energy <= rules.energy_wh_per_day * (1.0 + 1e-9));
                     }
                     let memory_needed = match plan { Plan::Full => needs.memory, Plan::Small => needs.small_memory.unwrap() };
                     prop_assert!(state.memory_available >= memory_needed.saturating_add(rules.memory_reserve));
                     prop_assert!(state.storage_free >= needs.storage.saturating_add(rules.storage_reserve));
-                    let most = at_most.as_secs_f64();
                     prop_assert!(most >= 1.0);
                     if let Some(window) = rules.window {
                         prop_assert!(most <= window.left(state.time).unwrap() as f64);
                     }
                     prop_assert!(spent.seconds + most <= f64::from(rules.minutes_per_day) * 60.0 + 1e-6);
-                    prop_assert!(spent.energy_wh + rules.watts * most / 3600.0 <= rules.energy_wh_per_day * (1.0 + 1e-9));
                     prop_assert!(spent.bytes_written < rules.flash_bytes_per_day);
                 }
             }
