@@ -68,6 +68,7 @@ const STEPS: &[Step] = &[
     Step { name: "swift", what: What::Task(&["swift"]) },
     Step { name: "python", what: What::Task(&["python"]) },
     Step { name: "scenario", what: What::Scenario },
+    Step { name: "cross", what: What::Task(&["cross"]) },
     Step { name: "fuzz", what: What::Script("tests/fuzz/smoke.sh", &["10"]) },
 ];
 
