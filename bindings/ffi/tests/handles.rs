@@ -300,7 +300,8 @@ fn a_thousand_cycles_leave_nothing_behind() {
         let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
         alone.args(["--exact", "a_thousand_cycles_leave_nothing_behind", "--nocapture"]).env(ALONE, "1");
         // One arena, and all that is free given back: else what the C library keeps for itself is chance.
-        let fixed = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "0"), ("MALLOC_MMAP_THRESHOLD_", "16384")];
+        let fixed =
+            [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "0"), ("MALLOC_MMAP_THRESHOLD_", "16384")];
         alone.envs(fixed);
         assert!(alone.status().unwrap().success());
         return;
