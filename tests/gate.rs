@@ -13,7 +13,7 @@ use crate::support;
 
 /// The sample conversations.
 fn sample() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo/train.jsonl");
+    let path = Path::new("tests/data/demo/train.jsonl");
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -195,7 +195,7 @@ fn twenty_kills_of_the_real_model_do_not_change_a_byte() {
 
 /// One night of a trace on the tiny model; gives its events, and checks that the timeline was drawn.
 fn replay(place: &Place, name: &str, more: &[&str]) -> Vec<Value> {
-    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nights").join(format!("{name}.csv"));
+    let trace = Path::new("tests/data/nights").join(format!("{name}.csv"));
     let drawing = place.path(&format!("{name}.svg"));
     let mut args = vec!["--trace", trace.to_str().unwrap(), "--timeline", drawing.to_str().unwrap()];
     args.extend(
@@ -281,7 +281,7 @@ fn a_night_of_kills_comes_to_the_same_graft() {
     let place = Place::tiny();
     place.whole_night("straight", &[]);
     // Killed every five minutes of the night; at this speed that is half a second.
-    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nights/good-night.csv");
+    let trace = Path::new("tests/data/nights/good-night.csv");
     let drawing = place.path("kills.svg");
     let args = ["--trace", trace.to_str().unwrap(), "--timeline", drawing.to_str().unwrap()];
     let events = place.whole_night("killed", &[&args[..], &["--speed=600x", "--kill-every=5"]].concat());

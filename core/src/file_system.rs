@@ -177,6 +177,21 @@ fn describe(name: OsString, metadata: &fs::Metadata) -> Entry {
     Entry { name, is_dir: metadata.is_dir(), len: metadata.len() }
 }
 
+/// Locks an open file until it is closed, against every other opening of it; returns whether it was free.
+///
+/// Not the standard library's lock: on Android that one is refused always (Rust 1.95; rust-lang/rust issue 148325).
+///
+/// # Errors
+/// If the file system has no locks.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    use rustix::fs::{FlockOperation, flock};
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -124,6 +124,7 @@ impl From<Error> for NightgraftError {
             Error::OutOfMemoryBudget { needed, available } => Self::OutOfMemoryBudget { needed, available },
             Error::Quota { .. } => Self::StorageFull { reason },
             Error::Io { source, .. } if is_full(source.kind()) => Self::StorageFull { reason },
+            Error::Io { source, .. } if is_out_of_reach(source.kind()) => Self::Unsupported { reason },
             Error::StoreLocked { .. } => Self::StoreLocked { reason },
             Error::Corrupted { .. } | Error::Checkpoint { .. } => Self::Corrupted { reason },
             Error::WrongKey { .. } | Error::NoKey { .. } => Self::WrongKey { reason },
@@ -143,16 +144,24 @@ impl NightgraftError {
         Self::Cancelled { reason: reason.to_owned() }
     }
 
-    /// For a panic that was caught.
+    /// For a panic that was caught. A text that was put together at run time may quote the owner's data: only one that
+    /// stands in the source is passed on.
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self::Internal { reason: format!("a panic: {}", text.unwrap_or("of an unknown kind")) }
+        Self::Internal {
+            reason: format!("a panic: {}", text.unwrap_or("its text may hold data, and is left out")),
+        }
     }
 }
 
 fn is_full(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// A path that is not there, or that this process may not use.
+fn is_out_of_reach(kind: ErrorKind) -> bool {
+    use ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(kind, NotFound | PermissionDenied | ReadOnlyFilesystem | NotADirectory | IsADirectory)
 }
 
 /// An error's text on one line.

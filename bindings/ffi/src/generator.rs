@@ -197,6 +197,10 @@ impl Generator {
         lock(&self.flags).push(flag.clone());
         let _stop = StopWhenDropped { flags: self.flags.clone(), flag: flag.clone() };
         self.run(move |chat| {
+            if flag.is_raised() {
+                let text = String::new();
+                return Ok(Answer { text, tokens: 0, prompt_tokens: 0, seconds: 0.0, stopped: true });
+            }
             let ChatOptions { max_tokens, temperature, seed } = options;
             let sampling = Sampling { max_tokens: max_tokens as usize, temperature, seed };
             let mut failure = None;

@@ -16,7 +16,7 @@ use crate::settings::SessionSettings;
 use crate::shelf::{Round, Shelf, lock};
 use crate::store::{self, AdapterStore};
 use crate::telling::Telling;
-use crate::worker::{KEEPING, TRAINING};
+use crate::worker::{KEEPING, TRAINING, Turn};
 
 /// Personalization of a base with what is in a store, in slices that can end at any moment.
 ///
@@ -45,8 +45,8 @@ struct Seen {
 
 #[derive(Default)]
 struct Calls {
-    /// What ends each call, those that wait for their turn included.
-    flags: Vec<StopFlag>,
+    /// What ends each call, once it runs and while it waits for its turn.
+    ends: Vec<(StopFlag, Turn<SliceOutcome>)>,
     /// Those that have begun.
     running: usize,
     released: bool,
@@ -99,7 +99,8 @@ impl PersonalizationSession {
         max_seconds: Option<f64>,
         listener: Option<Arc<dyn ProgressListener>>,
     ) -> Result<SliceOutcome> {
-        self.call(listener, move |inner, call| inner.slice(call, deadline(max_seconds))).await
+        let deadline = deadline(max_seconds);
+        self.call(listener, move |inner, call| inner.slice(call, deadline)).await
     }
 
     /// The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
@@ -115,10 +116,9 @@ impl PersonalizationSession {
         last_grant: bool,
         listener: Option<Arc<dyn ProgressListener>>,
     ) -> Result<SliceOutcome> {
-        self.call(listener, move |inner, call| {
-            inner.night(call, platform, &rules, deadline(grant_seconds), last_grant)
-        })
-        .await
+        let deadline = deadline(grant_seconds);
+        self.call(listener, move |inner, call| inner.night(call, platform, &rules, deadline, last_grant))
+            .await
     }
 
     /// Ends every slice of this session, also those that wait for their turn; the one that runs within a quarter of a
@@ -169,20 +169,20 @@ impl PersonalizationSession {
         listener: Option<Arc<dyn ProgressListener>>,
         work: impl FnOnce(&Inner, &Call) -> Result<SliceOutcome> + Send + 'static,
     ) -> Result<SliceOutcome> {
-        let flag = StopFlag::new();
+        let (flag, (turn, answer)) = (StopFlag::new(), Turn::new());
         {
             let mut calls = lock(&self.inner.calls);
             if calls.released {
                 return Err(released());
             }
-            calls.flags.push(flag.clone());
+            calls.ends.push((flag.clone(), turn.clone()));
         }
         // Dropped when the caller does not wait any more, and at the end.
-        let _stop = StopWhenDropped { inner: self.inner.clone(), flag: flag.clone() };
+        let mut waiting = Waiting { inner: self.inner.clone(), flag: flag.clone(), is_over: false };
         let inner = self.inner.clone();
-        TRAINING
-            .run(move || {
-                let _running = Running::begin(&inner)?;
+        let outcome = TRAINING
+            .run_in_turn((turn, answer), move || {
+                let running = Running::begin(&inner)?;
                 let failed = (inner.clone(), flag.clone());
                 let telling = Telling::start(listener, move || {
                     failed.1.raise();
@@ -204,11 +204,15 @@ impl PersonalizationSession {
                 if let Ok(SliceOutcome::Finished { report }) = &outcome {
                     lock(&inner.seen).report = Some(report.clone());
                 }
+                // From here on nobody needs to wait for the listener, which may itself be waiting for `release`.
+                drop(running);
                 let told = call.telling.finish();
                 // What the listener threw is why it ended.
                 told.and(outcome)
             })
-            .await
+            .await;
+        waiting.is_over = true;
+        outcome
     }
 }
 
@@ -253,9 +257,11 @@ impl Inner {
             })?;
             Ok(outcome.into())
         });
-        match device.failure {
-            Some(failure) => Err(NightgraftError::Cancelled { reason: failure }),
-            None => outcome,
+        match (outcome, device.failure) {
+            // It ended well in spite of it.
+            (Ok(over @ (SliceOutcome::Finished { .. } | SliceOutcome::NothingToDo { .. })), _) => Ok(over),
+            (_, Some(failure)) => Err(NightgraftError::Cancelled { reason: failure }),
+            (outcome, None) => outcome,
         }
     }
 
@@ -265,16 +271,19 @@ impl Inner {
         call: &Call,
         mut work: impl FnMut(&mut Session, &StopFlag) -> Result<SliceOutcome>,
     ) -> Result<SliceOutcome> {
+        let mut again = false;
         loop {
-            let round = self
-                .shelf
-                .round(|| call.stop.is_raised(), |store, flag| self.open(store, flag, call, &mut work))?;
-            if let Round::Done(outcome) = round {
-                return Ok(outcome);
+            let round = self.shelf.round(
+                again,
+                || call.stop.is_raised(),
+                |store, flag| self.open(store, flag, call, &mut work),
+            )?;
+            match round {
+                Round::MadeWay(SliceOutcome::Paused { reason: PauseReason::Stopped })
+                    if !call.stop.is_raised() => {}
+                Round::MadeWay(outcome) | Round::Done(outcome) => return Ok(outcome),
             }
-            if call.stop.is_raised() {
-                return Ok(SliceOutcome::Paused { reason: PauseReason::Stopped });
-            }
+            again = true;
         }
     }
 
@@ -309,7 +318,14 @@ impl Inner {
 
     fn stop(&self) {
         let calls = lock(&self.calls);
-        calls.flags.iter().for_each(StopFlag::raise);
+        for (flag, turn) in &calls.ends {
+            flag.raise();
+            turn.give_up(if calls.released {
+                Err(released())
+            } else {
+                Ok(SliceOutcome::Paused { reason: PauseReason::Stopped })
+            });
+        }
         if calls.running > 0 {
             self.shelf.interrupt();
         }
@@ -341,18 +357,20 @@ impl Drop for Running<'_> {
     }
 }
 
-struct StopWhenDropped {
+/// Somebody who waits for a call. Dropped before the call is over, it ends it.
+struct Waiting {
     inner: Arc<Inner>,
     flag: StopFlag,
+    is_over: bool,
 }
 
-impl Drop for StopWhenDropped {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.flag.raise();
         let mut calls = lock(&self.inner.calls);
         let own = self.flag.raw();
-        calls.flags.retain(|flag| !Arc::ptr_eq(&flag.raw(), &own));
-        if calls.running > 0 {
+        calls.ends.retain(|(flag, _)| !Arc::ptr_eq(&flag.raw(), &own));
+        if !self.is_over && calls.running > 0 {
             self.inner.shelf.interrupt();
         }
     }

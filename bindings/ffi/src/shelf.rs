@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nightgraft_core::session::StopFlag;
 use nightgraft_core::store::{Key, Store, StoreOptions};
@@ -14,6 +15,10 @@ use zeroize::Zeroizing;
 use crate::error::{NightgraftError, Result};
 use crate::settings::StoreSettings;
 
+/// How long a slice that has made way may go on before it does so again: a listener that asks the store for something at
+/// every change would otherwise keep it from ever making a step.
+const PEACE: Duration = Duration::from_secs(2);
+
 /// A store and its queue.
 pub(crate) struct Shelf {
     place: Mutex<Place>,
@@ -21,8 +26,8 @@ pub(crate) struct Shelf {
     waiting: AtomicUsize,
     /// The store was given back by one that waited.
     given_back: Condvar,
-    /// What ends the slice that has the store.
-    running: Mutex<Option<StopFlag>>,
+    /// What ends the slice that has the store, and until when it is left in peace.
+    running: Mutex<Option<(StopFlag, Instant)>>,
     folder: PathBuf,
     settings: StoreSettings,
     /// Replaced when the key is.
@@ -42,8 +47,8 @@ enum Place {
 pub(crate) enum Round<T> {
     /// By itself.
     Done(T),
-    /// Because somebody else wanted the store.
-    MadeWay,
+    /// When somebody else wanted the store; perhaps by itself, in the same moment.
+    MadeWay(T),
 }
 
 impl Shelf {
@@ -92,6 +97,7 @@ impl Shelf {
 
     /// Closes the store for good. A slice that runs on it saves and ends first.
     pub(crate) fn release(&self) {
+        self.interrupt();
         let turn = self.turn();
         *turn.place() = Place::Released;
     }
@@ -99,12 +105,14 @@ impl Shelf {
     /// One round of a slice: `work` gets the store and a flag that ends it, which is raised when somebody wants the
     /// store, or by [`interrupt`](Self::interrupt). It gives the store back, or not if that is lost to an error.
     ///
-    /// `is_over` says whether the slice is to end: then the round is done, however it ended.
+    /// `is_over` says whether the slice is to end: then the round is done, however it ended. A round that is `again`,
+    /// after one that made way, is left in peace for two seconds.
     ///
     /// # Errors
     /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `work` returns.
     pub(crate) fn round<T>(
         &self,
+        again: bool,
         is_over: impl Fn() -> bool,
         work: impl FnOnce(Store, &StopFlag) -> (Option<Store>, Result<T>),
     ) -> Result<Round<T>> {
@@ -117,7 +125,8 @@ impl Shelf {
             return Err(NightgraftError::Internal { reason: "the store is not there".into() });
         };
         let flag = StopFlag::new();
-        *lock(&self.running) = Some(flag.clone());
+        let peace = if again { PEACE } else { Duration::ZERO };
+        *lock(&self.running) = Some((flag.clone(), Instant::now() + peace));
         // Whoever came before the flag was there has not raised it.
         if is_over() || self.waiting.load(Ordering::SeqCst) > 0 {
             flag.raise();
@@ -128,12 +137,12 @@ impl Shelf {
             *place = Place::Here(Box::new(store));
         }
         let result = result?;
-        Ok(if flag.is_raised() && !is_over() { Round::MadeWay } else { Round::Done(result) })
+        Ok(if flag.is_raised() && !is_over() { Round::MadeWay(result) } else { Round::Done(result) })
     }
 
     /// Ends the round that is under way, if there is one.
     pub(crate) fn interrupt(&self) {
-        if let Some(flag) = &*lock(&self.running) {
+        if let Some((flag, _)) = &*lock(&self.running) {
             flag.raise();
         }
     }
@@ -151,6 +160,9 @@ impl Shelf {
     }
 
     fn turn(&self) -> Turn<'_> {
+        let peace =
+            lock(&self.running).as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
+        std::thread::sleep(peace.unwrap_or_default());
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.interrupt();
         Turn(self)

@@ -5,12 +5,13 @@
 //! slice to make way. Each is started when it is first needed and lives as long as the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use futures_channel::oneshot;
 
 use crate::error::{NightgraftError, Result};
+use crate::shelf::lock;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -27,6 +28,32 @@ pub(crate) static ANSWERING: Worker = Worker::new("nightgraft-chat");
 /// Stores, models, everything else.
 pub(crate) static KEEPING: Worker = Worker::new("nightgraft-store");
 
+/// A job's place in the queue.
+pub(crate) struct Turn<T>(Arc<Mutex<Option<oneshot::Sender<Result<T>>>>>);
+
+/// What a queued call waits for.
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T>>;
+
+impl<T> Turn<T> {
+    pub(crate) fn new() -> (Self, Answer<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    /// Answers in place of the job, unless it has begun.
+    pub(crate) fn give_up(&self, answer: Result<T>) {
+        if let Some(sender) = lock(&self.0).take() {
+            let _ = sender.send(answer); // nobody waits any more
+        }
+    }
+}
+
+impl<T> Clone for Turn<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl Worker {
     const fn new(name: &'static str) -> Self {
         Self { name, jobs: Mutex::new(None) }
@@ -38,21 +65,27 @@ impl Worker {
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (sender, receiver) = oneshot::channel();
+        self.run_in_turn(Turn::new(), job).await
+    }
+
+    /// As [`run`](Self::run); not begun either if its turn is given up before.
+    pub(crate) async fn run_in_turn<T: Send + 'static>(
+        &self,
+        (turn, answer): (Turn<T>, Answer<T>),
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         self.submit(Box::new(move || {
-            if sender.is_canceled() {
-                return;
-            }
+            let Some(sender) = lock(&turn.0).take().filter(|sender| !sender.is_canceled()) else { return };
             let result = catch_unwind(AssertUnwindSafe(job));
             let result = result.unwrap_or_else(|panic| Err(NightgraftError::panicked(&*panic)));
             let _ = sender.send(result); // nobody waits any more
         }))?;
-        receiver.await.unwrap_or_else(|_| Err(NightgraftError::cancelled("the library's thread has ended")))
+        answer.await.unwrap_or_else(|_| Err(NightgraftError::cancelled("the library's thread has ended")))
     }
 
     fn submit(&self, job: Job) -> Result<()> {
         let internal = |problem: String| NightgraftError::Internal { reason: problem };
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = lock(&self.jobs);
         let sender = match &*jobs {
             Some(sender) => sender,
             None => {

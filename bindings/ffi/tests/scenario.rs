@@ -41,7 +41,7 @@ struct Scenario {
 
 impl Scenario {
     fn read() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/scenario");
+        let folder = Path::new("../../tests/data/scenario");
         let notes = std::fs::read_to_string(folder.join("notes.jsonl")).unwrap();
         let example = |line: &str| {
             let line: Value = serde_json::from_str(line).unwrap();

@@ -1,6 +1,6 @@
 //! The folder of a training run: where each file is, and the metrics file that survives interruptions.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::StepMetrics;
 use crate::atomic;
 use crate::export::check_peft_target;
-use crate::{Error, Result};
+use crate::{Error, Result, file_system};
 
 const BASE: &str = "base.json";
 
@@ -28,14 +28,14 @@ impl RunFolder {
         let path = root.join(".lock");
         let lock =
             OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write to", root))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        match file_system::try_lock(&lock) {
+            Ok(true) => {}
+            Ok(false) => {
                 let problem = format!("{} is in use by another run", root.display());
                 return Err(Error::Config { option: "--out", problem });
             }
             // A file system without locks: one careful user is enough.
-            Err(TryLockError::Error(error)) => tracing::warn!(%error, "the run's folder cannot be locked"),
+            Err(error) => tracing::warn!(%error, "the run's folder cannot be locked"),
         }
         atomic::sweep(root)?;
         let folder = Self { root: root.to_owned(), _lock: lock };

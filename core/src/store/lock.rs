@@ -1,9 +1,9 @@
 //! One process at a time.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Result, file_system};
 
 pub(super) const NAME: &str = ".lock";
 
@@ -22,11 +22,11 @@ impl Lock {
         let path = root.join(NAME);
         let open = OpenOptions::new().create(true).append(true).open(&path);
         let file = open.map_err(Error::io("write to", root))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::StoreLocked { path: root.to_owned() }),
+        match file_system::try_lock(&file) {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::StoreLocked { path: root.to_owned() }),
             // A file system without locks: one careful user is enough.
-            Err(TryLockError::Error(error)) => tracing::warn!(%error, "the store cannot be locked"),
+            Err(error) => tracing::warn!(%error, "the store cannot be locked"),
         }
         Ok(Self { _file: file })
     }

@@ -17,7 +17,7 @@ struct NotebookView: View {
                 asking
             }
             .navigationTitle("Notebook")
-            .task { _ = try? await notebook.open() }
+            .task { await notebook.appear() }
         }
     }
 

@@ -7,6 +7,9 @@ import Observation
 @MainActor
 @Observable
 public final class Notebook {
+    /// What is open.
+    public typealias Opened = (model: BaseModel, store: AdapterStore, session: PersonalizationSession)
+
     /// What the app is doing.
     public enum Activity: Sendable, Equatable {
         /// It waits for the user.
@@ -40,7 +43,8 @@ public final class Notebook {
     private let folder: URL
     private let key: @Sendable () throws -> StoreKey
     private let settings: SessionSettings
-    private var opened: (model: BaseModel, store: AdapterStore, session: PersonalizationSession)?
+    private var opened: Opened?
+    private var opening: Task<Opened, any Error>?
     private var generator: Generator?
     private var slice: Slice?
 
@@ -59,6 +63,11 @@ public final class Notebook {
         self.folder = folder
         self.settings = settings
         self.key = key
+    }
+
+    /// Shows the notes that are there.
+    public func appear() async {
+        await reporting { _ = try await self.open() }
     }
 
     /// Adds the note that is being written.
@@ -129,16 +138,21 @@ public final class Notebook {
         }
     }
 
-    /// Opens model, store and session, once.
+    /// Opens model, store and session, once: whoever comes while they are being opened waits for the same three.
     ///
     /// - Returns: The three.
     /// - Throws: `NightgraftError`.
-    @discardableResult
-    public func open() async throws -> (model: BaseModel, store: AdapterStore, session: PersonalizationSession) {
+    public func open() async throws -> Opened {
         if let opened {
             return opened
         }
-        activity = .opening
+        let task = opening ?? Task { try await self.openFiles() }
+        opening = task
+        defer { opening = nil }
+        return try await task.value
+    }
+
+    private func openFiles() async throws -> Opened {
         let model = try await BaseModel(contentsOf: modelURL)
         let store = try await AdapterStore(at: ProtectedFolder.prepare(folder), key: try key())
         let session = try await PersonalizationSession(model: model, store: store, settings: settings)

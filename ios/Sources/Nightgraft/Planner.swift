@@ -40,7 +40,7 @@ public final class Planner: Sendable {
 public struct MemoryPlan: Sendable, Hashable {
     /// Whether it fits into the budget.
     public let fits: Bool
-    /// What it needs at full speed.
+    /// What the plan that it would choose needs.
     public let needed: Int
     /// What it needs at the least: slower with the same result, or with fewer tokens at a time.
     public let smallest: Int

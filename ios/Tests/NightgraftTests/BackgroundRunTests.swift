@@ -35,7 +35,7 @@ final class BackgroundRunTests: FolderCase {
         let ran = Flag()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             grant.expire()
-            XCTAssertEqual(grant.completions, [false])
+            XCTAssertEqual(grant.completions, [true])
             return {
                 ran.raise()
                 return .paused(.stopped)
@@ -43,7 +43,7 @@ final class BackgroundRunTests: FolderCase {
         }
         XCTAssertFalse(ran.isRaised)
         XCTAssertEqual(endings.values, [.expired])
-        XCTAssertEqual(grant.completions, [false])
+        XCTAssertEqual(grant.completions, [true])
     }
 
     func testExpirationWaitsUntilTheWorkHasSaved() async {
@@ -62,7 +62,7 @@ final class BackgroundRunTests: FolderCase {
         }
         XCTAssert(saved.isRaised)
         XCTAssertEqual(endings.values, [.expired])
-        XCTAssertEqual(grant.completions, [false])
+        XCTAssertEqual(grant.completions, [true])
     }
 
     func testWorkThatFinishesAsItExpiresHasFinished() async {
@@ -97,7 +97,7 @@ final class BackgroundRunTests: FolderCase {
             openSession: { try await Tiny(in: folder, steps: 40).session })
         await background.run(in: grant.withLock { $0 }, submit: requests.add)
         XCTAssertEqual(endings.values, [.expired])
-        XCTAssertEqual(grant.withLock { $0 }.completions, [false])
+        XCTAssertEqual(grant.withLock { $0 }.completions, [true])
         // One request at the beginning, in case that the app is killed, and one at the end.
         XCTAssertEqual(requests.values.count, 2)
 
@@ -109,6 +109,41 @@ final class BackgroundRunTests: FolderCase {
         XCTAssertEqual(report.steps, 40)
         XCTAssertEqual(grant.withLock { $0 }.completions, [true])
         XCTAssertGreaterThan(platform.reads, 0)
+    }
+
+    /// A wait that outlasts a grant gives it back, with its reason.
+    func testHeatGivesTheGrantBack() async throws {
+        let folder = folder
+        var hot = TestPlatform.asleep
+        hot.thermal = .critical
+        let endings = Collected<BackgroundEnding>()
+        let background = BackgroundPersonalization(
+            schedule: BackgroundSchedule(identifier: "org.example.night"), platform: TestPlatform(hot),
+            rules: TestRules.anyTime, onEnd: endings.add,
+            openSession: { try await Tiny(in: folder, steps: 40).session })
+        await background.run(in: TestGrant()) { _ in }
+        guard case .ended(.paused(.policy(let waiting))) = endings.values.last else {
+            return XCTFail("\(endings.values)")
+        }
+        XCTAssertEqual(waiting.kind, .tooWarm)
+    }
+
+    /// A grant that ends while the app opens its files leaves nothing open.
+    func testAGrantThatEndsWhileOpeningLeavesNothingOpen() async throws {
+        let folder = folder
+        let grant = TestGrant()
+        let background = BackgroundPersonalization(
+            schedule: BackgroundSchedule(identifier: "org.example.night"), platform: TestPlatform(TestPlatform.asleep),
+            rules: TestRules.anyTime,
+            openSession: {
+                let session = try await Tiny(in: folder, steps: 40).session
+                grant.expire()
+                return session
+            })
+        await background.run(in: grant) { _ in }
+        XCTAssertEqual(grant.completions, [true])
+        _ = try await Tiny(in: folder, steps: 40)
+        withExtendedLifetime(background) {}
     }
 }
 

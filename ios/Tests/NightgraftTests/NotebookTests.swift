@@ -11,6 +11,8 @@ final class NotebookTests: XCTestCase {
         defer { try? FileManager.default.removeItem(at: folder) }
         let notebook = Notebook(
             modelURL: try Places.tiny, folder: folder, settings: Tiny.settings(steps: 4), key: { .random() })
+        await notebook.appear()
+        XCTAssertEqual(notebook.activity, .idle)
         for number in 0..<12 {
             notebook.question = "Where is key \(number)?"
             notebook.answer = "In drawer \(number * 7 % 12)."

@@ -39,7 +39,7 @@ public final class ApplePlatform: Platform {
                 UIDevice.batteryLevelDidChangeNotification,
                 UIDevice.batteryStateDidChangeNotification,
                 UIApplication.didEnterBackgroundNotification,
-                UIApplication.willEnterForegroundNotification,
+                UIApplication.didBecomeActiveNotification,
                 ProcessInfo.thermalStateDidChangeNotification,
                 .NSProcessInfoPowerStateDidChange,
             ], onChange: onChange)

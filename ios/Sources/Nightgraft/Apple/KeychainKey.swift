@@ -27,8 +27,8 @@ public struct KeychainKey: Sendable {
     /// The key; made of random bytes and kept the first time.
     ///
     /// - Returns: The key.
-    /// - Throws: ``NightgraftError/wrongKey(reason:)`` with the Keychain's status, when the device was not unlocked since
-    ///   its start for example.
+    /// - Throws: ``NightgraftError/storeLocked(reason:)`` while the device was not unlocked since its start: try again
+    ///   later. ``NightgraftError/wrongKey(reason:)`` with the Keychain's status for everything else.
     public func loadOrCreate() throws -> StoreKey {
         try item.loadOrCreateKey()
     }
@@ -41,7 +41,10 @@ public struct KeychainKey: Sendable {
         try item.loadKey()
     }
 
-    /// Keeps another key, after ``AdapterStore/rotateKey(to:)``.
+    /// Keeps another key in its place.
+    ///
+    /// While ``AdapterStore/rotateKey(to:)`` runs, and after a crash in it, either of the two keys may be the store's:
+    /// keep the new one under another `name` before, and call this when the rotation has returned.
     ///
     /// - Parameter key: The key.
     /// - Throws: ``NightgraftError/wrongKey(reason:)``.
@@ -119,6 +122,9 @@ private struct KeychainItem: SecretStorage {
 
     private func check(_ status: OSStatus) throws {
         guard status != errSecSuccess else { return }
+        guard status != errSecInteractionNotAllowed else {
+            throw NightgraftError.storeLocked(reason: "the device was not unlocked since its start")
+        }
         throw NightgraftError.wrongKey(reason: "the Keychain answers with status \(status)")
     }
 }

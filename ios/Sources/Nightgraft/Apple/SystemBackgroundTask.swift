@@ -59,6 +59,8 @@ private final class SystemGrant: BackgroundGrant, @unchecked Sendable {
     }
 
     func complete(success: Bool) {
+        // It holds the run, which holds the task.
+        task.expirationHandler = nil
         task.setTaskCompleted(success: success)
     }
 }

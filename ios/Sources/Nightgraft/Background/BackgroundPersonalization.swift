@@ -70,11 +70,39 @@ public final class BackgroundPersonalization: Sendable {
         }
         await run.run { [self] in
             let session = try await open()
-            current.withLock { $0 = session }
+            // Held only while it works: one that a grant's end kept from working is closed with this closure.
             return { [self] in
+                current.withLock { $0 = session }
                 defer { current.withLock { $0 = nil } }
-                return try await session.runNight(on: platform, rules: rules, onProgress: onProgress)
+                return try await night(of: session)
             }
+        }
+    }
+
+    /// A night, given up when it waits for something that takes longer than a grant: the system may have better use for
+    /// the time, and the next request can say when to try again.
+    private func night(of session: PersonalizationSession) async throws -> SliceOutcome {
+        let givenUpFor = Locked<Waiting?>(nil)
+        let outcome = try await session.runNight(on: platform, rules: rules) { [onProgress] progress in
+            onProgress?(progress)
+            if progress.phase == .waiting, let waiting = progress.waiting, waiting.kind.lasts {
+                givenUpFor.withLock { $0 = waiting }
+                session.stop()
+            }
+        }
+        if case .paused(.stopped) = outcome, let waiting = givenUpFor.withLock({ $0 }) {
+            return .paused(.policy(waiting))
+        }
+        return outcome
+    }
+}
+
+extension Waiting.Kind {
+    /// Whether this wait is longer than a grant of background time.
+    var lasts: Bool {
+        switch self {
+        case .outsideWindow, .minutesUsedUp, .energyUsedUp, .flashUsedUp, .tooWarm, .coolingDown: true
+        case .notCharging, .lowPowerMode, .batteryLow, .inUse, .justUsed, .storageLow, .memoryLow, .unreadable: false
         }
     }
 }

@@ -86,8 +86,8 @@ extension BackgroundEnding {
     /// What the system is told. It may give less time to an app whose tasks do not succeed.
     var isSuccess: Bool {
         switch self {
-        case .ended: true
-        case .expired, .failed: false
+        case .ended, .expired: true
+        case .failed: false
         }
     }
 }

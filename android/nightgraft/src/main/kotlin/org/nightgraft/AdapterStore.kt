@@ -1,6 +1,8 @@
 package org.nightgraft
 
 import java.time.Instant
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.withContext
 import org.nightgraft.ffi.AdapterStore as FfiStore
 import org.nightgraft.ffi.GraftFormat as FfiGraftFormat
 
@@ -113,7 +115,7 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
 
     /**
      * Writes the whole store anew under another key. Interrupted, it goes on when the store is opened next, with either
-     * of the two keys.
+     * of the two keys: keep both until this returns.
      *
      * @param newKey 32 bytes
      * @throws NightgraftException.Unsupported if the store is not encrypted
@@ -128,8 +130,11 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
 
     /** As [close], without blocking a thread. */
     public suspend fun release() {
-        native { ffi.release() }
-        ffi.destroy()
+        // A coroutine that is cancelled cleans up here.
+        withContext(NonCancellable) {
+            native { ffi.release() }
+            ffi.destroy()
+        }
     }
 
     /**

@@ -16,7 +16,7 @@ public class BaseModel private constructor(internal val ffi: FfiModel) : AutoClo
     /**
      * Cuts [text] as the model does.
      *
-     * @throws NightgraftException.Unsupported if the file's tokenizer is of an unknown kind
+     * @throws NightgraftException.InvalidModel if the file's tokenizer is of an unknown kind
      */
     public suspend fun tokenize(text: String): List<Token> =
         native { ffi.tokenize(text) }.map { Token(it.id.toInt(), it.text) }

@@ -22,7 +22,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
     /**
      * Answers with the graft that is in use in [store] from now on, and returns its number; null for the base itself.
      *
-     * @throws NightgraftException.Unsupported if it was trained on another model
+     * @throws NightgraftException.InvalidData if it was trained on another model
      * @throws NightgraftException.Corrupted if its file is damaged
      */
     public suspend fun useCurrent(store: AdapterStore): Long? = native { ffi.useCurrent(store.ffi) }?.toLong()
@@ -30,7 +30,8 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
     /**
      * Answers with a certain graft of [store] from now on.
      *
-     * @throws NightgraftException.Unsupported if there is none with this number, or it was trained on another model
+     * @throws NightgraftException.Unsupported if there is none with this number
+     * @throws NightgraftException.InvalidData if it was trained on another model
      * @throws NightgraftException.Corrupted if its file is damaged
      */
     public suspend fun useGraft(store: AdapterStore, id: Long): Unit =
@@ -63,8 +64,8 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
      * @param messages the conversation so far
      * @param options how it writes
      * @param onText is called from a thread of the library with each piece of text; what it throws ends the answer
-     * @throws NightgraftException.Unsupported if the model has no chat template
-     * @throws NightgraftException.InvalidData if the conversation does not fit the model's template or its context
+     * @throws NightgraftException.Unsupported if the model has no chat template, or the conversation does not fit it or
+     *   the model's context
      * @throws NightgraftException.Cancelled if the handle is closed or [onText] threw
      */
     public suspend fun answer(

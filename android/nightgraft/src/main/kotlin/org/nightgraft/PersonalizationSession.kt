@@ -1,10 +1,12 @@
 package org.nightgraft
 
 import kotlin.time.Duration
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.channels.BufferOverflow
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.channelFlow
+import kotlinx.coroutines.withContext
 import org.nightgraft.ffi.PersonalizationSession as FfiSession
 
 /**
@@ -101,8 +103,11 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
 
     /** As [close], without blocking a thread. */
     public suspend fun release() {
-        native { ffi.release() }
-        ffi.destroy()
+        // A coroutine that is cancelled cleans up here.
+        withContext(NonCancellable) {
+            native { ffi.release() }
+            ffi.destroy()
+        }
     }
 
     /**

@@ -55,7 +55,7 @@ public class Planner(model: BaseModel) : AutoCloseable {
  * The memory of a session, the mapped model not counted.
  *
  * @property fits whether it fits into the budget
- * @property needed bytes at full speed
+ * @property needed bytes of the plan that it would choose
  * @property smallest bytes of the smallest plan: slower with the same result, or with fewer tokens at a time
  * @property batchTokens the tokens at a time that it would choose; 0 if nothing fits
  * @property slower whether it would choose the slower way

@@ -19,7 +19,7 @@ import org.nightgraft.ffi.Waiting as FfiWaiting
  * @property heldOutLoss the last loss on the examples that are kept aside, in nats per token
  * @property tokensPerSecond how fast it is
  * @property timeLeft how long it will take at this speed
- * @property memoryBytes what it takes at most, the mapped model not counted
+ * @property memoryBytes resident memory of the process, the mapped model included; 0 while it is not known
  * @property waiting what it waits for, in phase [Phase.WAITING] or after a pause for the same reason
  * @property estimate a sentence about how many nights are left
  * @property warning a sentence about something to know, such as examples that were cut

@@ -11,6 +11,7 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Assertions.fail
 import org.junit.jupiter.api.Tag
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
@@ -27,21 +28,21 @@ internal class LeakTest {
         AdapterStore.open("$folder/store").use { it.add(madeUp(24)) }
         var steps = 0L
         repeat(WARM_UP) { steps = cycle(steps) }
-        val before = held()
-        repeat(CYCLES) { steps = cycle(steps) }
-        var after = held()
-        // One reading differs from the next; what has leaked is in all of them, however many are taken.
-        repeat(READINGS) {
-            if (after.memory - before.memory >= before.memory / 100) {
-                repeat(10) { steps = cycle(steps) }
-                after = held()
+        val readings = mutableListOf(held())
+        // Code that runs for the first time takes memory once; what leaks is there after every thousand.
+        repeat(THOUSANDS) {
+            val before = readings.last()
+            repeat(CYCLES) { steps = cycle(steps) }
+            val after = held()
+            readings += after
+            assertTrue(after.threads <= before.threads, "$readings")
+            assertEquals(before.files, after.files)
+            if (after.memory - before.memory < before.memory / 100) {
+                println("before and after each $CYCLES cycles, $steps steps: $readings")
+                return@runBlocking
             }
         }
-        println("before: $before, after $CYCLES cycles and $steps steps: $after")
-        assertTrue(steps >= WARM_UP + CYCLES)
-        assertTrue(after.memory - before.memory < before.memory / 100, "before: $before, after: $after")
-        assertTrue(after.threads <= before.threads, "before: $before, after: $after")
-        assertEquals(before.files, after.files)
+        fail<Unit>("every $CYCLES cycles take more: $readings")
     }
 
     /** One round, with every kind of handle and callback; returns the steps that are done after it. */
@@ -76,6 +77,6 @@ internal class LeakTest {
     private companion object {
         const val WARM_UP = 200
         const val CYCLES = 1000
-        const val READINGS = 10
+        const val THOUSANDS = 3
     }
 }

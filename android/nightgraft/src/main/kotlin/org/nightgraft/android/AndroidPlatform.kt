@@ -8,6 +8,7 @@ import android.os.BatteryManager
 import android.os.Build
 import android.os.PowerManager
 import android.os.StatFs
+import android.os.SystemClock
 import java.io.File
 import java.time.OffsetDateTime
 import org.nightgraft.DeviceState
@@ -52,8 +53,11 @@ public class AndroidPlatform(context: Context, private val folder: File) : Platf
         if (Build.VERSION.SDK_INT < Build.VERSION_CODES.Q) return Thermal.NOMINAL
         val status = thermalOfStatus(power.currentThermalStatus)
         if (Build.VERSION.SDK_INT < Build.VERSION_CODES.R) return status
-        // Asked more than once in some seconds, it answers NaN, which says nothing.
-        return maxOf(status, thermalOfHeadroom(power.getThermalHeadroom(HEADROOM_SECONDS)))
+        // Asked again within some seconds, it answers NaN, which says nothing: what it said last counts meanwhile.
+        val now = SystemClock.elapsedRealtime()
+        val last = headroom?.takeIf { now - it.at < HEADROOM_KEPT_MILLIS }
+        val current = last ?: Headroom(now, power.getThermalHeadroom(HEADROOM_SECONDS)).also { headroom = it }
+        return maxOf(status, thermalOfHeadroom(current.value))
     }
 
     private fun memory(): Long {
@@ -68,9 +72,14 @@ public class AndroidPlatform(context: Context, private val folder: File) : Platf
         return StatFs(existing.path).availableBytes
     }
 
+    private class Headroom(val at: Long, val value: Float)
+
     private companion object {
         /** How far ahead the system is asked to look. */
         const val HEADROOM_SECONDS = 10
+
+        /** How long an answer counts. */
+        const val HEADROOM_KEPT_MILLIS = 10_000
     }
 }
 

@@ -7,6 +7,7 @@ import java.io.File
 import java.security.GeneralSecurityException
 import java.security.KeyStore
 import java.security.ProviderException
+import java.security.UnrecoverableKeyException
 import javax.crypto.AEADBadTagException
 import javax.crypto.Cipher
 import javax.crypto.KeyGenerator
@@ -17,6 +18,9 @@ import org.nightgraft.NightgraftException
 /**
  * The key of a store ([org.nightgraft.StoreSettings.key]): 32 random bytes in a file, wrapped by an AES-GCM key that never
  * leaves the Android Keystore. The file is worthless on another device, in a backup, and after the app was removed.
+ *
+ * For another key ([org.nightgraft.AdapterStore.rotateKey]) take another file: until the rotation has returned, and after a
+ * crash in it, either of the two keys may be the store's.
  *
  * The Keystore's key may be used while the screen is locked: training runs at night.
  *
@@ -53,22 +57,28 @@ private const val TAG_BITS = 128
 
 /** Wraps with a key of the Android Keystore, which makes the nonces itself. */
 private class KeystoreWrapper(private val alias: String) : KeyWrapper {
-    override fun wrap(key: ByteArray, context: ByteArray): Wrapped {
+    override fun wrap(key: ByteArray, context: ByteArray): Wrapped = translating {
         val cipher = Cipher.getInstance(CIPHER)
         cipher.init(Cipher.ENCRYPT_MODE, existing() ?: generate())
         cipher.updateAAD(context)
-        return Wrapped(cipher.iv, cipher.doFinal(key))
+        Wrapped(cipher.iv, cipher.doFinal(key))
     }
 
-    override fun unwrap(wrapped: Wrapped, context: ByteArray): ByteArray {
+    override fun unwrap(wrapped: Wrapped, context: ByteArray): ByteArray = translating {
         val key = existing() ?: throw NightgraftException.WrongKey("the Android Keystore has no key '$alias'")
+        val cipher = Cipher.getInstance(CIPHER)
+        cipher.init(Cipher.DECRYPT_MODE, key, GCMParameterSpec(TAG_BITS, wrapped.nonce))
+        cipher.updateAAD(context)
+        cipher.doFinal(wrapped.bytes)
+    }
+
+    private inline fun <T> translating(work: () -> T): T =
         try {
-            val cipher = Cipher.getInstance(CIPHER)
-            cipher.init(Cipher.DECRYPT_MODE, key, GCMParameterSpec(TAG_BITS, wrapped.nonce))
-            cipher.updateAAD(context)
-            return cipher.doFinal(wrapped.bytes)
+            work()
         } catch (error: KeyPermanentlyInvalidatedException) {
             throw NightgraftException.WrongKey("the Android Keystore has given up its key '$alias'", error)
+        } catch (error: UnrecoverableKeyException) {
+            throw NightgraftException.WrongKey("the Android Keystore cannot read its key '$alias'", error)
         } catch (error: AEADBadTagException) {
             throw NightgraftException.WrongKey("the file was not wrapped by the Keystore's key '$alias'", error)
         } catch (error: GeneralSecurityException) {
@@ -76,7 +86,6 @@ private class KeystoreWrapper(private val alias: String) : KeyWrapper {
         } catch (error: ProviderException) {
             throw NightgraftException.Internal("the Android Keystore failed: ${error.javaClass.name}", error)
         }
-    }
 
     private fun existing(): SecretKey? =
         KeyStore.getInstance(PROVIDER).apply { load(null) }.getKey(alias, null) as SecretKey?

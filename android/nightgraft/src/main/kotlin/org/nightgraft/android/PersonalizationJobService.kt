@@ -7,6 +7,7 @@ import android.content.ComponentName
 import android.content.Context
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.hours
+import kotlin.time.Duration.Companion.minutes
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -16,6 +17,7 @@ import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
+import org.nightgraft.NightgraftException
 import org.nightgraft.PersonalizationSession
 import org.nightgraft.Phase
 import org.nightgraft.Platform
@@ -42,7 +44,7 @@ import org.nightgraft.WaitKind
  */
 public abstract class PersonalizationJobService : JobService() {
     private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
-    private var running: Job? = null
+    private val running = mutableMapOf<Int, Job>()
 
     /**
      * Opens what is needed. It is called at the beginning of each run, on a background thread. Return null when there is
@@ -60,18 +62,27 @@ public abstract class PersonalizationJobService : JobService() {
     /** Is called on a background thread when a run has ended, unless the system stopped it. */
     protected open fun onOutcome(outcome: SliceOutcome) {}
 
-    /** Is called on a background thread when a run has failed. The job tries again as after a finished session. */
+    /**
+     * Is called on a background thread when a run has failed. The job tries again as after a finished session, sooner if
+     * somebody else had the store open.
+     */
     protected open fun onFailure(error: Exception) {}
 
     final override fun onStartJob(params: JobParameters): Boolean {
-        running = scope.launch { runOnce(params) }
+        val before = running[params.jobId]
+        running[params.jobId] =
+            scope.launch {
+                // One that was stopped may still be closing its store.
+                before?.join()
+                runOnce(params)
+            }
         return true
     }
 
     final override fun onStopJob(params: JobParameters): Boolean {
         // Returns at once: the slice stops within about a quarter of a second. What the system does not wait for is
         // lost since the last save, not more.
-        running?.cancel()
+        running[params.jobId]?.cancel()
         return true
     }
 
@@ -90,15 +101,24 @@ public abstract class PersonalizationJobService : JobService() {
             } catch (stopped: CancellationException) {
                 // By onStopJob, whose answer makes the system call again.
                 throw stopped
+            } catch (error: NightgraftException.StoreLocked) {
+                // The app is busy with it.
+                onFailure(error)
+                SHORT_WAIT
             } catch (error: Exception) {
                 onFailure(error)
                 options.pause
+            } catch (error: LinkageError) {
+                onFailure(NightgraftException.Unsupported("the native library cannot be loaded", error))
+                options.pause
             }
-        jobFinished(params, pause == null)
+        val scheduler = getSystemService(JobScheduler::class.java)
+        // One that runs counts as pending, unless it was cancelled meanwhile.
+        val wanted = scheduler.getPendingJob(options.jobId) != null
+        // Not the system's own rescheduling: it takes each run for a failure, and waits twice as long every time.
+        jobFinished(params, false)
         // Scheduling a job that runs would stop it: first it is over, then it is there again.
-        if (pause != null) {
-            getSystemService(JobScheduler::class.java).schedule(options.jobInfo(this, javaClass, pause))
-        }
+        if (wanted) scheduler.schedule(options.jobInfo(this, javaClass, pause))
     }
 
     private suspend fun runWith(configuration: NightConfiguration): Run =
@@ -161,14 +181,20 @@ internal fun WaitKind.lasts(): Boolean =
     }
 
 /**
- * How long the job waits after [run]; null for as soon as the system's conditions are met. A session that is not over goes
- * on; after one that is ([over]), new examples may take their time.
+ * How long the job waits after [run], before the system's conditions count again. A session that is not over goes on; after
+ * one that is ([over]), new examples may take their time.
  */
-internal fun pauseAfter(run: Run?, over: Duration): Duration? =
+internal fun pauseAfter(run: Run?, over: Duration): Duration =
     when (run?.outcome) {
-        is SliceOutcome.Paused -> if (run.waitedFor == null) null else LONG_WAIT
+        is SliceOutcome.Paused -> if (run.waitedFor == null) BETWEEN_RUNS else LONG_WAIT
         is SliceOutcome.Finished, is SliceOutcome.NothingToDo, null -> over
     }
+
+/** Between two runs of a session: enough that one which cannot run does not keep the device busy. */
+private val BETWEEN_RUNS = 1.minutes
+
+/** When a job looks again that found the store open elsewhere. */
+private val SHORT_WAIT = 15.minutes
 
 /** When a job looks again that was given up for a long wait. */
 private val LONG_WAIT = 1.hours

@@ -3,8 +3,8 @@ package org.nightgraft.android
 import android.os.BatteryManager
 import android.os.PowerManager
 import kotlin.time.Duration.Companion.hours
+import kotlin.time.Duration.Companion.minutes
 import org.junit.jupiter.api.Assertions.assertEquals
-import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.nightgraft.PauseReason
@@ -66,7 +66,7 @@ internal class ReadingsTest {
         val verdict = Verdict(true, emptyList(), 2.0, 1.0, 2.0, 2.0, "better")
         val report = SessionReport(10, 0, 2, 5, 100, false, 1, true, verdict)
         val paused = SliceOutcome.Paused(PauseReason.Deadline)
-        assertNull(pauseAfter(Run(paused, null), 6.hours))
+        assertEquals(1.minutes, pauseAfter(Run(paused, null), 6.hours))
         assertEquals(1.hours, pauseAfter(Run(paused, WaitKind.OUTSIDE_WINDOW), 6.hours))
         assertEquals(6.hours, pauseAfter(Run(SliceOutcome.Finished(report), null), 6.hours))
         assertEquals(6.hours, pauseAfter(Run(SliceOutcome.NothingToDo("nothing new"), null), 6.hours))
