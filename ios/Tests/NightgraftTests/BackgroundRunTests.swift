@@ -114,8 +114,11 @@ final class BackgroundRunTests: FolderCase {
     /// A wait that outlasts a grant gives it back, with its reason.
     func testHeatGivesTheGrantBack() async throws {
         let folder = folder
-        var hot = TestPlatform.asleep
-        hot.thermal = .critical
+        let hot: @Sendable () -> DeviceState = {
+            var state = TestPlatform.asleep()
+            state.thermal = .critical
+            return state
+        }
         let endings = Collected<BackgroundEnding>()
         let background = BackgroundPersonalization(
             schedule: BackgroundSchedule(identifier: "org.example.night"), platform: TestPlatform(hot),

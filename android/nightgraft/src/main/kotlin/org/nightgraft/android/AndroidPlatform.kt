@@ -26,6 +26,7 @@ public class AndroidPlatform(context: Context, private val folder: File) : Platf
     private val context = context.applicationContext
     private val power = this.context.getSystemService(PowerManager::class.java)
     private val activities = this.context.getSystemService(ActivityManager::class.java)
+    @Volatile private var headroom: Headroom? = null
 
     override fun state(): DeviceState {
         val battery = battery()
