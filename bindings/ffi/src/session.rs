@@ -16,7 +16,7 @@ use crate::settings::SessionSettings;
 use crate::shelf::{Round, Shelf, lock};
 use crate::store::{self, AdapterStore};
 use crate::telling::Telling;
-use crate::worker::{KEEPING, TRAINING, Turn};
+use crate::worker::{KEEPING, TRAINING, Ticket};
 
 /// Personalization of a base with what is in a store, in slices that can end at any moment.
 ///
@@ -46,7 +46,7 @@ struct Seen {
 #[derive(Default)]
 struct Calls {
     /// What ends each call, once it runs and while it waits for its turn.
-    ends: Vec<(StopFlag, Turn<SliceOutcome>)>,
+    ends: Vec<(StopFlag, Ticket<SliceOutcome>)>,
     /// Those that have begun.
     running: usize,
     released: bool,
@@ -169,19 +169,19 @@ impl PersonalizationSession {
         listener: Option<Arc<dyn ProgressListener>>,
         work: impl FnOnce(&Inner, &Call) -> Result<SliceOutcome> + Send + 'static,
     ) -> Result<SliceOutcome> {
-        let (flag, (turn, answer)) = (StopFlag::new(), Turn::new());
+        let (flag, (ticket, answer)) = (StopFlag::new(), Ticket::new());
         {
             let mut calls = lock(&self.inner.calls);
             if calls.released {
                 return Err(released());
             }
-            calls.ends.push((flag.clone(), turn.clone()));
+            calls.ends.push((flag.clone(), ticket.clone()));
         }
         // Dropped when the caller does not wait any more, and at the end.
         let mut waiting = Waiting { inner: self.inner.clone(), flag: flag.clone(), is_over: false };
         let inner = self.inner.clone();
         let outcome = TRAINING
-            .run_in_turn((turn, answer), move || {
+            .run_unless_given_up((ticket, answer), move || {
                 let running = Running::begin(&inner)?;
                 let failed = (inner.clone(), flag.clone());
                 let telling = Telling::start(listener, move || {
@@ -318,9 +318,9 @@ impl Inner {
 
     fn stop(&self) {
         let calls = lock(&self.calls);
-        for (flag, turn) in &calls.ends {
+        for (flag, ticket) in &calls.ends {
             flag.raise();
-            turn.give_up(if calls.released {
+            ticket.give_up(if calls.released {
                 Err(released())
             } else {
                 Ok(SliceOutcome::Paused { reason: PauseReason::Stopped })

@@ -1,7 +1,8 @@
 //! One open store, shared by everybody who works with it.
 //!
 //! A slice has the store for as long as it runs. Whoever wants it meanwhile asks the slice to make way: it saves, gives
-//! the store back and goes on when nobody else wants it. That costs a save and an opening, well under a second each.
+//! the store back and goes on when nobody else wants it. That costs a save and an opening, well under a second each; so that
+//! it gets on, whoever asks again at once waits for up to two seconds.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,6 +79,7 @@ impl Shelf {
     /// # Errors
     /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `job` returns.
     pub(crate) fn with<T>(&self, job: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
+        self.leave_in_peace();
         let turn = self.turn();
         let mut place = turn.place();
         self.there(&mut place).and_then(job)
@@ -97,7 +99,6 @@ impl Shelf {
 
     /// Closes the store for good. A slice that runs on it saves and ends first.
     pub(crate) fn release(&self) {
-        self.interrupt();
         let turn = self.turn();
         *turn.place() = Place::Released;
     }
@@ -159,10 +160,14 @@ impl Shelf {
         }
     }
 
-    fn turn(&self) -> Turn<'_> {
+    /// Waits while the round under way is to be left alone.
+    fn leave_in_peace(&self) {
         let peace =
             lock(&self.running).as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
         std::thread::sleep(peace.unwrap_or_default());
+    }
+
+    fn turn(&self) -> Turn<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.interrupt();
         Turn(self)

@@ -29,12 +29,12 @@ pub(crate) static ANSWERING: Worker = Worker::new("nightgraft-chat");
 pub(crate) static KEEPING: Worker = Worker::new("nightgraft-store");
 
 /// A job's place in the queue.
-pub(crate) struct Turn<T>(Arc<Mutex<Option<oneshot::Sender<Result<T>>>>>);
+pub(crate) struct Ticket<T>(Arc<Mutex<Option<oneshot::Sender<Result<T>>>>>);
 
 /// What a queued call waits for.
 pub(crate) type Answer<T> = oneshot::Receiver<Result<T>>;
 
-impl<T> Turn<T> {
+impl<T> Ticket<T> {
     pub(crate) fn new() -> (Self, Answer<T>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
@@ -48,7 +48,7 @@ impl<T> Turn<T> {
     }
 }
 
-impl<T> Clone for Turn<T> {
+impl<T> Clone for Ticket<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -65,17 +65,17 @@ impl Worker {
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run_in_turn(Turn::new(), job).await
+        self.run_unless_given_up(Ticket::new(), job).await
     }
 
-    /// As [`run`](Self::run); not begun either if its turn is given up before.
-    pub(crate) async fn run_in_turn<T: Send + 'static>(
+    /// As [`run`](Self::run); not begun either if its ticket is given up before.
+    pub(crate) async fn run_unless_given_up<T: Send + 'static>(
         &self,
-        (turn, answer): (Turn<T>, Answer<T>),
+        (ticket, answer): (Ticket<T>, Answer<T>),
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.submit(Box::new(move || {
-            let Some(sender) = lock(&turn.0).take().filter(|sender| !sender.is_canceled()) else { return };
+            let Some(sender) = lock(&ticket.0).take().filter(|sender| !sender.is_canceled()) else { return };
             let result = catch_unwind(AssertUnwindSafe(job));
             let result = result.unwrap_or_else(|panic| Err(NightgraftError::panicked(&*panic)));
             let _ = sender.send(result); // nobody waits any more

@@ -2,7 +2,8 @@ internal import NightgraftGenerated
 
 /// The device's state, as far as nights care.
 ///
-/// `ApplePlatform` is the one for iPhone and iPad. Tests and other systems bring their own.
+/// `ApplePlatform` is the one for iPhone and iPad. Tests and other systems bring their own. It must not close the session
+/// that asks it, nor its store: they wait for its answer.
 public protocol Platform: Sendable {
     /// Reads the state; called every half second at most, from a thread of the library. It should be quick.
     ///

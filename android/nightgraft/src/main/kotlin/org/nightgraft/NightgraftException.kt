@@ -54,7 +54,7 @@ public sealed class NightgraftException(message: String, cause: Throwable? = nul
 
     /**
      * What was asked for cannot be done: a setting that makes no sense, a graft that is not there or was refused, a session
-     * that was begun with other settings. The message says what, and what to do instead.
+     * that was begun with other settings, a path that is not there or may not be used. The message says what.
      */
     public class Unsupported internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)

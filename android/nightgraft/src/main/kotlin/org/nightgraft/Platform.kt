@@ -6,7 +6,7 @@ import org.nightgraft.ffi.Platform as FfiPlatform
 import org.nightgraft.ffi.PlatformException
 import org.nightgraft.ffi.Thermal as FfiThermal
 
-/** Tells how the device is. */
+/** Tells how the device is. It must not close the session that asks it, nor its store: they wait for its answer. */
 public fun interface Platform {
     /**
      * Looks at the device. It is called from a thread of the library, every half second at most, and should return at
