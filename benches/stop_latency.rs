@@ -1,6 +1,6 @@
 //! How soon a session is quiet after a stop request, everything saved: 100 stops at random moments.
 //!
-//! `cargo bench --bench stop_latency -- MODEL.gguf [STOPS]` prints the distribution. The micro-batches have 256 tokens.
+//! `cargo bench -p nightgraft-benches --bench stop_latency -- MODEL.gguf [STOPS]` prints the distribution. The micro-batches have 256 tokens.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,7 +14,9 @@ use rand_chacha::ChaCha8Rng;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let Some(model) = args.next().map(PathBuf::from) else {
-        println!("give a model: cargo bench --bench stop_latency -- MODEL.gguf [STOPS]");
+        println!(
+            "give a model: cargo bench -p nightgraft-benches --bench stop_latency -- MODEL.gguf [STOPS]"
+        );
         return Ok(());
     };
     let stops: usize = args.next().map_or(Ok(100), |text| text.parse())?;

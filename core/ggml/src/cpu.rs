@@ -71,6 +71,10 @@ impl Cpu {
         &self.stop
     }
 
+    pub(crate) fn backend(&mut self) -> *mut sys::ggml_backend {
+        self.backend.as_ptr()
+    }
+
     /// Makes the arena large enough for `graph`, so that computing it allocates nothing.
     ///
     /// # Errors

@@ -234,7 +234,12 @@ impl Graph {
         self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
     }
 
-    fn linear_shape(&self, op: &'static str, w: Tensor, x: Tensor) -> Result<(usize, usize), Error> {
+    pub(crate) fn linear_shape(
+        &self,
+        op: &'static str,
+        w: Tensor,
+        x: Tensor,
+    ) -> Result<(usize, usize), Error> {
         let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, x)?);
         if n_in != width {
             return Err(Error::Shape {
@@ -247,7 +252,12 @@ impl Graph {
         Ok((n_tokens, n_out))
     }
 
-    fn transposed_shape(&self, op: &'static str, w: Tensor, dy: Tensor) -> Result<(usize, usize), Error> {
+    pub(crate) fn transposed_shape(
+        &self,
+        op: &'static str,
+        w: Tensor,
+        dy: Tensor,
+    ) -> Result<(usize, usize), Error> {
         let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, dy)?);
         if n_out != width {
             return Err(Error::Shape {

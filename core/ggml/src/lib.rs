@@ -42,6 +42,7 @@ mod ops;
 mod plan;
 mod quantize;
 mod raw;
+mod reference;
 
 #[cfg(test)]
 mod tests;

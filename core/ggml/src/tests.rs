@@ -126,6 +126,61 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     }
 }
 
+/// A quantized weight in a mapped file.
+fn weight(kind: WeightType, n_rows: usize, n_cols: usize) -> Leaf {
+    let bytes = quantize(kind, n_cols, &numbers(1, n_rows * n_cols)).unwrap();
+    let path = std::env::temp_dir().join(format!("nightgraft-{}-{}", kind.name(), std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let file = Arc::new(MappedFile::open(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    Leaf::weights(&file, &[WeightPlace { kind, n_rows, n_cols, offset: 0 }]).unwrap().remove(0)
+}
+
+#[test]
+fn products_agree_with_ggmls_own_in_every_format() {
+    let (n_out, n_in, n_tokens) = (64, 256, 7);
+    for kind in WeightType::ALL {
+        let weight = weight(kind, n_out, n_in);
+        let (x, dy) = (
+            leaf(n_tokens, n_in, &numbers(2, n_tokens * n_in)),
+            leaf(n_tokens, n_out, &numbers(3, n_tokens * n_out)),
+        );
+        let compute = |ggmls: bool, forward: bool| -> Option<Vec<f32>> {
+            let mut g = Graph::new(16).unwrap();
+            let (w, x, dy) = (g.leaf(&weight).unwrap(), g.leaf(&x).unwrap(), g.leaf(&dy).unwrap());
+            let result = match (ggmls, forward) {
+                (false, true) => g.linear(w, x),
+                (false, false) => g.linear_transposed(w, dy),
+                (true, true) => g.ggml_mul_mat(w, x),
+                (true, false) => g.ggml_out_prod(w, dy),
+            };
+            let result = match result {
+                Err(Error::WeightType { .. }) if ggmls && !forward => return None,
+                result => result.unwrap(),
+            };
+            let (n_rows, n_cols) = g.shape("test", result).unwrap();
+            let out = Leaf::f32(n_rows, n_cols).unwrap();
+            g.store(result, &out).unwrap();
+            let mut cpu = cpu(2);
+            cpu.set_ggml_threads(2);
+            cpu.compute(&mut g).unwrap();
+            Some(out.to_vec().unwrap())
+        };
+        // Forward, ggml rounds the activations: to 8 bits, or to those of the weight.
+        for (forward, bound) in [(true, 2e-2), (false, 1e-6)] {
+            let Some(want) = compute(true, forward) else {
+                assert!(matches!(kind, WeightType::F16 | WeightType::BF16), "{}", kind.name());
+                continue;
+            };
+            let got = compute(false, forward).unwrap();
+            let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+            let error = norm(&mut got.iter().zip(&want).map(|(a, b)| f64::from(a - b)));
+            let relative = error / norm(&mut want.iter().map(|v| f64::from(*v)));
+            assert!(relative < bound, "{} forward {forward}: {relative:.1e}", kind.name());
+        }
+    }
+}
+
 #[test]
 fn graphs_of_different_size_share_one_arena() {
     let mut cpu = cpu(2);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::operands::{Operands, Panel};
-use crate::isa::{CHAIN, DEPTH, Kernels, PACKED, Tile, WIDTH};
+use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
 
@@ -15,8 +15,6 @@ const PANELS: usize = 32;
 const PANEL_COST: usize = 12;
 /// A panel that so few tiles use is not worth a copy, if it can be used where it lies.
 const REUSES: usize = 4;
-/// The largest `max_rows` of any tier, for the tile that stands in for one at the right edge of `C`.
-const EDGE_ROWS: usize = 16;
 
 /// `C (+)= A · B`, this part of it.
 ///
@@ -143,14 +141,14 @@ unsafe fn run(kernels: &Kernels, tile: Tile, n_cols: usize) {
         unsafe { kernels.product(tile) };
         return;
     }
-    let mut edge = [0.0f32; EDGE_ROWS * WIDTH];
+    let mut edge = [0.0f32; MAX_ROWS * WIDTH];
     for row in 0..tile.rows {
         for column in 0..n_cols {
             // SAFETY: inside `c` by the caller's promise.
             edge[row * WIDTH + column] = unsafe { *tile.c.add(row * tile.c_stride + column) };
         }
     }
-    // SAFETY: the caller's promise, with `edge` for `c`, which has room for `EDGE_ROWS >= max_rows` full rows.
+    // SAFETY: the caller's promise, with `edge` for `c`, which has room for `MAX_ROWS >= max_rows` full rows.
     unsafe { kernels.product(Tile { c: edge.as_mut_ptr(), c_stride: WIDTH, ..tile }) };
     for row in 0..tile.rows {
         for column in 0..n_cols {

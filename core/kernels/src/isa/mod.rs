@@ -19,6 +19,8 @@ pub(crate) use table::{BackColumns, BackRow, Kernels, Tile};
 pub(crate) const CHAIN: usize = 64;
 /// Columns of a panel of the right-hand matrix: `[depth][WIDTH]`.
 pub(crate) const WIDTH: usize = 32;
+/// The largest `max_rows` of any tier.
+pub(crate) const MAX_ROWS: usize = 16;
 /// The most rows of a panel: one pass over `depth` is at most this long.
 pub(crate) const DEPTH: usize = 512;
 /// Distance between packed rows of the left-hand matrix; more than `DEPTH`, so that rows do not share cache sets.

@@ -1,8 +1,9 @@
 //! The table of inner kernels, and the macro that compiles the portable ones for a tier.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{CHAIN, Tier};
+use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
 use crate::WeightType;
 use crate::weights::Source;
 
@@ -89,29 +90,52 @@ impl Kernels {
     /// Computes a tile of any depth, in chains of [`CHAIN`] that are added up. A single chain would round every product
     /// at the size of the whole sum so far; where one product is large, all after it would lose their last digits.
     ///
+    /// Between the chains the sums are kept in a block of their own: the rows of `c` may lie so that they push each other
+    /// out of the cache.
+    ///
     /// # Safety
     /// The machine must have the table's instructions, and the pointers must be valid for the shape that the tile states.
     pub(crate) unsafe fn product(&self, tile: Tile) {
-        let mut start = 0;
-        loop {
-            let depth = (tile.depth - start).min(CHAIN);
+        if tile.depth <= CHAIN {
+            // SAFETY: the caller's promise.
+            return unsafe { (self.tile)(tile) };
+        }
+        let mut sums = Sums([const { MaybeUninit::uninit() }; MAX_ROWS * WIDTH]);
+        let sums = sums.0.as_mut_ptr().cast::<f32>();
+        let row = |row| {
+            // SAFETY: `sums` has room for the most rows of any tier, `c` has the tile's rows.
+            unsafe { (sums.add(row * WIDTH), tile.c.add(row * tile.c_stride)) }
+        };
+        if tile.accumulate {
+            for (sums, c) in (0..tile.rows).map(row) {
+                // SAFETY: both rows have the tile's width, and a block of our own does not overlap `c`.
+                unsafe { sums.copy_from_nonoverlapping(c, tile.width) };
+            }
+        }
+        for start in (0..tile.depth).step_by(CHAIN) {
             // SAFETY: `start + depth` is at most the tile's depth, for which the caller promises valid pointers.
             unsafe {
                 (self.tile)(Tile {
-                    depth,
+                    depth: (tile.depth - start).min(CHAIN),
                     x: tile.x.add(start),
                     panel: tile.panel.add(start * tile.panel_stride),
+                    c: sums,
+                    c_stride: WIDTH,
                     accumulate: tile.accumulate || start > 0,
                     ..tile
                 });
             }
-            start += depth;
-            if start == tile.depth {
-                return;
-            }
+        }
+        for (sums, c) in (0..tile.rows).map(row) {
+            // SAFETY: as above; the first chain has written every sum.
+            unsafe { c.copy_from_nonoverlapping(sums, tile.width) };
         }
     }
 }
+
+/// Sums of one tile, aligned for any vector.
+#[repr(C, align(64))]
+struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 
 /// Declares `KERNELS` for a tier: `tile` and `transpose` are the module's own, the rest is compiled from the portable
 /// passes with the tier's instructions enabled.

@@ -1,0 +1,213 @@
+//! Our matrix products against ggml's own and against the `gemm` crate on the dequantized matrix.
+//!
+//! `cargo bench -p nightgraft-benches --bench kernel_ratios -- [--threads N] [--tokens N] [--rounds N] [--json FILE]` times the three in turns, so
+//! that whatever else the machine does meets all of them, and prints medians in GFLOP/s of real work with the ratios.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gemm_common::Parallelism;
+use nightgraft_ggml::{Cpu, Graph, Leaf, MappedFile, Tensor, WeightPlace, WeightType, quantize};
+use nightgraft_kernels::{Tier, Weights};
+use serde_json::json;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// `[n_out, n_in]`: the projections of small models, and two larger ones.
+const SHAPES: [[usize; 2]; 4] = [[576, 1536], [1536, 576], [2048, 2048], [2048, 8192]];
+const FORMATS: [WeightType; 5] =
+    [WeightType::Q4_0, WeightType::Q4_1, WeightType::Q4_K, WeightType::Q6_K, WeightType::Q8_0];
+
+struct Options {
+    threads: u16,
+    tokens: usize,
+    rounds: usize,
+    json: Option<String>,
+}
+
+fn main() -> Result<()> {
+    let options = options()?;
+    println!(
+        "{} tokens, {} threads, {}, medians of {} rounds, GFLOP/s",
+        options.tokens,
+        options.threads,
+        Tier::current().name(),
+        options.rounds
+    );
+    println!(
+        "{:<18} {:<5} {:<12} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        "product", "type", "out x in", "ours", "ggml", "gemm", "/ ggml", "/ gemm"
+    );
+    let mut rows = Vec::new();
+    for [n_out, n_in] in SHAPES {
+        for kind in FORMATS {
+            // Rows of a format with blocks of 256 values cannot be shorter or uneven.
+            if !n_in.is_multiple_of(kind.block_len()) {
+                continue;
+            }
+            for backward in [false, true] {
+                let [ours, ggmls, gemms] =
+                    Contest::new(kind, [n_out, n_in], backward, &options)?.run(&options)?;
+                let name = if backward { "linear_transposed" } else { "linear" };
+                println!(
+                    "{name:<18} {:<5} {:<12} {ours:>7.1} {ggmls:>7.1} {gemms:>7.1} {:>8.2} {:>8.2}",
+                    kind.name(),
+                    format!("{n_out}x{n_in}"),
+                    ours / ggmls,
+                    ours / gemms
+                );
+                rows.push(json!({
+                    "product": name, "type": kind.name(), "n_out": n_out, "n_in": n_in, "tokens": options.tokens,
+                    "threads": options.threads, "device": "cpu", "tier": Tier::current().name(), "ours": ours,
+                    "ggml": ggmls, "gemm": gemms,
+                }));
+            }
+        }
+    }
+    if let Some(path) = options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
+    }
+    Ok(())
+}
+
+fn options() -> Result<Options> {
+    let mut options = Options { threads: 1, tokens: 256, rounds: 15, json: None };
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    while let Some(name) = args.next() {
+        let value = args.next().ok_or("every option takes a value")?;
+        match name.as_str() {
+            "--threads" => options.threads = value.parse()?,
+            "--tokens" => options.tokens = value.parse()?,
+            "--rounds" => options.rounds = value.parse::<usize>()?.max(1),
+            "--json" => options.json = Some(value),
+            _ => return Err(format!("{name} is none of --threads, --tokens, --rounds, --json").into()),
+        }
+    }
+    Ok(options)
+}
+
+/// One product, three ways.
+struct Contest {
+    cpu: Cpu,
+    ours: Graph,
+    ggmls: Graph,
+    /// `[from, to]` as f32: the layout in which the `gemm` crate is fastest.
+    matrix: Vec<f32>,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    n_out: usize,
+    n_in: usize,
+    backward: bool,
+}
+
+impl Contest {
+    fn new(kind: WeightType, [n_out, n_in]: [usize; 2], backward: bool, options: &Options) -> Result<Self> {
+        let bytes = quantize(kind, n_in, &numbers(n_out * n_in))?;
+        let mut matrix = vec![0.0; n_out * n_in];
+        let weights =
+            Weights::new(kind, n_out, n_in, &bytes).ok_or("the format has whole blocks in a row")?;
+        for (row, values) in matrix.chunks_mut(n_in).enumerate() {
+            weights.dequantize_row(row, values);
+        }
+        if !backward {
+            matrix = (0..n_out * n_in).map(|i| matrix[i % n_out * n_in + i / n_out]).collect();
+        }
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), &bytes)?;
+        let mapped = Arc::new(MappedFile::open(file.path())?);
+        let place = WeightPlace { kind, n_rows: n_out, n_cols: n_in, offset: 0 };
+        let weight = Leaf::weights(&mapped, &[place])?.remove(0);
+
+        let (from, to) = if backward { (n_out, n_in) } else { (n_in, n_out) };
+        let input = numbers(options.tokens * from);
+        let x = Leaf::f32(options.tokens, from)?;
+        x.write(0, &input)?;
+        let graph = |product: fn(
+            &mut Graph,
+            Tensor,
+            Tensor,
+        ) -> std::result::Result<Tensor, nightgraft_ggml::Error>| {
+            let mut graph = Graph::new(8)?;
+            let (w, x) = (graph.leaf(&weight)?, graph.leaf(&x)?);
+            let y = product(&mut graph, w, x)?;
+            graph.run(y)?;
+            Ok::<_, nightgraft_ggml::Error>(graph)
+        };
+        let (ours, ggmls) = match backward {
+            false => (graph(Graph::linear)?, graph(Graph::ggml_mul_mat)?),
+            true => (graph(Graph::linear_transposed)?, graph(Graph::ggml_out_prod)?),
+        };
+        let cpu = Cpu::new(usize::from(options.threads), Arc::default())?;
+        let output = vec![0.0; options.tokens * to];
+        Ok(Self { cpu, ours, ggmls, matrix, input, output, n_out, n_in, backward })
+    }
+
+    /// Medians in GFLOP/s: ours, ggml's, the `gemm` crate's.
+    fn run(mut self, options: &Options) -> Result<[f64; 3]> {
+        let mut seconds = [const { Vec::new() }; 3];
+        for round in 0..=options.rounds {
+            let began = Instant::now();
+            self.cpu.compute(&mut self.ours)?;
+            let ours = began.elapsed();
+            self.cpu.set_ggml_threads(options.threads);
+            let began = Instant::now();
+            self.cpu.compute(&mut self.ggmls)?;
+            let ggmls = began.elapsed();
+            self.cpu.set_ggml_threads(1);
+            let began = Instant::now();
+            self.gemm(options);
+            let gemms = began.elapsed();
+            // The first round warms the caches.
+            if round > 0 {
+                for (times, time) in seconds.iter_mut().zip([ours, ggmls, gemms]) {
+                    times.push(time.as_secs_f64());
+                }
+            }
+        }
+        let work = 2.0 * options.tokens as f64 * self.n_out as f64 * self.n_in as f64;
+        Ok(seconds.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            work / times[times.len() / 2] * 1e-9
+        }))
+    }
+
+    fn gemm(&mut self, options: &Options) {
+        let (from, to) = if self.backward { (self.n_out, self.n_in) } else { (self.n_in, self.n_out) };
+        let parallelism = match options.threads {
+            0 | 1 => Parallelism::None,
+            n => Parallelism::Rayon(usize::from(n)),
+        };
+        // SAFETY: output `[tokens, to]`, input `[tokens, from]` and the matrix have exactly these shapes; seen as
+        // columns, they are the transposes.
+        unsafe {
+            gemm_f32::gemm::f32::get_gemm_fn()(
+                to,
+                options.tokens,
+                from,
+                self.output.as_mut_ptr(),
+                to as isize,
+                1,
+                false,
+                self.matrix.as_ptr(),
+                to as isize,
+                1,
+                self.input.as_ptr(),
+                from as isize,
+                1,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }
+}
+
+/// Reproducible values in [-1, 1).
+fn numbers(n: usize) -> Vec<f32> {
+    use rand::{Rng, SeedableRng};
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(n as u64);
+    (0..n).map(|_| random.random_range(-1.0..1.0)).collect()
+}

@@ -1,0 +1,46 @@
+//! ggml's own matrix products: what ours are tested and timed against. The engine itself uses neither.
+
+use llama_cpp_sys_2 as sys;
+use nightgraft_kernels::WeightType;
+
+use crate::{Cpu, Error, Graph, Tensor};
+
+impl Graph {
+    /// ggml's `MUL_MAT`, `y = x · Wᵀ` as [`Graph::linear`]. On x86 it rounds `x` to 8 bits in front of quantized weights.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn ggml_mul_mat(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
+        self.linear_shape("ggml_mul_mat", w, x)?;
+        self.count("ggml_mul_mat", 1)?;
+        let (w, x) = (self.pointer("ggml_mul_mat", w)?, self.is_f32("ggml_mul_mat", x)?);
+        // SAFETY: matrices with rows of one length, `x` of f32, in this context, which has room.
+        self.wrap(unsafe { sys::ggml_mul_mat(self.context(), w, x) })
+    }
+
+    /// ggml's `OUT_PROD`, `dx = dy · W` as [`Graph::linear_transposed`]: what ggml trains with.
+    ///
+    /// # Errors
+    /// As [`Graph::linear_transposed`], and [`Error::WeightType`] for F16 and BF16, for which ggml has none.
+    pub fn ggml_out_prod(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
+        let op = "ggml_out_prod";
+        self.transposed_shape(op, w, dy)?;
+        let (w, dy) = (self.pointer(op, w)?, self.is_f32(op, dy)?);
+        // SAFETY: a tensor of this graph.
+        let kind = unsafe { (*w).type_ };
+        if [WeightType::F16, WeightType::BF16].iter().any(|half| half.ggml_id() as i64 == i64::from(kind)) {
+            return Err(Error::WeightType { op, got: kind });
+        }
+        self.count(op, 2)?;
+        // SAFETY: matrices with as many columns of `dy` as rows of `w`, in this context, which has room.
+        self.wrap(unsafe { sys::ggml_out_prod(self.context(), w, sys::ggml_transpose(self.context(), dy)) })
+    }
+}
+
+impl Cpu {
+    /// How many threads of its own ggml takes for [`Graph::ggml_mul_mat`] and [`Graph::ggml_out_prod`]; one otherwise.
+    pub fn set_ggml_threads(&mut self, n_threads: u16) {
+        // SAFETY: the backend is alive, and held exclusively.
+        unsafe { sys::ggml_backend_cpu_set_n_threads(self.backend(), i32::from(n_threads.max(1))) }
+    }
+}
