@@ -4,7 +4,7 @@
 //!   views of `f32` matrices.
 //! * [`linear`] and [`linear_transposed`] multiply by weights and by their transpose: a panel of the weights is
 //!   dequantized once into cache and used for every token. [`accumulate_outer`] is the gradient of a factor.
-//! * [`attention`], [`attention_back_q`], [`attention_back_kv`], [`rope`], [`cross_entropy`] and [`dropout`] are the passes
+//! * [`attention`], [`rms_norm`], [`rope`], [`swiglu`], [`cross_entropy`], [`dropout`] and their gradients are the passes
 //!   between the products.
 //!
 //! A kernel starts no threads. Each call does one [`Part`] of the work, so the caller's own threads share it.
@@ -32,9 +32,11 @@ mod dropout;
 mod gemm;
 mod isa;
 mod matrix;
+mod norm;
 mod passes;
 mod rope;
 mod scratch;
+mod swiglu;
 mod weights;
 
 pub use attention::{
@@ -43,10 +45,12 @@ pub use attention::{
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use gemm::{
-    accumulate_outer, check_accumulate_outer, check_linear, check_linear_transposed, linear,
-    linear_transposed,
+    Product, Start, accumulate_outer, check_accumulate_outer, check_linear, check_linear_transposed,
+    check_sum_of_products, linear, linear_transposed, sum_of_products,
 };
 pub use isa::Tier;
 pub use matrix::{Part, Rows, RowsMut, ShapeError};
+pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
 pub use rope::{Rotation, check_rope, rope};
+pub use swiglu::{check_swiglu, check_swiglu_back, swiglu, swiglu_back};
 pub use weights::{WeightType, Weights};

@@ -153,6 +153,7 @@ unsafe fn multiply(
             width: WIDTH,
             depth,
             x: x.as_ptr(),
+            x_stride: PACKED,
             panel: panel.as_ptr(),
             panel_stride: WIDTH,
             c: c.as_mut_ptr(),

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::operands::{Operands, Panel};
+use super::Start;
+use super::operands::{Operands, Strided};
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
@@ -16,19 +17,19 @@ const PANEL_COST: usize = 12;
 /// A panel that so few tiles use is not worth a copy, if it can be used where it lies.
 const REUSES: usize = 4;
 
-/// `C (+)= A · B`, this part of it.
+/// `C = start + Σ A · B`, this part of it, over the terms in their order.
 ///
 /// # Safety
-/// `operands` must fit `c`, the machine must have the instructions of `kernels`, each part must be run exactly once,
-/// and nothing else may touch `c` meanwhile.
-pub(super) unsafe fn product<O: Operands>(
+/// The terms and `start` must fit `c`, the machine must have the instructions of `kernels`, each part must be run exactly
+/// once, and nothing else may touch `c` meanwhile.
+pub(super) unsafe fn product(
     kernels: &Kernels,
-    operands: &O,
+    terms: &[&dyn Operands],
+    start: Start,
     c: RowsMut,
-    accumulate: bool,
     part: Part,
 ) {
-    let (n_rows, n_cols, depth) = (c.n_rows(), c.n_cols(), operands.depth());
+    let (n_rows, n_cols) = (c.n_rows(), c.n_cols());
     if n_rows == 0 || n_cols == 0 {
         return;
     }
@@ -36,14 +37,16 @@ pub(super) unsafe fn product<O: Operands>(
     let n_chunks = row_chunks(n_rows, n_panels, part.count);
     let share = part.range(n_chunks * n_panels);
     let row_block = even_block(n_rows.div_ceil(n_chunks), ROWS, 1);
-    let depth_block = match O::IN_PLACE && row_block <= REUSES * kernels.max_rows {
+    let few_rows = row_block <= REUSES * kernels.max_rows;
+    let depth_block = |term: &dyn Operands| match term.lies_as_panels() && few_rows {
         // Values on the right are used a few times: read whole rows of them, and keep `C` in the nearest cache instead.
         true => CHAIN,
-        false => even_block(depth, DEPTH, CHAIN),
+        false => even_block(term.depth(), DEPTH, CHAIN),
     };
-    let batch = (DEPTH / depth_block).clamp(1, PANELS);
+    let batch = |term: &dyn Operands| (DEPTH / depth_block(term)).clamp(1, PANELS);
+    let memory = terms.iter().map(|term| batch(*term) * depth_block(*term) * WIDTH).max().unwrap_or(0);
 
-    scratch::with([row_block * PACKED, batch * depth_block * WIDTH], |[packed, memory]| {
+    scratch::with([row_block * PACKED, memory], |[packed, memory]| {
         for chunk in 0..n_chunks {
             let panels = overlap(&share, chunk * n_panels, n_panels);
             if panels.is_empty() {
@@ -51,20 +54,26 @@ pub(super) unsafe fn product<O: Operands>(
             }
             let chunk_rows = Part { index: chunk, count: n_chunks }.range(n_rows);
             for rows in blocks(chunk_rows, row_block) {
-                let mut packed_depth = None;
+                let mut packed_now = None;
                 for panels in blocks(panels.clone(), PANELS) {
-                    for sums in blocks_or_empty(0..depth, depth_block) {
-                        if packed_depth.replace(sums.start) != Some(sums.start) {
-                            operands.pack(rows.clone(), sums.clone(), packed);
-                        }
-                        for panels in blocks(panels.clone(), batch) {
-                            let columns = panels.start * WIDTH..(panels.end * WIDTH).min(n_cols);
-                            let block = Block { packed, rows: rows.clone(), columns, depth: sums.clone() };
-                            // SAFETY: parts share no (chunk, panel), so no two touch the same element of `c`; the
-                            // caller promises the instructions.
-                            unsafe {
-                                block.multiply(kernels, operands, memory, c, accumulate || sums.start > 0)
-                            };
+                    let mut start = start;
+                    for (index, term) in terms.iter().enumerate() {
+                        for sums in blocks_or_empty(0..term.depth(), depth_block(*term)) {
+                            let left = term.left(rows.clone(), sums.clone()).unwrap_or_else(|| {
+                                if packed_now.replace((index, sums.start)) != Some((index, sums.start)) {
+                                    term.pack(rows.clone(), sums.clone(), packed);
+                                }
+                                Strided { values: packed, stride: PACKED }
+                            });
+                            for panels in blocks(panels.clone(), batch(*term)) {
+                                let columns = panels.start * WIDTH..(panels.end * WIDTH).min(n_cols);
+                                let block =
+                                    Block { left, rows: rows.clone(), columns, depth: sums.clone(), start };
+                                // SAFETY: parts share no (chunk, panel), so no two touch the same element of `c`; the
+                                // caller promises the instructions.
+                                unsafe { block.multiply(kernels, *term, memory, c) };
+                            }
+                            start = Start::Itself;
                         }
                     }
                 }
@@ -73,25 +82,19 @@ pub(super) unsafe fn product<O: Operands>(
     });
 }
 
-/// A block of packed rows, and the columns and the depth for which they are multiplied.
+/// A block of rows on the left, and the columns and the depth for which they are multiplied.
 struct Block<'a> {
-    packed: &'a [f32],
+    left: Strided<'a>,
     rows: Range<usize>,
     columns: Range<usize>,
     depth: Range<usize>,
+    start: Start<'a>,
 }
 
 impl Block<'_> {
     /// # Safety
     /// The rows and columns must be inside `c` and nobody else's; the machine must have the instructions.
-    unsafe fn multiply(
-        &self,
-        kernels: &Kernels,
-        operands: &impl Operands,
-        memory: &mut [f32],
-        c: RowsMut,
-        accumulate: bool,
-    ) {
+    unsafe fn multiply(&self, kernels: &Kernels, operands: &dyn Operands, memory: &mut [f32], c: RowsMut) {
         let panel_len = self.depth.len().next_multiple_of(WIDTH) * WIDTH;
         let panels = || blocks(self.columns.clone(), WIDTH);
         let in_place = |columns: &Range<usize>| {
@@ -107,45 +110,54 @@ impl Block<'_> {
         let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
         for tile in 0..n_tiles {
             let rows = Part { index: tile, count: n_tiles }.range(self.rows.len());
-            let x = &self.packed[rows.start * PACKED..rows.end * PACKED];
+            let last = (rows.end - 1) * self.left.stride + self.depth.len();
+            let x = &self.left.values[rows.start * self.left.stride..last];
             for (index, columns) in panels().enumerate() {
-                let packed = || Panel { values: &memory[index * panel_len..][..panel_len], stride: WIDTH };
+                let packed = || Strided { values: &memory[index * panel_len..][..panel_len], stride: WIDTH };
                 let panel = in_place(&columns).unwrap_or_else(packed);
+                let (row, column) = (self.rows.start + rows.start, columns.start);
                 let tile = Tile {
                     rows: rows.len(),
                     width: width(columns.len()),
                     depth: self.depth.len(),
                     x: x.as_ptr(),
+                    x_stride: self.left.stride,
                     panel: panel.values.as_ptr(),
                     panel_stride: panel.stride,
                     // SAFETY: the rows and columns are inside `c` by the caller's promise.
-                    c: unsafe { c.at(self.rows.start + rows.start, columns.start) },
+                    c: unsafe { c.at(row, column) },
                     c_stride: c.stride(),
-                    accumulate,
+                    accumulate: !matches!(self.start, Start::Zero),
                 };
-                // SAFETY: the rows and columns are inside `c`; `x` was cut to the rows, the panel has the depth and at
-                // least the columns; the caller promises the rest.
-                unsafe { run(kernels, tile, columns.len()) };
+                let from = match &self.start {
+                    Start::From(matrix) => (matrix.row(row)[column..].as_ptr(), matrix.stride()),
+                    Start::Zero | Start::Itself => (tile.c.cast_const(), tile.c_stride),
+                };
+                // SAFETY: the rows and columns are inside `c` and a matrix of its shape; `x` was cut to the rows, the
+                // panel has the depth and at least the columns; the caller promises the rest.
+                unsafe { run(kernels, tile, from, columns.len()) };
             }
         }
     }
 }
 
-/// Runs a tile of which only `n_cols` columns exist in `c`.
+/// Runs a tile of which only `n_cols` columns exist in `c`, and in `from`, what the sums start from.
 ///
 /// # Safety
-/// As for the tile, except that `c` has `n_cols` columns.
-unsafe fn run(kernels: &Kernels, tile: Tile, n_cols: usize) {
+/// As for the tile, except that `c` and `from` have `n_cols` columns.
+unsafe fn run(kernels: &Kernels, tile: Tile, from: (*const f32, usize), n_cols: usize) {
     if n_cols == tile.width {
         // SAFETY: the caller's promise.
-        unsafe { kernels.product(tile) };
+        unsafe { kernels.product_from(tile, from) };
         return;
     }
     let mut edge = [0.0f32; MAX_ROWS * WIDTH];
-    for row in 0..tile.rows {
-        for column in 0..n_cols {
-            // SAFETY: inside `c` by the caller's promise.
-            edge[row * WIDTH + column] = unsafe { *tile.c.add(row * tile.c_stride + column) };
+    if tile.accumulate {
+        for row in 0..tile.rows {
+            for column in 0..n_cols {
+                // SAFETY: inside `from` by the caller's promise.
+                edge[row * WIDTH + column] = unsafe { *from.0.add(row * from.1 + column) };
+            }
         }
     }
     // SAFETY: the caller's promise, with `edge` for `c`, which has room for `MAX_ROWS >= max_rows` full rows.

@@ -1,7 +1,9 @@
 //! Matrix products with weights in any format, in both directions.
 //!
-//! All three are one loop (`blocked`): a panel `[depth][32]` of the right-hand matrix is dequantized into cache once and
-//! multiplied with every row of the left-hand one. They differ in how the panel and the left-hand rows are packed.
+//! All are one loop (`blocked`): a panel `[depth][32]` of the right-hand matrix is dequantized into cache once and
+//! multiplied with every row of the left-hand one. They differ in how the panel and the left-hand rows are packed. A sum of
+//! several products ([`sum_of_products`]) is one product with a longer depth: a low-rank branch beside a matrix needs no
+//! pass of its own.
 
 mod blocked;
 mod operands;
@@ -11,7 +13,70 @@ mod tests;
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use crate::weights::Weights;
-use operands::{Linear, LinearTransposed, Outer};
+use operands::{Operands, Outer};
+
+/// A product with a matrix in any format.
+#[derive(Clone, Copy)]
+pub enum Product<'a> {
+    /// `scale · x · wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`.
+    Linear {
+        /// The matrix.
+        w: Weights<'a>,
+        /// The rows.
+        x: Rows<'a>,
+        /// A factor of the matrix; with 1, no work.
+        scale: f32,
+    },
+    /// `dy · w`: dy `[T, n_out]`, w `[n_out, n_in]`.
+    Transposed {
+        /// The matrix.
+        w: Weights<'a>,
+        /// The rows.
+        dy: Rows<'a>,
+    },
+}
+
+/// What the sums of a product begin with.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    /// 0.
+    Zero,
+    /// What the result's place holds.
+    Itself,
+    /// Another matrix of the result's shape, apart from it.
+    From(Rows<'a>),
+}
+
+/// The most products of one sum.
+pub const MAX_PRODUCTS: usize = 2;
+
+/// `y = start + Σ products`, of one or two products.
+///
+/// Shapes that [`check_sum_of_products`] refuses leave `y` untouched.
+///
+/// # Safety
+/// As for [`linear`].
+pub unsafe fn sum_of_products(products: &[Product], start: Start, y: RowsMut, part: Part) {
+    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
+    unsafe { sum_of_products_on(Kernels::current(), products, start, y, part) }
+}
+
+/// Whether there is one product or two, and the shapes fit for [`sum_of_products`].
+pub fn check_sum_of_products(products: &[Product], start: &Start, y: &RowsMut) -> Result<(), ShapeError> {
+    const OP: &str = "sum_of_products";
+    same(OP, "number of products", products.len().clamp(1, MAX_PRODUCTS), products.len())?;
+    for product in products {
+        match product {
+            Product::Linear { w, x, .. } => check_linear(w, x, y)?,
+            Product::Transposed { w, dy } => check_linear_transposed(w, dy, y)?,
+        }
+    }
+    if let Start::From(matrix) = start {
+        same(OP, "rows of the start", y.n_rows(), matrix.n_rows())?;
+        same(OP, "columns of the start", y.n_cols(), matrix.n_cols())?;
+    }
+    Ok(())
+}
 
 /// `y[t, o] (+)= Σ_i x[t, i] · w[o, i]`, that is `Y = X Wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`, y `[T, n_out]`.
 ///
@@ -72,12 +137,10 @@ pub fn check_accumulate_outer(u: &Rows, x: &Rows, grad: &RowsMut) -> Result<(), 
 /// # Safety
 /// As for [`linear`], and the machine must have the instructions of `kernels`.
 unsafe fn linear_on(kernels: &Kernels, w: Weights, x: Rows, y: RowsMut, accumulate: bool, part: Part) {
-    if check_linear(&w, &x, &y).is_err() {
-        debug_assert!(false, "{:?}", check_linear(&w, &x, &y));
-        return;
+    // SAFETY: the caller's promise.
+    unsafe {
+        sum_of_products_on(kernels, &[Product::Linear { w, x, scale: 1.0 }], start(accumulate), y, part);
     }
-    // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { blocked::product(kernels, &Linear { w, x }, y, accumulate, part) }
 }
 
 /// # Safety
@@ -90,12 +153,23 @@ unsafe fn linear_transposed_on(
     accumulate: bool,
     part: Part,
 ) {
-    if check_linear_transposed(&w, &dy, &dx).is_err() {
-        debug_assert!(false, "{:?}", check_linear_transposed(&w, &dy, &dx));
+    // SAFETY: the caller's promise.
+    unsafe { sum_of_products_on(kernels, &[Product::Transposed { w, dy }], start(accumulate), dx, part) }
+}
+
+/// # Safety
+/// As for [`sum_of_products`], and the machine must have the instructions of `kernels`.
+unsafe fn sum_of_products_on(kernels: &Kernels, products: &[Product], start: Start, y: RowsMut, part: Part) {
+    if check_sum_of_products(products, &start, &y).is_err() {
+        debug_assert!(false, "{:?}", check_sum_of_products(products, &start, &y));
         return;
     }
+    let mut terms: [&dyn Operands; MAX_PRODUCTS] = [&products[0]; MAX_PRODUCTS];
+    for (term, product) in terms.iter_mut().zip(products) {
+        *term = product;
+    }
     // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { blocked::product(kernels, &LinearTransposed { w, dy }, dx, accumulate, part) }
+    unsafe { blocked::product(kernels, &terms[..products.len()], start, y, part) }
 }
 
 /// # Safety
@@ -106,5 +180,9 @@ unsafe fn accumulate_outer_on(kernels: &Kernels, u: Rows, x: Rows, grad: RowsMut
         return;
     }
     // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { blocked::product(kernels, &Outer { u, x }, grad, true, part) }
+    unsafe { blocked::product(kernels, &[&Outer { u, x }], Start::Itself, grad, part) }
+}
+
+fn start(accumulate: bool) -> Start<'static> {
+    if accumulate { Start::Itself } else { Start::Zero }
 }

@@ -2,18 +2,22 @@
 
 use std::ops::Range;
 
+use super::Product;
 use crate::WeightType;
 use crate::isa::{Kernels, PACKED, WIDTH};
 use crate::matrix::Rows;
-use crate::weights::{GROUP, Source, Weights};
+use crate::weights::{GROUP, Source};
+
+/// Rows that lie a multiple of so many floats apart share few sets of the nearest cache: 4 KiB are one way of most.
+const ALIASED: usize = 1024;
 
 /// The two sides of `C[m, n] = Σ_k A[m, k] · B[k, n]`.
 pub(super) trait Operands {
-    /// Whether [`in_place`](Operands::in_place) can succeed.
-    const IN_PLACE: bool = false;
-
     /// Length of the sums.
     fn depth(&self) -> usize;
+
+    /// Rows `rows` of `A`, columns `depth`, where they lie, if they lie well.
+    fn left(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>>;
 
     /// Copies rows `rows` of `A`, columns `depth`, to `packed: [rows][PACKED]`.
     fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]);
@@ -25,63 +29,64 @@ pub(super) trait Operands {
     /// The machine must have the instructions of `kernels`.
     unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]);
 
+    /// Whether [`in_place`](Operands::in_place) can succeed.
+    fn lies_as_panels(&self) -> bool {
+        false
+    }
+
     /// The same panel where it lies, without the columns beyond `columns`, if it is stored as `f32`.
-    fn in_place(&self, _depth: Range<usize>, _columns: Range<usize>) -> Option<Panel<'_>> {
+    fn in_place(&self, _depth: Range<usize>, _columns: Range<usize>) -> Option<Strided<'_>> {
         None
     }
 }
 
-/// Part of the right-hand side: rows of at least as many values as columns were asked for.
-pub(super) struct Panel<'a> {
+/// Rows of a block of one side: at least as many values as were asked for, from the first one on.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a> {
     pub values: &'a [f32],
     /// Distance between rows.
     pub stride: usize,
 }
 
-/// A = x, B = wᵀ.
-pub(super) struct Linear<'a> {
-    pub w: Weights<'a>,
-    pub x: Rows<'a>,
-}
-
-impl Operands for Linear<'_> {
+/// A = x, B = scale · wᵀ; or A = dy, B = w.
+impl Operands for Product<'_> {
     fn depth(&self) -> usize {
-        self.x.n_cols()
+        self.rows().n_cols()
+    }
+
+    fn left(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>> {
+        where_it_lies(self.rows(), rows, depth)
     }
 
     fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
-        copy_rows(&self.x, rows, depth, packed);
+        copy_rows(self.rows(), rows, depth, packed);
     }
 
     unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
-        let groups = depth.start / GROUP..depth.end.div_ceil(GROUP);
-        // SAFETY: the caller promises the instructions.
-        unsafe {
-            (kernels.panel_transposed)(self.w.kind(), self.w.source(), columns, groups, panel);
+        match self {
+            Product::Linear { w, scale, .. } => {
+                let groups = depth.start / GROUP..depth.end.div_ceil(GROUP);
+                // SAFETY: the caller promises the instructions.
+                unsafe { (kernels.panel_transposed)(w.kind(), w.source(), columns, groups, panel) };
+                if *scale != 1.0 {
+                    // SAFETY: as above.
+                    unsafe { (kernels.multiply)(&mut panel[..depth.len() * WIDTH], *scale) };
+                }
+            }
+            Product::Transposed { w, .. } => {
+                let group = columns.start / WIDTH;
+                // SAFETY: the caller promises the instructions.
+                unsafe { (kernels.panel_rows)(w.kind(), w.source(), depth, group, panel) };
+            }
         }
     }
 }
 
-/// A = dy, B = w.
-pub(super) struct LinearTransposed<'a> {
-    pub w: Weights<'a>,
-    pub dy: Rows<'a>,
-}
-
-impl Operands for LinearTransposed<'_> {
-    fn depth(&self) -> usize {
-        self.dy.n_cols()
-    }
-
-    fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
-        copy_rows(&self.dy, rows, depth, packed);
-    }
-
-    unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
-        let group = columns.start / WIDTH;
-        // SAFETY: the caller promises the instructions.
-        unsafe {
-            (kernels.panel_rows)(self.w.kind(), self.w.source(), depth, group, panel);
+impl<'a> Product<'a> {
+    fn rows(&self) -> &Rows<'a> {
+        match self {
+            Product::Linear { x, .. } => x,
+            Product::Transposed { dy, .. } => dy,
         }
     }
 }
@@ -93,10 +98,12 @@ pub(super) struct Outer<'a> {
 }
 
 impl Operands for Outer<'_> {
-    const IN_PLACE: bool = true;
-
     fn depth(&self) -> usize {
         self.x.n_rows()
+    }
+
+    fn left(&self, _rows: Range<usize>, _depth: Range<usize>) -> Option<Strided<'_>> {
+        None
     }
 
     fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
@@ -115,9 +122,20 @@ impl Operands for Outer<'_> {
         }
     }
 
-    fn in_place(&self, depth: Range<usize>, columns: Range<usize>) -> Option<Panel<'_>> {
-        Some(Panel { values: self.x.block(depth, columns)?, stride: self.x.stride() })
+    fn lies_as_panels(&self) -> bool {
+        true
     }
+
+    fn in_place(&self, depth: Range<usize>, columns: Range<usize>) -> Option<Strided<'_>> {
+        Some(Strided { values: self.x.block(depth, columns)?, stride: self.x.stride() })
+    }
+}
+
+/// None if the rows lie so that they would push each other out of the nearest cache.
+fn where_it_lies<'a>(matrix: &Rows<'a>, rows: Range<usize>, columns: Range<usize>) -> Option<Strided<'a>> {
+    let lies_well = !matrix.stride().is_multiple_of(ALIASED);
+    let values = if lies_well { matrix.block(rows, columns)? } else { return None };
+    Some(Strided { values, stride: matrix.stride() })
 }
 
 fn copy_rows(matrix: &Rows, rows: Range<usize>, columns: Range<usize>, packed: &mut [f32]) {

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{accumulate_outer_on, linear_on, linear_transposed_on};
+use super::{Product, Start, accumulate_outer_on, linear_on, linear_transposed_on, sum_of_products_on};
 use crate::isa::Kernels;
 use crate::weights::reference::{Random, random_bytes, values};
 use crate::{Part, Rows, RowsMut, Tier, WeightType, Weights};
@@ -258,4 +258,53 @@ fn mismatched_shapes_are_reported() {
     assert!(super::check_linear_transposed(&w, &Rows::new(&x, 4, 2, 2).unwrap(), &y).is_err());
     let x = Rows::new(&x, 4, 3, 3).unwrap();
     assert!(super::check_accumulate_outer(&x, &x, &y).is_err());
+}
+
+/// Two products in one pass, from the elements of another matrix, are the same bits as one after the other; also where
+/// rows are cut into parts and columns do not fill a panel.
+#[test]
+fn a_sum_of_products_is_its_products_one_after_the_other() {
+    let mut random = Random::new(5);
+    let (n_tokens, n_in, n_out, rank) = (37, 600, 70, 5);
+    let w = random_bytes(WeightType::F16, n_out, n_in, &mut random);
+    let b = random_bytes(WeightType::F32, rank, n_out, &mut random);
+    let w = Weights::new(WeightType::F16, n_out, n_in, &w).unwrap();
+    let b = Weights::new(WeightType::F32, rank, n_out, &b).unwrap();
+    let (x, z) = (random.floats(n_tokens * n_in), random.floats(n_tokens * rank));
+    let (x, z) = (Rows::new(&x, n_tokens, n_in, n_in).unwrap(), Rows::new(&z, n_tokens, rank, rank).unwrap());
+    let start = random.floats(n_tokens * n_out);
+    let from = Start::From(Rows::new(&start, n_tokens, n_out, n_out).unwrap());
+    let products = [Product::Linear { w, x, scale: 0.5 }, Product::Transposed { w: b, dy: z }];
+    for tier in Tier::available() {
+        let kernels = Kernels::of(tier).unwrap();
+        let mut separate = start.clone();
+        let y = RowsMut::new(&mut separate, n_tokens, n_out, n_out).unwrap();
+        for product in &products {
+            // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
+            unsafe {
+                sum_of_products_on(kernels, std::slice::from_ref(product), Start::Itself, y, Part::WHOLE)
+            };
+        }
+        for count in [1, 2, 7] {
+            let mut together = vec![f32::NAN; start.len()];
+            let y = RowsMut::new(&mut together, n_tokens, n_out, n_out).unwrap();
+            for index in 0..count {
+                // SAFETY: as above, with each part run once.
+                unsafe { sum_of_products_on(kernels, &products, from, y, Part { index, count }) };
+            }
+            assert_eq!(separate, together, "{tier:?} {count}");
+        }
+        // A factor of two in the matrix is one in the product: nothing is rounded.
+        let scaled = |scale| {
+            let mut out = vec![f32::NAN; start.len()];
+            let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
+            // SAFETY: as above.
+            unsafe {
+                let product = Product::Linear { w, x, scale };
+                sum_of_products_on(kernels, &[product], Start::Zero, y, Part::WHOLE);
+            }
+            out
+        };
+        assert!(scaled(1.0).iter().zip(scaled(0.5)).all(|(one, half)| *one == 2.0 * half), "{tier:?}");
+    }
 }

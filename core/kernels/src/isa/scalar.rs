@@ -1,7 +1,7 @@
 //! The tier without special instructions; the oracle of the others.
 
 use super::table::kernels;
-use super::{PACKED, Tier, Tile, WIDTH};
+use super::{Tier, Tile, WIDTH};
 use crate::passes::Square;
 
 kernels! {
@@ -23,7 +23,7 @@ unsafe fn tile_f32_f32_scalar(tile: Tile) {
                 let c = tile.c.add(row * tile.c_stride + column);
                 let mut sum = 0.0f32;
                 for k in 0..tile.depth {
-                    sum = (*tile.x.add(row * PACKED + k))
+                    sum = (*tile.x.add(row * tile.x_stride + k))
                         .mul_add(*tile.panel.add(k * tile.panel_stride + column), sum);
                 }
                 *c = if tile.accumulate { *c + sum } else { sum };

@@ -16,8 +16,10 @@ pub(crate) struct Tile {
     pub width: usize,
     /// Length of the sums.
     pub depth: usize,
-    /// `[rows][PACKED]`
+    /// `[rows][x_stride]`
     pub x: *const f32,
+    /// Distance between rows of `x`, in floats.
+    pub x_stride: usize,
     /// `[depth][panel_stride]`
     pub panel: *const f32,
     /// Distance between rows of the panel, in floats.
@@ -84,32 +86,48 @@ pub(crate) struct Kernels {
     pub back_columns: unsafe fn(&BackColumns, &mut [f32], &mut [f32]),
     /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
     pub dropout: unsafe fn(&[f32], &mut [f32], f32, u64),
+    /// `y = w ⊙ x · factor`: `(x, w, factor, y)`.
+    pub scaled: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    /// `dx += root · (g − x · root² · mean(g ⊙ x))` with `g = w ⊙ dy`: `(x, w, dy, root, dx)`.
+    pub norm_back: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    /// `y = silu(gate) ⊙ up`: `(gate, up, y)`.
+    pub swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
+    /// `dgate` and `dup`, and `dy` becomes `y`: `(gate, up, dy, dgate, dup)`.
+    pub swiglu_back: unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32], &mut [f32]),
 }
 
 impl Kernels {
     /// Computes a tile of any depth, in chains of [`CHAIN`] that are added up. A single chain would round every product
     /// at the size of the whole sum so far; where one product is large, all after it would lose their last digits.
     ///
+    /// # Safety
+    /// The machine must have the table's instructions, and the pointers must be valid for the shape that the tile states.
+    pub(crate) unsafe fn product(&self, tile: Tile) {
+        // SAFETY: the caller's promise.
+        unsafe { self.product_from(tile, (tile.c, tile.c_stride)) }
+    }
+
+    /// As [`Kernels::product`], but a tile that accumulates adds the sums to the elements of another matrix (a pointer to
+    /// its rows, and the distance between them) instead of those of `c`.
+    ///
     /// Between the chains the sums are kept in a block of their own: the rows of `c` may lie so that they push each other
     /// out of the cache.
     ///
     /// # Safety
-    /// The machine must have the table's instructions, and the pointers must be valid for the shape that the tile states.
-    pub(crate) unsafe fn product(&self, tile: Tile) {
-        if tile.depth <= CHAIN {
+    /// As for [`Kernels::product`], and `from` must have the tile's rows and width; it may be `c`.
+    pub(crate) unsafe fn product_from(&self, tile: Tile, (from, from_stride): (*const f32, usize)) {
+        if tile.depth <= CHAIN && (!tile.accumulate || std::ptr::eq(from, tile.c)) {
             // SAFETY: the caller's promise.
             return unsafe { (self.tile)(tile) };
         }
         let mut sums = Sums([const { MaybeUninit::uninit() }; MAX_ROWS * WIDTH]);
         let sums = sums.0.as_mut_ptr().cast::<f32>();
-        let row = |row| {
-            // SAFETY: `sums` has room for the most rows of any tier, `c` has the tile's rows.
-            unsafe { (sums.add(row * WIDTH), tile.c.add(row * tile.c_stride)) }
-        };
         if tile.accumulate {
-            for (sums, c) in (0..tile.rows).map(row) {
-                // SAFETY: both rows have the tile's width, and a block of our own does not overlap `c`.
-                unsafe { sums.copy_from_nonoverlapping(c, tile.width) };
+            for row in 0..tile.rows {
+                // SAFETY: both rows have the tile's width; `sums` is ours and has room for the most rows of any tier.
+                unsafe {
+                    sums.add(row * WIDTH).copy_from_nonoverlapping(from.add(row * from_stride), tile.width);
+                }
             }
         }
         for start in (0..tile.depth).step_by(CHAIN) {
@@ -126,9 +144,12 @@ impl Kernels {
                 });
             }
         }
-        for (sums, c) in (0..tile.rows).map(row) {
-            // SAFETY: as above; the first chain has written every sum.
-            unsafe { c.copy_from_nonoverlapping(sums, tile.width) };
+        for row in 0..tile.rows {
+            // SAFETY: as above; what `accumulate` did not copy, the first chain has written.
+            unsafe {
+                let c = tile.c.add(row * tile.c_stride);
+                c.copy_from_nonoverlapping(sums.add(row * WIDTH), tile.width);
+            }
         }
     }
 }
@@ -154,6 +175,10 @@ macro_rules! kernels {
             back_row,
             back_columns,
             dropout,
+            scaled,
+            norm_back,
+            swiglu,
+            swiglu_back,
         };
 
         $(#[target_feature(enable = $feature)])?
@@ -215,6 +240,26 @@ macro_rules! kernels {
         $(#[target_feature(enable = $feature)])?
         fn dropout(x: &[f32], y: &mut [f32], keep: f32, seed: u64) {
             $crate::passes::dropout(x, y, keep, seed)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn scaled(x: &[f32], w: &[f32], factor: f32, y: &mut [f32]) {
+            $crate::passes::scaled(x, w, factor, y)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn norm_back(x: &[f32], w: &[f32], dy: &[f32], root: f32, dx: &mut [f32]) {
+            $crate::passes::norm_back(x, w, dy, root, dx)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn swiglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
+            $crate::passes::swiglu(gate, up, y)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn swiglu_back(gate: &[f32], up: &[f32], dy: &mut [f32], dgate: &mut [f32], dup: &mut [f32]) {
+            $crate::passes::swiglu_back(gate, up, dy, dgate, dup)
         }
     };
 }

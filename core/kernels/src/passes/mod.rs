@@ -3,11 +3,13 @@
 //! They are inlined into functions compiled for each tier. Every operation is one IEEE operation or one fused
 //! multiply-add and every reduction has [`LANES`] lanes, so the width of the vectors does not change a bit.
 
+mod activate;
 mod attend;
 mod exp;
 mod mask;
 mod panel;
 
+pub(crate) use activate::{norm_back, scaled, swiglu, swiglu_back};
 pub(crate) use attend::{back_columns, back_row};
 pub(crate) use exp::exp_scaled;
 pub(crate) use mask::dropout;
@@ -30,6 +32,24 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
         lanes[i] = a.mul_add(*b, lanes[i]);
+    }
+    sum_lanes(lanes)
+}
+
+/// `Σ a·b·c` of three of one length, in the same lanes.
+#[inline(always)]
+fn dot_of_three(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let (c, c_rest) = c.as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for i in 0..LANES {
+            lanes[i] = (a[i] * b[i]).mul_add(c[i], lanes[i]);
+        }
+    }
+    for (i, ((a, b), c)) in a_rest.iter().zip(b_rest).zip(c_rest).enumerate() {
+        lanes[i] = (a * b).mul_add(*c, lanes[i]);
     }
     sum_lanes(lanes)
 }

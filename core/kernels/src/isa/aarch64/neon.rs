@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{PACKED, Tier, Tile, WIDTH};
+use crate::isa::{Tier, Tile, WIDTH};
 use crate::passes::Square;
 
 kernels! {
@@ -52,7 +52,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
                 b[v] = vld1q_f32(panel.add(4 * v));
             }
             for r in 0..ROWS {
-                let a = *x.add(r * PACKED);
+                let a = *x.add(r * tile.x_stride);
                 for v in 0..VECTORS {
                     sums[r][v] = vfmaq_n_f32(sums[r][v], b[v], a);
                 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{PACKED, Tier, Tile, WIDTH};
+use crate::isa::{Tier, Tile, WIDTH};
 use crate::passes::Square;
 
 kernels! {
@@ -52,7 +52,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
                 b[v] = _mm256_loadu_ps(panel.add(8 * v));
             }
             for r in 0..ROWS {
-                let a = _mm256_set1_ps(*x.add(r * PACKED));
+                let a = _mm256_set1_ps(*x.add(r * tile.x_stride));
                 for v in 0..VECTORS {
                     sums[r][v] = _mm256_fmadd_ps(a, b[v], sums[r][v]);
                 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{PACKED, Tier, Tile, WIDTH};
+use crate::isa::{Tier, Tile, WIDTH};
 use crate::passes::Square;
 
 kernels! {
@@ -50,7 +50,7 @@ unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
                 b[v] = _mm512_loadu_ps(panel.add(16 * v));
             }
             for r in 0..ROWS {
-                let a = _mm512_set1_ps(*x.add(r * PACKED));
+                let a = _mm512_set1_ps(*x.add(r * tile.x_stride));
                 for v in 0..VECTORS {
                     sums[r][v] = _mm512_fmadd_ps(a, b[v], sums[r][v]);
                 }
@@ -84,7 +84,7 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
         for _ in 0..tile.depth {
             let b = _mm256_loadu_ps(panel);
             for r in 0..ROWS {
-                sums[r] = _mm256_fmadd_ps(_mm256_set1_ps(*x.add(r * PACKED)), b, sums[r]);
+                sums[r] = _mm256_fmadd_ps(_mm256_set1_ps(*x.add(r * tile.x_stride)), b, sums[r]);
             }
             x = x.add(1);
             panel = panel.add(tile.panel_stride);
