@@ -7,10 +7,13 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{self as kernels, AttentionShape, Part, Rows, RowsMut, WeightType, Weights};
+use nightgraft_kernels::{
+    self as kernels, AttentionShape, Part, Product, Rows, RowsMut, Start, WeightType, Weights,
+};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::custom::Params;
+use crate::products::SumOfProducts;
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
 /// take over work from one that was held up.
@@ -29,9 +32,10 @@ struct Node {
 }
 
 impl Node {
+    /// Operand `i`, not counting the tensor whose place the result takes, which ggml has in front of them.
     fn operand(&self, i: usize) -> *mut sys::ggml_tensor {
         // SAFETY: ggml keeps the node alive while it runs it, and there are ten places for operands.
-        unsafe { (*self.dst).src[i] }
+        unsafe { (&(*self.dst).src)[i + usize::from(!(*self.dst).view_src.is_null())] }
     }
 
     fn weights(&self, i: usize) -> Option<Weights<'_>> {
@@ -140,15 +144,24 @@ fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
     debug_assert!(done, "shapes are checked when a node is made");
 }
 
-callback!(linear, |n| kernels::linear(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part));
-callback!(linear_onto, |n| kernels::linear(n.weights(1)?, n.rows(2)?, n.result()?, true, n.part));
-callback!(linear_transposed, |n| {
-    kernels::linear_transposed(n.weights(0)?, n.rows(1)?, n.result()?, false, n.part);
+callback!(sum_of_products, |n| {
+    let Params::Products(SumOfProducts { scales, onto }) = n.params.as_ref()? else { return None };
+    let product = |(i, scale): (usize, &Option<f32>)| {
+        let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
+        Some(match *scale {
+            Some(scale) => Product::Linear { w, x: rows, scale },
+            None => Product::Transposed { w, dy: rows },
+        })
+    };
+    let products = scales.iter().enumerate().map(product).collect::<Option<Vec<_>>>()?;
+    let start = match n.rows(2 * scales.len()) {
+        Some(start) => Start::From(start),
+        None if *onto => Start::Itself,
+        None => Start::Zero,
+    };
+    kernels::sum_of_products(&products, start, n.result()?, n.part);
 });
-callback!(linear_transposed_onto, |n| {
-    kernels::linear_transposed(n.weights(1)?, n.rows(2)?, n.result()?, true, n.part);
-});
-callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(1)?, n.rows(2)?, n.result()?, n.part));
+callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result()?, n.part));
 callback!(attention, |n| {
     let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
     kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
@@ -164,11 +177,23 @@ callback!(attention_back_kv, |n| {
     kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
 });
 callback!(cross_entropy, |n| {
-    kernels::cross_entropy(n.result()?, n.integers(1)?, rows_mut(n.operand(2))?, n.part);
+    kernels::cross_entropy(n.result()?, n.integers(0)?, rows_mut(n.operand(1))?, n.part);
 });
 callback!(rope, |n| {
     let Params::Rope(rotation) = n.params.as_ref()? else { return None };
-    kernels::rope(*rotation, n.rows(0)?, n.rows(1)?, n.result()?, n.part);
+    kernels::rope(*rotation, n.result()?, n.rows(0)?, n.part);
+});
+callback!(rms_norm, |n| {
+    let Params::Norm { eps } = n.params.as_ref()? else { return None };
+    kernels::rms_norm(n.rows(0)?, n.rows(1)?.row(0), *eps, n.result()?, n.part);
+});
+callback!(rms_norm_back, |n| {
+    let Params::Norm { eps } = n.params.as_ref()? else { return None };
+    kernels::rms_norm_back(n.rows(0)?, n.rows(1)?.row(0), *eps, n.rows(2)?, n.result()?, n.part);
+});
+callback!(swiglu, |n| kernels::swiglu(n.rows(0)?, n.rows(1)?, n.result()?, n.part));
+callback!(swiglu_back, |n| {
+    kernels::swiglu_back(n.result()?, rows_mut(n.operand(0))?, rows_mut(n.operand(1))?, n.part);
 });
 callback!(dropout, |n| {
     let Params::Dropout { keep, key, salt } = n.params.as_ref()? else { return None };

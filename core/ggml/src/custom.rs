@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, WeightType};
+use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation};
 
 use crate::callbacks::{self, Callback};
+use crate::products::{Place, SumOfProducts};
 use crate::{Error, Graph, Leaf, Tensor};
 
 /// ggml calls a node once; the node divides the work itself.
@@ -19,6 +20,8 @@ const ONE_TASK: c_int = 1;
 pub(crate) enum Params {
     Attention(AttentionShape),
     Dropout { keep: f32, key: DropoutKey, salt: u64 },
+    Norm { eps: f32 },
+    Products(SumOfProducts),
     Rope(Rotation),
 }
 
@@ -35,63 +38,6 @@ impl DropoutKey {
 }
 
 impl Graph {
-    /// `y = x · Wᵀ`: `w` is `[n_out, n_in]` in any format, `x` `[T, n_in]`, the result `[T, n_out]`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`], [`Error::WeightType`], [`Error::ForeignTensor`].
-    pub fn linear(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
-        let (n_tokens, n_out) = self.linear_shape("linear", w, x)?;
-        self.custom("linear", [n_tokens, n_out], &[w, x], callbacks::linear, None)
-    }
-
-    /// `y += x · Wᵀ`, over the place of `y`, which must not be used any more.
-    ///
-    /// # Errors
-    /// As [`Graph::linear`].
-    pub fn linear_onto(&mut self, y: Tensor, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
-        let shape = self.linear_shape("linear_onto", w, x)?;
-        self.expect_shape("linear_onto", y, shape)?;
-        self.custom_onto("linear_onto", y, &[w, x], callbacks::linear_onto)
-    }
-
-    /// `dx = dy · W`: `w` is `[n_out, n_in]` in any format, `dy` `[T, n_out]`, the result `[T, n_in]`.
-    ///
-    /// # Errors
-    /// As [`Graph::linear`].
-    pub fn linear_transposed(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
-        let (n_tokens, n_in) = self.transposed_shape("linear_transposed", w, dy)?;
-        self.custom("linear_transposed", [n_tokens, n_in], &[w, dy], callbacks::linear_transposed, None)
-    }
-
-    /// `dx += dy · W`, over the place of `dx`, which must not be used any more.
-    ///
-    /// # Errors
-    /// As [`Graph::linear`].
-    pub fn linear_transposed_onto(&mut self, dx: Tensor, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
-        let shape = self.transposed_shape("linear_transposed_onto", w, dy)?;
-        self.expect_shape("linear_transposed_onto", dx, shape)?;
-        self.custom_onto("linear_transposed_onto", dx, &[w, dy], callbacks::linear_transposed_onto)
-    }
-
-    /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
-    ///
-    /// # Errors
-    /// As [`Graph::linear`].
-    pub fn accumulate_outer(&mut self, grad: &Leaf, u: Tensor, x: Tensor) -> Result<(), Error> {
-        let op = "accumulate_outer";
-        let ((n_tokens, rank), (n_tokens_x, n)) = (self.shape(op, u)?, self.shape(op, x)?);
-        if n_tokens != n_tokens_x || grad.shape() != (rank, n) || !grad.is_writable() {
-            return Err(Error::Shape {
-                op,
-                expected: format!("[T, r], [T, n] and a writable [r, n], here [{rank}, {n}]"),
-                got: format!("[{n_tokens}, {rank}], [{n_tokens_x}, {n}] and {:?}", grad.shape()),
-            });
-        }
-        let grad = self.leaf(grad)?;
-        let node = self.custom_onto(op, grad, &[u, x], callbacks::accumulate_outer)?;
-        self.run(node)
-    }
-
     /// Causal soft-max attention inside segments. `q` is `[T, n_head · head_dim]`, `k` and `v`
     /// `[T, n_head_kv · head_dim]`, `starts` an i32 row: for each token the first token of its segment.
     /// The result is `[T, n_head · head_dim + n_head]`: the output, then each head's log-sum-exp.
@@ -103,12 +49,17 @@ impl Graph {
         shape: AttentionShape,
         [q, k, v]: [Tensor; 3],
         starts: Tensor,
+        place: Place,
     ) -> Result<Tensor, Error> {
         let op = "attention";
+        if matches!(place, Place::Onto(_)) {
+            return Err(Error::Shape { op, expected: "a place of its own".into(), got: "a sum".into() });
+        }
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
         let n_cols = shape.n_head * shape.head_dim + shape.n_head;
-        self.custom(
+        self.custom_at(
             op,
+            place,
             [n_tokens, n_cols],
             &[q, k, v, starts],
             callbacks::attention,
@@ -188,11 +139,11 @@ impl Graph {
         }
         let loss = self.leaf_rows(loss, n_tokens)?;
         self.is_f32(op, loss)?;
-        self.custom_onto(op, logits, &[targets, loss], callbacks::cross_entropy)
+        self.custom_onto(op, logits, &[targets, loss], callbacks::cross_entropy, None)
     }
 
     /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
-    /// token's pairs, then their sines.
+    /// token's pairs, then their sines. The result takes the place of `x`, which must not be used any more.
     ///
     /// # Errors
     /// As [`Graph::linear`].
@@ -200,7 +151,6 @@ impl Graph {
         let op = "rope";
         let ((n_tokens, n_cols), (n_rows, n_dims)) = (self.shape(op, x)?, self.shape(op, table)?);
         let Rotation { head_dim, .. } = rotation;
-        self.is_f32(op, x)?;
         self.is_f32(op, table)?;
         if head_dim == 0
             || n_cols % head_dim != 0
@@ -216,7 +166,69 @@ impl Graph {
                 got: format!("[{n_tokens}, {n_cols}] and a table [{n_rows}, {n_dims}]"),
             });
         }
-        self.custom(op, [n_tokens, n_cols], &[x, table], callbacks::rope, Some(Params::Rope(rotation)))
+        self.custom_onto(op, x, &[table], callbacks::rope, Some(Params::Rope(rotation)))
+    }
+
+    /// Row-wise `w ⊙ x / √(mean(x²) + eps)` (arXiv 1910.07467) of `x` `[T, n]`; `w` is `[1, n]`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn rms_norm(&mut self, x: Tensor, w: Tensor, eps: f32) -> Result<Tensor, Error> {
+        let op = "rms_norm";
+        let (n_rows, n_cols) = self.shape(op, x)?;
+        self.is_f32(op, x)?;
+        self.expect_shape(op, w, (1, n_cols))?;
+        self.custom(op, [n_rows, n_cols], &[x, w], callbacks::rms_norm, Some(Params::Norm { eps }))
+    }
+
+    /// The gradient of [`Graph::rms_norm`] for `x`, added to `dx`, which must not be used any more; `dy` is that of the
+    /// result. All `[T, n]`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn rms_norm_back(
+        &mut self,
+        dx: Tensor,
+        x: Tensor,
+        w: Tensor,
+        eps: f32,
+        dy: Tensor,
+    ) -> Result<Tensor, Error> {
+        let op = "rms_norm_back";
+        let shape = self.shape(op, x)?;
+        self.expect_shape(op, w, (1, shape.1))?;
+        for tensor in [dx, x, dy] {
+            self.expect_shape(op, tensor, shape)?;
+        }
+        self.custom_onto(op, dx, &[x, w, dy], callbacks::rms_norm_back, Some(Params::Norm { eps }))
+    }
+
+    /// `silu(gate) ⊙ up` (arXiv 2002.05202), all `[T, n]`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn swiglu(&mut self, gate: Tensor, up: Tensor) -> Result<Tensor, Error> {
+        let op = "swiglu";
+        let (n_rows, n_cols) = self.shape(op, gate)?;
+        self.is_f32(op, gate)?;
+        self.expect_shape(op, up, (n_rows, n_cols))?;
+        self.custom(op, [n_rows, n_cols], &[gate, up], callbacks::swiglu, None)
+    }
+
+    /// The gradients of [`Graph::swiglu`], when the graph is computed, after everything that was stored or run before:
+    /// `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn swiglu_back(&mut self, gate: Tensor, up: Tensor, dy: Tensor) -> Result<(), Error> {
+        let op = "swiglu_back";
+        let shape = self.shape(op, gate)?;
+        for tensor in [gate, up, dy] {
+            self.expect_shape(op, tensor, shape)?;
+        }
+        self.are_apart(op, up, dy)?;
+        let node = self.custom_onto(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
+        self.run(node)
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's
@@ -232,59 +244,6 @@ impl Graph {
         let (n_rows, n_cols) = self.shape(op, x)?;
         let params = Params::Dropout { keep, key: key.clone(), salt };
         self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
-    }
-
-    pub(crate) fn linear_shape(
-        &self,
-        op: &'static str,
-        w: Tensor,
-        x: Tensor,
-    ) -> Result<(usize, usize), Error> {
-        let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, x)?);
-        if n_in != width {
-            return Err(Error::Shape {
-                op,
-                expected: format!("x of {n_in} columns"),
-                got: width.to_string(),
-            });
-        }
-        self.is_f32(op, x)?;
-        Ok((n_tokens, n_out))
-    }
-
-    pub(crate) fn transposed_shape(
-        &self,
-        op: &'static str,
-        w: Tensor,
-        dy: Tensor,
-    ) -> Result<(usize, usize), Error> {
-        let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, dy)?);
-        if n_out != width {
-            return Err(Error::Shape {
-                op,
-                expected: format!("dy of {n_out} columns"),
-                got: width.to_string(),
-            });
-        }
-        self.is_f32(op, dy)?;
-        Ok((n_tokens, n_in))
-    }
-
-    /// The shape of a weight in a supported format whose rows follow each other without gaps.
-    fn weight_shape(&self, op: &'static str, w: Tensor) -> Result<(usize, usize), Error> {
-        let tensor = self.pointer(op, w)?;
-        // SAFETY: a tensor of this graph.
-        let (kind, row) = unsafe { ((*tensor).type_, (*tensor).nb[1]) };
-        let (n_rows, n_cols) = self.shape(op, w)?;
-        let kind = WeightType::from_ggml_id(kind).ok_or(Error::WeightType { op, got: kind })?;
-        if kind.row_bytes(n_cols) != Some(row) {
-            return Err(Error::Shape {
-                op,
-                expected: "whole rows of weights".into(),
-                got: "a view of columns".into(),
-            });
-        }
-        Ok((n_rows, n_cols))
     }
 
     fn attention_shape(
@@ -327,7 +286,12 @@ impl Graph {
         Ok(n_tokens)
     }
 
-    fn expect_shape(&self, op: &'static str, tensor: Tensor, expected: (usize, usize)) -> Result<(), Error> {
+    pub(crate) fn expect_shape(
+        &self,
+        op: &'static str,
+        tensor: Tensor,
+        expected: (usize, usize),
+    ) -> Result<(), Error> {
         let got = self.shape(op, tensor)?;
         self.is_f32(op, tensor)?;
         if got != expected {
@@ -344,6 +308,25 @@ impl Graph {
             return Err(Error::Shape { op, expected: format!("a row of {n} i32"), got: format!("{got:?}") });
         }
         Ok(())
+    }
+
+    /// A node whose result goes to `place`.
+    pub(crate) fn custom_at(
+        &mut self,
+        op: &'static str,
+        place: Place,
+        [n_rows, n_cols]: [usize; 2],
+        operands: &[Tensor],
+        callback: Callback,
+        params: Option<Params>,
+    ) -> Result<Tensor, Error> {
+        match place {
+            Place::New => self.custom(op, [n_rows, n_cols], operands, callback, params),
+            Place::Onto(target) | Place::Over(target) => {
+                self.expect_shape(op, target, (n_rows, n_cols))?;
+                self.custom_onto(op, target, operands, callback, params)
+            }
+        }
     }
 
     fn custom(
@@ -377,26 +360,22 @@ impl Graph {
         self.wrap(node)
     }
 
-    fn custom_onto(
+    /// A node whose result takes the place of `target`; a callback does not see that one among its operands.
+    pub(crate) fn custom_onto(
         &mut self,
         op: &'static str,
         target: Tensor,
         operands: &[Tensor],
         callback: Callback,
+        params: Option<Params>,
     ) -> Result<Tensor, Error> {
         let target = self.is_f32(op, target)?;
         let mut operands = self.operands(op, operands)?;
-        // SAFETY: tensors of this graph.
-        let memory =
-            |t: *mut sys::ggml_tensor| unsafe { if (*t).view_src.is_null() { t } else { (*t).view_src } };
         if operands.iter().any(|&operand| memory(operand) == memory(target)) {
-            return Err(Error::Shape {
-                op,
-                expected: "operands apart from the target".into(),
-                got: "an operand in the target's place".into(),
-            });
+            return Err(in_one_place(op));
         }
         self.count(op, 1)?;
+        let params = params.map_or(std::ptr::null_mut(), |params| self.keep(params));
         // SAFETY: as in `custom`; the node is a view of its target.
         let node = unsafe {
             sys::ggml_custom_inplace(
@@ -406,13 +385,32 @@ impl Graph {
                 operands.len() as c_int,
                 Some(callback),
                 ONE_TASK,
-                std::ptr::null_mut(),
+                params.cast(),
             )
         };
         self.wrap(node)
     }
 
+    fn are_apart(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
+        let (a, b) = (self.pointer(op, a)?, self.pointer(op, b)?);
+        if memory(a) == memory(b) { Err(in_one_place(op)) } else { Ok(()) }
+    }
+
     fn operands(&self, op: &'static str, tensors: &[Tensor]) -> Result<Vec<*mut sys::ggml_tensor>, Error> {
         tensors.iter().map(|&t| self.pointer(op, t)).collect()
+    }
+}
+
+/// The owner of the memory of a living tensor.
+fn memory(t: *mut sys::ggml_tensor) -> *mut sys::ggml_tensor {
+    // SAFETY: the callers have it from a graph that is alive.
+    unsafe { if (*t).view_src.is_null() { t } else { (*t).view_src } }
+}
+
+fn in_one_place(op: &'static str) -> Error {
+    Error::Shape {
+        op,
+        expected: "operands apart from the target".into(),
+        got: "an operand in the target's place".into(),
     }
 }

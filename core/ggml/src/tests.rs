@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nightgraft_kernels::{WeightType, Weights};
 
-use crate::{Cpu, Error, Graph, Leaf, MappedFile, Rotation, WeightPlace, quantize};
+use crate::{Cpu, Error, Graph, Leaf, MappedFile, Place, Product, Rotation, WeightPlace, quantize};
 
 /// A reproducible stream in [-1, 1).
 fn numbers(seed: u64, n: usize) -> Vec<f32> {
@@ -100,9 +100,10 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     );
     let mut g = Graph::new(32).unwrap();
     let (w, x_t, y_t) = (g.leaf(&weight).unwrap(), g.leaf(&x_leaf).unwrap(), g.leaf(&y_leaf).unwrap());
-    let y = g.scale(y_t, 1.0).unwrap();
-    let y = g.linear_onto(y, w, x_t).unwrap();
-    g.store(y, &y_out).unwrap();
+    let product = Product::Linear { w, x: x_t, scale: 1.0 };
+    let out = g.leaf(&y_out).unwrap();
+    let y = g.sum_of_products(&[product], Some(y_t), Place::Over(out)).unwrap();
+    g.run(y).unwrap();
     let dx = g.linear_transposed(w, y_t).unwrap();
     g.store(dx, &dx_out).unwrap();
     for n_threads in [1, 2, 3] {
@@ -189,11 +190,12 @@ fn graphs_of_different_size_share_one_arena() {
         let (x, out) = (leaf(n_rows, 8, &values), leaf(n_rows, 8, &vec![0.0; n_rows * 8]));
         let mut g = Graph::new(16).unwrap();
         let t = g.leaf(&x).unwrap();
-        // The doubled value must still be there after the norm and the scaling have taken places of their own.
+        // The doubled value must still be there after the norm and the gate have taken places of their own.
         let doubled = g.add(t, t).unwrap();
-        let normed = g.rms_norm(doubled, 0.0).unwrap();
-        let scaled = g.scale(normed, 0.0).unwrap();
-        let sum = g.add(scaled, doubled).unwrap();
+        let zeros = g.leaf(&leaf(1, 8, &[0.0; 8])).unwrap();
+        let normed = g.rms_norm(doubled, zeros, 1e-5).unwrap();
+        let gated = g.swiglu(normed, normed).unwrap();
+        let sum = g.add(gated, doubled).unwrap();
         g.store(sum, &out).unwrap();
         (g, out, values)
     };
@@ -226,10 +228,19 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.leaf_rows(&a, 3), Err(Error::Shape { .. })));
     assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
     assert!(matches!(g.accumulate_outer(&a, ta, ta), Err(Error::Shape { .. })));
-    assert!(
-        matches!(g.linear_onto(tb, tb, tb), Err(Error::Shape { .. })),
-        "an operand in the target's place"
-    );
+    let product = Product::Linear { w: tb, x: tb, scale: 1.0 };
+    for (products, start, place) in [
+        (&[product][..], None, Place::Onto(tb)), // an operand in the target's place
+        (&[product], Some(ta), Place::New),
+        (&[product], Some(tb), Place::Onto(ta)),
+        (&[product; 3], None, Place::New),
+        (&[], None, Place::New),
+    ] {
+        assert!(matches!(g.sum_of_products(products, start, place), Err(Error::Shape { .. })));
+    }
+    assert!(matches!(g.rms_norm(tb, tb, 1e-5), Err(Error::Shape { .. })));
+    assert!(matches!(g.swiglu(ta, tb), Err(Error::Shape { .. })));
+    assert!(matches!(g.swiglu_back(ta, tb, tb), Err(Error::Shape { .. })));
     assert!(g.store(ta, &Leaf::i32(3).unwrap()).is_err());
     assert!(matches!(Graph::new(0), Err(Error::Shape { .. })));
     assert!(matches!(Leaf::f32(0, 3), Err(Error::Shape { .. })));

@@ -34,8 +34,8 @@ impl<'a> Rows<'a> {
         self.stride
     }
 
-    /// Row `row`, `n_cols` long.
-    pub(crate) fn row(&self, row: usize) -> &'a [f32] {
+    /// Row `row`, below `n_rows`: `n_cols` values.
+    pub fn row(&self, row: usize) -> &'a [f32] {
         &self.data[row * self.stride..][..self.n_cols]
     }
 

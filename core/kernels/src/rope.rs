@@ -14,46 +14,42 @@ pub struct Rotation {
 }
 
 /// Rotates the first `n_dims` values of each head of `x` `[T, n_heads * head_dim]` by the angles of `table` `[T, n_dims]`
-/// (the cosines of a token's `n_dims / 2` pairs, then their sines); the rest is copied to `y`.
+/// (the cosines of a token's `n_dims / 2` pairs, then their sines), in place.
 ///
-/// Shapes that [`check_rope`] refuses leave `y` untouched.
+/// Shapes that [`check_rope`] refuses leave `x` untouched.
 ///
 /// # Safety
-/// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `y`
+/// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `x`
 /// meanwhile.
-pub unsafe fn rope(rotation: Rotation, x: Rows, table: Rows, y: RowsMut, part: Part) {
-    if check_rope(rotation, &x, &table, &y).is_err() {
-        debug_assert!(false, "{:?}", check_rope(rotation, &x, &table, &y));
+pub unsafe fn rope(rotation: Rotation, x: RowsMut, table: Rows, part: Part) {
+    if check_rope(rotation, &x, &table).is_err() {
+        debug_assert!(false, "{:?}", check_rope(rotation, &x, &table));
         return;
     }
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises that nothing else touches it.
-        let out = unsafe { y.row_mut(row, 0..y.n_cols()) };
-        rotate_row(rotation, x.row(row), table.row(row), out);
+        rotate_row(rotation, table.row(row), unsafe { x.row_mut(row, 0..x.n_cols()) });
     }
 }
 
 /// Whether the shapes fit for [`rope`].
-pub fn check_rope(rotation: Rotation, x: &Rows, table: &Rows, y: &RowsMut) -> Result<(), ShapeError> {
+pub fn check_rope(rotation: Rotation, x: &RowsMut, table: &Rows) -> Result<(), ShapeError> {
     let op = "rope";
     same(op, "rows of the table", x.n_rows(), table.n_rows())?;
-    same(op, "rows of y", x.n_rows(), y.n_rows())?;
-    same(op, "columns of y", x.n_cols(), y.n_cols())?;
     let head_dim = rotation.head_dim.max(1);
     same(op, "columns of whole heads", x.n_cols().next_multiple_of(head_dim), x.n_cols())?;
     same(op, "rotated values of a head", table.n_cols().min(rotation.head_dim) / 2 * 2, table.n_cols())
 }
 
-fn rotate_row(rotation: Rotation, x: &[f32], table: &[f32], y: &mut [f32]) {
+fn rotate_row(rotation: Rotation, table: &[f32], x: &mut [f32]) {
     let n_pairs = table.len() / 2;
     let (cosines, sines) = table.split_at(n_pairs);
-    for (x, y) in x.chunks_exact(rotation.head_dim).zip(y.chunks_exact_mut(rotation.head_dim)) {
+    for x in x.chunks_exact_mut(rotation.head_dim) {
         for (i, (&cos, &sin)) in cosines.iter().zip(sines).enumerate() {
             let sin = if rotation.back { -sin } else { sin };
             let (a, b) = if rotation.halves { (i, i + n_pairs) } else { (2 * i, 2 * i + 1) };
-            (y[a], y[b]) = (x[a] * cos - x[b] * sin, x[a] * sin + x[b] * cos);
+            (x[a], x[b]) = (x[a] * cos - x[b] * sin, x[a] * sin + x[b] * cos);
         }
-        y[table.len()..].copy_from_slice(&x[table.len()..]);
     }
 }
 
@@ -64,13 +60,12 @@ mod tests {
 
     fn run(rotation: Rotation, x: &[f32], table: &[f32], count: usize) -> Vec<f32> {
         let n_tokens = 3;
-        let mut out = vec![0.0; x.len()];
-        let y = RowsMut::new(&mut out, n_tokens, x.len() / n_tokens, x.len() / n_tokens).unwrap();
+        let mut out = x.to_vec();
+        let x = RowsMut::new(&mut out, n_tokens, x.len() / n_tokens, x.len() / n_tokens).unwrap();
         for index in 0..count {
-            let x = Rows::new(x, n_tokens, x.len() / n_tokens, x.len() / n_tokens).unwrap();
             let table = Rows::new(table, n_tokens, 6, 6).unwrap();
             // SAFETY: each part is run once, and nothing else touches `out`.
-            unsafe { rope(rotation, x, table, y, Part { index, count }) };
+            unsafe { rope(rotation, x, table, Part { index, count }) };
         }
         out
     }

@@ -15,16 +15,16 @@ pub unsafe fn swiglu(gate: Rows, up: Rows, y: RowsMut, part: Part) {
     unsafe { swiglu_on(Kernels::current(), gate, up, y, part) }
 }
 
-/// The gradients of [`swiglu`] in the place of their values: `dgate_dup` `[T, 2 n]` gets that for `gate`, then that for `up`,
-/// and `dy` `[T, n]`, the gradient of `y`, becomes `y` itself, which the gradient of the next matrix's adapter needs.
+/// The gradients of [`swiglu`], each in the place of what it needs: `gate` and `up` become their gradients, and `dy`, the
+/// gradient of `y`, becomes `y` itself, which the gradient of the next matrix's adapter needs. All `[T, n]`.
 ///
 /// Shapes that [`check_swiglu_back`] refuses leave everything untouched.
 ///
 /// # Safety
-/// As for [`swiglu`], with both results for `y`.
-pub unsafe fn swiglu_back(gate: Rows, up: Rows, dy: RowsMut, dgate_dup: RowsMut, part: Part) {
+/// As for [`swiglu`], with all three for `y`; they must be apart.
+pub unsafe fn swiglu_back(gate: RowsMut, up: RowsMut, dy: RowsMut, part: Part) {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { swiglu_back_on(Kernels::current(), gate, up, dy, dgate_dup, part) }
+    unsafe { swiglu_back_on(Kernels::current(), gate, up, dy, part) }
 }
 
 /// Whether the shapes fit for [`swiglu`].
@@ -37,15 +37,13 @@ pub fn check_swiglu(gate: &Rows, up: &Rows, y: &RowsMut) -> Result<(), ShapeErro
 }
 
 /// Whether the shapes fit for [`swiglu_back`].
-pub fn check_swiglu_back(
-    gate: &Rows,
-    up: &Rows,
-    dy: &RowsMut,
-    dgate_dup: &RowsMut,
-) -> Result<(), ShapeError> {
-    check_swiglu(gate, up, dy)?;
-    same("swiglu_back", "rows of the gradients", gate.n_rows(), dgate_dup.n_rows())?;
-    same("swiglu_back", "columns of the gradients", gate.n_cols().saturating_mul(2), dgate_dup.n_cols())
+pub fn check_swiglu_back(gate: &RowsMut, up: &RowsMut, dy: &RowsMut) -> Result<(), ShapeError> {
+    const OP: &str = "swiglu_back";
+    for other in [up, dy] {
+        same(OP, "rows", gate.n_rows(), other.n_rows())?;
+        same(OP, "columns", gate.n_cols(), other.n_cols())?;
+    }
+    Ok(())
 }
 
 /// # Safety
@@ -63,24 +61,17 @@ unsafe fn swiglu_on(kernels: &Kernels, gate: Rows, up: Rows, y: RowsMut, part: P
 
 /// # Safety
 /// As for [`swiglu_back`], and the machine must have the instructions of `kernels`.
-unsafe fn swiglu_back_on(
-    kernels: &Kernels,
-    gate: Rows,
-    up: Rows,
-    dy: RowsMut,
-    dgate_dup: RowsMut,
-    part: Part,
-) {
-    if check_swiglu_back(&gate, &up, &dy, &dgate_dup).is_err() {
-        debug_assert!(false, "{:?}", check_swiglu_back(&gate, &up, &dy, &dgate_dup));
+unsafe fn swiglu_back_on(kernels: &Kernels, gate: RowsMut, up: RowsMut, dy: RowsMut, part: Part) {
+    if check_swiglu_back(&gate, &up, &dy).is_err() {
+        debug_assert!(false, "{:?}", check_swiglu_back(&gate, &up, &dy));
         return;
     }
-    let n = gate.n_cols();
+    let columns = 0..gate.n_cols();
     for row in part.range(gate.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         unsafe {
-            let (dgate, dup) = (dgate_dup.row_mut(row, 0..n), dgate_dup.row_mut(row, n..2 * n));
-            (kernels.swiglu_back)(gate.row(row), up.row(row), dy.row_mut(row, 0..n), dgate, dup);
+            let [gate, up, dy] = [gate, up, dy].map(|matrix| matrix.row_mut(row, columns.clone()));
+            (kernels.swiglu_back)(gate, up, dy);
         }
     }
 }
@@ -104,31 +95,29 @@ mod tests {
         for (tier, count) in Tier::available().into_iter().flat_map(|tier| [(tier, 1), (tier, 3)]) {
             let kernels = Kernels::of(tier).unwrap();
             let (mut y, mut again) = (vec![f32::NAN; n_rows * n], dy.clone());
-            let mut gradients = vec![f32::NAN; 2 * n_rows * n];
-            let y_rows = RowsMut::new(&mut y, n_rows, n, n).unwrap();
-            let dy_rows = RowsMut::new(&mut again, n_rows, n, n).unwrap();
-            let gradient_rows = RowsMut::new(&mut gradients, n_rows, 2 * n, 2 * n).unwrap();
+            let (mut dgate, mut dup) = (gate.clone(), up.clone());
+            let [y_rows, dy_rows, dgate_rows, dup_rows] = [&mut y, &mut again, &mut dgate, &mut dup]
+                .map(|values| RowsMut::new(values, n_rows, n, n).unwrap());
             for index in 0..count {
                 let part = Part { index, count };
                 // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
                 unsafe {
                     swiglu_on(kernels, rows(&gate), rows(&up), y_rows, part);
-                    swiglu_back_on(kernels, rows(&gate), rows(&up), dy_rows, gradient_rows, part);
+                    swiglu_back_on(kernels, dgate_rows, dup_rows, dy_rows, part);
                 }
             }
             assert_eq!(y, again);
-            results.push((y, gradients));
+            results.push((y, dgate, dup));
         }
         assert!(results.iter().all(|other| *other == results[0]));
-        let (y, gradients) = &results[0];
+        let (y, dgate, dup) = &results[0];
         for i in 0..n_rows * n {
             let (v, u, d) = (f64::from(gate[i]), f64::from(up[i]), f64::from(dy[i]));
             let sigmoid = 1.0 / (1.0 + (-v).exp());
-            let place = i / n * 2 * n + i % n;
             for (got, want) in [
                 (y[i], v * sigmoid * u),
-                (gradients[place], d * u * sigmoid * (1.0 + v * (1.0 - sigmoid))),
-                (gradients[place + n], d * v * sigmoid),
+                (dgate[i], d * u * sigmoid * (1.0 + v * (1.0 - sigmoid))),
+                (dup[i], d * v * sigmoid),
             ] {
                 assert!((f64::from(got) - want).abs() < 1e-6 * (1.0 + want.abs()), "{v}: {got} {want}");
             }

@@ -10,19 +10,33 @@
 //! computes `p` again (FlashAttention, arXiv 2205.14135). Keys and values of a group of query heads are
 //! shared; their gradients add up over the group.
 
-use nightgraft_ggml::{AttentionShape, Error, Graph, Tensor};
+use nightgraft_ggml::{AttentionShape, Error, Graph, Place, Tensor};
 
-/// What the backward needs of the forward.
+/// What the backward needs of the forward: its arguments, and `out`, the output and then each head's log-sum-exp.
 #[derive(Clone, Copy)]
 pub struct Saved {
-    shape: AttentionShape,
-    qkv: [Tensor; 3],
-    starts: Tensor,
-    out: Tensor,
+    /// The heads.
+    pub shape: AttentionShape,
+    /// Queries, keys and values.
+    pub qkv: [Tensor; 3],
+    /// For each token the first of its segment.
+    pub starts: Tensor,
+    /// `[T, n_head · head_dim + n_head]`.
+    pub out: Tensor,
 }
 
-/// The output `[T, n_head · head_dim]` for `q` `[T, n_head · head_dim]` and `k`, `v` `[T, n_head_kv ·
-/// head_dim]`; `starts` (an i32 row of T) is for each token the first token of its segment.
+impl Saved {
+    /// The output without the log-sum-exps: `[T, n_head · head_dim]`.
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn output(&self, g: &mut Graph) -> Result<Tensor, Error> {
+        g.columns(self.out, 0, self.shape.n_head * self.shape.head_dim)
+    }
+}
+
+/// Attention of `q` `[T, n_head · head_dim]` to `k` and `v` `[T, n_head_kv · head_dim]`, its result in `place`; `starts` (an
+/// i32 row of T) is for each token the first token of its segment.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -31,10 +45,10 @@ pub fn forward(
     shape: AttentionShape,
     qkv: [Tensor; 3],
     starts: Tensor,
-) -> Result<(Tensor, Saved), Error> {
-    let out = g.attention(shape, qkv, starts)?;
-    let y = g.columns(out, 0, shape.n_head * shape.head_dim)?;
-    Ok((y, Saved { shape, qkv, starts, out }))
+    place: Place,
+) -> Result<Saved, Error> {
+    let out = g.attention(shape, qkv, starts, place)?;
+    Ok(Saved { shape, qkv, starts, out })
 }
 
 /// `[dq, dk, dv]` from `dy` `[T, n_head · head_dim]`.

@@ -40,14 +40,14 @@ pub fn forward(g: &mut Graph, head: &Head, x: Tensor, targets: Tensor, loss: &Le
     Ok(Saved { x, dlogits })
 }
 
-/// `dx` of the sum of the losses.
+/// Adds `dx` of the sum of the losses onto `stream`.
 ///
 /// # Errors
 /// If shapes do not fit.
-pub fn backward(g: &mut Graph, head: &Head, saved: &Saved) -> Result<Tensor, Error> {
+pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Result<Tensor, Error> {
     let weight = g.leaf(&head.weight)?;
     let dh = g.linear_transposed(weight, saved.dlogits)?;
-    norm::backward(g, &head.norm, saved.x, dh)
+    norm::backward(g, &head.norm, saved.x, dh, stream)
 }
 
 /// `[T, n_vocab]`, for comparing with other engines.

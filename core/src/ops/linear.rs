@@ -8,9 +8,10 @@
 //!
 //! `W [n_out, n_in]` is quantized and never changes. `B` is kept as `[r, n_out]`, the transpose of PEFT's
 //! `lora_B`: then both factors have one row a rank, and both of their gradients are the same kernel.
-//! `z` and the dropout mask are recomputed in the backward rather than kept.
+//! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
+//! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
-use nightgraft_ggml::{DropoutKey, Error, Graph, Leaf, Tensor};
+use nightgraft_ggml::{DropoutKey, Error, Graph, Leaf, Place, Product, Tensor};
 
 /// A frozen matrix and, where the layer is adapted, its adapter.
 #[derive(Clone)]
@@ -59,27 +60,85 @@ impl LowRank {
 
     /// `x W'ᵀ` scaled by `s`, for one of the two factors.
     fn project(&self, g: &mut Graph, factor: &Leaf, x: Tensor) -> Result<Tensor, Error> {
-        let factor = g.leaf(factor)?;
-        let projected = g.linear(factor, x)?;
-        g.scale(projected, self.scale)
+        let w = g.leaf(factor)?;
+        g.sum_of_products(&[Product::Linear { w, x, scale: self.scale }], None, Place::New)
     }
 }
 
-/// `y` from `x`.
+/// `y` from `x`, in `place`; added to `start`, if there is one.
 ///
 /// # Errors
 /// If shapes do not fit.
-pub fn forward(g: &mut Graph, linear: &Linear, x: Tensor) -> Result<Tensor, Error> {
-    let weight = g.leaf(&linear.weight)?;
-    let y = g.linear(weight, x)?;
-    let Some(adapter) = &linear.adapter else { return Ok(y) };
+pub fn forward(
+    g: &mut Graph,
+    linear: &Linear,
+    x: Tensor,
+    start: Option<Tensor>,
+    place: Place,
+) -> Result<Tensor, Error> {
+    let w = g.leaf(&linear.weight)?;
+    let product = Product::Linear { w, x, scale: 1.0 };
+    let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], start, place) };
     let dropped = adapter.drop(g, x)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
     let b = g.leaf(&adapter.b)?;
-    g.linear_transposed_onto(y, b, z)
+    g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], start, place)
 }
 
-/// Adds the adapter's gradients to its leaves and returns `dx`; added onto `dx`, if one is given.
+/// The gradient on its way through an adapter: `u`, where there is one.
+#[derive(Clone, Copy)]
+pub struct Reduced(Option<Tensor>);
+
+/// `dx` from `dy`, added onto `dx` if one is given; and `u`, for [`adapter_gradients`].
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn input_gradient(
+    g: &mut Graph,
+    linear: &Linear,
+    dy: Tensor,
+    dx: Option<Tensor>,
+) -> Result<(Tensor, Reduced), Error> {
+    let place = dx.map_or(Place::New, Place::Onto);
+    let w = g.leaf(&linear.weight)?;
+    let product = Product::Transposed { w, dy };
+    let Some(adapter) = &linear.adapter else {
+        return Ok((g.sum_of_products(&[product], None, place)?, Reduced(None)));
+    };
+    let u = adapter.project(g, &adapter.b, dy)?;
+    let a = g.leaf(&adapter.a)?;
+    let branch = Product::Transposed { w: a, dy: u };
+    let dx = match &adapter.dropout {
+        None => g.sum_of_products(&[product, branch], None, place)?,
+        Some(_) => {
+            let dx = g.sum_of_products(&[product], None, place)?;
+            let through = g.sum_of_products(&[branch], None, Place::New)?;
+            let through = adapter.drop(g, through)?;
+            g.add(dx, through)?
+        }
+    };
+    Ok((dx, Reduced(Some(u))))
+}
+
+/// Adds the adapter's gradients to its leaves.
+///
+/// # Errors
+/// If shapes do not fit.
+pub fn adapter_gradients(
+    g: &mut Graph,
+    linear: &Linear,
+    x: Tensor,
+    dy: Tensor,
+    Reduced(u): Reduced,
+) -> Result<(), Error> {
+    let (Some(adapter), Some(u)) = (&linear.adapter, u) else { return Ok(()) };
+    let dropped = adapter.drop(g, x)?;
+    let z = adapter.project(g, &adapter.a, dropped)?;
+    g.accumulate_outer(&adapter.grad_a, u, dropped)?;
+    g.accumulate_outer(&adapter.grad_b, z, dy)
+}
+
+/// [`input_gradient`] and [`adapter_gradients`].
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -90,24 +149,7 @@ pub fn backward(
     dy: Tensor,
     dx: Option<Tensor>,
 ) -> Result<Tensor, Error> {
-    let weight = g.leaf(&linear.weight)?;
-    let dx = match dx {
-        Some(dx) => g.linear_transposed_onto(dx, weight, dy)?,
-        None => g.linear_transposed(weight, dy)?,
-    };
-    let Some(adapter) = &linear.adapter else { return Ok(dx) };
-    let dropped = adapter.drop(g, x)?;
-    let z = adapter.project(g, &adapter.a, dropped)?;
-    let u = adapter.project(g, &adapter.b, dy)?;
-    g.accumulate_outer(&adapter.grad_a, u, dropped)?;
-    g.accumulate_outer(&adapter.grad_b, z, dy)?;
-    let a = g.leaf(&adapter.a)?;
-    match &adapter.dropout {
-        None => g.linear_transposed_onto(dx, a, u),
-        Some(_) => {
-            let through = g.linear_transposed(a, u)?;
-            let through = adapter.drop(g, through)?;
-            g.add(dx, through)
-        }
-    }
+    let (dx, u) = input_gradient(g, linear, dy, dx)?;
+    adapter_gradients(g, linear, x, dy, u)?;
+    Ok(dx)
 }

@@ -21,17 +21,15 @@ pub struct Norm {
 /// # Errors
 /// If shapes do not fit.
 pub fn forward(g: &mut Graph, norm: &Norm, x: Tensor) -> Result<Tensor, Error> {
-    let normed = g.rms_norm(x, norm.eps)?;
     let weight = g.leaf(&norm.weight)?;
-    g.mul(normed, weight)
+    g.rms_norm(x, weight, norm.eps)
 }
 
-/// `dx` from `dy` and the forward's argument.
+/// Adds `dx`, from `dy` and the forward's argument, onto the gradient of the residual stream.
 ///
 /// # Errors
 /// If shapes do not fit.
-pub fn backward(g: &mut Graph, norm: &Norm, x: Tensor, dy: Tensor) -> Result<Tensor, Error> {
+pub fn backward(g: &mut Graph, norm: &Norm, x: Tensor, dy: Tensor, stream: Tensor) -> Result<Tensor, Error> {
     let weight = g.leaf(&norm.weight)?;
-    let dn = g.mul(dy, weight)?;
-    g.rms_norm_back(dn, x, norm.eps)
+    g.rms_norm_back(stream, x, weight, norm.eps, dy)
 }

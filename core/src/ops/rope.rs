@@ -20,7 +20,7 @@ pub struct PairLayout {
     pub halves: bool,
 }
 
-/// Rotates queries or keys `[T, n_heads · head_dim]` by `angles` `[T, n_dims]`.
+/// Rotates queries or keys `[T, n_heads · head_dim]` by `angles` `[T, n_dims]`, in place.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -28,7 +28,7 @@ pub fn forward(g: &mut Graph, layout: PairLayout, x: Tensor, angles: Tensor) -> 
     g.rope(x, angles, layout.rotation(false))
 }
 
-/// Rotates the gradient back.
+/// Rotates the gradient back, in place.
 ///
 /// # Errors
 /// If shapes do not fit.

@@ -8,31 +8,19 @@
 
 use nightgraft_ggml::{Error, Graph, Tensor};
 
-/// What the backward needs of the forward.
-#[derive(Clone, Copy)]
-pub struct Saved {
-    gate: Tensor,
-    up: Tensor,
-    silu: Tensor,
-}
-
 /// `y` from the two projections, all `[T, n_ff]`.
 ///
 /// # Errors
 /// If shapes do not fit.
-pub fn forward(g: &mut Graph, gate: Tensor, up: Tensor) -> Result<(Tensor, Saved), Error> {
-    let silu = g.silu(gate)?;
-    let y = g.mul(silu, up)?;
-    Ok((y, Saved { gate, up, silu }))
+pub fn forward(g: &mut Graph, gate: Tensor, up: Tensor) -> Result<Tensor, Error> {
+    g.swiglu(gate, up)
 }
 
-/// `(dgate, dup)` from `dy`.
+/// `[dgate, dup, y]` from `dy` and the forward's arguments, each in the place of what it needs: of `gate`, `up` and `dy`.
 ///
 /// # Errors
 /// If shapes do not fit.
-pub fn backward(g: &mut Graph, saved: &Saved, dy: Tensor) -> Result<(Tensor, Tensor), Error> {
-    let dup = g.mul(dy, saved.silu)?;
-    let dsilu = g.mul(dy, saved.up)?;
-    let dgate = g.silu_back(dsilu, saved.gate)?;
-    Ok((dgate, dup))
+pub fn backward(g: &mut Graph, gate: Tensor, up: Tensor, dy: Tensor) -> Result<[Tensor; 3], Error> {
+    g.swiglu_back(gate, up, dy)?;
+    Ok([gate, up, dy])
 }

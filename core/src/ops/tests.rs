@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Tensor, WeightPlace, WeightType,
+    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Tensor, WeightPlace, WeightType,
     quantize,
 };
 
@@ -98,6 +98,14 @@ fn check(
     }
 }
 
+/// A copy for an operation that works in place.
+fn copy(g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
+    let (n_rows, n_cols) = g.shape("test", x)?;
+    let leaf = Leaf::f32(n_rows, n_cols)?;
+    g.store(x, &leaf)?;
+    g.leaf(&leaf)
+}
+
 fn low_rank(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) -> LowRank {
     LowRank {
         a: matrix(rank, n_in, 11),
@@ -117,7 +125,7 @@ fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
     let linear = Linear { weight, adapter: Some(adapter.clone()) };
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
         let x = g.leaf(&x)?;
-        let y = linear::forward(g, &linear, x)?;
+        let y = linear::forward(g, &linear, x, None, Place::New)?;
         if let Some((dy, gradients)) = dy {
             adapter.grad_a.clear()?;
             adapter.grad_b.clear()?;
@@ -152,12 +160,13 @@ fn a_backward_adds_onto_what_is_there() {
     let (x, dy, base) = (matrix(2, 4, 2), matrix(2, 3, 3), matrix(2, 4, 4));
     let (alone, onto) = (Leaf::f32(2, 4).unwrap(), Leaf::f32(2, 4).unwrap());
     let mut g = Graph::new(64).unwrap();
-    let (x, dy, base_t) = (g.leaf(&x).unwrap(), g.leaf(&dy).unwrap(), g.leaf(&base).unwrap());
+    let (x, dy) = (g.leaf(&x).unwrap(), g.leaf(&dy).unwrap());
     let dx = linear::backward(&mut g, &linear, x, dy, None).unwrap();
     g.store(dx, &alone).unwrap();
-    let copy = g.scale(base_t, 1.0).unwrap();
-    let dx = linear::backward(&mut g, &linear, x, dy, Some(copy)).unwrap();
-    g.store(dx, &onto).unwrap();
+    onto.write(0, &base.to_vec().unwrap()).unwrap();
+    let sum = g.leaf(&onto).unwrap();
+    let dx = linear::backward(&mut g, &linear, x, dy, Some(sum)).unwrap();
+    g.run(dx).unwrap();
     Cpu::new(1, Arc::default()).unwrap().compute(&mut g).unwrap();
     let (alone, onto, base) = (alone.to_vec().unwrap(), onto.to_vec().unwrap(), base.to_vec().unwrap());
     for ((alone, onto), base) in alone.iter().zip(&onto).zip(&base) {
@@ -172,8 +181,10 @@ fn rms_norm() {
     check("rms_norm", &[&x], |g, dy| {
         let x = g.leaf(&x)?;
         if let Some((dy, gradients)) = dy {
-            let dx = norm::backward(g, &norm, x, dy)?;
-            g.store(dx, &gradients[0])?;
+            gradients[0].clear()?;
+            let dx = g.leaf(&gradients[0])?;
+            let dx = norm::backward(g, &norm, x, dy, dx)?;
+            g.run(dx)?;
         }
         norm::forward(g, &norm, x)
     });
@@ -188,11 +199,15 @@ fn rotary_embedding_in_both_layouts() {
         let x = matrix(3, 16, 1);
         check("rope", &[&x], |g, dy| {
             let (x, angles) = (g.leaf(&x)?, g.leaf(&angles)?);
-            if let Some((dy, gradients)) = dy {
-                let dx = rope::backward(g, layout, dy, angles)?;
-                g.store(dx, &gradients[0])?;
-            }
-            rope::forward(g, layout, x, angles)
+            let Some((dy, gradients)) = dy else {
+                let x = copy(g, x)?;
+                return rope::forward(g, layout, x, angles);
+            };
+            g.store(dy, &gradients[0])?;
+            let dx = g.leaf(&gradients[0])?;
+            let dx = rope::backward(g, layout, dx, angles)?;
+            g.run(dx)?;
+            Ok(x)
         });
     }
 }
@@ -202,13 +217,13 @@ fn gated_activation() {
     let (gate, up) = (matrix(3, 8, 1), matrix(3, 8, 2));
     check("swiglu", &[&gate, &up], |g, dy| {
         let (gate, up) = (g.leaf(&gate)?, g.leaf(&up)?);
-        let (y, saved) = swiglu::forward(g, gate, up)?;
         if let Some((dy, gradients)) = dy {
-            let (dgate, dup) = swiglu::backward(g, &saved, dy)?;
+            let [gate, up, dy] = [copy(g, gate)?, copy(g, up)?, copy(g, dy)?];
+            let [dgate, dup, _] = swiglu::backward(g, gate, up, dy)?;
             g.store(dgate, &gradients[0])?;
             g.store(dup, &gradients[1])?;
         }
-        Ok(y)
+        swiglu::forward(g, gate, up)
     });
 }
 
@@ -222,13 +237,13 @@ fn grouped_attention_inside_segments() {
         check("attention", &[&q, &k, &v], |g, dy| {
             let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
             let starts = g.leaf(&starts)?;
-            let (y, saved) = attention::forward(g, shape, qkv, starts)?;
+            let saved = attention::forward(g, shape, qkv, starts, Place::New)?;
             if let Some((dy, gradients)) = dy {
                 for (d, gradient) in attention::backward(g, &saved, dy)?.into_iter().zip(gradients) {
                     g.store(d, gradient)?;
                 }
             }
-            Ok(y)
+            saved.output(g)
         });
     }
 }
@@ -245,9 +260,11 @@ fn head_with_loss() {
     let mut g = Graph::new(64).unwrap();
     let (x_t, targets) = (g.leaf(&x).unwrap(), g.leaf(&targets).unwrap());
     let saved = head::forward(&mut g, &head, x_t, targets, &loss).unwrap();
-    let dx = head::backward(&mut g, &head, &saved).unwrap();
-    g.store(dx, &gradient).unwrap();
+    let dx = g.leaf(&gradient).unwrap();
+    let dx = head::backward(&mut g, &head, &saved, dx).unwrap();
+    g.run(dx).unwrap();
     let mut sum = || -> f64 {
+        gradient.clear().unwrap();
         cpu.compute(&mut g).unwrap();
         loss.to_vec().unwrap().chunks(2).map(|row| f64::from(row[0])).sum()
     };

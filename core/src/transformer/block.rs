@@ -6,7 +6,7 @@
 //! y  = x1 + (silu(h2 Wgᵀ) ⊙ h2 Wuᵀ) Wdᵀ              h2 = norm(x1)
 //! ```
 
-use nightgraft_ggml::{AttentionShape, Error, Graph, Tensor};
+use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor};
 
 use crate::ops::linear::{self, Linear};
 use crate::ops::norm::{self, Norm};
@@ -69,20 +69,17 @@ pub struct Tokens {
     pub starts: Tensor,
 }
 
-/// What the backward needs of the forward.
-pub struct Saved {
-    tokens: Tokens,
-    x: Tensor,
-    h: Tensor,
-    attention: attention::Saved,
-    attended: Tensor,
-    x1: Tensor,
-    h2: Tensor,
-    swiglu: swiglu::Saved,
-    activated: Tensor,
+/// Where values of one layer are kept from the forward to the backward, `[capacity, n]` each. What is not kept is computed
+/// again; the more is kept, the less there is to compute.
+#[derive(Clone, Default)]
+pub struct Kept {
+    /// The rotated queries and keys, the values, and the attention's output with its log-sum-exps.
+    pub attention: Option<[Leaf; 4]>,
+    /// `x1`, and the two projections that the activation takes.
+    pub feed_forward: Option<[Leaf; 3]>,
 }
 
-/// `y` from `x`, both `[T, n_embd]`.
+/// Writes `y` over `y`, from `x`; both `[T, n_embd]`, and they may be one place. Fills what is `kept`.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -92,27 +89,24 @@ pub fn forward(
     geometry: &Geometry,
     x: Tensor,
     tokens: Tokens,
-) -> Result<(Tensor, Saved), Error> {
+    kept: &Kept,
+    y: Tensor,
+) -> Result<(), Error> {
+    let (n_tokens, _) = g.shape("block", x)?;
+    let [q, k, v, out] = places(g, kept.attention.as_ref(), n_tokens)?;
+    let [x1, gate, up] = places(g, kept.feed_forward.as_ref(), n_tokens)?;
     let h = norm::forward(g, &block.attn_norm, x)?;
-    let q = linear::forward(g, &block.attn_q, h)?;
-    let k = linear::forward(g, &block.attn_k, h)?;
-    let v = linear::forward(g, &block.attn_v, h)?;
-    let q = rope::forward(g, geometry.layout, q, tokens.angles)?;
-    let k = rope::forward(g, geometry.layout, k, tokens.angles)?;
-    let (attended, attention) = attention::forward(g, geometry.attention, [q, k, v], tokens.starts)?;
-    let o = linear::forward(g, &block.attn_output, attended)?;
-    let x1 = g.add(o, x)?;
-
+    let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
+    let x1 = add_attended(g, block, &attention, x, x1)?;
     let h2 = norm::forward(g, &block.ffn_norm, x1)?;
-    let gate = linear::forward(g, &block.ffn_gate, h2)?;
-    let up = linear::forward(g, &block.ffn_up, h2)?;
-    let (activated, swiglu) = swiglu::forward(g, gate, up)?;
-    let down = linear::forward(g, &block.ffn_down, activated)?;
-    let y = g.add(down, x1)?;
-    Ok((y, Saved { tokens, x, h, attention, attended, x1, h2, swiglu, activated }))
+    let [gate, up] = project(g, block, h2, [gate, up])?;
+    let activated = swiglu::forward(g, gate, up)?;
+    let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Place::Over(y))?;
+    g.run(y)
 }
 
-/// `dx` from `dy`; adds to the gradients of the block's adapters.
+/// Turns `grad`, the gradient of `y`, into that of `x` in its place, unless `is_lowest`: then nobody needs it. Adds to the
+/// gradients of the block's adapters. `x`, `tokens` and `kept` are those of the forward.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -120,23 +114,107 @@ pub fn backward(
     g: &mut Graph,
     block: &Block,
     geometry: &Geometry,
-    saved: &Saved,
-    dy: Tensor,
-) -> Result<Tensor, Error> {
-    let dactivated = linear::backward(g, &block.ffn_down, saved.activated, dy, None)?;
-    let (dgate, dup) = swiglu::backward(g, &saved.swiglu, dactivated)?;
-    let dh2 = linear::backward(g, &block.ffn_gate, saved.h2, dgate, None)?;
-    let dh2 = linear::backward(g, &block.ffn_up, saved.h2, dup, Some(dh2))?;
-    let dx1 = norm::backward(g, &block.ffn_norm, saved.x1, dh2)?;
-    let dx1 = g.add(dx1, dy)?;
+    x: Tensor,
+    tokens: Tokens,
+    kept: &Kept,
+    grad: Tensor,
+    is_lowest: bool,
+) -> Result<(), Error> {
+    let (n_tokens, _) = g.shape("block", x)?;
+    let h = norm::forward(g, &block.attn_norm, x)?;
+    let attention = match &kept.attention {
+        Some(kept) => {
+            let [q, k, v, out] = leaves(g, kept, n_tokens)?;
+            attention::Saved { shape: geometry.attention, qkv: [q, k, v], starts: tokens.starts, out }
+        }
+        None => attend(g, block, geometry, h, tokens, [Place::New; 3], Place::New)?,
+    };
+    let (x1, h2, gate, up) = match &kept.feed_forward {
+        Some(kept) => {
+            let [x1, gate, up] = leaves(g, kept, n_tokens)?;
+            (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
+        }
+        None => {
+            let x1 = add_attended(g, block, &attention, x, Place::New)?;
+            let h2 = norm::forward(g, &block.ffn_norm, x1)?;
+            let [gate, up] = project(g, block, h2, [Place::New; 2])?;
+            (x1, h2, gate, up)
+        }
+    };
 
-    let dattended = linear::backward(g, &block.attn_output, saved.attended, dx1, None)?;
-    let [dq, dk, dv] = attention::backward(g, &saved.attention, dattended)?;
-    let dq = rope::backward(g, geometry.layout, dq, saved.tokens.angles)?;
-    let dk = rope::backward(g, geometry.layout, dk, saved.tokens.angles)?;
-    let dh = linear::backward(g, &block.attn_q, saved.h, dq, None)?;
-    let dh = linear::backward(g, &block.attn_k, saved.h, dk, Some(dh))?;
-    let dh = linear::backward(g, &block.attn_v, saved.h, dv, Some(dh))?;
-    let dx = norm::backward(g, &block.attn_norm, saved.x, dh)?;
-    g.add(dx, dx1)
+    let (dactivated, reduced) = linear::input_gradient(g, &block.ffn_down, grad, None)?;
+    let [dgate, dup, activated] = swiglu::backward(g, gate, up, dactivated)?;
+    linear::adapter_gradients(g, &block.ffn_down, activated, grad, reduced)?;
+    let dh2 = linear::backward(g, &block.ffn_gate, h2, dgate, None)?;
+    let dh2 = linear::backward(g, &block.ffn_up, h2, dup, Some(dh2))?;
+    let grad = norm::backward(g, &block.ffn_norm, x1, dh2, grad)?;
+
+    let attended = attention.output(g)?;
+    let dattended = linear::backward(g, &block.attn_output, attended, grad, None)?;
+    let [dq, dk, dv] = attention::backward(g, &attention, dattended)?;
+    let dq = rope::backward(g, geometry.layout, dq, tokens.angles)?;
+    let dk = rope::backward(g, geometry.layout, dk, tokens.angles)?;
+    let dh = linear::backward(g, &block.attn_q, h, dq, None)?;
+    let dh = linear::backward(g, &block.attn_k, h, dk, Some(dh))?;
+    let dh = linear::backward(g, &block.attn_v, h, dv, Some(dh))?;
+    if is_lowest {
+        return Ok(());
+    }
+    let grad = norm::backward(g, &block.attn_norm, x, dh, grad)?;
+    g.run(grad)
+}
+
+/// From the normed `h` to the attention's output; queries, keys and values go to `qkv`.
+fn attend(
+    g: &mut Graph,
+    block: &Block,
+    geometry: &Geometry,
+    h: Tensor,
+    tokens: Tokens,
+    [q, k, v]: [Place; 3],
+    out: Place,
+) -> Result<attention::Saved, Error> {
+    let q = linear::forward(g, &block.attn_q, h, None, q)?;
+    let k = linear::forward(g, &block.attn_k, h, None, k)?;
+    let v = linear::forward(g, &block.attn_v, h, None, v)?;
+    let q = rope::forward(g, geometry.layout, q, tokens.angles)?;
+    let k = rope::forward(g, geometry.layout, k, tokens.angles)?;
+    attention::forward(g, geometry.attention, [q, k, v], tokens.starts, out)
+}
+
+/// `x1`, in `place`.
+fn add_attended(
+    g: &mut Graph,
+    block: &Block,
+    attention: &attention::Saved,
+    x: Tensor,
+    place: Place,
+) -> Result<Tensor, Error> {
+    let attended = attention.output(g)?;
+    linear::forward(g, &block.attn_output, attended, Some(x), place)
+}
+
+/// What the activation takes, from the normed `h2`.
+fn project(g: &mut Graph, block: &Block, h2: Tensor, [gate, up]: [Place; 2]) -> Result<[Tensor; 2], Error> {
+    let gate = linear::forward(g, &block.ffn_gate, h2, None, gate)?;
+    let up = linear::forward(g, &block.ffn_up, h2, None, up)?;
+    Ok([gate, up])
+}
+
+/// The first rows of what is kept.
+fn leaves<const N: usize>(g: &mut Graph, kept: &[Leaf; N], n_tokens: usize) -> Result<[Tensor; N], Error> {
+    let leaves: Vec<_> = kept.iter().map(|leaf| g.leaf_rows(leaf, n_tokens)).collect::<Result<_, _>>()?;
+    Ok(std::array::from_fn(|i| leaves[i]))
+}
+
+/// Where to compute values: over the first rows of what is kept, or anywhere.
+fn places<const N: usize>(
+    g: &mut Graph,
+    kept: Option<&[Leaf; N]>,
+    n_tokens: usize,
+) -> Result<[Place; N], Error> {
+    Ok(match kept {
+        Some(kept) => leaves(g, kept, n_tokens)?.map(Place::Over),
+        None => [Place::New; N],
+    })
 }

@@ -2,15 +2,15 @@
 
 use nightgraft_ggml::{Graph, Leaf};
 
-use super::block::{self, Block, Geometry, Tokens};
+use super::block::{self, Block, Geometry, Kept, Tokens};
 use crate::Result;
 
 /// Room for a block's forward and backward with all adapters; an overfull graph is an error, not a crash.
 const BLOCK_NODES: usize = 320;
 
 /// One forward graph a layer, and one backward graph a layer from `lowest` up. A forward graph reads the
-/// layer's input from its checkpoint and stores the next one; a backward graph computes the layer again from
-/// its checkpoint, reads the gradient of its output from `grad` and stores that of its input there.
+/// layer's input from its checkpoint and writes the next one; a backward graph computes again what of the layer was not
+/// kept, and turns the gradient of its output in `grad` into that of its input.
 pub(super) struct LayerGraphs {
     pub(super) n_tokens: usize,
     pub(super) forward: Vec<Graph>,
@@ -29,6 +29,8 @@ pub(super) struct Stream {
     /// `[capacity, n_embd]` each: the inputs of the layers from `lowest` on, then the last output. Layers
     /// below `lowest` work in place in the first one.
     pub(super) hidden: Vec<Leaf>,
+    /// What else of the layers from `lowest` on is kept for the backward.
+    pub(super) kept: Vec<Kept>,
     /// Gradient of the residual stream, `[capacity, n_embd]`.
     pub(super) grad: Option<Leaf>,
 }
@@ -61,22 +63,18 @@ impl LayerGraphs {
         let mut backward = Vec::new();
         for (layer, block) in blocks.iter().enumerate() {
             let block = if train { block } else { &without_dropout(block) };
+            let grad = stream.grad.as_ref().filter(|_| train && layer >= stream.lowest);
+            let kept = grad.and_then(|_| stream.kept.get(layer - stream.lowest)).cloned().unwrap_or_default();
             let (mut g, x, tokens) = begin(layer)?;
-            let (y, _) = block::forward(&mut g, block, geometry, x, tokens)?;
-            g.store(y, stream.input(layer + 1))?;
+            let y = g.leaf_rows(stream.input(layer + 1), n_tokens)?;
+            block::forward(&mut g, block, geometry, x, tokens, &kept, y)?;
             forward.push(g);
 
-            let Some(grad) = stream.grad.as_ref().filter(|_| train && layer >= stream.lowest) else {
-                continue;
-            };
+            let Some(grad) = grad else { continue };
             let (mut g, x, tokens) = begin(layer)?;
-            let (_, saved) = block::forward(&mut g, block, geometry, x, tokens)?;
-            let dy = g.leaf_rows(grad, n_tokens)?;
-            let dx = block::backward(&mut g, block, geometry, &saved, dy)?;
-            // Below the lowest adapted layer nobody needs the gradient: what only leads there is not run.
-            if layer > stream.lowest {
-                g.store(dx, grad)?;
-            }
+            let grad = g.leaf_rows(grad, n_tokens)?;
+            let is_lowest = layer == stream.lowest;
+            block::backward(&mut g, block, geometry, x, tokens, &kept, grad, is_lowest)?;
             backward.push(g);
         }
         Ok(Self { n_tokens, forward, backward, angles, starts })

@@ -100,6 +100,7 @@ impl Model {
             stream: Stream {
                 lowest,
                 hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
+                kept: Vec::new(),
                 grad: trains.then(|| rows(capacity)).transpose()?,
             },
             layers: HashMap::new(),
@@ -311,6 +312,7 @@ impl Model {
         }
         .clone();
         targets_leaf.write_i32(targets)?;
+        chunk.dx.clear()?;
         let graph = match head_graphs.entry((pass, n_rows)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(head_graph(head, chunk, &targets_leaf, n_rows, pass)?),
@@ -326,8 +328,9 @@ fn head_graph(head: &Head, chunk: &Chunk, targets: &Leaf, n_rows: usize, pass: P
     let targets = g.leaf(targets)?;
     let saved = head::forward(&mut g, head, x, targets, &chunk.loss)?;
     if pass == Pass::Train {
-        let dx = head::backward(&mut g, head, &saved)?;
-        g.store(dx, &chunk.dx)?;
+        let dx = g.leaf_rows(&chunk.dx, n_rows)?;
+        let dx = head::backward(&mut g, head, &saved, dx)?;
+        g.run(dx)?;
     }
     Ok(g)
 }

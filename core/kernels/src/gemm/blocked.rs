@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Start;
 use super::operands::{Operands, Strided};
+use super::split::{Split, blocks};
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
@@ -12,8 +13,6 @@ use crate::scratch;
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
 const PANELS: usize = 32;
-/// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
-const PANEL_COST: usize = 12;
 /// A panel that so few tiles use is not worth a copy, if it can be used where it lies.
 const REUSES: usize = 4;
 
@@ -33,10 +32,8 @@ pub(super) unsafe fn product(
     if n_rows == 0 || n_cols == 0 {
         return;
     }
-    let n_panels = n_cols.div_ceil(WIDTH);
-    let n_chunks = row_chunks(n_rows, n_panels, part.count);
-    let share = part.range(n_chunks * n_panels);
-    let row_block = even_block(n_rows.div_ceil(n_chunks), ROWS, 1);
+    let split = Split::new(n_rows, n_cols, part);
+    let row_block = even_block(split.chunk_rows(), ROWS, 1);
     let few_rows = row_block <= REUSES * kernels.max_rows;
     let depth_block = |term: &dyn Operands| match term.lies_as_panels() && few_rows {
         // Values on the right are used a few times: read whole rows of them, and keep `C` in the nearest cache instead.
@@ -47,15 +44,10 @@ pub(super) unsafe fn product(
     let memory = terms.iter().map(|term| batch(*term) * depth_block(*term) * WIDTH).max().unwrap_or(0);
 
     scratch::with([row_block * PACKED, memory], |[packed, memory]| {
-        for chunk in 0..n_chunks {
-            let panels = overlap(&share, chunk * n_panels, n_panels);
-            if panels.is_empty() {
-                continue;
-            }
-            let chunk_rows = Part { index: chunk, count: n_chunks }.range(n_rows);
+        split.for_each(|chunk_rows, panels| {
             for rows in blocks(chunk_rows, row_block) {
                 let mut packed_now = None;
-                for panels in blocks(panels.clone(), PANELS) {
+                for panels in panels.blocks(PANELS) {
                     let mut start = start;
                     for (index, term) in terms.iter().enumerate() {
                         for sums in blocks_or_empty(0..term.depth(), depth_block(*term)) {
@@ -65,11 +57,10 @@ pub(super) unsafe fn product(
                                 }
                                 Strided { values: packed, stride: PACKED }
                             });
-                            for panels in blocks(panels.clone(), batch(*term)) {
-                                let columns = panels.start * WIDTH..(panels.end * WIDTH).min(n_cols);
-                                let block =
-                                    Block { left, rows: rows.clone(), columns, depth: sums.clone(), start };
-                                // SAFETY: parts share no (chunk, panel), so no two touch the same element of `c`; the
+                            for panels in panels.blocks(batch(*term)) {
+                                let (rows, depth) = (rows.clone(), sums.clone());
+                                let block = Block { left, rows, columns: panels.all_columns(), depth, start };
+                                // SAFETY: parts share no (rows, panel), so no two touch the same element of `c`; the
                                 // caller promises the instructions.
                                 unsafe { block.multiply(kernels, *term, memory, c) };
                             }
@@ -78,7 +69,7 @@ pub(super) unsafe fn product(
                     }
                 }
             }
-        }
+        });
     });
 }
 
@@ -175,33 +166,13 @@ fn width(n_cols: usize) -> usize {
     if n_cols <= 8 { 8 } else { n_cols.next_multiple_of(16) }
 }
 
-/// Into how many chunks to divide the rows, so that `count` threads finish (chunk, panel) pairs at about the same time
-/// without dequantizing panels more often than that is worth.
-fn row_chunks(n_rows: usize, n_panels: usize, count: usize) -> usize {
-    let most = n_rows.div_ceil(8).min(2 * count).max(1);
-    let time = |chunks: &usize| {
-        (chunks * n_panels).div_ceil(count.max(1)).saturating_mul(n_rows.div_ceil(*chunks) + PANEL_COST)
-    };
-    (1..=most).min_by_key(time).unwrap_or(1)
-}
-
 /// The size of equal blocks of at most `most` that cover `n`, rounded up to a multiple of `unit`.
 fn even_block(n: usize, most: usize, unit: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1).next_multiple_of(unit)
-}
-
-fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(size).map(move |start| start..(start + size).min(range.end))
 }
 
 /// As [`blocks`], but one empty block for an empty range: sums of nothing are 0 and have to be stored.
 fn blocks_or_empty(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     let empty = range.is_empty().then_some(range.clone());
     blocks(range, size).chain(empty)
-}
-
-/// The part of `share` inside `start..start + n`, relative to `start`.
-fn overlap(share: &Range<usize>, start: usize, n: usize) -> Range<usize> {
-    let clamp = |value: usize| value.clamp(start, start + n) - start;
-    clamp(share.start)..clamp(share.end)
 }

@@ -7,6 +7,8 @@
 
 mod blocked;
 mod operands;
+mod quantized;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +16,8 @@ use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use crate::weights::Weights;
 use operands::{Operands, Outer};
+pub(crate) use quantized::{Group, IntegerPanel};
+pub use quantized::{QuantizedRows, check_quantize_rows, quantize_rows};
 
 /// A product with a matrix in any format.
 #[derive(Clone, Copy)]
@@ -36,6 +40,15 @@ pub enum Product<'a> {
     },
 }
 
+/// `x · wᵀ` for rows rounded to 8 bits and a matrix [of integers](crate::WeightType::is_integer).
+#[derive(Clone, Copy)]
+pub struct QuantizedProduct<'a> {
+    /// The matrix, `[n_out, n_in]`.
+    pub w: Weights<'a>,
+    /// The rows, of `n_in` values.
+    pub x: QuantizedRows<'a>,
+}
+
 /// What the sums of a product begin with.
 #[derive(Clone, Copy)]
 pub enum Start<'a> {
@@ -47,24 +60,36 @@ pub enum Start<'a> {
     From(Rows<'a>),
 }
 
-/// The most products of one sum.
-pub const MAX_PRODUCTS: usize = 2;
-
-/// `y = start + Σ products`, of one or two products.
+/// `y = start + quantized + Σ products`, of whichever there are.
 ///
 /// Shapes that [`check_sum_of_products`] refuses leave `y` untouched.
 ///
 /// # Safety
 /// As for [`linear`].
-pub unsafe fn sum_of_products(products: &[Product], start: Start, y: RowsMut, part: Part) {
+pub unsafe fn sum_of_products(
+    quantized: Option<QuantizedProduct>,
+    products: &[Product],
+    start: Start,
+    y: RowsMut,
+    part: Part,
+) {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { sum_of_products_on(Kernels::current(), products, start, y, part) }
+    unsafe { sum_of_products_on(Kernels::current(), quantized, products, start, y, part) }
 }
 
-/// Whether there is one product or two, and the shapes fit for [`sum_of_products`].
-pub fn check_sum_of_products(products: &[Product], start: &Start, y: &RowsMut) -> Result<(), ShapeError> {
+/// Whether there is a product, and the shapes fit for [`sum_of_products`].
+pub fn check_sum_of_products(
+    quantized: Option<&QuantizedProduct>,
+    products: &[Product],
+    start: &Start,
+    y: &RowsMut,
+) -> Result<(), ShapeError> {
     const OP: &str = "sum_of_products";
-    same(OP, "number of products", products.len().clamp(1, MAX_PRODUCTS), products.len())?;
+    if let Some(QuantizedProduct { w, x }) = quantized {
+        quantized::check(w, x, y)?;
+    } else {
+        same(OP, "number of products", products.len().max(1), products.len())?;
+    }
     for product in products {
         match product {
             Product::Linear { w, x, .. } => check_linear(w, x, y)?,
@@ -139,7 +164,8 @@ pub fn check_accumulate_outer(u: &Rows, x: &Rows, grad: &RowsMut) -> Result<(), 
 unsafe fn linear_on(kernels: &Kernels, w: Weights, x: Rows, y: RowsMut, accumulate: bool, part: Part) {
     // SAFETY: the caller's promise.
     unsafe {
-        sum_of_products_on(kernels, &[Product::Linear { w, x, scale: 1.0 }], start(accumulate), y, part);
+        let product = Product::Linear { w, x, scale: 1.0 };
+        sum_of_products_on(kernels, None, &[product], start(accumulate), y, part);
     }
 }
 
@@ -154,22 +180,38 @@ unsafe fn linear_transposed_on(
     part: Part,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { sum_of_products_on(kernels, &[Product::Transposed { w, dy }], start(accumulate), dx, part) }
+    unsafe {
+        let product = Product::Transposed { w, dy };
+        sum_of_products_on(kernels, None, &[product], start(accumulate), dx, part);
+    }
 }
 
 /// # Safety
 /// As for [`sum_of_products`], and the machine must have the instructions of `kernels`.
-unsafe fn sum_of_products_on(kernels: &Kernels, products: &[Product], start: Start, y: RowsMut, part: Part) {
-    if check_sum_of_products(products, &start, &y).is_err() {
-        debug_assert!(false, "{:?}", check_sum_of_products(products, &start, &y));
+unsafe fn sum_of_products_on(
+    kernels: &Kernels,
+    quantized: Option<QuantizedProduct>,
+    products: &[Product],
+    mut start: Start,
+    y: RowsMut,
+    part: Part,
+) {
+    let checked = check_sum_of_products(quantized.as_ref(), products, &start, &y);
+    if checked.is_err() {
+        debug_assert!(false, "{checked:?}");
         return;
     }
-    let mut terms: [&dyn Operands; MAX_PRODUCTS] = [&products[0]; MAX_PRODUCTS];
-    for (term, product) in terms.iter_mut().zip(products) {
-        *term = product;
+    if let Some(QuantizedProduct { w, x }) = quantized {
+        // SAFETY: the shapes fit; the rest is the caller's promise.
+        unsafe { quantized::product(kernels, &w, &x, start, y, part) };
+        if products.is_empty() {
+            return;
+        }
+        start = Start::Itself;
     }
-    // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { blocked::product(kernels, &terms[..products.len()], start, y, part) }
+    let terms: Vec<&dyn Operands> = products.iter().map(|product| product as &dyn Operands).collect();
+    // SAFETY: the shapes fit; a part's share of `y` is the same in both products; the rest is the caller's promise.
+    unsafe { blocked::product(kernels, &terms, start, y, part) }
 }
 
 /// # Safety

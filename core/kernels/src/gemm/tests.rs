@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Product, Start, accumulate_outer_on, linear_on, linear_transposed_on, sum_of_products_on};
+use super::quantized::quantize_rows_on;
+use super::{
+    Product, QuantizedProduct, QuantizedRows, Start, accumulate_outer_on, linear_on, linear_transposed_on,
+    sum_of_products_on,
+};
 use crate::isa::Kernels;
 use crate::weights::reference::{Random, random_bytes, values};
 use crate::{Part, Rows, RowsMut, Tier, WeightType, Weights};
@@ -282,7 +286,14 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
         for product in &products {
             // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
             unsafe {
-                sum_of_products_on(kernels, std::slice::from_ref(product), Start::Itself, y, Part::WHOLE)
+                sum_of_products_on(
+                    kernels,
+                    None,
+                    std::slice::from_ref(product),
+                    Start::Itself,
+                    y,
+                    Part::WHOLE,
+                )
             };
         }
         for count in [1, 2, 7] {
@@ -290,7 +301,7 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
             let y = RowsMut::new(&mut together, n_tokens, n_out, n_out).unwrap();
             for index in 0..count {
                 // SAFETY: as above, with each part run once.
-                unsafe { sum_of_products_on(kernels, &products, from, y, Part { index, count }) };
+                unsafe { sum_of_products_on(kernels, None, &products, from, y, Part { index, count }) };
             }
             assert_eq!(separate, together, "{tier:?} {count}");
         }
@@ -301,10 +312,123 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
             // SAFETY: as above.
             unsafe {
                 let product = Product::Linear { w, x, scale };
-                sum_of_products_on(kernels, &[product], Start::Zero, y, Part::WHOLE);
+                sum_of_products_on(kernels, None, &[product], Start::Zero, y, Part::WHOLE);
             }
             out
         };
         assert!(scaled(1.0).iter().zip(scaled(0.5)).all(|(one, half)| *one == 2.0 * half), "{tier:?}");
+    }
+}
+
+/// Rows rounded to 8 bits times integers: exactly what the rounded numbers give, the same bits on every tier and for every
+/// number of parts, from any start.
+#[test]
+fn quantized_products_are_those_of_the_rounded_rows() {
+    for kind in WeightType::ALL.into_iter().filter(|kind| kind.is_integer()) {
+        let n_in = 3 * kind.block_len().max(96); // 9 groups or 24
+        for (n_tokens, n_out) in [(1, 1), (7, 33), (40, 70)] {
+            let mut random = Random::new((n_tokens + n_out) as u64 + u64::from(kind.ggml_id()));
+            let bytes = random_bytes(kind, n_out, n_in, &mut random);
+            let w = Weights::new(kind, n_out, n_in, &bytes).unwrap();
+            let mut values = random.floats(n_tokens * n_in);
+            values[..32].fill(0.0);
+            let x = Rows::new(&values, n_tokens, n_in, n_in).unwrap();
+            let start = random.floats(n_tokens * n_out);
+
+            let mut expected = Vec::new();
+            for tier in Tier::available() {
+                let kernels = Kernels::of(tier).unwrap();
+                let width = QuantizedRows::columns(n_in).unwrap();
+                let mut memory = vec![0.0; n_tokens * width];
+                let rows = RowsMut::new(&mut memory, n_tokens, width, width).unwrap();
+                for index in 0..3 {
+                    // SAFETY: the tier is available, each part is run once, and nothing else touches the memory.
+                    unsafe { quantize_rows_on(kernels, x, rows, Part { index, count: 3 }) };
+                }
+                let memory = Rows::new(&memory, n_tokens, width, width).unwrap();
+                let x = QuantizedRows::new(memory, n_in).unwrap();
+                let quantized = Some(QuantizedProduct { w, x });
+                for count in [1, 2, 5] {
+                    let from = Rows::new(&start, n_tokens, n_out, n_out).unwrap();
+                    for from in [Start::Zero, Start::Itself, Start::From(from)] {
+                        let mut out = start.clone();
+                        let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
+                        for index in 0..count {
+                            // SAFETY: as above.
+                            unsafe {
+                                sum_of_products_on(kernels, quantized, &[], from, y, Part { index, count });
+                            }
+                        }
+                        let offset = if matches!(from, Start::Zero) { None } else { Some(&start) };
+                        check_quantized(kind, &bytes, &values, offset, &out, [n_tokens, n_out, n_in]);
+                        expected.push((offset.is_some(), out));
+                    }
+                }
+            }
+            for started in [false, true] {
+                let mut alike = expected.iter().filter(|(other, _)| *other == started);
+                let first = alike.next().unwrap();
+                assert!(alike.all(|other| other == first), "{kind:?} {n_tokens} {n_out}");
+            }
+        }
+    }
+}
+
+/// Against double precision on rows rounded in the same way, each value to the nearest of 255 steps.
+fn check_quantized(
+    kind: WeightType,
+    bytes: &[u8],
+    x: &[f32],
+    start: Option<&Vec<f32>>,
+    out: &[f32],
+    [n_tokens, n_out, n_in]: [usize; 3],
+) {
+    let weights = values(kind, bytes);
+    for t in 0..n_tokens {
+        let rounded: Vec<f64> = x[t * n_in..(t + 1) * n_in]
+            .chunks(32)
+            .flat_map(|group| {
+                let largest = group.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+                let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+                let step = f64::from(largest / 127.0);
+                group.iter().map(move |v| f64::from((v * inverse).round_ties_even()) * step)
+            })
+            .collect();
+        for o in 0..n_out {
+            let terms = rounded.iter().zip(&weights[o * n_in..]).map(|(x, w)| x * w);
+            let start = start.map_or(0.0, |start| f64::from(start[t * n_out + o]));
+            let magnitude: f64 = terms.clone().map(f64::abs).sum::<f64>() + start.abs();
+            let error = (f64::from(out[t * n_out + o]) - start - terms.sum::<f64>()).abs();
+            assert!(error <= 4.0 * TOLERANCE * magnitude + 1e-12, "{kind:?} {t} {o}: {error} of {magnitude}");
+        }
+    }
+}
+
+#[test]
+fn a_row_with_a_value_that_is_not_finite_gives_none_that_is() {
+    let (n_in, n_out) = (64, 8);
+    let bytes = random_bytes(WeightType::Q4_1, n_out, n_in, &mut Random::new(1));
+    let w = Weights::new(WeightType::Q4_1, n_out, n_in, &bytes).unwrap();
+    for (bad, tier) in [f32::NAN, f32::INFINITY]
+        .into_iter()
+        .flat_map(|bad| Tier::available().into_iter().map(move |t| (bad, t)))
+    {
+        let kernels = Kernels::of(tier).unwrap();
+        let mut values = Random::new(2).floats(2 * n_in);
+        values[40] = bad;
+        let mut memory = [0.0f32; 64];
+        let rows = RowsMut::new(&mut memory, 2, 32, 32).unwrap();
+        // SAFETY: the tier is available, the only part is run once, and nothing else touches the memory.
+        unsafe { quantize_rows_on(kernels, Rows::new(&values, 2, n_in, n_in).unwrap(), rows, Part::WHOLE) };
+        let x = QuantizedRows::new(Rows::new(&memory, 2, 32, 32).unwrap(), n_in).unwrap();
+        let mut out = [0.0f32; 16];
+        let y = RowsMut::new(&mut out, 2, n_out, n_out).unwrap();
+        let quantized = Some(QuantizedProduct { w, x });
+        // SAFETY: as above.
+        unsafe { sum_of_products_on(kernels, quantized, &[], Start::Zero, y, Part::WHOLE) };
+        assert!(
+            out[..8].iter().all(|v| !v.is_finite()) && out[8..].iter().all(|v| v.is_finite()),
+            "{tier:?}"
+        );
     }
 }

@@ -12,7 +12,7 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
-pub(crate) use table::{BackColumns, BackRow, Kernels, Tile};
+pub(crate) use table::{BackColumns, BackRow, Kernels, QuantizedTile, Tile};
 
 /// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
 /// that the division does not change the result.
@@ -35,6 +35,8 @@ pub enum Tier {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// AVX-512 with VNNI.
+    Avx512Vnni,
     /// 64-bit Arm with Advanced SIMD.
     Neon,
 }
@@ -42,14 +44,14 @@ pub enum Tier {
 impl Tier {
     /// The tiers that this machine can run, slowest first.
     pub fn available() -> Vec<Tier> {
-        [Tier::Scalar, Tier::Neon, Tier::Avx2, Tier::Avx512]
+        [Tier::Scalar, Tier::Neon, Tier::Avx2, Tier::Avx512, Tier::Avx512Vnni]
             .into_iter()
             .filter(|tier| Kernels::of(*tier).is_some())
             .collect()
     }
 
     /// The tier in use: the fastest available, or the one that the environment variable `NIGHTGRAFT_ISA` names
-    /// (`scalar`, `avx2`, `avx512` or `neon`) if the machine can run it.
+    /// (`scalar`, `avx2`, `avx512`, `avx512vnni` or `neon`) if the machine can run it.
     pub fn current() -> Tier {
         Kernels::current().tier
     }
@@ -60,6 +62,7 @@ impl Tier {
             Tier::Scalar => "scalar",
             Tier::Avx2 => "avx2",
             Tier::Avx512 => "avx512",
+            Tier::Avx512Vnni => "avx512vnni",
             Tier::Neon => "neon",
         }
     }
@@ -86,6 +89,8 @@ impl Kernels {
             Tier::Avx2 => x86_64::has_avx2().then_some(&x86_64::avx2::KERNELS),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512 => x86_64::has_avx512().then_some(&x86_64::avx512::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512Vnni => x86_64::has_avx512_vnni().then_some(&x86_64::avx512_vnni::KERNELS),
             #[cfg(target_arch = "aarch64")]
             Tier::Neon => std::arch::is_aarch64_feature_detected!("neon").then_some(&aarch64::neon::KERNELS),
             _ => None,

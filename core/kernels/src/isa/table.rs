@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
 use crate::WeightType;
+use crate::gemm::{Group, IntegerPanel};
 use crate::weights::Source;
 
 /// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
@@ -30,6 +31,28 @@ pub(crate) struct Tile {
     pub c_stride: usize,
     /// Add the sums to what `c` holds instead of replacing it.
     pub accumulate: bool,
+}
+
+/// A product of rounded rows with a panel of integers, added to `sums`.
+pub(crate) struct QuantizedTile<'a> {
+    /// Rows, from 1 to the table's `quantized_rows`.
+    pub rows: usize,
+    /// Groups of the depth.
+    pub groups: usize,
+    /// `[rows][x_stride]`, of which each row's first `groups` count.
+    pub x: &'a [Group],
+    /// Distance between rows of `x`, in groups.
+    pub x_stride: usize,
+    /// As in an [`IntegerPanel`].
+    pub panel: &'a [f32],
+    /// As in an [`IntegerPanel`].
+    pub scales: &'a [f32],
+    /// As in an [`IntegerPanel`]; none if all are 0.
+    pub minima: Option<&'a [f32]>,
+    /// The scales of the two halves of a group differ.
+    pub by_halves: bool,
+    /// `[rows][WIDTH]`, aligned to 64 bytes.
+    pub sums: &'a mut [f32],
 }
 
 /// One query's scores `s` and the products `dp = dout · v`, for consecutive keys.
@@ -72,6 +95,15 @@ pub(crate) struct Kernels {
     /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
     /// other columns are 0: `(kind, source, rows, groups, panel)`.
     pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
+    /// Rounds a row: `(x, groups)`.
+    pub quantize: unsafe fn(&[f32], &mut [Group]),
+    /// Writes groups `groups` of rows `rows`, at most 32, of integer weights to a panel: `(kind, source, rows, groups,
+    /// panel)`; of floats, nothing.
+    pub panel_integers: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, IntegerPanel),
+    /// The most rows of a [`QuantizedTile`].
+    pub quantized_rows: usize,
+    /// Computes a tile: for each group a sum of bytes, exact, times both scales, then the minimum times the row's sum.
+    pub quantized_tile: unsafe fn(QuantizedTile),
     /// Σ a·b.
     pub dot: unsafe fn(&[f32], &[f32]) -> f32,
     /// The largest value; −∞ if there is none.
@@ -92,8 +124,8 @@ pub(crate) struct Kernels {
     pub norm_back: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
     /// `y = silu(gate) ⊙ up`: `(gate, up, y)`.
     pub swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
-    /// `dgate` and `dup`, and `dy` becomes `y`: `(gate, up, dy, dgate, dup)`.
-    pub swiglu_back: unsafe fn(&[f32], &[f32], &mut [f32], &mut [f32], &mut [f32]),
+    /// `gate` and `up` become their gradients, and `dy` becomes `y`: `(gate, up, dy)`.
+    pub swiglu_back: unsafe fn(&mut [f32], &mut [f32], &mut [f32]),
 }
 
 impl Kernels {
@@ -158,16 +190,21 @@ impl Kernels {
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 
-/// Declares `KERNELS` for a tier: `tile` and `transpose` are the module's own, the rest is compiled from the portable
-/// passes with the tier's instructions enabled.
+/// Declares `KERNELS` for a tier: the tiles and `transpose` are hand-written, the rest is compiled from the portable passes
+/// with the tier's instructions enabled.
 macro_rules! kernels {
-    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:ident, transpose: $transpose:ident, features: [$($feature:literal)?]) => {
+    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, quantized_rows: $quantized_rows:expr,
+     quantized_tile: $quantized_tile:path, transpose: $transpose:path, features: [$($feature:literal)?]) => {
         pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
             tier: $tier,
             max_rows: $max_rows,
             tile: $tile,
             panel_rows,
             panel_transposed,
+            quantize,
+            panel_integers,
+            quantized_rows: $quantized_rows,
+            quantized_tile: $quantized_tile,
             dot,
             max,
             exp_scaled,
@@ -205,6 +242,25 @@ macro_rules! kernels {
                 $crate::passes::panel_transposed::<Format>(source, rows, groups, panel, |values, panel| {
                     $transpose(values, panel)
                 }))
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn quantize(x: &[f32], groups: &mut [$crate::gemm::Group]) {
+            $crate::passes::quantize(x, groups)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn panel_integers(
+            kind: $crate::WeightType,
+            source: $crate::weights::Source,
+            rows: std::ops::Range<usize>,
+            groups: std::ops::Range<usize>,
+            panel: $crate::gemm::IntegerPanel,
+        ) {
+            $crate::weights::with_integer_format!(kind, Format =>
+                $crate::passes::panel_integers::<Format>(source, rows, groups, panel, |values, panel| {
+                    $transpose(values, panel)
+                }), else ())
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -258,8 +314,8 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn swiglu_back(gate: &[f32], up: &[f32], dy: &mut [f32], dgate: &mut [f32], dup: &mut [f32]) {
-            $crate::passes::swiglu_back(gate, up, dy, dgate, dup)
+        fn swiglu_back(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
+            $crate::passes::swiglu_back(gate, up, dy)
         }
     };
 }

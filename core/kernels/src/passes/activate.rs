@@ -12,17 +12,17 @@ pub(crate) fn swiglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
     }
 }
 
-/// `dgate` and `dup` from the gradient in `dy`, which becomes `y`.
+/// `gate` and `up` become their gradients, and `dy` becomes `y`.
 #[inline(always)]
-pub(crate) fn swiglu_back(gate: &[f32], up: &[f32], dy: &mut [f32], dgate: &mut [f32], dup: &mut [f32]) {
+pub(crate) fn swiglu_back(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
     let n = dy.len();
-    let (gate, up, dgate, dup) = (&gate[..n], &up[..n], &mut dgate[..n], &mut dup[..n]);
+    let (gate, up) = (&mut gate[..n], &mut up[..n]);
     for i in 0..n {
         let (v, s) = (gate[i], sigmoid(gate[i]));
-        let silu = v * s;
-        dgate[i] = dy[i] * up[i] * (silu.mul_add(1.0 - s, s));
-        dup[i] = dy[i] * silu;
-        dy[i] = silu * up[i];
+        let (u, d, silu) = (up[i], dy[i], v * s);
+        gate[i] = d * u * silu.mul_add(1.0 - s, s);
+        up[i] = d * silu;
+        dy[i] = silu * u;
     }
 }
 

@@ -6,12 +6,14 @@
 mod activate;
 mod attend;
 mod exp;
+mod integer;
 mod mask;
 mod panel;
 
 pub(crate) use activate::{norm_back, scaled, swiglu, swiglu_back};
 pub(crate) use attend::{back_columns, back_row};
 pub(crate) use exp::exp_scaled;
+pub(crate) use integer::{panel_integers, quantize, quantized_tile};
 pub(crate) use mask::dropout;
 pub(crate) use panel::{Square, panel_rows, panel_transposed};
 

@@ -3,21 +3,28 @@
 use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{Tier, Tile, WIDTH};
-use crate::passes::Square;
+use crate::isa::{QuantizedTile, Tier, Tile, WIDTH};
+use crate::passes::{self, Square};
 
 kernels! {
     tier: Tier::Avx512,
     max_rows: 14,
     tile: tile_f32_f32_avx512,
+    quantized_rows: 6,
+    quantized_tile: quantized_tile,
     transpose: transpose,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn quantized_tile(tile: QuantizedTile) {
+    passes::quantized_tile(tile)
 }
 
 /// # Safety
 /// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn tile_f32_f32_avx512(tile: Tile) {
+pub(super) unsafe fn tile_f32_f32_avx512(tile: Tile) {
     macro_rules! rows {
         ($($rows:literal)*) => {
             // SAFETY: the caller's promise, for the number of rows that the tile has.
@@ -101,7 +108,7 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
 
 /// A 32 × 32 transpose as four of 16 × 16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     for row in [0, 16] {
         for column in [0, 16] {
             let mut v = [_mm512_setzero_ps(); 16];

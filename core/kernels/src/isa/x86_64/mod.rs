@@ -2,6 +2,7 @@
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+pub(super) mod avx512_vnni;
 
 /// Whether the machine has what the AVX2 tier needs.
 pub(super) fn has_avx2() -> bool {
@@ -15,4 +16,8 @@ pub(super) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
+}
+
+pub(super) fn has_avx512_vnni() -> bool {
+    has_avx512() && is_x86_feature_detected!("avx512vnni")
 }

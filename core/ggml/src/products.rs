@@ -1,0 +1,191 @@
+//! Products with weights, as custom nodes.
+
+use llama_cpp_sys_2 as sys;
+use nightgraft_kernels::WeightType;
+
+use crate::callbacks;
+use crate::custom::Params;
+use crate::{Error, Graph, Leaf, Tensor};
+
+/// A product with a matrix in any format; see [`nightgraft_kernels::Product`].
+#[derive(Debug, Clone, Copy)]
+pub enum Product {
+    /// `scale · x · Wᵀ`: `w` `[n_out, n_in]`, `x` `[T, n_in]`.
+    Linear {
+        /// The matrix.
+        w: Tensor,
+        /// The rows.
+        x: Tensor,
+        /// A factor.
+        scale: f32,
+    },
+    /// `dy · W`: `w` `[n_out, n_in]`, `dy` `[T, n_out]`.
+    Transposed {
+        /// The matrix.
+        w: Tensor,
+        /// The rows.
+        dy: Tensor,
+    },
+}
+
+/// Where a result goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// A new value.
+    New,
+    /// Added to what this tensor holds, which must not be used any more; only for a sum.
+    Onto(Tensor),
+    /// Over what this tensor holds, which must not be used any more.
+    Over(Tensor),
+}
+
+/// What a node of [`Graph::sum_of_products`] computes: its operands are a matrix and rows for each product, then what the
+/// sums start from, if that is a tensor apart from the result.
+pub(crate) struct SumOfProducts {
+    /// For each product the factor of a [`Product::Linear`]; none for a [`Product::Transposed`].
+    pub(crate) scales: Vec<Option<f32>>,
+    /// The sums start from what the result's place holds.
+    pub(crate) onto: bool,
+}
+
+impl Graph {
+    /// `y = x · Wᵀ`: `w` is `[n_out, n_in]` in any format, `x` `[T, n_in]`, the result `[T, n_out]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::WeightType`], [`Error::ForeignTensor`].
+    pub fn linear(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
+        self.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, Place::New)
+    }
+
+    /// `dx = dy · W`: `w` is `[n_out, n_in]` in any format, `dy` `[T, n_out]`, the result `[T, n_in]`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn linear_transposed(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
+        self.sum_of_products(&[Product::Transposed { w, dy }], None, Place::New)
+    }
+
+    /// `start + Σ products`, of one or two products of one shape; `start`, if there is one, has that shape, too, and
+    /// is not in the place of the result.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn sum_of_products(
+        &mut self,
+        products: &[Product],
+        start: Option<Tensor>,
+        place: Place,
+    ) -> Result<Tensor, Error> {
+        let op = "sum_of_products";
+        let onto = matches!(place, Place::Onto(_));
+        if !(1..=2).contains(&products.len()) || (onto && start.is_some()) {
+            return Err(Error::Shape {
+                op,
+                expected: "one or two products, and one thing to add them to".into(),
+                got: products.len().to_string(),
+            });
+        }
+        let mut shape = None;
+        let (mut operands, mut scales) = (Vec::new(), Vec::new());
+        for product in products {
+            let (of_product, w, x) = match *product {
+                Product::Linear { w, x, scale } => {
+                    scales.push(Some(scale));
+                    (self.linear_shape(op, w, x)?, w, x)
+                }
+                Product::Transposed { w, dy } => {
+                    scales.push(None);
+                    (self.transposed_shape(op, w, dy)?, w, dy)
+                }
+            };
+            let shape = *shape.get_or_insert(of_product);
+            if of_product != shape {
+                return Err(Error::Shape {
+                    op,
+                    expected: format!("{shape:?}"),
+                    got: format!("{of_product:?}"),
+                });
+            }
+            operands.extend([w, x]);
+        }
+        let shape = shape.expect("there is a product");
+        if let Some(start) = start {
+            self.expect_shape(op, start, shape)?;
+            operands.push(start);
+        }
+        let params = Some(Params::Products(SumOfProducts { scales, onto }));
+        self.custom_at(op, place, [shape.0, shape.1], &operands, callbacks::sum_of_products, params)
+    }
+
+    /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn accumulate_outer(&mut self, grad: &Leaf, u: Tensor, x: Tensor) -> Result<(), Error> {
+        let op = "accumulate_outer";
+        let ((n_tokens, rank), (n_tokens_x, n)) = (self.shape(op, u)?, self.shape(op, x)?);
+        if n_tokens != n_tokens_x || grad.shape() != (rank, n) || !grad.is_writable() {
+            return Err(Error::Shape {
+                op,
+                expected: format!("[T, r], [T, n] and a writable [r, n], here [{rank}, {n}]"),
+                got: format!("[{n_tokens}, {rank}], [{n_tokens_x}, {n}] and {:?}", grad.shape()),
+            });
+        }
+        let grad = self.leaf(grad)?;
+        let node = self.custom_onto(op, grad, &[u, x], callbacks::accumulate_outer, None)?;
+        self.run(node)
+    }
+
+    pub(crate) fn linear_shape(
+        &self,
+        op: &'static str,
+        w: Tensor,
+        x: Tensor,
+    ) -> Result<(usize, usize), Error> {
+        let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, x)?);
+        if n_in != width {
+            return Err(Error::Shape {
+                op,
+                expected: format!("x of {n_in} columns"),
+                got: width.to_string(),
+            });
+        }
+        self.is_f32(op, x)?;
+        Ok((n_tokens, n_out))
+    }
+
+    pub(crate) fn transposed_shape(
+        &self,
+        op: &'static str,
+        w: Tensor,
+        dy: Tensor,
+    ) -> Result<(usize, usize), Error> {
+        let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, dy)?);
+        if n_out != width {
+            return Err(Error::Shape {
+                op,
+                expected: format!("dy of {n_out} columns"),
+                got: width.to_string(),
+            });
+        }
+        self.is_f32(op, dy)?;
+        Ok((n_tokens, n_in))
+    }
+
+    /// The shape of a weight in a supported format whose rows follow each other without gaps.
+    fn weight_shape(&self, op: &'static str, w: Tensor) -> Result<(usize, usize), Error> {
+        let tensor = self.pointer(op, w)?;
+        // SAFETY: a tensor of this graph.
+        let (kind, row): (sys::ggml_type, usize) = unsafe { ((*tensor).type_, (*tensor).nb[1]) };
+        let (n_rows, n_cols) = self.shape(op, w)?;
+        let kind = WeightType::from_ggml_id(kind).ok_or(Error::WeightType { op, got: kind })?;
+        if kind.row_bytes(n_cols) != Some(row) {
+            return Err(Error::Shape {
+                op,
+                expected: "whole rows of weights".into(),
+                got: "a view of columns".into(),
+            });
+        }
+        Ok((n_rows, n_cols))
+    }
+}

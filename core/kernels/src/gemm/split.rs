@@ -1,0 +1,91 @@
+//! How the result of a product is divided: between threads, and into blocks.
+
+use std::ops::Range;
+
+use crate::isa::WIDTH;
+use crate::matrix::Part;
+
+/// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
+const PANEL_COST: usize = 12;
+
+/// One part's share of a result: panels of 32 columns, each of a chunk of the rows.
+pub(super) struct Split {
+    n_rows: usize,
+    n_cols: usize,
+    n_chunks: usize,
+    /// Of all (chunk, panel), in this order.
+    share: Range<usize>,
+}
+
+/// Consecutive panels.
+#[derive(Clone)]
+pub(super) struct Panels {
+    panels: Range<usize>,
+    n_cols: usize,
+}
+
+impl Split {
+    /// Depends on the shape and the number of parts only.
+    pub fn new(n_rows: usize, n_cols: usize, part: Part) -> Self {
+        let n_panels = n_cols.div_ceil(WIDTH);
+        let n_chunks = row_chunks(n_rows, n_panels, part.count);
+        let share = part.range(n_chunks * n_panels);
+        Self { n_rows, n_cols, n_chunks, share }
+    }
+
+    /// The most rows of a chunk.
+    pub fn chunk_rows(&self) -> usize {
+        self.n_rows.div_ceil(self.n_chunks)
+    }
+
+    /// Calls `work` with each chunk of rows that this part has panels of, and the panels.
+    pub fn for_each(&self, mut work: impl FnMut(Range<usize>, Panels)) {
+        let n_panels = self.n_cols.div_ceil(WIDTH);
+        for chunk in 0..self.n_chunks {
+            let panels = overlap(&self.share, chunk * n_panels, n_panels);
+            if !panels.is_empty() {
+                let rows = Part { index: chunk, count: self.n_chunks }.range(self.n_rows);
+                work(rows, Panels { panels, n_cols: self.n_cols });
+            }
+        }
+    }
+}
+
+impl Panels {
+    /// In blocks of at most `most` panels.
+    pub fn blocks(&self, most: usize) -> impl Iterator<Item = Panels> {
+        let n_cols = self.n_cols;
+        blocks(self.panels.clone(), most).map(move |panels| Panels { panels, n_cols })
+    }
+
+    /// From the first column to the last.
+    pub fn all_columns(&self) -> Range<usize> {
+        self.panels.start * WIDTH..(self.panels.end * WIDTH).min(self.n_cols)
+    }
+
+    /// The columns of each panel: 32, or less at the edge.
+    pub fn columns(&self) -> impl Iterator<Item = Range<usize>> {
+        blocks(self.all_columns(), WIDTH)
+    }
+}
+
+/// `range` in pieces of `size` and a rest.
+pub(super) fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(size).map(move |start| start..(start + size).min(range.end))
+}
+
+/// Into how many chunks to divide the rows, so that `count` threads finish (chunk, panel) pairs at about the same time
+/// without dequantizing panels more often than that is worth.
+fn row_chunks(n_rows: usize, n_panels: usize, count: usize) -> usize {
+    let most = n_rows.div_ceil(8).min(2 * count).max(1);
+    let time = |chunks: &usize| {
+        (chunks * n_panels).div_ceil(count.max(1)).saturating_mul(n_rows.div_ceil(*chunks) + PANEL_COST)
+    };
+    (1..=most).min_by_key(time).unwrap_or(1)
+}
+
+/// The part of `share` inside `start..start + n`, relative to `start`.
+fn overlap(share: &Range<usize>, start: usize, n: usize) -> Range<usize> {
+    let clamp = |value: usize| value.clamp(start, start + n) - start;
+    clamp(share.start)..clamp(share.end)
+}
