@@ -3,13 +3,14 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
+use nightgraft_core::config::Precision;
 use nightgraft_core::session::{self, GradientsRequest};
 
 use crate::{
     Verbosity,
     fetch::catalogue,
     format, interrupt, output,
-    settings::{CommonSettings, OrderSettings},
+    settings::{self, CommonSettings, OrderSettings},
 };
 
 /// Write the adapter's gradients of the first batch as safetensors
@@ -28,6 +29,9 @@ pub struct Args {
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// How products are computed: f32, or mixed (with weights, of 16-bit integers)
+    #[arg(long, value_name = "NAME", default_value = "f32", value_parser = settings::parsed::<Precision>)]
+    precision: Precision,
     #[command(flatten)]
     settings: CommonSettings,
     #[command(flatten)]
@@ -51,6 +55,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         data_config: config.data,
         seed: config.run.seed,
         threads: config.run.threads,
+        precision: args.precision,
         out: args.out.clone(),
     };
     let stop = interrupt::stop_flag("stopping ...")?;

@@ -78,7 +78,7 @@ pub struct TrainSettings {
     /// What computes: cpu [default: cpu]
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Device>)]
     device: Option<Device>,
-    /// Number format of activations and gradients: f32 [default: f32]
+    /// How products are computed: f32; mixed (with weights, of 16-bit integers); auto, the fastest here [default: auto]
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Precision>)]
     precision: Option<Precision>,
     /// Steps between evaluations on held-out examples: auto (ten in the run) or N; 0 for none [default: auto]
@@ -242,7 +242,7 @@ fn switch(on: bool, off: bool) -> Option<bool> {
 }
 
 /// For clap, which names the option itself.
-fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
+pub fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|error| match error {
         Error::Config { problem, .. } => problem,
         other => other.to_string(),

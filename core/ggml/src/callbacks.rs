@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
-    self as kernels, AttentionShape, Part, Product, Rows, RowsMut, Start, WeightType, Weights,
+    self as kernels, AttentionShape, Direction, Part, Product, RoundedProduct, RoundedRows, Rows, RowsMut,
+    Start, WeightType, Weights,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::custom::Params;
-use crate::products::SumOfProducts;
+use crate::products::{ProductKind, SumOfProducts};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
 /// take over work from one that was held up.
@@ -145,22 +146,28 @@ fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
 }
 
 callback!(sum_of_products, |n| {
-    let Params::Products(SumOfProducts { scales, onto }) = n.params.as_ref()? else { return None };
-    let product = |(i, scale): (usize, &Option<f32>)| {
+    let Params::Products(SumOfProducts { kinds, onto }) = n.params.as_ref()? else { return None };
+    let (mut rounded, mut products) = (None, Vec::with_capacity(kinds.len()));
+    for (i, kind) in kinds.iter().enumerate() {
         let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
-        Some(match *scale {
-            Some(scale) => Product::Linear { w, x: rows, scale },
-            None => Product::Transposed { w, dy: rows },
-        })
-    };
-    let products = scales.iter().enumerate().map(product).collect::<Option<Vec<_>>>()?;
-    let start = match n.rows(2 * scales.len()) {
+        match *kind {
+            ProductKind::Linear { scale } => products.push(Product::Linear { w, x: rows, scale }),
+            ProductKind::Transposed => products.push(Product::Transposed { w, dy: rows }),
+            ProductKind::Rounded(direction) => {
+                let n = if direction == Direction::Linear { w.n_cols() } else { w.n_rows() };
+                let x = RoundedRows::new(rows, n)?;
+                rounded = Some(RoundedProduct { w, x, direction });
+            }
+        }
+    }
+    let start = match n.rows(2 * kinds.len()) {
         Some(start) => Start::From(start),
         None if *onto => Start::Itself,
         None => Start::Zero,
     };
-    kernels::sum_of_products(&products, start, n.result()?, n.part);
+    kernels::sum_of_products(rounded, &products, start, n.result()?, n.part);
 });
+callback!(round_rows, |n| kernels::round_rows(n.rows(0)?, n.result()?, n.part));
 callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result()?, n.part));
 callback!(attention, |n| {
     let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);

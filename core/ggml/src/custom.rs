@@ -329,7 +329,7 @@ impl Graph {
         }
     }
 
-    fn custom(
+    pub(crate) fn custom(
         &mut self,
         op: &'static str,
         [n_rows, n_cols]: [usize; 2],

@@ -57,6 +57,11 @@ pub use graph::{Graph, Tensor};
 pub use leaf::{Leaf, WeightPlace};
 pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
-pub use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, WeightType};
+pub use nightgraft_kernels::{AttentionShape, Direction, MAX_HEAD_DIM, Rotation, WeightType};
 pub use products::{Place, Product};
 pub use quantize::quantize;
+
+/// Whether products of 16-bit integers ([`Product::Rounded`]) are faster here than those of floats.
+pub fn multiplies_pairs() -> bool {
+    nightgraft_kernels::Tier::current().multiplies_pairs()
+}

@@ -1,7 +1,7 @@
 //! Products with weights, as custom nodes.
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::WeightType;
+use nightgraft_kernels::{Direction, RoundedRows, WeightType};
 
 use crate::callbacks;
 use crate::custom::Params;
@@ -26,6 +26,15 @@ pub enum Product {
         /// The rows.
         dy: Tensor,
     },
+    /// `x · Wᵀ` or `x · W` for rows from [`Graph::round_rows`]; only as the first of a sum.
+    Rounded {
+        /// The matrix, `[n_out, n_in]`.
+        w: Tensor,
+        /// The rows.
+        x: Tensor,
+        /// Which of the two.
+        direction: Direction,
+    },
 }
 
 /// Where a result goes.
@@ -42,13 +51,36 @@ pub enum Place {
 /// What a node of [`Graph::sum_of_products`] computes: its operands are a matrix and rows for each product, then what the
 /// sums start from, if that is a tensor apart from the result.
 pub(crate) struct SumOfProducts {
-    /// For each product the factor of a [`Product::Linear`]; none for a [`Product::Transposed`].
-    pub(crate) scales: Vec<Option<f32>>,
+    pub(crate) kinds: Vec<ProductKind>,
     /// The sums start from what the result's place holds.
     pub(crate) onto: bool,
 }
 
+/// A [`Product`] without its tensors.
+#[derive(Clone, Copy)]
+pub(crate) enum ProductKind {
+    Linear { scale: f32 },
+    Transposed,
+    Rounded(Direction),
+}
+
 impl Graph {
+    /// Rows of `x` `[T, n]` rounded to 16 bits, for [`Product::Rounded`].
+    ///
+    /// # Errors
+    /// As [`Graph::linear`]; [`Error::Shape`] if `n` is not a multiple of 32.
+    pub fn round_rows(&mut self, x: Tensor) -> Result<Tensor, Error> {
+        let op = "round_rows";
+        let (n_rows, n_cols) = self.shape(op, x)?;
+        self.is_f32(op, x)?;
+        let width = RoundedRows::columns(n_cols).ok_or_else(|| Error::Shape {
+            op,
+            expected: "a multiple of 32 columns".into(),
+            got: n_cols.to_string(),
+        })?;
+        self.custom(op, [n_rows, width], &[x], callbacks::round_rows, None)
+    }
+
     /// `y = x · Wᵀ`: `w` is `[n_out, n_in]` in any format, `x` `[T, n_in]`, the result `[T, n_out]`.
     ///
     /// # Errors
@@ -86,16 +118,20 @@ impl Graph {
             });
         }
         let mut shape = None;
-        let (mut operands, mut scales) = (Vec::new(), Vec::new());
+        let (mut operands, mut kinds) = (Vec::new(), Vec::new());
         for product in products {
             let (of_product, w, x) = match *product {
                 Product::Linear { w, x, scale } => {
-                    scales.push(Some(scale));
+                    kinds.push(ProductKind::Linear { scale });
                     (self.linear_shape(op, w, x)?, w, x)
                 }
                 Product::Transposed { w, dy } => {
-                    scales.push(None);
+                    kinds.push(ProductKind::Transposed);
                     (self.transposed_shape(op, w, dy)?, w, dy)
+                }
+                Product::Rounded { w, x, direction } => {
+                    kinds.push(ProductKind::Rounded(direction));
+                    (self.rounded_shape(op, w, x, direction, kinds.len() == 1)?, w, x)
                 }
             };
             let shape = *shape.get_or_insert(of_product);
@@ -113,7 +149,7 @@ impl Graph {
             self.expect_shape(op, start, shape)?;
             operands.push(start);
         }
-        let params = Some(Params::Products(SumOfProducts { scales, onto }));
+        let params = Some(Params::Products(SumOfProducts { kinds, onto }));
         self.custom_at(op, place, [shape.0, shape.1], &operands, callbacks::sum_of_products, params)
     }
 
@@ -172,13 +208,44 @@ impl Graph {
         Ok((n_tokens, n_in))
     }
 
+    fn rounded_shape(
+        &self,
+        op: &'static str,
+        w: Tensor,
+        x: Tensor,
+        direction: Direction,
+        is_first: bool,
+    ) -> Result<(usize, usize), Error> {
+        let ((n_out, n_in), (n_tokens, width)) = (self.weight_shape(op, w)?, self.shape(op, x)?);
+        let (from, to) = match direction {
+            Direction::Linear => (n_in, n_out),
+            Direction::Transposed => (n_out, n_in),
+        };
+        self.is_f32(op, x)?;
+        if !is_first || RoundedRows::columns(from) != Some(width) {
+            return Err(Error::Shape {
+                op,
+                expected: format!("a first product, with rounded rows of {from} values"),
+                got: format!("{width} columns"),
+            });
+        }
+        Ok((n_tokens, to))
+    }
+
+    /// The format of a weight.
+    fn weight_type(&self, op: &'static str, w: Tensor) -> Result<WeightType, Error> {
+        // SAFETY: `pointer` checks that it is a tensor of this graph.
+        let kind: sys::ggml_type = unsafe { (*self.pointer(op, w)?).type_ };
+        WeightType::from_ggml_id(kind).ok_or(Error::WeightType { op, got: kind })
+    }
+
     /// The shape of a weight in a supported format whose rows follow each other without gaps.
     fn weight_shape(&self, op: &'static str, w: Tensor) -> Result<(usize, usize), Error> {
         let tensor = self.pointer(op, w)?;
         // SAFETY: a tensor of this graph.
-        let (kind, row): (sys::ggml_type, usize) = unsafe { ((*tensor).type_, (*tensor).nb[1]) };
+        let row = unsafe { (*tensor).nb[1] };
         let (n_rows, n_cols) = self.shape(op, w)?;
-        let kind = WeightType::from_ggml_id(kind).ok_or(Error::WeightType { op, got: kind })?;
+        let kind = self.weight_type(op, w)?;
         if kind.row_bytes(n_cols) != Some(row) {
             return Err(Error::Shape {
                 op,

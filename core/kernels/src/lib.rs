@@ -45,9 +45,9 @@ pub use attention::{
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use gemm::{
-    Product, QuantizedProduct, QuantizedRows, Start, accumulate_outer, check_accumulate_outer, check_linear,
-    check_linear_transposed, check_quantize_rows, check_sum_of_products, linear, linear_transposed,
-    quantize_rows, sum_of_products,
+    Direction, Product, RoundedProduct, RoundedRows, Start, accumulate_outer, check_accumulate_outer,
+    check_linear, check_linear_transposed, check_round_rows, check_sum_of_products, linear,
+    linear_transposed, round_rows, sum_of_products,
 };
 pub use isa::Tier;
 pub use matrix::{Part, Rows, RowsMut, ShapeError};

@@ -287,10 +287,15 @@ words! {
 }
 
 words! {
-    /// The number format of activations and gradients.
+    /// How matrix products are computed.
     Precision, "--precision", {
+        /// The fastest that this processor has and that trains as well: `mixed` where it multiplies pairs of 16-bit integers, else
+        /// `f32`.
+        Auto = "auto",
         /// 32-bit floating point throughout.
         F32 = "f32",
+        /// Products with frozen weights of 16-bit integers, forward and backward; 32-bit floating point for all else.
+        Mixed = "mixed",
     }
 }
 

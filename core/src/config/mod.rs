@@ -143,7 +143,7 @@ pub struct RunConfig {
     pub threads: Option<usize>,
     /// `device`: what computes.
     pub device: Device,
-    /// `precision`: of activations and gradients; the adapter is always f32.
+    /// `precision`: of the products; the adapter, its gradients and its optimizer are always f32.
     pub precision: Precision,
     /// `eval_every`: optimizer steps between two evaluations on the held-out examples.
     pub eval_every: EvalEvery,
@@ -165,7 +165,7 @@ impl Default for RunConfig {
             seed: 42,
             threads: None,
             device: Device::Cpu,
-            precision: Precision::F32,
+            precision: Precision::Auto,
             eval_every: EvalEvery::Auto,
             patience: 3,
             checkpoint_every: 20,

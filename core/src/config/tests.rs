@@ -32,7 +32,7 @@ fn the_defaults_are_valid_and_written_like_this() {
     epochs = 1
     seed = 42
     device = "cpu"
-    precision = "f32"
+    precision = "auto"
     eval_every = "auto"
     patience = 3
     checkpoint_every = 20

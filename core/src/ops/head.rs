@@ -8,8 +8,9 @@
 //! Logits are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
 //! over them. Losses and gradients are sums over tokens: who averages divides once, at the end of a step.
 
-use nightgraft_ggml::{Error, Graph, Leaf, Tensor};
+use nightgraft_ggml::{Error, Graph, Leaf, Place, Tensor};
 
+use super::linear::{self, Input, Linear};
 use super::norm::{self, Norm};
 
 /// The frozen end of a model.
@@ -19,6 +20,14 @@ pub struct Head {
     pub norm: Norm,
     /// `[n_vocab, n_embd]`, any format; the embedding itself where they are tied.
     pub weight: Leaf,
+    /// Whether logits are products of 16-bit integers.
+    pub rounds: bool,
+}
+
+impl Head {
+    fn linear(&self) -> Linear {
+        Linear { weight: self.weight.clone(), adapter: None }
+    }
 }
 
 /// What the backward needs of the forward.
@@ -45,8 +54,9 @@ pub fn forward(g: &mut Graph, head: &Head, x: Tensor, targets: Tensor, loss: &Le
 /// # Errors
 /// If shapes do not fit.
 pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Result<Tensor, Error> {
-    let weight = g.leaf(&head.weight)?;
-    let dh = g.linear_transposed(weight, saved.dlogits)?;
+    // Never rounded: the target's own entry is so large that little would be left of the others.
+    let dlogits = Input::new(g, saved.dlogits, false)?;
+    let (dh, _) = linear::input_gradient(g, &head.linear(), dlogits, None)?;
     norm::backward(g, &head.norm, saved.x, dh, stream)
 }
 
@@ -56,6 +66,6 @@ pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Re
 /// If shapes do not fit.
 pub fn logits(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
     let h = norm::forward(g, &head.norm, x)?;
-    let weight = g.leaf(&head.weight)?;
-    g.linear(weight, h)
+    let h = Input::new(g, h, head.rounds)?;
+    linear::forward(g, &head.linear(), h, None, Place::New)
 }

@@ -11,7 +11,7 @@
 //! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
 //! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
-use nightgraft_ggml::{DropoutKey, Error, Graph, Leaf, Place, Product, Tensor};
+use nightgraft_ggml::{Direction, DropoutKey, Error, Graph, Leaf, Place, Product, Tensor};
 
 /// A frozen matrix and, where the layer is adapted, its adapter.
 #[derive(Clone)]
@@ -65,6 +65,36 @@ impl LowRank {
     }
 }
 
+/// What one or several frozen matrices are multiplied with: rows and, for products of 16-bit integers, the same rounded once
+/// for all of them.
+#[derive(Clone, Copy)]
+pub struct Input {
+    /// The rows, `[T, n]`.
+    pub rows: Tensor,
+    rounded: Option<Tensor>,
+}
+
+impl Input {
+    /// With `rounds`, the products are of 16-bit integers, where rows consist of whole groups of 32.
+    ///
+    /// # Errors
+    /// If the graph is full.
+    pub fn new(g: &mut Graph, rows: Tensor, rounds: bool) -> Result<Self, Error> {
+        let (_, n) = g.shape("input", rows)?;
+        let rounded = (rounds && n.is_multiple_of(32)).then(|| g.round_rows(rows)).transpose()?;
+        Ok(Self { rows, rounded })
+    }
+
+    fn times(&self, g: &mut Graph, weight: &Leaf, direction: Direction) -> Result<Product, Error> {
+        let w = g.leaf(weight)?;
+        Ok(match (self.rounded, direction) {
+            (Some(x), direction) => Product::Rounded { w, x, direction },
+            (None, Direction::Linear) => Product::Linear { w, x: self.rows, scale: 1.0 },
+            (None, Direction::Transposed) => Product::Transposed { w, dy: self.rows },
+        })
+    }
+}
+
 /// `y` from `x`, in `place`; added to `start`, if there is one.
 ///
 /// # Errors
@@ -72,14 +102,13 @@ impl LowRank {
 pub fn forward(
     g: &mut Graph,
     linear: &Linear,
-    x: Tensor,
+    x: Input,
     start: Option<Tensor>,
     place: Place,
 ) -> Result<Tensor, Error> {
-    let w = g.leaf(&linear.weight)?;
-    let product = Product::Linear { w, x, scale: 1.0 };
+    let product = x.times(g, &linear.weight, Direction::Linear)?;
     let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], start, place) };
-    let dropped = adapter.drop(g, x)?;
+    let dropped = adapter.drop(g, x.rows)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
     let b = g.leaf(&adapter.b)?;
     g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], start, place)
@@ -96,16 +125,15 @@ pub struct Reduced(Option<Tensor>);
 pub fn input_gradient(
     g: &mut Graph,
     linear: &Linear,
-    dy: Tensor,
+    dy: Input,
     dx: Option<Tensor>,
 ) -> Result<(Tensor, Reduced), Error> {
     let place = dx.map_or(Place::New, Place::Onto);
-    let w = g.leaf(&linear.weight)?;
-    let product = Product::Transposed { w, dy };
+    let product = dy.times(g, &linear.weight, Direction::Transposed)?;
     let Some(adapter) = &linear.adapter else {
         return Ok((g.sum_of_products(&[product], None, place)?, Reduced(None)));
     };
-    let u = adapter.project(g, &adapter.b, dy)?;
+    let u = adapter.project(g, &adapter.b, dy.rows)?;
     let a = g.leaf(&adapter.a)?;
     let branch = Product::Transposed { w: a, dy: u };
     let dx = match &adapter.dropout {
@@ -146,10 +174,10 @@ pub fn backward(
     g: &mut Graph,
     linear: &Linear,
     x: Tensor,
-    dy: Tensor,
+    dy: Input,
     dx: Option<Tensor>,
 ) -> Result<Tensor, Error> {
     let (dx, u) = input_gradient(g, linear, dy, dx)?;
-    adapter_gradients(g, linear, x, dy, u)?;
+    adapter_gradients(g, linear, x, dy.rows, u)?;
     Ok(dx)
 }

@@ -10,7 +10,7 @@ use nightgraft_ggml::{
 };
 
 use super::head::{self, Head};
-use super::linear::{self, Dropout, Linear, LowRank};
+use super::linear::{self, Dropout, Input, Linear, LowRank};
 use super::norm::{self, Norm};
 use super::rope::{self, Angles, PairLayout};
 use super::{attention, swiglu};
@@ -125,10 +125,12 @@ fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
     let linear = Linear { weight, adapter: Some(adapter.clone()) };
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
         let x = g.leaf(&x)?;
-        let y = linear::forward(g, &linear, x, None, Place::New)?;
+        let input = Input::new(g, x, false)?;
+        let y = linear::forward(g, &linear, input, None, Place::New)?;
         if let Some((dy, gradients)) = dy {
             adapter.grad_a.clear()?;
             adapter.grad_b.clear()?;
+            let dy = Input::new(g, dy, false)?;
             let dx = linear::backward(g, &linear, x, dy, None)?;
             g.store(dx, &gradients[0])?;
             let (grad_a, grad_b) = (g.leaf(&adapter.grad_a)?, g.leaf(&adapter.grad_b)?);
@@ -161,6 +163,7 @@ fn a_backward_adds_onto_what_is_there() {
     let (alone, onto) = (Leaf::f32(2, 4).unwrap(), Leaf::f32(2, 4).unwrap());
     let mut g = Graph::new(64).unwrap();
     let (x, dy) = (g.leaf(&x).unwrap(), g.leaf(&dy).unwrap());
+    let dy = Input::new(&mut g, dy, false).unwrap();
     let dx = linear::backward(&mut g, &linear, x, dy, None).unwrap();
     g.store(dx, &alone).unwrap();
     onto.write(0, &base.to_vec().unwrap()).unwrap();
@@ -253,6 +256,7 @@ fn head_with_loss() {
     let head = Head {
         norm: Norm { weight: matrix(1, 32, 1), eps: 1e-5 },
         weight: weight(WeightType::Q8_0, 11, 32, 2),
+        rounds: false,
     };
     let (x, targets) = (matrix(4, 32, 3), integers(&[10, 0, -1, 5]));
     let (loss, gradient) = (Leaf::f32(4, 2).unwrap(), Leaf::f32(4, 32).unwrap());

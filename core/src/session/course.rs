@@ -8,14 +8,16 @@ use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
 use crate::train::{Course, CourseRules, Trainer};
-use crate::transformer::Model;
+use crate::transformer::{Model, ModelOptions, resolved};
 
-/// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one.
+/// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
+/// settings leave to this machine is decided, so that the run can go on elsewhere.
 pub(super) fn start(
     config: &mut TrainConfig,
     earlier: Option<AdapterTensors>,
     base: &Base,
 ) -> Result<AdapterTensors> {
+    config.run.precision = resolved(config.run.precision);
     let dropout = config.lora.dropout;
     if let Some(mut tensors) = earlier {
         tensors.spec.dropout = dropout;
@@ -50,7 +52,13 @@ pub(super) fn course(
     let adapter = Adapter::new(start)?;
     let longest = train.iter().chain(&held_out).map(|example| example.ids.len()).max().unwrap_or(0);
     let capacity = config.data.batch_tokens.max(longest);
-    let model = Model::new(base, Some(&adapter), true, capacity, threads(config.run.threads), stop.raw())?;
+    let options = ModelOptions {
+        trains: true,
+        capacity,
+        n_threads: threads(config.run.threads),
+        precision: config.run.precision,
+    };
+    let model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let trainer = Trainer::new(config, model, adapter, train)?;
     let rules = CourseRules {
         eval_every: config.run.eval_every.interval(trainer.total_steps()),

@@ -11,7 +11,7 @@ use crate::config::DataConfig;
 use crate::export::read_adapter;
 use crate::lora::Adapter;
 use crate::train;
-use crate::transformer::Model;
+use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
 
 /// What to measure.
@@ -66,8 +66,12 @@ pub fn evaluate(
     let adapter = request.adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
     let batch_tokens = request.data_config.batch_tokens;
-    let mut model =
-        Model::new(base, adapter.as_ref(), false, batch_tokens, threads(request.threads), stop.raw())?;
+    let mut model = Model::new(
+        base,
+        adapter.as_ref(),
+        ModelOptions::for_measuring(batch_tokens, threads(request.threads)),
+        stop.raw(),
+    )?;
 
     let passes = if logits.is_some() { 2 } else { 1 };
     let total = passes * examples.iter().map(|example| example.ids.len() as u64).sum::<u64>();

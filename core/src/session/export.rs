@@ -10,7 +10,7 @@ use super::run_folder::BaseNote;
 use crate::export::{MergeReport, read_adapter, write_gguf_adapter, write_merged, write_peft};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::text::Example;
-use crate::transformer::Model;
+use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
 
 /// Made-up text that a merge is measured on: a note, an instruction, a fact, a line of code.
@@ -114,7 +114,12 @@ fn probe(inputs: Inputs, adapter: Option<&AdapterTensors>) -> Result<f64> {
     let example = Example::from_supervision(ids, &is_supervised);
     let adapter = adapter.map(Adapter::new).transpose()?;
     let n_threads = super::inputs::threads(None);
-    let mut model = Model::new(base, adapter.as_ref(), false, n_tokens, n_threads, StopFlag::new().raw())?;
+    let mut model = Model::new(
+        base,
+        adapter.as_ref(),
+        ModelOptions::for_measuring(n_tokens, n_threads),
+        StopFlag::new().raw(),
+    )?;
     let sum = crate::train::evaluate(&mut model, &[example], n_tokens, |_| ())?;
     Ok(sum.loss / sum.supervised as f64)
 }

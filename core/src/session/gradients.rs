@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::StopFlag;
 use super::inputs::{Inputs, threads};
-use crate::config::DataConfig;
+use crate::config::{DataConfig, Precision};
 use crate::data::{self, BatchOptions};
 use crate::export::{read_adapter, write_peft_tensors};
 use crate::lora::Adapter;
-use crate::transformer::Model;
+use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
 
 /// What to differentiate.
@@ -28,6 +28,8 @@ pub struct GradientsRequest {
     pub seed: u64,
     /// Threads; none means one for each core.
     pub threads: Option<usize>,
+    /// How products are computed.
+    pub precision: Precision,
     /// The safetensors file to write, with PEFT's tensor names and shapes.
     pub out: PathBuf,
 }
@@ -68,8 +70,13 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         problem: "no example to differentiate".into(),
     })?;
     let batch = data::assemble(&examples, members);
-    let mut model =
-        Model::new(base, Some(&adapter), true, batch.ids.len(), threads(request.threads), stop.raw())?;
+    let options = ModelOptions {
+        trains: true,
+        capacity: batch.ids.len(),
+        n_threads: threads(request.threads),
+        precision: request.precision,
+    };
+    let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;
 
     if !sum.loss.is_finite() {

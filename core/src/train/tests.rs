@@ -14,12 +14,12 @@ use rand_chacha::ChaCha8Rng;
 use super::{AdamW, Trainer};
 use crate::Error;
 use crate::base::{Base, Module};
-use crate::config::{OptimizerConfig, Schedule, TrainConfig};
+use crate::config::{OptimizerConfig, Precision, Schedule, TrainConfig};
 use crate::gguf;
 use crate::lora::{Adapter, AdapterTensors, LoraPair, LoraSpec, initialize};
 use crate::testing::TinyModel;
 use crate::text::Example;
-use crate::transformer::Model;
+use crate::transformer::{Model, ModelOptions};
 
 /// One pair of 3 × 2 and 3 × 4 numbers.
 fn small_adapter() -> Adapter {
@@ -103,7 +103,8 @@ fn trainer(stop: Arc<AtomicBool>) -> Trainer {
     config.optimizer.schedule = Schedule::Constant;
     config.optimizer.lr = 1e-2;
     config.run.epochs = 2;
-    let model = Model::new(base, Some(&adapter), true, 64, 2, stop).unwrap();
+    let options = ModelOptions { trains: true, capacity: 64, n_threads: 2, precision: Precision::F32 };
+    let model = Model::new(base, Some(&adapter), options, stop).unwrap();
     Trainer::new(&config, model, adapter, examples).unwrap()
 }
 

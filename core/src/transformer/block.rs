@@ -8,7 +8,7 @@
 
 use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor};
 
-use crate::ops::linear::{self, Linear};
+use crate::ops::linear::{self, Input, Linear};
 use crate::ops::norm::{self, Norm};
 use crate::ops::rope::{self, PairLayout};
 use crate::ops::{attention, swiglu};
@@ -20,6 +20,8 @@ pub struct Geometry {
     pub attention: AttentionShape,
     /// Which values of a head are rotated together.
     pub layout: PairLayout,
+    /// Whether products with frozen matrices are of 16-bit integers.
+    pub rounds: bool,
 }
 
 /// The matrices of one block, with their adapters.
@@ -97,10 +99,11 @@ pub fn forward(
     let [x1, gate, up] = places(g, kept.feed_forward.as_ref(), n_tokens)?;
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
-    let x1 = add_attended(g, block, &attention, x, x1)?;
+    let x1 = add_attended(g, block, geometry, &attention, x, x1)?;
     let h2 = norm::forward(g, &block.ffn_norm, x1)?;
-    let [gate, up] = project(g, block, h2, [gate, up])?;
+    let [gate, up] = project(g, block, geometry, h2, [gate, up])?;
     let activated = swiglu::forward(g, gate, up)?;
+    let activated = Input::new(g, activated, geometry.rounds)?;
     let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Place::Over(y))?;
     g.run(y)
 }
@@ -135,25 +138,32 @@ pub fn backward(
             (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
         None => {
-            let x1 = add_attended(g, block, &attention, x, Place::New)?;
+            let x1 = add_attended(g, block, geometry, &attention, x, Place::New)?;
             let h2 = norm::forward(g, &block.ffn_norm, x1)?;
-            let [gate, up] = project(g, block, h2, [Place::New; 2])?;
+            let [gate, up] = project(g, block, geometry, h2, [Place::New; 2])?;
             (x1, h2, gate, up)
         }
     };
 
-    let (dactivated, reduced) = linear::input_gradient(g, &block.ffn_down, grad, None)?;
+    let dy = Input::new(g, grad, geometry.rounds)?;
+    let (dactivated, reduced) = linear::input_gradient(g, &block.ffn_down, dy, None)?;
     let [dgate, dup, activated] = swiglu::backward(g, gate, up, dactivated)?;
     linear::adapter_gradients(g, &block.ffn_down, activated, grad, reduced)?;
+    let dgate = Input::new(g, dgate, geometry.rounds)?;
+    let dup = Input::new(g, dup, geometry.rounds)?;
     let dh2 = linear::backward(g, &block.ffn_gate, h2, dgate, None)?;
     let dh2 = linear::backward(g, &block.ffn_up, h2, dup, Some(dh2))?;
     let grad = norm::backward(g, &block.ffn_norm, x1, dh2, grad)?;
 
     let attended = attention.output(g)?;
-    let dattended = linear::backward(g, &block.attn_output, attended, grad, None)?;
+    let dx1 = Input::new(g, grad, geometry.rounds)?;
+    let dattended = linear::backward(g, &block.attn_output, attended, dx1, None)?;
     let [dq, dk, dv] = attention::backward(g, &attention, dattended)?;
     let dq = rope::backward(g, geometry.layout, dq, tokens.angles)?;
     let dk = rope::backward(g, geometry.layout, dk, tokens.angles)?;
+    let dq = Input::new(g, dq, geometry.rounds)?;
+    let dk = Input::new(g, dk, geometry.rounds)?;
+    let dv = Input::new(g, dv, geometry.rounds)?;
     let dh = linear::backward(g, &block.attn_q, h, dq, None)?;
     let dh = linear::backward(g, &block.attn_k, h, dk, Some(dh))?;
     let dh = linear::backward(g, &block.attn_v, h, dv, Some(dh))?;
@@ -174,6 +184,7 @@ fn attend(
     [q, k, v]: [Place; 3],
     out: Place,
 ) -> Result<attention::Saved, Error> {
+    let h = Input::new(g, h, geometry.rounds)?;
     let q = linear::forward(g, &block.attn_q, h, None, q)?;
     let k = linear::forward(g, &block.attn_k, h, None, k)?;
     let v = linear::forward(g, &block.attn_v, h, None, v)?;
@@ -186,16 +197,25 @@ fn attend(
 fn add_attended(
     g: &mut Graph,
     block: &Block,
+    geometry: &Geometry,
     attention: &attention::Saved,
     x: Tensor,
     place: Place,
 ) -> Result<Tensor, Error> {
     let attended = attention.output(g)?;
+    let attended = Input::new(g, attended, geometry.rounds)?;
     linear::forward(g, &block.attn_output, attended, Some(x), place)
 }
 
 /// What the activation takes, from the normed `h2`.
-fn project(g: &mut Graph, block: &Block, h2: Tensor, [gate, up]: [Place; 2]) -> Result<[Tensor; 2], Error> {
+fn project(
+    g: &mut Graph,
+    block: &Block,
+    geometry: &Geometry,
+    h2: Tensor,
+    [gate, up]: [Place; 2],
+) -> Result<[Tensor; 2], Error> {
+    let h2 = Input::new(g, h2, geometry.rounds)?;
     let gate = linear::forward(g, &block.ffn_gate, h2, None, gate)?;
     let up = linear::forward(g, &block.ffn_up, h2, None, up)?;
     Ok([gate, up])

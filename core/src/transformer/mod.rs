@@ -11,4 +11,4 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use model::{LossSum, Model};
+pub use model::{LossSum, Model, ModelOptions, resolved};

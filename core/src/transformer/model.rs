@@ -12,6 +12,7 @@ use super::layers::{LayerGraphs, Stream};
 use super::weights::{self, MappedWeights};
 use crate::Result;
 use crate::base::Base;
+use crate::config::Precision;
 use crate::data::Batch;
 use crate::lora::Adapter;
 use crate::ops::head::{self, Head};
@@ -38,6 +39,35 @@ pub struct Model {
     head_graphs: HashMap<(Pass, usize), Graph>,
     head_chunk: usize,
     cpu: Cpu,
+}
+
+/// What a model is prepared for.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelOptions {
+    /// Whether there is room for computing the adapter's gradients.
+    pub trains: bool,
+    /// The most tokens of a micro-batch.
+    pub capacity: usize,
+    /// Threads that compute.
+    pub n_threads: usize,
+    /// How products are computed.
+    pub precision: Precision,
+}
+
+impl ModelOptions {
+    /// No gradients, exact products.
+    pub fn for_measuring(capacity: usize, n_threads: usize) -> Self {
+        Self { trains: false, capacity, n_threads, precision: Precision::F32 }
+    }
+}
+
+/// What `precision` means on this processor: never `Auto`.
+pub fn resolved(precision: Precision) -> Precision {
+    match precision {
+        Precision::Auto if nightgraft_ggml::multiplies_pairs() => Precision::Mixed,
+        Precision::Auto => Precision::F32,
+        Precision::F32 | Precision::Mixed => precision,
+    }
 }
 
 /// Sums over supervised tokens.
@@ -75,19 +105,18 @@ struct Chunk {
 }
 
 impl Model {
-    /// Prepares `base`, with an adapter made for it or without, for micro-batches of up to `capacity` tokens
-    /// on `n_threads` threads; if `trains`, with room for computing the adapter's gradients.
+    /// Prepares `base`, with an adapter made for it or without.
     ///
     /// # Errors
     /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out.
     pub fn new(
         base: Base,
         adapter: Option<&Adapter>,
-        trains: bool,
-        capacity: usize,
-        n_threads: usize,
+        options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
+        let ModelOptions { trains, capacity, n_threads, precision } = options;
+        let rounds = resolved(precision) == Precision::Mixed;
         let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
         let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
@@ -95,7 +124,7 @@ impl Model {
         let rows = |n| Leaf::f32(n, n_embd);
         Ok(Self {
             blocks,
-            geometry: weights::geometry(&base),
+            geometry: weights::geometry(&base, rounds),
             angles: weights::angles(&base),
             stream: Stream {
                 lowest,
@@ -104,7 +133,7 @@ impl Model {
                 grad: trains.then(|| rows(capacity)).transpose()?,
             },
             layers: HashMap::new(),
-            head: mapped.head(&base),
+            head: mapped.head(&base, rounds),
             chunk: Chunk {
                 x: rows(HEAD_CHUNK)?,
                 dx: rows(HEAD_CHUNK)?,

@@ -9,8 +9,9 @@ use nightgraft_ggml::WeightType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{LossSum, Model};
+use super::{LossSum, Model, ModelOptions};
 use crate::base::{Base, Module};
+use crate::config::Precision;
 use crate::data::Batch;
 use crate::gguf;
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
@@ -68,8 +69,16 @@ fn part(batch: &Batch, range: std::ops::Range<usize>) -> Batch {
     }
 }
 
+const OPTIONS: ModelOptions =
+    ModelOptions { trains: true, capacity: 64, n_threads: 1, precision: Precision::F32 };
+
+fn model_of(tiny: &TinyModel, adapter: &Adapter, n_threads: usize, precision: Precision) -> Model {
+    let options = ModelOptions { n_threads, precision, ..OPTIONS };
+    Model::new(base(tiny), Some(adapter), options, Arc::default()).unwrap()
+}
+
 fn model(tiny: &TinyModel, adapter: &Adapter, n_threads: usize) -> Model {
-    Model::new(base(tiny), Some(adapter), true, 64, n_threads, Arc::default()).unwrap()
+    model_of(tiny, adapter, n_threads, Precision::F32)
 }
 
 /// Loss, and gradients in the order of the parameters.
@@ -184,7 +193,10 @@ fn an_untrained_adapter_changes_nothing_and_dropout_only_training() {
     let spec = LoraSpec { rank: 4, alpha: 8.0, modules: Module::ALL.to_vec(), layers: 0..2, dropout: 0.5 };
     let zero = Adapter::new(&initialize(&spec, &bare, 1)).unwrap();
     let with = model(&tiny, &zero, 1).logits(&batch).unwrap();
-    let without = Model::new(bare, None, false, 64, 1, Arc::default()).unwrap().logits(&batch).unwrap();
+    let without = Model::new(bare, None, ModelOptions { trains: false, ..OPTIONS }, Arc::default())
+        .unwrap()
+        .logits(&batch)
+        .unwrap();
     assert_eq!(with, without);
 
     let random = Adapter::new(&adapter(&base(&tiny), 0..2, 0.5)).unwrap();
@@ -198,4 +210,30 @@ fn an_untrained_adapter_changes_nothing_and_dropout_only_training() {
     }
     assert_eq!(losses[0], losses[1]);
     assert!(losses[0] != losses[2] && losses[0] != evaluated.loss);
+}
+
+/// Products of 16-bit integers change gradients by their rounding only, and not with the number of threads.
+#[test]
+fn mixed_precision_points_the_same_way() {
+    for kind in [WeightType::Q4_1, WeightType::Q6_K, WeightType::F16] {
+        let tiny = TinyModel::new(kind);
+        let base = base(&tiny);
+        let adapter = Adapter::new(&adapter(&base, 0..base.spec.n_layer, 0.0)).unwrap();
+        let batch = batch(&base, &[9, 20, 4]);
+        let gradients = |precision, n_threads| {
+            let (sum, gradients) =
+                differentiate(&mut model_of(&tiny, &adapter, n_threads, precision), &adapter, &batch);
+            (sum.loss, gradients.concat())
+        };
+        let (exact_loss, exact) = gradients(Precision::F32, 1);
+        let (mixed_loss, mixed) = gradients(Precision::Mixed, 1);
+        assert_ne!(exact, mixed, "something was rounded");
+        assert_eq!(gradients(Precision::Mixed, 2), (mixed_loss, mixed.clone()));
+        assert!((mixed_loss / exact_loss - 1.0).abs() < 1e-3, "{mixed_loss} for {exact_loss}");
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let cosine = dot(&exact, &mixed) / (dot(&exact, &exact) * dot(&mixed, &mixed)).sqrt();
+        assert!(cosine > 0.9999, "{}: {cosine}", kind.name());
+    }
 }

@@ -33,8 +33,8 @@ impl MappedWeights {
         Ok(Self { leaves, eps: base.spec.norm_eps })
     }
 
-    pub(super) fn head(&self, base: &Base) -> Head {
-        Head { norm: self.norm(&base.output_norm), weight: self.leaf(&base.output) }
+    pub(super) fn head(&self, base: &Base, rounds: bool) -> Head {
+        Head { norm: self.norm(&base.output_norm), weight: self.leaf(&base.output), rounds }
     }
 
     pub(super) fn block(&self, base: &Base, index: usize, adapter: Option<&Adapter>) -> Block {
@@ -66,7 +66,7 @@ impl MappedWeights {
 }
 
 /// What all blocks share.
-pub(super) fn geometry(base: &Base) -> Geometry {
+pub(super) fn geometry(base: &Base, rounds: bool) -> Geometry {
     let spec = &base.spec;
     let attention = AttentionShape {
         n_head: spec.n_head,
@@ -76,7 +76,7 @@ pub(super) fn geometry(base: &Base) -> Geometry {
         window: None,
     };
     let halves = spec.rope.layout == RopeLayout::Halves;
-    Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves } }
+    Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, rounds }
 }
 
 /// How positions become angles.

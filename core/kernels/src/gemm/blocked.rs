@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Start;
 use super::operands::{Operands, Strided};
-use super::split::{Split, blocks};
+use super::split::{Split, blocks, even_block};
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
@@ -164,11 +164,6 @@ unsafe fn run(kernels: &Kernels, tile: Tile, from: (*const f32, usize), n_cols: 
 /// The width of the tile for so many columns: 8, 16 or 32.
 fn width(n_cols: usize) -> usize {
     if n_cols <= 8 { 8 } else { n_cols.next_multiple_of(16) }
-}
-
-/// The size of equal blocks of at most `most` that cover `n`, rounded up to a multiple of `unit`.
-fn even_block(n: usize, most: usize, unit: usize) -> usize {
-    n.div_ceil(n.div_ceil(most).max(1)).max(1).next_multiple_of(unit)
 }
 
 /// As [`blocks`], but one empty block for an empty range: sums of nothing are 0 and have to be stored.

@@ -7,7 +7,7 @@
 
 mod blocked;
 mod operands;
-mod quantized;
+mod rounded;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -16,8 +16,8 @@ use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use crate::weights::Weights;
 use operands::{Operands, Outer};
-pub(crate) use quantized::{Group, IntegerPanel};
-pub use quantized::{QuantizedRows, check_quantize_rows, quantize_rows};
+pub(crate) use rounded::{COLUMN_STEPS, PAIR, ROW_STEPS};
+pub use rounded::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
 
 /// A product with a matrix in any format.
 #[derive(Clone, Copy)]
@@ -40,13 +40,13 @@ pub enum Product<'a> {
     },
 }
 
-/// `x · wᵀ` for rows rounded to 8 bits and a matrix [of integers](crate::WeightType::is_integer).
-#[derive(Clone, Copy)]
-pub struct QuantizedProduct<'a> {
-    /// The matrix, `[n_out, n_in]`.
-    pub w: Weights<'a>,
-    /// The rows, of `n_in` values.
-    pub x: QuantizedRows<'a>,
+/// Which side of a matrix rows are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// `x · wᵀ`.
+    Linear,
+    /// `dy · w`.
+    Transposed,
 }
 
 /// What the sums of a product begin with.
@@ -60,33 +60,33 @@ pub enum Start<'a> {
     From(Rows<'a>),
 }
 
-/// `y = start + quantized + Σ products`, of whichever there are.
+/// `y = start + rounded + Σ products`, of whichever there are.
 ///
 /// Shapes that [`check_sum_of_products`] refuses leave `y` untouched.
 ///
 /// # Safety
 /// As for [`linear`].
 pub unsafe fn sum_of_products(
-    quantized: Option<QuantizedProduct>,
+    rounded: Option<RoundedProduct>,
     products: &[Product],
     start: Start,
     y: RowsMut,
     part: Part,
 ) {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { sum_of_products_on(Kernels::current(), quantized, products, start, y, part) }
+    unsafe { sum_of_products_on(Kernels::current(), rounded, products, start, y, part) }
 }
 
 /// Whether there is a product, and the shapes fit for [`sum_of_products`].
 pub fn check_sum_of_products(
-    quantized: Option<&QuantizedProduct>,
+    rounded: Option<&RoundedProduct>,
     products: &[Product],
     start: &Start,
     y: &RowsMut,
 ) -> Result<(), ShapeError> {
     const OP: &str = "sum_of_products";
-    if let Some(QuantizedProduct { w, x }) = quantized {
-        quantized::check(w, x, y)?;
+    if let Some(product) = rounded {
+        rounded::check(product, y)?;
     } else {
         same(OP, "number of products", products.len().max(1), products.len())?;
     }
@@ -190,20 +190,20 @@ unsafe fn linear_transposed_on(
 /// As for [`sum_of_products`], and the machine must have the instructions of `kernels`.
 unsafe fn sum_of_products_on(
     kernels: &Kernels,
-    quantized: Option<QuantizedProduct>,
+    rounded: Option<RoundedProduct>,
     products: &[Product],
     mut start: Start,
     y: RowsMut,
     part: Part,
 ) {
-    let checked = check_sum_of_products(quantized.as_ref(), products, &start, &y);
+    let checked = check_sum_of_products(rounded.as_ref(), products, &start, &y);
     if checked.is_err() {
         debug_assert!(false, "{checked:?}");
         return;
     }
-    if let Some(QuantizedProduct { w, x }) = quantized {
+    if let Some(product) = rounded {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        unsafe { quantized::product(kernels, &w, &x, start, y, part) };
+        unsafe { rounded::product(kernels, &product, start, y, part) };
         if products.is_empty() {
             return;
         }

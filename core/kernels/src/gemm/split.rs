@@ -74,6 +74,11 @@ pub(super) fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = R
     range.clone().step_by(size).map(move |start| start..(start + size).min(range.end))
 }
 
+/// The size of equal blocks of at most `most` that cover `n`, rounded up to a multiple of `unit`.
+pub(super) fn even_block(n: usize, most: usize, unit: usize) -> usize {
+    n.div_ceil(n.div_ceil(most).max(1)).max(1).next_multiple_of(unit)
+}
+
 /// Into how many chunks to divide the rows, so that `count` threads finish (chunk, panel) pairs at about the same time
 /// without dequantizing panels more often than that is worth.
 fn row_chunks(n_rows: usize, n_panels: usize, count: usize) -> usize {

@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use super::quantized::quantize_rows_on;
+use super::rounded::round_rows_on;
 use super::{
-    Product, QuantizedProduct, QuantizedRows, Start, accumulate_outer_on, linear_on, linear_transposed_on,
-    sum_of_products_on,
+    Direction, Product, RoundedProduct, RoundedRows, Start, accumulate_outer_on, linear_on,
+    linear_transposed_on, sum_of_products_on,
 };
 use crate::isa::Kernels;
 use crate::weights::reference::{Random, random_bytes, values};
@@ -13,12 +13,6 @@ use crate::{Part, Rows, RowsMut, Tier, WeightType, Weights};
 /// signs keep far below the bound.
 const TOLERANCE: f64 = 3e-6;
 const TOKENS: [usize; 6] = [1, 2, 7, 13, 33, 70];
-
-#[derive(Clone, Copy, Debug)]
-enum Direction {
-    Forward,
-    Backward,
-}
 
 /// A product to compute: everything but the tier and the number of parts.
 struct Case {
@@ -45,8 +39,8 @@ impl Case {
     ) -> Self {
         let mut random = Random::new((shape.0 * 1000 + shape.1 * 10 + n_tokens) as u64);
         let (n_in, n_out) = match direction {
-            Direction::Forward => (shape.1, shape.0),
-            Direction::Backward => shape,
+            Direction::Linear => (shape.1, shape.0),
+            Direction::Transposed => shape,
         };
         let (x_stride, y_stride) = (n_in + pad, n_out + 2 * pad);
         Case {
@@ -75,8 +69,8 @@ impl Case {
             // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
             unsafe {
                 match self.direction {
-                    Direction::Forward => linear_on(kernels, w, x, y, self.accumulate, part),
-                    Direction::Backward => linear_transposed_on(kernels, w, x, y, self.accumulate, part),
+                    Direction::Linear => linear_on(kernels, w, x, y, self.accumulate, part),
+                    Direction::Transposed => linear_transposed_on(kernels, w, x, y, self.accumulate, part),
                 }
             }
         }
@@ -85,15 +79,15 @@ impl Case {
 
     fn x_stride_less_pad(&self) -> usize {
         match self.direction {
-            Direction::Forward => self.shape.1,
-            Direction::Backward => self.shape.0,
+            Direction::Linear => self.shape.1,
+            Direction::Transposed => self.shape.0,
         }
     }
 
     fn n_out(&self) -> usize {
         match self.direction {
-            Direction::Forward => self.shape.0,
-            Direction::Backward => self.shape.1,
+            Direction::Linear => self.shape.0,
+            Direction::Transposed => self.shape.1,
         }
     }
 
@@ -112,8 +106,8 @@ impl Case {
                 let (mut sum, mut magnitude) = (if self.accumulate { f64::from(start) } else { 0.0 }, 0.0);
                 for i in 0..n_in {
                     let w = match self.direction {
-                        Direction::Forward => weights[o * self.shape.1 + i],
-                        Direction::Backward => weights[i * self.shape.1 + o],
+                        Direction::Linear => weights[o * self.shape.1 + i],
+                        Direction::Transposed => weights[i * self.shape.1 + o],
                     };
                     let term = w * f64::from(self.x[t * self.x_stride + i]);
                     sum += term;
@@ -156,7 +150,7 @@ fn every_format_multiplies_in_both_directions() {
     for kind in WeightType::ALL {
         let n_cols = if kind.block_len() == 1 { 77 } else { 2 * kind.block_len() };
         for (index, n_tokens) in TOKENS.into_iter().enumerate() {
-            for direction in [Direction::Forward, Direction::Backward] {
+            for direction in [Direction::Linear, Direction::Transposed] {
                 check(&Case::new(direction, kind, (45, n_cols), n_tokens, 3 * (index % 2), index % 3 == 1));
             }
         }
@@ -168,20 +162,20 @@ fn odd_shapes_multiply_in_both_directions() {
     let shapes =
         [(1, 1), (8, 100), (16, 64), (24, 33), (3, 700), (700, 3), (31, 530), (1100, 40), (40, 1100)];
     for (index, shape) in shapes.into_iter().enumerate() {
-        for direction in [Direction::Forward, Direction::Backward] {
+        for direction in [Direction::Linear, Direction::Transposed] {
             for accumulate in [false, true] {
                 let n_tokens = TOKENS[(index + usize::from(accumulate)) % TOKENS.len()];
                 check(&Case::new(direction, WeightType::F32, shape, n_tokens, index, accumulate));
             }
         }
     }
-    check(&Case::new(Direction::Forward, WeightType::Q4_K, (9, 1024), 600, 0, false));
-    check(&Case::new(Direction::Backward, WeightType::Q6_K, (600, 256), 5, 1, true));
+    check(&Case::new(Direction::Linear, WeightType::Q4_K, (9, 1024), 600, 0, false));
+    check(&Case::new(Direction::Transposed, WeightType::Q6_K, (600, 256), 5, 1, true));
 }
 
 #[test]
 fn parts_may_run_at_the_same_time() {
-    let case = Case::new(Direction::Forward, WeightType::Q8_0, (200, 640), 70, 1, true);
+    let case = Case::new(Direction::Linear, WeightType::Q8_0, (200, 640), 70, 1, true);
     let w = Weights::new(case.kind, 200, 640, &case.bytes).unwrap();
     let x = Rows::new(&case.x, 70, 640, 641).unwrap();
     let mut out = case.start.clone();
@@ -320,92 +314,104 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
     }
 }
 
-/// Rows rounded to 8 bits times integers: exactly what the rounded numbers give, the same bits on every tier and for every
-/// number of parts, from any start.
+/// Rows and weights rounded to 16 bits: close to the exact product, the same bits on every tier and for every number of
+/// parts, from any start.
 #[test]
-fn quantized_products_are_those_of_the_rounded_rows() {
-    for kind in WeightType::ALL.into_iter().filter(|kind| kind.is_integer()) {
-        let n_in = 3 * kind.block_len().max(96); // 9 groups or 24
-        for (n_tokens, n_out) in [(1, 1), (7, 33), (40, 70)] {
-            let mut random = Random::new((n_tokens + n_out) as u64 + u64::from(kind.ggml_id()));
-            let bytes = random_bytes(kind, n_out, n_in, &mut random);
-            let w = Weights::new(kind, n_out, n_in, &bytes).unwrap();
+fn rounded_products_are_close_and_the_same_everywhere() {
+    for (kind, direction) in WeightType::ALL
+        .into_iter()
+        .flat_map(|kind| [(kind, Direction::Linear), (kind, Direction::Transposed)])
+    {
+        let block = kind.block_len().max(32);
+        for (n_tokens, shape) in [(1, (32, block)), (7, (64, 3 * block)), (40, (96, 9 * block))] {
+            let mut random = Random::new((n_tokens + shape.0) as u64 + u64::from(kind.ggml_id()));
+            let bytes = random_bytes(kind, shape.0, shape.1, &mut random);
+            let w = Weights::new(kind, shape.0, shape.1, &bytes).unwrap();
+            let (n_in, n_out) = match direction {
+                Direction::Linear => (shape.1, shape.0),
+                Direction::Transposed => shape,
+            };
             let mut values = random.floats(n_tokens * n_in);
-            values[..32].fill(0.0);
+            values[..16].fill(0.0);
             let x = Rows::new(&values, n_tokens, n_in, n_in).unwrap();
             let start = random.floats(n_tokens * n_out);
-
-            let mut expected = Vec::new();
+            let mut results: [Vec<Vec<f32>>; 2] = Default::default();
             for tier in Tier::available() {
                 let kernels = Kernels::of(tier).unwrap();
-                let width = QuantizedRows::columns(n_in).unwrap();
-                let mut memory = vec![0.0; n_tokens * width];
-                let rows = RowsMut::new(&mut memory, n_tokens, width, width).unwrap();
-                for index in 0..3 {
-                    // SAFETY: the tier is available, each part is run once, and nothing else touches the memory.
-                    unsafe { quantize_rows_on(kernels, x, rows, Part { index, count: 3 }) };
-                }
-                let memory = Rows::new(&memory, n_tokens, width, width).unwrap();
-                let x = QuantizedRows::new(memory, n_in).unwrap();
-                let quantized = Some(QuantizedProduct { w, x });
+                let memory = rounded(kernels, x);
+                let width = RoundedRows::columns(n_in).unwrap();
+                let x = RoundedRows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
+                let product = Some(RoundedProduct { w, x, direction });
                 for count in [1, 2, 5] {
                     let from = Rows::new(&start, n_tokens, n_out, n_out).unwrap();
                     for from in [Start::Zero, Start::Itself, Start::From(from)] {
                         let mut out = start.clone();
                         let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
                         for index in 0..count {
-                            // SAFETY: as above.
-                            unsafe {
-                                sum_of_products_on(kernels, quantized, &[], from, y, Part { index, count });
-                            }
+                            let part = Part { index, count };
+                            // SAFETY: the tier is available, each part is run once, nothing else touches the result.
+                            unsafe { sum_of_products_on(kernels, product, &[], from, y, part) };
                         }
-                        let offset = if matches!(from, Start::Zero) { None } else { Some(&start) };
-                        check_quantized(kind, &bytes, &values, offset, &out, [n_tokens, n_out, n_in]);
-                        expected.push((offset.is_some(), out));
+                        results[usize::from(!matches!(from, Start::Zero))].push(out);
                     }
                 }
             }
-            for started in [false, true] {
-                let mut alike = expected.iter().filter(|(other, _)| *other == started);
-                let first = alike.next().unwrap();
-                assert!(alike.all(|other| other == first), "{kind:?} {n_tokens} {n_out}");
+            for (is_started, results) in results.iter().enumerate() {
+                assert!(results.iter().all(|other| *other == results[0]), "{kind:?} {direction:?}");
+                let weights = crate::weights::reference::values(kind, &bytes);
+                let (mut error, mut length) = (0.0, 0.0);
+                for (t, o) in (0..n_tokens).flat_map(|t| (0..n_out).map(move |o| (t, o))) {
+                    let weight = |i| match direction {
+                        Direction::Linear => weights[o * shape.1 + i],
+                        Direction::Transposed => weights[i * shape.1 + o],
+                    };
+                    let exact: f64 = (0..n_in).map(|i| f64::from(values[t * n_in + i]) * weight(i)).sum();
+                    let got = f64::from(results[0][t * n_out + o]);
+                    let start = is_started as f64 * f64::from(start[t * n_out + o]);
+                    error += (got - start - exact).powi(2);
+                    length += exact.powi(2);
+                }
+                // Half a step of either side, spread evenly: 1 / (√12 · 2047) of the largest value, which is a few
+                // times the typical one.
+                assert!(error.sqrt() < 2e-3 * length.sqrt(), "{kind:?} {direction:?}: {error} of {length}");
             }
         }
     }
 }
 
-/// Against double precision on rows rounded in the same way, each value to the nearest of 255 steps.
-fn check_quantized(
-    kind: WeightType,
-    bytes: &[u8],
-    x: &[f32],
-    start: Option<&Vec<f32>>,
-    out: &[f32],
-    [n_tokens, n_out, n_in]: [usize; 3],
-) {
-    let weights = values(kind, bytes);
-    for t in 0..n_tokens {
-        let rounded: Vec<f64> = x[t * n_in..(t + 1) * n_in]
-            .chunks(32)
-            .flat_map(|group| {
-                let largest = group.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-                let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-                let step = f64::from(largest / 127.0);
-                group.iter().map(move |v| f64::from((v * inverse).round_ties_even()) * step)
-            })
-            .collect();
-        for o in 0..n_out {
-            let terms = rounded.iter().zip(&weights[o * n_in..]).map(|(x, w)| x * w);
-            let start = start.map_or(0.0, |start| f64::from(start[t * n_out + o]));
-            let magnitude: f64 = terms.clone().map(f64::abs).sum::<f64>() + start.abs();
-            let error = (f64::from(out[t * n_out + o]) - start - terms.sum::<f64>()).abs();
-            assert!(error <= 4.0 * TOLERANCE * magnitude + 1e-12, "{kind:?} {t} {o}: {error} of {magnitude}");
-        }
+fn rounded(kernels: &Kernels, x: Rows) -> Vec<f32> {
+    let width = RoundedRows::columns(x.n_cols()).unwrap();
+    let mut memory = vec![0.0; x.n_rows() * width];
+    let rows = RowsMut::new(&mut memory, x.n_rows(), width, width).unwrap();
+    for index in 0..3 {
+        // SAFETY: the callers' tiers are available, each part is run once, and nothing else touches the memory.
+        unsafe { round_rows_on(kernels, x, rows, Part { index, count: 3 }) };
+    }
+    memory
+}
+
+/// The sum of the largest products there can be does not overflow.
+#[test]
+fn the_largest_rounded_sums_are_exact() {
+    let (n_in, n_out) = (512, 40);
+    let bytes: Vec<u8> = std::iter::repeat_n(3.0f32.to_le_bytes(), n_in * n_out).flatten().collect();
+    let w = Weights::new(WeightType::F32, n_out, n_in, &bytes).unwrap();
+    for (tier, sign) in Tier::available().into_iter().flat_map(|tier| [(tier, 1.0), (tier, -1.0)]) {
+        let kernels = Kernels::of(tier).unwrap();
+        let values = vec![2.0 * sign; n_in];
+        let memory = rounded(kernels, Rows::new(&values, 1, n_in, n_in).unwrap());
+        let x = RoundedRows::new(Rows::new(&memory, 1, memory.len(), memory.len()).unwrap(), n_in).unwrap();
+        let mut out = vec![0.0; n_out];
+        let y = RowsMut::new(&mut out, 1, n_out, n_out).unwrap();
+        let product = Some(RoundedProduct { w, x, direction: Direction::Linear });
+        // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
+        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) };
+        assert!(out.iter().all(|v| (v - sign * 3072.0).abs() < 1e-2), "{tier:?}: {}", out[0]);
     }
 }
 
 #[test]
-fn a_row_with_a_value_that_is_not_finite_gives_none_that_is() {
+fn a_rounded_row_with_a_value_that_is_not_finite_gives_none_that_is() {
     let (n_in, n_out) = (64, 8);
     let bytes = random_bytes(WeightType::Q4_1, n_out, n_in, &mut Random::new(1));
     let w = Weights::new(WeightType::Q4_1, n_out, n_in, &bytes).unwrap();
@@ -416,16 +422,14 @@ fn a_row_with_a_value_that_is_not_finite_gives_none_that_is() {
         let kernels = Kernels::of(tier).unwrap();
         let mut values = Random::new(2).floats(2 * n_in);
         values[40] = bad;
-        let mut memory = [0.0f32; 64];
-        let rows = RowsMut::new(&mut memory, 2, 32, 32).unwrap();
-        // SAFETY: the tier is available, the only part is run once, and nothing else touches the memory.
-        unsafe { quantize_rows_on(kernels, Rows::new(&values, 2, n_in, n_in).unwrap(), rows, Part::WHOLE) };
-        let x = QuantizedRows::new(Rows::new(&memory, 2, 32, 32).unwrap(), n_in).unwrap();
+        let memory = rounded(kernels, Rows::new(&values, 2, n_in, n_in).unwrap());
+        let width = RoundedRows::columns(n_in).unwrap();
+        let x = RoundedRows::new(Rows::new(&memory, 2, width, width).unwrap(), n_in).unwrap();
         let mut out = [0.0f32; 16];
         let y = RowsMut::new(&mut out, 2, n_out, n_out).unwrap();
-        let quantized = Some(QuantizedProduct { w, x });
-        // SAFETY: as above.
-        unsafe { sum_of_products_on(kernels, quantized, &[], Start::Zero, y, Part::WHOLE) };
+        let product = Some(RoundedProduct { w, x, direction: Direction::Linear });
+        // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
+        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) };
         assert!(
             out[..8].iter().all(|v| !v.is_finite()) && out[8..].iter().all(|v| v.is_finite()),
             "{tier:?}"

@@ -12,7 +12,7 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
-pub(crate) use table::{BackColumns, BackRow, Kernels, QuantizedTile, Tile};
+pub(crate) use table::{BackColumns, BackRow, Kernels, RoundedTile, Tile, copy_row};
 
 /// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
 /// that the division does not change the result.
@@ -54,6 +54,11 @@ impl Tier {
     /// (`scalar`, `avx2`, `avx512`, `avx512vnni` or `neon`) if the machine can run it.
     pub fn current() -> Tier {
         Kernels::current().tier
+    }
+
+    /// Whether products of 16-bit integers are faster than those of floats: there is an instruction for pairs of them.
+    pub fn multiplies_pairs(self) -> bool {
+        self == Tier::Avx512Vnni
     }
 
     /// The name that `NIGHTGRAFT_ISA` takes.

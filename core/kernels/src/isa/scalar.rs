@@ -1,21 +1,20 @@
 //! The tier without special instructions; the oracle of the others.
 
 use super::table::kernels;
-use super::{QuantizedTile, Tier, Tile, WIDTH};
+use super::{RoundedTile, Tier, Tile, WIDTH};
 use crate::passes::{self, Square};
 
 kernels! {
     tier: Tier::Scalar,
     max_rows: 4,
     tile: tile_f32_f32_scalar,
-    quantized_rows: 4,
-    quantized_tile: quantized_tile,
+    rounded_tile: rounded_tile,
     transpose: transpose,
     features: []
 }
 
-fn quantized_tile(tile: QuantizedTile) {
-    passes::quantized_tile(tile)
+fn rounded_tile(tile: RoundedTile) {
+    passes::rounded_tile(tile)
 }
 
 /// # Safety

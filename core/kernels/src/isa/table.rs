@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
 use crate::WeightType;
-use crate::gemm::{Group, IntegerPanel};
 use crate::weights::Source;
 
 /// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
@@ -33,25 +32,23 @@ pub(crate) struct Tile {
     pub accumulate: bool,
 }
 
-/// A product of rounded rows with a panel of integers, added to `sums`.
-pub(crate) struct QuantizedTile<'a> {
-    /// Rows, from 1 to the table's `quantized_rows`.
+/// A product of rounded rows with a rounded panel, added to `sums`.
+pub(crate) struct RoundedTile<'a> {
+    /// Rows, from 1 to the table's `max_rows`.
     pub rows: usize,
-    /// Groups of the depth.
-    pub groups: usize,
-    /// `[rows][x_stride]`, of which each row's first `groups` count.
-    pub x: &'a [Group],
-    /// Distance between rows of `x`, in groups.
+    /// Length of the sums, in pairs of 16 bits.
+    pub pairs: usize,
+    /// `[rows][x_stride]` pairs, of which each row's first `pairs` count.
+    pub x: &'a [f32],
+    /// Distance between rows of `x`.
     pub x_stride: usize,
-    /// As in an [`IntegerPanel`].
+    /// For each row.
+    pub x_scales: &'a [f32],
+    /// `[pairs][WIDTH]`
     pub panel: &'a [f32],
-    /// As in an [`IntegerPanel`].
+    /// For each column.
     pub scales: &'a [f32],
-    /// As in an [`IntegerPanel`]; none if all are 0.
-    pub minima: Option<&'a [f32]>,
-    /// The scales of the two halves of a group differ.
-    pub by_halves: bool,
-    /// `[rows][WIDTH]`, aligned to 64 bytes.
+    /// `[rows][WIDTH]`
     pub sums: &'a mut [f32],
 }
 
@@ -95,15 +92,12 @@ pub(crate) struct Kernels {
     /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
     /// other columns are 0: `(kind, source, rows, groups, panel)`.
     pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
-    /// Rounds a row: `(x, groups)`.
-    pub quantize: unsafe fn(&[f32], &mut [Group]),
-    /// Writes groups `groups` of rows `rows`, at most 32, of integer weights to a panel: `(kind, source, rows, groups,
-    /// panel)`; of floats, nothing.
-    pub panel_integers: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, IntegerPanel),
-    /// The most rows of a [`QuantizedTile`].
-    pub quantized_rows: usize,
-    /// Computes a tile: for each group a sum of bytes, exact, times both scales, then the minimum times the row's sum.
-    pub quantized_tile: unsafe fn(QuantizedTile),
+    /// Rounds a block of a row to pairs of 16 bits: `(x, pairs)`; returns its scale.
+    pub round_row: unsafe fn(&[f32], &mut [f32]) -> f32,
+    /// Rounds a panel `[depth][WIDTH]` to pairs, with a scale for each column: `(panel, pairs, scales)`.
+    pub round_panel: unsafe fn(&[f32], &mut [f32], &mut [f32]),
+    /// Computes a tile: for each element a sum of products, exact, times both scales, added to what was there.
+    pub rounded_tile: unsafe fn(RoundedTile),
     /// Σ a·b.
     pub dot: unsafe fn(&[f32], &[f32]) -> f32,
     /// The largest value; −∞ if there is none.
@@ -157,9 +151,7 @@ impl Kernels {
         if tile.accumulate {
             for row in 0..tile.rows {
                 // SAFETY: both rows have the tile's width; `sums` is ours and has room for the most rows of any tier.
-                unsafe {
-                    sums.add(row * WIDTH).copy_from_nonoverlapping(from.add(row * from_stride), tile.width);
-                }
+                unsafe { copy_row(from.add(row * from_stride), sums.add(row * WIDTH), tile.width) };
             }
         }
         for start in (0..tile.depth).step_by(CHAIN) {
@@ -179,9 +171,24 @@ impl Kernels {
         for row in 0..tile.rows {
             // SAFETY: as above; what `accumulate` did not copy, the first chain has written.
             unsafe {
-                let c = tile.c.add(row * tile.c_stride);
-                c.copy_from_nonoverlapping(sums.add(row * WIDTH), tile.width);
+                copy_row(sums.add(row * WIDTH), tile.c.add(row * tile.c_stride), tile.width);
             }
+        }
+    }
+}
+
+/// Copies `n` floats, at most [`WIDTH`]: the usual number in registers, without a call.
+///
+/// # Safety
+/// Both must be valid for `n` floats, and be apart.
+#[inline(always)]
+pub(crate) unsafe fn copy_row(from: *const f32, to: *mut f32, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if n == WIDTH {
+            to.cast::<[f32; WIDTH]>().write(from.cast::<[f32; WIDTH]>().read());
+        } else {
+            to.copy_from_nonoverlapping(from, n);
         }
     }
 }
@@ -193,18 +200,17 @@ struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 /// Declares `KERNELS` for a tier: the tiles and `transpose` are hand-written, the rest is compiled from the portable passes
 /// with the tier's instructions enabled.
 macro_rules! kernels {
-    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, quantized_rows: $quantized_rows:expr,
-     quantized_tile: $quantized_tile:path, transpose: $transpose:path, features: [$($feature:literal)?]) => {
+    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, rounded_tile: $rounded_tile:path,
+     transpose: $transpose:path, features: [$($feature:literal)?]) => {
         pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
             tier: $tier,
             max_rows: $max_rows,
             tile: $tile,
             panel_rows,
             panel_transposed,
-            quantize,
-            panel_integers,
-            quantized_rows: $quantized_rows,
-            quantized_tile: $quantized_tile,
+            round_row,
+            round_panel,
+            rounded_tile: $rounded_tile,
             dot,
             max,
             exp_scaled,
@@ -245,22 +251,13 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn quantize(x: &[f32], groups: &mut [$crate::gemm::Group]) {
-            $crate::passes::quantize(x, groups)
+        fn round_row(x: &[f32], pairs: &mut [f32]) -> f32 {
+            $crate::passes::round_row(x, pairs)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn panel_integers(
-            kind: $crate::WeightType,
-            source: $crate::weights::Source,
-            rows: std::ops::Range<usize>,
-            groups: std::ops::Range<usize>,
-            panel: $crate::gemm::IntegerPanel,
-        ) {
-            $crate::weights::with_integer_format!(kind, Format =>
-                $crate::passes::panel_integers::<Format>(source, rows, groups, panel, |values, panel| {
-                    $transpose(values, panel)
-                }), else ())
+        fn round_panel(panel: &[f32], pairs: &mut [f32], scales: &mut [f32]) {
+            $crate::passes::round_panel(panel, pairs, scales)
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -6,16 +6,16 @@
 mod activate;
 mod attend;
 mod exp;
-mod integer;
 mod mask;
 mod panel;
+mod rounded;
 
 pub(crate) use activate::{norm_back, scaled, swiglu, swiglu_back};
 pub(crate) use attend::{back_columns, back_row};
 pub(crate) use exp::exp_scaled;
-pub(crate) use integer::{panel_integers, quantize, quantized_tile};
 pub(crate) use mask::dropout;
 pub(crate) use panel::{Square, panel_rows, panel_transposed};
+pub(crate) use rounded::{round_panel, round_row, rounded_tile};
 
 /// Partial results of a reduction.
 pub(crate) const LANES: usize = 16;

@@ -4,7 +4,7 @@
 //! value `i`, where there is one, is bit `i` of a 32-bit word.
 
 use super::floats::half_to_f32;
-use super::{Format, GROUP, IntegerFormat};
+use super::{Format, GROUP};
 
 const HALF: usize = GROUP / 2;
 
@@ -19,18 +19,6 @@ impl Format for Q8_0 {
         for i in 0..GROUP {
             out[i] = f32::from(block[2 + i] as i8) * scale;
         }
-    }
-}
-
-impl IntegerFormat for Q8_0 {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 34] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
-        for i in 0..GROUP {
-            out[i] = block[2 + i] as i8;
-        }
-        [scale, scale, 0.0]
     }
 }
 
@@ -50,19 +38,6 @@ impl Format for Q4_0 {
     }
 }
 
-impl IntegerFormat for Q4_0 {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 18] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
-        for j in 0..HALF {
-            out[j] = (block[2 + j] & 15) as i8 - 8;
-            out[j + HALF] = (block[2 + j] >> 4) as i8 - 8;
-        }
-        [scale, scale, 0.0]
-    }
-}
-
 /// `d, m, nibbles[16]`; value `d * q + m`.
 pub(crate) struct Q4_1;
 
@@ -76,19 +51,6 @@ impl Format for Q4_1 {
             out[j] = (byte & 15) as f32 * scale + minimum;
             out[j + HALF] = (byte >> 4) as f32 * scale + minimum;
         }
-    }
-}
-
-impl IntegerFormat for Q4_1 {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 20] = &row.as_chunks().0[group];
-        let (scale, minimum) = (half_to_f32([block[0], block[1]]), half_to_f32([block[2], block[3]]));
-        for j in 0..HALF {
-            out[j] = (block[4 + j] & 15) as i8;
-            out[j + HALF] = (block[4 + j] >> 4) as i8;
-        }
-        [scale, scale, minimum]
     }
 }
 
@@ -109,21 +71,6 @@ impl Format for Q5_0 {
     }
 }
 
-impl IntegerFormat for Q5_0 {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 22] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
-        let fifth = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
-        for j in 0..HALF {
-            let (low, high) = five_bits(block[6 + j], fifth, j);
-            out[j] = (low - 16) as i8;
-            out[j + HALF] = (high - 16) as i8;
-        }
-        [scale, scale, 0.0]
-    }
-}
-
 /// `d, m, fifth bits: u32, nibbles[16]`; value `d * q + m`.
 pub(crate) struct Q5_1;
 
@@ -138,21 +85,6 @@ impl Format for Q5_1 {
             out[j] = low as f32 * scale + minimum;
             out[j + HALF] = high as f32 * scale + minimum;
         }
-    }
-}
-
-impl IntegerFormat for Q5_1 {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 24] = &row.as_chunks().0[group];
-        let (scale, minimum) = (half_to_f32([block[0], block[1]]), half_to_f32([block[2], block[3]]));
-        let fifth = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
-        for j in 0..HALF {
-            let (low, high) = five_bits(block[8 + j], fifth, j);
-            out[j] = low as i8;
-            out[j + HALF] = high as i8;
-        }
-        [scale, scale, minimum]
     }
 }
 
@@ -175,19 +107,6 @@ impl Format for Iq4Nl {
             out[j] = scale * Self::TABLE[usize::from(block[2 + j] & 15)];
             out[j + HALF] = scale * Self::TABLE[usize::from(block[2 + j] >> 4)];
         }
-    }
-}
-
-impl IntegerFormat for Iq4Nl {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 18] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
-        for j in 0..HALF {
-            out[j] = Self::TABLE[usize::from(block[2 + j] & 15)] as i8;
-            out[j + HALF] = Self::TABLE[usize::from(block[2 + j] >> 4)] as i8;
-        }
-        [scale, scale, 0.0]
     }
 }
 

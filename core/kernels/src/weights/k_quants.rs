@@ -1,7 +1,7 @@
 //! Formats of 256 values per block: eight groups of 32, each with scales of their own.
 
 use super::floats::half_to_f32;
-use super::{Format, GROUP, IntegerFormat};
+use super::{Format, GROUP};
 
 /// `d, dmin, 12 bytes of 6-bit scales and minima, nibbles[128]`; value `d * scale * q - dmin * minimum`.
 ///
@@ -23,21 +23,6 @@ impl Format for Q4K {
     }
 }
 
-impl IntegerFormat for Q4K {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 144] = &row.as_chunks().0[group / 8];
-        let group = group % 8;
-        let (scale, minimum) = scale_and_minimum(block, group);
-        let nibbles = &block[16..].as_chunks::<GROUP>().0[group / 2];
-        let shift = 4 * (group % 2);
-        for i in 0..GROUP {
-            out[i] = ((nibbles[i] >> shift) & 15) as i8;
-        }
-        [scale, scale, -minimum]
-    }
-}
-
 /// As [`Q4K`] with 32 bytes of fifth bits before the nibbles: bit `g` of byte `i` belongs to value `i` of group `g`.
 pub(crate) struct Q5K;
 
@@ -54,22 +39,6 @@ impl Format for Q5K {
             let q = ((nibbles[i] >> shift) & 15) | ((fifth[i] >> group) & 1) << 4;
             out[i] = scale * f32::from(q) - minimum;
         }
-    }
-}
-
-impl IntegerFormat for Q5K {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 176] = &row.as_chunks().0[group / 8];
-        let group = group % 8;
-        let (scale, minimum) = scale_and_minimum(block, group);
-        let parts = block[16..].as_chunks::<GROUP>().0;
-        let (fifth, nibbles) = (&parts[0], &parts[1 + group / 2]);
-        let shift = 4 * (group % 2);
-        for i in 0..GROUP {
-            out[i] = (((nibbles[i] >> shift) & 15) | ((fifth[i] >> group) & 1) << 4) as i8;
-        }
-        [scale, scale, -minimum]
     }
 }
 
@@ -93,24 +62,6 @@ impl Format for Q6K {
             let q = ((nibbles[i] >> low_shift) & 15) | ((upper[i] >> high_shift) & 3) << 4;
             out[i] = d * f32::from(scales[i / 16] as i8) * f32::from(q as i8 - 32);
         }
-    }
-}
-
-impl IntegerFormat for Q6K {
-    #[inline(always)]
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3] {
-        let block: &[u8; 210] = &row.as_chunks().0[group / 8];
-        let (half, quarter) = (group % 8 / 4, group % 4);
-        let nibbles = &block.as_chunks::<GROUP>().0[2 * half + quarter % 2];
-        let upper = &block[128..].as_chunks::<GROUP>().0[half];
-        let (low_shift, high_shift) = (4 * (quarter / 2), 2 * quarter);
-        let d = half_to_f32([block[208], block[209]]);
-        let scales = &block[192..].as_chunks::<2>().0[4 * half + quarter];
-        for i in 0..GROUP {
-            let q = ((nibbles[i] >> low_shift) & 15) | ((upper[i] >> high_shift) & 3) << 4;
-            out[i] = q as i8 - 32;
-        }
-        [d * f32::from(scales[0] as i8), d * f32::from(scales[1] as i8), 0.0]
     }
 }
 

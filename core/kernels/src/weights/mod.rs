@@ -71,21 +71,6 @@ impl WeightType {
         }
     }
 
-    /// Whether values are small integers times a scale, perhaps plus a minimum: all but the floats.
-    pub fn is_integer(self) -> bool {
-        !matches!(self, WeightType::F32 | WeightType::F16 | WeightType::BF16)
-    }
-
-    /// Whether groups have a minimum beside their scale.
-    pub(crate) fn has_minima(self) -> bool {
-        matches!(self, WeightType::Q4_1 | WeightType::Q5_1 | WeightType::Q4_K | WeightType::Q5_K)
-    }
-
-    /// Whether a scale covers half a group of 32.
-    pub(crate) fn has_scales_of_halves(self) -> bool {
-        matches!(self, WeightType::Q6_K)
-    }
-
     /// Bytes per block.
     pub fn block_bytes(self) -> usize {
         match self {
@@ -226,13 +211,6 @@ pub(crate) trait Format {
     fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]);
 }
 
-/// A storage format of small integers: value `i` of a group is `scale · integers[i] + minimum`.
-pub(crate) trait IntegerFormat {
-    /// Writes the integers of group `group` of a row; returns the scale of its first half, that of its second half, and
-    /// its minimum.
-    fn integers(row: &[u8], group: usize, out: &mut [i8; GROUP]) -> [f32; 3];
-}
-
 /// Rows of bytes in some format.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
@@ -311,49 +289,3 @@ macro_rules! with_format {
     };
 }
 pub(crate) use with_format;
-
-/// As [`with_format`], for an [`IntegerFormat`]; of floats, which have none, the last expression is the value.
-macro_rules! with_integer_format {
-    ($kind:expr, $format:ident => $body:expr, else $other:expr) => {
-        match $kind {
-            $crate::WeightType::F32 | $crate::WeightType::F16 | $crate::WeightType::BF16 => $other,
-            $crate::WeightType::Q8_0 => {
-                type $format = $crate::weights::Q8_0;
-                $body
-            }
-            $crate::WeightType::Q4_0 => {
-                type $format = $crate::weights::Q4_0;
-                $body
-            }
-            $crate::WeightType::Q4_1 => {
-                type $format = $crate::weights::Q4_1;
-                $body
-            }
-            $crate::WeightType::Q5_0 => {
-                type $format = $crate::weights::Q5_0;
-                $body
-            }
-            $crate::WeightType::Q5_1 => {
-                type $format = $crate::weights::Q5_1;
-                $body
-            }
-            $crate::WeightType::Q4_K => {
-                type $format = $crate::weights::Q4K;
-                $body
-            }
-            $crate::WeightType::Q5_K => {
-                type $format = $crate::weights::Q5K;
-                $body
-            }
-            $crate::WeightType::Q6_K => {
-                type $format = $crate::weights::Q6K;
-                $body
-            }
-            $crate::WeightType::IQ4_NL => {
-                type $format = $crate::weights::Iq4Nl;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_integer_format;

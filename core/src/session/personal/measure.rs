@@ -10,7 +10,7 @@ use crate::gate::{ExampleLoss, Measured, OrderLoss};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::session::StopFlag;
 use crate::text::Example;
-use crate::transformer::Model;
+use crate::transformer::{Model, ModelOptions};
 
 /// The examples on which every candidate and its rivals are measured.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +129,8 @@ impl Measurer {
     ) -> Result<Self> {
         let adapter = adapter.map(Adapter::new).transpose()?;
         let capacity = sets.examples(whose).map(Example::len).max().unwrap_or(1);
-        let model = Model::new(base, adapter.as_ref(), false, capacity, n_threads, stop.raw())?;
+        let model =
+            Model::new(base, adapter.as_ref(), ModelOptions::for_measuring(capacity, n_threads), stop.raw())?;
         Ok(Self { whose, model })
     }
 

@@ -3,22 +3,21 @@
 use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{QuantizedTile, Tier, Tile, WIDTH};
+use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
 use crate::passes::{self, Square};
 
 kernels! {
     tier: Tier::Avx2,
     max_rows: 6,
     tile: tile_f32_f32_avx2,
-    quantized_rows: 6,
-    quantized_tile: quantized_tile,
+    rounded_tile: rounded_tile,
     transpose: transpose,
     features: ["avx2,fma"]
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn quantized_tile(tile: QuantizedTile) {
-    passes::quantized_tile(tile)
+fn rounded_tile(tile: RoundedTile) {
+    passes::rounded_tile(tile)
 }
 
 /// # Safety

@@ -3,22 +3,21 @@
 use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{QuantizedTile, Tier, Tile, WIDTH};
+use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
 use crate::passes::{self, Square};
 
 kernels! {
     tier: Tier::Avx512,
     max_rows: 14,
     tile: tile_f32_f32_avx512,
-    quantized_rows: 6,
-    quantized_tile: quantized_tile,
+    rounded_tile: rounded_tile,
     transpose: transpose,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn quantized_tile(tile: QuantizedTile) {
-    passes::quantized_tile(tile)
+fn rounded_tile(tile: RoundedTile) {
+    passes::rounded_tile(tile)
 }
 
 /// # Safety

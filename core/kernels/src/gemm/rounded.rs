@@ -1,0 +1,244 @@
+//! Products of 16-bit integers: rows and weights rounded, sums exact.
+//!
+//! A block of up to 256 values of a row is rounded to ±4095 times a scale of its own, a block of a column of the right-hand
+//! matrix to ±2047 times one. The sum of the products of two blocks then fits 32 bits and is exact, whatever the order; it
+//! is multiplied by both scales and added in single precision. Rounding changes a product by about a thousandth of its
+//! length, four times less than rounding activations to 8 bits does; the multiply-add of pairs of 16 bits that VNNI
+//! has is twice as fast as that of floats, in either direction and for weights in any format.
+
+use std::ops::Range;
+
+use super::split::{Split, blocks, even_block};
+use super::{Direction, Start};
+use crate::isa::{Kernels, MAX_ROWS, RoundedTile, WIDTH, copy_row};
+use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::scratch;
+use crate::weights::{GROUP, Weights};
+
+/// The most values that share a scale: `BLOCK · ROW_STEPS · COLUMN_STEPS` is below 2^31.
+const BLOCK: usize = 256;
+/// The largest magnitude of a rounded value of a row.
+pub(crate) const ROW_STEPS: f32 = 4095.0;
+/// The largest magnitude of a rounded value of a column.
+pub(crate) const COLUMN_STEPS: f32 = 2047.0;
+/// Values are rounded and multiplied in pairs, which take the place of one float.
+pub(crate) const PAIR: usize = 2;
+
+/// Rows rounded to 16 bits, in the memory of a matrix of floats: `[n / 2]` pairs, then the blocks' scales.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundedRows<'a> {
+    memory: Rows<'a>,
+    n_cols: usize,
+}
+
+impl<'a> RoundedRows<'a> {
+    /// Columns of a matrix of floats that holds rows of `n` values, rounded; `None` if `n` is not a multiple of 32.
+    pub fn columns(n: usize) -> Option<usize> {
+        n.is_multiple_of(GROUP).then(|| (n / PAIR + n.div_ceil(block_len(n))).next_multiple_of(16))
+    }
+
+    /// The rows that [`round_rows`] wrote to `memory`, of `n_cols` values each; `None` for another width.
+    pub fn new(memory: Rows<'a>, n_cols: usize) -> Option<Self> {
+        (Self::columns(n_cols)? == memory.n_cols()).then_some(Self { memory, n_cols })
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.memory.n_rows()
+    }
+
+    /// Number of values of a row.
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+}
+
+/// A product with rows that were rounded.
+#[derive(Clone, Copy)]
+pub struct RoundedProduct<'a> {
+    /// The matrix, `[n_out, n_in]`.
+    pub w: Weights<'a>,
+    /// The rows: of `n_in` values, or, transposed, of `n_out`.
+    pub x: RoundedRows<'a>,
+    /// Which side of the matrix they are multiplied with.
+    pub direction: Direction,
+}
+
+/// Rounds the rows of `x` `[T, n]`; `out` is `[T, RoundedRows::columns(n)]`.
+///
+/// A value that is not finite makes its block's scale not a number, and so all results of its row.
+///
+/// # Safety
+/// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `out`
+/// meanwhile.
+pub unsafe fn round_rows(x: Rows, out: RowsMut, part: Part) {
+    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
+    unsafe { round_rows_on(Kernels::current(), x, out, part) }
+}
+
+/// Whether the shapes fit for [`round_rows`].
+pub fn check_round_rows(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
+    const OP: &str = "round_rows";
+    same(OP, "columns in groups of 32", x.n_cols().next_multiple_of(GROUP), x.n_cols())?;
+    same(OP, "columns of the result", RoundedRows::columns(x.n_cols()).unwrap_or(0), out.n_cols())?;
+    same(OP, "rows of the result", x.n_rows(), out.n_rows())
+}
+
+/// # Safety
+/// As for [`round_rows`], and the machine must have the instructions of `kernels`.
+pub(super) unsafe fn round_rows_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) {
+    if check_round_rows(&x, &out).is_err() {
+        debug_assert!(false, "{:?}", check_round_rows(&x, &out));
+        return;
+    }
+    let n = x.n_cols();
+    for row in part.range(x.n_rows()) {
+        // SAFETY: the row exists, parts share no row, and the caller promises the rest.
+        let (pairs, scales) =
+            unsafe { (out.row_mut(row, 0..n / PAIR), out.row_mut(row, n / PAIR..out.n_cols())) };
+        let x = x.row(row).chunks(block_len(n));
+        for ((x, pairs), scale) in x.zip(pairs.chunks_mut(block_len(n) / PAIR)).zip(scales) {
+            // SAFETY: the caller promises the instructions.
+            *scale = unsafe { (kernels.round_row)(x, pairs) };
+        }
+    }
+}
+
+/// Whether the shapes fit.
+pub(super) fn check(product: &RoundedProduct, y: &RowsMut) -> Result<(), ShapeError> {
+    const OP: &str = "rounded product";
+    let RoundedProduct { w, x, direction } = product;
+    let (n_in, n_out) = match direction {
+        Direction::Linear => (w.n_cols(), w.n_rows()),
+        Direction::Transposed => (w.n_rows(), w.n_cols()),
+    };
+    same(OP, "columns of the rows", n_in, x.n_cols())?;
+    same(OP, "columns of y", n_out, y.n_cols())?;
+    same(OP, "rows of y", x.n_rows(), y.n_rows())
+}
+
+/// `y = start + product`, this part of it.
+///
+/// # Safety
+/// The shapes must fit, the machine must have the instructions of `kernels`, each part must be run exactly once, and
+/// nothing else may touch `y` meanwhile.
+pub(super) unsafe fn product(
+    kernels: &Kernels,
+    product: &RoundedProduct,
+    start: Start,
+    y: RowsMut,
+    part: Part,
+) {
+    let split = Split::new(y.n_rows(), y.n_cols(), part);
+    let depth = product.x.n_cols();
+    let block = block_len(depth);
+    scratch::with([block * WIDTH, block / PAIR * WIDTH, WIDTH], |[floats, pairs, scales]| {
+        split.for_each(|rows, panels| {
+            for columns in panels.columns() {
+                for (index, sums) in blocks(0..depth, block).enumerate() {
+                    let floats = &mut floats[..sums.len() * WIDTH];
+                    // SAFETY: the caller promises the instructions.
+                    unsafe {
+                        product.panel(kernels, sums.clone(), columns.clone(), floats);
+                        (kernels.round_panel)(floats, pairs, scales);
+                    }
+                    let start = if index == 0 { start } else { Start::Itself };
+                    let (rows, columns) = (rows.clone(), columns.clone());
+                    let block = Block { x: &product.x, index, depth: sums, rows, columns, start };
+                    // SAFETY: parts share no (rows, columns); the caller promises the rest.
+                    unsafe { block.multiply(kernels, pairs, scales, y) };
+                }
+            }
+        });
+    });
+}
+
+impl RoundedProduct<'_> {
+    /// Rows `depth` and columns `columns` of the right-hand matrix, as floats.
+    ///
+    /// # Safety
+    /// The machine must have the instructions of `kernels`.
+    unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
+        let (kind, source) = (self.w.kind(), self.w.source());
+        // SAFETY: the caller promises the instructions.
+        unsafe {
+            match self.direction {
+                Direction::Linear => {
+                    let groups = depth.start / GROUP..depth.end / GROUP;
+                    (kernels.panel_transposed)(kind, source, columns, groups, panel);
+                }
+                Direction::Transposed => {
+                    (kernels.panel_rows)(kind, source, depth, columns.start / WIDTH, panel);
+                }
+            }
+        }
+    }
+}
+
+/// A block of the depth, number `index`, of some rows and at most 32 columns.
+struct Block<'a> {
+    x: &'a RoundedRows<'a>,
+    index: usize,
+    depth: Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    start: Start<'a>,
+}
+
+impl Block<'_> {
+    /// # Safety
+    /// The rows and columns must be inside `y` and nobody else's; the machine must have the instructions.
+    unsafe fn multiply(&self, kernels: &Kernels, pairs: &[f32], scales: &[f32], y: RowsMut) {
+        let mut sums = Sums([0.0; MAX_ROWS * WIDTH]);
+        let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
+        for tile in 0..n_tiles {
+            let rows = Part { index: tile, count: n_tiles }.range(self.rows.len());
+            let rows = self.rows.start + rows.start..self.rows.start + rows.end;
+            for (row, sums) in rows.clone().zip(sums.0.chunks_exact_mut(WIDTH)) {
+                let from = match &self.start {
+                    Start::Zero => {
+                        sums.fill(0.0);
+                        continue;
+                    }
+                    // SAFETY: the place is inside `y` and nobody else's.
+                    Start::Itself => unsafe { y.row_mut(row, self.columns.clone()) },
+                    Start::From(matrix) => &matrix.row(row)[self.columns.clone()],
+                };
+                // SAFETY: both have as many floats as there are columns, and the sums are ours.
+                unsafe { copy_row(from.as_ptr(), sums.as_mut_ptr(), from.len()) };
+            }
+            let mut row_scales = [0.0; MAX_ROWS];
+            for (row, scale) in rows.clone().zip(&mut row_scales) {
+                *scale = self.x.memory.row(row)[self.x.n_cols / PAIR + self.index];
+            }
+            let x = self.depth.start / PAIR..self.depth.end / PAIR;
+            let tile = RoundedTile {
+                rows: rows.len(),
+                pairs: x.len(),
+                x: self.x.memory.block(rows.clone(), x).unwrap_or(&[]),
+                x_stride: self.x.memory.stride(),
+                x_scales: &row_scales,
+                panel: pairs,
+                scales,
+                sums: &mut sums.0,
+            };
+            // SAFETY: the caller promises the instructions.
+            unsafe { (kernels.rounded_tile)(tile) };
+            for (row, sums) in rows.zip(sums.0.chunks_exact(WIDTH)) {
+                // SAFETY: the place is inside `y` and nobody else's.
+                let y = unsafe { y.row_mut(row, self.columns.clone()) };
+                // SAFETY: as above.
+                unsafe { copy_row(sums.as_ptr(), y.as_mut_ptr(), y.len()) };
+            }
+        }
+    }
+}
+
+/// Sums of one tile, aligned for any vector.
+#[repr(C, align(64))]
+struct Sums([f32; MAX_ROWS * WIDTH]);
+
+/// The length of equal blocks of `n` values.
+fn block_len(n: usize) -> usize {
+    even_block(n, BLOCK, GROUP)
+}

@@ -1,0 +1,91 @@
+//! Rounding of rows and panels to 16 bits, and the product of the two.
+
+use crate::gemm::{COLUMN_STEPS, PAIR, ROW_STEPS};
+use crate::isa::{RoundedTile, WIDTH};
+
+/// Rounds a block of a row to pairs; returns its scale, which is not a number if a value is not finite.
+#[inline(always)]
+pub(crate) fn round_row(x: &[f32], pairs: &mut [f32]) -> f32 {
+    // Magnitudes compare as their bits do, and what is not finite is above all that is.
+    let mut largest = 0u32;
+    for value in x {
+        largest = largest.max(value.abs().to_bits());
+    }
+    let (inverse, scale) = scales(largest, ROW_STEPS);
+    for (pair, x) in pairs.iter_mut().zip(x.as_chunks::<PAIR>().0) {
+        *pair = joined(round(x[0] * inverse), round(x[1] * inverse));
+    }
+    scale
+}
+
+/// Rounds a panel `[depth][WIDTH]` of an even depth to pairs `[depth / 2][WIDTH]`, with a scale for each column.
+#[inline(always)]
+pub(crate) fn round_panel(panel: &[f32], pairs: &mut [f32], column_scales: &mut [f32]) {
+    let rows = panel.as_chunks::<WIDTH>().0;
+    let mut largest = [0u32; WIDTH];
+    for row in rows {
+        for c in 0..WIDTH {
+            largest[c] = largest[c].max(row[c].abs().to_bits());
+        }
+    }
+    let mut inverse = [0.0f32; WIDTH];
+    for c in 0..WIDTH {
+        (inverse[c], column_scales[c]) = scales(largest[c], COLUMN_STEPS);
+    }
+    for (pairs, rows) in pairs.as_chunks_mut::<WIDTH>().0.iter_mut().zip(rows.as_chunks::<PAIR>().0) {
+        for c in 0..WIDTH {
+            pairs[c] = joined(round(rows[0][c] * inverse[c]), round(rows[1][c] * inverse[c]));
+        }
+    }
+}
+
+/// The product of a tile, in plain integers: for tiers without an instruction for pairs.
+#[inline(always)]
+pub(crate) fn rounded_tile(tile: RoundedTile) {
+    let panel = &tile.panel.as_chunks::<WIDTH>().0[..tile.pairs];
+    for (row, sums) in tile.sums.as_chunks_mut::<WIDTH>().0[..tile.rows].iter_mut().enumerate() {
+        let x = &tile.x[row * tile.x_stride..][..tile.pairs];
+        let mut dots = [0i32; WIDTH];
+        for (x, panel) in x.iter().zip(panel) {
+            let [x0, x1] = separated(*x);
+            for c in 0..WIDTH {
+                let [w0, w1] = separated(panel[c]);
+                dots[c] += x0 * w0 + x1 * w1;
+            }
+        }
+        for c in 0..WIDTH {
+            sums[c] = (dots[c] as f32).mul_add(tile.scales[c] * tile.x_scales[row], sums[c]);
+        }
+    }
+}
+
+/// What to multiply by to get to the steps, and back, for a largest magnitude with these bits.
+#[inline(always)]
+fn scales(largest: u32, steps: f32) -> (f32, f32) {
+    /// Below this the inverse would overflow; such values are rounded to 0.
+    const SMALLEST: f32 = 1e-30;
+    let largest = f32::from_bits(largest);
+    let inverse = if largest > SMALLEST { steps / largest } else { 0.0 };
+    let scale = if largest.is_finite() { largest / steps } else { f32::NAN };
+    (inverse, scale)
+}
+
+/// To the nearest integer, for magnitudes far below 2^22; some number for what is not one.
+#[inline(always)]
+fn round(value: f32) -> i32 {
+    /// Adding this leaves an integer in the low bits.
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+    (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
+}
+
+/// Two numbers of 16 bits in the place of a float.
+#[inline(always)]
+fn joined(low: i32, high: i32) -> f32 {
+    f32::from_bits((low as u32 & 0xffff) | ((high as u32) << 16))
+}
+
+#[inline(always)]
+fn separated(pair: f32) -> [i32; 2] {
+    let bits = pair.to_bits();
+    [i32::from(bits as u16 as i16), i32::from((bits >> 16) as u16 as i16)]
+}
