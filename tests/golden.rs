@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightgraft_core::config::{DataConfig, EvalEvery, Resume, Schedule, TrainConfig};
+use nightgraft_core::config::{DataConfig, EvalEvery, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{self, Event, GradientsRequest, StopFlag, TrainRequest};
-use nightgraft_core::transformer::Model;
+use nightgraft_core::transformer::{Model, ModelOptions};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -50,7 +50,8 @@ fn logits_of_the_base_are_those_of_transformers() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["input_ids"].clone())
         .map(|ids| serde_json::from_value(ids).unwrap())
         .collect();
-    let mut model = Model::new(open_base(&smollm2()), None, false, 128, 2, Arc::default()).unwrap();
+    let mut model =
+        Model::new(open_base(&smollm2()), None, ModelOptions::for_measuring(128, 2), Arc::default()).unwrap();
     let n_vocab = model.base().spec.n_vocab;
     let entries = expected["base"]["logits"].as_array().unwrap();
     assert!(entries.len() >= 4);
@@ -74,6 +75,7 @@ fn loss_and_gradients_are_those_of_peft() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("grads.safetensors");
     let request = GradientsRequest {
+        precision: Precision::F32,
         model: smollm2(),
         init_adapter: golden("adapter"),
         data: golden("tokens.jsonl"),
@@ -121,6 +123,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     config.optimizer.warmup = 0.0;
     config.optimizer.clip = 0.0;
     config.run.steps = Some(30);
+    config.run.precision = Precision::F32;
     config.run.eval_every = EvalEvery::Steps(0);
     config.run.checkpoint_every = 0;
     config.run.resume = Resume::Never;

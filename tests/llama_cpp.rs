@@ -11,7 +11,7 @@ use nightgraft_core::generate::{Generator, Sampling};
 use nightgraft_core::gguf::{File, TensorInfo, Writer};
 use nightgraft_core::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use nightgraft_core::text::Tokenizer;
-use nightgraft_core::transformer::Model;
+use nightgraft_core::transformer::{Model, ModelOptions};
 use nightgraft_kernels::{WeightType, Weights};
 
 use crate::support::{batch, mean_divergence, open_base, smollm2};
@@ -57,7 +57,9 @@ fn divergences(path: &Path) -> [f64; 3] {
     write_gguf_adapter(&exported, &tensors, &base).unwrap();
 
     let ours = |adapter: Option<&Adapter>| {
-        let mut model = Model::new(open_base(path), adapter, false, ids.len(), 2, Arc::default()).unwrap();
+        let mut model =
+            Model::new(open_base(path), adapter, ModelOptions::for_measuring(ids.len(), 2), Arc::default())
+                .unwrap();
         model.logits(&batch(&ids)).unwrap()
     };
     let llama_cpp = |adapter: Option<&Path>| {
@@ -154,7 +156,8 @@ fn a_generation_with_the_adapter_differs_from_one_without() {
 #[test]
 fn the_first_logit_is_what_llama_cpp_prints() {
     let path = smollm2();
-    let mut model = Model::new(open_base(&path), None, false, 8, 2, Arc::default()).unwrap();
+    let mut model =
+        Model::new(open_base(&path), None, ModelOptions::for_measuring(8, 2), Arc::default()).unwrap();
     let logits = model.logits(&batch(&[504, 3575, 282, 4649, 314])).unwrap();
     let last = &logits[4 * model.base().spec.n_vocab..];
     let (top, logit) = last.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();

@@ -75,11 +75,16 @@ fn scratch_files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_number_of_threads_does_not_change_a_byte() {
     let bench = Bench::new();
-    for threads in ["1", "2", "3"] {
-        assert!(bench.train(threads, &["--threads", threads]).status().unwrap().success());
+    for precision in ["f32", "mixed"] {
+        let out = |threads| format!("{precision}-{threads}");
+        for threads in ["1", "2", "3"] {
+            let more = ["--threads", threads, "--precision", precision];
+            assert!(bench.train(&out(threads), &more).status().unwrap().success());
+        }
+        assert_eq!(bench.adapter(&out("1")), bench.adapter(&out("2")));
+        assert_eq!(bench.adapter(&out("1")), bench.adapter(&out("3")));
     }
-    assert_eq!(bench.adapter("1"), bench.adapter("2"));
-    assert_eq!(bench.adapter("1"), bench.adapter("3"));
+    assert_ne!(bench.adapter("f32-1"), bench.adapter("mixed-1"));
 }
 
 #[test]

@@ -22,6 +22,13 @@ pub struct Linear {
     pub adapter: Option<LowRank>,
 }
 
+impl Linear {
+    /// Outputs.
+    pub fn n_out(&self) -> usize {
+        self.weight.shape().0
+    }
+}
+
 /// The two trained factors of one matrix and their gradients.
 #[derive(Clone)]
 pub struct LowRank {

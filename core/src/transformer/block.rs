@@ -48,6 +48,33 @@ pub struct Block {
 }
 
 impl Block {
+    /// Columns of the queries, keys, values and output that [`Kept::attention`] holds.
+    fn attention_columns(&self, geometry: &Geometry) -> [usize; 4] {
+        let [q, k, v] = [&self.attn_q, &self.attn_k, &self.attn_v].map(Linear::n_out);
+        [q, k, v, q + geometry.attention.n_head]
+    }
+
+    /// Columns of what [`Kept::feed_forward`] holds.
+    fn feed_forward_columns(&self) -> [usize; 3] {
+        [self.attn_output.n_out(), self.ffn_gate.n_out(), self.ffn_up.n_out()]
+    }
+
+    /// Floats that [`Block::keep`] takes for each token.
+    pub fn kept_columns(&self, geometry: &Geometry) -> usize {
+        self.attention_columns(geometry).into_iter().chain(self.feed_forward_columns()).sum()
+    }
+
+    /// Room to keep everything for up to `capacity` tokens.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn keep(&self, geometry: &Geometry, capacity: usize) -> Result<Kept, Error> {
+        Ok(Kept {
+            attention: Some(matrices(capacity, self.attention_columns(geometry))?),
+            feed_forward: Some(matrices(capacity, self.feed_forward_columns())?),
+        })
+    }
+
     /// The block's matrices, for changing them all.
     pub fn linears_mut(&mut self) -> [&mut Linear; 7] {
         [
@@ -219,6 +246,11 @@ fn project(
     let gate = linear::forward(g, &block.ffn_gate, h2, None, gate)?;
     let up = linear::forward(g, &block.ffn_up, h2, None, up)?;
     Ok([gate, up])
+}
+
+fn matrices<const N: usize>(n_rows: usize, columns: [usize; N]) -> Result<[Leaf; N], Error> {
+    let leaves: Vec<_> = columns.iter().map(|&n| Leaf::f32(n_rows, n)).collect::<Result<_, _>>()?;
+    Ok(std::array::from_fn(|i| leaves[i].clone()))
 }
 
 /// The first rows of what is kept.

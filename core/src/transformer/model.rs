@@ -38,6 +38,9 @@ pub struct Model {
     /// By number of rows.
     head_graphs: HashMap<(Pass, usize), Graph>,
     head_chunk: usize,
+    capacity: usize,
+    /// Computes values again rather than keep them.
+    recomputes: bool,
     cpu: Cpu,
 }
 
@@ -142,6 +145,8 @@ impl Model {
             },
             head_graphs: HashMap::new(),
             head_chunk: HEAD_CHUNK,
+            capacity,
+            recomputes: false,
             cpu: Cpu::new(n_threads, stop)?,
             base,
         })
@@ -152,23 +157,29 @@ impl Model {
         &self.base
     }
 
-    /// Takes less memory, and somewhat more time, for the same numbers; or goes back.
+    /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
+    /// the backward rather than kept, and fewer logits exist at once.
     pub fn set_small(&mut self, small: bool) {
-        let head_chunk = if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK };
-        if head_chunk != self.head_chunk {
-            self.head_chunk = head_chunk;
+        if small != self.recomputes {
+            self.recomputes = small;
+            self.head_chunk = if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK };
             self.head_graphs.clear();
+            self.layers.clear();
+            self.stream.kept.clear();
             self.cpu.shrink();
         }
     }
 
     /// Bytes that micro-batches of `n_tokens` take in all, small or not: what lives between the graphs, and the
-    /// largest arena.
+    /// largest arena. While this counts, nothing is kept; a model that is not small allocates that later.
     ///
     /// # Errors
     /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out or there are more tokens than the capacity.
     pub fn memory(&mut self, n_tokens: usize, small: bool) -> Result<u64> {
         let pass = if self.stream.grad.is_some() { Pass::Train } else { Pass::Evaluate };
+        let kept = if small { 0 } else { self.kept_bytes() };
+        let recomputes = self.recomputes;
+        self.set_small(true);
         self.prepare_layers(n_tokens, pass)?;
         let layers = self.layers.get_mut(&pass).expect("just made");
         let n_rows = n_tokens.min(if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK });
@@ -178,7 +189,14 @@ impl Model {
         let leaves =
             self.stream.hidden.iter().chain(&self.stream.grad).chain([&self.chunk.x, &self.chunk.dx]);
         let floats: usize = leaves.map(|leaf| leaf.shape().0 * leaf.shape().1).sum();
-        Ok(arena as u64 + 4 * floats as u64)
+        self.set_small(recomputes);
+        Ok((arena + kept + 4 * floats) as u64)
+    }
+
+    /// Of everything that is kept for the backward where nothing is computed again.
+    fn kept_bytes(&self) -> usize {
+        let trained = if self.stream.grad.is_some() { &self.blocks[self.stream.lowest..] } else { &[] };
+        trained.iter().map(|block| 4 * self.capacity * block.kept_columns(&self.geometry)).sum()
     }
 
     /// The loss of a micro-batch.
@@ -268,6 +286,11 @@ impl Model {
         if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
             self.layers.remove(&pass); // freed before its successor is made
             let train = pass == Pass::Train;
+            if train && !self.recomputes && self.stream.kept.is_empty() && self.stream.grad.is_some() {
+                let trained = &self.blocks[self.stream.lowest..];
+                let kept = trained.iter().map(|block| block.keep(&self.geometry, self.capacity));
+                self.stream.kept = kept.collect::<Result<_, _>>()?;
+            }
             let size = [n_tokens, self.angles.n_dims()];
             let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, size, train)?;
             self.layers.insert(pass, layers);

@@ -237,3 +237,21 @@ fn mixed_precision_points_the_same_way() {
         assert!(cosine > 0.9999, "{}: {cosine}", kind.name());
     }
 }
+
+#[test]
+fn a_small_model_computes_the_same_numbers_again() {
+    let tiny = TinyModel::new(WeightType::Q4_1);
+    let base = base(&tiny);
+    let adapter = Adapter::new(&adapter(&base, 1..base.spec.n_layer, 0.2)).unwrap();
+    adapter.set_dropout_key(7);
+    let batch = batch(&base, &[9, 20, 4]);
+    let mut model = model(&tiny, &adapter, 2);
+    let (full, small) =
+        (model.memory(batch.ids.len(), false).unwrap(), model.memory(batch.ids.len(), true).unwrap());
+    assert!(small < full, "{small} {full}");
+    let kept = differentiate(&mut model, &adapter, &batch);
+    model.set_small(true);
+    assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+    model.set_small(false);
+    assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+}
