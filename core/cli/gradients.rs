@@ -29,7 +29,7 @@ pub struct Args {
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// How products are computed: f32, or mixed (with weights, of 16-bit integers)
+    /// Matrix products: f32, or mixed (16-bit integers with the base's weights)
     #[arg(long, value_name = "NAME", default_value = "f32", value_parser = settings::parsed::<Precision>)]
     precision: Precision,
     #[command(flatten)]

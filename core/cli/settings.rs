@@ -78,7 +78,7 @@ pub struct TrainSettings {
     /// What computes: cpu [default: cpu]
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Device>)]
     device: Option<Device>,
-    /// How products are computed: f32; mixed (with weights, of 16-bit integers); auto, the fastest here [default: auto]
+    /// Matrix products: f32, mixed (16-bit integers with the base's weights), auto (the faster here) [default: auto]
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Precision>)]
     precision: Option<Precision>,
     /// Steps between evaluations on held-out examples: auto (ten in the run) or N; 0 for none [default: auto]

@@ -140,6 +140,7 @@ pub fn forward(
 ///
 /// # Errors
 /// If shapes do not fit.
+#[allow(clippy::too_many_arguments, reason = "what the forward was given, and the gradient")]
 pub fn backward(
     g: &mut Graph,
     block: &Block,

@@ -79,6 +79,7 @@ pub(crate) struct BackColumns<'a> {
 }
 
 /// The inner kernels of one tier. Each may be called only on a machine that has the tier's instructions.
+#[allow(clippy::type_complexity, reason = "signatures, each with its arguments named beside it")]
 pub(crate) struct Kernels {
     /// The instructions that the table needs.
     pub tier: Tier,
