@@ -3,6 +3,7 @@
 //! One file per subcommand. Results go to standard output, everything else to standard error.
 //! Exit codes: 0 success, 1 failure, 2 wrong usage or nonsensical settings, 130 stopped by Ctrl-C.
 
+mod bench;
 mod eval;
 mod export;
 mod failure;
@@ -66,6 +67,7 @@ enum Command {
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Train(Box<train::Args>),
+    Bench(Box<bench::Args>),
     Eval(eval::Args),
     Generate(generate::Args),
     Export(export::Args),
@@ -103,6 +105,7 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args, verbosity),
         Command::Tokenize(args) => tokenize::run(&args, verbosity),
         Command::Train(args) => train::run(*args, verbosity),
+        Command::Bench(args) => bench::run(&args, verbosity),
         Command::Eval(args) => eval::run(&args, verbosity),
         Command::Generate(args) => generate::run(&args, verbosity),
         Command::Export(args) => export::run(&args, verbosity),

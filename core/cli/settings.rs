@@ -98,6 +98,35 @@ pub struct TrainSettings {
     common: CommonSettings,
 }
 
+/// The settings that decide speed and memory.
+#[derive(Args)]
+pub struct BenchSettings {
+    /// Settings from a TOML file, with underscores for hyphens; options given here override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Tokens of an example [default: 256]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// Tokens of a micro-batch, in examples of --context [default: one example]
+    #[arg(long, value_name = "N")]
+    batch_tokens: Option<usize>,
+    /// Inner dimension of each adapter pair, 1 to 256 [default: 8]
+    #[arg(long, value_name = "N")]
+    rank: Option<usize>,
+    /// Adapted matrices: all, attn, mlp, or names such as attn_q,ffn_up [default: all]
+    #[arg(long, value_name = "MODULES", value_parser = parsed::<Targets>)]
+    targets: Option<Targets>,
+    /// Adapted layers: all, last:N, or a..b without b; fewer top layers train faster [default: all]
+    #[arg(long, value_name = "LAYERS", value_parser = parsed::<Layers>)]
+    layers: Option<Layers>,
+    /// Matrix products: f32, mixed (16-bit integers with the base's weights), auto (the faster here) [default: auto]
+    #[arg(long, value_name = "NAME", value_parser = parsed::<Precision>)]
+    precision: Option<Precision>,
+    /// Threads that compute [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
 /// The settings of the data that evaluation and gradients have as well.
 #[derive(Args)]
 pub struct CommonSettings {
@@ -188,6 +217,25 @@ impl TrainSettings {
         set(&mut run.checkpoint_every, &self.checkpoint_every);
         set(&mut run.keep_checkpoints, &self.keep_checkpoints);
         set(&mut run.resume, &self.resume);
+    }
+}
+
+impl BenchSettings {
+    /// As [`TrainSettings::resolve`].
+    pub fn resolve(&self) -> Result<TrainConfig> {
+        let mut config = read(self.config.as_deref())?;
+        set(&mut config.data.context, &self.context);
+        // At least what is allowed, so that a --context that is not is what the message is about.
+        config.data.batch_tokens = self.batch_tokens.unwrap_or(config.data.context.max(2));
+        set(&mut config.lora.rank, &self.rank);
+        set(&mut config.lora.targets, &self.targets);
+        set(&mut config.lora.layers, &self.layers);
+        set(&mut config.run.precision, &self.precision);
+        if self.threads.is_some() {
+            config.run.threads = self.threads;
+        }
+        config.validate()?;
+        Ok(config)
     }
 }
 

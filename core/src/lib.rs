@@ -17,6 +17,7 @@ pub mod gate;
 pub mod generate;
 pub mod gguf;
 pub mod lora;
+mod memory;
 pub mod ops;
 pub mod policy;
 pub mod session;

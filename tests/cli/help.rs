@@ -6,7 +6,9 @@ use super::Bench;
 fn every_help_is_as_it_was_reviewed() {
     let bench = Bench::new();
     insta::assert_snapshot!("help", bench.run("--help").ok().out);
-    for command in ["fetch", "inspect", "tokenize", "train", "eval", "generate", "export", "gradients"] {
+    for command in
+        ["fetch", "inspect", "tokenize", "train", "bench", "eval", "generate", "export", "gradients"]
+    {
         snapshot(&bench, command);
     }
     for command in ["store", "store list", "store show", "store promote", "store rollback", "store delete"] {

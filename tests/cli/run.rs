@@ -278,3 +278,31 @@ fn a_model_is_shown_and_its_tokens_too() {
         pieces.as_array().unwrap().iter().map(|piece| piece["text"].as_str().unwrap()).collect();
     assert_eq!(joined, "hi there");
 }
+
+#[test]
+fn a_benchmark_tells_speed_memory_and_where_the_time_goes() {
+    let bench = Bench::new();
+    let ran = bench
+        .run("bench --model model.gguf --context 64 --batch-tokens 128 --seconds 1 --profile --json")
+        .ok();
+    let report = ran.json();
+    assert_eq!((&report["context"], &report["step_tokens"]), (&64.into(), &128.into()));
+    for number in
+        ["steps", "tokens_per_second", "tokens_per_cpu_second", "gflops", "gemm_gflops", "anonymous_bytes"]
+    {
+        assert!(report[number].as_f64().unwrap() > 0.0, "{number}: {report}");
+    }
+    let operations = report["operations"].as_array().unwrap();
+    let named = |name: &str| operations.iter().find(|operation| operation["name"] == name);
+    // Two examples are one micro-batch, and every layer has its attention.
+    assert_eq!(named("attention").unwrap()["calls"], 2.0, "{report}");
+    assert!(named("everything else").is_some() && operations.len() > 10, "{report}");
+
+    let shown = bench.run("bench --model model.gguf --context 64 --seconds 1 --precision f32").ok();
+    for promise in ["tokens/s", "GFLOP/s", "the mapped model not counted", "tokens in 8 hours"] {
+        assert!(shown.out.contains(promise), "{promise:?} in {}", shown.out);
+    }
+    assert!(shown.err.contains("step 1: "), "{}", shown.err);
+    bench.run("bench --model model.gguf --context 0").refuses(2, &["context"]);
+    bench.run("bench --model none.gguf").refuses(1, &["none.gguf"]);
+}

@@ -15,10 +15,14 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 
 use crate::custom::Params;
 use crate::products::{ProductKind, SumOfProducts};
+use crate::profile;
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
 /// take over work from one that was held up.
 const PARTS_PER_THREAD: usize = 2;
+
+/// A matrix with no more rows is taken for a factor of an adapter, in a profile.
+const MAX_RANK: usize = 64;
 
 /// What ggml calls to run a custom node.
 pub(crate) type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_int, *mut c_void);
@@ -96,9 +100,13 @@ unsafe fn rows_mut<'a>(t: *mut sys::ggml_tensor) -> Option<RowsMut<'a>> {
     }
 }
 
-/// Defines a callback: a function of the running [`Node`] that calls one kernel, once for each part of the work.
+/// Defines a callback: a function of the running [`Node`] that calls one kernel, once for each part of the work. Where the
+/// node is a matrix product, a second function says what to call it in a profile, and how many operations it takes.
 macro_rules! callback {
     ($name:ident, |$node:ident| $body:expr) => {
+        callback!($name, |$node| $body, |_node| Some((stringify!($name), 0.0)));
+    };
+    ($name:ident, |$node:ident| $body:expr, |$whole:ident| $kind:expr) => {
         pub(crate) unsafe extern "C" fn $name(
             dst: *mut sys::ggml_tensor,
             _: c_int,
@@ -113,9 +121,49 @@ macro_rules! callback {
                 unsafe { $body }
                 Some(())
             };
-            run_parts(run_part);
+            let kind = || -> Option<(&'static str, f64)> {
+                let $whole = &node.part(Part::WHOLE);
+                $kind
+            };
+            profile::timed(|| kind().unwrap_or_default(), || run_parts(run_part));
         }
     };
+}
+
+/// What to call a sum of products: as its largest one.
+fn products_kind(n: &Node) -> Option<(&'static str, f64)> {
+    // SAFETY: the graph keeps the parameters.
+    let Params::Products(SumOfProducts { kinds, .. }) = (unsafe { n.params.as_ref()? }) else { return None };
+    let mut largest = ("", 0.0);
+    let mut flops = 0.0;
+    for (i, kind) in kinds.iter().enumerate() {
+        let w = n.weights(2 * i)?;
+        let name = match kind {
+            ProductKind::Linear { .. } => "linear f32",
+            ProductKind::Transposed => "linear transposed f32",
+            ProductKind::Rounded(Direction::Linear) => "linear i16",
+            ProductKind::Rounded(Direction::Transposed) => "linear transposed i16",
+        };
+        let own = 2.0 * (n.result()?.n_rows() * w.n_rows()) as f64 * w.n_cols() as f64;
+        flops += own;
+        if own > largest.1 {
+            largest = (name, own);
+        }
+    }
+    // A single product with so narrow a matrix is one with a factor of an adapter.
+    let is_narrow = kinds.len() == 1 && n.weights(0)?.n_rows() <= MAX_RANK;
+    Some((if is_narrow { "adapter factor" } else { largest.0 }, flops))
+}
+
+/// Of attention: `products` products of head vectors for each pair of tokens.
+fn attention_flops(n: &Node, products: usize) -> Option<f64> {
+    let shape = n.attention()?;
+    let starts = n.integers(3)?;
+    let pairs = starts.iter().enumerate().map(|(t, start)| {
+        let segment = t + 1 - usize::try_from(*start).unwrap_or(0).min(t);
+        segment.min(shape.window.unwrap_or(usize::MAX)) as f64
+    });
+    Some(2.0 * (products * shape.n_head * shape.head_dim) as f64 * pairs.sum::<f64>())
 }
 
 /// A running custom node before its work is divided.
@@ -145,44 +193,67 @@ fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
     debug_assert!(done, "shapes are checked when a node is made");
 }
 
-callback!(sum_of_products, |n| {
-    let Params::Products(SumOfProducts { kinds, onto }) = n.params.as_ref()? else { return None };
-    let (mut rounded, mut products) = (None, Vec::with_capacity(kinds.len()));
-    for (i, kind) in kinds.iter().enumerate() {
-        let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
-        match *kind {
-            ProductKind::Linear { scale } => products.push(Product::Linear { w, x: rows, scale }),
-            ProductKind::Transposed => products.push(Product::Transposed { w, dy: rows }),
-            ProductKind::Rounded(direction) => {
-                let n = if direction == Direction::Linear { w.n_cols() } else { w.n_rows() };
-                let x = RoundedRows::new(rows, n)?;
-                rounded = Some(RoundedProduct { w, x, direction });
+callback!(
+    sum_of_products,
+    |n| {
+        let Params::Products(SumOfProducts { kinds, onto }) = n.params.as_ref()? else { return None };
+        let (mut rounded, mut products) = (None, Vec::with_capacity(kinds.len()));
+        for (i, kind) in kinds.iter().enumerate() {
+            let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
+            match *kind {
+                ProductKind::Linear { scale } => products.push(Product::Linear { w, x: rows, scale }),
+                ProductKind::Transposed => products.push(Product::Transposed { w, dy: rows }),
+                ProductKind::Rounded(direction) => {
+                    let n = if direction == Direction::Linear { w.n_cols() } else { w.n_rows() };
+                    let x = RoundedRows::new(rows, n)?;
+                    rounded = Some(RoundedProduct { w, x, direction });
+                }
             }
         }
-    }
-    let start = match n.rows(2 * kinds.len()) {
-        Some(start) => Start::From(start),
-        None if *onto => Start::Itself,
-        None => Start::Zero,
-    };
-    kernels::sum_of_products(rounded, &products, start, n.result()?, n.part);
-});
+        let start = match n.rows(2 * kinds.len()) {
+            Some(start) => Start::From(start),
+            None if *onto => Start::Itself,
+            None => Start::Zero,
+        };
+        kernels::sum_of_products(rounded, &products, start, n.result()?, n.part);
+    },
+    |n| products_kind(n)
+);
 callback!(round_rows, |n| kernels::round_rows(n.rows(0)?, n.result()?, n.part));
-callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result()?, n.part));
-callback!(attention, |n| {
-    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
-});
-callback!(attention_back_q, |n| {
-    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    let (out, dout) = (n.rows(4)?, n.rows(5)?);
-    kernels::attention_back_q(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
-});
-callback!(attention_back_kv, |n| {
-    let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-    let (out, dout) = (n.rows(4)?, n.rows(5)?);
-    kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
-});
+callback!(
+    accumulate_outer,
+    |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result()?, n.part),
+    |n| Some((
+        "adapter gradient",
+        2.0 * (n.rows(0)?.n_rows() * n.rows(0)?.n_cols() * n.rows(1)?.n_cols()) as f64
+    ))
+);
+callback!(
+    attention,
+    |n| {
+        let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
+        kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
+    },
+    |n| Some(("attention", attention_flops(n, 2)?))
+);
+callback!(
+    attention_back_q,
+    |n| {
+        let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
+        let (out, dout) = (n.rows(4)?, n.rows(5)?);
+        kernels::attention_back_q(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+    },
+    |n| Some(("attention back q", attention_flops(n, 3)?))
+);
+callback!(
+    attention_back_kv,
+    |n| {
+        let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
+        let (out, dout) = (n.rows(4)?, n.rows(5)?);
+        kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+    },
+    |n| Some(("attention back kv", attention_flops(n, 4)?))
+);
 callback!(cross_entropy, |n| {
     kernels::cross_entropy(n.result()?, n.integers(0)?, rows_mut(n.operand(1))?, n.part);
 });

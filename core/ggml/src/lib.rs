@@ -41,6 +41,7 @@ mod mapping;
 mod ops;
 mod plan;
 mod products;
+mod profile;
 mod quantize;
 mod raw;
 mod reference;
@@ -59,7 +60,13 @@ pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
 pub use nightgraft_kernels::{AttentionShape, Direction, MAX_HEAD_DIM, Rotation, WeightType};
 pub use products::{Place, Product};
+pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
+
+/// The name of the instructions in use, such as `avx2`.
+pub fn instructions() -> &'static str {
+    nightgraft_kernels::Tier::current().name()
+}
 
 /// Whether products of 16-bit integers ([`Product::Rounded`]) are faster here than those of floats.
 pub fn multiplies_pairs() -> bool {

@@ -3,6 +3,7 @@
 //! A job takes files and settings and leaves either complete files or what was there before. The long ones report
 //! progress through a callback; those that compute can be stopped from another thread with a [`StopFlag`].
 
+mod bench;
 mod course;
 mod evaluate;
 mod event;
@@ -23,6 +24,7 @@ mod train;
 pub use crate::data::DataReport;
 pub use crate::generate::Sampling;
 pub use crate::text::Message;
+pub use bench::{BenchReport, BenchRequest, Operation, bench};
 pub use evaluate::{EvalReport, EvalRequest, evaluate};
 pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};

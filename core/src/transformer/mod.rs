@@ -6,6 +6,7 @@
 pub mod block;
 mod layers;
 mod model;
+pub mod speed;
 mod weights;
 
 #[cfg(test)]

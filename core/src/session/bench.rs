@@ -1,0 +1,207 @@
+//! How fast this device trains a model: real steps on made-up tokens.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use super::inputs::threads;
+use super::{StopFlag, course};
+use crate::base::{Base, Module};
+use crate::config::{Precision, TrainConfig};
+use crate::data::{self, BatchOptions};
+use crate::lora::Adapter;
+use crate::memory::anonymous_bytes;
+use crate::text::Example;
+use crate::train::AdamW;
+use crate::transformer::speed::{self, OpTime};
+use crate::transformer::{Model, ModelOptions, resolved};
+use crate::{Result, gguf};
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct BenchRequest {
+    /// The GGUF model.
+    pub model: PathBuf,
+    /// The settings: the adapter, the tokens of an example (`data.context`) and of a micro-batch, precision, threads.
+    pub config: TrainConfig,
+    /// How long to go on; at least three steps are made.
+    pub duration: Duration,
+    /// Whether to time each kind of operation.
+    pub profile: bool,
+}
+
+/// What was measured; times are of whole optimizer steps, the first not counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct BenchReport {
+    /// Where: `cpu`, and the instructions used.
+    pub device: String,
+    /// Threads that computed.
+    pub threads: usize,
+    /// How products were computed.
+    pub precision: Precision,
+    /// Tokens of an example.
+    pub context: usize,
+    /// Tokens of a step.
+    pub step_tokens: usize,
+    /// Steps timed.
+    pub steps: usize,
+    /// The median step's tokens for each second of wall-clock time.
+    pub tokens_per_second: f64,
+    /// The same for each second of processor time, divided by the threads: what other programs take does not count.
+    pub tokens_per_cpu_second: f64,
+    /// Billions of multiplications and additions a second that training these tokens needs, by processor time. What is
+    /// computed again to save memory does not count.
+    pub gflops: f64,
+    /// The same of a plain product of f32 matrices, the best of several, by processor time as well.
+    pub gemm_gflops: f64,
+    /// Largest anonymous memory after any step, in bytes; the mapped model does not count.
+    pub anonymous_bytes: u64,
+    /// Kinds of operations, the slowest first; none unless asked for.
+    pub operations: Vec<Operation>,
+}
+
+/// All operations of one kind.
+#[derive(Debug, Clone, Serialize)]
+pub struct Operation {
+    /// What they compute.
+    pub name: String,
+    /// How often in a step.
+    pub calls: f64,
+    /// Milliseconds in a step.
+    pub milliseconds: f64,
+    /// Billions of operations a second, for matrix products.
+    pub gflops: Option<f64>,
+}
+
+/// Trains a throw-away adapter on random tokens for a while; `on_step` gets the tokens a second so far.
+///
+/// # Errors
+/// Any of [`Error`](crate::Error)'s for an unusable model or settings; [`Error::Cancelled`](crate::Error::Cancelled) if stopped.
+pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f64)) -> Result<BenchReport> {
+    request.config.validate()?;
+    let mut config = request.config.clone();
+    let base = Base::open(gguf::File::open(&request.model)?)?;
+    let spec = base.spec.clone();
+    let tensors = course::start(&mut config, None, &base)?;
+    let adapter = Adapter::new(&tensors)?;
+    let n_threads = threads(config.run.threads);
+    let (context, capacity) = (config.data.context, config.data.batch_tokens.max(config.data.context));
+    let options = ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision };
+    let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
+    let mut optimizer = AdamW::new(&config.optimizer, &adapter);
+    let examples = examples(spec.n_vocab, context, capacity / context);
+    let thread_time = || processor_time() / n_threads as u32;
+    let gemm_gflops = speed::gemm_gflops(n_threads, thread_time)?;
+
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let mut anonymous = 0;
+    let step_tokens = context * examples.len();
+    let options = BatchOptions { batch_tokens: capacity, packing: true, shuffle: false, seed: 0 };
+    let plan = data::plan_epoch(&examples, 0, &options);
+    let began = Instant::now();
+    while wall.len() < 3 || began.elapsed() < request.duration {
+        let (wall_before, cpu_before) = (Instant::now(), thread_time());
+        adapter.clear_gradients()?;
+        let mut supervised = 0;
+        for members in &plan {
+            supervised += model.accumulate_gradients(&data::assemble(&examples, members))?.supervised;
+        }
+        optimizer.update(&adapter, supervised, config.optimizer.lr)?;
+        anonymous = anonymous.max(anonymous_bytes());
+        if wall.is_empty() {
+            // The first step makes the graphs and reads the model's pages.
+            speed::profile(request.profile);
+        }
+        wall.push(wall_before.elapsed().as_secs_f64());
+        cpu.push((thread_time() - cpu_before).as_secs_f64());
+        on_step(step_tokens as f64 / wall[wall.len() - 1]);
+    }
+    let steps = wall.len() - 1;
+    let times = speed::profiled();
+    speed::profile(false);
+    let (wall, cpu) = (median(&mut wall[1..]), median(&mut cpu[1..]));
+    Ok(BenchReport {
+        device: speed::device(),
+        threads: n_threads,
+        precision: resolved(config.run.precision),
+        context,
+        step_tokens,
+        steps,
+        tokens_per_second: step_tokens as f64 / wall,
+        tokens_per_cpu_second: step_tokens as f64 / cpu,
+        gflops: useful_flops(&spec, &tensors.spec, context) * step_tokens as f64 / cpu * 1e-9,
+        gemm_gflops,
+        anonymous_bytes: anonymous,
+        operations: operations(times, steps, wall),
+    })
+}
+
+/// Examples of random tokens, every one supervised but the first.
+fn examples(n_vocab: usize, context: usize, n: usize) -> Vec<Example> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut example = || {
+        let ids = (0..context).map(|_| random.random_range(0..n_vocab as u32)).collect();
+        Example::from_supervision(ids, &vec![true; context])
+    };
+    (0..n.max(1)).map(|_| example()).collect()
+}
+
+/// Operations that one token needs: twice each weight forward and twice backward, thrice that for an adapter's (they have
+/// gradients of their own), and seven products of head vectors with the tokens before it.
+fn useful_flops(spec: &crate::base::BlockSpec, lora: &crate::lora::LoraSpec, context: usize) -> f64 {
+    let weights = |module: &Module| {
+        let (n_out, n_in) = spec.module_shape(*module);
+        (n_out * n_in) as f64
+    };
+    let factors = |module: &Module| {
+        let (n_out, n_in) = spec.module_shape(*module);
+        (lora.rank * (n_out + n_in)) as f64
+    };
+    let layer: f64 = Module::ALL.iter().map(weights).sum();
+    let adapter: f64 = lora.modules.iter().map(factors).sum();
+    let attention = 2.0 * 7.0 * (context as f64 / 2.0) * spec.n_embd_q() as f64;
+    let head = (spec.n_vocab * spec.n_embd) as f64;
+    let n_layer = spec.n_layer as f64;
+    4.0 * (n_layer * layer + head) + 6.0 * lora.layers.len() as f64 * adapter + n_layer * attention
+}
+
+/// Sorted, with what no operation took as the last.
+fn operations(times: Vec<(&'static str, OpTime)>, steps: usize, wall: f64) -> Vec<Operation> {
+    if times.is_empty() {
+        return Vec::new();
+    }
+    let steps = steps as f64;
+    let mut operations: Vec<_> = times
+        .into_iter()
+        .map(|(name, OpTime { calls, seconds, flops })| Operation {
+            name: name.to_owned(),
+            calls: calls as f64 / steps,
+            milliseconds: 1e3 * seconds / steps,
+            gflops: (flops > 0.0).then(|| flops / seconds * 1e-9),
+        })
+        .collect();
+    operations.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
+    let timed: f64 = operations.iter().map(|operation| operation.milliseconds).sum();
+    operations.push(Operation {
+        name: "everything else".to_owned(),
+        calls: 1.0,
+        milliseconds: (1e3 * wall - timed).max(0.0),
+        gflops: None,
+    });
+    operations
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Processor time that this process has taken.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
