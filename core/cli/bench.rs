@@ -29,8 +29,8 @@ Examples:
   nightgraft bench --model smollm2-135m
   nightgraft bench --model m.gguf --context 1024 --precision f32 --profile --seconds 20
 
-Real optimizer steps on random tokens; nothing is written. The rate by processor time leaves out what
-other programs take. A night is eight hours without a pause at this speed: phones keep about half of it.";
+Real optimizer steps on random tokens; nothing is written. The rate by processor time leaves out
+what other programs take. A night is eight hours without a pause at this speed: phones keep about half.";
 
 /// A night, for the estimate.
 const NIGHT_HOURS: f64 = 8.0;

@@ -18,7 +18,7 @@ use crate::memory::anonymous_bytes;
 use crate::text::Example;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
-use crate::transformer::{Model, ModelOptions, resolved};
+use crate::transformer::{KEEP_BYTES, Model, ModelOptions, resolved};
 use crate::{Result, gguf};
 
 /// What to measure.
@@ -90,7 +90,13 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let adapter = Adapter::new(&tensors)?;
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens.max(config.data.context));
-    let options = ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision };
+    let options = ModelOptions {
+        trains: true,
+        capacity,
+        n_threads,
+        precision: config.run.precision,
+        keep_bytes: KEEP_BYTES,
+    };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let mut optimizer = AdamW::new(&config.optimizer, &adapter);
     let examples = examples(spec.n_vocab, context, capacity / context);

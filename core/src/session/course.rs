@@ -8,7 +8,7 @@ use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
 use crate::train::{Course, CourseRules, Trainer};
-use crate::transformer::{Model, ModelOptions, resolved};
+use crate::transformer::{KEEP_BYTES, Model, ModelOptions, resolved};
 
 /// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
 /// settings leave to this machine is decided, so that the run can go on elsewhere.
@@ -57,6 +57,7 @@ pub(super) fn course(
         capacity,
         n_threads: threads(config.run.threads),
         precision: config.run.precision,
+        keep_bytes: KEEP_BYTES,
     };
     let model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let trainer = Trainer::new(config, model, adapter, train)?;

@@ -10,7 +10,7 @@ use crate::config::{DataConfig, Precision};
 use crate::data::{self, BatchOptions};
 use crate::export::{read_adapter, write_peft_tensors};
 use crate::lora::Adapter;
-use crate::transformer::{Model, ModelOptions};
+use crate::transformer::{KEEP_BYTES, Model, ModelOptions};
 use crate::{Error, Result};
 
 /// What to differentiate.
@@ -75,6 +75,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         capacity: batch.ids.len(),
         n_threads: threads(request.threads),
         precision: request.precision,
+        keep_bytes: KEEP_BYTES,
     };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;

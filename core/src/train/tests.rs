@@ -103,7 +103,8 @@ fn trainer(stop: Arc<AtomicBool>) -> Trainer {
     config.optimizer.schedule = Schedule::Constant;
     config.optimizer.lr = 1e-2;
     config.run.epochs = 2;
-    let options = ModelOptions { trains: true, capacity: 64, n_threads: 2, precision: Precision::F32 };
+    let options =
+        ModelOptions { trains: true, capacity: 64, n_threads: 2, precision: Precision::F32, keep_bytes: 0 };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
     Trainer::new(&config, model, adapter, examples).unwrap()
 }

@@ -12,4 +12,4 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use model::{LossSum, Model, ModelOptions, resolved};
+pub use model::{KEEP_BYTES, LossSum, Model, ModelOptions, resolved};

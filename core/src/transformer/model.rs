@@ -39,6 +39,7 @@ pub struct Model {
     head_graphs: HashMap<(Pass, usize), Graph>,
     head_chunk: usize,
     capacity: usize,
+    keep_bytes: usize,
     /// Computes values again rather than keep them.
     recomputes: bool,
     cpu: Cpu,
@@ -55,12 +56,17 @@ pub struct ModelOptions {
     pub n_threads: usize,
     /// How products are computed.
     pub precision: Precision,
+    /// The most that values take which are kept for the backward; layers beyond that compute theirs again.
+    pub keep_bytes: usize,
 }
+
+/// Enough to compute nothing again in small models at usual sizes, and little beside what a desktop has.
+pub const KEEP_BYTES: usize = 256 << 20;
 
 impl ModelOptions {
     /// No gradients, exact products.
     pub fn for_measuring(capacity: usize, n_threads: usize) -> Self {
-        Self { trains: false, capacity, n_threads, precision: Precision::F32 }
+        Self { trains: false, capacity, n_threads, precision: Precision::F32, keep_bytes: 0 }
     }
 }
 
@@ -118,7 +124,7 @@ impl Model {
         options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let ModelOptions { trains, capacity, n_threads, precision } = options;
+        let ModelOptions { trains, capacity, n_threads, precision, keep_bytes } = options;
         let rounds = resolved(precision) == Precision::Mixed;
         let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
@@ -146,6 +152,7 @@ impl Model {
             head_graphs: HashMap::new(),
             head_chunk: HEAD_CHUNK,
             capacity,
+            keep_bytes,
             recomputes: false,
             cpu: Cpu::new(n_threads, stop)?,
             base,
@@ -177,7 +184,8 @@ impl Model {
     /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out or there are more tokens than the capacity.
     pub fn memory(&mut self, n_tokens: usize, small: bool) -> Result<u64> {
         let pass = if self.stream.grad.is_some() { Pass::Train } else { Pass::Evaluate };
-        let kept = if small { 0 } else { self.kept_bytes() };
+        let keeping = if small { &[] } else { self.keeping() };
+        let kept: usize = keeping.iter().map(|block| self.kept_bytes(block)).sum();
         let recomputes = self.recomputes;
         self.set_small(true);
         self.prepare_layers(n_tokens, pass)?;
@@ -193,10 +201,21 @@ impl Model {
         Ok((arena + kept + 4 * floats) as u64)
     }
 
-    /// Of everything that is kept for the backward where nothing is computed again.
-    fn kept_bytes(&self) -> usize {
+    /// The blocks that keep everything for the backward: from the lowest trained one on, as many as the options allow.
+    fn keeping(&self) -> &[Block] {
         let trained = if self.stream.grad.is_some() { &self.blocks[self.stream.lowest..] } else { &[] };
-        trained.iter().map(|block| 4 * self.capacity * block.kept_columns(&self.geometry)).sum()
+        let mut left = self.keep_bytes;
+        let fits = |block: &&Block| {
+            let bytes = self.kept_bytes(block);
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            fits
+        };
+        &trained[..trained.iter().take_while(fits).count()]
+    }
+
+    fn kept_bytes(&self, block: &Block) -> usize {
+        4 * self.capacity * block.kept_columns(&self.geometry)
     }
 
     /// The loss of a micro-batch.
@@ -286,9 +305,8 @@ impl Model {
         if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
             self.layers.remove(&pass); // freed before its successor is made
             let train = pass == Pass::Train;
-            if train && !self.recomputes && self.stream.kept.is_empty() && self.stream.grad.is_some() {
-                let trained = &self.blocks[self.stream.lowest..];
-                let kept = trained.iter().map(|block| block.keep(&self.geometry, self.capacity));
+            if train && !self.recomputes && self.stream.kept.is_empty() {
+                let kept = self.keeping().iter().map(|block| block.keep(&self.geometry, self.capacity));
                 self.stream.kept = kept.collect::<Result<_, _>>()?;
             }
             let size = [n_tokens, self.angles.n_dims()];

@@ -9,7 +9,7 @@ use nightgraft_ggml::WeightType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{LossSum, Model, ModelOptions};
+use super::{KEEP_BYTES, LossSum, Model, ModelOptions};
 use crate::base::{Base, Module};
 use crate::config::Precision;
 use crate::data::Batch;
@@ -69,8 +69,13 @@ fn part(batch: &Batch, range: std::ops::Range<usize>) -> Batch {
     }
 }
 
-const OPTIONS: ModelOptions =
-    ModelOptions { trains: true, capacity: 64, n_threads: 1, precision: Precision::F32 };
+const OPTIONS: ModelOptions = ModelOptions {
+    trains: true,
+    capacity: 64,
+    n_threads: 1,
+    precision: Precision::F32,
+    keep_bytes: KEEP_BYTES,
+};
 
 fn model_of(tiny: &TinyModel, adapter: &Adapter, n_threads: usize, precision: Precision) -> Model {
     let options = ModelOptions { n_threads, precision, ..OPTIONS };
@@ -240,7 +245,7 @@ fn mixed_precision_points_the_same_way() {
 
 #[test]
 fn a_small_model_computes_the_same_numbers_again() {
-    let tiny = TinyModel::new(WeightType::Q4_1);
+    let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
     let base = base(&tiny);
     let adapter = Adapter::new(&adapter(&base, 1..base.spec.n_layer, 0.2)).unwrap();
     adapter.set_dropout_key(7);
@@ -254,4 +259,11 @@ fn a_small_model_computes_the_same_numbers_again() {
     assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
     model.set_small(false);
     assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+
+    // Room for one of the two trained layers.
+    let options = ModelOptions { n_threads: 2, keep_bytes: (full - small) as usize * 3 / 4, ..OPTIONS };
+    let mut between = Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+    let some = between.memory(batch.ids.len(), false).unwrap();
+    assert!(small < some && some < full, "{small} {some} {full}");
+    assert_eq!(differentiate(&mut between, &adapter, &batch), kept);
 }
