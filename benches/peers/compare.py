@@ -1,0 +1,131 @@
+"""The same training step here and in PEFT, in turns: tokens a second by wall clock and by processor time, and memory.
+
+    python3 benches/peers/compare.py --model M.gguf --nightgraft target/release/nightgraft [--rounds 5] [--batch 1]
+
+Every round runs each contender in a process of its own, for about as long: `nightgraft bench` in f32 and in mixed
+precision, PEFT in f32 and in bf16 on the same file dequantized. Rank 8, all modules, random tokens, none of them padding.
+Prints a table of medians and writes benches/results/peers-TOKENSxBATCH.json. Processor time is that of the busiest
+thread or of all of them divided by their number, whichever is more: what other programs take does not count.
+Memory is anonymous here, and all that is resident in PEFT, whose weights are no mapped file. The Python environment is
+that of tests/golden.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "golden"))
+sys.dont_write_bytecode = True
+
+from pinned_venv import enter  # noqa: E402
+
+enter()
+
+import argparse  # noqa: E402
+import datetime  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
+import resource  # noqa: E402
+import statistics  # noqa: E402
+import subprocess  # noqa: E402
+import time  # noqa: E402
+
+CONTENDERS = ["nightgraft f32", "nightgraft mixed", "PEFT float32", "PEFT bfloat16"]
+MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF")
+    parser.add_argument("--nightgraft", type=Path, required=True, help="the binary")
+    parser.add_argument("--tokens", type=int, default=256, help="of an example")
+    parser.add_argument("--batch", type=int, default=1, help="examples of a step")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=12, help="of training in each turn")
+    parser.add_argument("--peft", metavar="DTYPE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.model = options.model.expanduser().resolve()
+    if options.peft:
+        print(json.dumps(peft(options)))
+        return
+    results = {name: [] for name in CONTENDERS}
+    for turn in range(options.rounds):
+        for name in CONTENDERS:
+            results[name].append(run(name, options))
+            print(f"round {turn + 1}: {name}: {results[name][-1]['cpu']:.0f} tokens/s", file=sys.stderr)
+    report(results, options)
+
+
+def run(name: str, options: argparse.Namespace) -> dict:
+    engine, precision = name.split()
+    if engine == "PEFT":
+        command = [sys.executable, *sys.argv, "--peft", precision]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [options.nightgraft.resolve(), "bench", "--model", options.model, "--precision", precision, "--json", "-q"]
+    command += ["--context", options.tokens, "--batch-tokens", options.tokens * options.batch]
+    command += ["--threads", options.threads, "--seconds", options.seconds]
+    shown = json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
+    return {
+        "wall": shown["tokens_per_second"],
+        "cpu": shown["tokens_per_cpu_second"],
+        "megabytes": shown["anonymous_bytes"] / 1e6,
+    }
+
+
+def peft(options: argparse.Namespace) -> dict:
+    """Steps of PEFT in this process, the first two not counted."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(options.threads)
+    base = AutoModelForCausalLM.from_pretrained(
+        options.model.parent, gguf_file=options.model.name, dtype=getattr(torch, options.peft)
+    )
+    model = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=MODULES)).train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    random = torch.Generator().manual_seed(1)
+    wall, cpu, began = [], [], time.monotonic()
+    while len(wall) < 5 or time.monotonic() - began < options.seconds:
+        ids = torch.randint(0, base.config.vocab_size, (options.batch, options.tokens), generator=random)
+        before = time.monotonic(), time.thread_time(), time.process_time()
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        wall.append(time.monotonic() - before[0])
+        thread, process = time.thread_time() - before[1], time.process_time() - before[2]
+        cpu.append(max(thread, process / options.threads))
+    n_tokens = options.batch * options.tokens
+    return {
+        "wall": n_tokens / statistics.median(wall[2:]),
+        "cpu": n_tokens / statistics.median(cpu[2:]),
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    }
+
+
+def report(results: dict, options: argparse.Namespace) -> None:
+    def median(name: str, key: str) -> float:
+        return statistics.median(turn[key] for turn in results[name])
+
+    print(f"{'':18} {'tokens/s':>9} {'by CPU':>9} {'/ PEFT f32':>10} {'MB':>6}")
+    for name in results:
+        ratio = median(name, "cpu") / median("PEFT float32", "cpu")
+        rates = f"{median(name, 'wall'):9.0f} {median(name, 'cpu'):9.0f} {ratio:10.2f}"
+        print(f"{name:18} {rates} {median(name, 'megabytes'):6.0f}")
+    out = ROOT / "benches" / "results" / f"peers-{options.tokens}x{options.batch}.json"
+    settings = {"model": options.model.name, "tokens": options.tokens, "batch": options.batch, "threads": options.threads}
+    machine = {"machine": platform.machine(), "processor": processor(), "date": datetime.date.today().isoformat()}
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps({**machine, **settings, "rounds": results}, indent=1) + "\n")
+    print(f"written to {out}")
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+main()
