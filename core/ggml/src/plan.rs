@@ -12,7 +12,7 @@ const ALIGNMENT: usize = 64;
 /// The places of a graph's intermediate results inside an arena.
 ///
 /// Places are given in execution order, best fit first; a value's place is free after the last operation
-/// that reads it, directly or through a view. Element-wise operations write over an operand that dies there.
+/// that reads it, directly or through a view. A sum is written over its first operand, if that one dies there.
 pub(crate) struct Plan {
     /// Size of the arena.
     pub(crate) bytes: usize,
@@ -110,7 +110,7 @@ unsafe fn last_uses(nodes: &[*mut sys::ggml_tensor]) -> HashMap<*mut sys::ggml_t
     last
 }
 
-/// The first operand of an element-wise node, if it is of the same size, owns its memory and dies there.
+/// The first operand of a sum, the one element-wise operation of ggml's own, if it is of the same size, owns its memory and dies there.
 unsafe fn reusable_operand(
     node: *mut sys::ggml_tensor,
     i: usize,
@@ -118,12 +118,8 @@ unsafe fn reusable_operand(
 ) -> Option<*mut sys::ggml_tensor> {
     // SAFETY: node and operands are alive.
     unsafe {
-        let elementwise = matches!(
-            (*node).op,
-            sys::GGML_OP_ADD | sys::GGML_OP_MUL | sys::GGML_OP_SCALE | sys::GGML_OP_UNARY
-        );
         let operand = (*node).src[0];
-        let reusable = elementwise
+        let reusable = (*node).op == sys::GGML_OP_ADD
             && (*operand).view_src.is_null()
             && (*operand).op != sys::GGML_OP_NONE
             && sys::ggml_nbytes(operand) == sys::ggml_nbytes(node)

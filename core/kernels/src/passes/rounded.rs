@@ -50,7 +50,8 @@ pub(crate) fn rounded_tile(tile: RoundedTile) {
             let [x0, x1] = separated(*x);
             for c in 0..WIDTH {
                 let [w0, w1] = separated(panel[c]);
-                dots[c] += x0 * w0 + x1 * w1;
+                // They can only wrap where a scale is not a number, and with it the result.
+                dots[c] = dots[c].wrapping_add(x0 * w0).wrapping_add(x1 * w1);
             }
         }
         for c in 0..WIDTH {
