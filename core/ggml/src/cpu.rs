@@ -99,8 +99,15 @@ impl Cpu {
     ///
     /// # Errors
     /// [`Error::Aborted`] if the stop flag was raised: what the graph stores into is then undefined.
-    /// [`Error::OutOfMemory`] if the arena cannot grow.
+    /// [`Error::OutOfMemory`] if the arena cannot grow, [`Error::Shape`] if a leaf was only planned.
     pub fn compute(&mut self, graph: &mut Graph) -> Result<(), Error> {
+        if !graph.is_real() {
+            return Err(Error::Shape {
+                op: "compute",
+                expected: "leaves that exist".into(),
+                got: "one that was planned".into(),
+            });
+        }
         self.reserve(graph)?;
         let (arena, _) = self.arena.as_ref().expect("reserved above");
         // SAFETY: the plan belongs to this living graph, and the arena has the size that it asks for.

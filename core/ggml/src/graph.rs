@@ -28,6 +28,8 @@ pub struct Graph {
     #[expect(clippy::vec_box, reason = "custom nodes hold their addresses")]
     params: Vec<Box<Params>>,
     pub(crate) plan: Option<Plan>,
+    /// Whether every leaf exists.
+    is_real: bool,
 }
 
 /// A handle to a value inside one [`Graph`]: a matrix `[n_rows, n_cols]`.
@@ -63,6 +65,7 @@ impl Graph {
             leaves: Vec::new(),
             params: Vec::new(),
             plan: None,
+            is_real: true,
         })
     }
 
@@ -90,6 +93,7 @@ impl Graph {
         }
         // The leaf itself takes a place in ggml's list of leaves, a view one in the context.
         self.count("leaf_rows", if n_rows == available { 1 } else { 2 })?;
+        self.is_real &= leaf.is_real();
         self.leaves.push(leaf.clone());
         if n_rows == available {
             return self.wrap(leaf.tensor());
@@ -161,6 +165,11 @@ impl Graph {
             // SAFETY: the graph and all of its tensors are alive.
             unsafe { Plan::new(nodes.as_ptr()) }
         })
+    }
+
+    /// Whether the graph can be computed: none of its leaves is only planned.
+    pub(crate) fn is_real(&self) -> bool {
+        self.is_real
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::ggml_cgraph {

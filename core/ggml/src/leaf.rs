@@ -21,11 +21,17 @@ pub struct Leaf {
     tensor: NonNull<sys::ggml_tensor>,
 }
 
-// Fields are dropped in this order: headers and buffer first, then the mapping under them.
 struct Storage {
     _context: Context,
-    _buffer: Buffer,
-    mapping: Option<Arc<MappedFile>>,
+    memory: Memory,
+}
+
+/// Where a leaf's values are.
+enum Memory {
+    Owned(Buffer),
+    /// Dropped in this order: the buffer first, then the mapping under it.
+    Mapped(#[expect(dead_code, reason = "owns what the tensor points at")] (Buffer, Arc<MappedFile>)),
+    Planned,
 }
 
 /// Where a weight matrix stands in a mapped file.
@@ -56,6 +62,23 @@ impl Leaf {
     /// As [`Leaf::f32`].
     pub fn i32(n: usize) -> Result<Self, Error> {
         Self::owned(sys::GGML_TYPE_I32, 1, n)
+    }
+
+    /// Stands for a matrix `[n_rows, n_cols]` of f32 that does not exist: graphs with it can be built to see what they would
+    /// take ([`Graph::arena_bytes`](crate::Graph::arena_bytes)), and refuse to be computed.
+    ///
+    /// # Errors
+    /// As [`Leaf::f32`].
+    pub fn planned(n_rows: usize, n_cols: usize) -> Result<Self, Error> {
+        Self::new(sys::GGML_TYPE_F32, n_rows, n_cols, |_| Ok(Memory::Planned))
+    }
+
+    /// As [`Leaf::planned`], of a vector of i32.
+    ///
+    /// # Errors
+    /// As [`Leaf::f32`].
+    pub fn planned_i32(n: usize) -> Result<Self, Error> {
+        Self::new(sys::GGML_TYPE_I32, 1, n, |_| Ok(Memory::Planned))
     }
 
     /// Weights inside a mapped file, in order, without a copy.
@@ -98,7 +121,7 @@ impl Leaf {
                 NonNull::new(tensor).expect("the context has room for every header")
             })
             .collect();
-        let storage = Rc::new(Storage { _context: context, _buffer: buffer, mapping: Some(file.clone()) });
+        let storage = Rc::new(Storage { _context: context, memory: Memory::Mapped((buffer, file.clone())) });
         Ok(tensors.into_iter().map(|tensor| Self { storage: storage.clone(), tensor }).collect())
     }
 
@@ -129,7 +152,7 @@ impl Leaf {
     /// [`Error::Shape`] if they do not fit or the leaf is not i32.
     pub fn write_i32(&self, values: &[i32]) -> Result<(), Error> {
         let (_, n) = self.shape();
-        if self.kind() != sys::GGML_TYPE_I32 || values.len() > n {
+        if self.kind() != sys::GGML_TYPE_I32 || !self.is_real() || values.len() > n {
             return Err(self.mismatch("write_i32", format!("{} integers", values.len())));
         }
         // SAFETY: as in `write`.
@@ -176,10 +199,24 @@ impl Leaf {
     }
 
     pub(crate) fn is_writable(&self) -> bool {
-        self.storage.mapping.is_none()
+        !matches!(self.storage.memory, Memory::Mapped(_))
+    }
+
+    /// Whether the matrix exists.
+    pub(crate) fn is_real(&self) -> bool {
+        !matches!(self.storage.memory, Memory::Planned)
     }
 
     fn owned(kind: sys::ggml_type, n_rows: usize, n_cols: usize) -> Result<Self, Error> {
+        Self::new(kind, n_rows, n_cols, |bytes| Ok(Memory::Owned(Buffer::cpu("matrix", bytes)?)))
+    }
+
+    fn new(
+        kind: sys::ggml_type,
+        n_rows: usize,
+        n_cols: usize,
+        memory: impl FnOnce(usize) -> Result<Memory, Error>,
+    ) -> Result<Self, Error> {
         let bytes =
             n_rows.checked_mul(n_cols).and_then(|n| n.checked_mul(4)).filter(|&n| n > 0 && n < 1 << 40);
         let bytes = bytes.ok_or_else(|| Error::Shape {
@@ -188,16 +225,18 @@ impl Leaf {
             got: format!("[{n_rows}, {n_cols}]"),
         })?;
         let context = Context::new(1, 0)?;
-        let buffer = Buffer::cpu("matrix", bytes)?;
+        let memory = memory(bytes)?;
         // SAFETY: the context has room for one header.
         let tensor = unsafe { sys::ggml_new_tensor_2d(context.as_ptr(), kind, n_cols as i64, n_rows as i64) };
-        // SAFETY: the tensor is new, and the buffer has exactly its size.
-        unsafe {
-            (*tensor).data = buffer.base().cast();
-            (*tensor).buffer = buffer.as_ptr();
+        if let Memory::Owned(buffer) = &memory {
+            // SAFETY: the tensor is new, and the buffer has exactly its size.
+            unsafe {
+                (*tensor).data = buffer.base().cast();
+                (*tensor).buffer = buffer.as_ptr();
+            }
         }
         let tensor = NonNull::new(tensor).expect("the context has room for one header");
-        Ok(Self { storage: Rc::new(Storage { _context: context, _buffer: buffer, mapping: None }), tensor })
+        Ok(Self { storage: Rc::new(Storage { _context: context, memory }), tensor })
     }
 
     fn kind(&self) -> sys::ggml_type {
@@ -221,7 +260,7 @@ impl Leaf {
         let (n_rows, n_cols) = self.shape();
         let fits =
             n.is_multiple_of(n_cols) && first_row.checked_add(n / n_cols).is_some_and(|end| end <= n_rows);
-        if self.kind() != kind || !self.is_writable() || !fits {
+        if self.kind() != kind || !self.is_writable() || !self.is_real() || !fits {
             return Err(self.mismatch(op, format!("{n} values from row {first_row}")));
         }
         Ok(first_row * n_cols)
@@ -229,7 +268,11 @@ impl Leaf {
 
     fn mismatch(&self, op: &'static str, got: String) -> Error {
         let (n_rows, n_cols) = self.shape();
-        let what = if self.is_writable() { "a matrix" } else { "a read-only weight" };
+        let what = match self.storage.memory {
+            Memory::Owned(_) => "a matrix",
+            Memory::Mapped(_) => "a read-only weight",
+            Memory::Planned => "a matrix that does not exist",
+        };
         Error::Shape { op, expected: format!("rows of {what} [{n_rows}, {n_cols}]"), got }
     }
 }

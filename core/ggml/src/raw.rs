@@ -3,6 +3,7 @@
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
+use memmap2::MmapMut;
 
 use crate::Error;
 
@@ -37,15 +38,31 @@ impl Drop for Context {
 }
 
 /// Memory that tensors live in.
-pub(crate) struct Buffer(NonNull<sys::ggml_backend_buffer>);
+pub(crate) struct Buffer {
+    buffer: NonNull<sys::ggml_backend_buffer>,
+    /// Given back after the buffer over it.
+    _pages: Option<MmapMut>,
+}
 
 impl Buffer {
     /// Fresh memory of the CPU, zeroed.
+    ///
+    /// Large buffers are pages of their own: the system gets them back as soon as they are dropped, whatever the allocator
+    /// keeps, and so the memory of a process is what a plan said.
     pub(crate) fn cpu(what: &'static str, bytes: usize) -> Result<Self, Error> {
+        const LARGE: usize = 64 << 10;
+        if bytes >= LARGE {
+            let mut pages = MmapMut::map_anon(bytes).map_err(|_| Error::OutOfMemory { what, bytes })?;
+            // SAFETY: pages are aligned; they outlive the buffer and are used through it only.
+            let buffer = unsafe { sys::ggml_backend_cpu_buffer_from_ptr(pages.as_mut_ptr().cast(), bytes) };
+            let buffer = NonNull::new(buffer).ok_or(Error::OutOfMemory { what, bytes })?;
+            return Ok(Self { buffer, _pages: Some(pages) });
+        }
         // SAFETY: the CPU's buffer type always exists; a failed allocation returns null.
         let buffer =
             unsafe { sys::ggml_backend_buft_alloc_buffer(sys::ggml_backend_cpu_buffer_type(), bytes) };
-        let buffer = Self(NonNull::new(buffer).ok_or(Error::OutOfMemory { what, bytes })?);
+        let buffer = NonNull::new(buffer).ok_or(Error::OutOfMemory { what, bytes })?;
+        let buffer = Self { buffer, _pages: None };
         // SAFETY: the buffer was just made and nothing uses it yet.
         unsafe { sys::ggml_backend_buffer_clear(buffer.as_ptr(), 0) };
         Ok(buffer)
@@ -68,22 +85,23 @@ impl Buffer {
         // SAFETY: the start is aligned as required; lifetime and read-only use are the caller's promise.
         let buffer =
             unsafe { sys::ggml_backend_cpu_buffer_from_ptr(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
-        NonNull::new(buffer).map(Self).ok_or(Error::OutOfMemory { what: "mapped buffer", bytes: 0 })
+        let buffer = NonNull::new(buffer).ok_or(Error::OutOfMemory { what: "mapped buffer", bytes: 0 })?;
+        Ok(Self { buffer, _pages: None })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::ggml_backend_buffer {
-        self.0.as_ptr()
+        self.buffer.as_ptr()
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
         // SAFETY: the buffer is alive.
-        unsafe { sys::ggml_backend_buffer_get_base(self.0.as_ptr()).cast() }
+        unsafe { sys::ggml_backend_buffer_get_base(self.as_ptr()).cast() }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: made by ggml, freed only here.
-        unsafe { sys::ggml_backend_buffer_free(self.0.as_ptr()) }
+        unsafe { sys::ggml_backend_buffer_free(self.as_ptr()) }
     }
 }

@@ -270,3 +270,24 @@ fn a_raised_flag_ends_a_computation() {
     cpu.compute(&mut g).unwrap();
     assert_eq!(x.to_vec().unwrap(), [5.0; 3]);
 }
+
+#[test]
+fn a_planned_graph_takes_as_much_as_a_real_one_and_is_not_computed() {
+    let build = |x: Leaf, w: Leaf| {
+        let mut g = Graph::new(16).unwrap();
+        let (x, w) = (g.leaf_rows(&x, 3).unwrap(), g.leaf(&w).unwrap());
+        let y = g.linear(w, x).unwrap();
+        let y = g.linear_transposed(w, y).unwrap();
+        g.run(y).unwrap();
+        g
+    };
+    let mut real = build(Leaf::f32(5, 64).unwrap(), Leaf::f32(32, 64).unwrap());
+    let planned = Leaf::planned(5, 64).unwrap();
+    let mut of_planned = build(planned.clone(), Leaf::planned(32, 64).unwrap());
+    assert!(real.arena_bytes() >= 4 * 3 * (32 + 64));
+    assert_eq!(of_planned.arena_bytes(), real.arena_bytes());
+    cpu(1).compute(&mut real).unwrap();
+    assert!(matches!(cpu(1).compute(&mut of_planned), Err(Error::Shape { .. })));
+    assert!(planned.write(0, &[0.0; 64]).is_err() && planned.to_vec().is_err() && planned.clear().is_err());
+    assert!(Leaf::planned_i32(4).unwrap().write_i32(&[1]).is_err());
+}
