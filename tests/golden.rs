@@ -128,6 +128,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     config.run.checkpoint_every = 0;
     config.run.resume = Resume::Never;
     let request = TrainRequest {
+        memory_limit: None,
         model: smollm2(),
         data: golden("tokens.jsonl"),
         valid: None,

@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use nightgraft_core::session::{self, BenchReport, BenchRequest};
 
-use crate::{Verbosity, fetch::catalogue, format, interrupt, output, settings::BenchSettings};
+use crate::{
+    Verbosity, fetch::catalogue, format, interrupt, output, settings::BenchSettings, size::parse_size,
+};
 
 /// Measure how fast this machine trains a model, and how much memory that takes
 #[derive(clap::Args)]
@@ -20,6 +22,9 @@ pub struct Args {
     /// Time every kind of operation, too
     #[arg(long)]
     profile: bool,
+    /// Memory that it may take, such as 150MiB; the mapped model is not counted
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
     #[command(flatten)]
     settings: BenchSettings,
 }
@@ -41,6 +46,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         config: args.settings.resolve()?,
         duration: Duration::from_secs(args.seconds),
         profile: args.profile,
+        memory_limit: args.memory,
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut steps = 0;
@@ -81,7 +87,14 @@ fn describe(report: &BenchReport) -> String {
                 report.gflops, report.gemm_gflops
             ),
         ),
-        ("memory", format!("{}, the mapped model not counted", format::bytes(report.anonymous_bytes))),
+        (
+            "memory",
+            format!(
+                "{}, the mapped model not counted; planned {}",
+                format::bytes(report.anonymous_bytes),
+                format::bytes(report.plan.total)
+            ),
+        ),
         ("a night", format!("{} tokens in {NIGHT_HOURS} hours", format::count(night as u64))),
     ];
     let mut text = format::pairs(&rows);

@@ -17,6 +17,7 @@ mod journal;
 mod key;
 mod night;
 mod output;
+mod plan;
 mod progress;
 mod settings;
 mod size;
@@ -67,6 +68,7 @@ enum Command {
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Train(Box<train::Args>),
+    Plan(Box<plan::Args>),
     Bench(Box<bench::Args>),
     Eval(eval::Args),
     Generate(generate::Args),
@@ -105,6 +107,7 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args, verbosity),
         Command::Tokenize(args) => tokenize::run(&args, verbosity),
         Command::Train(args) => train::run(*args, verbosity),
+        Command::Plan(args) => plan::run(&args, verbosity),
         Command::Bench(args) => bench::run(&args, verbosity),
         Command::Eval(args) => eval::run(&args, verbosity),
         Command::Generate(args) => generate::run(&args, verbosity),

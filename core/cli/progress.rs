@@ -126,6 +126,8 @@ impl TrainProgress {
                 ));
                 self.start(steps);
             }
+            Event::Memory(plan) => self
+                .say(&format!("memory: {} planned, the mapped model not counted", format::bytes(plan.total))),
             Event::Resumed { step, .. } => self.resume(*step),
             Event::Step(metrics) => self.step(metrics),
             Event::Evaluated { step, perplexity, best, .. } => {

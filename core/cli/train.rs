@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     Verbosity, failure, fetch::catalogue, format, interrupt, output, progress::TrainProgress,
-    settings::TrainSettings,
+    settings::TrainSettings, size::parse_size,
 };
 
 /// Train an adapter on your own texts or conversations
@@ -33,6 +33,9 @@ pub struct Args {
     /// Start from this adapter (a PEFT folder or a GGUF file) instead of from zero
     #[arg(long, value_name = "PATH")]
     init_adapter: Option<PathBuf>,
+    /// Memory that the run may take, such as 300MiB; the mapped model is not counted
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
     #[command(flatten)]
     settings: TrainSettings,
 }
@@ -61,6 +64,7 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         out: args.out,
         init_adapter: args.init_adapter,
         config,
+        memory_limit: args.memory,
     };
     let stop = interrupt::stop_flag("stopping after this step and saving a checkpoint ...")?;
     let report =

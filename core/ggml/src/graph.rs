@@ -149,6 +149,15 @@ impl Graph {
         self.planned().bytes
     }
 
+    /// Bytes of the graph itself.
+    pub fn header_bytes(&self) -> usize {
+        // SAFETY: both functions only compute sizes.
+        unsafe {
+            self.n_tensors * sys::ggml_tensor_overhead()
+                + sys::ggml_graph_overhead_custom(self.capacity, false)
+        }
+    }
+
     /// Rows and columns of a tensor of this graph.
     ///
     /// # Errors

@@ -29,6 +29,7 @@
 //! ```
 
 mod adapted_model;
+mod allocator;
 mod callbacks;
 mod cpu;
 mod custom;
@@ -50,6 +51,7 @@ mod reference;
 mod tests;
 
 pub use adapted_model::AdaptedModel;
+pub use allocator::release_freed_memory;
 pub use cpu::Cpu;
 pub use custom::DropoutKey;
 pub use device::{Device, devices};

@@ -36,13 +36,29 @@ impl Adapter {
     /// # Errors
     /// If memory runs out.
     pub fn new(tensors: &AdapterTensors) -> Result<Self> {
+        Self::of(tensors, Leaf::f32, |leaf, values| Ok(leaf.write(0, values)?))
+    }
+
+    /// An adapter of these shapes that does not exist, for counting what graphs with it would take.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn planned(tensors: &AdapterTensors) -> Result<Self> {
+        Self::of(tensors, Leaf::planned, |_, _| Ok(()))
+    }
+
+    fn of(
+        tensors: &AdapterTensors,
+        make: impl Fn(usize, usize) -> std::result::Result<Leaf, nightgraft_ggml::Error>,
+        fill: impl Fn(&Leaf, &[f32]) -> Result<()>,
+    ) -> Result<Self> {
         let spec = tensors.spec.clone();
         let dropout_key = DropoutKey::default();
         let mut pairs = BTreeMap::new();
         for (&(layer, module), pair) in &tensors.pairs {
             let matrix = |n_cols, values: &[f32]| -> Result<Leaf> {
-                let leaf = Leaf::f32(pair.rank, n_cols)?;
-                leaf.write(0, values)?;
+                let leaf = make(pair.rank, n_cols)?;
+                fill(&leaf, values)?;
                 Ok(leaf)
             };
             let dropout = (spec.dropout > 0.0).then(|| Dropout {
@@ -53,8 +69,8 @@ impl Adapter {
             let low_rank = LowRank {
                 a: matrix(pair.n_in, &pair.a)?,
                 b: matrix(pair.n_out, &pair.b_t)?,
-                grad_a: Leaf::f32(pair.rank, pair.n_in)?,
-                grad_b: Leaf::f32(pair.rank, pair.n_out)?,
+                grad_a: make(pair.rank, pair.n_in)?,
+                grad_b: make(pair.rank, pair.n_out)?,
                 scale: spec.alpha / pair.rank as f32,
                 dropout,
             };

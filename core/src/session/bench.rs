@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::inputs::threads;
+use super::memory::{self, Copies, MemoryPlan, Planner};
 use super::{StopFlag, course};
 use crate::base::{Base, Module};
 use crate::config::{Precision, TrainConfig};
@@ -18,7 +19,7 @@ use crate::memory::anonymous_bytes;
 use crate::text::Example;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
-use crate::transformer::{KEEP_BYTES, Model, ModelOptions, resolved};
+use crate::transformer::{Model, ModelOptions, resolved};
 use crate::{Result, gguf};
 
 /// What to measure.
@@ -32,6 +33,8 @@ pub struct BenchRequest {
     pub duration: Duration,
     /// Whether to time each kind of operation.
     pub profile: bool,
+    /// Bytes of anonymous memory that it may take; none for any.
+    pub memory_limit: Option<u64>,
 }
 
 /// What was measured; times are of whole optimizer steps, the first not counted.
@@ -60,6 +63,8 @@ pub struct BenchReport {
     pub gemm_gflops: f64,
     /// Largest anonymous memory after any step, in bytes; the mapped model does not count.
     pub anonymous_bytes: u64,
+    /// What was planned.
+    pub plan: MemoryPlan,
     /// Kinds of operations, the slowest first; none unless asked for.
     pub operations: Vec<Operation>,
 }
@@ -86,17 +91,15 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let mut config = request.config.clone();
     let base = Base::open(gguf::File::open(&request.model)?)?;
     let spec = base.spec.clone();
+    let process = memory::process_bytes();
     let tensors = course::start(&mut config, None, &base)?;
-    let adapter = Adapter::new(&tensors)?;
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens.max(config.data.context));
-    let options = ModelOptions {
-        trains: true,
-        capacity,
-        n_threads,
-        precision: config.run.precision,
-        keep_bytes: KEEP_BYTES,
-    };
+    let planner = Planner::new(&base, &tensors, &config, Copies::NONE, [capacity as u64, process])?;
+    let layout = planner.layout(request.memory_limit)?;
+    let options = ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, layout };
+    let adapter = Adapter::new(&tensors)?;
+    let lora = tensors.spec;
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let mut optimizer = AdamW::new(&config.optimizer, &adapter);
     let examples = examples(spec.n_vocab, context, capacity / context);
@@ -139,9 +142,10 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         steps,
         tokens_per_second: step_tokens as f64 / wall,
         tokens_per_cpu_second: step_tokens as f64 / cpu,
-        gflops: useful_flops(&spec, &tensors.spec, context) * step_tokens as f64 / cpu * 1e-9,
+        gflops: useful_flops(&spec, &lora, context) * step_tokens as f64 / cpu * 1e-9,
         gemm_gflops,
         anonymous_bytes: anonymous,
+        plan: planner.plan(layout),
         operations: operations(times, steps, wall),
     })
 }

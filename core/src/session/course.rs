@@ -8,7 +8,7 @@ use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
 use crate::train::{Course, CourseRules, Trainer};
-use crate::transformer::{KEEP_BYTES, Model, ModelOptions, resolved};
+use crate::transformer::{Layout, Model, ModelOptions, resolved};
 
 /// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
 /// settings leave to this machine is decided, so that the run can go on elsewhere.
@@ -40,6 +40,12 @@ pub(super) fn start(
     Ok(initialize(&spec, base, config.run.seed))
 }
 
+/// Tokens of the largest micro-batch: an example that is longer than the others may be is one by itself.
+pub(super) fn capacity(config: &TrainConfig, sets: &[&[Example]]) -> usize {
+    let longest = sets.iter().copied().flatten().map(Example::len).max().unwrap_or(0);
+    config.data.batch_tokens.max(longest)
+}
+
 /// A run at its start.
 pub(super) fn course(
     config: &TrainConfig,
@@ -47,17 +53,17 @@ pub(super) fn course(
     start: &AdapterTensors,
     train: Vec<Example>,
     held_out: Vec<Example>,
+    layout: Layout,
     stop: &StopFlag,
 ) -> Result<Course> {
     let adapter = Adapter::new(start)?;
-    let longest = train.iter().chain(&held_out).map(|example| example.ids.len()).max().unwrap_or(0);
-    let capacity = config.data.batch_tokens.max(longest);
+    let capacity = capacity(config, &[&train, &held_out]);
     let options = ModelOptions {
         trains: true,
         capacity,
         n_threads: threads(config.run.threads),
         precision: config.run.precision,
-        keep_bytes: KEEP_BYTES,
+        layout,
     };
     let model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let trainer = Trainer::new(config, model, adapter, train)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::ModelInfo;
+use super::{MemoryPlan, ModelInfo};
 use crate::data::DataReport;
 use crate::gate::GateReport;
 use crate::store::GraftId;
@@ -35,6 +35,8 @@ pub enum Event {
         /// Threads that compute.
         threads: usize,
     },
+    /// What the work ahead takes in memory.
+    Memory(MemoryPlan),
     /// An earlier run in the same folder goes on.
     Resumed {
         /// Optimizer steps that were already done.

@@ -10,7 +10,7 @@ use crate::config::{DataConfig, Precision};
 use crate::data::{self, BatchOptions};
 use crate::export::{read_adapter, write_peft_tensors};
 use crate::lora::Adapter;
-use crate::transformer::{KEEP_BYTES, Model, ModelOptions};
+use crate::transformer::{Demand, Model, ModelOptions};
 use crate::{Error, Result};
 
 /// What to differentiate.
@@ -56,7 +56,8 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let config = &request.data_config;
     let examples = inputs.load(&request.data, config)?.examples;
     let Inputs { base, .. } = inputs;
-    let adapter = Adapter::new(&read_adapter(&request.init_adapter, &base)?)?;
+    let tensors = read_adapter(&request.init_adapter, &base)?;
+    let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {
         batch_tokens: config.batch_tokens,
         packing: config.packing,
@@ -75,7 +76,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         capacity: batch.ids.len(),
         n_threads: threads(request.threads),
         precision: request.precision,
-        keep_bytes: KEEP_BYTES,
+        layout: Demand::new(&base, &tensors, batch.ids.len(), request.precision)?.unlimited(),
     };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;

@@ -13,8 +13,10 @@ mod gradients;
 mod inputs;
 mod inspect;
 mod logits;
+mod memory;
 pub mod night;
 mod personal;
+mod plan;
 mod resume;
 mod run_folder;
 mod stop;
@@ -31,10 +33,12 @@ pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{Chat, GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect};
+pub use memory::MemoryPlan;
 pub use personal::{
     ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport,
     SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time,
 };
+pub use plan::{PlanRequest, plan};
 pub use stop::StopFlag;
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};

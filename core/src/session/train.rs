@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::course;
 use super::inputs::{Inputs, threads};
+use super::memory::{self, Copies, MemoryPlan, Planner};
 use super::resume::{self, Identity};
 use super::run_folder::{BaseNote, MetricsFile, RunFolder};
 use super::{Event, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
@@ -16,6 +17,7 @@ use crate::data;
 use crate::export::{read_adapter, write_gguf_adapter, write_peft};
 use crate::file_system;
 use crate::lora::AdapterTensors;
+use crate::memory::anonymous_bytes;
 use crate::train::{Advanced, Course, Ending, Stepped, loss_svg};
 use crate::vault::Vault;
 use crate::{Error, Result};
@@ -35,6 +37,8 @@ pub struct TrainRequest {
     pub init_adapter: Option<PathBuf>,
     /// The settings.
     pub config: TrainConfig,
+    /// Bytes of anonymous memory that the run may take; none for any. The result does not depend on it.
+    pub memory_limit: Option<u64>,
 }
 
 /// Trains, or goes on with the run that the folder holds. Leaves in the folder: `adapter/` (PEFT),
@@ -77,6 +81,9 @@ struct Run<'a> {
     seconds: f64,
     /// Of the micro-steps since the last optimizer step.
     step_seconds: f64,
+    planned: MemoryPlan,
+    /// The most anonymous memory seen after a step or a checkpoint.
+    peak: u64,
 }
 
 impl<'a> Run<'a> {
@@ -102,6 +109,7 @@ impl<'a> Run<'a> {
 
         let Inputs { base, .. } = inputs; // the tokenizer is not needed any more
         let earlier = request.init_adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
+        let process = memory::process_bytes();
         let start = course::start(&mut config, earlier, &base)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let folder = RunFolder::open(&request.out)?;
@@ -112,8 +120,13 @@ impl<'a> Run<'a> {
         };
 
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
-        let course = course::course(&config, base, &start, train.examples, held_out, stop)?;
+        let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;
+        let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
+        let layout = planner.layout(request.memory_limit)?;
+        let course = course::course(&config, base, &start, train.examples, held_out, layout, stop)?;
         on_event(&Event::planned(&course, threads(config.run.threads)));
+        let planned = planner.plan(layout);
+        on_event(&Event::Memory(planned));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
         if config.run.resume == Resume::Never {
             checkpoint::clear(&vault, &folder.checkpoints())?;
@@ -133,6 +146,8 @@ impl<'a> Run<'a> {
             tokens: 0,
             seconds: 0.0,
             step_seconds: 0.0,
+            planned,
+            peak: 0,
         };
         let note = BaseNote {
             model: std::path::absolute(&request.model).map_err(Error::io("find", &request.model))?,
@@ -197,13 +212,27 @@ impl<'a> Run<'a> {
         self.seconds += seconds;
         self.losses.push((stepped.step, stepped.loss));
         self.metrics.append(&metrics)?;
+        self.look_at_memory();
         on_event(&Event::Step(metrics));
         Ok(())
+    }
+
+    /// Compares what is taken with the plan.
+    fn look_at_memory(&mut self) {
+        let (bytes, planned) = (anonymous_bytes(), self.planned.total);
+        if bytes > self.peak {
+            tracing::debug!(bytes, planned, "memory");
+            if bytes > planned && self.peak <= planned {
+                tracing::warn!(bytes, planned, "more memory is taken than was planned");
+            }
+            self.peak = bytes;
+        }
     }
 
     fn save(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         let keep = self.request.config.run.keep_checkpoints;
         resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.course, keep)?;
+        self.look_at_memory();
         let step = self.course.trainer().step();
         self.saved_at = Some(step);
         on_event(&Event::Saved { step });

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{AdamW, Trainer};
 use crate::Error;
 use crate::base::{Base, Module};
-use crate::config::{OptimizerConfig, Precision, Schedule, TrainConfig};
+use crate::config::{OptimizerConfig, Schedule, TrainConfig};
 use crate::gguf;
 use crate::lora::{Adapter, AdapterTensors, LoraPair, LoraSpec, initialize};
 use crate::testing::TinyModel;
@@ -103,8 +103,7 @@ fn trainer(stop: Arc<AtomicBool>) -> Trainer {
     config.optimizer.schedule = Schedule::Constant;
     config.optimizer.lr = 1e-2;
     config.run.epochs = 2;
-    let options =
-        ModelOptions { trains: true, capacity: 64, n_threads: 2, precision: Precision::F32, keep_bytes: 0 };
+    let options = ModelOptions { trains: true, ..ModelOptions::for_measuring(64, 2) };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
     Trainer::new(&config, model, adapter, examples).unwrap()
 }

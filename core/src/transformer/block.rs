@@ -59,19 +59,24 @@ impl Block {
         [self.attn_output.n_out(), self.ffn_gate.n_out(), self.ffn_up.n_out()]
     }
 
-    /// Floats that [`Block::keep`] takes for each token.
-    pub fn kept_columns(&self, geometry: &Geometry) -> usize {
-        self.attention_columns(geometry).into_iter().chain(self.feed_forward_columns()).sum()
+    /// Floats that [`Block::keep`] takes for each token, of the attention and of the feed-forward part.
+    pub fn kept_columns(&self, geometry: &Geometry) -> [usize; 2] {
+        [self.attention_columns(geometry).iter().sum(), self.feed_forward_columns().iter().sum()]
     }
 
-    /// Room to keep everything for up to `capacity` tokens.
+    /// Room to keep what the attention or the feed-forward part needs, or both; `matrix` makes one of so many columns.
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn keep(&self, geometry: &Geometry, capacity: usize) -> Result<Kept, Error> {
+    pub fn keep(
+        &self,
+        geometry: &Geometry,
+        [attention, feed_forward]: [bool; 2],
+        matrix: impl Fn(usize) -> Result<Leaf, Error> + Copy,
+    ) -> Result<Kept, Error> {
         Ok(Kept {
-            attention: Some(matrices(capacity, self.attention_columns(geometry))?),
-            feed_forward: Some(matrices(capacity, self.feed_forward_columns())?),
+            attention: attention.then(|| matrices(self.attention_columns(geometry), matrix)).transpose()?,
+            feed_forward: feed_forward.then(|| matrices(self.feed_forward_columns(), matrix)).transpose()?,
         })
     }
 
@@ -249,8 +254,11 @@ fn project(
     Ok([gate, up])
 }
 
-fn matrices<const N: usize>(n_rows: usize, columns: [usize; N]) -> Result<[Leaf; N], Error> {
-    let leaves: Vec<_> = columns.iter().map(|&n| Leaf::f32(n_rows, n)).collect::<Result<_, _>>()?;
+fn matrices<const N: usize>(
+    columns: [usize; N],
+    matrix: impl Fn(usize) -> Result<Leaf, Error>,
+) -> Result<[Leaf; N], Error> {
+    let leaves: Vec<_> = columns.into_iter().map(matrix).collect::<Result<_, _>>()?;
     Ok(std::array::from_fn(|i| leaves[i].clone()))
 }
 

@@ -52,7 +52,19 @@ impl LayerGraphs {
         [n_tokens, n_dims]: [usize; 2],
         train: bool,
     ) -> Result<Self> {
-        let (angles, starts) = (Leaf::f32(n_tokens, n_dims)?, Leaf::i32(n_tokens)?);
+        let leaves = [Leaf::f32(n_tokens, n_dims)?, Leaf::i32(n_tokens)?];
+        Self::with_tokens(blocks, geometry, stream, leaves, train)
+    }
+
+    /// As [`LayerGraphs::new`], with the angles and the starts in these leaves.
+    pub(super) fn with_tokens(
+        blocks: &[Block],
+        geometry: &Geometry,
+        stream: &Stream,
+        [angles, starts]: [Leaf; 2],
+        train: bool,
+    ) -> Result<Self> {
+        let (n_tokens, _) = angles.shape();
         let begin = |layer| -> Result<_> {
             let mut g = Graph::new(BLOCK_NODES)?;
             let x = g.leaf_rows(stream.input(layer), n_tokens)?;

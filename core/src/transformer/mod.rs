@@ -5,6 +5,7 @@
 
 pub mod block;
 mod layers;
+mod layout;
 mod model;
 pub mod speed;
 mod weights;
@@ -12,4 +13,5 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use model::{KEEP_BYTES, LossSum, Model, ModelOptions, resolved};
+pub use layout::{Demand, Layout, ModelBytes};
+pub use model::{LossSum, Model, ModelOptions, resolved};

@@ -9,6 +9,7 @@ use nightgraft_ggml::{Cpu, Graph, Leaf};
 
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
+use super::layout::Layout;
 use super::weights::{self, MappedWeights};
 use crate::Result;
 use crate::base::Base;
@@ -18,10 +19,6 @@ use crate::lora::Adapter;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
 
-/// Rows of the head computed at once: logits take this many times the vocabulary, in f32.
-const HEAD_CHUNK: usize = 128;
-/// The same where memory is short. Every row is computed by itself: the numbers are the same.
-const SMALL_HEAD_CHUNK: usize = 16;
 const HEAD_NODES: usize = 32;
 
 /// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
@@ -37,11 +34,11 @@ pub struct Model {
     chunk: Chunk,
     /// By number of rows.
     head_graphs: HashMap<(Pass, usize), Graph>,
-    head_chunk: usize,
     capacity: usize,
-    keep_bytes: usize,
-    /// Computes values again rather than keep them.
-    recomputes: bool,
+    /// What was asked for.
+    full: Layout,
+    /// The one in use.
+    layout: Layout,
     cpu: Cpu,
 }
 
@@ -56,17 +53,14 @@ pub struct ModelOptions {
     pub n_threads: usize,
     /// How products are computed.
     pub precision: Precision,
-    /// The most that values take which are kept for the backward; layers beyond that compute theirs again.
-    pub keep_bytes: usize,
+    /// What is kept for the backward.
+    pub layout: Layout,
 }
-
-/// Enough to compute nothing again in small models at usual sizes, and little beside what a desktop has.
-pub const KEEP_BYTES: usize = 256 << 20;
 
 impl ModelOptions {
     /// No gradients, exact products.
     pub fn for_measuring(capacity: usize, n_threads: usize) -> Self {
-        Self { trains: false, capacity, n_threads, precision: Precision::F32, keep_bytes: 0 }
+        Self { trains: false, capacity, n_threads, precision: Precision::F32, layout: Layout::MEASURING }
     }
 }
 
@@ -124,7 +118,7 @@ impl Model {
         options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let ModelOptions { trains, capacity, n_threads, precision, keep_bytes } = options;
+        let ModelOptions { trains, capacity, n_threads, precision, layout } = options;
         let rounds = resolved(precision) == Precision::Mixed;
         let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
@@ -144,16 +138,15 @@ impl Model {
             layers: HashMap::new(),
             head: mapped.head(&base, rounds),
             chunk: Chunk {
-                x: rows(HEAD_CHUNK)?,
-                dx: rows(HEAD_CHUNK)?,
+                x: rows(layout.head_rows)?,
+                dx: rows(layout.head_rows)?,
                 targets: HashMap::new(),
-                loss: Leaf::f32(HEAD_CHUNK, 2)?,
+                loss: Leaf::f32(layout.head_rows, 2)?,
             },
             head_graphs: HashMap::new(),
-            head_chunk: HEAD_CHUNK,
             capacity,
-            keep_bytes,
-            recomputes: false,
+            full: layout,
+            layout,
             cpu: Cpu::new(n_threads, stop)?,
             base,
         })
@@ -167,55 +160,14 @@ impl Model {
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
     /// the backward rather than kept, and fewer logits exist at once.
     pub fn set_small(&mut self, small: bool) {
-        if small != self.recomputes {
-            self.recomputes = small;
-            self.head_chunk = if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK };
+        let layout = if small { Layout::SMALLEST } else { self.full };
+        if layout != self.layout {
+            self.layout = layout;
             self.head_graphs.clear();
             self.layers.clear();
             self.stream.kept.clear();
             self.cpu.shrink();
         }
-    }
-
-    /// Bytes that micro-batches of `n_tokens` take in all, small or not: what lives between the graphs, and the
-    /// largest arena. While this counts, nothing is kept; a model that is not small allocates that later.
-    ///
-    /// # Errors
-    /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out or there are more tokens than the capacity.
-    pub fn memory(&mut self, n_tokens: usize, small: bool) -> Result<u64> {
-        let pass = if self.stream.grad.is_some() { Pass::Train } else { Pass::Evaluate };
-        let keeping = if small { &[] } else { self.keeping() };
-        let kept: usize = keeping.iter().map(|block| self.kept_bytes(block)).sum();
-        let recomputes = self.recomputes;
-        self.set_small(true);
-        self.prepare_layers(n_tokens, pass)?;
-        let layers = self.layers.get_mut(&pass).expect("just made");
-        let n_rows = n_tokens.min(if small { SMALL_HEAD_CHUNK } else { HEAD_CHUNK });
-        let head = head_graph(&self.head, &self.chunk, &Leaf::i32(n_rows)?, n_rows, pass)?;
-        let graphs = layers.forward.iter_mut().chain(&mut layers.backward);
-        let arena = graphs.map(Graph::arena_bytes).chain([{ head }.arena_bytes()]).max().unwrap_or(0);
-        let leaves =
-            self.stream.hidden.iter().chain(&self.stream.grad).chain([&self.chunk.x, &self.chunk.dx]);
-        let floats: usize = leaves.map(|leaf| leaf.shape().0 * leaf.shape().1).sum();
-        self.set_small(recomputes);
-        Ok((arena + kept + 4 * floats) as u64)
-    }
-
-    /// The blocks that keep everything for the backward: from the lowest trained one on, as many as the options allow.
-    fn keeping(&self) -> &[Block] {
-        let trained = if self.stream.grad.is_some() { &self.blocks[self.stream.lowest..] } else { &[] };
-        let mut left = self.keep_bytes;
-        let fits = |block: &&Block| {
-            let bytes = self.kept_bytes(block);
-            let fits = bytes <= left;
-            left = left.saturating_sub(bytes);
-            fits
-        };
-        &trained[..trained.iter().take_while(fits).count()]
-    }
-
-    fn kept_bytes(&self, block: &Block) -> usize {
-        4 * self.capacity * block.kept_columns(&self.geometry)
     }
 
     /// The loss of a micro-batch.
@@ -272,7 +224,7 @@ impl Model {
     ) -> Result<()> {
         self.forward(batch, Pass::Evaluate)?;
         let supervised: Vec<usize> = supervised(batch).collect();
-        for places in supervised.chunks(HEAD_CHUNK) {
+        for places in supervised.chunks(self.layout.head_rows) {
             self.gather(places)?;
             let out = Leaf::f32(places.len(), self.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
@@ -305,8 +257,13 @@ impl Model {
         if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
             self.layers.remove(&pass); // freed before its successor is made
             let train = pass == Pass::Train;
-            if train && !self.recomputes && self.stream.kept.is_empty() {
-                let kept = self.keeping().iter().map(|block| block.keep(&self.geometry, self.capacity));
+            if train && self.stream.kept.is_empty() {
+                let Layout { attention, feed_forward, .. } = self.layout;
+                let keeping = self.blocks[self.stream.lowest..].iter().enumerate();
+                let kept = keeping.take(attention.max(feed_forward)).map(|(i, block)| {
+                    let parts = [i < attention, i < feed_forward];
+                    block.keep(&self.geometry, parts, |n| Leaf::f32(self.capacity, n))
+                });
                 self.stream.kept = kept.collect::<Result<_, _>>()?;
             }
             let size = [n_tokens, self.angles.n_dims()];
@@ -342,7 +299,7 @@ impl Model {
         let supervised: Vec<usize> = supervised(batch).collect();
         let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
         let mut row = vec![0.0; n_embd];
-        for places in supervised.chunks(self.head_chunk) {
+        for places in supervised.chunks(self.layout.head_rows) {
             let targets: Vec<i32> = places.iter().map(|&t| batch.targets[t]).collect();
             self.gather(places)?;
             self.compute_head(&targets, pass)?;
@@ -385,20 +342,29 @@ impl Model {
         chunk.dx.clear()?;
         let graph = match head_graphs.entry((pass, n_rows)) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(head_graph(head, chunk, &targets_leaf, n_rows, pass)?),
+            Entry::Vacant(entry) => {
+                let leaves = [chunk.x.clone(), chunk.dx.clone(), chunk.loss.clone()];
+                entry.insert(head_graph(head, &leaves, &targets_leaf, n_rows, pass == Pass::Train)?)
+            }
         };
         Ok(cpu.compute(graph)?)
     }
 }
 
-/// The head over `n_rows` supervised tokens.
-fn head_graph(head: &Head, chunk: &Chunk, targets: &Leaf, n_rows: usize, pass: Pass) -> Result<Graph> {
+/// The head over `n_rows` supervised tokens: from `x` to `loss` and, if it trains, the gradient `dx`.
+pub(super) fn head_graph(
+    head: &Head,
+    [x, dx, loss]: &[Leaf; 3],
+    targets: &Leaf,
+    n_rows: usize,
+    trains: bool,
+) -> Result<Graph> {
     let mut g = Graph::new(HEAD_NODES)?;
-    let x = g.leaf_rows(&chunk.x, n_rows)?;
+    let x = g.leaf_rows(x, n_rows)?;
     let targets = g.leaf(targets)?;
-    let saved = head::forward(&mut g, head, x, targets, &chunk.loss)?;
-    if pass == Pass::Train {
-        let dx = g.leaf_rows(&chunk.dx, n_rows)?;
+    let saved = head::forward(&mut g, head, x, targets, loss)?;
+    if trains {
+        let dx = g.leaf_rows(dx, n_rows)?;
         let dx = head::backward(&mut g, head, &saved, dx)?;
         g.run(dx)?;
     }

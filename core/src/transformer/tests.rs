@@ -9,7 +9,7 @@ use nightgraft_ggml::WeightType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{KEEP_BYTES, LossSum, Model, ModelOptions};
+use super::{Demand, Layout, LossSum, Model, ModelOptions};
 use crate::base::{Base, Module};
 use crate::config::Precision;
 use crate::data::Batch;
@@ -74,7 +74,7 @@ const OPTIONS: ModelOptions = ModelOptions {
     capacity: 64,
     n_threads: 1,
     precision: Precision::F32,
-    keep_bytes: KEEP_BYTES,
+    layout: Layout { attention: usize::MAX, feed_forward: usize::MAX, head_rows: 128 },
 };
 
 fn model_of(tiny: &TinyModel, adapter: &Adapter, n_threads: usize, precision: Precision) -> Model {
@@ -244,26 +244,42 @@ fn mixed_precision_points_the_same_way() {
 }
 
 #[test]
-fn a_small_model_computes_the_same_numbers_again() {
+fn every_layout_computes_the_same_numbers() {
     let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
     let base = base(&tiny);
     let adapter = Adapter::new(&adapter(&base, 1..base.spec.n_layer, 0.2)).unwrap();
     adapter.set_dropout_key(7);
     let batch = batch(&base, &[9, 20, 4]);
     let mut model = model(&tiny, &adapter, 2);
-    let (full, small) =
-        (model.memory(batch.ids.len(), false).unwrap(), model.memory(batch.ids.len(), true).unwrap());
-    assert!(small < full, "{small} {full}");
     let kept = differentiate(&mut model, &adapter, &batch);
     model.set_small(true);
     assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
     model.set_small(false);
     assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+    for (attention, feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
+        let layout = Layout { attention, feed_forward, head_rows: 32 };
+        let options = ModelOptions { n_threads: 2, layout, ..OPTIONS };
+        let mut model = Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+        assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{layout:?}");
+    }
+}
 
-    // Room for one of the two trained layers.
-    let options = ModelOptions { n_threads: 2, keep_bytes: (full - small) as usize * 3 / 4, ..OPTIONS };
-    let mut between = Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
-    let some = between.memory(batch.ids.len(), false).unwrap();
-    assert!(small < some && some < full, "{small} {some} {full}");
-    assert_eq!(differentiate(&mut between, &adapter, &batch), kept);
+#[test]
+fn a_budget_is_used_and_never_exceeded() {
+    let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
+    let base = base(&tiny);
+    let tensors = adapter(&base, 1..base.spec.n_layer, 0.0);
+    let demand = Demand::new(&base, &tensors, 64, Precision::F32).unwrap();
+    let (smallest, largest) = (demand.bytes(Layout::SMALLEST), demand.bytes(demand.unlimited()));
+    assert_eq!((demand.unlimited().attention, demand.unlimited().feed_forward), (2, 2));
+    assert_eq!(smallest.kept, 0);
+    assert!(smallest.total() < largest.total());
+    let mut before = smallest.total();
+    for budget in (smallest.total()..=largest.total()).step_by(1000) {
+        let taken = demand.bytes(demand.within(budget).unwrap()).total();
+        assert!(taken <= budget, "{taken} of {budget}");
+        before = before.max(taken);
+    }
+    assert!(before > (smallest.total() + largest.total()) / 2, "more memory is made use of");
+    assert!(demand.within(smallest.total() - 1).is_none());
 }

@@ -8,6 +8,7 @@ use crate::base::Base;
 use crate::data::DataOptions;
 use crate::gguf;
 use crate::session::inputs::Inputs;
+use crate::session::memory::{Copies, Planner};
 use crate::session::{StopFlag, course};
 use crate::store::Store;
 use crate::text::Example;
@@ -62,24 +63,23 @@ pub struct TimeForecast {
 pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     request.validate()?;
     let mut config = request.training.clone();
-    let open = || Base::open(gguf::File::open(&request.model)?);
-    let base = open()?;
+    let base = Base::open(gguf::File::open(&request.model)?)?;
     let start = course::start(&mut config, None, &base)?;
     let longest = config.data.context.min(base.spec.n_ctx_train);
-    let made_up = Example::from_supervision(vec![0; longest], &vec![true; longest]);
     let (mut full, mut smallest, mut chosen) = (None, 0, None);
     for size in memory::sizes(request) {
         config.data.batch_tokens = size;
-        let examples = vec![made_up.clone()];
-        let mut course = course::course(&config, open()?, &start, examples, Vec::new(), &StopFlag::new())?;
-        let needs = memory::needs(&mut course, size.max(longest))?;
+        let sizes = [size.max(longest) as u64, memory::BESIDES];
+        let planner = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?;
+        let fastest = planner.layout(None)?;
+        let needs = memory::needs(&planner, fastest);
         full = full.or(Some(needs.full));
         smallest = needs.small;
         if chosen.is_none()
-            && let Ok(small) = memory::fit(needs, request.memory_limit)
+            && let Ok(layout) = planner.layout(request.memory_limit)
         {
-            let bytes = if small { needs.small } else { needs.full };
-            chosen = Some(ChosenSize { bytes, batch_tokens: size, small });
+            let bytes = planner.plan(layout).total;
+            chosen = Some(ChosenSize { bytes, batch_tokens: size, small: layout != fastest });
         }
     }
     Ok(MemoryForecast { full: full.unwrap_or(smallest), smallest, chosen })
@@ -111,7 +111,10 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     let start = course::start(&mut config, parent, &inputs.base)?;
     let Inputs { base, .. } = inputs;
-    let mut course = course::course(&config, base, &start, examples, Vec::new(), stop)?;
+    let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
+    let layout =
+        Planner::new(&base, &start, &config, Copies::of(&config), sizes)?.layout(request.memory_limit)?;
+    let mut course = course::course(&config, base, &start, examples, Vec::new(), layout, stop)?;
     let steps = course.trainer().total_steps();
     let steps_of_epoch = course.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;

@@ -65,8 +65,6 @@ struct Training {
     identity: Identity,
     sets: GateSets,
     needs: MemoryNeeds,
-    /// Whether the memory that it may take is enough only for the small way.
-    only_small: bool,
     /// Where the run stood when it was last saved, and when that was, or when it was opened.
     saved: Option<Position>,
     saved_at: Instant,

@@ -12,9 +12,9 @@ use crate::base::Base;
 use crate::checkpoint;
 use crate::data::{self, DataOptions, Dataset};
 use crate::gate;
-use crate::gguf;
 use crate::lora::AdapterTensors;
 use crate::session::inputs::Inputs;
+use crate::session::memory::{Copies, Planner};
 use crate::session::resume::{self, Identity};
 use crate::session::{Event, StopFlag, course, inputs, inspect};
 use crate::store::{IdSet, Store};
@@ -155,33 +155,29 @@ fn begin(
     };
     // A session under way keeps the size that it was begun with: another one would change the result.
     let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(request), |size| vec![size]);
-    // An example that is longer than a micro-batch is one by itself.
-    let longest = train.examples.iter().map(Example::len).max().unwrap_or(0);
     let mut fitting = None;
     let mut too_large = None;
     for size in sizes {
         config.data.batch_tokens = size;
-        let base = Base::open(gguf::File::open(&request.model)?)?;
-        let (train, held_out) = (train.examples.clone(), held_out.examples.clone());
-        let mut course = course::course(&config, base, &start, train, held_out, halt)?;
-        let needs = memory::needs(&mut course, size.max(longest))?;
-        match memory::fit(needs, request.memory_limit) {
-            Ok(small) => {
-                fitting = Some((course, needs, small));
+        let capacity = course::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
+        let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, memory::BESIDES])?;
+        match planner.layout(request.memory_limit) {
+            Ok(layout) => {
+                fitting = Some((memory::needs(&planner, layout), layout));
                 break;
             }
             Err(error) => too_large = Some(error),
         }
     }
-    let Some((mut course, needs, small)) = fitting else {
+    let Some((needs, layout)) = fitting else {
         return Err(too_large.expect("sizes are never none"));
     };
-    course.model().set_small(small);
     if plan.batch_tokens.is_none() {
         plan.batch_tokens = Some(config.data.batch_tokens);
         store.write_document(PLAN, &plan)?;
     }
     let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
+    let mut course = course::course(&config, base, &start, train.examples, held_out.examples, layout, halt)?;
     on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
 
     let folder = store.session_folder();
@@ -209,7 +205,6 @@ fn begin(
         identity,
         sets,
         needs,
-        only_small: small,
         saved,
         saved_at: std::time::Instant::now(),
         step_seconds: 0.0,

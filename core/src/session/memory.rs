@@ -1,0 +1,142 @@
+//! What a run will take in memory, known before its first step.
+
+use nightgraft_ggml::release_freed_memory;
+use serde::Serialize;
+
+use super::inputs::threads;
+use crate::base::Base;
+use crate::config::{EvalEvery, TrainConfig};
+use crate::lora::AdapterTensors;
+use crate::memory::anonymous_bytes;
+use crate::transformer::{Demand, Layout, ModelBytes};
+use crate::{Error, Result};
+
+/// The kernels' panels and sums, and the stack, of one thread: measured.
+const SCRATCH: u64 = 1 << 20;
+
+/// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MemoryPlan {
+    /// The process before the run: code's own data, the encoded examples.
+    pub process: u64,
+    /// The adapter and the sums of its gradients.
+    pub adapter: u64,
+    /// The optimizer's two moments.
+    pub optimizer: u64,
+    /// Other adapters that live meanwhile: the best, the last good one, what a checkpoint is written from.
+    pub copies: u64,
+    /// Activations, intermediate results and graphs.
+    pub model: ModelBytes,
+    /// Of the threads that compute.
+    pub scratch: u64,
+    /// The sum.
+    pub total: u64,
+    /// Tokens of the largest micro-batch.
+    pub tokens: usize,
+    /// Trained layers.
+    pub layers: usize,
+    /// Of these, how many keep the values of their attention for the backward; the others compute them again.
+    pub keep_attention: usize,
+    /// The same of their feed-forward part.
+    pub keep_feed_forward: usize,
+    /// Supervised tokens whose logits exist at once.
+    pub head_rows: usize,
+}
+
+/// Which copies of an adapter's numbers a run makes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Copies(u64);
+
+impl Copies {
+    /// Steps and nothing else.
+    pub(super) const NONE: Self = Self(0);
+
+    /// Those of a whole run.
+    pub(super) fn of(config: &TrainConfig) -> Self {
+        let best = u64::from(config.run.eval_every != EvalEvery::Steps(0));
+        let last_good = 1;
+        let unfinished = u64::from(config.data.accumulate > 1);
+        // A run that is stopped writes a checkpoint, whatever the settings: values, moments, gradients, the best.
+        Self(best + last_good + 3 + unfinished + best)
+    }
+}
+
+/// Counts what runs of one model and adapter take.
+pub(super) struct Planner {
+    demand: Demand,
+    process: u64,
+    numbers: u64,
+    copies: u64,
+    scratch: u64,
+    tokens: usize,
+    layers: usize,
+}
+
+/// The process as it is now, before adapters are made; what was freed is given back first.
+pub(super) fn process_bytes() -> u64 {
+    release_freed_memory();
+    anonymous_bytes()
+}
+
+impl Planner {
+    /// For micro-batches of up to `tokens` tokens, in a process that took `process` bytes.
+    pub(super) fn new(
+        base: &Base,
+        start: &AdapterTensors,
+        config: &TrainConfig,
+        copies: Copies,
+        [tokens, process]: [u64; 2],
+    ) -> Result<Self> {
+        let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer - lowest);
+        let tokens = tokens as usize;
+        Ok(Self {
+            demand: Demand::new(base, start, tokens, config.run.precision)?,
+            process,
+            numbers: 4 * start.n_parameters() as u64,
+            copies: copies.0,
+            // Embedded tokens are copied into the stream.
+            scratch: SCRATCH * threads(config.run.threads) as u64 + 4 * (tokens * base.spec.n_embd) as u64,
+            tokens,
+            layers,
+        })
+    }
+
+    /// What a layout takes.
+    pub(super) fn plan(&self, layout: Layout) -> MemoryPlan {
+        let model = self.demand.bytes(layout);
+        MemoryPlan {
+            process: self.process,
+            adapter: 2 * self.numbers,
+            optimizer: 2 * self.numbers,
+            copies: self.copies * self.numbers,
+            model,
+            scratch: self.scratch,
+            total: self.besides() + model.total(),
+            tokens: self.tokens,
+            layers: self.layers,
+            keep_attention: layout.attention,
+            keep_feed_forward: layout.feed_forward,
+            head_rows: layout.head_rows,
+        }
+    }
+
+    /// The fastest layout within `limit` bytes in all; without one, the fastest that is not extravagant.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemoryBudget`] with the least that would do.
+    pub(super) fn layout(&self, limit: Option<u64>) -> Result<Layout> {
+        let Some(available) = limit else { return Ok(self.demand.unlimited()) };
+        let for_model = available.checked_sub(self.besides());
+        let unlimited = self.demand.unlimited();
+        if for_model.is_some_and(|bytes| self.demand.bytes(unlimited).total() <= bytes) {
+            return Ok(unlimited);
+        }
+        for_model
+            .and_then(|bytes| self.demand.within(bytes))
+            .ok_or_else(|| Error::OutOfMemoryBudget { needed: self.plan(Layout::SMALLEST).total, available })
+    }
+
+    fn besides(&self) -> u64 {
+        self.process + (4 + self.copies) * self.numbers + self.scratch
+    }
+}

@@ -1,0 +1,36 @@
+//! What training a model would take in memory, without training it.
+
+use std::path::PathBuf;
+
+use super::memory::{Copies, MemoryPlan, Planner, process_bytes};
+use super::{course, inputs::Inputs};
+use crate::Result;
+use crate::config::TrainConfig;
+
+/// What to plan.
+#[derive(Debug, Clone)]
+pub struct PlanRequest {
+    /// The GGUF model.
+    pub model: PathBuf,
+    /// The settings.
+    pub config: TrainConfig,
+    /// Bytes of anonymous memory that the run may take; none for any.
+    pub memory_limit: Option<u64>,
+}
+
+/// Plans a run with examples of up to `context` tokens; the examples themselves are not counted.
+///
+/// # Errors
+/// [`Error::OutOfMemoryBudget`](crate::Error::OutOfMemoryBudget) with the least that would do, and any of
+/// [`Error`](crate::Error)'s for an unusable model or settings.
+pub fn plan(request: &PlanRequest) -> Result<MemoryPlan> {
+    request.config.validate()?;
+    let mut config = request.config.clone();
+    // Opened as a run does, which leaves the tokenizer's traces in the process.
+    let Inputs { base, .. } = Inputs::open(&request.model)?;
+    let process = process_bytes();
+    let start = course::start(&mut config, None, &base)?;
+    let tokens = config.data.batch_tokens.max(config.data.context.min(base.spec.n_ctx_train));
+    let planner = Planner::new(&base, &start, &config, Copies::of(&config), [tokens as u64, process])?;
+    Ok(planner.plan(planner.layout(request.memory_limit)?))
+}
