@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keys = KeyRing::new(1, Key::generate()?);
     for (name, vault) in [("plain", Vault::plain(system())), ("encrypted", Vault::encrypted(system(), keys))]
     {
-        let path = checkpoint::save(&vault, &folder, &state, 1)?;
-        let save = times(|| checkpoint::save(&vault, &folder, &state, 1).map(drop))?;
+        let path = checkpoint::save(&vault, &folder, state.snapshot(), 1)?;
+        let save = times(|| checkpoint::save(&vault, &folder, state.snapshot(), 1).map(drop))?;
         let load = times(|| checkpoint::load(&vault, &path).map(drop))?;
         writeln!(out, "{name:10} save {save}   load {load}")?;
         checkpoint::clear(&vault, &folder)?;

@@ -9,6 +9,7 @@
 //!
 //! Numbers are stored as exact bits. There is no checksum: these bytes are part of a sealed file ([`crate::vault`]).
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub(super) struct Spec {
 /// Place and shape of a pair.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Shape {
+pub struct Shape {
     layer: usize,
     module: Module,
     rank: usize,
@@ -116,16 +117,19 @@ pub(super) fn is_whole(pairs: &Pairs) -> bool {
 }
 
 pub(super) fn shapes(pairs: &Pairs) -> Vec<Shape> {
-    pairs
-        .iter()
-        .map(|(&(layer, module), pair)| Shape {
-            layer,
-            module,
-            rank: pair.rank,
-            n_in: pair.n_in,
-            n_out: pair.n_out,
-        })
-        .collect()
+    pairs.iter().map(|(&place, pair)| Shape::new(place, pair.rank, [pair.n_in, pair.n_out])).collect()
+}
+
+impl Shape {
+    /// The pair of a layer's module.
+    pub fn new((layer, module): (usize, Module), rank: usize, [n_in, n_out]: [usize; 2]) -> Self {
+        Self { layer, module, rank, n_in, n_out }
+    }
+
+    /// Numbers of `A` and of `B`.
+    pub(super) fn sizes(&self) -> [Option<usize>; 2] {
+        [self.rank.checked_mul(self.n_in), self.rank.checked_mul(self.n_out)]
+    }
 }
 
 /// Writes a JSON header after its length.
@@ -152,8 +156,21 @@ pub(super) fn read_header<T: for<'de> Deserialize<'de>>(from: &mut dyn Read) -> 
 
 /// Writes the numbers of pairs that are whole.
 pub(super) fn write_pairs(pairs: &Pairs, out: &mut dyn Write) -> io::Result<()> {
+    write_numbers(matrices(pairs), out)
+}
+
+/// Both matrices of each pair.
+pub fn matrices(pairs: &Pairs) -> impl Iterator<Item = Cow<'_, [f32]>> {
+    pairs.values().flat_map(|pair| [&pair.a, &pair.b_t]).map(Cow::from)
+}
+
+/// Writes the numbers of matrices.
+pub(super) fn write_numbers<'a>(
+    matrices: impl Iterator<Item = Cow<'a, [f32]>>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut buffer = vec![[0; 4]; BUFFER_BYTES / 4];
-    for values in pairs.values().flat_map(|pair| [&pair.a, &pair.b_t]) {
+    for values in matrices {
         for values in values.chunks(buffer.len()) {
             let bytes = &mut buffer[..values.len()];
             for (bytes, value) in bytes.iter_mut().zip(values) {

@@ -1,10 +1,10 @@
 //! The folder of a run's checkpoints: `step-00000123.ngck`.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::State;
 use super::format::{self, VERSION};
+use super::{Snapshot, State};
 use crate::atomic;
 use crate::vault::{SealedReader, Vault};
 use crate::{Error, Result};
@@ -23,16 +23,15 @@ const FIRST_MAGIC: [u8; 8] = *b"NGCKPT\r\n";
 /// # Errors
 /// [`Error::Io`], and then the former checkpoints are all still there; [`Error::Checkpoint`] if the sets of
 /// numbers do not have the adapter's shapes.
-pub fn save(vault: &Vault, folder: &Path, state: &State, keep: usize) -> Result<PathBuf> {
+pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> Result<PathBuf> {
     let step = state.progress.step;
     let path = folder.join(file_name(step));
-    if let Some(set) = format::misshapen(state) {
-        let problem = format!("the shapes of {set} are not those of the adapter");
-        return Err(Error::Checkpoint { path, problem });
-    }
     vault.fs().create_dir_all(folder).map_err(Error::io("create", folder))?;
     let mut file = vault.create(&path, ROLE)?;
-    format::encode(state, &mut file).map_err(|error| file.error(error))?;
+    format::encode(state, &mut file).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => Error::Checkpoint { path: path.clone(), problem: error.to_string() },
+        _ => file.error(error),
+    })?;
     file.commit()?;
     let others = list(vault, folder)?;
     let stale = others.iter().filter(|(other, _)| *other > step);

@@ -11,10 +11,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::adapter::{
-    Shape, Spec, invalid, is_whole, read_header, read_pairs, shapes, write_header, write_pairs,
-};
-use super::{Pairs, Progress, State};
+use super::adapter::{Shape, Spec, invalid, read_header, read_pairs, write_header, write_numbers};
+use super::{Pairs, Progress, Snapshot, State};
 use crate::gguf::Fingerprint;
 use crate::lora::AdapterTensors;
 
@@ -38,30 +36,36 @@ struct Header {
     sets: Vec<String>,
 }
 
-/// The name of a set that does not have the shapes of the adapter, if there is one.
-pub(super) fn misshapen(state: &State) -> Option<&'static str> {
-    let expected = shapes(&state.adapter.pairs);
-    sets(state).into_iter().find(|(_, set)| !is_whole(set) || shapes(set) != expected).map(|(name, _)| name)
-}
-
-/// Writes a state whose sets all have the shapes of the adapter.
+/// Writes a state.
 ///
 /// # Errors
-/// Those of `out`.
-pub(super) fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
-    let sets = sets(state);
+/// [`io::ErrorKind::InvalidInput`] naming a set that does not have the shapes of the adapter; those of `out`.
+pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let sets = SETS.into_iter().zip(state.sets).filter_map(|(name, set)| Some((name, set?)));
+    let sets: Vec<_> = sets.collect();
     let header = Header {
-        config: state.config.clone(),
+        config: state.config.to_owned(),
         base: state.base,
-        data: state.data.clone(),
+        data: state.data.to_owned(),
         progress: state.progress.clone(),
-        spec: Spec::of(&state.adapter.spec),
-        pairs: shapes(&state.adapter.pairs),
+        spec: Spec::of(state.spec),
+        pairs: state.shapes,
         sets: sets.iter().map(|(name, _)| (*name).to_owned()).collect(),
     };
     out.write_all(&VERSION.to_le_bytes())?;
     write_header(&header, out)?;
-    sets.iter().try_for_each(|(_, set)| write_pairs(set, out))
+    let sizes: Vec<_> = header.pairs.iter().flat_map(Shape::sizes).collect();
+    for (name, set) in sets {
+        let mut expected = sizes.iter();
+        let mut fits = true;
+        let matrices = set.inspect(|values| fits &= expected.next() == Some(&Some(values.len())));
+        write_numbers(matrices, out)?;
+        if !fits || expected.next().is_some() {
+            let problem = format!("the shapes of {name} are not those of the adapter");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Reads the version, with which a checkpoint begins.
@@ -109,10 +113,4 @@ pub(super) fn decode(from: &mut dyn Read) -> io::Result<State> {
         gradient,
         best,
     })
-}
-
-/// The sets that hold anything; the adapter always.
-fn sets(state: &State) -> Vec<(&'static str, &Pairs)> {
-    let all = [&state.adapter.pairs, &state.first_moment, &state.second_moment, &state.gradient, &state.best];
-    SETS.into_iter().zip(all).filter(|(name, set)| *name == SETS[0] || !set.is_empty()).collect()
 }

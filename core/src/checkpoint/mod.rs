@@ -12,7 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{decode_adapter, encode_adapter};
+pub use adapter::{Shape, decode_adapter, encode_adapter, matrices};
 pub(crate) use folder::{ROLE, is_checkpoint};
 pub use folder::{clear, load, load_latest, save};
-pub use state::{EarlyStopping, Evaluation, Pairs, PartialEvaluation, Progress, State};
+pub use state::{EarlyStopping, Evaluation, Numbers, Pairs, PartialEvaluation, Progress, Snapshot, State};

@@ -1,12 +1,14 @@
 //! What a training run is made of.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapter::{Shape, matrices, shapes};
 use crate::base::Module;
 use crate::gguf::Fingerprint;
-use crate::lora::{AdapterTensors, LoraPair};
+use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
 
 /// One number, such as a moment, for each number of an adapter, in the adapter's own shapes.
 pub type Pairs = BTreeMap<(usize, Module), LoraPair>;
@@ -32,6 +34,53 @@ pub struct State {
     pub gradient: Pairs,
     /// The adapter with the best held-out loss so far; empty if there was no evaluation yet.
     pub best: Pairs,
+}
+
+/// The numbers of a set: `A` and then `B` transposed of each pair, in the order of the places.
+pub type Numbers<'a> = Box<dyn Iterator<Item = Cow<'a, [f32]>> + 'a>;
+
+/// A [`State`] that is being written from where it is, without a copy of it.
+pub struct Snapshot<'a> {
+    /// As in [`State`].
+    pub config: &'a str,
+    /// As in [`State`].
+    pub base: Fingerprint,
+    /// As in [`State`].
+    pub data: &'a str,
+    /// As in [`State`].
+    pub progress: &'a Progress,
+    /// Of the adapter.
+    pub spec: &'a LoraSpec,
+    /// The shapes of the adapter's pairs, and so of every set.
+    pub shapes: Vec<Shape>,
+    /// The adapter, both moments, the gradient and the best adapter.
+    pub sets: [Option<Numbers<'a>>; 5],
+}
+
+impl State {
+    /// For writing it.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        let Self { adapter, first_moment, second_moment, gradient, best, .. } = self;
+        Snapshot {
+            config: &self.config,
+            base: self.base,
+            data: &self.data,
+            progress: &self.progress,
+            spec: &adapter.spec,
+            shapes: shapes(&adapter.pairs),
+            sets: [
+                Some(Box::new(matrices(&adapter.pairs))),
+                unless_empty(first_moment),
+                unless_empty(second_moment),
+                unless_empty(gradient),
+                unless_empty(best),
+            ],
+        }
+    }
+}
+
+fn unless_empty(pairs: &Pairs) -> Option<Numbers<'_>> {
+    (!pairs.is_empty()).then(|| Box::new(matrices(pairs)) as Numbers<'_>)
 }
 
 /// Where the run is.

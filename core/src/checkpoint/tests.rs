@@ -113,7 +113,7 @@ fn a_state_comes_back_bit_for_bit() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("new/checkpoints");
         let original = state(12);
-        let path = save(&vault, &folder, &original, 2).unwrap();
+        let path = save(&vault, &folder, original.snapshot(), 2).unwrap();
         assert_eq!(names(&folder), ["step-00000012.ngck"]);
         assert_same(&load(&vault, &path).unwrap(), &original);
         let (latest, loaded) = load_latest(&vault, &folder).unwrap().unwrap();
@@ -129,7 +129,7 @@ fn a_state_comes_back_bit_for_bit() {
             ..original
         };
         early.progress.evaluating = None;
-        let smaller = save(&vault, &folder, &early, 2).unwrap();
+        let smaller = save(&vault, &folder, early.snapshot(), 2).unwrap();
         assert_eq!(smaller, path);
         assert_same(&load(&vault, &path).unwrap(), &early);
     }
@@ -138,15 +138,15 @@ fn a_state_comes_back_bit_for_bit() {
 #[test]
 fn the_same_state_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let first = fs::read(save(&plain(), folder.path(), &state(3), 1).unwrap()).unwrap();
-    let second = fs::read(save(&plain(), folder.path(), &state(3), 1).unwrap()).unwrap();
+    let first = fs::read(save(&plain(), folder.path(), state(3).snapshot(), 1).unwrap()).unwrap();
+    let second = fs::read(save(&plain(), folder.path(), state(3).snapshot(), 1).unwrap()).unwrap();
     assert!(first == second);
 }
 
 #[test]
 fn shapes_that_differ_from_the_adapter_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let save = |state: &State| save(&plain(), folder.path(), state, 1);
+    let save = |state: &State| save(&plain(), folder.path(), state.snapshot(), 1);
     let mut wrong = state(1);
     wrong.second_moment.remove(&(0, Module::AttnQ));
     assert!(save(&wrong).unwrap_err().to_string().contains("second_moment"));
@@ -162,7 +162,7 @@ fn shapes_that_differ_from_the_adapter_are_refused() {
 fn any_truncation_and_any_flipped_bit_is_noticed() {
     for (n, vault) in vaults().into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
-        let path = save(&vault, folder.path(), &state(5), 1).unwrap();
+        let path = save(&vault, folder.path(), state(5).snapshot(), 1).unwrap();
         let bytes = fs::read(&path).unwrap();
         let assert_damaged = |content: &[u8]| {
             fs::write(&path, content).unwrap();
@@ -190,7 +190,7 @@ fn any_truncation_and_any_flipped_bit_is_noticed() {
 /// The content of a checkpoint, as it is inside the sealed file.
 fn content(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(state, &mut bytes).unwrap();
+    encode(state.snapshot(), &mut bytes).unwrap();
     bytes
 }
 
@@ -297,7 +297,7 @@ fn an_adapter_comes_back_bit_for_bit() {
 fn another_version_is_refused_not_skipped() {
     for vault in vaults() {
         let folder = tempfile::tempdir().unwrap();
-        save(&vault, folder.path(), &state(1), 5).unwrap();
+        save(&vault, folder.path(), state(1).snapshot(), 5).unwrap();
         let path = folder.path().join("step-00000002.ngck");
         let mut bytes = content(&state(2));
         bytes[..4].copy_from_slice(&(VERSION + 1).to_le_bytes());
@@ -317,11 +317,11 @@ fn another_version_is_refused_not_skipped() {
 fn a_lost_key_is_no_damage() {
     let folder = tempfile::tempdir().unwrap();
     let [plain, encrypted] = vaults();
-    save(&encrypted, folder.path(), &state(1), 5).unwrap();
+    save(&encrypted, folder.path(), state(1).snapshot(), 5).unwrap();
     assert!(matches!(load_latest(&plain, folder.path()), Err(Error::WrongKey { .. })));
     // A sound one counts for more.
     fs::copy(folder.path().join("step-00000001.ngck"), folder.path().join("step-00000009.ngck")).unwrap();
-    save(&plain, folder.path(), &state(2), 5).unwrap();
+    save(&plain, folder.path(), state(2).snapshot(), 5).unwrap();
     fs::copy(folder.path().join("step-00000001.ngck"), folder.path().join("step-00000009.ngck")).unwrap();
     assert_same(&load_latest(&plain, folder.path()).unwrap().unwrap().1, &state(2));
 }
@@ -335,8 +335,8 @@ fn a_failing_disk_costs_no_checkpoint() {
         };
         let attempt = |disk: Arc<FaultyDisk>| {
             let folder = tempfile::tempdir().unwrap();
-            save(&on(system()), folder.path(), &state(1), 1).unwrap();
-            let saved = save(&on(disk), folder.path(), &state(2), 1).is_ok();
+            save(&on(system()), folder.path(), state(1).snapshot(), 1).unwrap();
+            let saved = save(&on(disk), folder.path(), state(2).snapshot(), 1).is_ok();
             let (_, latest) = load_latest(&on(system()), folder.path()).unwrap().unwrap();
             let step = latest.progress.step;
             assert_same(&latest, &state(step));
@@ -366,7 +366,7 @@ fn a_damaged_newest_gives_way_to_the_one_before() {
     assert!(load_latest(&plain(), &folder.path().join("none")).unwrap().is_none());
     assert!(load_latest(&plain(), folder.path()).unwrap().is_none());
     for step in [1, 2, 3] {
-        save(&plain(), folder.path(), &state(step), 3).unwrap();
+        save(&plain(), folder.path(), state(step).snapshot(), 3).unwrap();
     }
     let newest = folder.path().join("step-00000003.ngck");
     let mut bytes = fs::read(&newest).unwrap();
@@ -382,7 +382,7 @@ fn a_damaged_newest_gives_way_to_the_one_before() {
     assert!(!names(folder.path()).iter().any(|name| name.ends_with(".ngtmp")), "the scratch file was swept");
 
     // Going on from there replaces what was damaged.
-    save(&plain(), folder.path(), &state(3), 3).unwrap();
+    save(&plain(), folder.path(), state(3).snapshot(), 3).unwrap();
     let expected = ["step-00000001.ngck", "step-00000002.ngck", "step-00000003.ngck", "step-9.ngck"];
     assert_eq!(names(folder.path()), expected);
     for name in &expected[..3] {
@@ -398,12 +398,12 @@ fn a_damaged_newest_gives_way_to_the_one_before() {
 fn only_the_last_few_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     for step in 1..=5 {
-        save(&plain(), folder.path(), &state(step), 2).unwrap();
+        save(&plain(), folder.path(), state(step).snapshot(), 2).unwrap();
     }
     assert_eq!(names(folder.path()), ["step-00000004.ngck", "step-00000005.ngck"]);
-    save(&plain(), folder.path(), &state(6), 0).unwrap();
+    save(&plain(), folder.path(), state(6).snapshot(), 0).unwrap();
     assert_eq!(names(folder.path()), ["step-00000006.ngck"]);
     // A run that starts anew in the same folder must not be taken for the older, longer one.
-    save(&plain(), folder.path(), &state(2), 2).unwrap();
+    save(&plain(), folder.path(), state(2).snapshot(), 2).unwrap();
     assert_eq!(names(folder.path()), ["step-00000002.ngck"]);
 }

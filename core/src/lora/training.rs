@@ -89,6 +89,11 @@ impl Adapter {
         self.pairs.get(&(layer, module))
     }
 
+    /// Every pair with its place, by layer and module.
+    pub fn pairs(&self) -> impl Iterator<Item = ((usize, Module), &LowRank)> {
+        self.pairs.iter().map(|(&place, pair)| (place, pair))
+    }
+
     /// The lowest adapted layer: the backward stops there.
     pub fn lowest_layer(&self) -> Option<usize> {
         self.pairs.keys().next().map(|&(layer, _)| layer)

@@ -99,7 +99,8 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let layout = planner.layout(request.memory_limit)?;
     let options = ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, layout };
     let adapter = Adapter::new(&tensors)?;
-    let lora = tensors.spec;
+    let lora = tensors.spec.clone();
+    drop(tensors);
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let mut optimizer = AdamW::new(&config.optimizer, &adapter);
     let examples = examples(spec.n_vocab, context, capacity / context);

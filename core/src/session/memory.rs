@@ -23,7 +23,7 @@ pub struct MemoryPlan {
     pub adapter: u64,
     /// The optimizer's two moments.
     pub optimizer: u64,
-    /// Other adapters that live meanwhile: the best, the last good one, what a checkpoint is written from.
+    /// Other adapters that live meanwhile: the best, the last good one, gradients that an interrupted micro-batch goes back to.
     pub copies: u64,
     /// Activations, intermediate results and graphs.
     pub model: ModelBytes,
@@ -55,9 +55,9 @@ impl Copies {
     pub(super) fn of(config: &TrainConfig) -> Self {
         let best = u64::from(config.run.eval_every != EvalEvery::Steps(0));
         let last_good = 1;
-        let unfinished = u64::from(config.data.accumulate > 1);
-        // A run that is stopped writes a checkpoint, whatever the settings: values, moments, gradients, the best.
-        Self(best + last_good + 3 + unfinished + best)
+        // While a further micro-batch of a step runs.
+        let gradients_before = u64::from(config.data.accumulate > 1);
+        Self(best + last_good + gradients_before)
     }
 }
 

@@ -1,16 +1,21 @@
 //! Between a run under way and its checkpoints.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use nightgraft_ggml::Leaf;
 use sha2::{Digest, Sha256};
 
 use crate::base::Base;
-use crate::checkpoint::{self, EarlyStopping, Evaluation, Pairs, Progress, State};
+use crate::base::Module;
+use crate::checkpoint::{
+    self, EarlyStopping, Evaluation, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
+};
 use crate::config::{Resume, RunConfig, TrainConfig};
 use crate::data::Dataset;
 use crate::gguf::Fingerprint;
-use crate::lora::{Adapter, AdapterTensors, LoraPair};
-use crate::train::{AdamW, Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
+use crate::lora::{AdapterTensors, LoraPair};
+use crate::train::{Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
 use crate::transformer::LossSum;
 use crate::vault::Vault;
 use crate::{Error, Result};
@@ -137,18 +142,31 @@ pub(super) fn save(
             evaluations_since: best.evaluations_since,
         },
     };
-    let state = State {
-        config: identity.settings.clone(),
+    let shapes = adapter.pairs().map(|(place, pair)| {
+        let ((rank, n_in), (_, n_out)) = (pair.a.shape(), pair.b.shape());
+        Shape::new(place, rank, [n_in, n_out])
+    });
+    // Straight from where they are: copies of all of this would be the largest part of a small run's memory. A matrix that
+    // cannot be read has no numbers, which is refused.
+    let read = |leaf: &Leaf| Cow::Owned(leaf.to_vec().unwrap_or_default());
+    let state = Snapshot {
+        config: &identity.settings,
         base: identity.base,
-        data: identity.data.clone(),
-        progress,
-        adapter: adapter.tensors()?,
-        first_moment: to_pairs(adapter, &optimizer.mean),
-        second_moment: to_pairs(adapter, &optimizer.square),
-        gradient: if *micro_steps > 0 { adapter.gradients()?.pairs } else { Pairs::new() },
-        best: best.adapter.as_ref().map(|best| best.pairs.clone()).unwrap_or_default(),
+        data: &identity.data,
+        progress: &progress,
+        spec: adapter.spec(),
+        shapes: shapes.collect(),
+        sets: [
+            Some(Box::new(adapter.parameters().map(|parameter| read(parameter.value)))),
+            Some(Box::new(optimizer.mean.iter().map(Cow::from))),
+            Some(Box::new(optimizer.square.iter().map(Cow::from))),
+            (*micro_steps > 0).then(|| -> Numbers<'_> {
+                Box::new(adapter.parameters().map(|parameter| read(parameter.grad)))
+            }),
+            best.adapter.as_ref().map(|best| -> Numbers<'_> { Box::new(matrices(&best.pairs)) }),
+        ],
     };
-    checkpoint::save(vault, folder, &state, keep)?;
+    checkpoint::save(vault, folder, state, keep)?;
     Ok(())
 }
 
@@ -162,7 +180,7 @@ impl Saved {
     /// # Errors
     /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
     pub(super) fn restore(self, course: &mut Course) -> Result<()> {
-        if let Some(problem) = self.impossible(course)? {
+        if let Some(problem) = self.impossible(course) {
             return Err(Error::Checkpoint {
                 path: self.path,
                 problem: format!("{problem}; use --resume never"),
@@ -188,10 +206,8 @@ impl Saved {
             if !gradient.is_empty() {
                 trainer.set_gradients(&to_values(gradient))?;
             }
-            let mut optimizer: AdamW = trainer.optimizer().clone();
-            optimizer.updates = progress.step;
-            optimizer.mean = to_values(first_moment);
-            optimizer.square = to_values(second_moment);
+            let moments = [to_values(first_moment), to_values(second_moment)];
+            let optimizer = trainer.optimizer().restored(progress.step, moments);
             let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
             let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
             let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
@@ -204,16 +220,21 @@ impl Saved {
 
 impl Saved {
     /// What cannot be in a checkpoint of this run, in words.
-    fn impossible(&self, course: &Course) -> Result<Option<&'static str>> {
+    fn impossible(&self, course: &Course) -> Option<&'static str> {
         let trainer = course.trainer();
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
-        let expected = trainer.adapter().tensors()?.pairs;
         let same_shape = |pairs: &Pairs| {
-            let shape = |pair: &LoraPair| (pair.rank, pair.n_in, pair.n_out, pair.a.len(), pair.b_t.len());
-            pairs.keys().eq(expected.keys()) && pairs.values().map(shape).eq(expected.values().map(shape))
+            let shape = |(&place, pair): (&(usize, Module), &LoraPair)| {
+                (place, [(pair.rank, pair.n_in), (pair.rank, pair.n_out)], [pair.a.len(), pair.b_t.len()])
+            };
+            let expected = trainer.adapter().pairs().map(|(place, pair)| {
+                let shapes = [pair.a.shape(), pair.b.shape()];
+                (place, shapes, shapes.map(|(n_rows, n_cols)| n_rows * n_cols))
+            });
+            pairs.iter().map(shape).eq(expected)
         };
         let in_mid_step = progress.micro_step > 0;
-        Ok(if ![&adapter.pairs, first_moment, second_moment].into_iter().all(same_shape) {
+        if ![&adapter.pairs, first_moment, second_moment].into_iter().all(same_shape) {
             Some("the adapter or its moments have other shapes than the run")
         } else if in_mid_step == gradient.is_empty() || in_mid_step && !same_shape(gradient) {
             Some("the gradients do not fit the step under way")
@@ -227,24 +248,11 @@ impl Saved {
             Some("the evaluation under way does not fit the held-out examples")
         } else {
             None
-        })
+        }
     }
 }
 
-/// Values in the order of [`Adapter::parameters`] (A, then B of each pair) as pairs.
-fn to_pairs(adapter: &Adapter, values: &[Vec<f32>]) -> Pairs {
-    let parameters: Vec<_> = adapter.parameters().collect();
-    let pairs = parameters.chunks_exact(2).zip(values.chunks_exact(2));
-    pairs
-        .map(|(factors, values)| {
-            let ((rank, n_in), (_, n_out)) = (factors[0].value.shape(), factors[1].value.shape());
-            let pair = LoraPair { rank, n_in, n_out, a: values[0].clone(), b_t: values[1].clone() };
-            ((factors[0].layer, factors[0].module), pair)
-        })
-        .collect()
-}
-
-/// The other way round.
+/// Pairs as values in the order of [`Adapter::parameters`](crate::lora::Adapter::parameters): A, then B of each.
 fn to_values(pairs: Pairs) -> Vec<Vec<f32>> {
     pairs.into_values().flat_map(|pair| [pair.a, pair.b_t]).collect()
 }

@@ -31,6 +31,11 @@ impl AdamW {
         Self { config: config.clone(), updates: 0, mean: zeros(), square: zeros() }
     }
 
+    /// The same optimizer after so many updates, with these first and second moments.
+    pub fn restored(&self, updates: u64, [mean, square]: [Vec<Vec<f32>>; 2]) -> Self {
+        Self { config: self.config.clone(), updates, mean, square }
+    }
+
     /// Moves the adapter by its accumulated gradients, averaged over `n` supervised tokens and clipped to
     /// the configured global norm. Returns the norm before clipping.
     ///
