@@ -240,6 +240,7 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self, outcome: Outcome, on_event: &mut dyn FnMut(&Event)) -> Result<TrainReport> {
+        self.course.model().release(); // room for writing the result
         let step = self.course.trainer().step();
         let plot = loss_svg(&self.losses, &self.course.past().evaluations);
         atomic::write_file(&self.folder.plot(), plot.as_bytes())?;

@@ -27,6 +27,7 @@ impl Best {
         // A loss that is not a number never beats one that is.
         let better = self.at.is_none_or(|(best, _)| loss < best || best.is_nan());
         if better {
+            self.adapter = None; // freed before its successor is made
             self.adapter = Some(adapter()?);
             self.at = Some((loss, step));
             self.evaluations_since = 0;

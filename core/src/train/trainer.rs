@@ -205,6 +205,7 @@ impl Trainer {
             return Err(Error::NotFinite { step: self.step() + 1, place });
         }
         if self.pending.micro_steps == 0 {
+            self.last_good = None; // freed before its successor is made
             self.last_good = Some(self.adapter.tensors()?);
         }
         self.pending.micro_steps += 1;

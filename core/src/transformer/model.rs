@@ -163,11 +163,16 @@ impl Model {
         let layout = if small { Layout::SMALLEST } else { self.full };
         if layout != self.layout {
             self.layout = layout;
-            self.head_graphs.clear();
-            self.layers.clear();
-            self.stream.kept.clear();
-            self.cpu.shrink();
+            self.release();
         }
+    }
+
+    /// Gives back what computing takes; the next micro-batch takes it again.
+    pub fn release(&mut self) {
+        self.head_graphs.clear();
+        self.layers.clear();
+        self.stream.kept.clear();
+        self.cpu.shrink();
     }
 
     /// The loss of a micro-batch.
