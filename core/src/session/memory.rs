@@ -12,7 +12,7 @@ use crate::transformer::{Demand, Layout, ModelBytes};
 use crate::{Error, Result};
 
 /// The kernels' panels and sums, and the stack, of one thread: measured.
-const SCRATCH: u64 = 1 << 20;
+const SCRATCH: u64 = 2 << 20;
 
 /// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
