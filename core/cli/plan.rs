@@ -26,8 +26,9 @@ Examples:
   nightgraft plan --model smollm2-135m --memory 200MiB
   nightgraft plan --model m.gguf --context 1024 --rank 16 --json
 
-The peak of a run with the same --memory and settings, checkpoints and the best adapter included.
-Whatever the budget, the result of a run is the same to the last bit.";
+The peak of `train` with the same --memory, --batch-tokens and other settings, its examples left out.
+Here a micro-batch is one example unless --batch-tokens is given. The result of a run does not depend
+on its budget, to the last bit.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let request = PlanRequest {

@@ -7,7 +7,7 @@ fn every_help_is_as_it_was_reviewed() {
     let bench = Bench::new();
     insta::assert_snapshot!("help", bench.run("--help").ok().out);
     for command in
-        ["fetch", "inspect", "tokenize", "train", "bench", "eval", "generate", "export", "gradients"]
+        ["fetch", "inspect", "tokenize", "train", "plan", "bench", "eval", "generate", "export", "gradients"]
     {
         snapshot(&bench, command);
     }

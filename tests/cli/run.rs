@@ -306,3 +306,23 @@ fn a_benchmark_tells_speed_memory_and_where_the_time_goes() {
     bench.run("bench --model model.gguf --context 0").refuses(2, &["context"]);
     bench.run("bench --model none.gguf").refuses(1, &["none.gguf"]);
 }
+
+#[test]
+fn a_budget_is_planned_with_and_an_impossible_one_refused() {
+    let bench = Bench::new();
+    let plan = |options: &str| -> serde_json::Value {
+        let ran = bench.run(&format!("plan --model model.gguf --context 64 --json {options}")).ok();
+        serde_json::from_str(&ran.out).unwrap()
+    };
+    let whole = plan("");
+    assert_eq!(whole["keep_feed_forward"], whole["layers"]);
+    let parts =
+        ["process", "adapter", "optimizer", "copies", "scratch"].map(|part| whole[part].as_u64().unwrap());
+    let model = whole["model"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap());
+    assert_eq!(whole["total"].as_u64().unwrap(), parts.into_iter().chain(model).sum::<u64>());
+
+    bench
+        .train("--out out --steps 1 --memory 1MiB")
+        .refuses(1, &["of memory are needed and 1048576 may be taken"]);
+    assert!(!bench.path("out").exists(), "nothing is written for a run that cannot start");
+}

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use nightgraft_ggml::Leaf;
 use sha2::{Digest, Sha256};
 
-use crate::base::Base;
-use crate::base::Module;
+use crate::base::{Base, Module};
 use crate::checkpoint::{
     self, EarlyStopping, Evaluation, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
 };

@@ -112,6 +112,10 @@ impl<'a> Run<'a> {
         let process = memory::process_bytes();
         let start = course::start(&mut config, earlier, &base)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
+        let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
+        let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;
+        let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
+        let layout = planner.layout(request.memory_limit)?;
         let folder = RunFolder::open(&request.out)?;
         let vault = Vault::plain(file_system::system());
         let saved = match config.run.resume {
@@ -119,10 +123,6 @@ impl<'a> Run<'a> {
             Resume::Never => None,
         };
 
-        let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
-        let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;
-        let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
-        let layout = planner.layout(request.memory_limit)?;
         let course = course::course(&config, base, &start, train.examples, held_out, layout, stop)?;
         on_event(&Event::planned(&course, threads(config.run.threads)));
         let planned = planner.plan(layout);
