@@ -1,6 +1,5 @@
 //! What a run will take in memory, known before its first step.
 
-use nightgraft_ggml::release_freed_memory;
 use serde::Serialize;
 
 use super::inputs::threads;
@@ -8,7 +7,7 @@ use crate::base::Base;
 use crate::config::{EvalEvery, TrainConfig};
 use crate::lora::AdapterTensors;
 use crate::memory::anonymous_bytes;
-use crate::transformer::{Demand, Layout, ModelBytes};
+use crate::transformer::{Demand, Layout, ModelBytes, release_freed_memory};
 use crate::{Error, Result};
 
 /// The kernels' panels and sums, and the stack, of one thread: measured.

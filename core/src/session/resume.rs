@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use nightgraft_ggml::Leaf;
 use sha2::{Digest, Sha256};
 
 use crate::base::{Base, Module};
@@ -147,7 +146,6 @@ pub(super) fn save(
     });
     // Straight from where they are: copies of all of this would be the largest part of a small run's memory. A matrix that
     // cannot be read has no numbers, which is refused.
-    let read = |leaf: &Leaf| Cow::Owned(leaf.to_vec().unwrap_or_default());
     let state = Snapshot {
         config: &identity.settings,
         base: identity.base,
@@ -156,11 +154,19 @@ pub(super) fn save(
         spec: adapter.spec(),
         shapes: shapes.collect(),
         sets: [
-            Some(Box::new(adapter.parameters().map(|parameter| read(parameter.value)))),
+            Some(Box::new(
+                adapter
+                    .parameters()
+                    .map(|parameter| Cow::Owned(parameter.value.to_vec().unwrap_or_default())),
+            )),
             Some(Box::new(optimizer.mean.iter().map(Cow::from))),
             Some(Box::new(optimizer.square.iter().map(Cow::from))),
             (*micro_steps > 0).then(|| -> Numbers<'_> {
-                Box::new(adapter.parameters().map(|parameter| read(parameter.grad)))
+                Box::new(
+                    adapter
+                        .parameters()
+                        .map(|parameter| Cow::Owned(parameter.grad.to_vec().unwrap_or_default())),
+                )
             }),
             best.adapter.as_ref().map(|best| -> Numbers<'_> { Box::new(matrices(&best.pairs)) }),
         ],

@@ -14,4 +14,6 @@ mod weights;
 mod tests;
 
 pub use layout::{Demand, Layout, ModelBytes};
+pub use nightgraft_ggml::release_freed_memory;
+
 pub use model::{LossSum, Model, ModelOptions, resolved};
