@@ -1,7 +1,7 @@
 //! The model: blocks of operations over the mapped weights, forward and backward, one micro-batch at a time.
 //!
 //! [`block`] strings the pairs of [`crate::ops`] together; [`Model`] runs the layers one after the other,
-//! keeps each trained layer's input as its only checkpoint and computes the rest again in the backward.
+//! keeps each trained layer's input and what else its [`Layout`] says, and computes the rest again in the backward.
 
 pub mod block;
 mod layers;
@@ -14,6 +14,5 @@ mod weights;
 mod tests;
 
 pub use layout::{Demand, Layout, ModelBytes};
-pub use nightgraft_ggml::release_freed_memory;
-
 pub use model::{LossSum, Model, ModelOptions, resolved};
+pub use nightgraft_ggml::release_freed_memory;
