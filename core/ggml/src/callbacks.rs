@@ -11,11 +11,10 @@ use nightgraft_kernels::{
     self as kernels, AttentionShape, Direction, Part, Product, RoundedProduct, RoundedRows, Rows, RowsMut,
     Start, WeightType, Weights,
 };
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::custom::Params;
 use crate::products::{ProductKind, SumOfProducts};
-use crate::profile;
+use crate::{pool, profile};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
 /// take over work from one that was held up.
@@ -109,10 +108,14 @@ macro_rules! callback {
     ($name:ident, |$node:ident| $body:expr, |$whole:ident| $kind:expr) => {
         pub(crate) unsafe extern "C" fn $name(
             dst: *mut sys::ggml_tensor,
-            _: c_int,
+            thread: c_int,
             _: c_int,
             params: *mut c_void,
         ) {
+            // ggml calls this on each of its threads, of which there are several only when its own nodes are timed.
+            if thread > 0 {
+                return;
+            }
             let node = Unpartitioned { dst, params: params.cast() };
             let run_part = |part| -> Option<()> {
                 let $node = &node.part(part);
@@ -182,15 +185,13 @@ impl Unpartitioned {
     }
 }
 
-/// Runs the parts on the pool that this thread belongs to. ggml calls this, so a panic must not leave it; none is known,
-/// and if there were one, the process would end here rather than go on with undefined results.
+/// Runs the parts on the pool of whoever computes. ggml calls this, so a panic must not leave it; none is known, and if
+/// there were one, the process would end here rather than go on with undefined results.
 fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
-    let n_threads = rayon::current_num_threads();
-    let count = if n_threads == 1 { 1 } else { n_threads * PARTS_PER_THREAD };
-    // `reduce`, not `all`: the latter may leave out parts.
-    let parts = (0..count).into_par_iter().with_max_len(1);
-    let done = parts.map(|index| run_part(Part { index, count }).is_some()).reduce(|| true, |a, b| a && b);
-    debug_assert!(done, "shapes are checked when a node is made");
+    pool::run_parts(PARTS_PER_THREAD, |index, count| {
+        let done = run_part(Part { index, count });
+        debug_assert!(done.is_some(), "shapes are checked when a node is made");
+    });
 }
 
 callback!(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::pool::Pool;
 use crate::raw::Buffer;
 use crate::{Error, Graph};
 
@@ -16,13 +16,13 @@ const MAX_THREADS: usize = 512;
 
 /// ggml's CPU backend, a pool of threads, and one arena for the intermediate results of all graphs.
 ///
-/// ggml itself runs the graph on one thread, which is one of the pool's; the custom nodes, where nearly all of the time
-/// goes, divide their work over the pool. ggml's own pool would do both, but its threads wait for each other by spinning
-/// after every node: on a machine with other work to do, one that was put aside holds up all others for a time slice, a
-/// hundred times a layer. This pool's idle threads sleep, and take over the work of one that is late.
+/// ggml itself runs the graph on the calling thread; the custom nodes, where nearly all of the time goes, divide their work
+/// over the pool. ggml's own pool would do both, but its threads wait for each other by spinning after every node: on a
+/// machine with other work to do, one that was put aside holds up all others for a time slice, a hundred times a layer.
+/// This pool's idle threads soon sleep, and take over the work of one that is late.
 pub struct Cpu {
     backend: NonNull<sys::ggml_backend>,
-    pool: ThreadPool,
+    pool: Pool,
     stop: Arc<AtomicBool>,
     arena: Option<(Buffer, usize)>,
     arena_id: u64,
@@ -42,10 +42,7 @@ impl Cpu {
                 got: n_threads.to_string(),
             });
         }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(n_threads)
-            .thread_name(|i| format!("compute-{i}"))
-            .build()?;
+        let pool = Pool::new(n_threads)?;
         // SAFETY: plain constructors; the backend is freed once, and the stop flag that its callback reads is kept by
         // this value for longer.
         unsafe {
@@ -63,7 +60,7 @@ impl Cpu {
 
     /// The number of threads.
     pub fn n_threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.n_threads()
     }
 
     /// The flag that ends a running computation.
@@ -112,9 +109,9 @@ impl Cpu {
         let (arena, _) = self.arena.as_ref().expect("reserved above");
         // SAFETY: the plan belongs to this living graph, and the arena has the size that it asks for.
         unsafe { graph.planned().bind(arena, self.arena_id) };
-        let job = Job(self.backend.as_ptr(), graph.as_ptr());
-        // SAFETY: every tensor of the graph now has its memory: leaves their own, the rest in the arena.
-        let status = self.pool.install(|| unsafe { job.run() });
+        let (backend, graph) = (self.backend.as_ptr(), graph.as_ptr());
+        // SAFETY: both are alive, and every tensor of the graph now has its memory: leaves their own, the rest in the arena.
+        let status = self.pool.install(|| unsafe { sys::ggml_backend_graph_compute(backend, graph) });
         match status {
             sys::GGML_STATUS_SUCCESS => Ok(()),
             sys::GGML_STATUS_ABORTED => Err(Error::Aborted),
@@ -127,22 +124,6 @@ impl Drop for Cpu {
     fn drop(&mut self) {
         // SAFETY: made in `new`, freed only here.
         unsafe { sys::ggml_backend_free(self.backend.as_ptr()) }
-    }
-}
-
-/// A backend and the graph that it is to compute.
-struct Job(*mut sys::ggml_backend, *mut sys::ggml_cgraph);
-
-// SAFETY: `compute` waits until the job is done and holds both exclusively meanwhile, so that only the thread which runs
-// the job touches them; ggml's CPU backend is not bound to a thread.
-unsafe impl Sync for Job {}
-
-impl Job {
-    /// # Safety
-    /// Both pointers are alive, and every tensor of the graph has its memory.
-    unsafe fn run(&self) -> sys::ggml_status {
-        // SAFETY: the caller's promise.
-        unsafe { sys::ggml_backend_graph_compute(self.0, self.1) }
     }
 }
 

@@ -41,6 +41,7 @@ mod log;
 mod mapping;
 mod ops;
 mod plan;
+mod pool;
 mod products;
 mod profile;
 mod quantize;

@@ -27,6 +27,7 @@
 #![allow(clippy::needless_range_loop, reason = "one counter indexes several arrays, and loops unroll by it")]
 
 mod attention;
+mod bf16;
 mod cross_entropy;
 mod dropout;
 mod gemm;
@@ -42,6 +43,7 @@ mod weights;
 pub use attention::{
     AttentionShape, MAX_HEAD_DIM, attention, attention_back_kv, attention_back_q, check_attention,
 };
+pub use bf16::{check_narrow, check_widen, narrow, narrow_columns, widen};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use gemm::{

@@ -39,6 +39,12 @@ impl<'a> Rows<'a> {
         &self.data[row * self.stride..][..self.n_cols]
     }
 
+    /// The rows `rows`, of which there must be one.
+    pub(crate) fn tokens(&self, rows: Range<usize>) -> Rows<'a> {
+        debug_assert!(!rows.is_empty() && rows.end <= self.n_rows);
+        Rows { data: &self.data[rows.start * self.stride..], n_rows: rows.len(), ..*self }
+    }
+
     /// The columns `first..first + n_cols` of the same rows.
     pub(crate) fn columns(&self, first: usize, n_cols: usize) -> Rows<'a> {
         debug_assert!(first + n_cols <= self.n_cols);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Start;
 use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
+use super::tail::Tail;
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
@@ -13,10 +14,8 @@ use crate::scratch;
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
 const PANELS: usize = 32;
-/// A panel that so few tiles use is not worth a copy, if it can be used where it lies.
-const REUSES: usize = 4;
 
-/// `C = start + Σ A · B`, this part of it, over the terms in their order.
+/// `C = start + Σ A · B`, this part of it, over the terms in their order, then the tails.
 ///
 /// # Safety
 /// The terms and `start` must fit `c`, the machine must have the instructions of `kernels`, each part must be run exactly
@@ -24,6 +23,7 @@ const REUSES: usize = 4;
 pub(super) unsafe fn product(
     kernels: &Kernels,
     terms: &[&dyn Operands],
+    tails: &[Tail],
     start: Start,
     c: RowsMut,
     part: Part,
@@ -34,16 +34,12 @@ pub(super) unsafe fn product(
     }
     let split = Split::new(n_rows, n_cols, part);
     let row_block = even_block(split.chunk_rows(), ROWS, 1);
-    let few_rows = row_block <= REUSES * kernels.max_rows;
-    let depth_block = |term: &dyn Operands| match term.lies_as_panels() && few_rows {
-        // Values on the right are used a few times: read whole rows of them, and keep `C` in the nearest cache instead.
-        true => CHAIN,
-        false => even_block(term.depth(), DEPTH, CHAIN),
-    };
+    let depth_block = |term: &dyn Operands| even_block(term.depth(), DEPTH, CHAIN);
     let batch = |term: &dyn Operands| (DEPTH / depth_block(term)).clamp(1, PANELS);
     let memory = terms.iter().map(|term| batch(*term) * depth_block(*term) * WIDTH).max().unwrap_or(0);
+    let tail_len: usize = tails.iter().map(Tail::panel_len).sum();
 
-    scratch::with([row_block * PACKED, memory], |[packed, memory]| {
+    scratch::with([row_block * PACKED, memory, PANELS * tail_len], |[packed, memory, tail_memory]| {
         split.for_each(|chunk_rows, panels| {
             for rows in blocks(chunk_rows, row_block) {
                 let mut packed_now = None;
@@ -59,10 +55,13 @@ pub(super) unsafe fn product(
                             });
                             for panels in panels.blocks(batch(*term)) {
                                 let (rows, depth) = (rows.clone(), sums.clone());
-                                let block = Block { left, rows, columns: panels.all_columns(), depth, start };
+                                let is_last = index + 1 == terms.len() && depth.end == term.depth();
+                                let tails = if is_last { tails } else { &[] };
+                                let columns = panels.all_columns();
+                                let block = Block { left, rows, columns, depth, start, tails };
                                 // SAFETY: parts share no (rows, panel), so no two touch the same element of `c`; the
                                 // caller promises the instructions.
-                                unsafe { block.multiply(kernels, *term, memory, c) };
+                                unsafe { block.multiply(kernels, *term, [memory, tail_memory], c) };
                             }
                             start = Start::Itself;
                         }
@@ -80,22 +79,34 @@ struct Block<'a> {
     columns: Range<usize>,
     depth: Range<usize>,
     start: Start<'a>,
+    /// What is added to the sums once they are there.
+    tails: &'a [Tail<'a>],
 }
 
 impl Block<'_> {
     /// # Safety
     /// The rows and columns must be inside `c` and nobody else's; the machine must have the instructions.
-    unsafe fn multiply(&self, kernels: &Kernels, operands: &dyn Operands, memory: &mut [f32], c: RowsMut) {
+    unsafe fn multiply(
+        &self,
+        kernels: &Kernels,
+        operands: &dyn Operands,
+        [memory, tail_memory]: [&mut [f32]; 2],
+        c: RowsMut,
+    ) {
         let panel_len = self.depth.len().next_multiple_of(WIDTH) * WIDTH;
         let panels = || blocks(self.columns.clone(), WIDTH);
-        let in_place = |columns: &Range<usize>| {
-            let fits = self.rows.len() <= REUSES * kernels.max_rows && width(columns.len()) == columns.len();
-            if fits { operands.in_place(self.depth.clone(), columns.clone()) } else { None }
-        };
         for (columns, panel) in panels().zip(memory.chunks_mut(panel_len.max(WIDTH))) {
-            if in_place(&columns).is_none() {
+            // SAFETY: the caller promises the instructions.
+            unsafe { operands.panel(kernels, self.depth.clone(), columns, panel) };
+        }
+        let tail_panels: usize = self.tails.iter().map(Tail::panel_len).sum();
+        for (index, columns) in panels().enumerate() {
+            let mut memory = &mut tail_memory[index * tail_panels..][..tail_panels];
+            for tail in self.tails {
+                let (panel, rest) = memory.split_at_mut(tail.panel_len());
                 // SAFETY: the caller promises the instructions.
-                unsafe { operands.panel(kernels, self.depth.clone(), columns, panel) };
+                unsafe { tail.panel(kernels, columns.clone(), panel) };
+                memory = rest;
             }
         }
         let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
@@ -104,8 +115,7 @@ impl Block<'_> {
             let last = (rows.end - 1) * self.left.stride + self.depth.len();
             let x = &self.left.values[rows.start * self.left.stride..last];
             for (index, columns) in panels().enumerate() {
-                let packed = || Strided { values: &memory[index * panel_len..][..panel_len], stride: WIDTH };
-                let panel = in_place(&columns).unwrap_or_else(packed);
+                let panel = &memory[index * panel_len..][..panel_len];
                 let (row, column) = (self.rows.start + rows.start, columns.start);
                 let tile = Tile {
                     rows: rows.len(),
@@ -113,8 +123,8 @@ impl Block<'_> {
                     depth: self.depth.len(),
                     x: x.as_ptr(),
                     x_stride: self.left.stride,
-                    panel: panel.values.as_ptr(),
-                    panel_stride: panel.stride,
+                    panel: panel.as_ptr(),
+                    panel_stride: WIDTH,
                     // SAFETY: the rows and columns are inside `c` by the caller's promise.
                     c: unsafe { c.at(row, column) },
                     c_stride: c.stride(),
@@ -127,6 +137,21 @@ impl Block<'_> {
                 // SAFETY: the rows and columns are inside `c` and a matrix of its shape; `x` was cut to the rows, the
                 // panel has the depth and at least the columns; the caller promises the rest.
                 unsafe { run(kernels, tile, from, columns.len()) };
+                let mut panels = &tail_memory[index * tail_panels..][..tail_panels];
+                for tail in self.tails {
+                    let (panel, rest) = panels.split_at(tail.panel_len());
+                    let rows = row..row + tile.rows;
+                    let add = |c, stride| {
+                        // SAFETY: as above, for a place as wide as the tile.
+                        unsafe { tail.add(kernels, rows, panel, (c, stride), tile.width) };
+                    };
+                    match columns.len() == tile.width {
+                        true => add(tile.c, tile.c_stride),
+                        // SAFETY: as above.
+                        false => unsafe { at_edge(&tile, Some((tile.c, tile.c_stride)), columns.len(), add) },
+                    }
+                    panels = rest;
+                }
             }
         }
     }
@@ -137,22 +162,39 @@ impl Block<'_> {
 /// # Safety
 /// As for the tile, except that `c` and `from` have `n_cols` columns.
 unsafe fn run(kernels: &Kernels, tile: Tile, from: (*const f32, usize), n_cols: usize) {
-    if n_cols == tile.width {
-        // SAFETY: the caller's promise.
-        unsafe { kernels.product_from(tile, from) };
-        return;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if n_cols == tile.width {
+            kernels.product_from(tile, from);
+        } else {
+            let from = tile.accumulate.then_some(from);
+            at_edge(&tile, from, n_cols, |c, c_stride| kernels.product(Tile { c, c_stride, ..tile }));
+        }
     }
+}
+
+/// Calls `work` with a place as wide as the tile for the `n_cols` columns of its result that exist, and its stride: first
+/// filled from elsewhere, if asked for, then copied to `c`.
+///
+/// # Safety
+/// `c` and `from` must be valid for the tile's rows and `n_cols` columns.
+unsafe fn at_edge(
+    tile: &Tile,
+    from: Option<(*const f32, usize)>,
+    n_cols: usize,
+    work: impl FnOnce(*mut f32, usize),
+) {
+    // Room for `MAX_ROWS >= max_rows` whole rows.
     let mut edge = [0.0f32; MAX_ROWS * WIDTH];
-    if tile.accumulate {
+    if let Some((from, stride)) = from {
         for row in 0..tile.rows {
             for column in 0..n_cols {
                 // SAFETY: inside `from` by the caller's promise.
-                edge[row * WIDTH + column] = unsafe { *from.0.add(row * from.1 + column) };
+                edge[row * WIDTH + column] = unsafe { *from.add(row * stride + column) };
             }
         }
     }
-    // SAFETY: the caller's promise, with `edge` for `c`, which has room for `MAX_ROWS >= max_rows` full rows.
-    unsafe { kernels.product(Tile { c: edge.as_mut_ptr(), c_stride: WIDTH, ..tile }) };
+    work(edge.as_mut_ptr(), WIDTH);
     for row in 0..tile.rows {
         for column in 0..n_cols {
             // SAFETY: inside `c` by the caller's promise.

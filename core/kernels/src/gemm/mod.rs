@@ -6,16 +6,19 @@
 //! pass of its own.
 
 mod blocked;
+mod low_rank;
 mod operands;
 mod rounded;
 mod split;
+mod tail;
 #[cfg(test)]
 mod tests;
 
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use crate::weights::Weights;
-use operands::{Operands, Outer};
+use operands::Operands;
+use tail::Tail;
 pub(crate) use rounded::{COLUMN_STEPS, PAIR, ROW_STEPS};
 pub use rounded::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
 
@@ -192,7 +195,7 @@ unsafe fn sum_of_products_on(
     kernels: &Kernels,
     rounded: Option<RoundedProduct>,
     products: &[Product],
-    mut start: Start,
+    start: Start,
     y: RowsMut,
     part: Part,
 ) {
@@ -201,17 +204,32 @@ unsafe fn sum_of_products_on(
         debug_assert!(false, "{checked:?}");
         return;
     }
-    if let Some(product) = rounded {
+    if let (None, [Product::Linear { w, x, scale }]) = (rounded, products) {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        unsafe { rounded::product(kernels, &product, start, y, part) };
-        if products.is_empty() {
+        if unsafe { low_rank::project(kernels, (w, x, *scale), &start, &y, part) } {
             return;
         }
-        start = Start::Itself;
     }
     let terms: Vec<&dyn Operands> = products.iter().map(|product| product as &dyn Operands).collect();
-    // SAFETY: the shapes fit; a part's share of `y` is the same in both products; the rest is the caller's promise.
-    unsafe { blocked::product(kernels, &terms, start, y, part) }
+    // Short terms are added to the sums of the first, unless they are all there is.
+    let n_main = usize::from(rounded.is_none());
+    let (tails, rest): (Vec<_>, Vec<_>) =
+        terms.iter().skip(n_main).map(|term| (Tail::new(*term, y.n_rows()), *term)).partition(|(tail, _)| tail.is_some());
+    let tails: Vec<Tail> = tails.into_iter().filter_map(|(tail, _)| tail).collect();
+    let mut main = terms[..n_main].to_vec();
+    main.extend(rest.into_iter().map(|(_, term)| term));
+    if let Some(product) = rounded {
+        // SAFETY: the shapes fit; the rest is the caller's promise.
+        unsafe { rounded::product(kernels, &product, &tails, start, y, part) };
+        if main.is_empty() {
+            return;
+        }
+        // SAFETY: as above; a part's share of `y` is the same in both products.
+        unsafe { blocked::product(kernels, &main, &[], Start::Itself, y, part) };
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { blocked::product(kernels, &main, &tails, start, y, part) }
 }
 
 /// # Safety
@@ -222,7 +240,7 @@ unsafe fn accumulate_outer_on(kernels: &Kernels, u: Rows, x: Rows, grad: RowsMut
         return;
     }
     // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { blocked::product(kernels, &[&Outer { u, x }], Start::Itself, grad, part) }
+    unsafe { low_rank::accumulate_outer(kernels, &u, &x, &grad, part) }
 }
 
 fn start(accumulate: bool) -> Start<'static> {

@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use super::Product;
-use crate::WeightType;
 use crate::isa::{Kernels, PACKED, WIDTH};
 use crate::matrix::Rows;
-use crate::weights::{GROUP, Source};
+use crate::weights::GROUP;
 
 /// Rows that lie a multiple of so many floats apart share few sets of the nearest cache: 4 KiB are one way of most.
 const ALIASED: usize = 1024;
@@ -28,16 +27,6 @@ pub(super) trait Operands {
     /// # Safety
     /// The machine must have the instructions of `kernels`.
     unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]);
-
-    /// Whether [`in_place`](Operands::in_place) can succeed.
-    fn lies_as_panels(&self) -> bool {
-        false
-    }
-
-    /// The same panel where it lies, without the columns beyond `columns`, if it is stored as `f32`.
-    fn in_place(&self, _depth: Range<usize>, _columns: Range<usize>) -> Option<Strided<'_>> {
-        None
-    }
 }
 
 /// Rows of a block of one side: at least as many values as were asked for, from the first one on.
@@ -88,46 +77,6 @@ impl<'a> Product<'a> {
             Product::Linear { x, .. } => x,
             Product::Transposed { dy, .. } => dy,
         }
-    }
-}
-
-/// A = uᵀ, B = x.
-pub(super) struct Outer<'a> {
-    pub u: Rows<'a>,
-    pub x: Rows<'a>,
-}
-
-impl Operands for Outer<'_> {
-    fn depth(&self) -> usize {
-        self.x.n_rows()
-    }
-
-    fn left(&self, _rows: Range<usize>, _depth: Range<usize>) -> Option<Strided<'_>> {
-        None
-    }
-
-    fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
-        for (k, token) in depth.enumerate() {
-            for (r, value) in self.u.row(token)[rows.clone()].iter().enumerate() {
-                packed[r * PACKED + k] = *value;
-            }
-        }
-    }
-
-    unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
-        // SAFETY: the caller promises the instructions.
-        unsafe {
-            let group = columns.start / WIDTH;
-            (kernels.panel_rows)(WeightType::F32, Source::floats(&self.x), depth, group, panel);
-        }
-    }
-
-    fn lies_as_panels(&self) -> bool {
-        true
-    }
-
-    fn in_place(&self, depth: Range<usize>, columns: Range<usize>) -> Option<Strided<'_>> {
-        Some(Strided { values: self.x.block(depth, columns)?, stride: self.x.stride() })
     }
 }
 

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::split::{Split, blocks, even_block};
+use super::tail::Tail;
 use super::{Direction, Start};
 use crate::isa::{Kernels, MAX_ROWS, RoundedTile, WIDTH, copy_row};
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
@@ -23,6 +24,8 @@ pub(crate) const ROW_STEPS: f32 = 4095.0;
 pub(crate) const COLUMN_STEPS: f32 = 2047.0;
 /// Values are rounded and multiplied in pairs, which take the place of one float.
 pub(crate) const PAIR: usize = 2;
+/// Rows whose sums are kept at once, for one panel: 128 KiB.
+const ROWS: usize = 1008;
 
 /// Rows rounded to 16 bits, in the memory of a matrix of floats: `[n / 2]` pairs, then the blocks' scales.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +120,7 @@ pub(super) fn check(product: &RoundedProduct, y: &RowsMut) -> Result<(), ShapeEr
     same(OP, "rows of y", x.n_rows(), y.n_rows())
 }
 
-/// `y = start + product`, this part of it.
+/// `y = start + product + Σ tails`, this part of it. The sums of a panel stay together until all is added.
 ///
 /// # Safety
 /// The shapes must fit, the machine must have the instructions of `kernels`, each part must be run exactly once, and
@@ -125,6 +128,7 @@ pub(super) fn check(product: &RoundedProduct, y: &RowsMut) -> Result<(), ShapeEr
 pub(super) unsafe fn product(
     kernels: &Kernels,
     product: &RoundedProduct,
+    tails: &[Tail],
     start: Start,
     y: RowsMut,
     part: Part,
@@ -132,21 +136,35 @@ pub(super) unsafe fn product(
     let split = Split::new(y.n_rows(), y.n_cols(), part);
     let depth = product.x.n_cols();
     let block = block_len(depth);
-    scratch::with([block * WIDTH, block / PAIR * WIDTH, WIDTH], |[floats, pairs, scales]| {
-        split.for_each(|rows, panels| {
-            for columns in panels.columns() {
-                for (index, sums) in blocks(0..depth, block).enumerate() {
-                    let floats = &mut floats[..sums.len() * WIDTH];
-                    // SAFETY: the caller promises the instructions.
-                    unsafe {
-                        product.panel(kernels, sums.clone(), columns.clone(), floats);
-                        (kernels.round_panel)(floats, pairs, scales);
+    let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);
+    let floats = tails.iter().map(Tail::panel_len).max().unwrap_or(0).max(block * WIDTH);
+    let lengths = [floats, block / PAIR * WIDTH, WIDTH, rows_at_once * WIDTH];
+    scratch::with(lengths, |[floats, pairs, scales, sums]| {
+        split.for_each(|chunk_rows, panels| {
+            for rows in blocks(chunk_rows, rows_at_once) {
+                for columns in panels.columns() {
+                    let block = Block { x: &product.x, rows: rows.clone(), columns: columns.clone() };
+                    // SAFETY: parts share no (rows, columns).
+                    unsafe { block.begin(&start, sums, &y) };
+                    for (index, depth) in blocks(0..depth, block_len(depth)).enumerate() {
+                        let floats = &mut floats[..depth.len() * WIDTH];
+                        // SAFETY: the caller promises the instructions.
+                        unsafe {
+                            product.panel(kernels, depth.clone(), columns.clone(), floats);
+                            (kernels.round_panel)(floats, pairs, scales);
+                            block.multiply(kernels, index, depth, pairs, scales, sums);
+                        }
                     }
-                    let start = if index == 0 { start } else { Start::Itself };
-                    let (rows, columns) = (rows.clone(), columns.clone());
-                    let block = Block { x: &product.x, index, depth: sums, rows, columns, start };
-                    // SAFETY: parts share no (rows, columns); the caller promises the rest.
-                    unsafe { block.multiply(kernels, pairs, scales, y) };
+                    for tail in tails {
+                        let panel = &mut floats[..tail.panel_len()];
+                        // SAFETY: the caller promises the instructions, and the sums have room for the rows.
+                        unsafe {
+                            tail.panel(kernels, columns.clone(), panel);
+                            tail.add(kernels, rows.clone(), panel, (sums.as_mut_ptr(), WIDTH), WIDTH);
+                        }
+                    }
+                    // SAFETY: as above.
+                    unsafe { block.end(sums, &y) };
                 }
             }
         });
@@ -175,68 +193,84 @@ impl RoundedProduct<'_> {
     }
 }
 
-/// A block of the depth, number `index`, of some rows and at most 32 columns.
+/// Some rows of the result, and at most 32 columns. Its sums are `[row][WIDTH]`.
 struct Block<'a> {
     x: &'a RoundedRows<'a>,
-    index: usize,
-    depth: Range<usize>,
     rows: Range<usize>,
     columns: Range<usize>,
-    start: Start<'a>,
 }
 
 impl Block<'_> {
+    /// What the sums start from.
+    ///
     /// # Safety
-    /// The rows and columns must be inside `y` and nobody else's; the machine must have the instructions.
-    unsafe fn multiply(&self, kernels: &Kernels, pairs: &[f32], scales: &[f32], y: RowsMut) {
-        let mut sums = Sums([0.0; MAX_ROWS * WIDTH]);
+    /// The rows and columns must be inside `y` and `start`, and nobody else's.
+    unsafe fn begin(&self, start: &Start, sums: &mut [f32], y: &RowsMut) {
+        for (row, sums) in self.rows.clone().zip(sums.chunks_exact_mut(WIDTH)) {
+            let from = match start {
+                Start::Zero => {
+                    sums.fill(0.0);
+                    continue;
+                }
+                // SAFETY: the place is inside `y` and nobody else's.
+                Start::Itself => unsafe { y.row_mut(row, self.columns.clone()) },
+                Start::From(matrix) => &matrix.row(row)[self.columns.clone()],
+            };
+            // SAFETY: the row of sums has room for as many columns as there are.
+            unsafe { copy_row(from.as_ptr(), sums.as_mut_ptr(), from.len()) };
+        }
+    }
+
+    /// Adds the products of block `index` of the depth.
+    ///
+    /// # Safety
+    /// The machine must have the instructions.
+    unsafe fn multiply(
+        &self,
+        kernels: &Kernels,
+        index: usize,
+        depth: Range<usize>,
+        pairs: &[f32],
+        scales: &[f32],
+        sums: &mut [f32],
+    ) {
+        let depth = depth.start / PAIR..depth.end / PAIR;
         let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
         for tile in 0..n_tiles {
-            let rows = Part { index: tile, count: n_tiles }.range(self.rows.len());
-            let rows = self.rows.start + rows.start..self.rows.start + rows.end;
-            for (row, sums) in rows.clone().zip(sums.0.chunks_exact_mut(WIDTH)) {
-                let from = match &self.start {
-                    Start::Zero => {
-                        sums.fill(0.0);
-                        continue;
-                    }
-                    // SAFETY: the place is inside `y` and nobody else's.
-                    Start::Itself => unsafe { y.row_mut(row, self.columns.clone()) },
-                    Start::From(matrix) => &matrix.row(row)[self.columns.clone()],
-                };
-                // SAFETY: both have as many floats as there are columns, and the sums are ours.
-                unsafe { copy_row(from.as_ptr(), sums.as_mut_ptr(), from.len()) };
-            }
+            let local = Part { index: tile, count: n_tiles }.range(self.rows.len());
+            let rows = self.rows.start + local.start..self.rows.start + local.end;
             let mut row_scales = [0.0; MAX_ROWS];
             for (row, scale) in rows.clone().zip(&mut row_scales) {
-                *scale = self.x.memory.row(row)[self.x.n_cols / PAIR + self.index];
+                *scale = self.x.memory.row(row)[self.x.n_cols / PAIR + index];
             }
-            let x = self.depth.start / PAIR..self.depth.end / PAIR;
             let tile = RoundedTile {
                 rows: rows.len(),
-                pairs: x.len(),
-                x: self.x.memory.block(rows.clone(), x).unwrap_or(&[]),
+                pairs: depth.len(),
+                x: self.x.memory.block(rows, depth.clone()).unwrap_or(&[]),
                 x_stride: self.x.memory.stride(),
                 x_scales: &row_scales,
                 panel: pairs,
                 scales,
-                sums: &mut sums.0,
+                sums: &mut sums[local.start * WIDTH..local.end * WIDTH],
             };
             // SAFETY: the caller promises the instructions.
             unsafe { (kernels.rounded_tile)(tile) };
-            for (row, sums) in rows.zip(sums.0.chunks_exact(WIDTH)) {
-                // SAFETY: the place is inside `y` and nobody else's.
-                let y = unsafe { y.row_mut(row, self.columns.clone()) };
-                // SAFETY: as above.
-                unsafe { copy_row(sums.as_ptr(), y.as_mut_ptr(), y.len()) };
-            }
+        }
+    }
+
+    /// Writes the sums to where they belong.
+    ///
+    /// # Safety
+    /// The rows and columns must be inside `y` and nobody else's.
+    unsafe fn end(&self, sums: &[f32], y: &RowsMut) {
+        for (row, sums) in self.rows.clone().zip(sums.chunks_exact(WIDTH)) {
+            // SAFETY: the place is inside `y` and nobody else's.
+            let y = unsafe { y.row_mut(row, self.columns.clone()) };
+            // SAFETY: the row of sums has at least as many columns.
+            unsafe { copy_row(sums.as_ptr(), y.as_mut_ptr(), y.len()) };
         }
     }
 }
-
-/// Sums of one tile, aligned for any vector.
-#[repr(C, align(64))]
-struct Sums([f32; MAX_ROWS * WIDTH]);
 
 /// The length of equal blocks of `n` values.
 fn block_len(n: usize) -> usize {

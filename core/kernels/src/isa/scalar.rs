@@ -2,7 +2,7 @@
 
 use super::table::kernels;
 use super::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, Square};
+use crate::passes::{self, Square, multiply_rows};
 
 kernels! {
     tier: Tier::Scalar,
@@ -10,6 +10,7 @@ kernels! {
     tile: tile_f32_f32_scalar,
     rounded_tile: rounded_tile,
     transpose: transpose,
+    dots: multiply_rows,
     features: []
 }
 

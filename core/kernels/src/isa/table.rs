@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
-use crate::WeightType;
+use crate::{Rows, WeightType};
 use crate::weights::Source;
 
 /// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
@@ -121,6 +121,14 @@ pub(crate) struct Kernels {
     pub swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     /// `gate` and `up` become their gradients, and `dy` becomes `y`: `(gate, up, dy)`.
     pub swiglu_back: unsafe fn(&mut [f32], &mut [f32], &mut [f32]),
+    /// `y[t][r] += scale · x[t] · w[r]` for some rows: `(x, w, scale, y)`.
+    pub dots: unsafe fn(&[&[f32]], &[f32], f32, &mut [&mut [f32]]),
+    /// `sums += uᵀ x`, for the rows of `u` and `x`: `(u, x, sums)`; there are as many columns of sums as of `x`.
+    pub outer: unsafe fn(Rows, Rows, &mut [f32]),
+    /// Rounds a row to bfloat16: `(x, out)`.
+    pub narrow_row: unsafe fn(&[f32], &mut [f32]),
+    /// Floats of such a row: `(x, out)`.
+    pub widen_row: unsafe fn(&[f32], &mut [f32]),
 }
 
 impl Kernels {
@@ -198,11 +206,11 @@ pub(crate) unsafe fn copy_row(from: *const f32, to: *mut f32, n: usize) {
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 
-/// Declares `KERNELS` for a tier: the tiles and `transpose` are hand-written, the rest is compiled from the portable passes
+/// Declares `KERNELS` for a tier: the tiles, `transpose` and `dots` are hand-written, the rest is compiled from the portable passes
 /// with the tier's instructions enabled.
 macro_rules! kernels {
     (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, rounded_tile: $rounded_tile:path,
-     transpose: $transpose:path, features: [$($feature:literal)?]) => {
+     transpose: $transpose:path, dots: $dots:path, features: [$($feature:literal)?]) => {
         pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
             tier: $tier,
             max_rows: $max_rows,
@@ -223,6 +231,10 @@ macro_rules! kernels {
             norm_back,
             swiglu,
             swiglu_back,
+            dots: dots_of_rows,
+            outer,
+            narrow_row,
+            widen_row,
         };
 
         $(#[target_feature(enable = $feature)])?
@@ -314,6 +326,26 @@ macro_rules! kernels {
         $(#[target_feature(enable = $feature)])?
         fn swiglu_back(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
             $crate::passes::swiglu_back(gate, up, dy)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn dots_of_rows(x: &[&[f32]], w: &[f32], scale: f32, y: &mut [&mut [f32]]) {
+            $crate::passes::dots(x, w, scale, y, |x, w| $dots(x, w))
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn outer(u: $crate::Rows, x: $crate::Rows, sums: &mut [f32]) {
+            $crate::passes::outer(u, x, sums)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn narrow_row(x: &[f32], out: &mut [f32]) {
+            $crate::passes::narrow(x, out)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn widen_row(x: &[f32], out: &mut [f32]) {
+            $crate::passes::widen(x, out)
         }
     };
 }

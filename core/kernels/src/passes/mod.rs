@@ -6,14 +6,18 @@
 mod activate;
 mod attend;
 mod exp;
+mod low_rank;
 mod mask;
+mod narrow;
 mod panel;
 mod rounded;
 
 pub(crate) use activate::{norm_back, scaled, swiglu, swiglu_back};
 pub(crate) use attend::{back_columns, back_row};
 pub(crate) use exp::exp_scaled;
+pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use mask::dropout;
+pub(crate) use narrow::{narrow, widen};
 pub(crate) use panel::{Square, panel_rows, panel_transposed};
 pub(crate) use rounded::{round_panel, round_row, rounded_tile};
 

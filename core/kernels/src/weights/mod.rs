@@ -197,6 +197,13 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The whole matrix, if it is stored as floats, and so that they can be used where they lie.
+    pub(crate) fn floats(&self) -> Option<&'a [f32]> {
+        // SAFETY: any four bytes are a float.
+        let (before, floats, _) = unsafe { self.bytes.align_to() };
+        (self.kind == WeightType::F32 && before.is_empty() && cfg!(target_endian = "little")).then_some(floats)
+    }
+
     pub(crate) fn source(&self) -> Source<'a> {
         Source { bytes: self.bytes, row_stride: self.row_bytes, row_bytes: self.row_bytes }
     }

@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, Square};
+use crate::passes::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Neon,
@@ -12,6 +12,7 @@ kernels! {
     tile: tile_f32_f32_neon,
     rounded_tile: rounded_tile,
     transpose: transpose,
+    dots: dots_f32_f32_neon,
     features: ["neon"]
 }
 
@@ -74,6 +75,43 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
             }
         }
     }
+}
+
+/// Four rows times four, for [`passes::dots`].
+#[target_feature(enable = "neon")]
+fn dots_f32_f32_neon(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
+    let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
+    let mut dots = [[0.0; BLOCK]; BLOCK];
+    // Registers hold the sums of two rows times two.
+    for (t, r) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
+        let mut sums = [[[vdupq_n_f32(0.0); 4]; 2]; 2];
+        for k in (0..n - n % 16).step_by(16) {
+            for v in 0..4 {
+                // SAFETY: 16 floats from `k` are inside every row.
+                let load = |row: &[f32]| unsafe { vld1q_f32(row.as_ptr().add(k + 4 * v)) };
+                let (x, w) = ([load(x[t]), load(x[t + 1])], [load(w[r]), load(w[r + 1])]);
+                for i in 0..2 {
+                    for j in 0..2 {
+                        sums[i][j][v] = vfmaq_f32(sums[i][j][v], x[i], w[j]);
+                    }
+                }
+            }
+        }
+        for i in 0..2 {
+            for j in 0..2 {
+                dots[t + i][r + j] = sum_lanes(sums[i][j]);
+            }
+        }
+    }
+    dots
+}
+
+/// Adds the lanes in the order of [`passes::dot`].
+#[target_feature(enable = "neon")]
+fn sum_lanes(lanes: [float32x4_t; 4]) -> f32 {
+    let of_4 = vaddq_f32(vaddq_f32(lanes[0], lanes[2]), vaddq_f32(lanes[1], lanes[3]));
+    let of_2 = vadd_f32(vget_low_f32(of_4), vget_high_f32(of_4));
+    vget_lane_f32::<0>(of_2) + vget_lane_f32::<1>(of_2)
 }
 
 /// A 32 × 32 transpose as 64 of 4 × 4.

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, Square};
+use crate::passes::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx2,
@@ -12,6 +12,7 @@ kernels! {
     tile: tile_f32_f32_avx2,
     rounded_tile: rounded_tile,
     transpose: transpose,
+    dots: dots_f32_f32_avx2,
     features: ["avx2,fma"]
 }
 
@@ -77,6 +78,44 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
             }
         }
     }
+}
+
+/// Four rows times four, for [`passes::dots`].
+#[target_feature(enable = "avx2,fma")]
+fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
+    let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
+    let mut dots = [[0.0; BLOCK]; BLOCK];
+    // Registers hold the sums of two rows times two.
+    for (t, r) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
+        let mut sums = [[[_mm256_setzero_ps(); 2]; 2]; 2];
+        for k in (0..n - n % 16).step_by(16) {
+            for half in 0..2 {
+                // SAFETY: 16 floats from `k` are inside every row.
+                let load = |row: &[f32]| unsafe { _mm256_loadu_ps(row.as_ptr().add(k + 8 * half)) };
+                let (x, w) = ([load(x[t]), load(x[t + 1])], [load(w[r]), load(w[r + 1])]);
+                for i in 0..2 {
+                    for j in 0..2 {
+                        sums[i][j][half] = _mm256_fmadd_ps(x[i], w[j], sums[i][j][half]);
+                    }
+                }
+            }
+        }
+        for i in 0..2 {
+            for j in 0..2 {
+                dots[t + i][r + j] = sum_lanes(sums[i][j]);
+            }
+        }
+    }
+    dots
+}
+
+/// Adds the lanes in the order of [`passes::dot`].
+#[target_feature(enable = "avx2,fma")]
+fn sum_lanes(lanes: [__m256; 2]) -> f32 {
+    let of_8 = _mm256_add_ps(lanes[0], lanes[1]);
+    let of_4 = _mm_add_ps(_mm256_castps256_ps128(of_8), _mm256_extractf128_ps::<1>(of_8));
+    let of_2 = _mm_add_ps(of_4, _mm_movehl_ps(of_4, of_4));
+    _mm_cvtss_f32(_mm_add_ss(of_2, _mm_movehdup_ps(of_2)))
 }
 
 /// A 32 × 32 transpose as sixteen of 8 × 8.

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, Square};
+use crate::passes::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx512,
@@ -12,6 +12,7 @@ kernels! {
     tile: tile_f32_f32_avx512,
     rounded_tile: rounded_tile,
     transpose: transpose,
+    dots: dots_f32_f32_avx512,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]
 }
 
@@ -103,6 +104,34 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
             );
         }
     }
+}
+
+/// Four rows times four, for [`passes::dots`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) fn dots_f32_f32_avx512(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
+    let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
+    let mut sums = [[_mm512_setzero_ps(); BLOCK]; BLOCK];
+    for k in (0..n - n % 16).step_by(16) {
+        // SAFETY: 16 floats from `k` are inside every row.
+        let (x, w) = unsafe {
+            (x.map(|x| _mm512_loadu_ps(x.as_ptr().add(k))), w.map(|w| _mm512_loadu_ps(w.as_ptr().add(k))))
+        };
+        for t in 0..BLOCK {
+            for r in 0..BLOCK {
+                sums[t][r] = _mm512_fmadd_ps(x[t], w[r], sums[t][r]);
+            }
+        }
+    }
+    sums.map(|sums| sums.map(|sums| sum_lanes(sums)))
+}
+
+/// Adds the lanes in the order of [`passes::dot`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn sum_lanes(lanes: __m512) -> f32 {
+    let of_8 = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps::<1>(lanes));
+    let of_4 = _mm_add_ps(_mm256_castps256_ps128(of_8), _mm256_extractf128_ps::<1>(of_8));
+    let of_2 = _mm_add_ps(of_4, _mm_movehl_ps(of_4, of_4));
+    _mm_cvtss_f32(_mm_add_ss(of_2, _mm_movehdup_ps(of_2)))
 }
 
 /// A 32 × 32 transpose as four of 16 × 16.

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::avx512::{tile_f32_f32_avx512, transpose};
+use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose};
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, WIDTH};
 
@@ -13,6 +13,7 @@ kernels! {
     tile: tile_f32_f32_avx512,
     rounded_tile: tile_i16_i16_avx512_vnni,
     transpose: transpose,
+    dots: dots_f32_f32_avx512,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"]
 }
 

@@ -1,0 +1,83 @@
+//! Products with the narrow factors of an adapter: onto a few columns, and the gradient of a few rows. Both read the long
+//! rows of activations as they lie, once.
+
+use super::Start;
+use super::split::blocks;
+use crate::isa::{CHAIN, Kernels, WIDTH};
+use crate::matrix::{Part, Rows, RowsMut};
+use crate::scratch;
+use crate::weights::Weights;
+
+/// A matrix with no more rows is narrow.
+const MAX_RANK: usize = 64;
+/// Rows of activations that are multiplied at a time.
+const ROWS: usize = 16;
+/// Sums of gradients that stay in the nearest cache.
+const SUMS: usize = 4096;
+
+/// `y = start + scale · x · wᵀ`, this part of it, if `w` is a narrow matrix of floats; whether it is.
+///
+/// # Safety
+/// The shapes must fit, the machine must have the instructions of `kernels`, each part must be run exactly once, and
+/// nothing else may touch `y` meanwhile.
+pub(super) unsafe fn project(
+    kernels: &Kernels,
+    (w, x, scale): (&Weights, &Rows, f32),
+    start: &Start,
+    y: &RowsMut,
+    part: Part,
+) -> bool {
+    let Some(factor) = w.floats().filter(|_| w.n_rows() <= MAX_RANK) else { return false };
+    let row_of_sums = |row| {
+        // SAFETY: the row exists, parts share no row, and the caller promises the rest.
+        let y = unsafe { y.row_mut(row, 0..w.n_rows()) };
+        match start {
+            Start::Zero => y.fill(0.0),
+            Start::Itself => {}
+            Start::From(matrix) => y.copy_from_slice(matrix.row(row)),
+        }
+        y
+    };
+    for rows in blocks(part.range(x.n_rows()), ROWS) {
+        let (mut xs, mut ys): ([&[f32]; ROWS], [&mut [f32]; ROWS]) =
+            ([&[][..]; ROWS], std::array::from_fn(|_| Default::default()));
+        for ((row, x_row), y_row) in rows.clone().zip(&mut xs).zip(&mut ys) {
+            (*x_row, *y_row) = (x.row(row), row_of_sums(row));
+        }
+        // SAFETY: the caller promises the instructions.
+        unsafe { (kernels.dots)(&xs[..rows.len()], factor, scale, &mut ys[..rows.len()]) };
+    }
+    true
+}
+
+/// `grad[r, j] += Σ_t u[t, r] · x[t, j]`, this part of it: chains of [`CHAIN`] tokens, which are added up.
+///
+/// # Safety
+/// As for [`project`], with `grad` for `y`.
+pub(super) unsafe fn accumulate_outer(kernels: &Kernels, u: &Rows, x: &Rows, grad: &RowsMut, part: Part) {
+    let (n_rows, n_tokens, n_cols) = (grad.n_rows(), x.n_rows(), grad.n_cols());
+    if n_rows == 0 {
+        return;
+    }
+    let panels = part.range(n_cols.div_ceil(WIDTH));
+    let most = (SUMS / n_rows / WIDTH).clamp(1, 16);
+    scratch::with([n_rows * most * WIDTH], |[sums]| {
+        for panels in blocks(panels, most) {
+            let columns = panels.start * WIDTH..(panels.end * WIDTH).min(n_cols);
+            let sums = &mut sums[..n_rows * columns.len()];
+            for tokens in blocks(0..n_tokens, CHAIN) {
+                sums.fill(0.0);
+                let (u, x) = (u.tokens(tokens.clone()), x.tokens(tokens).columns(columns.start, columns.len()));
+                // SAFETY: the caller promises the instructions.
+                unsafe { (kernels.outer)(u, x, sums) };
+                for (row, sums) in sums.chunks_exact(columns.len()).enumerate() {
+                    // SAFETY: the columns are this part's alone.
+                    let grad = unsafe { grad.row_mut(row, columns.clone()) };
+                    for (grad, sum) in grad.iter_mut().zip(sums) {
+                        *grad += sum;
+                    }
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,82 @@
+//! Terms of a sum of products whose depth is so short, as that of a low-rank branch, that they are added to the sums of the
+//! main product while these are at hand.
+
+use std::ops::Range;
+
+use super::operands::{Operands, Strided};
+use crate::isa::{CHAIN, Kernels, Tile, WIDTH};
+use crate::matrix::Part;
+use crate::weights::GROUP;
+
+/// One such term.
+#[derive(Clone, Copy)]
+pub(super) struct Tail<'a> {
+    term: &'a dyn Operands,
+    /// All of its left-hand rows.
+    left: Strided<'a>,
+}
+
+impl<'a> Tail<'a> {
+    /// `term`, of `n_rows` rows, if it is short, and its rows can be used where they lie.
+    pub fn new(term: &'a dyn Operands, n_rows: usize) -> Option<Self> {
+        let depth = term.depth();
+        if !(1..=CHAIN).contains(&depth) {
+            return None;
+        }
+        Some(Self { term, left: term.left(0..n_rows, 0..depth)? })
+    }
+
+    fn depth(&self) -> usize {
+        self.term.depth()
+    }
+
+    /// Floats of a panel of its right-hand side.
+    pub fn panel_len(&self) -> usize {
+        self.depth().next_multiple_of(GROUP) * WIDTH
+    }
+
+    /// The columns `columns` of its right-hand side, as `[depth][WIDTH]`.
+    ///
+    /// # Safety
+    /// The machine must have the instructions of `kernels`.
+    pub unsafe fn panel(&self, kernels: &Kernels, columns: Range<usize>, memory: &mut [f32]) {
+        // SAFETY: the caller promises the instructions.
+        unsafe { self.term.panel(kernels, 0..self.depth(), columns, memory) };
+    }
+
+    /// Adds its products to sums, a pointer to the first of the rows `rows` and the distance between them, in `width` columns.
+    ///
+    /// # Safety
+    /// The machine must have the instructions of `kernels`, and the sums must be valid for so many rows and columns.
+    pub unsafe fn add(
+        &self,
+        kernels: &Kernels,
+        rows: Range<usize>,
+        panel: &[f32],
+        (sums, stride): (*mut f32, usize),
+        width: usize,
+    ) {
+        let n_tiles = rows.len().div_ceil(kernels.max_rows);
+        let panel = &panel[..self.depth() * WIDTH];
+        for tile in 0..n_tiles {
+            let local = Part { index: tile, count: n_tiles }.range(rows.len());
+            let first = (rows.start + local.start) * self.left.stride;
+            let x = &self.left.values[first..first + (local.len() - 1) * self.left.stride + self.depth()];
+            let tile = Tile {
+                rows: local.len(),
+                width,
+                depth: self.depth(),
+                x: x.as_ptr(),
+                x_stride: self.left.stride,
+                panel: panel.as_ptr(),
+                panel_stride: WIDTH,
+                // SAFETY: a row that the caller promises.
+                c: unsafe { sums.add(local.start * stride) },
+                c_stride: stride,
+                accumulate: true,
+            };
+            // SAFETY: the slices were cut to what the tile reads; the caller promises the rest.
+            unsafe { (kernels.tile)(tile) };
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Rounding of rows to bfloat16, and back.
+
+/// `x` rounded, two values in a float of `out`: value `i` below, value `i + out.len()` above.
+#[inline(always)]
+pub(crate) fn narrow(x: &[f32], out: &mut [f32]) {
+    let (low, high) = x.split_at(out.len());
+    let paired = high.len();
+    for i in 0..paired {
+        out[i] = f32::from_bits(rounded(low[i]) >> 16 | rounded(high[i]) & 0xffff_0000);
+    }
+    // An odd row's middle value stands alone.
+    for i in paired..out.len() {
+        out[i] = f32::from_bits(rounded(low[i]) >> 16);
+    }
+}
+
+/// The inverse of [`narrow`].
+#[inline(always)]
+pub(crate) fn widen(x: &[f32], out: &mut [f32]) {
+    let (low, high) = out.split_at_mut(x.len());
+    for (low, x) in low.iter_mut().zip(x) {
+        *low = f32::from_bits(x.to_bits() << 16);
+    }
+    for (high, x) in high.iter_mut().zip(x) {
+        *high = f32::from_bits(x.to_bits() & 0xffff_0000);
+    }
+}
+
+/// Bits of a float whose upper half is the value rounded, ties to even; what is not a number stays so.
+#[inline(always)]
+fn rounded(value: f32) -> u32 {
+    const QUIET: u32 = 0x0040_0000;
+    let bits = value.to_bits();
+    let even = (bits >> 16) & 1;
+    let nearest = bits.wrapping_add(0x7fff + even);
+    if value.is_nan() { bits | QUIET } else { nearest }
+}
