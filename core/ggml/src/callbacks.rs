@@ -274,6 +274,9 @@ callback!(swiglu, |n| kernels::swiglu(n.rows(0)?, n.rows(1)?, n.result()?, n.par
 callback!(swiglu_back, |n| {
     kernels::swiglu_back(n.result()?, rows_mut(n.operand(0))?, rows_mut(n.operand(1))?, n.part);
 });
+callback!(narrow, |n| kernels::narrow(n.rows(0)?, n.result()?, n.part));
+callback!(widen, |n| kernels::widen(n.rows(0)?, n.result()?, n.part));
+callback!(round_to_bf16, |n| kernels::round_to_bf16(n.result()?, n.part));
 callback!(dropout, |n| {
     let Params::Dropout { keep, key, salt } = n.params.as_ref()? else { return None };
     let key = key.0.load(Ordering::Relaxed).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation};
+use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, narrow_columns};
 
 use crate::callbacks::{self, Callback};
 use crate::products::{Place, SumOfProducts};
@@ -229,6 +229,38 @@ impl Graph {
         self.are_apart(op, up, dy)?;
         let node = self.custom_onto(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
         self.run(node)
+    }
+
+    /// `x` `[T, n]` rounded to bfloat16, at half the width, over `kept` `[T, narrow_columns(n)]`, when the graph is computed.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn narrow(&mut self, x: Tensor, kept: Tensor) -> Result<(), Error> {
+        let op = "narrow";
+        let (n_rows, n_cols) = self.shape(op, x)?;
+        self.is_f32(op, x)?;
+        self.expect_shape(op, kept, (n_rows, narrow_columns(n_cols)))?;
+        let node = self.custom_onto(op, kept, &[x], callbacks::narrow, None)?;
+        self.run(node)
+    }
+
+    /// What [`Graph::narrow`] kept of a matrix of `n_cols` columns.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn widen(&mut self, kept: Tensor, n_cols: usize) -> Result<Tensor, Error> {
+        let op = "widen";
+        let (n_rows, _) = self.shape(op, kept)?;
+        self.expect_shape(op, kept, (n_rows, narrow_columns(n_cols)))?;
+        self.custom(op, [n_rows, n_cols], &[kept], callbacks::widen, None)
+    }
+
+    /// `x` rounded to bfloat16, in its place, which must not be used any more.
+    ///
+    /// # Errors
+    /// As [`Graph::linear`].
+    pub fn round_to_bf16(&mut self, x: Tensor) -> Result<Tensor, Error> {
+        self.custom_onto("round_to_bf16", x, &[], callbacks::round_to_bf16, None)
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's

@@ -61,7 +61,7 @@ pub use graph::{Graph, Tensor};
 pub use leaf::{Leaf, WeightPlace};
 pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
-pub use nightgraft_kernels::{AttentionShape, Direction, MAX_HEAD_DIM, Rotation, WeightType};
+pub use nightgraft_kernels::{AttentionShape, Direction, MAX_HEAD_DIM, Rotation, WeightType, narrow_columns};
 pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;

@@ -34,6 +34,15 @@ pub unsafe fn widen(x: Rows, out: RowsMut, part: Part) {
     unsafe { widen_on(Kernels::current(), x, out, part) }
 }
 
+/// As [`narrow`] and then [`widen`], in place.
+///
+/// # Safety
+/// As for [`narrow`], with `x` for `out`.
+pub unsafe fn round_to_bf16(x: RowsMut, part: Part) {
+    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
+    unsafe { round_on(Kernels::current(), x, part) }
+}
+
 /// Whether the shapes fit for [`narrow`].
 pub fn check_narrow(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
     same("narrow", "rows of the result", x.n_rows(), out.n_rows())?;
@@ -72,6 +81,15 @@ unsafe fn widen_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) {
     }
 }
 
+/// # Safety
+/// As for [`round_to_bf16`], and the machine must have the instructions of `kernels`.
+unsafe fn round_on(kernels: &Kernels, x: RowsMut, part: Part) {
+    for row in part.range(x.n_rows()) {
+        // SAFETY: the row exists, parts share no row, and the caller promises the rest.
+        unsafe { (kernels.round_to_bf16)(x.row_mut(row, 0..x.n_cols())) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -104,6 +122,13 @@ mod tests {
                     // SAFETY: as above.
                     unsafe { widen_on(kernels, half, back, Part { index, count }) };
                 }
+                let mut rounded = x.clone();
+                for index in 0..count {
+                    let rounded = RowsMut::new(&mut rounded, n_rows, n, n).unwrap();
+                    // SAFETY: as above.
+                    unsafe { round_on(kernels, rounded, Part { index, count }) };
+                }
+                assert!(rounded.iter().zip(&back).all(|(a, b)| a.to_bits() == b.to_bits()), "{tier:?}");
                 for (x, back) in x.iter().zip(&back) {
                     let want = half::bf16::from_f32(*x).to_f32();
                     assert_eq!(want.to_bits(), back.to_bits(), "{x} {back}, {tier:?}");

@@ -43,7 +43,7 @@ mod weights;
 pub use attention::{
     AttentionShape, MAX_HEAD_DIM, attention, attention_back_kv, attention_back_q, check_attention,
 };
-pub use bf16::{check_narrow, check_widen, narrow, narrow_columns, widen};
+pub use bf16::{check_narrow, check_widen, narrow, narrow_columns, round_to_bf16, widen};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use gemm::{

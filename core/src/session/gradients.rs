@@ -10,6 +10,7 @@ use crate::config::{DataConfig, Precision};
 use crate::data::{self, BatchOptions};
 use crate::export::{read_adapter, write_peft_tensors};
 use crate::lora::Adapter;
+use crate::memory::spare_bytes;
 use crate::transformer::{Demand, Model, ModelOptions};
 use crate::{Error, Result};
 
@@ -76,7 +77,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         capacity: batch.ids.len(),
         n_threads: threads(request.threads),
         precision: request.precision,
-        layout: Demand::new(&base, &tensors, batch.ids.len(), request.precision)?.unlimited(),
+        layout: Demand::new(&base, &tensors, batch.ids.len(), request.precision)?.unlimited(spare_bytes()),
     };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::inputs::threads;
 use crate::base::Base;
-use crate::config::{EvalEvery, TrainConfig};
+use crate::config::TrainConfig;
 use crate::lora::AdapterTensors;
-use crate::memory::anonymous_bytes;
+use crate::memory::{anonymous_bytes, spare_bytes};
 use crate::transformer::{Demand, Layout, ModelBytes, release_freed_memory};
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ pub struct MemoryPlan {
     pub adapter: u64,
     /// The optimizer's two moments.
     pub optimizer: u64,
-    /// Other adapters that live meanwhile: the best, the last good one, gradients that an interrupted micro-batch goes back to.
+    /// Other adapters that live meanwhile: the best or the last good one, gradients that an interrupted micro-batch goes back to.
     pub copies: u64,
     /// Activations, intermediate results and graphs.
     pub model: ModelBytes,
@@ -52,11 +52,11 @@ impl Copies {
 
     /// Those of a whole run.
     pub(super) fn of(config: &TrainConfig) -> Self {
-        let best = u64::from(config.run.eval_every != EvalEvery::Steps(0));
-        let last_good = 1;
+        // The best adapter where the run evaluates, else the last that had a loss.
+        let best_or_last_good = 1;
         // While a further micro-batch of a step runs.
         let gradients_before = u64::from(config.data.accumulate > 1);
-        Self(best + last_good + gradients_before)
+        Self(best_or_last_good + gradients_before)
     }
 }
 
@@ -124,12 +124,8 @@ impl Planner {
     /// # Errors
     /// [`Error::OutOfMemoryBudget`] with the least that would do.
     pub(super) fn layout(&self, limit: Option<u64>) -> Result<Layout> {
-        let Some(available) = limit else { return Ok(self.demand.unlimited()) };
+        let Some(available) = limit else { return Ok(self.demand.unlimited(spare_bytes())) };
         let for_model = available.checked_sub(self.besides());
-        let unlimited = self.demand.unlimited();
-        if for_model.is_some_and(|bytes| self.demand.bytes(unlimited).total() <= bytes) {
-            return Ok(unlimited);
-        }
         for_model
             .and_then(|bytes| self.demand.within(bytes))
             .ok_or_else(|| Error::OutOfMemoryBudget { needed: self.plan(Layout::SMALLEST).total, available })

@@ -81,7 +81,11 @@ pub enum Ending {
 
 impl Course {
     /// A run at its start.
-    pub fn new(trainer: Trainer, held_out: Vec<Example>, rules: CourseRules) -> Self {
+    pub fn new(mut trainer: Trainer, held_out: Vec<Example>, rules: CourseRules) -> Self {
+        if rules.eval_every.is_some() && !held_out.is_empty() {
+            // Evaluations come first, and there is a best adapter from then on.
+            trainer.forget_last_good();
+        }
         let options =
             BatchOptions { batch_tokens: rules.batch_tokens, packing: true, shuffle: false, seed: 0 };
         let held_out_plan = data::plan_epoch(&held_out, 0, &options);

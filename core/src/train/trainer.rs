@@ -20,8 +20,9 @@ pub struct Trainer {
     cursor: Cursor,
     pending: Pending,
     epoch_plan: Vec<Vec<usize>>,
-    /// The adapter that last had a loss.
+    /// The adapter that last had a loss, unless nobody wants it.
     last_good: Option<AdapterTensors>,
+    keeps_last_good: bool,
 }
 
 /// Where the data stream stands.
@@ -82,6 +83,7 @@ impl Trainer {
             pending: Pending::default(),
             epoch_plan: Vec::new(),
             last_good: None,
+            keeps_last_good: true,
         };
         trainer.total_steps = config.run.steps.unwrap_or_else(|| trainer.steps_of_all_epochs());
         trainer.epoch_plan = trainer.plan(0);
@@ -108,7 +110,13 @@ impl Trainer {
         &self.adapter
     }
 
-    /// The adapter that last had a finite loss; none before the first micro-step.
+    /// Keeps no copy of the adapter that last had a finite loss, which takes as much memory as the adapter.
+    pub fn forget_last_good(&mut self) {
+        self.keeps_last_good = false;
+        self.last_good = None;
+    }
+
+    /// The adapter that last had a finite loss; none before the first micro-step, or if it is not kept.
     pub fn last_good(&self) -> Option<&AdapterTensors> {
         self.last_good.as_ref()
     }
@@ -204,7 +212,7 @@ impl Trainer {
             };
             return Err(Error::NotFinite { step: self.step() + 1, place });
         }
-        if self.pending.micro_steps == 0 {
+        if self.keeps_last_good && self.pending.micro_steps == 0 {
             self.last_good = None; // freed before its successor is made
             self.last_good = Some(self.adapter.tensors()?);
         }

@@ -5,8 +5,11 @@
 //! x1 = x + attention(rope(q), rope(k), v) Woᵀ
 //! y  = x1 + (silu(h2 Wgᵀ) ⊙ h2 Wuᵀ) Wdᵀ              h2 = norm(x1)
 //! ```
+//!
+//! In mixed precision the backward sees the activation's two arguments rounded to bfloat16. They are kept so, which halves
+//! the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
 
-use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor};
+use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor, narrow_columns};
 
 use crate::ops::linear::{self, Input, Linear};
 use crate::ops::norm::{self, Norm};
@@ -20,7 +23,7 @@ pub struct Geometry {
     pub attention: AttentionShape,
     /// Which values of a head are rotated together.
     pub layout: PairLayout,
-    /// Whether products with frozen matrices are of 16-bit integers.
+    /// Mixed precision: products with frozen matrices are of 16-bit integers, and the activation's arguments are kept rounded.
     pub rounds: bool,
 }
 
@@ -55,13 +58,14 @@ impl Block {
     }
 
     /// Columns of what [`Kept::feed_forward`] holds.
-    fn feed_forward_columns(&self) -> [usize; 3] {
-        [self.attn_output.n_out(), self.ffn_gate.n_out(), self.ffn_up.n_out()]
+    fn feed_forward_columns(&self, geometry: &Geometry) -> [usize; 3] {
+        let kept = |n| if geometry.rounds { narrow_columns(n) } else { n };
+        [self.attn_output.n_out(), kept(self.ffn_gate.n_out()), kept(self.ffn_up.n_out())]
     }
 
     /// Floats that [`Block::keep`] takes for each token, of the attention and of the feed-forward part.
     pub fn kept_columns(&self, geometry: &Geometry) -> [usize; 2] {
-        [self.attention_columns(geometry).iter().sum(), self.feed_forward_columns().iter().sum()]
+        [self.attention_columns(geometry).iter().sum(), self.feed_forward_columns(geometry).iter().sum()]
     }
 
     /// Room to keep what the attention or the feed-forward part needs, or both; `matrix` makes one of so many columns.
@@ -76,7 +80,9 @@ impl Block {
     ) -> Result<Kept, Error> {
         Ok(Kept {
             attention: attention.then(|| matrices(self.attention_columns(geometry), matrix)).transpose()?,
-            feed_forward: feed_forward.then(|| matrices(self.feed_forward_columns(), matrix)).transpose()?,
+            feed_forward: feed_forward
+                .then(|| matrices(self.feed_forward_columns(geometry), matrix))
+                .transpose()?,
         })
     }
 
@@ -109,7 +115,7 @@ pub struct Tokens {
 pub struct Kept {
     /// The rotated queries and keys, the values, and the attention's output with its log-sum-exps.
     pub attention: Option<[Leaf; 4]>,
-    /// `x1`, and the two projections that the activation takes.
+    /// `x1`, and the two projections that the activation takes; in mixed precision these at half the width, in bfloat16.
     pub feed_forward: Option<[Leaf; 3]>,
 }
 
@@ -128,12 +134,21 @@ pub fn forward(
 ) -> Result<(), Error> {
     let (n_tokens, _) = g.shape("block", x)?;
     let [q, k, v, out] = places(g, kept.attention.as_ref(), n_tokens)?;
-    let [x1, gate, up] = places(g, kept.feed_forward.as_ref(), n_tokens)?;
+    let kept = kept.feed_forward.as_ref().map(|kept| leaves(g, kept, n_tokens)).transpose()?;
+    let [x1, gate, up] = match kept {
+        None => [Place::New; 3],
+        Some([x1, _, _]) if geometry.rounds => [Place::Over(x1), Place::New, Place::New],
+        Some(kept) => kept.map(Place::Over),
+    };
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
     let x1 = add_attended(g, block, geometry, &attention, x, x1)?;
     let h2 = norm::forward(g, &block.ffn_norm, x1)?;
     let [gate, up] = project(g, block, geometry, h2, [gate, up])?;
+    if let Some([_, kept_gate, kept_up]) = kept.filter(|_| geometry.rounds) {
+        g.narrow(gate, kept_gate)?;
+        g.narrow(up, kept_up)?;
+    }
     let activated = swiglu::forward(g, gate, up)?;
     let activated = Input::new(g, activated, geometry.rounds)?;
     let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Place::Over(y))?;
@@ -168,13 +183,20 @@ pub fn backward(
     let (x1, h2, gate, up) = match &kept.feed_forward {
         Some(kept) => {
             let [x1, gate, up] = leaves(g, kept, n_tokens)?;
-            (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
+            let h2 = norm::forward(g, &block.ffn_norm, x1)?;
+            match geometry.rounds {
+                true => (x1, h2, g.widen(gate, block.ffn_gate.n_out())?, g.widen(up, block.ffn_up.n_out())?),
+                false => (x1, h2, gate, up),
+            }
         }
         None => {
             let x1 = add_attended(g, block, geometry, &attention, x, Place::New)?;
             let h2 = norm::forward(g, &block.ffn_norm, x1)?;
             let [gate, up] = project(g, block, geometry, h2, [Place::New; 2])?;
-            (x1, h2, gate, up)
+            match geometry.rounds {
+                true => (x1, h2, g.round_to_bf16(gate)?, g.round_to_bf16(up)?),
+                false => (x1, h2, gate, up),
+            }
         }
     };
 

@@ -34,9 +34,6 @@ impl Layout {
 
 /// The choices for [`Layout::head_rows`]. More would not be faster.
 const HEAD_ROWS: [usize; 4] = [128, 64, 32, 16];
-/// Bytes of kept values that a model takes where nobody limits its memory: enough to compute nothing again in small models at
-/// usual sizes, and little beside what a desktop has.
-const UNLIMITED_KEPT: u64 = 256 << 20;
 /// Products of two numbers that take as long as reading one number of a quantized matrix.
 const PRODUCTS_A_WEIGHT: u64 = 16;
 
@@ -154,10 +151,10 @@ impl Demand {
         }
     }
 
-    /// The fastest layout where memory is not limited.
-    pub fn unlimited(&self) -> Layout {
+    /// The fastest layout where memory is not limited, but for `spare` bytes of kept values.
+    pub fn unlimited(&self, spare: u64) -> Layout {
         let whole = Layout { head_rows: HEAD_ROWS[0], ..Layout::SMALLEST };
-        self.within(self.bytes(whole).total() + UNLIMITED_KEPT).unwrap_or(Layout::SMALLEST)
+        self.within(self.bytes(whole).total() + spare).unwrap_or(Layout::SMALLEST)
     }
 
     /// The fastest layout that takes at most `budget` bytes; none if even the smallest takes more.

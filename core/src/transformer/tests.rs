@@ -250,28 +250,31 @@ fn every_layout_computes_the_same_numbers() {
     let adapter = Adapter::new(&adapter(&base, 1..base.spec.n_layer, 0.2)).unwrap();
     adapter.set_dropout_key(7);
     let batch = batch(&base, &[9, 20, 4]);
-    let mut model = model(&tiny, &adapter, 2);
-    let kept = differentiate(&mut model, &adapter, &batch);
-    model.set_small(true);
-    assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
-    model.set_small(false);
-    assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
-    for (attention, feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
-        let layout = Layout { attention, feed_forward, head_rows: 32 };
-        let options = ModelOptions { n_threads: 2, layout, ..OPTIONS };
-        let mut model = Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
-        assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{layout:?}");
+    for precision in [Precision::F32, Precision::Mixed] {
+        let mut model = model_of(&tiny, &adapter, 2, precision);
+        let kept = differentiate(&mut model, &adapter, &batch);
+        model.set_small(true);
+        assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+        model.set_small(false);
+        assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+        for (attention, feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
+            let layout = Layout { attention, feed_forward, head_rows: 32 };
+            let options = ModelOptions { n_threads: 2, precision, layout, ..OPTIONS };
+            let mut model = Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+            assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{layout:?}");
+        }
     }
 }
 
 #[test]
 fn a_budget_is_used_and_never_exceeded() {
+    const SPARE: u64 = 1 << 28;
     let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
     let base = base(&tiny);
     let tensors = adapter(&base, 1..base.spec.n_layer, 0.0);
     let demand = Demand::new(&base, &tensors, 64, Precision::F32).unwrap();
-    let (smallest, largest) = (demand.bytes(Layout::SMALLEST), demand.bytes(demand.unlimited()));
-    assert_eq!((demand.unlimited().attention, demand.unlimited().feed_forward), (2, 2));
+    let (smallest, largest) = (demand.bytes(Layout::SMALLEST), demand.bytes(demand.unlimited(SPARE)));
+    assert_eq!((demand.unlimited(SPARE).attention, demand.unlimited(SPARE).feed_forward), (2, 2));
     assert_eq!(smallest.kept, 0);
     assert!(smallest.total() < largest.total());
     let mut before = smallest.total();

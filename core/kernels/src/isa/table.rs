@@ -129,6 +129,8 @@ pub(crate) struct Kernels {
     pub narrow_row: unsafe fn(&[f32], &mut [f32]),
     /// Floats of such a row: `(x, out)`.
     pub widen_row: unsafe fn(&[f32], &mut [f32]),
+    /// Rounds a row to bfloat16 in place.
+    pub round_to_bf16: unsafe fn(&mut [f32]),
 }
 
 impl Kernels {
@@ -235,6 +237,7 @@ macro_rules! kernels {
             outer,
             narrow_row,
             widen_row,
+            round_to_bf16,
         };
 
         $(#[target_feature(enable = $feature)])?
@@ -346,6 +349,11 @@ macro_rules! kernels {
         $(#[target_feature(enable = $feature)])?
         fn widen_row(x: &[f32], out: &mut [f32]) {
             $crate::passes::widen(x, out)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn round_to_bf16(x: &mut [f32]) {
+            $crate::passes::round_to_bf16(x)
         }
     };
 }

@@ -17,7 +17,7 @@ pub(crate) use attend::{back_columns, back_row};
 pub(crate) use exp::exp_scaled;
 pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use mask::dropout;
-pub(crate) use narrow::{narrow, widen};
+pub(crate) use narrow::{narrow, round_to_bf16, widen};
 pub(crate) use panel::{Square, panel_rows, panel_transposed};
 pub(crate) use rounded::{round_panel, round_row, rounded_tile};
 

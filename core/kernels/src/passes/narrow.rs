@@ -26,6 +26,14 @@ pub(crate) fn widen(x: &[f32], out: &mut [f32]) {
     }
 }
 
+/// As [`narrow`] and then [`widen`].
+#[inline(always)]
+pub(crate) fn round_to_bf16(x: &mut [f32]) {
+    for x in x {
+        *x = f32::from_bits(rounded(*x) & 0xffff_0000);
+    }
+}
+
 /// Bits of a float whose upper half is the value rounded, ties to even; what is not a number stays so.
 #[inline(always)]
 fn rounded(value: f32) -> u32 {
