@@ -114,7 +114,9 @@ mod tests {
                 for index in 0..count {
                     let half = RowsMut::new(&mut half, n_rows, narrow_columns(n), narrow_columns(n)).unwrap();
                     // SAFETY: the tier is available, each part is run once, and nothing else touches the result.
-                    unsafe { narrow_on(kernels, Rows::new(&x, n_rows, n, n).unwrap(), half, Part { index, count }) };
+                    unsafe {
+                        narrow_on(kernels, Rows::new(&x, n_rows, n, n).unwrap(), half, Part { index, count })
+                    };
                 }
                 for index in 0..count {
                     let half = Rows::new(&half, n_rows, narrow_columns(n), narrow_columns(n)).unwrap();

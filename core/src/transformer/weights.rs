@@ -74,6 +74,7 @@ pub(super) fn geometry(base: &Base, rounds: bool) -> Geometry {
         head_dim: spec.head_dim,
         scale: 1.0 / (spec.head_dim as f32).sqrt(),
         window: None,
+        rounds,
     };
     let halves = spec.rope.layout == RopeLayout::Halves;
     Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, rounds }

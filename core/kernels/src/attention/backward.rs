@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::forward::{chunks, lanes};
-use super::panels::{ByDim, ByToken, pack_rows};
+use super::panels::{ByDim, ByToken, Factors};
 use super::plan::{BLOCK, Plan};
 use super::{AttentionShape, Saved};
 use crate::isa::{BackColumns, BackRow, Kernels, PACKED, WIDTH};
@@ -21,7 +21,7 @@ pub(super) unsafe fn back_q(
     dq: RowsMut,
     part: Part,
 ) {
-    let dim = shape.head_dim;
+    let (dim, factors) = (shape.head_dim, Factors::new(shape));
     let group = shape.n_head / shape.n_head_kv;
     for run in plan.share(shape.n_head_kv, part) {
         let keys = plan.columns(&run);
@@ -42,8 +42,8 @@ pub(super) unsafe fn back_q(
             // SAFETY: the caller promises the instructions.
             let (kt, vt, k) = unsafe {
                 (
-                    ByDim::pack(kernels, &all_k, keys.clone(), kt),
-                    ByDim::pack(kernels, &all_v, keys.clone(), vt),
+                    ByDim::pack(kernels, factors, &all_k, keys.clone(), kt),
+                    ByDim::pack(kernels, factors, &all_v, keys.clone(), vt),
                     ByToken::pack(kernels, &all_k, keys.clone(), k),
                 )
             };
@@ -51,8 +51,12 @@ pub(super) unsafe fn back_q(
                 let n_rows = block.rows.len();
                 for head in run.head * group..(run.head + 1) * group {
                     let dout = saved.dout.columns(head * dim, dim);
-                    pack_rows(&saved.q.columns(head * dim, dim), block.rows.clone(), q_rows);
-                    pack_rows(&dout, block.rows.clone(), dout_rows);
+                    let q = saved.q.columns(head * dim, dim);
+                    // SAFETY: the caller promises the instructions.
+                    unsafe {
+                        factors.pack_rows(kernels, &q, block.rows.clone(), q_rows);
+                        factors.pack_rows(kernels, &dout, block.rows.clone(), dout_rows);
+                    }
                     for keys in chunks(&block.columns) {
                         // SAFETY: the caller promises the instructions.
                         unsafe {
@@ -99,7 +103,7 @@ pub(super) unsafe fn back_kv(
     dkv: RowsMut,
     part: Part,
 ) {
-    let dim = shape.head_dim;
+    let (dim, factors) = (shape.head_dim, Factors::new(shape));
     let group = shape.n_head / shape.n_head_kv;
     for run in plan.share(shape.n_head_kv, part) {
         let queries = plan.columns(&run);
@@ -118,8 +122,8 @@ pub(super) unsafe fn back_kv(
                 // SAFETY: the caller promises the instructions.
                 let (qt, dt, q, d) = unsafe {
                     (
-                        ByDim::pack(kernels, &all_q, queries.clone(), qt),
-                        ByDim::pack(kernels, &dout, queries.clone(), dt),
+                        ByDim::pack(kernels, factors, &all_q, queries.clone(), qt),
+                        ByDim::pack(kernels, factors, &dout, queries.clone(), dt),
                         ByToken::pack(kernels, &all_q, queries.clone(), q),
                         ByToken::pack(kernels, &dout, queries.clone(), d),
                     )
@@ -130,8 +134,11 @@ pub(super) unsafe fn back_kv(
                 }
                 for block in &plan.blocks[run.blocks.clone()] {
                     let n_rows = block.rows.len();
-                    pack_rows(&all_k, block.rows.clone(), k_rows);
-                    pack_rows(&all_v, block.rows.clone(), v_rows);
+                    // SAFETY: the caller promises the instructions.
+                    unsafe {
+                        factors.pack_rows(kernels, &all_k, block.rows.clone(), k_rows);
+                        factors.pack_rows(kernels, &all_v, block.rows.clone(), v_rows);
+                    }
                     if head == run.head * group {
                         dk.fill(0.0);
                         dv.fill(0.0);

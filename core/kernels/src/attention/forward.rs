@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::AttentionShape;
-use super::panels::{ByDim, ByToken, pack_rows};
+use super::panels::{ByDim, ByToken, Factors};
 use super::plan::{BLOCK, Block, Plan};
 use crate::isa::{DEPTH, Kernels, PACKED, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
@@ -21,7 +21,7 @@ pub(super) unsafe fn forward(
     out: RowsMut,
     part: Part,
 ) {
-    let dim = shape.head_dim;
+    let (dim, factors) = (shape.head_dim, Factors::new(shape));
     let group = shape.n_head / shape.n_head_kv;
     for run in plan.share(shape.n_head_kv, part) {
         let keys = plan.columns(&run);
@@ -38,16 +38,18 @@ pub(super) unsafe fn forward(
             // SAFETY: the caller promises the instructions.
             let (k, v) = unsafe {
                 (
-                    ByDim::pack(kernels, &k.columns(columns, dim), keys.clone(), k_memory),
+                    ByDim::pack(kernels, factors, &k.columns(columns, dim), keys.clone(), k_memory),
                     ByToken::pack(kernels, &v.columns(columns, dim), keys.clone(), v_memory),
                 )
             };
             for block in &plan.blocks[run.blocks.clone()] {
                 for head in run.head * group..(run.head + 1) * group {
-                    pack_rows(&q.columns(head * dim, dim), block.rows.clone(), packed);
                     let mut query = Queries { kernels, shape, plan, block, scores, sums };
                     // SAFETY: the caller promises the instructions; the block and the head are this part's alone.
-                    unsafe { query.attend(packed, &k, &v, head, out) };
+                    unsafe {
+                        factors.pack_rows(kernels, &q.columns(head * dim, dim), block.rows.clone(), packed);
+                        query.attend(packed, &k, &v, head, out);
+                    }
                 }
             }
         });

@@ -34,6 +34,8 @@ pub struct AttentionShape {
     pub scale: f32,
     /// If set, a query attends to at most so many keys, itself included.
     pub window: Option<usize>,
+    /// Whether scores, and their gradients, are products of 16-bit integers: heads rounded with a scale for each vector.
+    pub rounds: bool,
 }
 
 /// The tensors that the backward passes read, besides the shape and the segments.

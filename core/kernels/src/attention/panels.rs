@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use super::AttentionShape;
 use crate::WeightType;
-use crate::isa::{Kernels, PACKED, Tile, WIDTH};
+use crate::gemm::PAIR;
+use crate::isa::{Kernels, MAX_ROWS, PACKED, RoundedTile, Tile, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::Source;
 
@@ -14,12 +16,67 @@ pub(super) struct ByToken<'a> {
     n_groups: usize,
 }
 
-/// Consecutive tokens' vectors of a head, packed with the tokens along the panel's columns: `[token / 32][dim][32]`.
+/// Consecutive tokens' vectors of a head, packed with the tokens along the panel's columns: `[token / 32][dim][32]`; or, where
+/// products are of integers, `[token / 32][dim / 2]` rows of 32 pairs and one of their scales.
 pub(super) struct ByDim<'a> {
     memory: &'a [f32],
     first_token: usize,
     tile_len: usize,
+    factors: Factors,
+}
+
+/// How the two sides of the products of vectors are packed.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
     dim: usize,
+    /// The largest magnitude of a rounded value; none for floats.
+    steps: Option<f32>,
+}
+
+/// Vectors longer than this are not rounded.
+const MAX_ROUNDED: usize = 256;
+
+impl Factors {
+    /// Both sides are rounded alike: a score is then the same number in the forward and in either backward.
+    pub fn new(shape: &AttentionShape) -> Self {
+        let dim = shape.head_dim;
+        // The sum of products of so many steps fits 32 bits.
+        let steps = (f64::from(i32::MAX) / dim.next_multiple_of(WIDTH) as f64).sqrt().floor() as f32;
+        Self { dim, steps: (shape.rounds && dim <= MAX_ROUNDED).then_some(steps) }
+    }
+
+    fn padded(&self) -> usize {
+        self.dim.next_multiple_of(WIDTH)
+    }
+
+    /// Writes the rows `rows` to `[rows][PACKED]`: as they are, or as pairs and a scale.
+    ///
+    /// # Safety
+    /// The machine must have the instructions of `kernels`.
+    pub unsafe fn pack_rows(
+        &self,
+        kernels: &Kernels,
+        vectors: &Rows,
+        rows: Range<usize>,
+        packed: &mut [f32],
+    ) {
+        for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED)) {
+            let Some(steps) = self.steps else {
+                packed[..self.dim].copy_from_slice(vectors.row(row));
+                continue;
+            };
+            let (row, (pairs, rest)) = (vectors.row(row), packed.split_at_mut(self.padded() / PAIR));
+            // SAFETY: the caller promises the instructions.
+            let mut round = |row: &[f32]| unsafe { (kernels.round_row)(row, steps, pairs) };
+            rest[0] = if self.dim == self.padded() {
+                round(row)
+            } else {
+                let mut padded = [0.0; MAX_ROUNDED];
+                padded[..self.dim].copy_from_slice(row);
+                round(&padded[..self.padded()])
+            };
+        }
+    }
 }
 
 impl<'a> ByToken<'a> {
@@ -83,24 +140,33 @@ impl<'a> ByDim<'a> {
     /// The machine must have the instructions of `kernels`.
     pub unsafe fn pack(
         kernels: &Kernels,
+        factors: Factors,
         vectors: &Rows,
         tokens: Range<usize>,
         memory: &'a mut [f32],
     ) -> ByDim<'a> {
-        let dim = vectors.n_cols();
-        let tile_len = dim.next_multiple_of(WIDTH) * WIDTH;
+        let tile_len = factors.padded() * WIDTH;
+        let mut floats = [0.0; MAX_ROUNDED * WIDTH];
         for (first, panel) in tokens.clone().step_by(WIDTH).zip(memory.chunks_exact_mut(tile_len)) {
-            let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..dim.div_ceil(WIDTH));
+            let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..factors.padded() / WIDTH);
+            let source = Source::floats(vectors);
             // SAFETY: the caller promises the instructions.
             unsafe {
-                (kernels.panel_transposed)(WeightType::F32, Source::floats(vectors), rows, groups, panel);
+                let Some(steps) = factors.steps else {
+                    (kernels.panel_transposed)(WeightType::F32, source, rows, groups, panel);
+                    continue;
+                };
+                let floats = &mut floats[..tile_len];
+                (kernels.panel_transposed)(WeightType::F32, source, rows, groups, floats);
+                let (pairs, scales) = panel.split_at_mut(tile_len / PAIR);
+                (kernels.round_panel)(floats, steps, pairs, &mut scales[..WIDTH]);
             }
         }
-        ByDim { memory, first_token: tokens.start, tile_len, dim }
+        ByDim { memory, first_token: tokens.start, tile_len, factors }
     }
 
-    /// `c[r, t] = Σ_d x[r, d] · vector[t][d]` for the tokens `tokens` and on to the next multiple of 32: x and c
-    /// `[rows][PACKED]`. `tokens.start` must be a multiple of 32.
+    /// `c[r, t] = Σ_d x[r, d] · vector[t][d]` for the tokens `tokens` and on to the next multiple of 32: x, from
+    /// [`Factors::pack_rows`], and c `[rows][PACKED]`. `tokens.start` must be a multiple of 32.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
@@ -116,15 +182,52 @@ impl<'a> ByDim<'a> {
         let panels = self.memory.chunks_exact(self.tile_len).skip(first_tile);
         for (panel, column) in panels.zip((0..tokens.len()).step_by(WIDTH)) {
             // SAFETY: the caller promises the instructions.
-            unsafe { multiply(kernels, n_rows, self.dim, x, panel, &mut c[column..], PACKED, false) };
+            unsafe {
+                match self.factors.steps {
+                    None => {
+                        multiply(kernels, n_rows, self.factors.dim, x, panel, &mut c[column..], PACKED, false)
+                    }
+                    Some(_) => self.multiply_rounded(kernels, n_rows, x, panel, &mut c[column..]),
+                }
+            }
         }
     }
-}
 
-/// Copies the rows `rows` to `[rows][PACKED]`.
-pub(super) fn pack_rows(vectors: &Rows, rows: Range<usize>, packed: &mut [f32]) {
-    for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED)) {
-        packed[..vectors.n_cols()].copy_from_slice(vectors.row(row));
+    /// # Safety
+    /// The machine must have the instructions of `kernels`.
+    unsafe fn multiply_rounded(
+        &self,
+        kernels: &Kernels,
+        n_rows: usize,
+        x: &[f32],
+        panel: &[f32],
+        c: &mut [f32],
+    ) {
+        let pairs = self.factors.padded() / PAIR;
+        let (panel, scales) = panel.split_at(self.tile_len / PAIR);
+        for first in (0..n_rows).step_by(kernels.max_rows) {
+            let rows = (n_rows - first).min(kernels.max_rows);
+            let x = &x[first * PACKED..];
+            let mut x_scales = [0.0; MAX_ROWS];
+            for (row, scale) in x_scales[..rows].iter_mut().enumerate() {
+                *scale = x[row * PACKED + pairs];
+            }
+            let sums = &mut c[first * PACKED..];
+            let tile = RoundedTile {
+                rows,
+                pairs,
+                x,
+                x_stride: PACKED,
+                x_scales: &x_scales,
+                panel,
+                scales,
+                sums,
+                sums_stride: PACKED,
+                accumulate: false,
+            };
+            // SAFETY: the caller promises the instructions.
+            unsafe { (kernels.rounded_tile)(tile) };
+        }
     }
 }
 

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn every_block_of_every_head_has_one_part() {
-        let shape = AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None };
+        let shape =
+            AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None, rounds: false };
         let starts: Vec<i32> = (0..500).map(|t| if t < 130 { 0 } else { 130 }).collect();
         for plan in [Plan::queries(&shape, &starts), Plan::keys(&shape, &starts)] {
             for count in [1, 2, 5, 100] {
@@ -144,7 +145,14 @@ mod tests {
 
     #[test]
     fn blocks_meet_what_attends_only() {
-        let shape = AttentionShape { n_head: 1, n_head_kv: 1, head_dim: 8, scale: 1.0, window: Some(10) };
+        let shape = AttentionShape {
+            n_head: 1,
+            n_head_kv: 1,
+            head_dim: 8,
+            scale: 1.0,
+            window: Some(10),
+            rounds: false,
+        };
         let starts: Vec<i32> = (0..200).map(|t| if t < 100 { 0 } else { 100 }).collect();
         let queries = Plan::queries(&shape, &starts);
         assert_eq!(queries.blocks[2].columns, 32..72); // queries 48..72 attend to 39.. and on

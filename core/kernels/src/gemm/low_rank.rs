@@ -67,7 +67,8 @@ pub(super) unsafe fn accumulate_outer(kernels: &Kernels, u: &Rows, x: &Rows, gra
             let sums = &mut sums[..n_rows * columns.len()];
             for tokens in blocks(0..n_tokens, CHAIN) {
                 sums.fill(0.0);
-                let (u, x) = (u.tokens(tokens.clone()), x.tokens(tokens).columns(columns.start, columns.len()));
+                let (u, x) =
+                    (u.tokens(tokens.clone()), x.tokens(tokens).columns(columns.start, columns.len()));
                 // SAFETY: the caller promises the instructions.
                 unsafe { (kernels.outer)(u, x, sums) };
                 for (row, sums) in sums.chunks_exact(columns.len()).enumerate() {

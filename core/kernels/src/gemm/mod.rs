@@ -18,9 +18,9 @@ use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use crate::weights::Weights;
 use operands::Operands;
-use tail::Tail;
-pub(crate) use rounded::{COLUMN_STEPS, PAIR, ROW_STEPS};
+pub(crate) use rounded::PAIR;
 pub use rounded::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
+use tail::Tail;
 
 /// A product with a matrix in any format.
 #[derive(Clone, Copy)]
@@ -213,8 +213,11 @@ unsafe fn sum_of_products_on(
     let terms: Vec<&dyn Operands> = products.iter().map(|product| product as &dyn Operands).collect();
     // Short terms are added to the sums of the first, unless they are all there is.
     let n_main = usize::from(rounded.is_none());
-    let (tails, rest): (Vec<_>, Vec<_>) =
-        terms.iter().skip(n_main).map(|term| (Tail::new(*term, y.n_rows()), *term)).partition(|(tail, _)| tail.is_some());
+    let (tails, rest): (Vec<_>, Vec<_>) = terms
+        .iter()
+        .skip(n_main)
+        .map(|term| (Tail::new(*term, y.n_rows()), *term))
+        .partition(|(tail, _)| tail.is_some());
     let tails: Vec<Tail> = tails.into_iter().filter_map(|(tail, _)| tail).collect();
     let mut main = terms[..n_main].to_vec();
     main.extend(rest.into_iter().map(|(_, term)| term));

@@ -19,9 +19,9 @@ use crate::weights::{GROUP, Weights};
 /// The most values that share a scale: `BLOCK · ROW_STEPS · COLUMN_STEPS` is below 2^31.
 const BLOCK: usize = 256;
 /// The largest magnitude of a rounded value of a row.
-pub(crate) const ROW_STEPS: f32 = 4095.0;
+const ROW_STEPS: f32 = 4095.0;
 /// The largest magnitude of a rounded value of a column.
-pub(crate) const COLUMN_STEPS: f32 = 2047.0;
+const COLUMN_STEPS: f32 = 2047.0;
 /// Values are rounded and multiplied in pairs, which take the place of one float.
 pub(crate) const PAIR: usize = 2;
 /// Rows whose sums are kept at once, for one panel: 128 KiB.
@@ -102,7 +102,7 @@ pub(super) unsafe fn round_rows_on(kernels: &Kernels, x: Rows, out: RowsMut, par
         let x = x.row(row).chunks(block_len(n));
         for ((x, pairs), scale) in x.zip(pairs.chunks_mut(block_len(n) / PAIR)).zip(scales) {
             // SAFETY: the caller promises the instructions.
-            *scale = unsafe { (kernels.round_row)(x, pairs) };
+            *scale = unsafe { (kernels.round_row)(x, ROW_STEPS, pairs) };
         }
     }
 }
@@ -151,7 +151,7 @@ pub(super) unsafe fn product(
                         // SAFETY: the caller promises the instructions.
                         unsafe {
                             product.panel(kernels, depth.clone(), columns.clone(), floats);
-                            (kernels.round_panel)(floats, pairs, scales);
+                            (kernels.round_panel)(floats, COLUMN_STEPS, pairs, scales);
                             block.multiply(kernels, index, depth, pairs, scales, sums);
                         }
                     }
@@ -252,6 +252,8 @@ impl Block<'_> {
                 panel: pairs,
                 scales,
                 sums: &mut sums[local.start * WIDTH..local.end * WIDTH],
+                sums_stride: WIDTH,
+                accumulate: true,
             };
             // SAFETY: the caller promises the instructions.
             unsafe { (kernels.rounded_tile)(tile) };

@@ -4,8 +4,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
-use crate::{Rows, WeightType};
 use crate::weights::Source;
+use crate::{Rows, WeightType};
 
 /// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) struct Tile {
     pub accumulate: bool,
 }
 
-/// A product of rounded rows with a rounded panel, added to `sums`.
+/// A product of rounded rows with a rounded panel.
 pub(crate) struct RoundedTile<'a> {
     /// Rows, from 1 to the table's `max_rows`.
     pub rows: usize,
@@ -48,8 +48,12 @@ pub(crate) struct RoundedTile<'a> {
     pub panel: &'a [f32],
     /// For each column.
     pub scales: &'a [f32],
-    /// `[rows][WIDTH]`
+    /// `[rows][sums_stride]`, of which each row's first `WIDTH` count.
     pub sums: &'a mut [f32],
+    /// Distance between rows of `sums`.
+    pub sums_stride: usize,
+    /// Add the products to what `sums` holds instead of replacing it.
+    pub accumulate: bool,
 }
 
 /// One query's scores `s` and the products `dp = dout · v`, for consecutive keys.
@@ -93,11 +97,11 @@ pub(crate) struct Kernels {
     /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
     /// other columns are 0: `(kind, source, rows, groups, panel)`.
     pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
-    /// Rounds a block of a row to pairs of 16 bits: `(x, pairs)`; returns its scale.
-    pub round_row: unsafe fn(&[f32], &mut [f32]) -> f32,
-    /// Rounds a panel `[depth][WIDTH]` to pairs, with a scale for each column: `(panel, pairs, scales)`.
-    pub round_panel: unsafe fn(&[f32], &mut [f32], &mut [f32]),
-    /// Computes a tile: for each element a sum of products, exact, times both scales, added to what was there.
+    /// Rounds a block of a row to pairs of 16 bits, of magnitudes up to `steps`: `(x, steps, pairs)`; returns its scale.
+    pub round_row: unsafe fn(&[f32], f32, &mut [f32]) -> f32,
+    /// Rounds a panel `[depth][WIDTH]` so, with a scale for each column: `(panel, steps, pairs, scales)`.
+    pub round_panel: unsafe fn(&[f32], f32, &mut [f32], &mut [f32]),
+    /// Computes a tile: for each element a sum of products, exact, times both scales.
     pub rounded_tile: unsafe fn(RoundedTile),
     /// Σ a·b.
     pub dot: unsafe fn(&[f32], &[f32]) -> f32,
@@ -267,13 +271,13 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn round_row(x: &[f32], pairs: &mut [f32]) -> f32 {
-            $crate::passes::round_row(x, pairs)
+        fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
+            $crate::passes::round_row(x, steps, pairs)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn round_panel(panel: &[f32], pairs: &mut [f32], scales: &mut [f32]) {
-            $crate::passes::round_panel(panel, pairs, scales)
+        fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], scales: &mut [f32]) {
+            $crate::passes::round_panel(panel, steps, pairs, scales)
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -1,17 +1,17 @@
 //! Rounding of rows and panels to 16 bits, and the product of the two.
 
-use crate::gemm::{COLUMN_STEPS, PAIR, ROW_STEPS};
+use crate::gemm::PAIR;
 use crate::isa::{RoundedTile, WIDTH};
 
 /// Rounds a block of a row to pairs; returns its scale, which is not a number if a value is not finite.
 #[inline(always)]
-pub(crate) fn round_row(x: &[f32], pairs: &mut [f32]) -> f32 {
+pub(crate) fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
     // Magnitudes compare as their bits do, and what is not finite is above all that is.
     let mut largest = 0u32;
     for value in x {
         largest = largest.max(value.abs().to_bits());
     }
-    let (inverse, scale) = scales(largest, ROW_STEPS);
+    let (inverse, scale) = scales(largest, steps);
     for (pair, x) in pairs.iter_mut().zip(x.as_chunks::<PAIR>().0) {
         *pair = joined(round(x[0] * inverse), round(x[1] * inverse));
     }
@@ -20,7 +20,7 @@ pub(crate) fn round_row(x: &[f32], pairs: &mut [f32]) -> f32 {
 
 /// Rounds a panel `[depth][WIDTH]` of an even depth to pairs `[depth / 2][WIDTH]`, with a scale for each column.
 #[inline(always)]
-pub(crate) fn round_panel(panel: &[f32], pairs: &mut [f32], column_scales: &mut [f32]) {
+pub(crate) fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], column_scales: &mut [f32]) {
     let rows = panel.as_chunks::<WIDTH>().0;
     let mut largest = [0u32; WIDTH];
     for row in rows {
@@ -30,7 +30,7 @@ pub(crate) fn round_panel(panel: &[f32], pairs: &mut [f32], column_scales: &mut 
     }
     let mut inverse = [0.0f32; WIDTH];
     for c in 0..WIDTH {
-        (inverse[c], column_scales[c]) = scales(largest[c], COLUMN_STEPS);
+        (inverse[c], column_scales[c]) = scales(largest[c], steps);
     }
     for (pairs, rows) in pairs.as_chunks_mut::<WIDTH>().0.iter_mut().zip(rows.as_chunks::<PAIR>().0) {
         for c in 0..WIDTH {
@@ -43,7 +43,8 @@ pub(crate) fn round_panel(panel: &[f32], pairs: &mut [f32], column_scales: &mut 
 #[inline(always)]
 pub(crate) fn rounded_tile(tile: RoundedTile) {
     let panel = &tile.panel.as_chunks::<WIDTH>().0[..tile.pairs];
-    for (row, sums) in tile.sums.as_chunks_mut::<WIDTH>().0[..tile.rows].iter_mut().enumerate() {
+    for (row, sums) in tile.sums.chunks_mut(tile.sums_stride).take(tile.rows).enumerate() {
+        let sums = &mut sums[..WIDTH];
         let x = &tile.x[row * tile.x_stride..][..tile.pairs];
         let mut dots = [0i32; WIDTH];
         for (x, panel) in x.iter().zip(panel) {
@@ -55,7 +56,8 @@ pub(crate) fn rounded_tile(tile: RoundedTile) {
             }
         }
         for c in 0..WIDTH {
-            sums[c] = (dots[c] as f32).mul_add(tile.scales[c] * tile.x_scales[row], sums[c]);
+            let start = if tile.accumulate { sums[c] } else { 0.0 };
+            sums[c] = (dots[c] as f32).mul_add(tile.scales[c] * tile.x_scales[row], start);
         }
     }
 }

@@ -201,7 +201,8 @@ impl<'a> Weights<'a> {
     pub(crate) fn floats(&self) -> Option<&'a [f32]> {
         // SAFETY: any four bytes are a float.
         let (before, floats, _) = unsafe { self.bytes.align_to() };
-        (self.kind == WeightType::F32 && before.is_empty() && cfg!(target_endian = "little")).then_some(floats)
+        (self.kind == WeightType::F32 && before.is_empty() && cfg!(target_endian = "little"))
+            .then_some(floats)
     }
 
     pub(crate) fn source(&self) -> Source<'a> {

@@ -24,7 +24,7 @@ fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
         && tile.x_scales.len() >= tile.rows
         && tile.panel.len() >= tile.pairs * WIDTH
         && tile.scales.len() >= WIDTH
-        && tile.sums.len() >= tile.rows * WIDTH;
+        && tile.sums.len() >= (tile.rows - 1) * tile.sums_stride + WIDTH;
     if !fits {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
         return;
@@ -69,9 +69,10 @@ unsafe fn multiply_pairs<const ROWS: usize>(tile: RoundedTile) {
         for r in 0..ROWS {
             let factor = _mm512_set1_ps(*tile.x_scales.as_ptr().add(r));
             for v in 0..2 {
-                let out = out.add(r * WIDTH + 16 * v);
+                let out = out.add(r * tile.sums_stride + 16 * v);
                 let (dot, factor) = (_mm512_cvtepi32_ps(dots[r][v]), _mm512_mul_ps(scales[v], factor));
-                _mm512_storeu_ps(out, _mm512_fmadd_ps(dot, factor, _mm512_loadu_ps(out)));
+                let start = if tile.accumulate { _mm512_loadu_ps(out) } else { _mm512_setzero_ps() };
+                _mm512_storeu_ps(out, _mm512_fmadd_ps(dot, factor, start));
             }
         }
     }
