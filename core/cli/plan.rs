@@ -55,7 +55,11 @@ fn describe(plan: &MemoryPlan) -> String {
         ("process", plan.process, "code's own data; examples come on top".to_owned()),
         ("adapter", plan.adapter, "values and gradients".to_owned()),
         ("optimizer", plan.optimizer, "two moments".to_owned()),
-        ("copies", plan.copies, "the best adapter so far, and what an interrupted step goes back to".to_owned()),
+        (
+            "copies",
+            plan.copies,
+            "the best adapter so far, and what an interrupted step goes back to".to_owned(),
+        ),
         ("stream", plan.model.stream, format!("inputs of {layers} layers for {tokens} tokens")),
         ("kept", plan.model.kept, keeping),
         ("arena", plan.model.arena, format!("intermediate results; logits of {head_rows} tokens at once")),

@@ -151,7 +151,9 @@ impl Shared {
     /// Takes the next part and does it; false if none is left.
     fn work_on_a_part(&self) -> bool {
         let take = |ticket: u64| (ticket & 0xffff < ticket >> 16 & 0xffff).then_some(ticket + 1);
-        let Ok(ticket) = self.ticket.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) else { return false };
+        let Ok(ticket) = self.ticket.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) else {
+            return false;
+        };
         let (count, part) = ((ticket >> 16 & 0xffff) as usize, (ticket & 0xffff) as usize);
         let work: *const Work = self.work.load(Ordering::Relaxed).cast_const().cast();
         // SAFETY: `run` stored the pointer before it opened the job, and does not return before this part is done.

@@ -232,7 +232,8 @@ fn gated_activation() {
 
 #[test]
 fn grouped_attention_inside_segments() {
-    let shape = AttentionShape { n_head: 4, n_head_kv: 2, head_dim: 8, scale: 0.35, window: None, rounds: false };
+    let shape =
+        AttentionShape { n_head: 4, n_head_kv: 2, head_dim: 8, scale: 0.35, window: None, rounds: false };
     for window in [None, Some(2)] {
         let shape = AttentionShape { window, ..shape };
         let (q, k, v) = (matrix(7, 32, 1), matrix(7, 16, 2), matrix(7, 16, 3));

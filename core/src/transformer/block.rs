@@ -6,8 +6,8 @@
 //! y  = x1 + (silu(h2 Wgᵀ) ⊙ h2 Wuᵀ) Wdᵀ              h2 = norm(x1)
 //! ```
 //!
-//! In mixed precision the backward sees the activation's two arguments rounded to bfloat16. They are kept so, which halves
-//! the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
+//! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are kept so, which
+//! halves the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
 
 use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor, narrow_columns};
 
@@ -23,7 +23,7 @@ pub struct Geometry {
     pub attention: AttentionShape,
     /// Which values of a head are rotated together.
     pub layout: PairLayout,
-    /// Mixed precision: products with frozen matrices are of 16-bit integers, and the activation's arguments are kept rounded.
+    /// Mixed precision: products with frozen matrices are of 16-bit integers, and values of the feed-forward part are kept rounded.
     pub rounds: bool,
 }
 
@@ -60,7 +60,7 @@ impl Block {
     /// Columns of what [`Kept::feed_forward`] holds.
     fn feed_forward_columns(&self, geometry: &Geometry) -> [usize; 3] {
         let kept = |n| if geometry.rounds { narrow_columns(n) } else { n };
-        [self.attn_output.n_out(), kept(self.ffn_gate.n_out()), kept(self.ffn_up.n_out())]
+        [&self.attn_output, &self.ffn_gate, &self.ffn_up].map(|linear| kept(linear.n_out()))
     }
 
     /// Floats that [`Block::keep`] takes for each token, of the attention and of the feed-forward part.
@@ -115,7 +115,7 @@ pub struct Tokens {
 pub struct Kept {
     /// The rotated queries and keys, the values, and the attention's output with its log-sum-exps.
     pub attention: Option<[Leaf; 4]>,
-    /// `x1`, and the two projections that the activation takes; in mixed precision these at half the width, in bfloat16.
+    /// `x1`, and the two projections that the activation takes; in mixed precision at half the width, in bfloat16.
     pub feed_forward: Option<[Leaf; 3]>,
 }
 
@@ -135,19 +135,18 @@ pub fn forward(
     let (n_tokens, _) = g.shape("block", x)?;
     let [q, k, v, out] = places(g, kept.attention.as_ref(), n_tokens)?;
     let kept = kept.feed_forward.as_ref().map(|kept| leaves(g, kept, n_tokens)).transpose()?;
-    let [x1, gate, up] = match kept {
-        None => [Place::New; 3],
-        Some([x1, _, _]) if geometry.rounds => [Place::Over(x1), Place::New, Place::New],
-        Some(kept) => kept.map(Place::Over),
-    };
+    // Where they are kept as they are, they are computed there.
+    let [x1, gate, up] =
+        kept.filter(|_| !geometry.rounds).map_or([Place::New; 3], |kept| kept.map(Place::Over));
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
     let x1 = add_attended(g, block, geometry, &attention, x, x1)?;
     let h2 = norm::forward(g, &block.ffn_norm, x1)?;
     let [gate, up] = project(g, block, geometry, h2, [gate, up])?;
-    if let Some([_, kept_gate, kept_up]) = kept.filter(|_| geometry.rounds) {
-        g.narrow(gate, kept_gate)?;
-        g.narrow(up, kept_up)?;
+    if let Some(kept) = kept.filter(|_| geometry.rounds) {
+        for (value, kept) in [x1, gate, up].into_iter().zip(kept) {
+            g.narrow(value, kept)?;
+        }
     }
     let activated = swiglu::forward(g, gate, up)?;
     let activated = Input::new(g, activated, geometry.rounds)?;
@@ -182,20 +181,19 @@ pub fn backward(
     };
     let (x1, h2, gate, up) = match &kept.feed_forward {
         Some(kept) => {
-            let [x1, gate, up] = leaves(g, kept, n_tokens)?;
-            let h2 = norm::forward(g, &block.ffn_norm, x1)?;
-            match geometry.rounds {
-                true => (x1, h2, g.widen(gate, block.ffn_gate.n_out())?, g.widen(up, block.ffn_up.n_out())?),
-                false => (x1, h2, gate, up),
-            }
+            let kept = leaves(g, kept, n_tokens)?;
+            let [x1, gate, up] = if geometry.rounds { widen(g, block, kept)? } else { kept };
+            (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
         None => {
             let x1 = add_attended(g, block, geometry, &attention, x, Place::New)?;
             let h2 = norm::forward(g, &block.ffn_norm, x1)?;
             let [gate, up] = project(g, block, geometry, h2, [Place::New; 2])?;
-            match geometry.rounds {
-                true => (x1, h2, g.round_to_bf16(gate)?, g.round_to_bf16(up)?),
-                false => (x1, h2, gate, up),
+            if geometry.rounds {
+                let [x1, gate, up] = round(g, [x1, gate, up])?;
+                (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
+            } else {
+                (x1, h2, gate, up)
             }
         }
     };
@@ -282,6 +280,23 @@ fn matrices<const N: usize>(
 ) -> Result<[Leaf; N], Error> {
     let leaves: Vec<_> = columns.into_iter().map(matrix).collect::<Result<_, _>>()?;
     Ok(std::array::from_fn(|i| leaves[i].clone()))
+}
+
+/// What [`Kept::feed_forward`] holds in mixed precision, as floats.
+fn widen(g: &mut Graph, block: &Block, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
+    Ok([
+        g.widen(x1, block.attn_output.n_out())?,
+        g.widen(gate, block.ffn_gate.n_out())?,
+        g.widen(up, block.ffn_up.n_out())?,
+    ])
+}
+
+/// The same, of values that were computed again.
+fn round(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
+    // These are computed from `x1` as it is, before it is rounded in its place.
+    g.run(gate)?;
+    g.run(up)?;
+    Ok([g.round_to_bf16(x1)?, g.round_to_bf16(gate)?, g.round_to_bf16(up)?])
 }
 
 /// The first rows of what is kept.
