@@ -1,13 +1,16 @@
-//! Our matrix products against ggml's own and against the `gemm` crate on the dequantized matrix.
+//! Our matrix products, in f32 and of 16-bit integers, against ggml's own and against the `gemm` crate on the dequantized
+//! matrix.
 //!
-//! `cargo bench -p nightgraft-benches --bench kernel_ratios -- [--threads N] [--tokens N] [--rounds N] [--json FILE]` times the three in turns, so
+//! `cargo bench -p nightgraft-benches --bench kernel_ratios -- [--threads N] [--tokens N] [--rounds N] [--json FILE]` times all of them in turns, so
 //! that whatever else the machine does meets all of them, and prints medians in GFLOP/s of real work with the ratios.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use gemm_common::Parallelism;
-use nightgraft_ggml::{Cpu, Graph, Leaf, MappedFile, Tensor, WeightPlace, WeightType, quantize};
+use nightgraft_ggml::{
+    Cpu, Direction, Graph, Leaf, MappedFile, Place, Product, Tensor, WeightPlace, WeightType, quantize,
+};
 use nightgraft_kernels::{Tier, Weights};
 use serde_json::json;
 
@@ -35,8 +38,18 @@ fn main() -> Result<()> {
         options.rounds
     );
     println!(
-        "{:<18} {:<5} {:<12} {:>7} {:>7} {:>7} {:>8} {:>8}",
-        "product", "type", "out x in", "ours", "ggml", "gemm", "/ ggml", "/ gemm"
+        "{:<18} {:<5} {:<12} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8} {:>9} {:>11}",
+        "product",
+        "type",
+        "out x in",
+        "f32",
+        "mixed",
+        "ggml",
+        "gemm",
+        "/ ggml",
+        "/ gemm",
+        "mixed/f32",
+        "mixed/ggml"
     );
     let mut rows = Vec::new();
     for [n_out, n_in] in SHAPES {
@@ -46,19 +59,21 @@ fn main() -> Result<()> {
                 continue;
             }
             for backward in [false, true] {
-                let [ours, ggmls, gemms] =
+                let [ours, mixed, ggmls, gemms] =
                     Contest::new(kind, [n_out, n_in], backward, &options)?.run(&options)?;
                 let name = if backward { "linear_transposed" } else { "linear" };
                 println!(
-                    "{name:<18} {:<5} {:<12} {ours:>7.1} {ggmls:>7.1} {gemms:>7.1} {:>8.2} {:>8.2}",
+                    "{name:<18} {:<5} {:<12} {ours:>7.1} {mixed:>7.1} {ggmls:>7.1} {gemms:>7.1} {:>8.2} {:>8.2} {:>9.2} {:>11.2}",
                     kind.name(),
                     format!("{n_out}x{n_in}"),
                     ours / ggmls,
-                    ours / gemms
+                    ours / gemms,
+                    mixed / ours,
+                    mixed / ggmls
                 );
                 rows.push(json!({
                     "product": name, "type": kind.name(), "n_out": n_out, "n_in": n_in, "tokens": options.tokens,
-                    "threads": options.threads, "device": "cpu", "tier": Tier::current().name(), "ours": ours,
+                    "threads": options.threads, "device": "cpu", "tier": Tier::current().name(), "f32": ours, "mixed": mixed,
                     "ggml": ggmls, "gemm": gemms,
                 }));
             }
@@ -86,10 +101,12 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-/// One product, three ways.
+/// One product, four ways.
 struct Contest {
     cpu: Cpu,
     ours: Graph,
+    /// With the rounding of the rows.
+    mixed: Graph,
     ggmls: Graph,
     /// `[from, to]` as f32: the layout in which the `gemm` crate is fastest.
     matrix: Vec<f32>,
@@ -137,18 +154,22 @@ impl Contest {
             false => (graph(Graph::linear)?, graph(Graph::ggml_mul_mat)?),
             true => (graph(Graph::linear_transposed)?, graph(Graph::ggml_out_prod)?),
         };
+        let mixed = graph(if backward { rounded_transposed } else { rounded })?;
         let cpu = Cpu::new(usize::from(options.threads), Arc::default())?;
         let output = vec![0.0; options.tokens * to];
-        Ok(Self { cpu, ours, ggmls, matrix, input, output, n_out, n_in, backward })
+        Ok(Self { cpu, ours, mixed, ggmls, matrix, input, output, n_out, n_in, backward })
     }
 
-    /// Medians in GFLOP/s: ours, ggml's, the `gemm` crate's.
-    fn run(mut self, options: &Options) -> Result<[f64; 3]> {
-        let mut seconds = [const { Vec::new() }; 3];
+    /// Medians in GFLOP/s: ours in f32 and mixed, ggml's, the `gemm` crate's.
+    fn run(mut self, options: &Options) -> Result<[f64; 4]> {
+        let mut seconds = [const { Vec::new() }; 4];
         for round in 0..=options.rounds {
             let began = Instant::now();
             self.cpu.compute(&mut self.ours)?;
             let ours = began.elapsed();
+            let began = Instant::now();
+            self.cpu.compute(&mut self.mixed)?;
+            let mixed = began.elapsed();
             self.cpu.set_ggml_threads(options.threads);
             let began = Instant::now();
             self.cpu.compute(&mut self.ggmls)?;
@@ -159,7 +180,7 @@ impl Contest {
             let gemms = began.elapsed();
             // The first round warms the caches.
             if round > 0 {
-                for (times, time) in seconds.iter_mut().zip([ours, ggmls, gemms]) {
+                for (times, time) in seconds.iter_mut().zip([ours, mixed, ggmls, gemms]) {
                     times.push(time.as_secs_f64());
                 }
             }
@@ -203,6 +224,28 @@ impl Contest {
             );
         }
     }
+}
+
+fn rounded(g: &mut Graph, w: Tensor, x: Tensor) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
+    rounded_product(g, w, x, Direction::Linear)
+}
+
+fn rounded_transposed(
+    g: &mut Graph,
+    w: Tensor,
+    dy: Tensor,
+) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
+    rounded_product(g, w, dy, Direction::Transposed)
+}
+
+fn rounded_product(
+    g: &mut Graph,
+    w: Tensor,
+    x: Tensor,
+    direction: Direction,
+) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
+    let x = g.round_rows(x)?;
+    g.sum_of_products(&[Product::Rounded { w, x, direction }], None, Place::New)
 }
 
 /// Reproducible values in [-1, 1).

@@ -1,0 +1,130 @@
+//! The kernels of a training step, one by one, on one thread: products in every format, attention, and the passes between.
+//!
+//! `cargo bench -p nightgraft-benches --bench kernels [-- FILTER]`; `NIGHTGRAFT_ISA=avx2` and the like time a lower tier. Throughput is
+//! in floating-point operations for products and attention, in values for passes.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use nightgraft_ggml::{
+    AttentionShape, Cpu, Direction, Error, Graph, Leaf, MappedFile, Place, Product, Tensor, WeightPlace,
+    WeightType, quantize,
+};
+use nightgraft_kernels::Tier;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const TOKENS: usize = 256;
+/// `[n_out, n_in]`: whole blocks in every format.
+const SHAPE: [usize; 2] = [1536, 768];
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    products(&mut criterion);
+    attention(&mut criterion);
+    passes(&mut criterion);
+    criterion.final_summary();
+}
+
+fn products(criterion: &mut Criterion) {
+    let [n_out, n_in] = SHAPE;
+    let mut group = criterion.benchmark_group(format!("products, {}", Tier::current().name()));
+    group.throughput(Throughput::Elements((2 * TOKENS * n_out * n_in) as u64));
+    for kind in WeightType::ALL {
+        let weight = weight(kind);
+        for direction in [Direction::Linear, Direction::Transposed] {
+            let (x, name) = match direction {
+                Direction::Linear => (matrix(TOKENS, n_in), "linear"),
+                Direction::Transposed => (matrix(TOKENS, n_out), "linear_transposed"),
+            };
+            run(&mut group, &format!("{name}/{}/f32", kind.name()), |g| {
+                let (w, x) = (g.leaf(&weight)?, g.leaf(&x)?);
+                match direction {
+                    Direction::Linear => g.linear(w, x),
+                    Direction::Transposed => g.linear_transposed(w, x),
+                }
+            });
+            run(&mut group, &format!("{name}/{}/mixed", kind.name()), |g| {
+                let (w, x) = (g.leaf(&weight)?, g.leaf(&x)?);
+                let x = g.round_rows(x)?;
+                g.sum_of_products(&[Product::Rounded { w, x, direction }], None, Place::New)
+            });
+        }
+    }
+}
+
+fn attention(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group(format!("attention, {}", Tier::current().name()));
+    for (n_tokens, rounds) in [(256, false), (256, true), (2048, false), (2048, true)] {
+        let shape =
+            AttentionShape { n_head: 9, n_head_kv: 3, head_dim: 64, scale: 0.125, window: None, rounds };
+        let pairs = n_tokens * (n_tokens + 1) / 2;
+        group.throughput(Throughput::Elements((2 * 2 * pairs * 9 * 64) as u64));
+        let [q, k, v] = [9, 3, 3].map(|n_heads| matrix(n_tokens, 64 * n_heads));
+        let starts = Leaf::i32(n_tokens).expect("memory for the starts");
+        let precision = if rounds { "mixed" } else { "f32" };
+        run(&mut group, &format!("forward/{n_tokens} tokens/{precision}"), |g| {
+            let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
+            let starts = g.leaf(&starts)?;
+            g.attention(shape, qkv, starts, Place::New)
+        });
+    }
+}
+
+fn passes(criterion: &mut Criterion) {
+    const WIDTH: usize = 1536;
+    let mut group = criterion.benchmark_group(format!("passes, {}", Tier::current().name()));
+    group.throughput(Throughput::Elements((TOKENS * WIDTH) as u64));
+    let (x, up, weight) = (matrix(TOKENS, WIDTH), matrix(TOKENS, WIDTH), matrix(1, WIDTH));
+    run(&mut group, "rms_norm", |g| {
+        let (x, weight) = (g.leaf(&x)?, g.leaf(&weight)?);
+        g.rms_norm(x, weight, 1e-5)
+    });
+    run(&mut group, "swiglu", |g| {
+        let (x, up) = (g.leaf(&x)?, g.leaf(&up)?);
+        g.swiglu(x, up)
+    });
+    run(&mut group, "round_rows", |g| {
+        let x = g.leaf(&x)?;
+        g.round_rows(x)
+    });
+}
+
+/// Times a graph of one result.
+fn run(group: &mut Group, name: &str, make: impl Fn(&mut Graph) -> Result<Tensor, Error>) {
+    group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+        let mut graph = Graph::new(32).expect("memory for a graph");
+        let result = make(&mut graph).expect("shapes that fit");
+        graph.run(result).expect("a tensor of this graph");
+        let mut cpu = Cpu::new(1, Arc::default()).expect("one thread");
+        bencher.iter(|| cpu.compute(black_box(&mut graph)).expect("nobody stops it"));
+    });
+}
+
+fn weight(kind: WeightType) -> Leaf {
+    let [n_rows, n_cols] = SHAPE;
+    let bytes = quantize(kind, n_cols, &numbers(n_rows * n_cols)).expect("whole blocks");
+    let file = tempfile::NamedTempFile::new().expect("a folder for temporary files");
+    std::fs::write(file.path(), bytes).expect("room for a matrix");
+    let mapped = Arc::new(MappedFile::open(file.path()).expect("the file just written"));
+    Leaf::weights(&mapped, &[WeightPlace { kind, n_rows, n_cols, offset: 0 }])
+        .expect("a matrix inside")
+        .remove(0)
+}
+
+fn matrix(n_rows: usize, n_cols: usize) -> Leaf {
+    let leaf = Leaf::f32(n_rows, n_cols).expect("memory for a matrix");
+    leaf.write(0, &numbers(n_rows * n_cols)).expect("as many values");
+    leaf
+}
+
+/// Reproducible values in [-1, 1).
+fn numbers(n: usize) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(n as u64);
+    (0..n).map(|_| random.random_range(-1.0..1.0)).collect()
+}
+
