@@ -127,4 +127,3 @@ fn numbers(n: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(n as u64);
     (0..n).map(|_| random.random_range(-1.0..1.0)).collect()
 }
-

@@ -9,9 +9,9 @@ impl Format for F32 {
     #[inline(always)]
     fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         match row.get(group * size_of_val(out)..).and_then(<[u8]>::first_chunk::<{ 4 * GROUP }>) {
-            // SAFETY: any bytes are floats. Element by element, the compiler would copy one after the other.
             Some(values) if cfg!(target_endian = "little") => {
-                *out = unsafe { values.as_ptr().cast::<[f32; GROUP]>().read_unaligned() }
+                // SAFETY: any bytes are floats. Element by element, the compiler would copy one after the other.
+                *out = unsafe { values.as_ptr().cast::<[f32; GROUP]>().read_unaligned() };
             }
             _ => convert(row, group, out, f32::from_le_bytes),
         }
