@@ -24,8 +24,10 @@ const ROW_STEPS: f32 = 4095.0;
 const COLUMN_STEPS: f32 = 2047.0;
 /// Values are rounded and multiplied in pairs, which take the place of one float.
 pub(crate) const PAIR: usize = 2;
-/// Rows whose sums are kept at once, for one panel: 128 KiB.
-const ROWS: usize = 1008;
+/// Rows whose sums are kept at once.
+const ROWS: usize = 504;
+/// Panels that a block of the depth of these rows is multiplied with while it is in the cache; their sums take 256 KiB.
+const PANELS: usize = 4;
 
 /// Rows rounded to 16 bits, in the memory of a matrix of floats: `[n / 2]` pairs, then the blocks' scales.
 #[derive(Clone, Copy, Debug)]
@@ -138,33 +140,40 @@ pub(super) unsafe fn product(
     let block = block_len(depth);
     let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);
     let floats = tails.iter().map(Tail::panel_len).max().unwrap_or(0).max(block * WIDTH);
-    let lengths = [floats, block / PAIR * WIDTH, WIDTH, rows_at_once * WIDTH];
+    let panel_sums = rows_at_once * WIDTH;
+    let lengths = [floats, block / PAIR * WIDTH, WIDTH, PANELS * panel_sums];
     scratch::with(lengths, |[floats, pairs, scales, sums]| {
         split.for_each(|chunk_rows, panels| {
             for rows in blocks(chunk_rows, rows_at_once) {
-                for columns in panels.columns() {
-                    let block = Block { x: &product.x, rows: rows.clone(), columns: columns.clone() };
-                    // SAFETY: parts share no (rows, columns).
-                    unsafe { block.begin(&start, sums, &y) };
+                for panels in panels.blocks(PANELS) {
+                    let block = |columns| Block { x: &product.x, rows: rows.clone(), columns };
+                    for (columns, sums) in panels.columns().zip(sums.chunks_exact_mut(panel_sums)) {
+                        // SAFETY: parts share no (rows, columns).
+                        unsafe { block(columns).begin(&start, sums, &y) };
+                    }
                     for (index, depth) in blocks(0..depth, block_len(depth)).enumerate() {
-                        let floats = &mut floats[..depth.len() * WIDTH];
-                        // SAFETY: the caller promises the instructions.
-                        unsafe {
-                            product.panel(kernels, depth.clone(), columns.clone(), floats);
-                            (kernels.round_panel)(floats, COLUMN_STEPS, pairs, scales);
-                            block.multiply(kernels, index, depth, pairs, scales, sums);
+                        for (columns, sums) in panels.columns().zip(sums.chunks_exact_mut(panel_sums)) {
+                            let floats = &mut floats[..depth.len() * WIDTH];
+                            // SAFETY: the caller promises the instructions.
+                            unsafe {
+                                product.panel(kernels, depth.clone(), columns.clone(), floats);
+                                (kernels.round_panel)(floats, COLUMN_STEPS, pairs, scales);
+                                block(columns).multiply(kernels, index, depth.clone(), pairs, scales, sums);
+                            }
                         }
                     }
-                    for tail in tails {
-                        let panel = &mut floats[..tail.panel_len()];
-                        // SAFETY: the caller promises the instructions, and the sums have room for the rows.
-                        unsafe {
-                            tail.panel(kernels, columns.clone(), panel);
-                            tail.add(kernels, rows.clone(), panel, (sums.as_mut_ptr(), WIDTH), WIDTH);
+                    for (columns, sums) in panels.columns().zip(sums.chunks_exact_mut(panel_sums)) {
+                        for tail in tails {
+                            let panel = &mut floats[..tail.panel_len()];
+                            // SAFETY: the caller promises the instructions, and the sums have room for the rows.
+                            unsafe {
+                                tail.panel(kernels, columns.clone(), panel);
+                                tail.add(kernels, rows.clone(), panel, (sums.as_mut_ptr(), WIDTH), WIDTH);
+                            }
                         }
+                        // SAFETY: as above.
+                        unsafe { block(columns).end(sums, &y) };
                     }
-                    // SAFETY: as above.
-                    unsafe { block.end(sums, &y) };
                 }
             }
         });
