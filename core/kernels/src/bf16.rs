@@ -103,7 +103,8 @@ mod tests {
             let n_rows = 3;
             let mut x: Vec<f32> = Random::new(7).floats(n_rows * n).iter().map(|v| v * 1e3).collect();
             // Halfway to an even and from an odd number, the sign of zero, what rounds up to infinity.
-            let special = [1.00390625, 1.01171875, -0.0, f32::MAX, f32::NEG_INFINITY, 1e-40];
+            let step = 1.0 / 128.0;
+            let special = [1.0 + 0.5 * step, 1.0 + 1.5 * step, -0.0, f32::MAX, f32::NEG_INFINITY, 1e-40];
             for (x, special) in x.iter_mut().zip(special) {
                 *x = special;
             }
