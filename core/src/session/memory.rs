@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// The kernels' panels and sums, and the stack, of one thread: measured.
 const SCRATCH: u64 = 2 << 20;
 
+/// What is left of a budget where that is possible: the allocator's own, and what a plan does not see.
+const HEADROOM: u64 = 5 << 20;
+
 /// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MemoryPlan {
@@ -127,7 +130,10 @@ impl Planner {
         let Some(available) = limit else { return Ok(self.demand.unlimited(spare_bytes())) };
         let for_model = available.checked_sub(self.besides());
         for_model
-            .and_then(|bytes| self.demand.within(bytes))
+            .and_then(|bytes| {
+                let roomy = bytes.checked_sub(HEADROOM).and_then(|bytes| self.demand.within(bytes));
+                roomy.or_else(|| self.demand.within(bytes))
+            })
             .ok_or_else(|| Error::OutOfMemoryBudget { needed: self.plan(Layout::SMALLEST).total, available })
     }
 
