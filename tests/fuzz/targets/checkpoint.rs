@@ -26,10 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(state) = checkpoint::load(&vault, &path) else { return };
     let folder = scratch().join("saved");
-    let saved = checkpoint::save(&vault, &folder, &state, 1).expect("an accepted state can be saved");
+    let saved =
+        checkpoint::save(&vault, &folder, state.snapshot(), 1).expect("an accepted state can be saved");
     let first = std::fs::read(&saved).expect("it was just saved");
     let again = checkpoint::load(&vault, &saved).expect("a saved state can be loaded");
-    let saved = checkpoint::save(&vault, &folder, &again, 1).expect("a loaded state can be saved");
+    let saved = checkpoint::save(&vault, &folder, again.snapshot(), 1).expect("a loaded state can be saved");
     assert!(first == std::fs::read(&saved).expect("it was just saved"), "saved twice, two files");
     checkpoint::clear(&vault, &folder).expect("the folder can be emptied");
 });

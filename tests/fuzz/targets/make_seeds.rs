@@ -84,7 +84,7 @@ fn checkpoints(folder: &Path) -> Outcome {
     checkpoint::encode_adapter(&between.adapter, &mut encoded)?;
     fs::write(folder.join("adapter"), [&[2], encoded.as_slice()].concat())?;
     for (name, state) in [("between", between), ("within", within)] {
-        let sealed = checkpoint::save(&vault, &scratch().join("seeds"), &state, 1)?;
+        let sealed = checkpoint::save(&vault, &scratch().join("seeds"), state.snapshot(), 1)?;
         fs::write(folder.join(name), [&[0], fs::read(&sealed)?.as_slice()].concat())?;
         let content = vault.read(&sealed, "checkpoint", u64::MAX)?;
         fs::write(folder.join(format!("{name}-content")), [&[1], content.as_slice()].concat())?;
