@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nightgraft_core::base::Module;
@@ -10,6 +10,7 @@ use nightgraft_core::export::write_gguf_adapter;
 use nightgraft_core::generate::{Generator, Sampling};
 use nightgraft_core::gguf::{File, TensorInfo, Writer};
 use nightgraft_core::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
+use nightgraft_core::testing::TinyModel;
 use nightgraft_core::text::Tokenizer;
 use nightgraft_core::transformer::{Model, ModelOptions};
 use nightgraft_kernels::{WeightType, Weights};
@@ -27,8 +28,8 @@ const TEXT: &str = "The lighthouse keeper wrote down the weather every evening: 
     first the small ones with patched sails, then the ferry with the mail. fn main() { println!(\"hello\"); } \
     The answer to 12 times 12 is 144, and the capital of France is Paris.";
 
-/// An adapter that changes what the model says.
-fn adapter(base: &nightgraft_core::base::Base) -> AdapterTensors {
+/// An adapter that changes what the model says, the more the larger `strength`.
+fn adapter(base: &nightgraft_core::base::Base, strength: f32) -> AdapterTensors {
     let spec = LoraSpec {
         rank: 8,
         alpha: 16.0,
@@ -40,18 +41,18 @@ fn adapter(base: &nightgraft_core::base::Base) -> AdapterTensors {
     let other = initialize(&spec, base, 4);
     for (pair, other) in tensors.pairs.values_mut().zip(other.pairs.values()) {
         let noise = other.a.iter().cycle();
-        pair.b_t.iter_mut().zip(noise).for_each(|(b, noise)| *b = 4.0 * noise);
+        pair.b_t.iter_mut().zip(noise).for_each(|(b, noise)| *b = strength * noise);
     }
     tensors
 }
 
 /// Mean divergence of llama.cpp's logits from ours without and with the adapter, and of ours with from ours without.
-fn divergences(path: &Path) -> [f64; 3] {
+fn divergences(path: &Path, strength: f32) -> [f64; 3] {
     let base = open_base(path);
     let tokenizer = Tokenizer::from_gguf(base.file().metadata()).unwrap();
     let ids = tokenizer.encode(TEXT, false).unwrap();
     let n_vocab = base.spec.n_vocab;
-    let tensors = adapter(&base);
+    let tensors = adapter(&base, strength);
     let folder = tempfile::tempdir().unwrap();
     let exported = folder.path().join("adapter.gguf");
     write_gguf_adapter(&exported, &tensors, &base).unwrap();
@@ -103,16 +104,45 @@ fn logits_agree_on_the_real_weights_in_f32() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f32.gguf");
     write_in_f32(&smollm2(), &path);
-    let [bare, adapted, effect] = divergences(&path);
+    let [bare, adapted, effect] = divergences(&path, 4.0);
     println!("f32: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
     assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
     assert!(bare < MAX_DIVERGENCE, "base: {bare:.2e}");
     assert!(adapted < MAX_DIVERGENCE, "with adapter: {adapted:.2e}");
 }
 
+/// Biases, and rope over halves of heads.
+#[test]
+fn logits_of_a_qwen2_agree_in_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    let tiny = TinyModel { architecture: "qwen2", tied: false, ..TinyModel::new(WeightType::F32) };
+    tiny.write(&path).unwrap();
+    let [bare, adapted, effect] = divergences(&path, 4.0);
+    println!("tiny qwen2: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
+    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
+    assert!(bare < MAX_DIVERGENCE && adapted < MAX_DIVERGENCE, "{bare:.2e}, with adapter: {adapted:.2e}");
+}
+
+/// With the model that NIGHTGRAFT_QWEN names, if it is set.
+#[test]
+fn logits_agree_on_a_real_qwen2_in_f32() {
+    let Some(model) = std::env::var_os("NIGHTGRAFT_QWEN").map(PathBuf::from) else {
+        eprintln!("skipped: NIGHTGRAFT_QWEN does not name a model");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f32.gguf");
+    write_in_f32(&model, &path);
+    let [bare, adapted, effect] = divergences(&path, 0.5);
+    println!("qwen2: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
+    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
+    assert!(bare < MAX_DIVERGENCE && adapted < MAX_DIVERGENCE, "{bare:.2e}, with adapter: {adapted:.2e}");
+}
+
 #[test]
 fn logits_agree_on_the_4_bit_weights_but_for_rounded_activations() {
-    let [bare, adapted, effect] = divergences(&smollm2());
+    let [bare, adapted, effect] = divergences(&smollm2(), 4.0);
     println!("Q4_1: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
     assert!(effect > 5.0 * MAX_DIVERGENCE_ROUNDED, "the adapter must matter: {effect:.2e}");
     assert!(bare < MAX_DIVERGENCE_ROUNDED, "base: {bare:.2e}");
@@ -126,7 +156,7 @@ fn a_generation_with_the_adapter_differs_from_one_without() {
     let base = open_base(&path);
     let folder = tempfile::tempdir().unwrap();
     let exported = folder.path().join("adapter.gguf");
-    write_gguf_adapter(&exported, &adapter(&base), &base).unwrap();
+    write_gguf_adapter(&exported, &adapter(&base, 4.0), &base).unwrap();
     let tokenizer = Tokenizer::from_gguf(base.file().metadata()).unwrap();
     let prompt = tokenizer.encode("The capital of France is", false).unwrap();
     let generate = |adapter| {

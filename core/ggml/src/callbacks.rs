@@ -212,6 +212,9 @@ callback!(
             }
         }
         let start = match n.rows(2 * kinds.len()) {
+            Some(start) if start.n_rows() == 1 => {
+                Start::From(Rows::repeated(start.row(0), n.result()?.n_rows()))
+            }
             Some(start) => Start::From(start),
             None if *onto => Start::Itself,
             None => Start::Zero,

@@ -97,8 +97,8 @@ impl Graph {
         self.sum_of_products(&[Product::Transposed { w, dy }], None, Place::New)
     }
 
-    /// `start + Σ products`, of one or two products of one shape; `start`, if there is one, has that shape, too, and
-    /// is not in the place of the result.
+    /// `start + Σ products`, of one or two products of one shape; `start`, if there is one, has that shape, too, or is
+    /// one row for all of them, and is not in the place of the result.
     ///
     /// # Errors
     /// As [`Graph::linear`].
@@ -146,7 +146,8 @@ impl Graph {
         }
         let shape = shape.expect("there is a product");
         if let Some(start) = start {
-            self.expect_shape(op, start, shape)?;
+            let n_rows = if self.shape(op, start)?.0 == 1 { 1 } else { shape.0 };
+            self.expect_shape(op, start, (n_rows, shape.1))?;
             operands.push(start);
         }
         let params = Some(Params::Products(SumOfProducts { kinds, onto }));

@@ -19,6 +19,11 @@ impl<'a> Rows<'a> {
         (data.len() >= span(n_rows, n_cols, stride)?).then_some(Self { data, n_rows, n_cols, stride })
     }
 
+    /// One row `n_rows` times.
+    pub fn repeated(row: &'a [f32], n_rows: usize) -> Self {
+        Self { data: row, n_rows, n_cols: row.len(), stride: 0 }
+    }
+
     /// Number of rows.
     pub fn n_rows(&self) -> usize {
         self.n_rows

@@ -27,6 +27,9 @@ impl Module {
     pub const ALL: [Self; 7] =
         [Self::AttnQ, Self::AttnK, Self::AttnV, Self::AttnOutput, Self::FfnGate, Self::FfnUp, Self::FfnDown];
 
+    /// Queries, keys and values: what may have a bias.
+    pub const QKV: [Self; 3] = [Self::AttnQ, Self::AttnK, Self::AttnV];
+
     /// The name in GGUF files and on the command line: `attn_q`.
     pub fn gguf_name(self) -> &'static str {
         match self {

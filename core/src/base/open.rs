@@ -41,7 +41,7 @@ impl Base {
         } else {
             lookup.matrix("output.weight", spec.n_vocab, spec.n_embd)?
         };
-        if lookup.has(architecture::ROPE_FACTORS) {
+        if spec.rope.factors.is_some() {
             lookup.vector(architecture::ROPE_FACTORS, spec.rope.dims / 2)?;
         }
         let layers = (0..spec.n_layer)
@@ -113,6 +113,12 @@ fn layer_weights(lookup: &mut Lookup, spec: &BlockSpec, layer: usize) -> Result<
     if lookup.has(&format!("blk.{layer}.attn_qkv.weight")) {
         return Err(unsupported("query, key and value weights fused in one tensor (attn_qkv)"));
     }
+    let mut bias = |module: Module| {
+        let name = format!("blk.{layer}.{}.bias", module.gguf_name());
+        lookup.has(&name).then(|| lookup.vector(&name, spec.module_shape(module).0)).transpose()
+    };
+    let [q, k, v] = Module::QKV.map(|module| bias(module));
+    let qkv_bias = [q?, k?, v?];
     let mut matrix = |module: Module| {
         let (n_rows, n_cols) = spec.module_shape(module);
         lookup.matrix(&module.tensor_name(layer), n_rows, n_cols)
@@ -127,5 +133,6 @@ fn layer_weights(lookup: &mut Lookup, spec: &BlockSpec, layer: usize) -> Result<
         ffn_down: matrix(Module::FfnDown)?,
         attn_norm: norm(lookup, "attn_norm")?,
         ffn_norm: norm(lookup, "ffn_norm")?,
+        qkv_bias,
     })
 }

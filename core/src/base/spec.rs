@@ -7,8 +7,8 @@ use super::Module;
 /// Shapes and constants of the model's blocks. One forward and one backward read this; architectures differ
 /// only in how their metadata maps to it.
 ///
-/// A block is `h = x + W_o·attention(rope(W_q·n), rope(W_k·n), W_v·n)` with `n = rms_norm(x)`, then
-/// `y = h + W_down·(silu(W_gate·m) ∘ W_up·m)` with `m = rms_norm(h)`.
+/// A block is `h = x + W_o·attention(rope(W_q·n + b_q), rope(W_k·n + b_k), W_v·n + b_v)` with `n = rms_norm(x)`, then
+/// `y = h + W_down·(silu(W_gate·m) ∘ W_up·m)` with `m = rms_norm(h)`. The biases are there in some models only.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockSpec {
     /// Width of the residual stream.

@@ -58,6 +58,24 @@ fn every_format_opens_with_the_right_shapes() {
 }
 
 #[test]
+fn biases_are_found_where_the_model_has_them() {
+    let scratch = Scratch::new();
+    let llama = scratch.open(tiny().writer(tiny().metadata()).unwrap()).unwrap();
+    assert!(Module::ALL.iter().all(|&module| llama.layers[0].bias(module).is_none()));
+
+    let qwen = TinyModel { architecture: "qwen2", ..tiny() };
+    let base = scratch.open(qwen.writer(qwen.metadata()).unwrap()).unwrap();
+    assert_eq!((base.architecture(), base.spec.rope.layout), ("qwen2", RopeLayout::Halves));
+    for module in Module::ALL {
+        let length = base.layers[0].bias(module).map(|bias| (bias.name.clone(), bias.n_cols));
+        let expected = Module::QKV
+            .contains(&module)
+            .then(|| (format!("blk.0.{module}.bias"), base.spec.module_shape(module).0));
+        assert_eq!(length, expected);
+    }
+}
+
+#[test]
 fn embeddings_are_rows_of_the_table() {
     let scratch = Scratch::new();
     let model = TinyModel { embedding_kind: Some(WeightType::F32), ..tiny() };
@@ -107,7 +125,7 @@ fn refuse(writer: Writer, because: &str) {
 #[test]
 fn wrong_metadata_is_refused() {
     let text = |text: &str| Value::String(text.into());
-    refuse_key("general.architecture", text("mamba"), "architecture \"mamba\"; supported: llama");
+    refuse_key("general.architecture", text("mamba"), "architecture \"mamba\"; supported: llama, qwen2");
     refuse_key("general.architecture", Value::U32(1), "does not say its architecture");
     refuse_key("general.type", text("adapter"), "not a model");
     for key in
@@ -177,7 +195,11 @@ fn wrong_tensors_are_refused() {
         writer.tensor(name, dims, kind, vec![0; n_bytes]).unwrap();
         writer
     };
-    refuse(with("blk.0.attn_q.bias", &[256], TensorType::F32), "\"blk.0.attn_q.bias\" is not part");
+    refuse(with("blk.0.attn_output.bias", &[256], TensorType::F32), "\"blk.0.attn_output.bias\" is not part");
+    refuse(with("blk.0.attn_k.bias", &[256], TensorType::F32), "blk.0.attn_k.bias has dimensions [256]");
+    refuse(with("blk.0.attn_k.bias", &[128], TensorType::F16), "blk.0.attn_k.bias is F16; it must be F32");
+    let qwen = TinyModel { architecture: "qwen2", rope_factors: true, ..tiny() };
+    refuse(qwen.writer(qwen.metadata()).unwrap(), "\"rope_freqs.weight\" is not part");
     refuse(with("blk.1.attn_q.weight", &[256, 256], TensorType::Q4_0), "is not part");
     refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), "fused");
     refuse(with("output.weight", &[256, 279], TensorType::Q2_K), "output.weight is Q2_K; the formats");

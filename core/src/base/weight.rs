@@ -46,6 +46,8 @@ pub struct LayerWeights {
     pub ffn_up: Weight,
     /// `[n_embd, n_ff]`.
     pub ffn_down: Weight,
+    /// What is added to queries, keys and values, F32 with one value a row of their matrices; where the model has it.
+    pub qkv_bias: [Option<Weight>; 3],
 }
 
 impl LayerWeights {
@@ -60,6 +62,12 @@ impl LayerWeights {
             Module::FfnUp => &self.ffn_up,
             Module::FfnDown => &self.ffn_down,
         }
+    }
+
+    /// What is added to a module's output.
+    pub fn bias(&self, module: Module) -> Option<&Weight> {
+        let place = Module::QKV.iter().position(|&qkv| qkv == module)?;
+        self.qkv_bias[place].as_ref()
     }
 }
 
@@ -88,7 +96,7 @@ impl<'a> Lookup<'a> {
         place(tensor, kind, n_rows, n_cols)
     }
 
-    /// A vector, which must be F32: every converter keeps norms and factors so.
+    /// A vector, which must be F32: every converter keeps norms, biases and factors so.
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Weight> {
         let (tensor, kind) = self.find(name, &[len])?;
         if kind != Some(WeightType::F32) {
@@ -107,8 +115,8 @@ impl<'a> Lookup<'a> {
         match self.file.tensors().iter().find(|tensor| !self.used.contains(&tensor.name)) {
             None => Ok(()),
             Some(tensor) => Err(unsupported(format!(
-                "tensor {:?} is not part of the blocks that can be trained (no biases, no experts, no fused \
-                 or extra projections)",
+                "tensor {:?} is not part of the blocks that can be trained (no biases but those of queries, keys \
+                 and values, no experts, no fused or extra projections)",
                 tensor.name
             ))),
         }

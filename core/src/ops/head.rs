@@ -26,7 +26,7 @@ pub struct Head {
 
 impl Head {
     fn linear(&self) -> Linear {
-        Linear { weight: self.weight.clone(), adapter: None }
+        Linear { weight: self.weight.clone(), bias: None, adapter: None }
     }
 }
 

@@ -1,12 +1,12 @@
 //! A frozen matrix with a low-rank adapter beside it (LoRA, arXiv 2106.09685).
 //!
 //! ```text
-//! y  = x Wᵀ + z B                 z = s · drop(x) Aᵀ           x [T, n_in], y [T, n_out], z [T, r]
+//! y  = x Wᵀ + z B + b             z = s · drop(x) Aᵀ           x [T, n_in], y [T, n_out], z [T, r]
 //! dx = dy W + drop'(u A)          u = s · dy Bᵀ                u [T, r]
 //! dA = uᵀ drop(x)                 dB = zᵀ dy                   dA [r, n_in], dB [r, n_out]
 //! ```
 //!
-//! `W [n_out, n_in]` is quantized and never changes. `B` is kept as `[r, n_out]`, the transpose of PEFT's
+//! `W [n_out, n_in]` is quantized and never changes; neither does the bias `b [n_out]`, where there is one. `B` is kept as `[r, n_out]`, the transpose of PEFT's
 //! `lora_B`: then both factors have one row a rank, and both of their gradients are the same kernel.
 //! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
 //! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
@@ -18,6 +18,8 @@ use nightgraft_ggml::{Direction, DropoutKey, Error, Graph, Leaf, Place, Product,
 pub struct Linear {
     /// `[n_out, n_in]`, any format.
     pub weight: Leaf,
+    /// One row of `n_out` floats; only for a matrix whose product is not added to anything else.
+    pub bias: Option<Leaf>,
     /// What is trained.
     pub adapter: Option<LowRank>,
 }
@@ -102,7 +104,7 @@ impl Input {
     }
 }
 
-/// `y` from `x`, in `place`; added to `start`, if there is one.
+/// `y` from `x`, in `place`; added to `start`, if there is one, or to the bias.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -114,6 +116,14 @@ pub fn forward(
     place: Place,
 ) -> Result<Tensor, Error> {
     let product = x.times(g, &linear.weight, Direction::Linear)?;
+    let start = match (&linear.bias, start) {
+        (Some(bias), None) => Some(g.leaf(bias)?),
+        (Some(_), Some(_)) => {
+            let expected = "a matrix without a bias".to_owned();
+            return Err(Error::Shape { op: "linear", expected, got: "two starts of a sum".into() });
+        }
+        (None, start) => start,
+    };
     let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], start, place) };
     let dropped = adapter.drop(g, x.rows)?;
     let z = adapter.project(g, &adapter.a, dropped)?;

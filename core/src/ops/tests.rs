@@ -122,7 +122,7 @@ fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
     let (n_out, n_in) = weight.shape();
     let adapter = low_rank(3, n_in, n_out, dropout);
     let x = matrix(4, n_in, 13);
-    let linear = Linear { weight, adapter: Some(adapter.clone()) };
+    let linear = Linear { weight, bias: None, adapter: Some(adapter.clone()) };
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
         let x = g.leaf(&x)?;
         let input = Input::new(g, x, false)?;
@@ -157,8 +157,36 @@ fn linear_with_dropout_uses_one_mask_in_both_passes() {
 }
 
 #[test]
+fn a_bias_is_added_to_every_row() {
+    for (rounds, n_rows) in [(false, 3), (true, 3), (false, 1), (true, 1)] {
+        let (weight, bias, x) = (weight(WeightType::Q8_0, 6, 32, 1), matrix(1, 6, 2), matrix(n_rows, 32, 3));
+        let [without, with] = [None, Some(bias.clone())].map(|bias| {
+            let linear = Linear { weight: weight.clone(), bias, adapter: Some(low_rank(3, 32, 6, None)) };
+            let out = Leaf::f32(n_rows, 6).unwrap();
+            let mut g = Graph::new(64).unwrap();
+            let x = g.leaf(&x).unwrap();
+            let x = Input::new(&mut g, x, rounds).unwrap();
+            let y = linear::forward(&mut g, &linear, x, None, Place::New).unwrap();
+            g.store(y, &out).unwrap();
+            // Its sums begin with the bias; they cannot begin with something else, too.
+            assert_eq!(
+                linear::forward(&mut g, &linear, x, Some(y), Place::New).is_err(),
+                linear.bias.is_some()
+            );
+            Cpu::new(2, Arc::default()).unwrap().compute(&mut g).unwrap();
+            out.to_vec().unwrap()
+        });
+        let bias = bias.to_vec().unwrap();
+        for (i, (with, without)) in with.iter().zip(&without).enumerate() {
+            let difference = with - without;
+            assert!((difference - bias[i % 6]).abs() < 1e-5, "{difference} for {}", bias[i % 6]);
+        }
+    }
+}
+
+#[test]
 fn a_backward_adds_onto_what_is_there() {
-    let linear = Linear { weight: weight(WeightType::F32, 3, 4, 1), adapter: None };
+    let linear = Linear { weight: weight(WeightType::F32, 3, 4, 1), bias: None, adapter: None };
     let (x, dy, base) = (matrix(2, 4, 2), matrix(2, 3, 3), matrix(2, 4, 4));
     let (alone, onto) = (Leaf::f32(2, 4).unwrap(), Leaf::f32(2, 4).unwrap());
     let mut g = Graph::new(64).unwrap();

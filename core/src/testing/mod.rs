@@ -1,4 +1,4 @@
-//! Tiny models for tests: a `llama` of about a million random weights in any format, with a working
+//! Tiny models for tests: a `llama` or `qwen2` of about a million random weights in any format, with a working
 //! tokenizer, that llama.cpp loads too; and a disk that fails when it is told to. Nothing here is part of the engine.
 
 mod blocks;
@@ -31,6 +31,8 @@ const WEIGHT_STD: f32 = 0.05;
 /// A recipe for a tiny model; the same recipe always gives the same file.
 #[derive(Clone, Debug)]
 pub struct TinyModel {
+    /// `llama`, or `qwen2` with biases of queries, keys and values.
+    pub architecture: &'static str,
     /// Format of all matrices of the blocks and of an untied head.
     pub kind: WeightType,
     /// Format of the embedding, if another one.
@@ -52,9 +54,10 @@ pub struct TinyModel {
 }
 
 impl TinyModel {
-    /// Two layers, a tied head and a byte-level tokenizer; all matrices in the format `kind`.
+    /// A `llama` of two layers, a tied head and a byte-level tokenizer; all matrices in the format `kind`.
     pub fn new(kind: WeightType) -> Self {
         Self {
+            architecture: "llama",
             kind,
             embedding_kind: None,
             n_layer: 2,
@@ -83,22 +86,23 @@ impl TinyModel {
     pub fn metadata(&self) -> Metadata {
         let mut metadata = Metadata::new();
         let mut put = |key: &str, value| drop(metadata.insert(key, value));
-        put("general.architecture", Value::String("llama".into()));
+        put("general.architecture", Value::String(self.architecture.into()));
         put("general.type", Value::String("model".into()));
         put("general.name", Value::String("tiny".into()));
-        put("llama.block_count", Value::U32(self.n_layer as u32));
-        put("llama.context_length", Value::U32(512));
-        put("llama.embedding_length", Value::U32(N_EMBD as u32));
-        put("llama.feed_forward_length", Value::U32(N_FF as u32));
-        put("llama.attention.head_count", Value::U32(N_HEAD as u32));
-        put("llama.attention.head_count_kv", Value::U32(N_HEAD_KV as u32));
-        put("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
-        put("llama.rope.freq_base", Value::F32(10_000.0));
-        put("llama.rope.dimension_count", Value::U32((N_EMBD / N_HEAD) as u32));
-        put("llama.vocab_size", Value::U32(self.vocabulary.len() as u32));
+        let mut put = |key: &str, value| put(&format!("{}.{key}", self.architecture), value);
+        put("block_count", Value::U32(self.n_layer as u32));
+        put("context_length", Value::U32(512));
+        put("embedding_length", Value::U32(N_EMBD as u32));
+        put("feed_forward_length", Value::U32(N_FF as u32));
+        put("attention.head_count", Value::U32(N_HEAD as u32));
+        put("attention.head_count_kv", Value::U32(N_HEAD_KV as u32));
+        put("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+        put("rope.freq_base", Value::F32(10_000.0));
+        put("rope.dimension_count", Value::U32((N_EMBD / N_HEAD) as u32));
+        put("vocab_size", Value::U32(self.vocabulary.len() as u32));
         if let Some(factor) = self.linear_scaling {
-            put("llama.rope.scaling.type", Value::String("linear".into()));
-            put("llama.rope.scaling.factor", Value::F32(factor));
+            put("rope.scaling.type", Value::String("linear".into()));
+            put("rope.scaling.factor", Value::F32(factor));
         }
         self.vocabulary.describe(&mut metadata);
         if let Some(template) = &self.chat_template {
@@ -148,6 +152,13 @@ impl TinyModel {
         vector("output_norm.weight", N_EMBD, 0.5, 1.5)?;
         if self.rope_factors {
             vector("rope_freqs.weight", N_EMBD / N_HEAD / 2, 1.0, 8.0)?;
+        }
+        if self.architecture == "qwen2" {
+            for layer in 0..self.n_layer {
+                vector(&format!("blk.{layer}.attn_q.bias"), N_EMBD, -2.0, 2.0)?;
+                vector(&format!("blk.{layer}.attn_k.bias"), kv, -2.0, 2.0)?;
+                vector(&format!("blk.{layer}.attn_v.bias"), kv, -0.5, 0.5)?;
+            }
         }
         Ok(writer)
     }

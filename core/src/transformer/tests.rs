@@ -139,6 +139,12 @@ fn gradients_are_right_with_an_untied_head_and_scaled_positions() {
 }
 
 #[test]
+fn gradients_are_right_with_biases_and_rope_over_halves() {
+    let tiny = TinyModel { architecture: "qwen2", tied: false, ..TinyModel::new(WeightType::Q5_0) };
+    check_gradients("qwen2", &tiny);
+}
+
+#[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let tiny = TinyModel::new(WeightType::Q4_1);
     let adapter = Adapter::new(&adapter(&base(&tiny), 0..2, 0.2)).unwrap();
@@ -245,23 +251,26 @@ fn mixed_precision_points_the_same_way() {
 
 #[test]
 fn every_layout_computes_the_same_numbers() {
-    let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
-    let base = base(&tiny);
-    let adapter = Adapter::new(&adapter(&base, 1..base.spec.n_layer, 0.2)).unwrap();
-    adapter.set_dropout_key(7);
-    let batch = batch(&base, &[9, 20, 4]);
-    for precision in [Precision::F32, Precision::Mixed] {
-        let mut model = model_of(&tiny, &adapter, 2, precision);
-        let kept = differentiate(&mut model, &adapter, &batch);
-        model.set_small(true);
-        assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
-        model.set_small(false);
-        assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
-        for (attention, feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
-            let layout = Layout { attention, feed_forward, head_rows: 32 };
-            let options = ModelOptions { n_threads: 2, precision, layout, ..OPTIONS };
-            let mut model = Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
-            assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{layout:?}");
+    for architecture in ["llama", "qwen2"] {
+        let tiny = TinyModel { architecture, n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
+        let base = base(&tiny);
+        let adapter = Adapter::new(&adapter(&base, 1..base.spec.n_layer, 0.2)).unwrap();
+        adapter.set_dropout_key(7);
+        let batch = batch(&base, &[9, 20, 4]);
+        for precision in [Precision::F32, Precision::Mixed] {
+            let mut model = model_of(&tiny, &adapter, 2, precision);
+            let kept = differentiate(&mut model, &adapter, &batch);
+            model.set_small(true);
+            assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+            model.set_small(false);
+            assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+            for (attention, feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
+                let layout = Layout { attention, feed_forward, head_rows: 32 };
+                let options = ModelOptions { n_threads: 2, precision, layout, ..OPTIONS };
+                let mut model =
+                    Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+                assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{layout:?}");
+            }
         }
     }
 }

@@ -23,7 +23,8 @@ impl MappedWeights {
     pub(super) fn new(base: &Base) -> Result<Self> {
         let layers = base.layers.iter().flat_map(|layer| {
             let norms = [&layer.attn_norm, &layer.ffn_norm];
-            norms.into_iter().chain(Module::ALL.iter().map(|&module| layer.module(module)))
+            let matrices = Module::ALL.iter().map(|&module| layer.module(module));
+            norms.into_iter().chain(matrices).chain(layer.qkv_bias.iter().flatten())
         });
         let mut places: Vec<WeightPlace> =
             layers.chain([&base.output_norm, &base.output]).map(place).collect();
@@ -41,6 +42,7 @@ impl MappedWeights {
         let layer: &LayerWeights = &base.layers[index];
         let linear = |module| Linear {
             weight: self.leaf(layer.module(module)),
+            bias: layer.bias(module).map(|bias| self.leaf(bias)),
             adapter: adapter.and_then(|adapter| adapter.pair(index, module)).cloned(),
         };
         Block {

@@ -51,6 +51,11 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// A truth value, if the key is there and holds one.
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        self.metadata.bool(&self.name(key))
+    }
+
     /// A string, if the key is there.
     pub fn optional_string(&self, key: &str) -> Result<Option<&'a str>> {
         let name = self.name(key);

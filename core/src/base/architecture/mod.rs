@@ -1,7 +1,9 @@
 //! From metadata to a [`BlockSpec`]: one file for each architecture.
 
+mod decoder;
 mod keys;
 mod llama;
+mod qwen2;
 
 use keys::Keys;
 
@@ -17,7 +19,7 @@ pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 type Read = fn(&gguf::File, &Keys) -> Result<BlockSpec>;
 
-const READERS: &[(&str, Read)] = &[("llama", llama::read)];
+const READERS: &[(&str, Read)] = &[("llama", llama::read), ("qwen2", qwen2::read)];
 
 /// The architectures that can be trained, as in `general.architecture`.
 pub fn supported() -> impl Iterator<Item = &'static str> {

@@ -1,0 +1,130 @@
+//! What the metadata of all architectures has in common: keys that differ in their prefix only.
+//!
+//! Keys and defaults are those of llama.cpp (`llama-model.cpp`), so that both compute the same model.
+
+use super::super::weight::unsupported;
+use super::super::{BlockSpec, Rope, RopeLayout};
+use super::{Keys, ROPE_FACTORS};
+use crate::Result;
+use crate::gguf;
+
+/// llama.cpp aborts on more layers.
+const MAX_LAYERS: usize = 512;
+/// Far above any model; keeps products of two such numbers within 64 bits.
+const MAX_WIDTH: usize = 1 << 24;
+/// Token ids and positions are 32-bit signed numbers.
+const MAX_COUNT: usize = i32::MAX as usize;
+
+/// The specification, but for factors of rope's frequencies.
+pub(super) fn read(file: &gguf::File, keys: &Keys, layout: RopeLayout) -> Result<BlockSpec> {
+    keys.must_be_zero("expert_count", "a mixture of experts")?;
+    keys.must_be_zero("expert_used_count", "a mixture of experts")?;
+    keys.must_be_zero("expert_group_count", "a mixture of experts")?;
+    keys.must_be_zero("nextn_predict_layers", "multi-token prediction")?;
+    keys.must_be_zero("attention.scale", "another attention scale")?;
+    keys.must_be_zero("embedding_scale", "a scaled embedding")?;
+
+    let n_embd = keys.count("embedding_length", MAX_WIDTH)?;
+    let n_head = keys.count("attention.head_count", n_embd)?;
+    let n_head_kv = keys.optional_count("attention.head_count_kv", n_head)?.unwrap_or(n_head);
+    if n_head % n_head_kv != 0 {
+        let text = format!("is {n_head_kv}, which does not divide the {n_head} query heads");
+        return Err(keys.wrong("attention.head_count_kv", &text));
+    }
+    let head_dim = head_dim(keys, n_embd, n_head)?;
+    if n_head.checked_mul(head_dim).is_none_or(|width| width > MAX_WIDTH) {
+        return Err(unsupported(format!("{n_head} heads of {head_dim} values")));
+    }
+    if keys.bool("attention.causal") == Some(false) {
+        return Err(keys
+            .wrong("attention.causal", "is false; only models that predict the next token can be trained"));
+    }
+    let n_vocab = n_vocab(file, keys)?;
+    Ok(BlockSpec {
+        n_embd,
+        n_layer: keys.count("block_count", MAX_LAYERS)?,
+        n_head,
+        n_head_kv,
+        head_dim,
+        n_ff: keys.count("feed_forward_length", MAX_WIDTH)?,
+        n_vocab,
+        n_ctx_train: keys.count("context_length", MAX_COUNT)?,
+        norm_eps: keys
+            .optional_positive("attention.layer_norm_rms_epsilon")?
+            .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", "is missing"))?,
+        rope: rope(keys, head_dim, layout)?,
+        tied_head: file.tensor("output.weight").is_none(),
+    })
+}
+
+fn head_dim(keys: &Keys, n_embd: usize, n_head: usize) -> Result<usize> {
+    let default = n_embd / n_head;
+    let head_dim = keys.optional_count("attention.key_length", MAX_WIDTH)?.unwrap_or(default);
+    let value_dim = keys.optional_count("attention.value_length", MAX_WIDTH)?.unwrap_or(default);
+    if value_dim != head_dim {
+        let text = format!("is {value_dim}, and keys have {head_dim}; they must be equal");
+        return Err(keys.wrong("attention.value_length", &text));
+    }
+    if head_dim > nightgraft_kernels::MAX_HEAD_DIM {
+        return Err(unsupported(format!(
+            "heads of {head_dim} values; up to {}",
+            nightgraft_kernels::MAX_HEAD_DIM
+        )));
+    }
+    if head_dim % 2 != 0 {
+        return Err(unsupported(format!("heads of {head_dim} values; the number must be even")));
+    }
+    Ok(head_dim)
+}
+
+fn n_vocab(file: &gguf::File, keys: &Keys) -> Result<usize> {
+    let rows = match file.tensor("token_embd.weight").map(|tensor| tensor.dims.as_slice()) {
+        None => return Err(unsupported("tensor token_embd.weight is missing")),
+        Some([_, rows, rest @ ..]) if rest.iter().all(|&dim| dim == 1) => *rows,
+        Some(dims) => return Err(unsupported(format!("tensor token_embd.weight has dimensions {dims:?}"))),
+    };
+    let n_vocab = usize::try_from(rows)
+        .ok()
+        .filter(|&n| n <= MAX_COUNT)
+        .ok_or_else(|| unsupported(format!("a vocabulary of {rows} tokens")))?;
+    let tokens = file.metadata().strings("tokenizer.ggml.tokens").map(<[String]>::len);
+    let said = keys.optional_count("vocab_size", MAX_COUNT)?;
+    match tokens.into_iter().chain(said).find(|&n| n != n_vocab) {
+        None => Ok(n_vocab),
+        Some(n) => Err(unsupported(format!("{n} tokens in the metadata and {n_vocab} embeddings"))),
+    }
+}
+
+fn rope(keys: &Keys, head_dim: usize, layout: RopeLayout) -> Result<Rope> {
+    let dims = keys.optional_count("rope.dimension_count", MAX_WIDTH)?.unwrap_or(head_dim);
+    if dims != head_dim {
+        let text = format!("is {dims}; heads have {head_dim} values and must be turned whole");
+        return Err(keys.wrong("rope.dimension_count", &text));
+    }
+    let factor = match keys.optional_factor("rope.scaling.factor") {
+        Ok(None) => keys.optional_factor("rope.scale_linear"),
+        other => other,
+    };
+    let position_scale = match keys.optional_string("rope.scaling.type")? {
+        Some("none") => 1.0,
+        // Without a type llama.cpp assumes linear scaling too.
+        None | Some("linear") => factor?.map_or(1.0, |factor| 1.0 / factor),
+        Some(other) => {
+            let text = format!("is {other:?}; supported: none, linear, and factors in {ROPE_FACTORS}");
+            return Err(keys.wrong("rope.scaling.type", &text));
+        }
+    };
+    if !position_scale.is_finite() || position_scale <= 0.0 {
+        return Err(keys.wrong("rope.scaling.factor", "is out of range"));
+    }
+    if keys.optional_positive("rope.scaling.attn_factor")?.is_some_and(|factor| factor != 1.0) {
+        return Err(keys.wrong("rope.scaling.attn_factor", "is not 1; that cannot be trained"));
+    }
+    Ok(Rope {
+        base: keys.optional_positive("rope.freq_base")?.unwrap_or(10_000.0),
+        dims,
+        layout,
+        factors: None,
+        position_scale,
+    })
+}
