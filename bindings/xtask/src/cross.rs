@@ -29,7 +29,7 @@ const IN_APPS: &[&str] = &["nightgraft-kernels", "nightgraft-ggml", "nightgraft-
 
 /// Tests of one library on one emulated processor.
 struct Trial {
-    /// What `is_aarch64_feature_detected` sees: a53 is NEON alone, a76 adds the dot products and half precision.
+    /// What `is_aarch64_feature_detected` sees: a53 is NEON alone, max has I8MM and all else.
     processor: &'static str,
     library: &'static str,
     /// Parts of test names; none means all.
@@ -54,9 +54,9 @@ const TRIALS: &[Trial] = &[
     Trial { processor: "cortex-a53", library: "nightgraft_kernels", only: &[], without: &[] },
     Trial { processor: "cortex-a53", library: "nightgraft_ggml", only: &[], without: &[] },
     Trial { processor: "cortex-a53", library: "nightgraft_core", only: &["ops::", "lora::"], without: &[] },
-    Trial { processor: "cortex-a76", library: "nightgraft_kernels", only: &[], without: &[] },
-    Trial { processor: "cortex-a76", library: "nightgraft_ggml", only: &[], without: &[] },
-    Trial { processor: "cortex-a76", library: "nightgraft_core", only: &[], without: EXHAUSTIVE },
+    Trial { processor: "max", library: "nightgraft_kernels", only: &[], without: &[] },
+    Trial { processor: "max", library: "nightgraft_ggml", only: &[], without: &[] },
+    Trial { processor: "max", library: "nightgraft_core", only: &[], without: EXHAUSTIVE },
 ];
 
 /// Runs both parts, or the named one.

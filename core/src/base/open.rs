@@ -113,11 +113,11 @@ fn layer_weights(lookup: &mut Lookup, spec: &BlockSpec, layer: usize) -> Result<
     if lookup.has(&format!("blk.{layer}.attn_qkv.weight")) {
         return Err(unsupported("query, key and value weights fused in one tensor (attn_qkv)"));
     }
-    let mut bias = |module: Module| {
+    let bias = |module: Module| {
         let name = format!("blk.{layer}.{}.bias", module.gguf_name());
         lookup.has(&name).then(|| lookup.vector(&name, spec.module_shape(module).0)).transpose()
     };
-    let [q, k, v] = Module::QKV.map(|module| bias(module));
+    let [q, k, v] = Module::QKV.map(bias);
     let qkv_bias = [q?, k?, v?];
     let mut matrix = |module: Module| {
         let (n_rows, n_cols) = spec.module_shape(module);

@@ -3,8 +3,8 @@
 //! A block of up to 256 values of a row is rounded to ±4095 times a scale of its own, a block of a column of the right-hand
 //! matrix to ±2047 times one. The sum of the products of two blocks then fits 32 bits and is exact, whatever the order; it
 //! is multiplied by both scales and added in single precision. Rounding changes a product by about a thousandth of its
-//! length, four times less than rounding activations to 8 bits does; the multiply-add of pairs of 16 bits that VNNI
-//! has is twice as fast as that of floats, in either direction and for weights in any format.
+//! length, four times less than rounding activations to 8 bits does; for pairs of 16 bits many processors have a multiply-add
+//! that is faster than that of floats, in either direction and for weights in any format.
 
 use std::ops::Range;
 

@@ -9,6 +9,7 @@ kernels! {
     max_rows: 4,
     tile: tile_f32_f32_scalar,
     rounded_tile: rounded_tile,
+    round: [passes::round_row, passes::round_panel],
     transpose: transpose,
     dots: multiply_rows,
     features: []

@@ -38,13 +38,13 @@ pub(crate) struct RoundedTile<'a> {
     pub rows: usize,
     /// Length of the sums, in pairs of 16 bits.
     pub pairs: usize,
-    /// `[rows][x_stride]` pairs, of which each row's first `pairs` count.
+    /// `[rows][x_stride]` pairs from `round_row` of the same table, of which each row's first `pairs` count.
     pub x: &'a [f32],
     /// Distance between rows of `x`.
     pub x_stride: usize,
     /// For each row.
     pub x_scales: &'a [f32],
-    /// `[pairs][WIDTH]`
+    /// `pairs · WIDTH` of them, as `round_panel` of the same table arranges them.
     pub panel: &'a [f32],
     /// For each column.
     pub scales: &'a [f32],
@@ -54,6 +54,18 @@ pub(crate) struct RoundedTile<'a> {
     pub sums_stride: usize,
     /// Add the products to what `sums` holds instead of replacing it.
     pub accumulate: bool,
+}
+
+impl RoundedTile<'_> {
+    /// Whether the slices have all that a tile of so many rows and pairs reads and writes.
+    pub fn fits(&self) -> bool {
+        self.rows >= 1
+            && self.x.len() >= (self.rows - 1) * self.x_stride + self.pairs
+            && self.x_scales.len() >= self.rows
+            && self.panel.len() >= self.pairs * WIDTH
+            && self.scales.len() >= WIDTH
+            && self.sums.len() >= (self.rows - 1) * self.sums_stride + WIDTH
+    }
 }
 
 /// One query's scores `s` and the products `dp = dout · v`, for consecutive keys.
@@ -97,9 +109,11 @@ pub(crate) struct Kernels {
     /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
     /// other columns are 0: `(kind, source, rows, groups, panel)`.
     pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
-    /// Rounds a block of a row to pairs of 16 bits, of magnitudes up to `steps`: `(x, steps, pairs)`; returns its scale.
+    /// Rounds a block of a row to 16 bits, two in the place of a float, of magnitudes up to `steps`: `(x, steps, pairs)`;
+    /// returns its scale. How the bits are arranged is the tier's own matter, within groups of 8 values.
     pub round_row: unsafe fn(&[f32], f32, &mut [f32]) -> f32,
-    /// Rounds a panel `[depth][WIDTH]` so, with a scale for each column: `(panel, steps, pairs, scales)`.
+    /// Rounds a panel `[depth][WIDTH]` so, with a scale for each column: `(panel, steps, pairs, scales)`. `depth` is a
+    /// multiple of 8.
     pub round_panel: unsafe fn(&[f32], f32, &mut [f32], &mut [f32]),
     /// Computes a tile: for each element a sum of products, exact, times both scales.
     pub rounded_tile: unsafe fn(RoundedTile),
@@ -216,7 +230,7 @@ struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 /// with the tier's instructions enabled.
 macro_rules! kernels {
     (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, rounded_tile: $rounded_tile:path,
-     transpose: $transpose:path, dots: $dots:path, features: [$($feature:literal)?]) => {
+     round: [$round_row:path, $round_panel:path], transpose: $transpose:path, dots: $dots:path, features: [$($feature:literal)?]) => {
         pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
             tier: $tier,
             max_rows: $max_rows,
@@ -272,12 +286,12 @@ macro_rules! kernels {
 
         $(#[target_feature(enable = $feature)])?
         fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
-            $crate::passes::round_row(x, steps, pairs)
+            $round_row(x, steps, pairs)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], scales: &mut [f32]) {
-            $crate::passes::round_panel(panel, steps, pairs, scales)
+            $round_panel(panel, steps, pairs, scales)
         }
 
         $(#[target_feature(enable = $feature)])?

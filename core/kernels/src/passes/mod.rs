@@ -19,6 +19,8 @@ pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use mask::dropout;
 pub(crate) use narrow::{narrow, round_to_bf16, widen};
 pub(crate) use panel::{Square, panel_rows, panel_transposed};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use rounded::{ROUND, largest_of_columns, largest_of_row, scales};
 pub(crate) use rounded::{round_panel, round_row, rounded_tile};
 
 /// Partial results of a reduction.

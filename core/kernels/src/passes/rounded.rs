@@ -3,15 +3,13 @@
 use crate::gemm::PAIR;
 use crate::isa::{RoundedTile, WIDTH};
 
+/// Adding this leaves an integer in the low bits.
+pub(crate) const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+
 /// Rounds a block of a row to pairs; returns its scale, which is not a number if a value is not finite.
 #[inline(always)]
 pub(crate) fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
-    // Magnitudes compare as their bits do, and what is not finite is above all that is.
-    let mut largest = 0u32;
-    for value in x {
-        largest = largest.max(value.abs().to_bits());
-    }
-    let (inverse, scale) = scales(largest, steps);
+    let (inverse, scale) = scales(largest_of_row(x), steps);
     for (pair, x) in pairs.iter_mut().zip(x.as_chunks::<PAIR>().0) {
         *pair = joined(round(x[0] * inverse), round(x[1] * inverse));
     }
@@ -22,12 +20,7 @@ pub(crate) fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], column_scales: &mut [f32]) {
     let rows = panel.as_chunks::<WIDTH>().0;
-    let mut largest = [0u32; WIDTH];
-    for row in rows {
-        for c in 0..WIDTH {
-            largest[c] = largest[c].max(row[c].abs().to_bits());
-        }
-    }
+    let largest = largest_of_columns(rows);
     let mut inverse = [0.0f32; WIDTH];
     for c in 0..WIDTH {
         (inverse[c], column_scales[c]) = scales(largest[c], steps);
@@ -62,9 +55,31 @@ pub(crate) fn rounded_tile(tile: RoundedTile) {
     }
 }
 
+/// The bits of the largest magnitude. Magnitudes compare as their bits do, and what is not finite is above all that is.
+#[inline(always)]
+pub(crate) fn largest_of_row(x: &[f32]) -> u32 {
+    let mut largest = 0u32;
+    for value in x {
+        largest = largest.max(value.abs().to_bits());
+    }
+    largest
+}
+
+/// The same of each column.
+#[inline(always)]
+pub(crate) fn largest_of_columns(rows: &[[f32; WIDTH]]) -> [u32; WIDTH] {
+    let mut largest = [0u32; WIDTH];
+    for row in rows {
+        for c in 0..WIDTH {
+            largest[c] = largest[c].max(row[c].abs().to_bits());
+        }
+    }
+    largest
+}
+
 /// What to multiply by to get to the steps, and back, for a largest magnitude with these bits.
 #[inline(always)]
-fn scales(largest: u32, steps: f32) -> (f32, f32) {
+pub(crate) fn scales(largest: u32, steps: f32) -> (f32, f32) {
     /// Below this the inverse would overflow; such values are rounded to 0.
     const SMALLEST: f32 = 1e-30;
     let largest = f32::from_bits(largest);
@@ -76,8 +91,6 @@ fn scales(largest: u32, steps: f32) -> (f32, f32) {
 /// To the nearest integer, for magnitudes far below 2^22; some number for what is not one.
 #[inline(always)]
 fn round(value: f32) -> i32 {
-    /// Adding this leaves an integer in the low bits.
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
     (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
 }
 

@@ -11,6 +11,7 @@ kernels! {
     max_rows: 6,
     tile: tile_f32_f32_neon,
     rounded_tile: rounded_tile,
+    round: [passes::round_row, passes::round_panel],
     transpose: transpose,
     dots: dots_f32_f32_neon,
     features: ["neon"]
@@ -24,7 +25,7 @@ fn rounded_tile(tile: RoundedTile) {
 /// # Safety
 /// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
 #[target_feature(enable = "neon")]
-unsafe fn tile_f32_f32_neon(tile: Tile) {
+pub(super) unsafe fn tile_f32_f32_neon(tile: Tile) {
     macro_rules! rows {
         ($tile:expr, $($rows:literal)*) => {
             match ($tile.rows, $tile.width) {
@@ -79,7 +80,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
 
 /// Four rows times four, for [`passes::dots`].
 #[target_feature(enable = "neon")]
-fn dots_f32_f32_neon(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
+pub(super) fn dots_f32_f32_neon(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
     let mut dots = [[0.0; BLOCK]; BLOCK];
     // Registers hold the sums of two rows times two.
@@ -116,7 +117,7 @@ fn sum_lanes(lanes: [float32x4_t; 4]) -> f32 {
 
 /// A 32 × 32 transpose as 64 of 4 × 4.
 #[target_feature(enable = "neon")]
-fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     for row in (0..WIDTH).step_by(4) {
         for column in (0..WIDTH).step_by(4) {
             let mut v = [vdupq_n_f32(0.0); 4];

@@ -2,29 +2,34 @@
 
 use std::arch::x86_64::*;
 
+use super::pairs::rounded_tile_256;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, BLOCK, Dots, Square};
+use crate::passes::{BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx2,
     max_rows: 6,
     tile: tile_f32_f32_avx2,
     rounded_tile: rounded_tile,
+    round: [crate::passes::round_row, crate::passes::round_panel],
     transpose: transpose,
     dots: dots_f32_f32_avx2,
     features: ["avx2,fma"]
 }
 
-#[target_feature(enable = "avx2,fma")]
-fn rounded_tile(tile: RoundedTile) {
-    passes::rounded_tile(tile)
+rounded_tile_256!(add_products, "avx2,fma");
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
 }
 
 /// # Safety
 /// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile_f32_f32_avx2(tile: Tile) {
+pub(super) unsafe fn tile_f32_f32_avx2(tile: Tile) {
     macro_rules! rows {
         ($tile:expr, $($rows:literal)*) => {
             match ($tile.rows, $tile.width) {
@@ -82,7 +87,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
 
 /// Four rows times four, for [`passes::dots`].
 #[target_feature(enable = "avx2,fma")]
-fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
+pub(super) fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
     let mut dots = [[0.0; BLOCK]; BLOCK];
     // Registers hold the sums of two rows times two.
@@ -120,7 +125,7 @@ fn sum_lanes(lanes: [__m256; 2]) -> f32 {
 
 /// A 32 × 32 transpose as sixteen of 8 × 8.
 #[target_feature(enable = "avx2,fma")]
-fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     for row in (0..WIDTH).step_by(8) {
         for column in (0..WIDTH).step_by(8) {
             let mut v = [_mm256_setzero_ps(); 8];

@@ -11,6 +11,7 @@ kernels! {
     max_rows: 14,
     tile: tile_f32_f32_avx512,
     rounded_tile: rounded_tile,
+    round: [passes::round_row, passes::round_panel],
     transpose: transpose,
     dots: dots_f32_f32_avx512,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]

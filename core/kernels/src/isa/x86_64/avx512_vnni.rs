@@ -12,6 +12,7 @@ kernels! {
     max_rows: 14,
     tile: tile_f32_f32_avx512,
     rounded_tile: tile_i16_i16_avx512_vnni,
+    round: [crate::passes::round_row, crate::passes::round_panel],
     transpose: transpose,
     dots: dots_f32_f32_avx512,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"]
@@ -19,13 +20,7 @@ kernels! {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
-    let fits = tile.rows >= 1
-        && tile.x.len() >= (tile.rows - 1) * tile.x_stride + tile.pairs
-        && tile.x_scales.len() >= tile.rows
-        && tile.panel.len() >= tile.pairs * WIDTH
-        && tile.scales.len() >= WIDTH
-        && tile.sums.len() >= (tile.rows - 1) * tile.sums_stride + WIDTH;
-    if !fits {
+    if !tile.fits() {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
         return;
     }

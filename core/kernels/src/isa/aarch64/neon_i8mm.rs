@@ -1,0 +1,196 @@
+//! Advanced SIMD with products of matrices of 8-bit integers: a 16-bit integer is two of them, `v = 128 · high + low`.
+//!
+//! The halves of eight values stand together, `[high; 8]` and then `[low; 8]`, as if they were two rows of a matrix. `smmla`
+//! multiplies such a matrix of a row of the left-hand side with the transpose of one of a column of the right-hand side: all
+//! four products of halves, summed over the eight, in one instruction. The sums are exact, and so the same bits as those
+//! of pairs on other tiers.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose};
+use crate::isa::table::kernels;
+use crate::isa::{RoundedTile, Tier, WIDTH};
+use crate::passes;
+
+kernels! {
+    tier: Tier::NeonI8mm,
+    max_rows: 6,
+    tile: tile_f32_f32_neon,
+    rounded_tile: tile_i16_i16_neon_i8mm,
+    round: [round_row_to_halves, round_panel_to_halves],
+    transpose: transpose,
+    dots: dots_f32_f32_neon,
+    features: ["neon,i8mm"]
+}
+
+/// Values whose halves stand together.
+const EIGHT: usize = 8;
+/// The floats whose place they take.
+const FLOATS: usize = EIGHT / 2;
+/// Columns of a tile whose sums are in registers at once.
+const COLUMNS: usize = 4;
+
+/// As [`passes::round_row`], in halves.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+fn round_row_to_halves(x: &[f32], steps: f32, out: &mut [f32]) -> f32 {
+    let (inverse, scale) = passes::scales(passes::largest_of_row(x), steps);
+    let inverse = vdupq_n_f32(inverse);
+    for (out, x) in out.as_chunks_mut::<FLOATS>().0.iter_mut().zip(x.as_chunks::<EIGHT>().0) {
+        let [high, low] = halves(round(x, [inverse; 2]));
+        // SAFETY: four floats are 16 bytes.
+        unsafe { vst1q_s8(out.as_mut_ptr().cast(), vcombine_s8(high, low)) };
+    }
+    scale
+}
+
+/// As [`passes::round_panel`], in halves: `[depth / 8][WIDTH]` times 16 bytes.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+fn round_panel_to_halves(panel: &[f32], steps: f32, out: &mut [f32], column_scales: &mut [f32]) {
+    let rows = panel.as_chunks::<WIDTH>().0;
+    let largest = passes::largest_of_columns(rows);
+    let mut inverse = [0.0f32; WIDTH];
+    for c in 0..WIDTH {
+        (inverse[c], column_scales[c]) = passes::scales(largest[c], steps);
+    }
+    let inverse = inverse.as_chunks::<EIGHT>().0;
+    let groups = out.as_chunks_mut::<{ FLOATS * WIDTH }>().0;
+    for (out, rows) in groups.iter_mut().zip(rows.as_chunks::<EIGHT>().0) {
+        for (block, out) in out.as_chunks_mut::<{ FLOATS * EIGHT }>().0.iter_mut().enumerate() {
+            // SAFETY: the block has eight values.
+            let inverse = unsafe { [0, 4].map(|i| vld1q_f32(inverse[block].as_ptr().add(i))) };
+            let (mut high, mut low) = ([vdup_n_s8(0); EIGHT], [vdup_n_s8(0); EIGHT]);
+            for (i, row) in rows.iter().enumerate() {
+                [high[i], low[i]] = halves(round(&row.as_chunks().0[block], inverse));
+            }
+            let (high, low) = (transpose_8(high), transpose_8(low));
+            for pair in 0..EIGHT / 2 {
+                let (high, low) = (vreinterpretq_s64_s8(high[pair]), vreinterpretq_s64_s8(low[pair]));
+                let out = out[2 * pair * FLOATS..].as_mut_ptr().cast::<i64>();
+                // SAFETY: the floats from there on are those of two columns at least, 16 bytes each.
+                unsafe {
+                    vst1q_s64(out, vzip1q_s64(high, low));
+                    vst1q_s64(out.add(2), vzip2q_s64(high, low));
+                }
+            }
+        }
+    }
+}
+
+/// To the nearest integers, as the portable pass does.
+#[inline]
+#[target_feature(enable = "neon")]
+fn round(x: &[f32; EIGHT], inverse: [float32x4_t; 2]) -> int16x8_t {
+    let offset = vdupq_n_f32(passes::ROUND);
+    let four = |i: usize| {
+        // SAFETY: four floats from `4 i`, with `i` below 2.
+        let x = unsafe { vld1q_f32(x.as_ptr().add(4 * i)) };
+        let moved = vreinterpretq_s32_f32(vaddq_f32(vmulq_f32(x, inverse[i]), offset));
+        vmovn_s32(vsubq_s32(moved, vreinterpretq_s32_f32(offset)))
+    };
+    vcombine_s16(four(0), four(1))
+}
+
+/// High and low halves; low ones are from -64 to 63.
+#[inline]
+#[target_feature(enable = "neon")]
+fn halves(v: int16x8_t) -> [int8x8_t; 2] {
+    let high = vshrq_n_s16::<7>(vaddq_s16(v, vdupq_n_s16(64)));
+    let low = vsubq_s16(v, vshlq_n_s16::<7>(high));
+    [vmovn_s16(high), vmovn_s16(low)]
+}
+
+/// From eight rows of eight bytes to their columns, two in each vector.
+#[inline]
+#[target_feature(enable = "neon")]
+fn transpose_8(rows: [int8x8_t; EIGHT]) -> [int8x16_t; EIGHT / 2] {
+    let zip = |a: usize| vcombine_s8(vzip1_s8(rows[a], rows[a + 4]), vzip2_s8(rows[a], rows[a + 4]));
+    let (even, odd) = ([zip(0), zip(2)], [zip(1), zip(3)]);
+    let (even_low, even_high) = (vzip1q_s8(even[0], even[1]), vzip2q_s8(even[0], even[1]));
+    let (odd_low, odd_high) = (vzip1q_s8(odd[0], odd[1]), vzip2q_s8(odd[0], odd[1]));
+    [
+        vzip1q_s8(even_low, odd_low),
+        vzip2q_s8(even_low, odd_low),
+        vzip1q_s8(even_high, odd_high),
+        vzip2q_s8(even_high, odd_high),
+    ]
+}
+
+#[target_feature(enable = "neon,i8mm")]
+fn tile_i16_i16_neon_i8mm(mut tile: RoundedTile) {
+    if !tile.fits() {
+        debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
+        return;
+    }
+    for first in (0..WIDTH).step_by(COLUMNS) {
+        // SAFETY: the tile fits and has that number of rows, and there are so many columns from `first` on.
+        unsafe {
+            match tile.rows {
+                1 => multiply_halves::<1>(&mut tile, first),
+                2 => multiply_halves::<2>(&mut tile, first),
+                3 => multiply_halves::<3>(&mut tile, first),
+                4 => multiply_halves::<4>(&mut tile, first),
+                5 => multiply_halves::<5>(&mut tile, first),
+                6 => multiply_halves::<6>(&mut tile, first),
+                _ => debug_assert!(false, "a tile of {} rows", tile.rows),
+            }
+        }
+    }
+}
+
+/// `ROWS` rows by four columns, from column `first` on.
+///
+/// # Safety
+/// The tile must fit and have `ROWS` rows; `first` is at most `WIDTH - COLUMNS`.
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn multiply_halves<const ROWS: usize>(tile: &mut RoundedTile, first: usize) {
+    let mut products = [[vdupq_n_s32(0); COLUMNS]; ROWS];
+    // SAFETY: all offsets are below the lengths that the caller promises.
+    unsafe {
+        let (mut x, mut panel) = (tile.x.as_ptr(), tile.panel.as_ptr().add(first * FLOATS));
+        for _ in 0..tile.pairs / FLOATS {
+            let mut b = [vdupq_n_s8(0); COLUMNS];
+            for (c, b) in b.iter_mut().enumerate() {
+                *b = vld1q_s8(panel.add(c * FLOATS).cast());
+            }
+            for r in 0..ROWS {
+                let a = vld1q_s8(x.add(r * tile.x_stride).cast());
+                for c in 0..COLUMNS {
+                    products[r][c] = add_products(products[r][c], a, b[c]);
+                }
+            }
+            x = x.add(FLOATS);
+            panel = panel.add(FLOATS * WIDTH);
+        }
+        let scales = vld1q_f32(tile.scales.as_ptr().add(first));
+        for r in 0..ROWS {
+            let factor = vmulq_n_f32(scales, *tile.x_scales.as_ptr().add(r));
+            let out = tile.sums.as_mut_ptr().add(r * tile.sums_stride + first);
+            let start = if tile.accumulate { vld1q_f32(out) } else { vdupq_n_f32(0.0) };
+            vst1q_f32(out, vfmaq_f32(start, vcvtq_f32_s32(joined(products[r])), factor));
+        }
+    }
+}
+
+/// The products of values, of those of their halves: `high·high, high·low, low·high, low·low` of four columns.
+#[inline]
+#[target_feature(enable = "neon")]
+fn joined(products: [int32x4_t; COLUMNS]) -> int32x4_t {
+    let weights = vcombine_s32(vcreate_s32(128 << 32 | 128 * 128), vcreate_s32(1 << 32 | 128));
+    let [a, b, c, d] = products.map(|products| vmulq_s32(products, weights));
+    vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d))
+}
+
+/// The 2 × 2 matrix `sums + a bᵀ`, of matrices of 2 × 8. Rust has no stable intrinsic for it.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+fn add_products(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction reads and writes these registers only.
+    unsafe {
+        asm!("smmla {sums:v}.4s, {a:v}.16b, {b:v}.16b", sums = inout(vreg) sums, a = in(vreg) a, b = in(vreg) b,
+             options(pure, nomem, nostack, preserves_flags));
+    }
+    sums
+}

@@ -1,0 +1,65 @@
+//! Products of 16-bit integers in vectors of 256 bits.
+
+/// Declares `rounded_tile`, for up to 6 rows, of `add_products(sums, a, b)`: `sums + a₀ b₀ + a₁ b₁` of the 16-bit halves of
+/// each of eight lanes.
+macro_rules! rounded_tile_256 {
+    ($add_products:path, $features:literal) => {
+        #[target_feature(enable = $features)]
+        fn rounded_tile(mut tile: RoundedTile) {
+            if !tile.fits() {
+                debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
+                return;
+            }
+            for first in (0..WIDTH).step_by(16) {
+                // SAFETY: the tile fits and has that number of rows, and there are 16 columns from `first` on.
+                unsafe {
+                    match tile.rows {
+                        1 => multiply_pairs::<1>(&mut tile, first),
+                        2 => multiply_pairs::<2>(&mut tile, first),
+                        3 => multiply_pairs::<3>(&mut tile, first),
+                        4 => multiply_pairs::<4>(&mut tile, first),
+                        5 => multiply_pairs::<5>(&mut tile, first),
+                        6 => multiply_pairs::<6>(&mut tile, first),
+                        _ => debug_assert!(false, "a tile of {} rows", tile.rows),
+                    }
+                }
+            }
+        }
+
+        /// `ROWS` rows by two vectors of 8 columns, from column `first` on.
+        ///
+        /// # Safety
+        /// The tile must fit and have `ROWS` rows; `first` is at most `WIDTH - 16`.
+        #[target_feature(enable = $features)]
+        unsafe fn multiply_pairs<const ROWS: usize>(tile: &mut RoundedTile, first: usize) {
+            let mut dots = [[_mm256_setzero_si256(); 2]; ROWS];
+            // SAFETY: all offsets are below the lengths that the caller promises.
+            unsafe {
+                let (mut x, mut panel) = (tile.x.as_ptr().cast::<i32>(), tile.panel.as_ptr().add(first));
+                for _ in 0..tile.pairs {
+                    let b = [_mm256_loadu_si256(panel.cast()), _mm256_loadu_si256(panel.add(8).cast())];
+                    for r in 0..ROWS {
+                        let a = _mm256_set1_epi32(*x.add(r * tile.x_stride));
+                        for v in 0..2 {
+                            dots[r][v] = $add_products(dots[r][v], a, b[v]);
+                        }
+                    }
+                    x = x.add(1);
+                    panel = panel.add(WIDTH);
+                }
+                for r in 0..ROWS {
+                    let factor = _mm256_set1_ps(*tile.x_scales.as_ptr().add(r));
+                    for v in 0..2 {
+                        let scales = _mm256_loadu_ps(tile.scales.as_ptr().add(first + 8 * v));
+                        let out = tile.sums.as_mut_ptr().add(r * tile.sums_stride + first + 8 * v);
+                        let (dot, factor) = (_mm256_cvtepi32_ps(dots[r][v]), _mm256_mul_ps(scales, factor));
+                        let start = if tile.accumulate { _mm256_loadu_ps(out) } else { _mm256_setzero_ps() };
+                        _mm256_storeu_ps(out, _mm256_fmadd_ps(dot, factor, start));
+                    }
+                }
+            }
+        }
+    };
+}
+
+pub(super) use rounded_tile_256;
