@@ -53,6 +53,9 @@ impl Buffer {
         const LARGE: usize = 64 << 10;
         if bytes >= LARGE {
             let mut pages = MmapMut::map_anon(bytes).map_err(|_| Error::OutOfMemory { what, bytes })?;
+            // Where the system has larger pages, there are fewer to look up; where not, this is no failure.
+            #[cfg(target_os = "linux")]
+            let _ = pages.advise(memmap2::Advice::HugePage);
             // SAFETY: pages are aligned; they outlive the buffer and are used through it only.
             let buffer = unsafe { sys::ggml_backend_cpu_buffer_from_ptr(pages.as_mut_ptr().cast(), bytes) };
             let buffer = NonNull::new(buffer).ok_or(Error::OutOfMemory { what, bytes })?;

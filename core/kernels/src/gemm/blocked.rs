@@ -18,21 +18,19 @@ const PANELS: usize = 32;
 /// `C = start + Σ A · B`, this part of it, over the terms in their order, then the tails.
 ///
 /// # Safety
-/// The terms and `start` must fit `c`, the machine must have the instructions of `kernels`, each part must be run exactly
-/// once, and nothing else may touch `c` meanwhile.
+/// The terms, `start` and `split` must fit `c`, the machine must have the instructions of `kernels`, each part must be run
+/// exactly once, and nothing else may touch `c` meanwhile.
 pub(super) unsafe fn product(
     kernels: &Kernels,
     terms: &[&dyn Operands],
     tails: &[Tail],
     start: Start,
     c: RowsMut,
-    part: Part,
+    split: &Split,
 ) {
-    let (n_rows, n_cols) = (c.n_rows(), c.n_cols());
-    if n_rows == 0 || n_cols == 0 {
+    if c.n_rows() == 0 || c.n_cols() == 0 {
         return;
     }
-    let split = Split::new(n_rows, n_cols, part);
     let row_block = even_block(split.chunk_rows(), ROWS, 1);
     let depth_block = |term: &dyn Operands| even_block(term.depth(), DEPTH, CHAIN);
     let batch = |term: &dyn Operands| (DEPTH / depth_block(term)).clamp(1, PANELS);

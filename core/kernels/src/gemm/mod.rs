@@ -20,6 +20,7 @@ use crate::weights::Weights;
 use operands::Operands;
 pub(crate) use rounded::PAIR;
 pub use rounded::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
+use split::Split;
 use tail::Tail;
 
 /// A product with a matrix in any format.
@@ -221,18 +222,23 @@ unsafe fn sum_of_products_on(
     let tails: Vec<Tail> = tails.into_iter().filter_map(|(tail, _)| tail).collect();
     let mut main = terms[..n_main].to_vec();
     main.extend(rest.into_iter().map(|(_, term)| term));
+    let row = match rounded {
+        Some(product) => product.x.n_cols() * size_of::<i16>(),
+        None => main.first().map_or(0, |term| term.depth() * size_of::<f32>()),
+    };
+    let split = Split::new(y.n_rows(), y.n_cols(), y.n_rows() * row, part);
     if let Some(product) = rounded {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        unsafe { rounded::product(kernels, &product, &tails, start, y, part) };
+        unsafe { rounded::product(kernels, &product, &tails, start, y, &split) };
         if main.is_empty() {
             return;
         }
-        // SAFETY: as above; a part's share of `y` is the same in both products.
-        unsafe { blocked::product(kernels, &main, &[], Start::Itself, y, part) };
+        // SAFETY: as above; the split is the same in both products.
+        unsafe { blocked::product(kernels, &main, &[], Start::Itself, y, &split) };
         return;
     }
     // SAFETY: as above.
-    unsafe { blocked::product(kernels, &main, &tails, start, y, part) }
+    unsafe { blocked::product(kernels, &main, &tails, start, y, &split) }
 }
 
 /// # Safety

@@ -125,17 +125,16 @@ pub(super) fn check(product: &RoundedProduct, y: &RowsMut) -> Result<(), ShapeEr
 /// `y = start + product + Σ tails`, this part of it. The sums of a panel stay together until all is added.
 ///
 /// # Safety
-/// The shapes must fit, the machine must have the instructions of `kernels`, each part must be run exactly once, and
-/// nothing else may touch `y` meanwhile.
+/// The shapes and `split` must fit, the machine must have the instructions of `kernels`, each part must be run exactly once,
+/// and nothing else may touch `y` meanwhile.
 pub(super) unsafe fn product(
     kernels: &Kernels,
     product: &RoundedProduct,
     tails: &[Tail],
     start: Start,
     y: RowsMut,
-    part: Part,
+    split: &Split,
 ) {
-    let split = Split::new(y.n_rows(), y.n_cols(), part);
     let depth = product.x.n_cols();
     let block = block_len(depth);
     let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);

@@ -7,6 +7,10 @@ use crate::matrix::Part;
 
 /// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
 const PANEL_COST: usize = 12;
+/// A left-hand side of more bytes comes from far away, once for each part.
+const FAR: usize = 4 << 20;
+/// So many panels of a part make up for that.
+const WORTH_FETCHING: usize = 8;
 
 /// One part's share of a result: panels of 32 columns, each of a chunk of the rows.
 pub(super) struct Split {
@@ -25,11 +29,18 @@ pub(super) struct Panels {
 }
 
 impl Split {
-    /// Depends on the shape and the number of parts only.
-    pub fn new(n_rows: usize, n_cols: usize, part: Part) -> Self {
+    /// Depends on the sizes and the number of parts only; `left` is that of the left-hand side in bytes. Where it is large
+    /// and the share of a part small, the first of two parts takes what is for both: whoever divides work among threads
+    /// makes two parts for each.
+    pub fn new(n_rows: usize, n_cols: usize, left: usize, part: Part) -> Self {
         let n_panels = n_cols.div_ceil(WIDTH);
-        let n_chunks = row_chunks(n_rows, n_panels, part.count);
-        let share = part.range(n_chunks * n_panels);
+        let in_pairs = left > FAR && n_panels < WORTH_FETCHING * part.count && part.count.is_multiple_of(2);
+        let size = if in_pairs { 2 } else { 1 };
+        let n_chunks = row_chunks(n_rows, n_panels, part.count / size);
+        let share = match part.index.is_multiple_of(size) {
+            true => Part { index: part.index / size, count: part.count / size }.range(n_chunks * n_panels),
+            false => 0..0,
+        };
         Self { n_rows, n_cols, n_chunks, share }
     }
 
@@ -93,4 +104,28 @@ fn row_chunks(n_rows: usize, n_panels: usize, count: usize) -> usize {
 fn overlap(share: &Range<usize>, start: usize, n: usize) -> Range<usize> {
     let clamp = |value: usize| value.clamp(start, start + n) - start;
     clamp(share.start)..clamp(share.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_every_panel_of_every_row_once() {
+        for (n_rows, n_cols) in [(1, 8), (7, 64), (40, 70), (128, 576), (300, 2000)] {
+            for (left, count) in
+                [0, FAR + 1].into_iter().flat_map(|left| (1..9).map(move |count| (left, count)))
+            {
+                let mut covered = vec![0; n_rows * n_cols];
+                for index in 0..count {
+                    Split::new(n_rows, n_cols, left, Part { index, count }).for_each(|rows, panels| {
+                        for row in rows {
+                            covered[row * n_cols..][panels.all_columns()].iter_mut().for_each(|n| *n += 1);
+                        }
+                    });
+                }
+                assert!(covered.iter().all(|n| *n == 1), "{n_rows} x {n_cols}, {left} bytes, {count} parts");
+            }
+        }
+    }
 }
