@@ -4,10 +4,10 @@
 
 Every round runs each contender in a process of its own, for about as long: `nightgraft bench` in f32 and in mixed
 precision, PEFT in f32 and in bf16 on the same file dequantized. Rank 8, all modules, random tokens, none of them padding.
-Prints a table of medians and writes benches/results/peers-TOKENSxBATCH.json. Processor time is that of the busiest
-thread or of all of them divided by their number, whichever is more: what other programs take does not count.
-Memory is anonymous here, and all that is resident in PEFT, whose weights are no mapped file. The Python environment is
-that of tests/golden.
+Prints a table of medians, the ratios among them those within a round, and writes
+benches/results/peers-TOKENSxBATCH.json. Processor time is that of the busiest thread or of all of them divided by their
+number, whichever is more: what other programs take does not count. Memory is anonymous here, and all that is resident in
+PEFT, whose weights are no mapped file. The Python environment is that of tests/golden.
 """
 
 import sys
@@ -30,7 +30,8 @@ import statistics  # noqa: E402
 import subprocess  # noqa: E402
 import time  # noqa: E402
 
-CONTENDERS = ["nightgraft f32", "nightgraft mixed", "PEFT float32", "PEFT bfloat16"]
+REFERENCE = "PEFT float32"
+CONTENDERS = ["nightgraft f32", "nightgraft mixed", REFERENCE, "PEFT bfloat16"]
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -43,15 +44,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=12, help="of training in each turn")
+    parser.add_argument("--without", action="append", default=[], choices=[name for name in CONTENDERS if name != REFERENCE], help="leave one out")
     parser.add_argument("--peft", metavar="DTYPE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.model = options.model.expanduser().resolve()
     if options.peft:
         print(json.dumps(peft(options)))
         return
-    results = {name: [] for name in CONTENDERS}
+    results = {name: [] for name in CONTENDERS if name not in options.without}
     for turn in range(options.rounds):
-        for name in CONTENDERS:
+        for name in results:
             results[name].append(run(name, options))
             print(f"round {turn + 1}: {name}: {results[name][-1]['cpu']:.0f} tokens/s", file=sys.stderr)
     report(results, options)
@@ -112,7 +114,8 @@ def report(results: dict, options: argparse.Namespace) -> None:
 
     print(f"{'':18} {'tokens/s':>9} {'by CPU':>9} {'/ PEFT f32':>10} {'MB':>6}")
     for name in results:
-        ratio = median(name, "cpu") / median("PEFT float32", "cpu")
+        turns = zip(results[name], results[REFERENCE], strict=True)
+        ratio = statistics.median(ours["cpu"] / theirs["cpu"] for ours, theirs in turns)
         rates = f"{median(name, 'wall'):9.0f} {median(name, 'cpu'):9.0f} {ratio:10.2f}"
         print(f"{name:18} {rates} {median(name, 'megabytes'):6.0f}")
     out = ROOT / "benches" / "results" / f"peers-{options.tokens}x{options.batch}.json"

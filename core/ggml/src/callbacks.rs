@@ -17,7 +17,7 @@ use crate::products::{ProductKind, SumOfProducts};
 use crate::{pool, profile};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
-/// take over work from one that was held up.
+/// take over work from one that was held up. The products take two of them as one where that saves memory traffic.
 const PARTS_PER_THREAD: usize = 2;
 
 /// A matrix with no more rows is taken for a factor of an adapter, in a profile.

@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// The system refused to start threads.
     #[error("cannot start threads: {0}; try a smaller number (--threads)")]
-    Threads(#[from] std::io::Error),
+    Threads(#[source] std::io::Error),
     /// The stop flag was raised during the computation; its results are undefined.
     #[error("computation aborted on request")]
     Aborted,

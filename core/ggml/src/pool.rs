@@ -60,7 +60,8 @@ impl Pool {
         for index in 0..n_workers {
             let shared = pool.shared.clone();
             let builder = thread::Builder::new().name(format!("compute-{}", index + 1));
-            pool.workers.push(builder.spawn(move || shared.serve(index))?);
+            let worker = builder.spawn(move || shared.serve(index)).map_err(Error::Threads)?;
+            pool.workers.push(worker);
         }
         Ok(pool)
     }

@@ -53,7 +53,7 @@ impl Buffer {
         const LARGE: usize = 64 << 10;
         if bytes >= LARGE {
             let mut pages = MmapMut::map_anon(bytes).map_err(|_| Error::OutOfMemory { what, bytes })?;
-            // Where the system has larger pages, there are fewer to look up; where not, this is no failure.
+            // Where the system has larger pages, there are fewer to look up; where it has none, this is no failure.
             #[cfg(target_os = "linux")]
             let _ = pages.advise(memmap2::Advice::HugePage);
             // SAFETY: pages are aligned; they outlive the buffer and are used through it only.

@@ -198,7 +198,13 @@ fn wrong_tensors_are_refused() {
     refuse(with("blk.0.attn_output.bias", &[256], TensorType::F32), "\"blk.0.attn_output.bias\" is not part");
     refuse(with("blk.0.attn_k.bias", &[256], TensorType::F32), "blk.0.attn_k.bias has dimensions [256]");
     refuse(with("blk.0.attn_k.bias", &[128], TensorType::F16), "blk.0.attn_k.bias is F16; it must be F32");
-    let qwen = TinyModel { architecture: "qwen2", rope_factors: true, ..tiny() };
+    let qwen = TinyModel { architecture: "qwen2", ..tiny() };
+    let mut metadata = qwen.metadata();
+    metadata.insert("qwen2.attention.key_length", Value::U32(32));
+    metadata.insert("qwen2.attention.value_length", Value::U32(32));
+    metadata.insert("qwen2.rope.dimension_count", Value::U32(32));
+    refuse(qwen.writer(metadata).unwrap(), "qwen2.attention.key_length is 32");
+    let qwen = TinyModel { rope_factors: true, ..qwen };
     refuse(qwen.writer(qwen.metadata()).unwrap(), "\"rope_freqs.weight\" is not part");
     refuse(with("blk.1.attn_q.weight", &[256, 256], TensorType::Q4_0), "is not part");
     refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), "fused");

@@ -1,7 +1,7 @@
 //! One transformer block: attention and feed-forward, each behind a norm and beside a residual stream.
 //!
 //! ```text
-//! h  = norm(x)                  q, k, v = h Wqᵀ, h Wkᵀ, h Wvᵀ (each with its adapter)
+//! h  = norm(x)                  q, k, v = h Wqᵀ, h Wkᵀ, h Wvᵀ (each with its adapter and, if it has one, its bias)
 //! x1 = x + attention(rope(q), rope(k), v) Woᵀ
 //! y  = x1 + (silu(h2 Wgᵀ) ⊙ h2 Wuᵀ) Wdᵀ              h2 = norm(x1)
 //! ```

@@ -226,8 +226,13 @@ fn an_untrained_adapter_changes_nothing_and_dropout_only_training() {
 /// Products of 16-bit integers change gradients by their rounding only, and not with the number of threads.
 #[test]
 fn mixed_precision_points_the_same_way() {
-    for kind in [WeightType::Q4_1, WeightType::Q6_K, WeightType::F16] {
-        let tiny = TinyModel::new(kind);
+    for (kind, architecture) in [
+        (WeightType::Q4_1, "llama"),
+        (WeightType::Q6_K, "llama"),
+        (WeightType::F16, "llama"),
+        (WeightType::Q5_0, "qwen2"),
+    ] {
+        let tiny = TinyModel { architecture, ..TinyModel::new(kind) };
         let base = base(&tiny);
         let adapter = Adapter::new(&adapter(&base, 0..base.spec.n_layer, 0.0)).unwrap();
         let batch = batch(&base, &[9, 20, 4]);

@@ -70,13 +70,15 @@ impl MappedWeights {
 /// What all blocks share.
 pub(super) fn geometry(base: &Base, rounds: bool) -> Geometry {
     let spec = &base.spec;
+    // Biases of keys can be a hundred times what else is in a head (Qwen 2.5); rounded with them, the rest would be lost.
+    let is_biased = base.layers.iter().any(|layer| layer.qkv_bias.iter().any(Option::is_some));
     let attention = AttentionShape {
         n_head: spec.n_head,
         n_head_kv: spec.n_head_kv,
         head_dim: spec.head_dim,
         scale: 1.0 / (spec.head_dim as f32).sqrt(),
         window: None,
-        rounds,
+        rounds: rounds && !is_biased,
     };
     let halves = spec.rope.layout == RopeLayout::Halves;
     Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, rounds }

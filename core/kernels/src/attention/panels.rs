@@ -17,7 +17,7 @@ pub(super) struct ByToken<'a> {
 }
 
 /// Consecutive tokens' vectors of a head, packed with the tokens along the panel's columns: `[token / 32][dim][32]`; or, where
-/// products are of integers, `[token / 32][dim / 2]` rows of 32 pairs and one of their scales.
+/// products are of integers, in half the room, as the tier arranges them, with a row of their scales behind.
 pub(super) struct ByDim<'a> {
     memory: &'a [f32],
     first_token: usize,

@@ -60,7 +60,7 @@ pub enum Start<'a> {
     Zero,
     /// What the result's place holds.
     Itself,
-    /// Another matrix of the result's shape, apart from it.
+    /// Another matrix of the result's shape, apart from it; or a row that is [repeated](Rows::repeated).
     From(Rows<'a>),
 }
 

@@ -11,6 +11,8 @@ const PANEL_COST: usize = 12;
 const FAR: usize = 4 << 20;
 /// So many panels of a part make up for that.
 const WORTH_FETCHING: usize = 8;
+/// More parts are for several cores, which may be of unequal speed: there all are needed to even that out.
+const FEW_PARTS: usize = 4;
 
 /// One part's share of a result: panels of 32 columns, each of a chunk of the rows.
 pub(super) struct Split {
@@ -34,7 +36,10 @@ impl Split {
     /// makes two parts for each.
     pub fn new(n_rows: usize, n_cols: usize, left: usize, part: Part) -> Self {
         let n_panels = n_cols.div_ceil(WIDTH);
-        let in_pairs = left > FAR && n_panels < WORTH_FETCHING * part.count && part.count.is_multiple_of(2);
+        let in_pairs = left > FAR
+            && n_panels < WORTH_FETCHING * part.count
+            && part.count <= FEW_PARTS
+            && part.count.is_multiple_of(2);
         let size = if in_pairs { 2 } else { 1 };
         let n_chunks = row_chunks(n_rows, n_panels, part.count / size);
         let share = match part.index.is_multiple_of(size) {

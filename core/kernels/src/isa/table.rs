@@ -226,7 +226,7 @@ pub(crate) unsafe fn copy_row(from: *const f32, to: *mut f32, n: usize) {
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 
-/// Declares `KERNELS` for a tier: the tiles, `transpose` and `dots` are hand-written, the rest is compiled from the portable passes
+/// Declares `KERNELS` for a tier: the tiles, `transpose`, `dots` and some roundings are hand-written, the rest is compiled from the portable passes
 /// with the tier's instructions enabled.
 macro_rules! kernels {
     (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, rounded_tile: $rounded_tile:path,

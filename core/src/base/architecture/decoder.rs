@@ -110,7 +110,8 @@ fn rope(keys: &Keys, head_dim: usize, layout: RopeLayout) -> Result<Rope> {
         // Without a type llama.cpp assumes linear scaling too.
         None | Some("linear") => factor?.map_or(1.0, |factor| 1.0 / factor),
         Some(other) => {
-            let text = format!("is {other:?}; supported: none, linear, and factors in {ROPE_FACTORS}");
+            let text =
+                format!("is {other:?}; supported: none, linear, and for llama factors in {ROPE_FACTORS}");
             return Err(keys.wrong("rope.scaling.type", &text));
         }
     };

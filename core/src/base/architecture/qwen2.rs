@@ -6,5 +6,11 @@ use crate::Result;
 use crate::gguf;
 
 pub(super) fn read(file: &gguf::File, keys: &Keys) -> Result<BlockSpec> {
-    decoder::read(file, keys, RopeLayout::Halves)
+    let spec = decoder::read(file, keys, RopeLayout::Halves)?;
+    if spec.n_embd_q() != spec.n_embd {
+        let text =
+            format!("is {}; llama.cpp takes no other than embedding_length / head_count", spec.head_dim);
+        return Err(keys.wrong("attention.key_length", &text));
+    }
+    Ok(spec)
 }

@@ -161,8 +161,8 @@ unsafe fn multiply_halves<const ROWS: usize>(tile: &mut RoundedTile, first: usiz
                     products[r][c] = add_products(products[r][c], a, b[c]);
                 }
             }
-            x = x.add(FLOATS);
-            panel = panel.add(FLOATS * WIDTH);
+            x = x.wrapping_add(FLOATS);
+            panel = panel.wrapping_add(FLOATS * WIDTH);
         }
         let scales = vld1q_f32(tile.scales.as_ptr().add(first));
         for r in 0..ROWS {

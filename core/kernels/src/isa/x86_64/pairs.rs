@@ -44,8 +44,8 @@ macro_rules! rounded_tile_256 {
                             dots[r][v] = $add_products(dots[r][v], a, b[v]);
                         }
                     }
-                    x = x.add(1);
-                    panel = panel.add(WIDTH);
+                    x = x.wrapping_add(1);
+                    panel = panel.wrapping_add(WIDTH);
                 }
                 for r in 0..ROWS {
                     let factor = _mm256_set1_ps(*tile.x_scales.as_ptr().add(r));
