@@ -99,16 +99,21 @@ fn write_in_f32(path: &Path, out: &Path) {
     writer.write(out).unwrap();
 }
 
+/// Of a model with weights in f32, without and with an adapter of that strength.
+fn assert_agreement_in_f32(name: &str, path: &Path, strength: f32) {
+    let [bare, adapted, effect] = divergences(path, strength);
+    println!("{name}: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
+    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
+    assert!(bare < MAX_DIVERGENCE, "base: {bare:.2e}");
+    assert!(adapted < MAX_DIVERGENCE, "with adapter: {adapted:.2e}");
+}
+
 #[test]
 fn logits_agree_on_the_real_weights_in_f32() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f32.gguf");
     write_in_f32(&smollm2(), &path);
-    let [bare, adapted, effect] = divergences(&path, 4.0);
-    println!("f32: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
-    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
-    assert!(bare < MAX_DIVERGENCE, "base: {bare:.2e}");
-    assert!(adapted < MAX_DIVERGENCE, "with adapter: {adapted:.2e}");
+    assert_agreement_in_f32("SmolLM2", &path, 4.0);
 }
 
 /// Biases, and rope over halves of heads.
@@ -118,10 +123,7 @@ fn logits_of_a_qwen2_agree_in_f32() {
     let path = folder.path().join("tiny.gguf");
     let tiny = TinyModel { architecture: "qwen2", tied: false, ..TinyModel::new(WeightType::F32) };
     tiny.write(&path).unwrap();
-    let [bare, adapted, effect] = divergences(&path, 4.0);
-    println!("tiny qwen2: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
-    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
-    assert!(bare < MAX_DIVERGENCE && adapted < MAX_DIVERGENCE, "{bare:.2e}, with adapter: {adapted:.2e}");
+    assert_agreement_in_f32("tiny qwen2", &path, 4.0);
 }
 
 /// With the model that NIGHTGRAFT_QWEN names, if it is set.
@@ -134,10 +136,7 @@ fn logits_agree_on_a_real_qwen2_in_f32() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f32.gguf");
     write_in_f32(&model, &path);
-    let [bare, adapted, effect] = divergences(&path, 0.5);
-    println!("qwen2: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
-    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
-    assert!(bare < MAX_DIVERGENCE && adapted < MAX_DIVERGENCE, "{bare:.2e}, with adapter: {adapted:.2e}");
+    assert_agreement_in_f32("qwen2", &path, 0.5);
 }
 
 #[test]
