@@ -1,7 +1,8 @@
 //! Our matrix products, in f32 and of 16-bit integers, against ggml's own and against the `gemm` crate on the dequantized
 //! matrix.
 //!
-//! `cargo bench -p nightgraft-benches --bench kernel_ratios -- [--threads N] [--tokens N] [--rounds N] [--json FILE]` times all of them in turns, so
+//! `cargo bench -p nightgraft-benches --bench kernel_ratios -- [--threads N] [--tokens N] [--rounds N]
+//! [--only 576x1536,Q4_1] [--json FILE]` times all of them in turns, so
 //! that whatever else the machine does meets all of them, and prints medians in GFLOP/s of real work with the ratios.
 
 use std::sync::Arc;
@@ -25,7 +26,21 @@ struct Options {
     threads: u16,
     tokens: usize,
     rounds: usize,
+    /// Shapes and formats, if not all.
+    only: Vec<String>,
     json: Option<String>,
+}
+
+impl Options {
+    /// Whether this format and this shape are asked for: each, if some of its sort are named.
+    fn has(&self, kind: WeightType, [n_out, n_in]: [usize; 2]) -> bool {
+        let is_named = |name: &str| self.only.iter().any(|only| only == name);
+        let are_named = |names: &[String]| names.iter().any(|name| is_named(name));
+        let kinds = FORMATS.map(|kind| kind.name().to_owned());
+        let shapes = SHAPES.map(|[n_out, n_in]| format!("{n_out}x{n_in}"));
+        (is_named(kind.name()) || !are_named(&kinds))
+            && (is_named(&format!("{n_out}x{n_in}")) || !are_named(&shapes))
+    }
 }
 
 fn main() -> Result<()> {
@@ -55,7 +70,7 @@ fn main() -> Result<()> {
     for [n_out, n_in] in SHAPES {
         for kind in FORMATS {
             // Rows of a format with blocks of 256 values cannot be shorter or uneven.
-            if !n_in.is_multiple_of(kind.block_len()) {
+            if !n_in.is_multiple_of(kind.block_len()) || !options.has(kind, [n_out, n_in]) {
                 continue;
             }
             for backward in [false, true] {
@@ -86,7 +101,7 @@ fn main() -> Result<()> {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { threads: 1, tokens: 256, rounds: 15, json: None };
+    let mut options = Options { threads: 1, tokens: 256, rounds: 15, only: Vec::new(), json: None };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(name) = args.next() {
         let value = args.next().ok_or("every option takes a value")?;
@@ -94,8 +109,9 @@ fn options() -> Result<Options> {
             "--threads" => options.threads = value.parse()?,
             "--tokens" => options.tokens = value.parse()?,
             "--rounds" => options.rounds = value.parse::<usize>()?.max(1),
+            "--only" => options.only = value.split(',').map(str::to_owned).collect(),
             "--json" => options.json = Some(value),
-            _ => return Err(format!("{name} is none of --threads, --tokens, --rounds, --json").into()),
+            _ => return Err(format!("{name} is none of --threads, --tokens, --rounds, --only, --json").into()),
         }
     }
     Ok(options)

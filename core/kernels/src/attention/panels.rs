@@ -212,7 +212,7 @@ impl<'a> ByDim<'a> {
             for (row, scale) in x_scales[..rows].iter_mut().enumerate() {
                 *scale = x[row * PACKED + pairs];
             }
-            let sums = &mut c[first * PACKED..];
+            let sums = &mut c[first * PACKED..][..(rows - 1) * PACKED + WIDTH];
             let tile = RoundedTile {
                 rows,
                 pairs,
@@ -221,11 +221,10 @@ impl<'a> ByDim<'a> {
                 x_scales: &x_scales,
                 panel,
                 scales,
-                sums,
-                sums_stride: PACKED,
-                accumulate: false,
+                from: None,
+                to: (sums.as_mut_ptr(), PACKED),
             };
-            // SAFETY: the caller promises the instructions.
+            // SAFETY: the sums were cut to what the tile writes; the caller promises the instructions.
             unsafe { (kernels.rounded_tile)(tile) };
         }
     }

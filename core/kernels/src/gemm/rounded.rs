@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::split::{Split, blocks, even_block};
 use super::tail::Tail;
 use super::{Direction, Start};
-use crate::isa::{Kernels, MAX_ROWS, RoundedTile, WIDTH, copy_row};
+use crate::isa::{Kernels, RoundedTile, WIDTH, copy_row};
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use crate::scratch;
 use crate::weights::{GROUP, Weights};
@@ -37,9 +37,9 @@ pub struct RoundedRows<'a> {
 }
 
 impl<'a> RoundedRows<'a> {
-    /// Columns of a matrix of floats that holds rows of `n` values, rounded; `None` if `n` is not a multiple of 32.
+    /// Columns of a matrix of floats that holds rows of `n` values, rounded; `None` if `n` is not a multiple of 32, or 0.
     pub fn columns(n: usize) -> Option<usize> {
-        n.is_multiple_of(GROUP).then(|| (n / PAIR + n.div_ceil(block_len(n))).next_multiple_of(16))
+        (n > 0 && n.is_multiple_of(GROUP)).then(|| (n / PAIR + n.div_ceil(block_len(n))).next_multiple_of(16))
     }
 
     /// The rows that [`round_rows`] wrote to `memory`, of `n_cols` values each; `None` for another width.
@@ -55,6 +55,13 @@ impl<'a> RoundedRows<'a> {
     /// Number of values of a row.
     pub fn n_cols(&self) -> usize {
         self.n_cols
+    }
+
+    /// The scales of block `index` of the rows `rows`.
+    fn scales(&self, index: usize, rows: Range<usize>, scales: &mut [f32]) {
+        for (row, scale) in rows.zip(scales) {
+            *scale = self.memory.row(row)[self.n_cols / PAIR + index];
+        }
     }
 }
 
@@ -135,43 +142,46 @@ pub(super) unsafe fn product(
     y: RowsMut,
     split: &Split,
 ) {
-    let depth = product.x.n_cols();
-    let block = block_len(depth);
+    let n = product.x.n_cols();
+    let block = block_len(n);
     let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);
     let floats = tails.iter().map(Tail::panel_len).max().unwrap_or(0).max(block * WIDTH);
     let panel_sums = rows_at_once * WIDTH;
-    let lengths = [floats, block / PAIR * WIDTH, WIDTH, PANELS * panel_sums];
-    scratch::with(lengths, |[floats, pairs, scales, sums]| {
+    let lengths = [floats, block / PAIR * WIDTH, WIDTH, rows_at_once, PANELS * panel_sums];
+    scratch::with(lengths, |[floats, pairs, scales, row_scales, kept]| {
         split.for_each(|chunk_rows, panels| {
             for rows in blocks(chunk_rows, rows_at_once) {
                 for panels in panels.blocks(PANELS) {
-                    let block = |columns| Block { x: &product.x, rows: rows.clone(), columns };
-                    for (columns, sums) in panels.columns().zip(sums.chunks_exact_mut(panel_sums)) {
-                        // SAFETY: parts share no (rows, columns).
-                        unsafe { block(columns).begin(&start, sums, &y) };
-                    }
-                    for (index, depth) in blocks(0..depth, block_len(depth)).enumerate() {
-                        for (columns, sums) in panels.columns().zip(sums.chunks_exact_mut(panel_sums)) {
+                    let mut sums = panels.columns().zip(kept.chunks_exact_mut(panel_sums));
+                    let sums: [_; PANELS] = std::array::from_fn(|_| {
+                        let (columns, kept) = sums.next()?;
+                        Some(Sums { rows: rows.clone(), columns, start, y, kept: kept.as_mut_ptr() })
+                    });
+                    for (index, depth) in blocks(0..n, block).enumerate() {
+                        product.x.scales(index, rows.clone(), row_scales);
+                        for sums in sums.iter().flatten() {
                             let floats = &mut floats[..depth.len() * WIDTH];
-                            // SAFETY: the caller promises the instructions.
+                            // SAFETY: parts share no (rows, columns); the caller promises the instructions.
                             unsafe {
-                                product.panel(kernels, depth.clone(), columns.clone(), floats);
+                                product.panel(kernels, depth.clone(), sums.columns.clone(), floats);
                                 (kernels.round_panel)(floats, COLUMN_STEPS, pairs, scales);
-                                block(columns).multiply(kernels, index, depth.clone(), pairs, scales, sums);
+                                let ends = (sums.from(index == 0), sums.to(depth.end == n));
+                                let panel = Panel { pairs, scales, row_scales };
+                                panel.multiply(kernels, &product.x, rows.clone(), depth.clone(), ends);
                             }
                         }
                     }
-                    for (columns, sums) in panels.columns().zip(sums.chunks_exact_mut(panel_sums)) {
+                    for sums in sums.iter().flatten() {
                         for tail in tails {
                             let panel = &mut floats[..tail.panel_len()];
-                            // SAFETY: the caller promises the instructions, and the sums have room for the rows.
+                            // SAFETY: the caller promises the instructions, and where the sums are there is room.
                             unsafe {
-                                tail.panel(kernels, columns.clone(), panel);
-                                tail.add(kernels, rows.clone(), panel, (sums.as_mut_ptr(), WIDTH), WIDTH);
+                                tail.panel(kernels, sums.columns.clone(), panel);
+                                tail.add(kernels, rows.clone(), panel, sums.to(true), WIDTH);
                             }
                         }
                         // SAFETY: as above.
-                        unsafe { block(columns).end(sums, &y) };
+                        unsafe { sums.end() };
                     }
                 }
             }
@@ -201,83 +211,126 @@ impl RoundedProduct<'_> {
     }
 }
 
-/// Some rows of the result, and at most 32 columns. Its sums are `[row][WIDTH]`.
-struct Block<'a> {
-    x: &'a RoundedRows<'a>,
-    rows: Range<usize>,
-    columns: Range<usize>,
+/// A panel of the right-hand matrix for a block of the depth, rounded, and the scales of that block of the rows.
+struct Panel<'a> {
+    pairs: &'a [f32],
+    scales: &'a [f32],
+    row_scales: &'a [f32],
 }
 
-impl Block<'_> {
-    /// What the sums start from.
+impl Panel<'_> {
+    /// Adds the products of rows `rows`, columns `depth` with this panel to what is at `from`, and writes them to `to`.
     ///
     /// # Safety
-    /// The rows and columns must be inside `y` and `start`, and nobody else's.
-    unsafe fn begin(&self, start: &Start, sums: &mut [f32], y: &RowsMut) {
-        for (row, sums) in self.rows.clone().zip(sums.chunks_exact_mut(WIDTH)) {
-            let from = match start {
-                Start::Zero => {
-                    sums.fill(0.0);
-                    continue;
-                }
-                // SAFETY: the place is inside `y` and nobody else's.
-                Start::Itself => unsafe { y.row_mut(row, self.columns.clone()) },
-                Start::From(matrix) => &matrix.row(row)[self.columns.clone()],
-            };
-            // SAFETY: the row of sums has room for as many columns as there are.
-            unsafe { copy_row(from.as_ptr(), sums.as_mut_ptr(), from.len()) };
-        }
-    }
-
-    /// Adds the products of block `index` of the depth.
-    ///
-    /// # Safety
-    /// The machine must have the instructions.
+    /// The machine must have the instructions, and `from` and `to` must be valid for the rows and [`WIDTH`] columns.
     unsafe fn multiply(
         &self,
         kernels: &Kernels,
-        index: usize,
+        x: &RoundedRows,
+        rows: Range<usize>,
         depth: Range<usize>,
-        pairs: &[f32],
-        scales: &[f32],
-        sums: &mut [f32],
+        (from, to): (Option<(*const f32, usize)>, (*mut f32, usize)),
     ) {
         let depth = depth.start / PAIR..depth.end / PAIR;
-        let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
+        let n_tiles = rows.len().div_ceil(kernels.max_rows);
         for tile in 0..n_tiles {
-            let local = Part { index: tile, count: n_tiles }.range(self.rows.len());
-            let rows = self.rows.start + local.start..self.rows.start + local.end;
-            let mut row_scales = [0.0; MAX_ROWS];
-            for (row, scale) in rows.clone().zip(&mut row_scales) {
-                *scale = self.x.memory.row(row)[self.x.n_cols / PAIR + index];
-            }
+            let local = Part { index: tile, count: n_tiles }.range(rows.len());
+            let rows = rows.start + local.start..rows.start + local.end;
             let tile = RoundedTile {
                 rows: rows.len(),
                 pairs: depth.len(),
-                x: self.x.memory.block(rows, depth.clone()).unwrap_or(&[]),
-                x_stride: self.x.memory.stride(),
-                x_scales: &row_scales,
-                panel: pairs,
-                scales,
-                sums: &mut sums[local.start * WIDTH..local.end * WIDTH],
-                sums_stride: WIDTH,
-                accumulate: true,
+                x: x.memory.block(rows, depth.clone()).unwrap_or(&[]),
+                x_stride: x.memory.stride(),
+                x_scales: &self.row_scales[local.clone()],
+                panel: self.pairs,
+                scales: self.scales,
+                from: from.map(|(from, stride)| (from.wrapping_add(local.start * stride), stride)),
+                to: (to.0.wrapping_add(local.start * to.1), to.1),
             };
-            // SAFETY: the caller promises the instructions.
+            // SAFETY: the caller's promise, for some of the rows.
             unsafe { (kernels.rounded_tile)(tile) };
         }
     }
+}
 
-    /// Writes the sums to where they belong.
+/// The sums of some rows of the result, and at most 32 columns: from what they start, where they are kept between blocks of the
+/// depth, and where they go. Where there are fewer columns than a tile has, they start and end where they are kept.
+struct Sums<'a> {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    start: Start<'a>,
+    y: RowsMut<'a>,
+    /// `[rows][WIDTH]`
+    kept: *mut f32,
+}
+
+impl Sums<'_> {
+    fn are_kept(&self) -> bool {
+        self.columns.len() < WIDTH
+    }
+
+    /// Where the sums so far are, if they are not 0.
     ///
     /// # Safety
-    /// The rows and columns must be inside `y` and nobody else's.
-    unsafe fn end(&self, sums: &[f32], y: &RowsMut) {
-        for (row, sums) in self.rows.clone().zip(sums.chunks_exact(WIDTH)) {
-            // SAFETY: the place is inside `y` and nobody else's.
-            let y = unsafe { y.row_mut(row, self.columns.clone()) };
-            // SAFETY: the row of sums has at least as many columns.
-            unsafe { copy_row(sums.as_ptr(), y.as_mut_ptr(), y.len()) };
+    /// The rows and columns must be inside `y` and `start`, and nobody else's.
+    unsafe fn from(&self, is_first: bool) -> Option<(*const f32, usize)> {
+        let kept = (self.kept.cast_const(), WIDTH);
+        if !is_first {
+            return Some(kept);
+        }
+        let from = match &self.start {
+            Start::Zero => return None,
+            // SAFETY: the caller's promise.
+            Start::Itself => unsafe { self.in_result() },
+            Start::From(matrix) => {
+                let first = &matrix.row(self.rows.start)[self.columns.start..];
+                (first.as_ptr().cast_mut(), matrix.stride())
+            }
+        };
+        if !self.are_kept() {
+            return Some((from.0.cast_const(), from.1));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.copy(from, (self.kept, WIDTH)) };
+        Some(kept)
+    }
+
+    /// Where the next sums go.
+    ///
+    /// # Safety
+    /// As for [`Sums::from`].
+    unsafe fn to(&self, is_last: bool) -> (*mut f32, usize) {
+        match is_last && !self.are_kept() {
+            // SAFETY: the caller's promise.
+            true => unsafe { self.in_result() },
+            false => (self.kept, WIDTH),
+        }
+    }
+
+    /// Once all is added, the sums are in the result.
+    ///
+    /// # Safety
+    /// As for [`Sums::from`].
+    unsafe fn end(&self) {
+        if self.are_kept() {
+            // SAFETY: the caller's promise.
+            unsafe { self.copy((self.kept, WIDTH), self.in_result()) };
+        }
+    }
+
+    /// # Safety
+    /// As for [`Sums::from`].
+    unsafe fn in_result(&self) -> (*mut f32, usize) {
+        // SAFETY: the caller's promise.
+        (unsafe { self.y.at(self.rows.start, self.columns.start) }, self.y.stride())
+    }
+
+    /// # Safety
+    /// Both must be valid for the rows and the columns.
+    unsafe fn copy(&self, from: (*mut f32, usize), to: (*mut f32, usize)) {
+        for row in 0..self.rows.len() {
+            // SAFETY: the caller's promise.
+            unsafe { copy_row(from.0.add(row * from.1), to.0.add(row * to.1), self.columns.len()) };
         }
     }
 }

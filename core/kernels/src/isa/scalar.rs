@@ -15,8 +15,11 @@ kernels! {
     features: []
 }
 
-fn rounded_tile(tile: RoundedTile) {
-    passes::rounded_tile(tile)
+/// # Safety
+/// The tile's pointers must be valid.
+unsafe fn rounded_tile(tile: RoundedTile) {
+    // SAFETY: the caller's promise.
+    unsafe { passes::rounded_tile(tile) }
 }
 
 /// # Safety

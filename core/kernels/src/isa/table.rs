@@ -48,23 +48,37 @@ pub(crate) struct RoundedTile<'a> {
     pub panel: &'a [f32],
     /// For each column.
     pub scales: &'a [f32],
-    /// `[rows][sums_stride]`, of which each row's first `WIDTH` count.
-    pub sums: &'a mut [f32],
-    /// Distance between rows of `sums`.
-    pub sums_stride: usize,
-    /// Add the products to what `sums` holds instead of replacing it.
-    pub accumulate: bool,
+    /// What the sums start from, if not 0: a pointer to `WIDTH` columns of `rows` rows, and the distance between these. It may
+    /// be where the sums go.
+    pub from: Option<(*const f32, usize)>,
+    /// Where the sums go, likewise.
+    pub to: (*mut f32, usize),
 }
 
 impl RoundedTile<'_> {
-    /// Whether the slices have all that a tile of so many rows and pairs reads and writes.
+    /// Whether the slices have all that a tile of so many rows and pairs reads.
     pub fn fits(&self) -> bool {
         self.rows >= 1
             && self.x.len() >= (self.rows - 1) * self.x_stride + self.pairs
             && self.x_scales.len() >= self.rows
             && self.panel.len() >= self.pairs * WIDTH
             && self.scales.len() >= WIDTH
-            && self.sums.len() >= (self.rows - 1) * self.sums_stride + WIDTH
+    }
+
+    /// Where the vector of sums of row `row` from column `column` on starts from, if anywhere, and where it goes.
+    ///
+    /// # Safety
+    /// The row and the column must be the tile's, and its pointers valid.
+    #[inline(always)]
+    pub unsafe fn place(&self, row: usize, column: usize) -> (Option<*const f32>, *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = match self.from {
+                Some((from, stride)) => Some(from.add(row * stride + column)),
+                None => None,
+            };
+            (from, self.to.0.add(row * self.to.1 + column))
+        }
     }
 }
 
@@ -115,7 +129,7 @@ pub(crate) struct Kernels {
     /// Rounds a panel `[depth][WIDTH]` so, with a scale for each column: `(panel, steps, pairs, scales)`. `depth` is a
     /// multiple of 8.
     pub round_panel: unsafe fn(&[f32], f32, &mut [f32], &mut [f32]),
-    /// Computes a tile: for each element a sum of products, exact, times both scales.
+    /// Computes a tile: for each element a sum of products, exact, times both scales. Its pointers must be valid.
     pub rounded_tile: unsafe fn(RoundedTile),
     /// Σ a·b.
     pub dot: unsafe fn(&[f32], &[f32]) -> f32,

@@ -33,11 +33,13 @@ pub(crate) fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], column_s
 }
 
 /// The product of a tile, in plain integers: for tiers without an instruction for pairs.
+///
+/// # Safety
+/// The tile's pointers must be valid.
 #[inline(always)]
-pub(crate) fn rounded_tile(tile: RoundedTile) {
+pub(crate) unsafe fn rounded_tile(tile: RoundedTile) {
     let panel = &tile.panel.as_chunks::<WIDTH>().0[..tile.pairs];
-    for (row, sums) in tile.sums.chunks_mut(tile.sums_stride).take(tile.rows).enumerate() {
-        let sums = &mut sums[..WIDTH];
+    for row in 0..tile.rows {
         let x = &tile.x[row * tile.x_stride..][..tile.pairs];
         let mut dots = [0i32; WIDTH];
         for (x, panel) in x.iter().zip(panel) {
@@ -49,8 +51,12 @@ pub(crate) fn rounded_tile(tile: RoundedTile) {
             }
         }
         for c in 0..WIDTH {
-            let start = if tile.accumulate { sums[c] } else { 0.0 };
-            sums[c] = (dots[c] as f32).mul_add(tile.scales[c] * tile.x_scales[row], start);
+            let product = |start| (dots[c] as f32).mul_add(tile.scales[c] * tile.x_scales[row], start);
+            // SAFETY: the row and the column are the tile's, and its pointers valid.
+            unsafe {
+                let (from, to) = tile.place(row, c);
+                *to = product(from.map_or(0.0, |from| *from));
+            }
         }
     }
 }

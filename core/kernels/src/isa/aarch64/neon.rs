@@ -17,9 +17,12 @@ kernels! {
     features: ["neon"]
 }
 
+/// # Safety
+/// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "neon")]
-fn rounded_tile(tile: RoundedTile) {
-    passes::rounded_tile(tile)
+unsafe fn rounded_tile(tile: RoundedTile) {
+    // SAFETY: the caller's promise.
+    unsafe { passes::rounded_tile(tile) }
 }
 
 /// # Safety

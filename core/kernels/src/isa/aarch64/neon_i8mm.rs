@@ -118,22 +118,24 @@ fn transpose_8(rows: [int8x8_t; EIGHT]) -> [int8x16_t; EIGHT / 2] {
     ]
 }
 
+/// # Safety
+/// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "neon,i8mm")]
-fn tile_i16_i16_neon_i8mm(mut tile: RoundedTile) {
+unsafe fn tile_i16_i16_neon_i8mm(tile: RoundedTile) {
     if !tile.fits() {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
         return;
     }
     for first in (0..WIDTH).step_by(COLUMNS) {
-        // SAFETY: the tile fits and has that number of rows, and there are so many columns from `first` on.
+        // SAFETY: the tile fits, its pointers are valid, it has that number of rows, and there are so many columns from `first` on.
         unsafe {
             match tile.rows {
-                1 => multiply_halves::<1>(&mut tile, first),
-                2 => multiply_halves::<2>(&mut tile, first),
-                3 => multiply_halves::<3>(&mut tile, first),
-                4 => multiply_halves::<4>(&mut tile, first),
-                5 => multiply_halves::<5>(&mut tile, first),
-                6 => multiply_halves::<6>(&mut tile, first),
+                1 => multiply_halves::<1>(&tile, first),
+                2 => multiply_halves::<2>(&tile, first),
+                3 => multiply_halves::<3>(&tile, first),
+                4 => multiply_halves::<4>(&tile, first),
+                5 => multiply_halves::<5>(&tile, first),
+                6 => multiply_halves::<6>(&tile, first),
                 _ => debug_assert!(false, "a tile of {} rows", tile.rows),
             }
         }
@@ -143,9 +145,9 @@ fn tile_i16_i16_neon_i8mm(mut tile: RoundedTile) {
 /// `ROWS` rows by four columns, from column `first` on.
 ///
 /// # Safety
-/// The tile must fit and have `ROWS` rows; `first` is at most `WIDTH - COLUMNS`.
+/// The tile must fit, have valid pointers and `ROWS` rows; `first` is at most `WIDTH - COLUMNS`.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn multiply_halves<const ROWS: usize>(tile: &mut RoundedTile, first: usize) {
+unsafe fn multiply_halves<const ROWS: usize>(tile: &RoundedTile, first: usize) {
     let mut products = [[vdupq_n_s32(0); COLUMNS]; ROWS];
     // SAFETY: all offsets are below the lengths that the caller promises.
     unsafe {
@@ -167,9 +169,9 @@ unsafe fn multiply_halves<const ROWS: usize>(tile: &mut RoundedTile, first: usiz
         let scales = vld1q_f32(tile.scales.as_ptr().add(first));
         for r in 0..ROWS {
             let factor = vmulq_n_f32(scales, *tile.x_scales.as_ptr().add(r));
-            let out = tile.sums.as_mut_ptr().add(r * tile.sums_stride + first);
-            let start = if tile.accumulate { vld1q_f32(out) } else { vdupq_n_f32(0.0) };
-            vst1q_f32(out, vfmaq_f32(start, vcvtq_f32_s32(joined(products[r])), factor));
+            let (from, to) = tile.place(r, first);
+            let start = from.map_or(vdupq_n_f32(0.0), |from| vld1q_f32(from));
+            vst1q_f32(to, vfmaq_f32(start, vcvtq_f32_s32(joined(products[r])), factor));
         }
     }
 }

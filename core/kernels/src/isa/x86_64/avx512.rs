@@ -17,9 +17,12 @@ kernels! {
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]
 }
 
+/// # Safety
+/// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn rounded_tile(tile: RoundedTile) {
-    passes::rounded_tile(tile)
+unsafe fn rounded_tile(tile: RoundedTile) {
+    // SAFETY: the caller's promise.
+    unsafe { passes::rounded_tile(tile) }
 }
 
 /// # Safety

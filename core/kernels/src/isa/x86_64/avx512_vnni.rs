@@ -18,15 +18,17 @@ kernels! {
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"]
 }
 
+/// # Safety
+/// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
+unsafe fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
     if !tile.fits() {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
         return;
     }
     macro_rules! rows {
         ($($rows:literal)*) => {
-            // SAFETY: the slices have what a tile of so many rows and pairs reads and writes.
+            // SAFETY: the slices have what a tile of so many rows and pairs reads; the caller promises the pointers.
             unsafe {
                 match tile.rows {
                     $($rows => multiply_pairs::<$rows>(tile),)*
@@ -41,7 +43,7 @@ fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
 /// `ROWS` rows by two vectors of 16 columns.
 ///
 /// # Safety
-/// The slices must be as long as the tile's rows and pairs ask for.
+/// The slices must be as long as the tile's rows and pairs ask for, its pointers valid.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 unsafe fn multiply_pairs<const ROWS: usize>(tile: RoundedTile) {
     let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
@@ -59,15 +61,15 @@ unsafe fn multiply_pairs<const ROWS: usize>(tile: RoundedTile) {
             x = x.add(1);
             panel = panel.add(WIDTH);
         }
-        let (scales, out) = (tile.scales.as_ptr(), tile.sums.as_mut_ptr());
+        let scales = tile.scales.as_ptr();
         let scales = [_mm512_loadu_ps(scales), _mm512_loadu_ps(scales.add(16))];
         for r in 0..ROWS {
             let factor = _mm512_set1_ps(*tile.x_scales.as_ptr().add(r));
             for v in 0..2 {
-                let out = out.add(r * tile.sums_stride + 16 * v);
+                let (from, to) = tile.place(r, 16 * v);
                 let (dot, factor) = (_mm512_cvtepi32_ps(dots[r][v]), _mm512_mul_ps(scales[v], factor));
-                let start = if tile.accumulate { _mm512_loadu_ps(out) } else { _mm512_setzero_ps() };
-                _mm512_storeu_ps(out, _mm512_fmadd_ps(dot, factor, start));
+                let start = from.map_or(_mm512_setzero_ps(), |from| _mm512_loadu_ps(from));
+                _mm512_storeu_ps(to, _mm512_fmadd_ps(dot, factor, start));
             }
         }
     }

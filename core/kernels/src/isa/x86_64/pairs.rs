@@ -4,22 +4,24 @@
 /// each of eight lanes.
 macro_rules! rounded_tile_256 {
     ($add_products:path, $features:literal) => {
+        /// # Safety
+        /// The machine must have the instructions, and the tile's pointers must be valid.
         #[target_feature(enable = $features)]
-        fn rounded_tile(mut tile: RoundedTile) {
+        unsafe fn rounded_tile(tile: RoundedTile) {
             if !tile.fits() {
                 debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
                 return;
             }
             for first in (0..WIDTH).step_by(16) {
-                // SAFETY: the tile fits and has that number of rows, and there are 16 columns from `first` on.
+                // SAFETY: the tile fits, its pointers are valid, it has that number of rows, and there are 16 columns from `first` on.
                 unsafe {
                     match tile.rows {
-                        1 => multiply_pairs::<1>(&mut tile, first),
-                        2 => multiply_pairs::<2>(&mut tile, first),
-                        3 => multiply_pairs::<3>(&mut tile, first),
-                        4 => multiply_pairs::<4>(&mut tile, first),
-                        5 => multiply_pairs::<5>(&mut tile, first),
-                        6 => multiply_pairs::<6>(&mut tile, first),
+                        1 => multiply_pairs::<1>(&tile, first),
+                        2 => multiply_pairs::<2>(&tile, first),
+                        3 => multiply_pairs::<3>(&tile, first),
+                        4 => multiply_pairs::<4>(&tile, first),
+                        5 => multiply_pairs::<5>(&tile, first),
+                        6 => multiply_pairs::<6>(&tile, first),
                         _ => debug_assert!(false, "a tile of {} rows", tile.rows),
                     }
                 }
@@ -29,9 +31,9 @@ macro_rules! rounded_tile_256 {
         /// `ROWS` rows by two vectors of 8 columns, from column `first` on.
         ///
         /// # Safety
-        /// The tile must fit and have `ROWS` rows; `first` is at most `WIDTH - 16`.
+        /// The tile must fit, have valid pointers and `ROWS` rows; `first` is at most `WIDTH - 16`.
         #[target_feature(enable = $features)]
-        unsafe fn multiply_pairs<const ROWS: usize>(tile: &mut RoundedTile, first: usize) {
+        unsafe fn multiply_pairs<const ROWS: usize>(tile: &RoundedTile, first: usize) {
             let mut dots = [[_mm256_setzero_si256(); 2]; ROWS];
             // SAFETY: all offsets are below the lengths that the caller promises.
             unsafe {
@@ -51,10 +53,10 @@ macro_rules! rounded_tile_256 {
                     let factor = _mm256_set1_ps(*tile.x_scales.as_ptr().add(r));
                     for v in 0..2 {
                         let scales = _mm256_loadu_ps(tile.scales.as_ptr().add(first + 8 * v));
-                        let out = tile.sums.as_mut_ptr().add(r * tile.sums_stride + first + 8 * v);
+                        let (from, to) = tile.place(r, first + 8 * v);
                         let (dot, factor) = (_mm256_cvtepi32_ps(dots[r][v]), _mm256_mul_ps(scales, factor));
-                        let start = if tile.accumulate { _mm256_loadu_ps(out) } else { _mm256_setzero_ps() };
-                        _mm256_storeu_ps(out, _mm256_fmadd_ps(dot, factor, start));
+                        let start = from.map_or(_mm256_setzero_ps(), |from| _mm256_loadu_ps(from));
+                        _mm256_storeu_ps(to, _mm256_fmadd_ps(dot, factor, start));
                     }
                 }
             }
