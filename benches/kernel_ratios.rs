@@ -111,7 +111,9 @@ fn options() -> Result<Options> {
             "--rounds" => options.rounds = value.parse::<usize>()?.max(1),
             "--only" => options.only = value.split(',').map(str::to_owned).collect(),
             "--json" => options.json = Some(value),
-            _ => return Err(format!("{name} is none of --threads, --tokens, --rounds, --only, --json").into()),
+            _ => {
+                return Err(format!("{name} is none of --threads, --tokens, --rounds, --only, --json").into());
+            }
         }
     }
     Ok(options)

@@ -11,6 +11,7 @@ kernels! {
     rounded_tile: rounded_tile,
     round: [passes::round_row, passes::round_panel],
     transpose: transpose,
+    half: crate::weights::PortableHalf,
     dots: multiply_rows,
     features: []
 }

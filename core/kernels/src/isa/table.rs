@@ -244,7 +244,7 @@ struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 /// with the tier's instructions enabled.
 macro_rules! kernels {
     (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, rounded_tile: $rounded_tile:path,
-     round: [$round_row:path, $round_panel:path], transpose: $transpose:path, dots: $dots:path, features: [$($feature:literal)?]) => {
+     round: [$round_row:path, $round_panel:path], transpose: $transpose:path, half: $half:path, dots: $dots:path, features: [$($feature:literal)?]) => {
         pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
             tier: $tier,
             max_rows: $max_rows,
@@ -281,7 +281,7 @@ macro_rules! kernels {
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::passes::panel_rows::<Format>(source, rows, group, panel))
+                $crate::passes::panel_rows::<Format, $half>(source, rows, group, panel))
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -293,7 +293,7 @@ macro_rules! kernels {
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::passes::panel_transposed::<Format>(source, rows, groups, panel, |values, panel| {
+                $crate::passes::panel_transposed::<Format, $half>(source, rows, groups, panel, |values, panel| {
                     $transpose(values, panel)
                 }))
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::isa::WIDTH;
-use crate::weights::{Format, GROUP, Source};
+use crate::weights::{Format, GROUP, Half, Source};
 
 /// A group of 32 values of each of 32 rows.
 #[repr(C, align(64))]
@@ -11,16 +11,21 @@ pub(crate) struct Square(pub [[f32; GROUP]; WIDTH]);
 
 /// `panel[k]` = group `group` of row `rows.start + k`: the right-hand side when the sums run over rows.
 #[inline(always)]
-pub(crate) fn panel_rows<F: Format>(source: Source, rows: Range<usize>, group: usize, panel: &mut [f32]) {
+pub(crate) fn panel_rows<F: Format, H: Half>(
+    source: Source,
+    rows: Range<usize>,
+    group: usize,
+    panel: &mut [f32],
+) {
     for (row, out) in rows.zip(panel.as_chunks_mut::<GROUP>().0) {
-        F::group(source.row(row), group, out);
+        F::group::<H>(source.row(row), group, out);
     }
 }
 
 /// `panel[32 g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`: the right-hand side when the sums
 /// run along rows. Columns without a row are 0.
 #[inline(always)]
-pub(crate) fn panel_transposed<F: Format>(
+pub(crate) fn panel_transposed<F: Format, H: Half>(
     source: Source,
     rows: Range<usize>,
     groups: Range<usize>,
@@ -30,7 +35,7 @@ pub(crate) fn panel_transposed<F: Format>(
     let mut values = Square([[0.0; GROUP]; WIDTH]);
     for (group, out) in groups.zip(panel.as_chunks_mut().0) {
         for (row, values) in rows.clone().zip(&mut values.0) {
-            F::group(source.row(row), group, values);
+            F::group::<H>(source.row(row), group, values);
         }
         transpose(&values, out);
     }

@@ -3,8 +3,7 @@
 //! Nibbles: byte `j` of a block holds value `j` in its low half and value `j + 16` in its high half. The fifth bit of
 //! value `i`, where there is one, is bit `i` of a 32-bit word.
 
-use super::floats::half_to_f32;
-use super::{Format, GROUP};
+use super::{Format, GROUP, Half};
 
 const HALF: usize = GROUP / 2;
 
@@ -13,9 +12,9 @@ pub(crate) struct Q8_0;
 
 impl Format for Q8_0 {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 34] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
+        let scale = H::to_f32([block[0], block[1]]);
         for i in 0..GROUP {
             out[i] = f32::from(block[2 + i] as i8) * scale;
         }
@@ -27,9 +26,9 @@ pub(crate) struct Q4_0;
 
 impl Format for Q4_0 {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 18] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
+        let scale = H::to_f32([block[0], block[1]]);
         for j in 0..HALF {
             let byte = i32::from(block[2 + j]);
             out[j] = ((byte & 15) - 8) as f32 * scale;
@@ -43,9 +42,9 @@ pub(crate) struct Q4_1;
 
 impl Format for Q4_1 {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 20] = &row.as_chunks().0[group];
-        let (scale, minimum) = (half_to_f32([block[0], block[1]]), half_to_f32([block[2], block[3]]));
+        let (scale, minimum) = (H::to_f32([block[0], block[1]]), H::to_f32([block[2], block[3]]));
         for j in 0..HALF {
             let byte = i32::from(block[4 + j]);
             out[j] = (byte & 15) as f32 * scale + minimum;
@@ -59,9 +58,9 @@ pub(crate) struct Q5_0;
 
 impl Format for Q5_0 {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 22] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
+        let scale = H::to_f32([block[0], block[1]]);
         let fifth = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
         for j in 0..HALF {
             let (low, high) = five_bits(block[6 + j], fifth, j);
@@ -76,9 +75,9 @@ pub(crate) struct Q5_1;
 
 impl Format for Q5_1 {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 24] = &row.as_chunks().0[group];
-        let (scale, minimum) = (half_to_f32([block[0], block[1]]), half_to_f32([block[2], block[3]]));
+        let (scale, minimum) = (H::to_f32([block[0], block[1]]), H::to_f32([block[2], block[3]]));
         let fifth = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
         for j in 0..HALF {
             let (low, high) = five_bits(block[8 + j], fifth, j);
@@ -100,9 +99,9 @@ impl Iq4Nl {
 
 impl Format for Iq4Nl {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 18] = &row.as_chunks().0[group];
-        let scale = half_to_f32([block[0], block[1]]);
+        let scale = H::to_f32([block[0], block[1]]);
         for j in 0..HALF {
             out[j] = scale * Self::TABLE[usize::from(block[2 + j] & 15)];
             out[j + HALF] = scale * Self::TABLE[usize::from(block[2 + j] >> 4)];

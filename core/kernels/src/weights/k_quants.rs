@@ -1,7 +1,6 @@
 //! Formats of 256 values per block: eight groups of 32, each with scales of their own.
 
-use super::floats::half_to_f32;
-use super::{Format, GROUP};
+use super::{Format, GROUP, Half};
 
 /// `d, dmin, 12 bytes of 6-bit scales and minima, nibbles[128]`; value `d * scale * q - dmin * minimum`.
 ///
@@ -10,10 +9,10 @@ pub(crate) struct Q4K;
 
 impl Format for Q4K {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 144] = &row.as_chunks().0[group / 8];
         let group = group % 8;
-        let (scale, minimum) = scale_and_minimum(block, group);
+        let (scale, minimum) = scale_and_minimum::<H>(block, group);
         let nibbles = &block[16..].as_chunks::<GROUP>().0[group / 2];
         let shift = 4 * (group % 2);
         for i in 0..GROUP {
@@ -28,10 +27,10 @@ pub(crate) struct Q5K;
 
 impl Format for Q5K {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 176] = &row.as_chunks().0[group / 8];
         let group = group % 8;
-        let (scale, minimum) = scale_and_minimum(block, group);
+        let (scale, minimum) = scale_and_minimum::<H>(block, group);
         let parts = block[16..].as_chunks::<GROUP>().0;
         let (fifth, nibbles) = (&parts[0], &parts[1 + group / 2]);
         let shift = 4 * (group % 2);
@@ -50,13 +49,13 @@ pub(crate) struct Q6K;
 
 impl Format for Q6K {
     #[inline(always)]
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 210] = &row.as_chunks().0[group / 8];
         let (half, quarter) = (group % 8 / 4, group % 4);
         let nibbles = &block.as_chunks::<GROUP>().0[2 * half + quarter % 2];
         let upper = &block[128..].as_chunks::<GROUP>().0[half];
         let (low_shift, high_shift) = (4 * (quarter / 2), 2 * quarter);
-        let d = half_to_f32([block[208], block[209]]);
+        let d = H::to_f32([block[208], block[209]]);
         let scales = &block[192..].as_chunks::<2>().0[4 * half + quarter];
         for i in 0..GROUP {
             let q = ((nibbles[i] >> low_shift) & 15) | ((upper[i] >> high_shift) & 3) << 4;
@@ -70,9 +69,9 @@ impl Format for Q6K {
 /// Six bits each, packed in 12 bytes: groups 0 to 3 have theirs in the low bits of bytes `g` and `4 + g`; groups 4
 /// to 7 have the low nibbles in byte `4 + g` and the upper two bits in the top of bytes `g - 4` and `g`.
 #[inline(always)]
-fn scale_and_minimum(block: &[u8], group: usize) -> (f32, f32) {
-    let d = half_to_f32([block[0], block[1]]);
-    let dmin = half_to_f32([block[2], block[3]]);
+fn scale_and_minimum<H: Half>(block: &[u8], group: usize) -> (f32, f32) {
+    let d = H::to_f32([block[0], block[1]]);
+    let dmin = H::to_f32([block[2], block[3]]);
     let packed = &block[4..16];
     let (scale, minimum) = if group < 4 {
         (packed[group] & 63, packed[4 + group] & 63)

@@ -192,7 +192,7 @@ impl<'a> Weights<'a> {
         let n_cols = self.n_cols.min(out.len());
         for (group, out) in out[..n_cols].chunks_mut(GROUP).enumerate() {
             let mut values = [0.0; GROUP];
-            with_format!(self.kind, Format => Format::group(bytes, group, &mut values));
+            with_format!(self.kind, Format => Format::group::<PortableHalf>(bytes, group, &mut values));
             out.copy_from_slice(&values[..out.len()]);
         }
     }
@@ -215,8 +215,24 @@ pub(crate) const GROUP: usize = 32;
 
 /// A storage format, seen as groups of 32 values.
 pub(crate) trait Format {
-    /// Writes the values `32 * group ..` of a row; values past the end of the row are 0.
-    fn group(row: &[u8], group: usize, out: &mut [f32; GROUP]);
+    /// Writes the values `32 * group ..` of a row; values past the end of the row are 0. Scales are read with `H`.
+    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]);
+}
+
+/// How a tier reads half precision: exactly, so that all read the same.
+pub(crate) trait Half {
+    /// The number that the 16 bits, little-endian, stand for.
+    fn to_f32(bytes: [u8; 2]) -> f32;
+}
+
+/// Without an instruction for it.
+pub(crate) struct PortableHalf;
+
+impl Half for PortableHalf {
+    #[inline(always)]
+    fn to_f32(bytes: [u8; 2]) -> f32 {
+        floats::half_to_f32(bytes)
+    }
 }
 
 /// Rows of bytes in some format.

@@ -13,6 +13,7 @@ kernels! {
     rounded_tile: rounded_tile,
     round: [passes::round_row, passes::round_panel],
     transpose: transpose,
+    half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
     features: ["neon"]
 }

@@ -20,6 +20,7 @@ kernels! {
     rounded_tile: tile_i16_i16_neon_i8mm,
     round: [round_row_to_halves, round_panel_to_halves],
     transpose: transpose,
+    half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
     features: ["neon,i8mm"]
 }

@@ -14,11 +14,12 @@ kernels! {
     rounded_tile: rounded_tile,
     round: [crate::passes::round_row, crate::passes::round_panel],
     transpose: transpose,
+    half: super::F16c,
     dots: dots_f32_f32_avx2,
-    features: ["avx2,fma"]
+    features: ["avx2,fma,f16c"]
 }
 
-rounded_tile_256!(add_products, "avx2,fma");
+rounded_tile_256!(add_products, "avx2,fma,f16c");
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -28,7 +29,7 @@ fn add_products(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
 
 /// # Safety
 /// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn tile_f32_f32_avx2(tile: Tile) {
     macro_rules! rows {
         ($tile:expr, $($rows:literal)*) => {
@@ -52,7 +53,7 @@ pub(super) unsafe fn tile_f32_f32_avx2(tile: Tile) {
 ///
 /// # Safety
 /// As for the tile.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[_mm256_setzero_ps(); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
@@ -86,7 +87,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
 }
 
 /// Four rows times four, for [`passes::dots`].
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
     let mut dots = [[0.0; BLOCK]; BLOCK];
@@ -115,7 +116,7 @@ pub(super) fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots 
 }
 
 /// Adds the lanes in the order of [`passes::dot`].
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn sum_lanes(lanes: [__m256; 2]) -> f32 {
     let of_8 = _mm256_add_ps(lanes[0], lanes[1]);
     let of_4 = _mm_add_ps(_mm256_castps256_ps128(of_8), _mm256_extractf128_ps::<1>(of_8));
@@ -124,7 +125,7 @@ fn sum_lanes(lanes: [__m256; 2]) -> f32 {
 }
 
 /// A 32 × 32 transpose as sixteen of 8 × 8.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     for row in (0..WIDTH).step_by(8) {
         for column in (0..WIDTH).step_by(8) {
@@ -142,7 +143,7 @@ pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn transpose_8(v: [__m256; 8]) -> [__m256; 8] {
     // Columns 4 b + j of rows 4 a .. 4 a + 4 are 128-bit lane b of `quads[4 a + j]`.
     let mut quads = v;

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::left::Left;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
 use crate::passes::{self, BLOCK, Dots, Square};
@@ -13,13 +14,14 @@ kernels! {
     rounded_tile: rounded_tile,
     round: [passes::round_row, passes::round_panel],
     transpose: transpose,
+    half: super::F16c,
     dots: dots_f32_f32_avx512,
-    features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"]
+    features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"]
 }
 
 /// # Safety
 /// The machine must have the instructions, and the tile's pointers must be valid.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn rounded_tile(tile: RoundedTile) {
     // SAFETY: the caller's promise.
     unsafe { passes::rounded_tile(tile) }
@@ -27,7 +29,7 @@ unsafe fn rounded_tile(tile: RoundedTile) {
 
 /// # Safety
 /// The machine must have the instructions, and the pointers must be valid for the shape that the tile states.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn tile_f32_f32_avx512(tile: Tile) {
     macro_rules! rows {
         ($($rows:literal)*) => {
@@ -49,24 +51,24 @@ pub(super) unsafe fn tile_f32_f32_avx512(tile: Tile) {
 ///
 /// # Safety
 /// As for the tile.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
-        let (mut x, mut panel) = (tile.x, tile.panel);
+        let (mut x, mut panel) = (Left::new(tile.x, tile.x_stride, ROWS), tile.panel);
         for _ in 0..tile.depth {
             let mut b = [_mm512_setzero_ps(); VECTORS];
             for v in 0..VECTORS {
                 b[v] = _mm512_loadu_ps(panel.add(16 * v));
             }
             for r in 0..ROWS {
-                let a = _mm512_set1_ps(*x.add(r * tile.x_stride));
+                let a = _mm512_set1_ps(*x.at(r));
                 for v in 0..VECTORS {
                     sums[r][v] = _mm512_fmadd_ps(a, b[v], sums[r][v]);
                 }
             }
-            x = x.add(1);
+            x.advance();
             panel = panel.add(tile.panel_stride);
         }
         for r in 0..ROWS {
@@ -86,7 +88,7 @@ unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
 ///
 /// # Safety
 /// As for the tile.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn narrow<const ROWS: usize>(tile: Tile) {
     let mut sums = [_mm256_setzero_ps(); ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
@@ -111,7 +113,7 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
 }
 
 /// Four rows times four, for [`passes::dots`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) fn dots_f32_f32_avx512(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
     let mut sums = [[_mm512_setzero_ps(); BLOCK]; BLOCK];
@@ -130,7 +132,7 @@ pub(super) fn dots_f32_f32_avx512(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dot
 }
 
 /// Adds the lanes in the order of [`passes::dot`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 fn sum_lanes(lanes: __m512) -> f32 {
     let of_8 = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps::<1>(lanes));
     let of_4 = _mm_add_ps(_mm256_castps256_ps128(of_8), _mm256_extractf128_ps::<1>(of_8));
@@ -139,7 +141,7 @@ fn sum_lanes(lanes: __m512) -> f32 {
 }
 
 /// A 32 × 32 transpose as four of 16 × 16.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     for row in [0, 16] {
         for column in [0, 16] {
@@ -157,7 +159,7 @@ pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 fn transpose_16(v: [__m512; 16]) -> [__m512; 16] {
     // Pairs of floats, then of pairs: columns 4 b + j of rows 4 a .. 4 a + 4 are 128-bit lane b of `quads[4 a + j]`.
     let mut quads = v;

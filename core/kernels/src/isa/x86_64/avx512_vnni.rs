@@ -4,6 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose};
+use super::left::Left;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, WIDTH};
 
@@ -14,13 +15,14 @@ kernels! {
     rounded_tile: tile_i16_i16_avx512_vnni,
     round: [crate::passes::round_row, crate::passes::round_panel],
     transpose: transpose,
+    half: super::F16c,
     dots: dots_f32_f32_avx512,
-    features: ["avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"]
+    features: ["avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"]
 }
 
 /// # Safety
 /// The machine must have the instructions, and the tile's pointers must be valid.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
     if !tile.fits() {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
@@ -44,21 +46,22 @@ unsafe fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
 ///
 /// # Safety
 /// The slices must be as long as the tile's rows and pairs ask for, its pointers valid.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn multiply_pairs<const ROWS: usize>(tile: RoundedTile) {
     let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
     // SAFETY: all offsets are below the lengths that the caller promises.
     unsafe {
-        let (mut x, mut panel) = (tile.x.as_ptr().cast::<i32>(), tile.panel.as_ptr());
+        let mut x = Left::new(tile.x.as_ptr().cast::<i32>(), tile.x_stride, ROWS);
+        let mut panel = tile.panel.as_ptr();
         for _ in 0..tile.pairs {
             let b0 = _mm512_loadu_si512(panel.cast());
             let b1 = _mm512_loadu_si512(panel.add(16).cast());
             for r in 0..ROWS {
-                let a = _mm512_set1_epi32(*x.add(r * tile.x_stride));
+                let a = _mm512_set1_epi32(*x.at(r));
                 dots[r][0] = add_products(dots[r][0], a, b0);
                 dots[r][1] = add_products(dots[r][1], a, b1);
             }
-            x = x.add(1);
+            x.advance();
             panel = panel.add(WIDTH);
         }
         let scales = tile.scales.as_ptr();

@@ -15,11 +15,12 @@ kernels! {
     rounded_tile: rounded_tile,
     round: [crate::passes::round_row, crate::passes::round_panel],
     transpose: transpose,
+    half: super::F16c,
     dots: dots_f32_f32_avx2,
-    features: ["avx2,fma,avxvnni"]
+    features: ["avx2,fma,f16c,avxvnni"]
 }
 
-rounded_tile_256!(add_products, "avx2,fma,avxvnni");
+rounded_tile_256!(add_products, "avx2,fma,f16c,avxvnni");
 
 /// In assembly for the reason that is given for AVX-512.
 #[inline]

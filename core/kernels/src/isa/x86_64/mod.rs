@@ -4,11 +4,31 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod avx512_vnni;
 pub(super) mod avx_vnni;
+mod left;
 mod pairs;
+
+use std::arch::asm;
+
+use crate::weights::Half;
+
+/// Half precision by the instruction for it, which every tier here has.
+pub(super) struct F16c;
+
+impl Half for F16c {
+    #[inline(always)]
+    fn to_f32(bytes: [u8; 2]) -> f32 {
+        let mut value = f32::from_bits(u32::from(u16::from_le_bytes(bytes)));
+        // SAFETY: the instruction reads and writes this register only; it is called from functions of these tiers.
+        unsafe {
+            asm!("vcvtph2ps {value}, {value}", value = inout(xmm_reg) value, options(pure, nomem, nostack, preserves_flags));
+        }
+        value
+    }
+}
 
 /// Whether the machine has what the AVX2 tier needs.
 pub(super) fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
 /// Whether the machine has what the AVX-VNNI tier needs.
