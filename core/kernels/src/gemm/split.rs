@@ -31,9 +31,9 @@ pub(super) struct Panels {
 }
 
 impl Split {
-    /// Depends on the sizes and the number of parts only; `left` is that of the left-hand side in bytes. Where it is large
-    /// and the share of a part small, the first of two parts takes what is for both: whoever divides work among threads
-    /// makes two parts for each.
+    /// Depends on the sizes and the number of parts only, of which whoever divides work among threads makes two for each;
+    /// `left` is the size of the left-hand side in bytes. Where it is large and the share of a part small, the first of two
+    /// parts takes what is for both.
     pub fn new(n_rows: usize, n_cols: usize, left: usize, part: Part) -> Self {
         let n_panels = n_cols.div_ceil(WIDTH);
         let in_pairs = left > FAR
@@ -41,7 +41,7 @@ impl Split {
             && part.count <= FEW_PARTS
             && part.count.is_multiple_of(2);
         let size = if in_pairs { 2 } else { 1 };
-        let n_chunks = row_chunks(n_rows, n_panels, part.count / size);
+        let n_chunks = row_chunks(n_rows, n_panels, part.count.div_ceil(2));
         let share = match part.index.is_multiple_of(size) {
             true => Part { index: part.index / size, count: part.count / size }.range(n_chunks * n_panels),
             false => 0..0,
@@ -95,12 +95,12 @@ pub(super) fn even_block(n: usize, most: usize, unit: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1).next_multiple_of(unit)
 }
 
-/// Into how many chunks to divide the rows, so that `count` threads finish (chunk, panel) pairs at about the same time
-/// without dequantizing panels more often than that is worth.
-fn row_chunks(n_rows: usize, n_panels: usize, count: usize) -> usize {
-    let most = n_rows.div_ceil(8).min(2 * count).max(1);
+/// Into how many chunks to divide the rows, so that threads finish (chunk, panel) pairs at about the same time without
+/// dequantizing panels more often than that is worth.
+fn row_chunks(n_rows: usize, n_panels: usize, n_threads: usize) -> usize {
+    let most = n_rows.div_ceil(8).min(4 * n_threads).max(1);
     let time = |chunks: &usize| {
-        (chunks * n_panels).div_ceil(count.max(1)).saturating_mul(n_rows.div_ceil(*chunks) + PANEL_COST)
+        (chunks * n_panels).div_ceil(n_threads.max(1)).saturating_mul(n_rows.div_ceil(*chunks) + PANEL_COST)
     };
     (1..=most).min_by_key(time).unwrap_or(1)
 }

@@ -37,16 +37,17 @@ macro_rules! rounded_tile_256 {
             let mut dots = [[_mm256_setzero_si256(); 2]; ROWS];
             // SAFETY: all offsets are below the lengths that the caller promises.
             unsafe {
-                let (mut x, mut panel) = (tile.x.as_ptr().cast::<i32>(), tile.panel.as_ptr().add(first));
+                let mut x = super::left::Left::new(tile.x.as_ptr().cast::<i32>(), tile.x_stride, ROWS);
+                let mut panel = tile.panel.as_ptr().add(first);
                 for _ in 0..tile.pairs {
                     let b = [_mm256_loadu_si256(panel.cast()), _mm256_loadu_si256(panel.add(8).cast())];
                     for r in 0..ROWS {
-                        let a = _mm256_set1_epi32(*x.add(r * tile.x_stride));
+                        let a = _mm256_set1_epi32(*x.at(r));
                         for v in 0..2 {
                             dots[r][v] = $add_products(dots[r][v], a, b[v]);
                         }
                     }
-                    x = x.wrapping_add(1);
+                    x.advance();
                     panel = panel.wrapping_add(WIDTH);
                 }
                 for r in 0..ROWS {
