@@ -15,7 +15,8 @@ pub(crate) fn with<const N: usize, R>(lengths: [usize; N], work: impl FnOnce([&m
     // Taken out, so that a kernel called by a kernel would get memory of its own.
     let mut memory = SCRATCH.take();
     if memory.len() < total {
-        memory.resize(total, 0.0);
+        drop(memory); // freed before its successor is made
+        memory = vec![0.0; total];
     }
     let misaligned = (memory.as_ptr() as usize / 4) % LINE;
     let mut rest = &mut memory[(LINE - misaligned) % LINE..];

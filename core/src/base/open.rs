@@ -52,6 +52,13 @@ impl Base {
         Ok(Self { spec, layers, token_embd, output_norm, output, file, fingerprint })
     }
 
+    /// The same model without the vocabulary that its file's header holds in memory: for work that needs no tokenizer any
+    /// more and writes no model.
+    pub fn without_vocabulary(mut self) -> Self {
+        self.file = self.file.without_lists();
+        self
+    }
+
     /// The mapped file.
     pub fn file(&self) -> &gguf::File {
         &self.file

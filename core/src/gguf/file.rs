@@ -31,6 +31,15 @@ impl File {
         Ok(Self { mapping: Arc::new(mapping), header: Arc::new(header), by_name: Arc::new(by_name) })
     }
 
+    /// The same file without the lists of its metadata. The vocabulary, which is among them, is most of what a header takes in
+    /// memory.
+    pub fn without_lists(mut self) -> Self {
+        let mut header = Arc::unwrap_or_clone(self.header);
+        header.metadata.remove_lists();
+        self.header = Arc::new(header);
+        self
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
         self.mapping.path()

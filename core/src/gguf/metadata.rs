@@ -50,6 +50,12 @@ impl Metadata {
         }
     }
 
+    /// Drops all lists.
+    pub fn remove_lists(&mut self) {
+        self.entries.retain(|(_, value)| !matches!(value, Value::Array(_)));
+        self.places = self.entries.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)).collect();
+    }
+
     /// The value of `key` if it is a string.
     pub fn string(&self, key: &str) -> Option<&str> {
         match self.get(key)? {

@@ -89,7 +89,7 @@ pub struct Operation {
 pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f64)) -> Result<BenchReport> {
     request.config.validate()?;
     let mut config = request.config.clone();
-    let base = Base::open(gguf::File::open(&request.model)?)?;
+    let base = Base::open(gguf::File::open(&request.model)?)?.without_vocabulary();
     let spec = base.spec.clone();
     let process = memory::process_bytes();
     let tensors = course::start(&mut config, None, &base)?;

@@ -33,6 +33,12 @@ impl Inputs {
         Ok(Self { base, tokenizer, template })
     }
 
+    /// What training needs once the data is encoded.
+    pub(super) fn into_base(self) -> Base {
+        let Self { base, .. } = self;
+        base.without_vocabulary()
+    }
+
     pub(super) fn load(&self, path: &Path, config: &DataConfig) -> Result<Dataset> {
         let options = DataOptions { context: config.context, chat: config.chat, skip_bad: config.skip_bad };
         data::load(path, &self.tokenizer, self.template.as_ref(), &options)

@@ -96,8 +96,7 @@ impl Planner {
             process,
             numbers: 4 * start.n_parameters() as u64,
             copies: copies.0,
-            // Embedded tokens are copied into the stream.
-            scratch: SCRATCH * threads(config.run.threads) as u64 + 4 * (tokens * base.spec.n_embd) as u64,
+            scratch: SCRATCH * threads(config.run.threads) as u64,
             tokens,
             layers,
         })

@@ -27,7 +27,7 @@ pub fn plan(request: &PlanRequest) -> Result<MemoryPlan> {
     request.config.validate()?;
     let mut config = request.config.clone();
     // Opened as a run does, which leaves the tokenizer's traces in the process.
-    let Inputs { base, .. } = Inputs::open(&request.model)?;
+    let base = Inputs::open(&request.model)?.into_base();
     let process = process_bytes();
     let start = course::start(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens.max(config.data.context.min(base.spec.n_ctx_train));

@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
             held_out: held_out.as_ref().map(|held_out| held_out.report.clone()),
         });
 
-        let Inputs { base, .. } = inputs; // the tokenizer is not needed any more
+        let base = inputs.into_base();
         let earlier = request.init_adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
         let process = memory::process_bytes();
         let start = course::start(&mut config, earlier, &base)?;

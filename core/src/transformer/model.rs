@@ -284,9 +284,11 @@ impl Model {
         self.prepare_layers(n_tokens, pass)?;
         let layers = self.layers.get_mut(&pass).expect("just made");
         layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
-        let mut x = vec![0.0; n_tokens * self.base.spec.n_embd];
-        self.base.embed(&batch.ids, &mut x)?;
-        self.stream.input(0).write(0, &x)?;
+        let mut row = vec![0.0; self.base.spec.n_embd];
+        for (t, &id) in batch.ids.iter().enumerate() {
+            self.base.embed(&[id], &mut row)?;
+            self.stream.input(0).write(t, &row)?;
+        }
         for graph in &mut layers.forward {
             self.cpu.compute(graph)?;
         }

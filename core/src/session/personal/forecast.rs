@@ -110,7 +110,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let mut config = request.training.clone();
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     let start = course::start(&mut config, parent, &inputs.base)?;
-    let Inputs { base, .. } = inputs;
+    let base = inputs.into_base();
     let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
     let layout =
         Planner::new(&base, &start, &config, Copies::of(&config), sizes)?.layout(request.memory_limit)?;

@@ -139,7 +139,7 @@ fn begin(
     });
     let retention = probe(request, &inputs, &options)?;
     let order = shuffled(store, &plan, &inputs, &options);
-    let Inputs { base, .. } = inputs; // the tokenizer is not needed any more
+    let base = inputs.into_base();
 
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     if let Some(misfit) = parent.as_ref().and_then(|adapter: &AdapterTensors| adapter.misfit(&base)) {
