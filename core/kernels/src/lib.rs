@@ -55,5 +55,6 @@ pub use isa::Tier;
 pub use matrix::{Part, Rows, RowsMut, ShapeError};
 pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
 pub use rope::{Rotation, check_rope, rope};
+pub use scratch::scratch_bytes;
 pub use swiglu::{check_swiglu, check_swiglu_back, swiglu, swiglu_back};
 pub use weights::{WeightType, Weights};

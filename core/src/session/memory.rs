@@ -1,5 +1,6 @@
 //! What a run will take in memory, known before its first step.
 
+use nightgraft_kernels::scratch_bytes;
 use serde::Serialize;
 
 use super::inputs::threads;
@@ -10,11 +11,14 @@ use crate::memory::{anonymous_bytes, spare_bytes};
 use crate::transformer::{Demand, Layout, ModelBytes, release_freed_memory};
 use crate::{Error, Result};
 
-/// The kernels' panels and sums, and the stack, of one thread: measured.
-const SCRATCH: u64 = 2 << 20;
+/// The stack of a thread: measured.
+const STACK: u64 = 64 << 10;
 
-/// What is left of a budget where that is possible: the allocator's own, and what a plan does not see.
-const HEADROOM: u64 = 5 << 20;
+/// What the allocator holds beyond what it was asked for: measured.
+const ALLOCATOR: u64 = 1 << 20;
+
+/// What is left of a budget where that is possible, for what a plan does not see.
+const HEADROOM: u64 = 2 << 20;
 
 /// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -29,7 +33,7 @@ pub struct MemoryPlan {
     pub copies: u64,
     /// Activations, intermediate results and graphs.
     pub model: ModelBytes,
-    /// Of the threads that compute.
+    /// Of the threads that compute, and the allocator's remainders.
     pub scratch: u64,
     /// The sum.
     pub total: u64,
@@ -96,7 +100,9 @@ impl Planner {
             process,
             numbers: 4 * start.n_parameters() as u64,
             copies: copies.0,
-            scratch: SCRATCH * threads(config.run.threads) as u64,
+            scratch: ALLOCATOR
+                + threads(config.run.threads) as u64
+                    * (STACK + scratch_bytes(tokens, base.spec.head_dim) as u64),
             tokens,
             layers,
         })

@@ -34,8 +34,10 @@ impl Layout {
 
 /// The choices for [`Layout::head_rows`]. More would not be faster.
 const HEAD_ROWS: [usize; 4] = [128, 64, 32, 16];
-/// Products of two numbers that take as long as reading one number of a quantized matrix.
-const PRODUCTS_A_WEIGHT: u64 = 16;
+/// Products of two numbers that take as long as reading one number of a quantized matrix: measured.
+const PRODUCTS_A_WEIGHT: u64 = 40;
+/// The same for a product of two numbers in attention.
+const PRODUCTS_A_SCORE: usize = 3;
 
 /// What training takes in memory, in bytes, by layout.
 pub struct Demand {
@@ -53,7 +55,7 @@ pub struct Demand {
     arenas: [usize; 4],
     /// The same of the head, by [`HEAD_ROWS`].
     head_arenas: [usize; HEAD_ROWS.len()],
-    /// Of the graphs themselves.
+    /// Of the graphs themselves, and of the angles.
     graphs: u64,
 }
 
@@ -66,7 +68,7 @@ pub struct ModelBytes {
     pub kept: u64,
     /// Intermediate results of the largest graph, the logits among them.
     pub arena: u64,
-    /// The lists of operations, and what the head takes and gives.
+    /// The lists of operations, the angles of the tokens, and what the head takes and gives.
     pub graphs: u64,
 }
 
@@ -90,7 +92,8 @@ impl Demand {
         let geometry = weights::geometry(base, rounds);
         let n_dims = weights::angles(base).n_dims();
         let lowest = adapter.lowest_layer().unwrap_or(spec.n_layer);
-        let (mut arenas, mut graphs) = ([0; 4], 0);
+        // The angles of the tokens, and the table that they are copied from.
+        let (mut arenas, mut graphs) = ([0; 4], 2 * 4 * (capacity * n_dims) as u64);
         for layer in 0..spec.n_layer {
             let block = mapped.block(base, layer, Some(&adapter));
             let trains = layer >= lowest;
@@ -112,7 +115,8 @@ impl Demand {
             linears.iter().map(|linear| linear.weight.shape()).map(|(n_out, n_in)| n_out * n_in).sum()
         };
         // Attention again: half of the tokens before each on average, scores and sums.
-        let attention = macs(&[&block.attn_q, &block.attn_k, &block.attn_v]) + capacity * attended;
+        let attention = macs(&[&block.attn_q, &block.attn_k, &block.attn_v])
+            + PRODUCTS_A_SCORE * capacity * attended;
         let feed_forward = macs(&[&block.attn_output, &block.ffn_gate, &block.ffn_up]);
         let n_trained = spec.n_layer - lowest;
         Ok(Self {

@@ -92,6 +92,13 @@ pub(super) unsafe fn back_q(
     }
 }
 
+/// Working memory of [`back_kv`] for `n` queries, in floats; no other kernel of attention takes more.
+pub(super) fn kv_lengths(n: usize, dim: usize) -> [usize; 12] {
+    let (by_dim, by_token) = (ByDim::len(n, dim), ByToken::len(n, dim));
+    let (rows, sums) = (BLOCK * PACKED, BLOCK * dim.next_multiple_of(WIDTH));
+    [by_dim, by_dim, by_token, by_token, rows, rows, rows, rows, sums, sums, n, n]
+}
+
 /// # Safety
 /// The arguments must fit each other, the machine must have the instructions of `kernels`, each part must be run
 /// exactly once, and nothing else may touch `dkv` meanwhile.
@@ -107,10 +114,7 @@ pub(super) unsafe fn back_kv(
     let group = shape.n_head / shape.n_head_kv;
     for run in plan.share(shape.n_head_kv, part) {
         let queries = plan.columns(&run);
-        let (by_dim, by_token) = (ByDim::len(queries.len(), dim), ByToken::len(queries.len(), dim));
-        let (rows, sums) = (BLOCK * PACKED, BLOCK * dim.next_multiple_of(WIDTH));
-        let n = queries.len();
-        let lengths = [by_dim, by_dim, by_token, by_token, rows, rows, rows, rows, sums, sums, n, n];
+        let lengths = kv_lengths(queries.len(), dim);
         let (all_k, all_v) = (saved.k.columns(run.head * dim, dim), saved.v.columns(run.head * dim, dim));
         let dk_columns = run.head * dim..(run.head + 1) * dim;
         let dv_columns = dk_columns.start + saved.k.n_cols()..dk_columns.end + saved.k.n_cols();

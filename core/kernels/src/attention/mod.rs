@@ -115,6 +115,11 @@ pub unsafe fn attention_back_kv(
     unsafe { back_kv_on(Kernels::current(), shape, &saved, starts, dkv, part) }
 }
 
+/// Floats of working memory for so many tokens.
+pub(crate) fn scratch_floats(n_tokens: usize, head_dim: usize) -> usize {
+    backward::kv_lengths(n_tokens, head_dim).iter().sum()
+}
+
 /// Whether the shape makes sense, `q`, `k`, `v` fit it, and `0 <= starts[t] <= t`.
 pub fn check_attention(
     shape: &AttentionShape,

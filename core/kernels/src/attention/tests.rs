@@ -221,6 +221,18 @@ fn attention_and_its_gradients_agree_with_the_definition() {
 }
 
 #[test]
+fn working_memory_is_as_large_as_planned() {
+    let case = Case::new((2, 1, 64), &[1300], None);
+    let tier = *Tier::available().last().unwrap();
+    // A thread of its own has no memory from other tests.
+    let held = std::thread::spawn(move || {
+        case.kernels(tier, 1);
+        crate::scratch::held()
+    });
+    assert!(held.join().unwrap().abs_diff(crate::scratch_bytes(1300, 64)) < 4096);
+}
+
+#[test]
 fn long_sequences_cross_blocks_of_depth() {
     check(&Case::new((2, 1, 16), &[1100], None));
     check(&Case::new((2, 2, 8), &[300, 700, 100], Some(600)));

@@ -9,11 +9,17 @@ use super::tail::Tail;
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
+use crate::weights::GROUP;
 
 /// Rows of `A` packed at a time: with `DEPTH` columns, 1 MiB.
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
 const PANELS: usize = 32;
+
+/// Floats of working memory for so many rows, beside tails of a rank of up to 32.
+pub(super) fn scratch_floats(n_rows: usize) -> usize {
+    n_rows.min(ROWS) * PACKED + DEPTH * WIDTH + PANELS * WIDTH * GROUP
+}
 
 /// `C = start + Σ A · B`, this part of it, over the terms in their order, then the tails.
 ///

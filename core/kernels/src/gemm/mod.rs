@@ -107,6 +107,11 @@ pub fn check_sum_of_products(
     Ok(())
 }
 
+/// Floats of working memory for so many rows: products of rounded rows take less.
+pub(crate) fn scratch_floats(n_rows: usize) -> usize {
+    blocked::scratch_floats(n_rows)
+}
+
 /// `y[t, o] (+)= Σ_i x[t, i] · w[o, i]`, that is `Y = X Wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`, y `[T, n_out]`.
 ///
 /// With `accumulate` the result is added to what `y` holds. Shapes that [`check_linear`] refuses leave `y` untouched.

@@ -190,6 +190,27 @@ fn parts_may_run_at_the_same_time() {
 }
 
 #[test]
+fn working_memory_is_no_larger_than_planned() {
+    let tier = *Tier::available().last().unwrap();
+    // Rows of 1024 values are packed.
+    let [n_tokens, n_out, n_in] = [600, 96, 1024];
+    let held = std::thread::spawn(move || {
+        let (w, x) = (vec![0.5f32; n_out * n_in], vec![0.5f32; n_tokens * n_in]);
+        let mut y = vec![0.0f32; n_tokens * n_out];
+        let bytes: Vec<u8> = w.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let w = Weights::new(WeightType::F32, n_out, n_in, &bytes).unwrap();
+        let x = Rows::new(&x, n_tokens, n_in, n_in).unwrap();
+        let y = RowsMut::new(&mut y, n_tokens, n_out, n_out).unwrap();
+        let kernels = Kernels::of(tier).unwrap();
+        // SAFETY: the only part is run once, and nothing else touches `y`.
+        unsafe { linear_on(kernels, w, x, y, false, Part::WHOLE) };
+        crate::scratch::held()
+    });
+    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, 1));
+    assert!(held <= planned && held > planned / 2, "{held} of {planned}");
+}
+
+#[test]
 fn a_sum_of_nothing_is_zero() {
     for tier in Tier::available() {
         let w = Weights::new(WeightType::F32, 3, 0, &[]).unwrap();
