@@ -7,7 +7,9 @@ precision, PEFT in f32 and in bf16 on the same file dequantized. Rank 8, all mod
 Prints a table of medians, the ratios among them those within a round, and writes
 benches/results/peers-TOKENSxBATCH.json. Processor time is that of the busiest thread or of all of them divided by their
 number, whichever is more: what other programs take does not count. Memory is anonymous here, and all that is resident in
-PEFT, whose weights are no mapped file. The Python environment is that of tests/golden.
+PEFT, whose weights are no mapped file. The Python environment is that of tests/golden; `--mlx` makes another one, for
+mlx-lm on the same weights in its own 4 bits (a step of SmolLM2 takes it a minute on a CPU), and goes on without it
+if it does not install.
 """
 
 import sys
@@ -17,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "golden"))
 sys.dont_write_bytecode = True
 
-from pinned_venv import enter  # noqa: E402
+from pinned_venv import cache, enter  # noqa: E402
 
 enter()
 
@@ -28,10 +30,14 @@ import platform  # noqa: E402
 import resource  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
+import tempfile  # noqa: E402
 import time  # noqa: E402
+import venv  # noqa: E402
 
 REFERENCE = "PEFT float32"
+MLX = "mlx-lm 4bit"
 CONTENDERS = ["nightgraft f32", "nightgraft mixed", REFERENCE, "PEFT bfloat16"]
+MLX_REQUIREMENTS = ["mlx[cpu]==0.32.4", "mlx-lm==0.32.2"]
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -45,21 +51,61 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=12, help="of training in each turn")
     parser.add_argument("--without", action="append", default=[], choices=[name for name in CONTENDERS if name != REFERENCE], help="leave one out")
+    parser.add_argument("--mlx", action="store_true", help="mlx-lm, too")
     parser.add_argument("--peft", metavar="DTYPE", help=argparse.SUPPRESS)
+    parser.add_argument("--save", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.model = options.model.expanduser().resolve()
     if options.peft:
         print(json.dumps(peft(options)))
         return
+    if options.save:
+        save(options.model, options.save)
+        return
     results = {name: [] for name in CONTENDERS if name not in options.without}
-    for turn in range(options.rounds):
-        for name in results:
-            results[name].append(run(name, options))
-            print(f"round {turn + 1}: {name}: {results[name][-1]['cpu']:.0f} tokens/s", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.mlx and (python := mlx_python()):
+            subprocess.run([sys.executable, *sys.argv, "--save", folder], check=True, capture_output=True)
+            options.mlx_command = [python, Path(__file__).with_name("mlx_steps.py"), folder]
+            results[MLX] = []
+        for turn in range(options.rounds):
+            for name in results:
+                results[name].append(run(name, options))
+                print(f"round {turn + 1}: {name}: {results[name][-1]['cpu']:.1f} tokens/s", file=sys.stderr)
     report(results, options)
 
 
+def mlx_python() -> Path | None:
+    """The interpreter of an environment with mlx-lm, made on first use; none where it does not install."""
+    folder = cache() / "mlx-venv"
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
+    if not stamp.exists() or stamp.read_text().split() != MLX_REQUIREMENTS:
+        venv.create(folder, with_pip=True)
+        installed = subprocess.run([python, "-m", "pip", "install", "--quiet", *MLX_REQUIREMENTS])
+        if installed.returncode:
+            print("mlx-lm does not install here: left out", file=sys.stderr)
+            return None
+        stamp.write_text(" ".join(MLX_REQUIREMENTS))
+    return python
+
+
+def save(model: Path, folder: str) -> None:
+    """The weights dequantized, as Hugging Face writes them."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = AutoModelForCausalLM.from_pretrained(model.parent, gguf_file=model.name)
+    # What says that they came from a GGUF would forbid saving them.
+    base.hf_quantizer = None
+    del base.config.quantization_config
+    base.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model.parent, gguf_file=model.name).save_pretrained(folder)
+
+
 def run(name: str, options: argparse.Namespace) -> dict:
+    if name == MLX:
+        command = [*options.mlx_command, options.tokens, options.batch, options.seconds]
+        done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout.splitlines()[-1])
     engine, precision = name.split()
     if engine == "PEFT":
         command = [sys.executable, *sys.argv, "--peft", precision]
@@ -116,7 +162,8 @@ def report(results: dict, options: argparse.Namespace) -> None:
     for name in results:
         turns = zip(results[name], results[REFERENCE], strict=True)
         ratio = statistics.median(ours["cpu"] / theirs["cpu"] for ours, theirs in turns)
-        rates = f"{median(name, 'wall'):9.0f} {median(name, 'cpu'):9.0f} {ratio:10.2f}"
+        digits = 1 if name == MLX else 0
+        rates = f"{median(name, 'wall'):9.{digits}f} {median(name, 'cpu'):9.{digits}f} {ratio:10.2f}"
         print(f"{name:18} {rates} {median(name, 'megabytes'):6.0f}")
     out = ROOT / "benches" / "results" / f"peers-{options.tokens}x{options.batch}.json"
     settings = {"model": options.model.name, "tokens": options.tokens, "batch": options.batch, "threads": options.threads}

@@ -23,7 +23,7 @@ pub fn spare_bytes() -> u64 {
 }
 
 /// `MemAvailable` of `/proc/meminfo` (proc(5)), in kB there.
-fn available_bytes() -> Option<u64> {
+pub fn available_bytes() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:")
 }
 

@@ -1,7 +1,7 @@
 //! A file mapped into memory, read-only.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -33,6 +33,21 @@ impl MappedFile {
         // the documented condition of this type; the bytes are only ever read as plain data.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
         Ok(Self { path: path.to_owned(), map })
+    }
+
+    /// Gives back the memory of the pages under some bytes, which come from the file again when they are next read. Does
+    /// nothing where the system has no call for it.
+    pub fn release(&self, bytes: Range<usize>) {
+        #[cfg(unix)]
+        if bytes.end <= self.map.len() {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: nothing was ever written to the mapping, so its pages are the file's, now and when they are read again.
+            let advised = unsafe { self.map.unchecked_advise_range(advice, bytes.start, bytes.len()) };
+            // Then they stay, which costs memory and nothing else.
+            let _ = advised;
+        }
+        #[cfg(not(unix))]
+        let _ = bytes;
     }
 
     /// Where the file is.

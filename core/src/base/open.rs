@@ -80,6 +80,13 @@ impl Base {
         end.and_then(|end| self.file.mapping().get(weight.offset..end)).unwrap_or_default()
     }
 
+    /// Gives back the memory of weights' pages, which are read from the file again when they are needed.
+    pub fn release<'a>(&self, weights: impl IntoIterator<Item = &'a Weight>) {
+        for weight in weights {
+            self.file.mapping().release(weight.offset..weight.offset.saturating_add(weight.n_bytes));
+        }
+    }
+
     /// A weight as the kernels take it.
     ///
     /// # Errors

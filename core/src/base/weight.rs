@@ -64,6 +64,13 @@ impl LayerWeights {
         }
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Weight> {
+        let norms = [&self.attn_norm, &self.ffn_norm];
+        let matrices = Module::ALL.iter().map(|&module| self.module(module));
+        norms.into_iter().chain(matrices).chain(self.qkv_bias.iter().flatten())
+    }
+
     /// What is added to a module's output.
     pub fn bias(&self, module: Module) -> Option<&Weight> {
         let place = Module::QKV.iter().position(|&qkv| qkv == module)?;

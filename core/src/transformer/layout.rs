@@ -115,8 +115,8 @@ impl Demand {
             linears.iter().map(|linear| linear.weight.shape()).map(|(n_out, n_in)| n_out * n_in).sum()
         };
         // Attention again: half of the tokens before each on average, scores and sums.
-        let attention = macs(&[&block.attn_q, &block.attn_k, &block.attn_v])
-            + PRODUCTS_A_SCORE * capacity * attended;
+        let attention =
+            macs(&[&block.attn_q, &block.attn_k, &block.attn_v]) + PRODUCTS_A_SCORE * capacity * attended;
         let feed_forward = macs(&[&block.attn_output, &block.ffn_gate, &block.ffn_up]);
         let n_trained = spec.n_layer - lowest;
         Ok(Self {

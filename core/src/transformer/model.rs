@@ -16,6 +16,7 @@ use crate::base::Base;
 use crate::config::Precision;
 use crate::data::Batch;
 use crate::lora::Adapter;
+use crate::memory::available_bytes;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
 
@@ -39,6 +40,8 @@ pub struct Model {
     full: Layout,
     /// The one in use.
     layout: Layout,
+    /// The model's file is larger than the memory that was free.
+    is_larger_than_memory: bool,
     cpu: Cpu,
 }
 
@@ -125,6 +128,12 @@ impl Model {
         let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
         let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
         let rows = |n| Leaf::f32(n, n_embd);
+        let file = base.file();
+        let is_larger_than_memory = available_bytes().is_some_and(|free| file.mapping().len() as u64 > free);
+        if is_larger_than_memory {
+            let path = file.path().display();
+            tracing::warn!(%path, "the model is larger than the memory that is free: it is read anew in every step, which is slow");
+        }
         Ok(Self {
             blocks,
             geometry: weights::geometry(&base, rounds),
@@ -147,6 +156,7 @@ impl Model {
             capacity,
             full: layout,
             layout,
+            is_larger_than_memory,
             cpu: Cpu::new(n_threads, stop)?,
             base,
         })
@@ -158,7 +168,7 @@ impl Model {
     }
 
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
-    /// the backward rather than kept, and fewer logits exist at once.
+    /// the backward rather than kept, fewer logits exist at once, and weights leave memory after each use.
     pub fn set_small(&mut self, small: bool) {
         let layout = if small { Layout::SMALLEST } else { self.full };
         if layout != self.layout {
@@ -193,9 +203,14 @@ impl Model {
     pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<LossSum> {
         self.forward(batch, Pass::Train)?;
         let sum = self.run_head(batch, Pass::Train)?;
+        let releases = self.releases_weights();
         let layers = self.layers.get_mut(&Pass::Train).expect("made by the forward pass");
-        for graph in layers.backward.iter_mut().rev() {
+        let trained = &self.base.layers[self.stream.lowest..];
+        for (graph, weights) in layers.backward.iter_mut().zip(trained).rev() {
             self.cpu.compute(graph)?;
+            if releases {
+                self.base.release(weights.iter());
+            }
         }
         Ok(sum)
     }
@@ -282,6 +297,7 @@ impl Model {
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
         let n_tokens = batch.ids.len();
         self.prepare_layers(n_tokens, pass)?;
+        let releases = self.releases_weights();
         let layers = self.layers.get_mut(&pass).expect("just made");
         layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
         let mut row = vec![0.0; self.base.spec.n_embd];
@@ -289,10 +305,19 @@ impl Model {
             self.base.embed(&[id], &mut row)?;
             self.stream.input(0).write(t, &row)?;
         }
-        for graph in &mut layers.forward {
+        for (graph, weights) in layers.forward.iter_mut().zip(&self.base.layers) {
             self.cpu.compute(graph)?;
+            if releases {
+                self.base.release(weights.iter());
+            }
         }
         Ok(())
+    }
+
+    /// Whether weights are given back after each use. The system keeps them in its cache until somebody needs the memory,
+    /// and then has them at once.
+    fn releases_weights(&self) -> bool {
+        self.is_larger_than_memory || self.layout == Layout::SMALLEST
     }
 
     /// Runs the head over the supervised tokens, chunk by chunk; in a training pass it leaves the gradient
@@ -321,6 +346,9 @@ impl Model {
                 self.chunk.dx.read(i, &mut row)?;
                 grad.write(t, &row)?;
             }
+        }
+        if self.releases_weights() {
+            self.base.release([&self.base.output]);
         }
         Ok(sum)
     }

@@ -281,6 +281,32 @@ fn every_layout_computes_the_same_numbers() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn little_memory_means_little_of_the_file_in_memory() {
+    let tiny = TinyModel { n_layer: 12, ..TinyModel::new(WeightType::F32) };
+    let base = base(&tiny);
+    let adapter = Adapter::new(&adapter(&base, 0..12, 0.0)).unwrap();
+    let batch = batch(&base, &[9]);
+    let mut model = model_of(&tiny, &adapter, 2, Precision::F32);
+    let path = model.base().file().path().display().to_string();
+    // What smaps(5) says of the mapping, in kB.
+    let resident = || -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let ours = maps.lines().skip_while(|line| !line.contains(&path));
+        let rss = ours.into_iter().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        rss.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let all = differentiate(&mut model, &adapter, &batch);
+    let before = resident();
+    model.set_small(true);
+    assert_eq!(differentiate(&mut model, &adapter, &batch), all);
+    assert!(resident() < before / 2, "{} of {before} kB", resident());
+    model.set_small(false);
+    differentiate(&mut model, &adapter, &batch);
+    assert!(resident() > before / 4 * 3);
+}
+
+#[test]
 fn a_budget_is_used_and_never_exceeded() {
     const SPARE: u64 = 1 << 28;
     let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };

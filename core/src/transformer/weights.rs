@@ -21,11 +21,7 @@ pub(super) struct MappedWeights {
 
 impl MappedWeights {
     pub(super) fn new(base: &Base) -> Result<Self> {
-        let layers = base.layers.iter().flat_map(|layer| {
-            let norms = [&layer.attn_norm, &layer.ffn_norm];
-            let matrices = Module::ALL.iter().map(|&module| layer.module(module));
-            norms.into_iter().chain(matrices).chain(layer.qkv_bias.iter().flatten())
-        });
+        let layers = base.layers.iter().flat_map(LayerWeights::iter);
         let mut places: Vec<WeightPlace> =
             layers.chain([&base.output_norm, &base.output]).map(place).collect();
         places.dedup();
