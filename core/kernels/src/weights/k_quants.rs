@@ -57,9 +57,10 @@ impl Format for Q6K {
         let (low_shift, high_shift) = (4 * (quarter / 2), 2 * quarter);
         let d = H::to_f32([block[208], block[209]]);
         let scales = &block[192..].as_chunks::<2>().0[4 * half + quarter];
+        let scales = scales.map(|scale| d * f32::from(scale as i8));
         for i in 0..GROUP {
             let q = ((nibbles[i] >> low_shift) & 15) | ((upper[i] >> high_shift) & 3) << 4;
-            out[i] = d * f32::from(scales[i / 16] as i8) * f32::from(q as i8 - 32);
+            out[i] = scales[i / 16] * f32::from(q as i8 - 32);
         }
     }
 }
