@@ -1,6 +1,5 @@
 //! What a run will take in memory, known before its first step.
 
-use nightgraft_kernels::scratch_bytes;
 use serde::Serialize;
 
 use super::inputs::threads;
@@ -95,14 +94,13 @@ impl Planner {
     ) -> Result<Self> {
         let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer - lowest);
         let tokens = tokens as usize;
+        let demand = Demand::new(base, start, tokens, config.run.precision)?;
         Ok(Self {
-            demand: Demand::new(base, start, tokens, config.run.precision)?,
             process,
             numbers: 4 * start.n_parameters() as u64,
             copies: copies.0,
-            scratch: ALLOCATOR
-                + threads(config.run.threads) as u64
-                    * (STACK + scratch_bytes(tokens, base.spec.head_dim) as u64),
+            scratch: ALLOCATOR + threads(config.run.threads) as u64 * (STACK + demand.scratch()),
+            demand,
             tokens,
             layers,
         })

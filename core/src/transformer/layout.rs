@@ -57,6 +57,8 @@ pub struct Demand {
     head_arenas: [usize; HEAD_ROWS.len()],
     /// Of the graphs themselves, and of the angles.
     graphs: u64,
+    /// Of one thread.
+    scratch: u64,
 }
 
 /// What a layout takes, in bytes.
@@ -130,7 +132,13 @@ impl Demand {
             arenas,
             head_arenas,
             graphs,
+            scratch: nightgraft_kernels::scratch_bytes(capacity, spec.head_dim) as u64,
         })
+    }
+
+    /// Working memory of each thread that computes, whatever the layout.
+    pub fn scratch(&self) -> u64 {
+        self.scratch
     }
 
     /// What `layout` takes.

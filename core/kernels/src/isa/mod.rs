@@ -59,7 +59,7 @@ impl Tier {
         Kernels::current().tier
     }
 
-    /// Whether products of 16-bit integers are faster than those of floats. Measured: 1.3 times with AVX2, 1.6 to 1.8 with
+    /// Whether products of 16-bit integers are faster than those of floats. Measured: 1.3 times with AVX2, 1.6 to 2 with
     /// AVX-512 and VNNI; by the count of multiplications an instruction makes: AVX-VNNI and I8MM, which make twice as many.
     pub fn multiplies_pairs(self) -> bool {
         matches!(self, Tier::Avx2 | Tier::AvxVnni | Tier::Avx512Vnni | Tier::NeonI8mm)

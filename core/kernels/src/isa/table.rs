@@ -73,10 +73,7 @@ impl RoundedTile<'_> {
     pub unsafe fn place(&self, row: usize, column: usize) -> (Option<*const f32>, *mut f32) {
         // SAFETY: the caller's promise.
         unsafe {
-            let from = match self.from {
-                Some((from, stride)) => Some(from.add(row * stride + column)),
-                None => None,
-            };
+            let from = self.from.map(|(from, stride)| from.add(row * stride + column));
             (from, self.to.0.add(row * self.to.1 + column))
         }
     }
