@@ -222,9 +222,6 @@ fn reasons(events: &[Value]) -> Vec<String> {
     told.map(|event| event["reason"].to_string()).collect()
 }
 
-/// Three tenths of a second on a busy machine, at 1,500 times the real speed.
-const A_MOMENT: f64 = 450.0;
-
 #[test]
 fn each_night_goes_as_its_trace_promises() {
     let mut place = Place::tiny();
@@ -244,9 +241,9 @@ fn each_night_goes_as_its_trace_promises() {
             let charging = event["charging"].as_bool().unwrap();
             unplugged_at = if charging { None } else { unplugged_at.or(Some(at(event))) };
         }
-        // It takes a look at the device to see it, and a moment to stop.
+        // It takes a look at the device to see it, and a moment to stop: 150 s are a tenth of a second here.
         let late = unplugged_at.map_or(0.0, |since| at(event) - since);
-        assert!(event["event"] != "step" || late < A_MOMENT, "a step without the charger: {event}");
+        assert!(event["event"] != "step" || late < 150.0, "a step without the charger: {event}");
     }
     assert!(reasons(&unplugged).iter().any(|reason| reason.contains("not_charging")));
 
@@ -264,8 +261,8 @@ fn each_night_goes_as_its_trace_promises() {
     let grants: Vec<f64> = android.iter().filter(|event| event["event"] == "slice").map(at).collect();
     assert!(grants.len() >= 10);
     for step in steps(&android) {
-        // A step that is ready when the time is over may be told a moment later.
-        assert!(grants.iter().any(|&from| step >= from && step <= from + 600.0 + A_MOMENT), "a step at {step}");
+        // A step that is ready when the time is over may be told a moment later, at 1,500 times the real speed.
+        assert!(grants.iter().any(|&from| step >= from && step <= from + 600.0 + 150.0), "a step at {step}");
     }
     assert_eq!(android.iter().filter(|event| event["event"] == "killed").count(), 2);
 
