@@ -241,23 +241,21 @@ callback!(
     |n| Some(("attention", attention_flops(n, 2)?))
 );
 callback!(
-    attention_back_q,
+    attention_back,
     |n| {
         let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
         let (out, dout) = (n.rows(4)?, n.rows(5)?);
-        kernels::attention_back_q(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
+        let shape = n.attention()?;
+        let all = n.result()?;
+        let (dq, rest) = all.first_rows(q.n_rows(), q.n_cols())?;
+        let (dkv, _) = rest.first_rows(k.n_rows() * kernels::attention_slices(&shape), 2 * k.n_cols())?;
+        kernels::attention_back(&shape, q, k, v, out, dout, starts, dq, dkv, n.part);
     },
-    |n| Some(("attention back q", attention_flops(n, 3)?))
+    |n| Some(("attention back", attention_flops(n, 5)?))
 );
-callback!(
-    attention_back_kv,
-    |n| {
-        let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-        let (out, dout) = (n.rows(4)?, n.rows(5)?);
-        kernels::attention_back_kv(&n.attention()?, q, k, v, out, dout, starts, n.result()?, n.part);
-    },
-    |n| Some(("attention back kv", attention_flops(n, 4)?))
-);
+callback!(attention_back_sum, |n| {
+    kernels::attention_back_sum(&n.attention()?, n.rows(0)?, n.integers(1)?, n.result()?, n.part);
+});
 callback!(cross_entropy, |n| {
     kernels::cross_entropy(n.result()?, n.integers(0)?, rows_mut(n.operand(1))?, n.part);
 });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, narrow_columns};
+use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, attention_slices, narrow_columns};
 
 use crate::callbacks::{self, Callback};
 use crate::products::{Place, SumOfProducts};
@@ -67,56 +67,42 @@ impl Graph {
         )
     }
 
-    /// The gradient of [`Graph::attention`] for `q`; `out` is its result, `dout` `[T, n_head · head_dim]`.
+    /// The gradients of [`Graph::attention`] for `q`, and for `k` and `v` side by side, `[T, 2 · n_head_kv · head_dim]`; `out` is
+    /// its result, `dout` `[T, n_head · head_dim]`.
     ///
     /// # Errors
     /// As [`Graph::linear`].
-    pub fn attention_back_q(
+    pub fn attention_back(
         &mut self,
         shape: AttentionShape,
-        qkv: [Tensor; 3],
+        [q, k, v]: [Tensor; 3],
         starts: Tensor,
         out: Tensor,
         dout: Tensor,
-    ) -> Result<Tensor, Error> {
-        let op = "attention_back_q";
-        let n_tokens = self.attention_back_shape(op, &shape, qkv, starts, out, dout)?;
-        let [q, k, v] = qkv;
-        let params = Some(Params::Attention(shape));
-        let n_cols = shape.n_head * shape.head_dim;
-        self.custom(
+    ) -> Result<[Tensor; 2], Error> {
+        let op = "attention_back";
+        let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
+        self.expect_shape(op, out, (n_tokens, shape.n_head * shape.head_dim + shape.n_head))?;
+        self.expect_shape(op, dout, (n_tokens, shape.n_head * shape.head_dim))?;
+        let (wide, narrow) = (shape.n_head * shape.head_dim, 2 * shape.n_head_kv * shape.head_dim);
+        let others = n_tokens * (attention_slices(&shape) - 1);
+        // One node has one result: the matrices lie in it one behind the other.
+        let all = self.custom(
             op,
-            [n_tokens, n_cols],
+            [1, n_tokens * (wide + narrow) + others * narrow],
             &[q, k, v, starts, out, dout],
-            callbacks::attention_back_q,
-            params,
-        )
-    }
-
-    /// The gradients of [`Graph::attention`] for `k` and `v`, side by side: `[T, 2 · n_head_kv · head_dim]`.
-    ///
-    /// # Errors
-    /// As [`Graph::linear`].
-    pub fn attention_back_kv(
-        &mut self,
-        shape: AttentionShape,
-        qkv: [Tensor; 3],
-        starts: Tensor,
-        out: Tensor,
-        dout: Tensor,
-    ) -> Result<Tensor, Error> {
-        let op = "attention_back_kv";
-        let n_tokens = self.attention_back_shape(op, &shape, qkv, starts, out, dout)?;
-        let [q, k, v] = qkv;
-        let params = Some(Params::Attention(shape));
-        let n_cols = 2 * shape.n_head_kv * shape.head_dim;
-        self.custom(
-            op,
-            [n_tokens, n_cols],
-            &[q, k, v, starts, out, dout],
-            callbacks::attention_back_kv,
-            params,
-        )
+            callbacks::attention_back,
+            Some(Params::Attention(shape)),
+        )?;
+        let dq = self.piece(all, 0, (n_tokens, wide))?;
+        let dkv = self.piece(all, n_tokens * wide, (n_tokens, narrow))?;
+        if others == 0 {
+            return Ok([dq, dkv]);
+        }
+        let others = self.piece(all, n_tokens * (wide + narrow), (others, narrow))?;
+        let (op, params) = ("attention_back_sum", Some(Params::Attention(shape)));
+        let dkv = self.custom_onto(op, dkv, &[others, starts], callbacks::attention_back_sum, params)?;
+        Ok([dq, dkv])
     }
 
     /// Cross-entropy of each row of `logits` `[T, n_vocab]` with `targets` (an i32 row of T; negative = no
@@ -303,21 +289,6 @@ impl Graph {
         Ok(n_tokens)
     }
 
-    fn attention_back_shape(
-        &self,
-        op: &'static str,
-        shape: &AttentionShape,
-        qkv: [Tensor; 3],
-        starts: Tensor,
-        out: Tensor,
-        dout: Tensor,
-    ) -> Result<usize, Error> {
-        let n_tokens = self.attention_shape(op, shape, qkv, starts)?;
-        self.expect_shape(op, out, (n_tokens, shape.n_head * shape.head_dim + shape.n_head))?;
-        self.expect_shape(op, dout, (n_tokens, shape.n_head * shape.head_dim))?;
-        Ok(n_tokens)
-    }
-
     pub(crate) fn expect_shape(
         &self,
         op: &'static str,
@@ -403,7 +374,7 @@ impl Graph {
     ) -> Result<Tensor, Error> {
         let target = self.is_f32(op, target)?;
         let mut operands = self.operands(op, operands)?;
-        if operands.iter().any(|&operand| memory(operand) == memory(target)) {
+        if operands.iter().any(|&operand| overlap(operand, target)) {
             return Err(in_one_place(op));
         }
         self.count(op, 1)?;
@@ -425,7 +396,7 @@ impl Graph {
 
     fn are_apart(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
         let (a, b) = (self.pointer(op, a)?, self.pointer(op, b)?);
-        if memory(a) == memory(b) { Err(in_one_place(op)) } else { Ok(()) }
+        if overlap(a, b) { Err(in_one_place(op)) } else { Ok(()) }
     }
 
     fn operands(&self, op: &'static str, tensors: &[Tensor]) -> Result<Vec<*mut sys::ggml_tensor>, Error> {
@@ -433,10 +404,14 @@ impl Graph {
     }
 }
 
-/// The owner of the memory of a living tensor.
-fn memory(t: *mut sys::ggml_tensor) -> *mut sys::ggml_tensor {
-    // SAFETY: the callers have it from a graph that is alive.
-    unsafe { if (*t).view_src.is_null() { t } else { (*t).view_src } }
+/// Whether two living tensors have memory in common.
+fn overlap(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
+    // SAFETY: the callers have them from a graph that is alive.
+    let [(owner_a, a), (owner_b, b)] = [a, b].map(|t| unsafe {
+        let owner = if (*t).view_src.is_null() { t } else { (*t).view_src };
+        (owner, (*t).view_offs..(*t).view_offs + sys::ggml_nbytes(t))
+    });
+    owner_a == owner_b && a.start < b.end && b.start < a.end
 }
 
 fn in_one_place(op: &'static str) -> Error {

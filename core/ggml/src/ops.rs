@@ -37,6 +37,30 @@ impl Graph {
         self.wrap(view)
     }
 
+    /// A matrix `[n_rows, n_cols]` that lies at value `first` of the row `x`.
+    pub(crate) fn piece(
+        &mut self,
+        x: Tensor,
+        first: usize,
+        (n_rows, n_cols): (usize, usize),
+    ) -> Result<Tensor, Error> {
+        let (rows, length) = self.shape("piece", x)?;
+        if rows != 1 || first + n_rows * n_cols > length {
+            return Err(Error::Shape {
+                op: "piece",
+                expected: format!("[{n_rows}, {n_cols}] inside a row of {length}"),
+                got: format!("{first} of {rows}"),
+            });
+        }
+        let source = self.is_f32("piece", x)?;
+        self.count("piece", 1)?;
+        // SAFETY: the view lies inside its source; the context has room.
+        let view = unsafe {
+            sys::ggml_view_2d(self.context(), source, n_cols as i64, n_rows as i64, n_cols * 4, first * 4)
+        };
+        self.wrap(view)
+    }
+
     fn binary(
         &mut self,
         op: &'static str,

@@ -41,7 +41,8 @@ mod swiglu;
 mod weights;
 
 pub use attention::{
-    AttentionShape, MAX_HEAD_DIM, attention, attention_back_kv, attention_back_q, check_attention,
+    AttentionShape, MAX_HEAD_DIM, attention, attention_back, attention_back_sum, attention_slices,
+    check_attention,
 };
 pub use bf16::{check_narrow, check_widen, narrow, narrow_columns, round_to_bf16, widen};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};

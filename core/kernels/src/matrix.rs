@@ -123,6 +123,16 @@ impl<'a> RowsMut<'a> {
         self.stride
     }
 
+    /// Of a single row its first values as a matrix, and the row that is left; `None` if there are fewer.
+    pub fn first_rows(self, n_rows: usize, n_cols: usize) -> Option<(Self, Self)> {
+        let length = n_rows.checked_mul(n_cols)?;
+        let left = self.n_cols.checked_sub(length).filter(|_| self.n_rows == 1)?;
+        // SAFETY: the values behind the first ones are in the row, too, or there are none.
+        let data = unsafe { self.data.add(length) };
+        let first = Self { n_rows, n_cols, stride: n_cols, ..self };
+        Some((first, Self { data, n_cols: left, stride: left, ..self }))
+    }
+
     /// Pointer to the element `[row, col]`.
     ///
     /// # Safety

@@ -58,8 +58,7 @@ pub fn forward(
 pub fn backward(g: &mut Graph, saved: &Saved, dy: Tensor) -> Result<[Tensor; 3], Error> {
     let &Saved { shape, qkv, starts, out } = saved;
     let width = shape.n_head_kv * shape.head_dim;
-    let dq = g.attention_back_q(shape, qkv, starts, out, dy)?;
-    let dkv = g.attention_back_kv(shape, qkv, starts, out, dy)?;
+    let [dq, dkv] = g.attention_back(shape, qkv, starts, out, dy)?;
     let dk = g.columns(dkv, 0, width)?;
     let dv = g.columns(dkv, width, width)?;
     Ok([dq, dk, dv])

@@ -1,232 +1,222 @@
-//! Attention, backward: the gradient for the queries, then that for the keys and values.
+//! Attention, backward: the gradients for queries, keys and values in one pass over the pairs.
 
 use std::ops::Range;
 
-use super::forward::{chunks, lanes};
 use super::panels::{ByDim, ByToken, Factors};
-use super::plan::{BLOCK, Plan};
+use super::plan::{BLOCK, rows};
+use super::slices::{Slices, Unit};
 use super::{AttentionShape, Saved};
-use crate::isa::{BackColumns, BackRow, Kernels, PACKED, WIDTH};
+use crate::WeightType;
+use crate::isa::{BackColumns, Kernels, PACKED, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
+use crate::weights::Source;
 
+/// Queries that are packed at a time: what each block of keys is multiplied with stays in a core's cache.
+const QUERIES: usize = 256;
+
+/// Working memory of [`backward`] for heads of `dim` values, in floats; a longer sequence takes no more.
+pub(super) fn lengths(dim: usize) -> [usize; 15] {
+    let (by_dim, by_token) = (ByDim::len(QUERIES, dim), ByToken::len(QUERIES, dim));
+    let (rows, block) = (BLOCK * PACKED, ByToken::len(BLOCK, dim));
+    let queries = [by_dim, by_dim, by_token, by_token, QUERIES, QUERIES, by_token];
+    let [qt, dt, q, d, lse, delta, dq] = queries;
+    [qt, dt, q, d, lse, delta, dq, rows, rows, block, rows, rows, QUERIES * WIDTH, block, block]
+}
+
+/// `dkv` is `[n_slices * T, 2 * n_head_kv * head_dim]`: for each slice a sum, of which the rows of keys that the slice's
+/// queries attend to are written.
+///
 /// # Safety
 /// The arguments must fit each other, the machine must have the instructions of `kernels`, each part must be run
-/// exactly once, and nothing else may touch `dq` meanwhile.
-pub(super) unsafe fn back_q(
+/// exactly once, and nothing else may touch `dq` and `dkv` meanwhile.
+pub(super) unsafe fn backward(
     kernels: &Kernels,
     shape: &AttentionShape,
     saved: &Saved,
-    plan: &Plan,
-    dq: RowsMut,
+    slices: &Slices,
+    [dq, dkv]: [RowsMut; 2],
     part: Part,
 ) {
-    let (dim, factors) = (shape.head_dim, Factors::new(shape));
+    let pass = Pass { kernels, shape, saved, slices, factors: Factors::new(shape), dq, dkv };
     let group = shape.n_head / shape.n_head_kv;
-    for run in plan.share(shape.n_head_kv, part) {
-        let keys = plan.columns(&run);
-        let by_dim = ByDim::len(keys.len(), dim);
-        let rows = BLOCK * PACKED;
-        let lengths = [
-            by_dim,
-            by_dim,
-            ByToken::len(keys.len(), dim),
-            rows,
-            rows,
-            rows,
-            rows,
-            BLOCK * dim.next_multiple_of(WIDTH),
-        ];
-        scratch::with(lengths, |[kt, vt, k, q_rows, dout_rows, scores, products, sums]| {
-            let (all_k, all_v) = (saved.k.columns(run.head * dim, dim), saved.v.columns(run.head * dim, dim));
-            // SAFETY: the caller promises the instructions.
-            let (kt, vt, k) = unsafe {
-                (
-                    ByDim::pack(kernels, factors, &all_k, keys.clone(), kt),
-                    ByDim::pack(kernels, factors, &all_v, keys.clone(), vt),
-                    ByToken::pack(kernels, &all_k, keys.clone(), k),
-                )
-            };
-            for block in &plan.blocks[run.blocks.clone()] {
-                let n_rows = block.rows.len();
-                for head in run.head * group..(run.head + 1) * group {
-                    let dout = saved.dout.columns(head * dim, dim);
-                    let q = saved.q.columns(head * dim, dim);
-                    // SAFETY: the caller promises the instructions.
-                    unsafe {
-                        factors.pack_rows(kernels, &q, block.rows.clone(), q_rows);
-                        factors.pack_rows(kernels, &dout, block.rows.clone(), dout_rows);
+    scratch::with(lengths(shape.head_dim), |mut memory| {
+        for unit in slices.share(shape.n_head_kv, part) {
+            // SAFETY: the caller promises the instructions; the unit's gradients and sums are this part's alone.
+            unsafe {
+                pass.clear_sums(&unit);
+                for head in unit.head * group..(unit.head + 1) * group {
+                    for start in unit.queries.clone().step_by(QUERIES) {
+                        let queries = start..(start + QUERIES).min(unit.queries.end);
+                        pass.queries(&unit, head, queries, &mut memory);
                     }
-                    for keys in chunks(&block.columns) {
-                        // SAFETY: the caller promises the instructions.
-                        unsafe {
-                            kt.products(kernels, q_rows, n_rows, keys.clone(), scores);
-                            vt.products(kernels, dout_rows, n_rows, keys.clone(), products);
-                        }
-                        for (row, query) in block.rows.clone().enumerate() {
-                            // SAFETY: the caller promises the instructions.
-                            let (lse, delta) = unsafe { query_numbers(kernels, shape, saved, head, query) };
-                            let shared = BackRow { scale: shape.scale, lse, delta };
-                            let n = keys.len().next_multiple_of(WIDTH);
-                            let clamp = |key: usize| key.saturating_sub(keys.start).min(n);
-                            let attended = clamp(plan.first_key[query] as usize)..clamp(query + 1);
-                            let scores = &scores[row * PACKED..][..n];
-                            let products = &mut products[row * PACKED..][..n];
-                            let lanes = lanes(&attended);
-                            // SAFETY: the caller promises the instructions.
-                            unsafe {
-                                (kernels.back_row)(&shared, &scores[lanes.clone()], &mut products[lanes]);
-                            }
-                            products[..attended.start].fill(0.0);
-                            products[attended.end..].fill(0.0);
-                        }
-                        let accumulate = keys.start > block.columns.start;
-                        // SAFETY: the caller promises the instructions.
-                        unsafe { k.combine(kernels, products, n_rows, keys, sums, accumulate) };
-                    }
-                    // SAFETY: the block's rows of this head are this part's alone.
-                    unsafe { store(sums, dq, block.rows.clone(), head * dim..(head + 1) * dim) };
                 }
             }
-        });
-    }
+        }
+    });
 }
 
-/// Working memory of [`back_kv`] for `n` queries, in floats; no other kernel of attention takes more.
-pub(super) fn kv_lengths(n: usize, dim: usize) -> [usize; 12] {
-    let (by_dim, by_token) = (ByDim::len(n, dim), ByToken::len(n, dim));
-    let (rows, sums) = (BLOCK * PACKED, BLOCK * dim.next_multiple_of(WIDTH));
-    [by_dim, by_dim, by_token, by_token, rows, rows, rows, rows, sums, sums, n, n]
+/// What all units share.
+struct Pass<'a> {
+    kernels: &'a Kernels,
+    shape: &'a AttentionShape,
+    saved: &'a Saved<'a>,
+    slices: &'a Slices,
+    factors: Factors,
+    dq: RowsMut<'a>,
+    dkv: RowsMut<'a>,
 }
 
-/// # Safety
-/// The arguments must fit each other, the machine must have the instructions of `kernels`, each part must be run
-/// exactly once, and nothing else may touch `dkv` meanwhile.
-pub(super) unsafe fn back_kv(
-    kernels: &Kernels,
-    shape: &AttentionShape,
-    saved: &Saved,
-    plan: &Plan,
-    dkv: RowsMut,
-    part: Part,
-) {
-    let (dim, factors) = (shape.head_dim, Factors::new(shape));
-    let group = shape.n_head / shape.n_head_kv;
-    for run in plan.share(shape.n_head_kv, part) {
-        let queries = plan.columns(&run);
-        let lengths = kv_lengths(queries.len(), dim);
-        let (all_k, all_v) = (saved.k.columns(run.head * dim, dim), saved.v.columns(run.head * dim, dim));
-        let dk_columns = run.head * dim..(run.head + 1) * dim;
-        let dv_columns = dk_columns.start + saved.k.n_cols()..dk_columns.end + saved.k.n_cols();
-        // One head at a time for all blocks, so that only one head's queries are packed.
-        for head in run.head * group..(run.head + 1) * group {
-            scratch::with(lengths, |sections| {
-                let [qt, dt, q, d, k_rows, v_rows, scores, products, dk, dv, lse, delta] = sections;
-                let (all_q, dout) = (saved.q.columns(head * dim, dim), saved.dout.columns(head * dim, dim));
-                // SAFETY: the caller promises the instructions.
-                let (qt, dt, q, d) = unsafe {
-                    (
-                        ByDim::pack(kernels, factors, &all_q, queries.clone(), qt),
-                        ByDim::pack(kernels, factors, &dout, queries.clone(), dt),
-                        ByToken::pack(kernels, &all_q, queries.clone(), q),
-                        ByToken::pack(kernels, &dout, queries.clone(), d),
-                    )
+impl Pass<'_> {
+    /// Some queries of one head, with all keys that they attend to: writes the queries' gradients, and adds to the unit's
+    /// sums for the keys and values.
+    ///
+    /// # Safety
+    /// The machine must have the instructions, and nobody else may touch the unit's rows of `dq` and `dkv`.
+    unsafe fn queries(&self, unit: &Unit, head: usize, queries: Range<usize>, memory: &mut [&mut [f32]; 15]) {
+        let [qt, dt, q, d, lse, delta, dq, k_rows, v_rows, k, scores, products, transposed, dk, dv] = memory;
+        let &Pass { kernels, shape, saved, slices, factors, .. } = self;
+        let dim = shape.head_dim;
+        let [all_q, all_d] = [saved.q, saved.dout].map(|matrix| matrix.columns(head * dim, dim));
+        let [all_k, all_v] = [saved.k, saved.v].map(|matrix| matrix.columns(unit.head * dim, dim));
+        // SAFETY: the caller promises the instructions.
+        let (qt, dt, q, d) = unsafe {
+            (
+                ByDim::pack(kernels, factors, &all_q, queries.clone(), qt),
+                ByDim::pack(kernels, factors, &all_d, queries.clone(), dt),
+                ByToken::pack(kernels, &all_q, queries.clone(), q),
+                ByToken::pack(kernels, &all_d, queries.clone(), d),
+            )
+        };
+        for ((query, lse), delta) in queries.clone().zip(&mut **lse).zip(&mut **delta) {
+            // SAFETY: the caller promises the instructions.
+            (*lse, *delta) = unsafe { self.query_numbers(head, query) };
+        }
+        dq.fill(0.0);
+        for keys in rows(slices.keys(&queries)) {
+            let meeting = slices.queries(&keys, &queries);
+            if meeting.is_empty() {
+                continue;
+            }
+            // Panels start at multiples of 32.
+            let first = (meeting.start - queries.start) / WIDTH * WIDTH;
+            let local = first..meeting.end - queries.start;
+            let meeting = queries.start + first..meeting.end;
+            // SAFETY: the caller promises the instructions.
+            unsafe {
+                factors.pack_rows(kernels, &all_k, keys.clone(), k_rows);
+                factors.pack_rows(kernels, &all_v, keys.clone(), v_rows);
+                qt.products(kernels, k_rows, keys.len(), meeting.clone(), scores);
+                dt.products(kernels, v_rows, keys.len(), meeting.clone(), products);
+            }
+            for (row, key) in keys.clone().enumerate() {
+                let shared = BackColumns {
+                    scale: shape.scale,
+                    key: key as u32,
+                    first_query: meeting.start as u32,
+                    lse: &lse[local.clone()],
+                    delta: &delta[local.clone()],
+                    first_key: &slices.first_key[meeting.clone()],
                 };
-                for (index, query) in queries.clone().enumerate() {
-                    // SAFETY: the caller promises the instructions.
-                    (lse[index], delta[index]) = unsafe { query_numbers(kernels, shape, saved, head, query) };
-                }
-                for block in &plan.blocks[run.blocks.clone()] {
-                    let n_rows = block.rows.len();
-                    // SAFETY: the caller promises the instructions.
-                    unsafe {
-                        factors.pack_rows(kernels, &all_k, block.rows.clone(), k_rows);
-                        factors.pack_rows(kernels, &all_v, block.rows.clone(), v_rows);
-                    }
-                    if head == run.head * group {
-                        dk.fill(0.0);
-                        dv.fill(0.0);
-                    } else {
-                        // SAFETY: the block's rows of this key head are this part's alone.
-                        unsafe {
-                            load(dk, dkv, block.rows.clone(), dk_columns.clone());
-                            load(dv, dkv, block.rows.clone(), dv_columns.clone());
-                        }
-                    }
-                    for chunk in chunks(&block.columns) {
-                        // SAFETY: the caller promises the instructions.
-                        unsafe {
-                            qt.products(kernels, k_rows, n_rows, chunk.clone(), scores);
-                            dt.products(kernels, v_rows, n_rows, chunk.clone(), products);
-                        }
-                        for (row, key) in block.rows.clone().enumerate() {
-                            let local = chunk.start - queries.start..chunk.end - queries.start;
-                            let shared = BackColumns {
-                                scale: shape.scale,
-                                key: key as u32,
-                                first_query: chunk.start as u32,
-                                lse: &lse[local.clone()],
-                                delta: &delta[local],
-                                first_key: &plan.first_key[chunk.clone()],
-                            };
-                            let scores = &mut scores[row * PACKED..][..chunk.len()];
-                            let products = &mut products[row * PACKED..][..chunk.len()];
-                            // SAFETY: the caller promises the instructions.
-                            unsafe { (kernels.back_columns)(&shared, scores, products) };
-                        }
-                        // SAFETY: the caller promises the instructions.
-                        unsafe {
-                            d.combine(kernels, scores, n_rows, chunk.clone(), dv, true);
-                            q.combine(kernels, products, n_rows, chunk, dk, true);
-                        }
-                    }
-                    // SAFETY: as above.
-                    unsafe {
-                        store(dk, dkv, block.rows.clone(), dk_columns.clone());
-                        store(dv, dkv, block.rows.clone(), dv_columns.clone());
-                    }
-                }
-            });
+                let scores = &mut scores[row * PACKED..][..meeting.len()];
+                let products = &mut products[row * PACKED..][..meeting.len()];
+                // SAFETY: the caller promises the instructions.
+                unsafe { (kernels.back_columns)(&shared, scores, products) };
+            }
+            // SAFETY: the caller promises the instructions, and that the sums are ours alone.
+            unsafe {
+                self.load(unit, &keys, [dk, dv]);
+                d.combine(kernels, (scores, PACKED), keys.len(), meeting.clone(), dv, true);
+                q.combine(kernels, (products, PACKED), keys.len(), meeting.clone(), dk, true);
+                self.store(unit, &keys, [dk, dv]);
+                self.transpose(products, keys.len(), meeting.len(), transposed);
+                let k = ByToken::pack(kernels, &all_k, keys.clone(), k);
+                let dq = &mut dq[first * dim.next_multiple_of(WIDTH)..];
+                k.combine(kernels, (transposed, WIDTH), meeting.len(), keys, dq, true);
+            }
+        }
+        for (query, sums) in queries.zip(dq.chunks_exact(dim.next_multiple_of(WIDTH))) {
+            // SAFETY: the caller promises that the query's gradient is ours alone.
+            let dq = unsafe { self.dq.row_mut(query, head * dim..(head + 1) * dim) };
+            dq.copy_from_slice(&sums[..dim]);
         }
     }
-}
 
-/// A query's log-sum-exp and Σ dout · out.
-///
-/// # Safety
-/// The machine must have the instructions of `kernels`.
-unsafe fn query_numbers(
-    kernels: &Kernels,
-    shape: &AttentionShape,
-    saved: &Saved,
-    head: usize,
-    query: usize,
-) -> (f32, f32) {
-    let (out, dout): (Rows, Rows) = (saved.out, saved.dout);
-    let columns = head * shape.head_dim..(head + 1) * shape.head_dim;
-    // SAFETY: the caller promises the instructions.
-    let delta = unsafe { (kernels.dot)(&dout.row(query)[columns.clone()], &out.row(query)[columns]) };
-    (out.row(query)[shape.n_head * shape.head_dim + head], delta)
-}
-
-/// Writes `sums: [row][dim, padded]` to columns of rows of a matrix.
-///
-/// # Safety
-/// The place must be inside `matrix`, and nobody else may touch it.
-unsafe fn store(sums: &[f32], matrix: RowsMut, rows: Range<usize>, columns: Range<usize>) {
-    for (row, sums) in rows.zip(sums.chunks_exact(columns.len().next_multiple_of(WIDTH))) {
-        // SAFETY: the caller's promise.
-        unsafe { matrix.row_mut(row, columns.clone()) }.copy_from_slice(&sums[..columns.len()]);
+    /// `transposed[column][row]` of `rows`, `[n_rows][PACKED]`.
+    ///
+    /// # Safety
+    /// The machine must have the instructions.
+    unsafe fn transpose(&self, rows: &[f32], n_rows: usize, n_columns: usize, transposed: &mut [f32]) {
+        let Some(rows) = Rows::new(rows, n_rows, n_columns, PACKED) else { return };
+        let groups = 0..n_columns.div_ceil(WIDTH);
+        // SAFETY: the caller promises the instructions.
+        unsafe {
+            let transpose = self.kernels.panel_transposed;
+            transpose(WeightType::F32, Source::floats(&rows), 0..n_rows, groups, transposed);
+        }
     }
-}
 
-/// The inverse of [`store`].
-///
-/// # Safety
-/// As for [`store`].
-unsafe fn load(sums: &mut [f32], matrix: RowsMut, rows: Range<usize>, columns: Range<usize>) {
-    for (row, sums) in rows.zip(sums.chunks_exact_mut(columns.len().next_multiple_of(WIDTH))) {
-        // SAFETY: the caller's promise.
-        sums[..columns.len()].copy_from_slice(unsafe { matrix.row_mut(row, columns.clone()) });
+    /// A query's log-sum-exp and Σ dout · out.
+    ///
+    /// # Safety
+    /// The machine must have the instructions.
+    unsafe fn query_numbers(&self, head: usize, query: usize) -> (f32, f32) {
+        let (out, dout) = (self.saved.out.row(query), self.saved.dout.row(query));
+        let columns = head * self.shape.head_dim..(head + 1) * self.shape.head_dim;
+        // SAFETY: the caller promises the instructions.
+        let delta = unsafe { (self.kernels.dot)(&dout[columns.clone()], &out[columns]) };
+        (out[self.shape.n_head * self.shape.head_dim + head], delta)
+    }
+
+    /// A key's two places in the unit's sums.
+    ///
+    /// # Safety
+    /// Nobody else may touch them while they are in use.
+    unsafe fn sums(&self, unit: &Unit, key: usize) -> [&mut [f32]; 2] {
+        let (dim, n_tokens) = (self.shape.head_dim, self.saved.k.n_rows());
+        [0, self.shape.n_head_kv].map(|head| {
+            let head = head + unit.head;
+            // SAFETY: the matrix has a row for each key and slice; the rest is the caller's promise.
+            unsafe { self.dkv.row_mut(unit.slice * n_tokens + key, head * dim..(head + 1) * dim) }
+        })
+    }
+
+    /// # Safety
+    /// As for [`Self::sums`].
+    unsafe fn clear_sums(&self, unit: &Unit) {
+        for key in unit.keys.clone() {
+            // SAFETY: the caller's promise.
+            unsafe { self.sums(unit, key) }.into_iter().for_each(|sums| sums.fill(0.0));
+        }
+    }
+
+    /// Sums of a block of keys, with rows of whole groups of 32.
+    ///
+    /// # Safety
+    /// As for [`Self::sums`].
+    unsafe fn load(&self, unit: &Unit, keys: &Range<usize>, mut block: [&mut [f32]; 2]) {
+        let (dim, width) = (self.shape.head_dim, self.shape.head_dim.next_multiple_of(WIDTH));
+        for (row, key) in keys.clone().enumerate() {
+            // SAFETY: the caller's promise.
+            let sums = unsafe { self.sums(unit, key) };
+            for (block, sums) in block.iter_mut().zip(sums) {
+                block[row * width..][..dim].copy_from_slice(sums);
+            }
+        }
+    }
+
+    /// The inverse of [`Self::load`].
+    ///
+    /// # Safety
+    /// As for [`Self::sums`].
+    unsafe fn store(&self, unit: &Unit, keys: &Range<usize>, block: [&[f32]; 2]) {
+        let (dim, width) = (self.shape.head_dim, self.shape.head_dim.next_multiple_of(WIDTH));
+        for (row, key) in keys.clone().enumerate() {
+            // SAFETY: the caller's promise.
+            let sums = unsafe { self.sums(unit, key) };
+            for (block, sums) in block.iter().zip(sums) {
+                sums.copy_from_slice(&block[row * width..][..dim]);
+            }
+        }
     }
 }

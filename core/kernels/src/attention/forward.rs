@@ -10,6 +10,12 @@ use crate::matrix::{Part, Rows, RowsMut};
 use crate::passes::LANES;
 use crate::scratch;
 
+/// Working memory of [`forward`] for `n_keys` keys, in floats.
+pub(super) fn lengths(n_keys: usize, dim: usize) -> [usize; 5] {
+    let (rows, sums) = (BLOCK * PACKED, BLOCK * dim.next_multiple_of(WIDTH));
+    [ByDim::len(n_keys, dim), ByToken::len(n_keys, dim), rows, n_keys.div_ceil(DEPTH) * rows, sums]
+}
+
 /// # Safety
 /// The arguments must fit each other, the machine must have the instructions of `kernels`, each part must be run
 /// exactly once, and nothing else may touch `out` meanwhile.
@@ -25,15 +31,7 @@ pub(super) unsafe fn forward(
     let group = shape.n_head / shape.n_head_kv;
     for run in plan.share(shape.n_head_kv, part) {
         let keys = plan.columns(&run);
-        let n_chunks = keys.len().div_ceil(DEPTH);
-        let lengths = [
-            ByDim::len(keys.len(), dim),
-            ByToken::len(keys.len(), dim),
-            BLOCK * PACKED,
-            n_chunks * BLOCK * PACKED,
-            BLOCK * dim.next_multiple_of(WIDTH),
-        ];
-        scratch::with(lengths, |[k_memory, v_memory, packed, scores, sums]| {
+        scratch::with(lengths(keys.len(), dim), |[k_memory, v_memory, packed, scores, sums]| {
             let columns = run.head * dim;
             // SAFETY: the caller promises the instructions.
             let (k, v) = unsafe {
@@ -86,7 +84,7 @@ impl Queries<'_> {
         for (keys, scores) in chunks().zip(self.scores.chunks_exact(BLOCK * PACKED)) {
             let accumulate = keys.start > self.block.columns.start;
             // SAFETY: the caller promises the instructions.
-            unsafe { v.combine(kernels, scores, n_rows, keys, self.sums, accumulate) };
+            unsafe { v.combine(kernels, (scores, PACKED), n_rows, keys, self.sums, accumulate) };
         }
         let sums = self.sums.chunks_exact(dim.next_multiple_of(WIDTH));
         for ((token, sums), (sum, lse)) in self.block.rows.clone().zip(sums).zip(totals) {

@@ -4,19 +4,21 @@
 //! delta = Σ dout · out: dv = Σ p dout, ds = p (dout·v − delta), dq = scale Σ ds k, dk = scale Σ ds q (Dao et al. 2022,
 //! appendix B.4). Scores exist for a block of queries or keys at a time, never for all pairs.
 //!
-//! All products go through the tile of the matrix products: a head's keys, values or queries are packed once per
-//! thread, then blocks of rows are multiplied with them.
+//! All products go through the tile of the matrix products: vectors of a head are packed, then blocks of rows are multiplied
+//! with them.
 
 mod backward;
 mod forward;
 mod panels;
 mod plan;
+mod slices;
 #[cfg(test)]
 mod tests;
 
 use crate::isa::{DEPTH, Kernels};
 use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
 use plan::Plan;
+use slices::Slices;
 
 /// The widest head that [`attention`] and its gradients take.
 pub const MAX_HEAD_DIM: usize = DEPTH;
@@ -71,13 +73,19 @@ pub unsafe fn attention(
     unsafe { attention_on(Kernels::current(), shape, q, k, v, starts, out, part) }
 }
 
-/// Gradient of [`attention`] for `q`: `dq` `[T, n_head * head_dim]`, given `out` as it was written and `dout`
-/// `[T, n_head * head_dim]` (more columns, such as those of `out`, are ignored).
+/// Rows of the sums for keys and values that [`attention_back`] writes, for each token.
+pub fn attention_slices(shape: &AttentionShape) -> usize {
+    slices::n_slices(shape)
+}
+
+/// Gradients of [`attention`], given `out` as it was written and `dout` `[T, n_head * head_dim]` (more columns, such as those
+/// of `out`, are ignored): `dq` `[T, n_head * head_dim]`, and `dkv`, as many matrices `[T, 2 * n_head_kv * head_dim]` as
+/// [`attention_slices`] says, one below the other, whose sum [`attention_back_sum`] makes.
 ///
 /// # Safety
-/// As for [`attention`], with `dq` for `out`.
+/// As for [`attention`], with `dq` and `dkv` for `out`.
 #[allow(clippy::too_many_arguments, reason = "the operands of the formula")]
-pub unsafe fn attention_back_q(
+pub unsafe fn attention_back(
     shape: &AttentionShape,
     q: Rows,
     k: Rows,
@@ -86,38 +94,56 @@ pub unsafe fn attention_back_q(
     dout: Rows,
     starts: &[i32],
     dq: RowsMut,
-    part: Part,
-) {
-    let saved = Saved { q, k, v, out, dout };
-    // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { back_q_on(Kernels::current(), shape, &saved, starts, dq, part) }
-}
-
-/// Gradient of [`attention`] for `k` and `v`: `dkv` `[T, 2 * n_head_kv * head_dim]`, first that for `k`, then that for `v`.
-/// The other arguments are those of [`attention_back_q`].
-///
-/// # Safety
-/// As for [`attention`], with `dkv` for `out`.
-#[allow(clippy::too_many_arguments, reason = "the operands of the formula")]
-pub unsafe fn attention_back_kv(
-    shape: &AttentionShape,
-    q: Rows,
-    k: Rows,
-    v: Rows,
-    out: Rows,
-    dout: Rows,
-    starts: &[i32],
     dkv: RowsMut,
     part: Part,
 ) {
     let saved = Saved { q, k, v, out, dout };
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { back_kv_on(Kernels::current(), shape, &saved, starts, dkv, part) }
+    unsafe { back_on(Kernels::current(), shape, &saved, starts, [dq, dkv], part) }
+}
+
+/// Adds up the matrices for keys and values that [`attention_back`] wrote: `dkv` `[T, 2 * n_head_kv * head_dim]`, the first
+/// of them, becomes the gradient for `k`, then that for `v`; `others` are the ones below it.
+///
+/// # Safety
+/// As for [`attention`], with `dkv` for `out`.
+pub unsafe fn attention_back_sum(
+    shape: &AttentionShape,
+    others: Rows,
+    starts: &[i32],
+    dkv: RowsMut,
+    part: Part,
+) {
+    const OP: &str = "attention_back_sum";
+    let checked = check_starts(starts)
+        .and_then(|()| same(OP, "rows of dkv", starts.len(), dkv.n_rows()))
+        .and_then(|()| same(OP, "columns of dkv", 2 * width(shape, shape.n_head_kv), dkv.n_cols()))
+        .and_then(|()| same(OP, "other rows", starts.len() * (attention_slices(shape) - 1), others.n_rows()))
+        .and_then(|()| same(OP, "columns of the others", dkv.n_cols(), others.n_cols()));
+    if checked.is_err() {
+        debug_assert!(false, "{checked:?}");
+        return;
+    }
+    let slices = Slices::new(shape, starts);
+    for key in part.range(starts.len()) {
+        // SAFETY: the row is inside `dkv`, and this part's alone.
+        let sums = unsafe { dkv.row_mut(key, 0..dkv.n_cols()) };
+        let mut of_key = slices.of_key(key).peekable();
+        if of_key.next_if_eq(&0).is_none() {
+            sums.fill(0.0);
+        }
+        for slice in of_key {
+            for (sum, other) in sums.iter_mut().zip(others.row((slice - 1) * starts.len() + key)) {
+                *sum += other;
+            }
+        }
+    }
 }
 
 /// Floats of working memory for so many tokens.
 pub(crate) fn scratch_floats(n_tokens: usize, head_dim: usize) -> usize {
-    backward::kv_lengths(n_tokens, head_dim).iter().sum()
+    let forward = forward::lengths(n_tokens, head_dim).iter().sum::<usize>();
+    forward.max(backward::lengths(head_dim).iter().sum())
 }
 
 /// Whether the shape makes sense, `q`, `k`, `v` fit it, and `0 <= starts[t] <= t`.
@@ -148,9 +174,13 @@ pub fn check_attention(
     same(OP, "rows of k", q.n_rows(), k.n_rows())?;
     same(OP, "rows of v", q.n_rows(), v.n_rows())?;
     same(OP, "number of starts", q.n_rows(), starts.len())?;
+    check_starts(starts)
+}
+
+fn check_starts(starts: &[i32]) -> Result<(), ShapeError> {
     for (t, start) in starts.iter().enumerate() {
         if usize::try_from(*start).map_or(true, |start| start > t) {
-            return fail("start of a segment", t, *start as usize);
+            return Err(ShapeError { op: "attention", what: "start of a segment", expected: t, got: *start as usize });
         }
     }
     Ok(())
@@ -181,47 +211,28 @@ unsafe fn attention_on(
 }
 
 /// # Safety
-/// As for [`attention_back_q`], and the machine must have the instructions of `kernels`.
-unsafe fn back_q_on(
+/// As for [`attention_back`], and the machine must have the instructions of `kernels`.
+unsafe fn back_on(
     kernels: &Kernels,
     shape: &AttentionShape,
     saved: &Saved,
     starts: &[i32],
-    dq: RowsMut,
+    [dq, dkv]: [RowsMut; 2],
     part: Part,
 ) {
+    const OP: &str = "attention_back";
     let checked = check_saved(shape, saved, starts)
-        .and_then(|()| same("attention_back_q", "rows of dq", saved.q.n_rows(), dq.n_rows()))
-        .and_then(|()| same("attention_back_q", "columns of dq", saved.q.n_cols(), dq.n_cols()));
+        .and_then(|()| same(OP, "rows of dq", saved.q.n_rows(), dq.n_rows()))
+        .and_then(|()| same(OP, "columns of dq", saved.q.n_cols(), dq.n_cols()))
+        .and_then(|()| same(OP, "rows of dkv", saved.k.n_rows() * attention_slices(shape), dkv.n_rows()))
+        .and_then(|()| same(OP, "columns of dkv", 2 * saved.k.n_cols(), dkv.n_cols()));
     if checked.is_err() {
         debug_assert!(false, "{checked:?}");
         return;
     }
-    let plan = Plan::queries(shape, starts);
+    let slices = Slices::new(shape, starts);
     // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { backward::back_q(kernels, shape, saved, &plan, dq, part) }
-}
-
-/// # Safety
-/// As for [`attention_back_kv`], and the machine must have the instructions of `kernels`.
-unsafe fn back_kv_on(
-    kernels: &Kernels,
-    shape: &AttentionShape,
-    saved: &Saved,
-    starts: &[i32],
-    dkv: RowsMut,
-    part: Part,
-) {
-    let checked = check_saved(shape, saved, starts)
-        .and_then(|()| same("attention_back_kv", "rows of dkv", saved.q.n_rows(), dkv.n_rows()))
-        .and_then(|()| same("attention_back_kv", "columns of dkv", 2 * saved.k.n_cols(), dkv.n_cols()));
-    if checked.is_err() {
-        debug_assert!(false, "{checked:?}");
-        return;
-    }
-    let plan = Plan::keys(shape, starts);
-    // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { backward::back_kv(kernels, shape, saved, &plan, dkv, part) }
+    unsafe { backward::backward(kernels, shape, saved, &slices, [dq, dkv], part) }
 }
 
 fn check_saved(shape: &AttentionShape, saved: &Saved, starts: &[i32]) -> Result<(), ShapeError> {

@@ -104,14 +104,15 @@ impl<'a> ByToken<'a> {
         ByToken { memory, tokens, n_groups }
     }
 
-    /// `c[r, d] (+)= Σ_t x[r, t] · vector[t][d]` for the tokens `tokens`: x `[rows][PACKED]`, c `[rows][32 · groups]`.
+    /// `c[r, d] (+)= Σ_t x[r, t] · vector[t][d]` for the tokens `tokens`: x, whose rows are `x_stride` apart, and c
+    /// `[rows][32 · groups]`.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
     pub unsafe fn combine(
         &self,
         kernels: &Kernels,
-        x: &[f32],
+        (x, x_stride): (&[f32], usize),
         n_rows: usize,
         tokens: Range<usize>,
         c: &mut [f32],
@@ -123,7 +124,7 @@ impl<'a> ByToken<'a> {
             let panel = &self.memory[first * WIDTH..][..tokens.len() * WIDTH];
             let c = &mut c[group * WIDTH..];
             // SAFETY: the caller promises the instructions.
-            unsafe { multiply(kernels, n_rows, tokens.len(), x, panel, c, c_stride, accumulate) };
+            unsafe { multiply(kernels, n_rows, tokens.len(), (x, x_stride), panel, (c, c_stride), accumulate) };
         }
     }
 }
@@ -185,7 +186,8 @@ impl<'a> ByDim<'a> {
             unsafe {
                 match self.factors.steps {
                     None => {
-                        multiply(kernels, n_rows, self.factors.dim, x, panel, &mut c[column..], PACKED, false)
+                        let c = (&mut c[column..], PACKED);
+                        multiply(kernels, n_rows, self.factors.dim, (x, PACKED), panel, c, false)
                     }
                     Some(_) => self.multiply_rounded(kernels, n_rows, x, panel, &mut c[column..]),
                 }
@@ -230,32 +232,30 @@ impl<'a> ByDim<'a> {
     }
 }
 
-/// `c (+)= x · panel`, 32 columns wide.
+/// `c (+)= x · panel`, 32 columns wide; x and c with the distances of their rows.
 ///
 /// # Safety
 /// The machine must have the instructions of `kernels`.
-#[allow(clippy::too_many_arguments, reason = "the operands and shape of a product")]
 unsafe fn multiply(
     kernels: &Kernels,
     n_rows: usize,
     depth: usize,
-    x: &[f32],
+    (x, x_stride): (&[f32], usize),
     panel: &[f32],
-    c: &mut [f32],
-    c_stride: usize,
+    (c, c_stride): (&mut [f32], usize),
     accumulate: bool,
 ) {
     let panel = &panel[..depth * WIDTH];
     for first in (0..n_rows).step_by(kernels.max_rows) {
         let rows = (n_rows - first).min(kernels.max_rows);
-        let x = &x[first * PACKED..][..(rows - 1) * PACKED + depth];
+        let x = &x[first * x_stride..][..(rows - 1) * x_stride + depth];
         let c = &mut c[first * c_stride..][..(rows - 1) * c_stride + WIDTH];
         let tile = Tile {
             rows,
             width: WIDTH,
             depth,
             x: x.as_ptr(),
-            x_stride: PACKED,
+            x_stride,
             panel: panel.as_ptr(),
             panel_stride: WIDTH,
             c: c.as_mut_ptr(),

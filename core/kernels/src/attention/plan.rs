@@ -1,4 +1,4 @@
-//! Which pairs attend, in blocks, and how the blocks are shared between threads.
+//! Which queries attend to which keys, in blocks, and how the blocks are shared between threads.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::matrix::Part;
 /// Rows (queries or keys) of a block.
 pub(super) const BLOCK: usize = 24;
 
-/// Blocks of rows with the columns that they meet: queries with keys, or keys with queries.
+/// Blocks of queries with the keys that they attend to.
 pub(super) struct Plan {
     /// Per query: the first key that it attends to; the last one is the query's own.
     pub first_key: Vec<u32>,
@@ -38,26 +38,10 @@ impl Plan {
     /// Blocks of queries with the keys that they attend to.
     pub fn queries(shape: &AttentionShape, starts: &[i32]) -> Self {
         let first_key = first_keys(shape, starts);
-        let blocks = rows(starts.len())
+        let blocks = rows(0..starts.len())
             .map(|rows| {
                 let first = first_key[rows.clone()].iter().min().map_or(0, |key| *key as usize);
                 Block { columns: first - first % WIDTH..rows.end, rows }
-            })
-            .collect();
-        Plan { first_key, blocks }
-    }
-
-    /// Blocks of keys with the queries that attend to them.
-    pub fn keys(shape: &AttentionShape, starts: &[i32]) -> Self {
-        let first_key = first_keys(shape, starts);
-        let blocks = rows(starts.len())
-            .map(|rows| {
-                let last_key = (rows.end - 1) as u32;
-                let end = (rows.end..starts.len())
-                    .rev()
-                    .find(|query| first_key[*query] <= last_key)
-                    .map_or(rows.end, |query| query + 1);
-                Block { columns: rows.start - rows.start % WIDTH..end, rows }
             })
             .collect();
         Plan { first_key, blocks }
@@ -102,11 +86,13 @@ impl Block {
     }
 }
 
-fn rows(n: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(BLOCK).map(move |start| start..(start + BLOCK).min(n))
+/// Rows in blocks.
+pub(super) fn rows(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(BLOCK).map(move |start| start..(start + BLOCK).min(range.end))
 }
 
-fn first_keys(shape: &AttentionShape, starts: &[i32]) -> Vec<u32> {
+/// For each query the first key that it attends to.
+pub(super) fn first_keys(shape: &AttentionShape, starts: &[i32]) -> Vec<u32> {
     let by_window = |t: usize| shape.window.map_or(0, |window| (t + 1).saturating_sub(window));
     starts.iter().enumerate().map(|(t, start)| (*start as u32).max(by_window(t) as u32)).collect()
 }
@@ -120,7 +106,8 @@ mod tests {
         let shape =
             AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None, rounds: false };
         let starts: Vec<i32> = (0..500).map(|t| if t < 130 { 0 } else { 130 }).collect();
-        for plan in [Plan::queries(&shape, &starts), Plan::keys(&shape, &starts)] {
+        {
+            let plan = Plan::queries(&shape, &starts);
             for count in [1, 2, 5, 100] {
                 let mut times = vec![0; 3 * plan.blocks.len()];
                 let mut most = 0;
@@ -157,8 +144,5 @@ mod tests {
         let queries = Plan::queries(&shape, &starts);
         assert_eq!(queries.blocks[2].columns, 32..72); // queries 48..72 attend to 39.. and on
         assert_eq!(queries.blocks[5].columns, 96..144); // queries 120..144 attend to 111.. and on
-        let keys = Plan::keys(&shape, &starts);
-        assert_eq!(keys.blocks[2].columns, 32..81); // keys 48..72 are attended to by queries up to 80
-        assert_eq!(keys.blocks[3].columns, 64..100); // keys 72..96 by those of the first segment
     }
 }

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{AttentionShape, Saved, attention_on, back_kv_on, back_q_on, check_attention};
+use super::{
+    AttentionShape, Saved, attention_back_sum, attention_on, attention_slices, back_on, check_attention,
+};
 use crate::isa::Kernels;
 use crate::weights::reference::Random;
 use crate::{Part, Rows, RowsMut, Tier};
@@ -77,7 +79,8 @@ impl Case {
         let v = Rows::new(&self.v, n, narrow, narrow + 3).unwrap();
         let out_width = wide + self.shape.n_head;
         let mut out = vec![f32::NAN; n * out_width];
-        let (mut dq, mut dkv) = (vec![f32::NAN; n * wide], vec![f32::NAN; n * 2 * narrow]);
+        let n_slices = attention_slices(&self.shape);
+        let (mut dq, mut dkv) = (vec![f32::NAN; n * wide], vec![f32::NAN; n_slices * n * 2 * narrow]);
         for index in (0..count).rev() {
             let y = RowsMut::new(&mut out, n, out_width, out_width).unwrap();
             // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
@@ -90,15 +93,19 @@ impl Case {
             out: Rows::new(&out, n, out_width, out_width).unwrap(),
             dout: Rows::new(&self.dout, n, wide, wide).unwrap(),
         };
-        for index in 0..count {
-            let part = Part { index, count };
+        for index in (0..count).rev() {
             let dq = RowsMut::new(&mut dq, n, wide, wide).unwrap();
-            let dkv = RowsMut::new(&mut dkv, n, 2 * narrow, 2 * narrow).unwrap();
+            let dkv = RowsMut::new(&mut dkv, n_slices * n, 2 * narrow, 2 * narrow).unwrap();
+            let part = Part { index, count };
             // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
-            unsafe {
-                back_q_on(kernels, &self.shape, &saved, &self.starts, dq, part);
-                back_kv_on(kernels, &self.shape, &saved, &self.starts, dkv, part);
-            }
+            unsafe { back_on(kernels, &self.shape, &saved, &self.starts, [dq, dkv], part) };
+        }
+        let (dkv, others) = dkv.split_at_mut(n * 2 * narrow);
+        let others = Rows::new(others, (n_slices - 1) * n, 2 * narrow, 2 * narrow).unwrap();
+        for index in 0..count {
+            let dkv = RowsMut::new(dkv, n, 2 * narrow, 2 * narrow).unwrap();
+            // SAFETY: as above.
+            unsafe { attention_back_sum(&self.shape, others, &self.starts, dkv, Part { index, count }) };
         }
         let columns = |values: &[f32], width: usize, first: usize, last: usize| -> Vec<f32> {
             values.chunks(width).flat_map(|row| row[first..last].to_vec()).collect()
@@ -107,8 +114,8 @@ impl Case {
             lse: columns(&out, out_width, wide, out_width),
             out: columns(&out, out_width, 0, wide),
             dq,
-            dk: columns(&dkv, 2 * narrow, 0, narrow),
-            dv: columns(&dkv, 2 * narrow, narrow, 2 * narrow),
+            dk: columns(dkv, 2 * narrow, 0, narrow),
+            dv: columns(dkv, 2 * narrow, narrow, 2 * narrow),
         }
     }
 
@@ -229,7 +236,7 @@ fn working_memory_is_as_large_as_planned() {
         case.kernels(tier, 1);
         crate::scratch::held()
     });
-    assert!(held.join().unwrap().abs_diff(crate::scratch_bytes(1300, 64)) < 4096);
+    assert!(held.join().unwrap().abs_diff(4 * super::scratch_floats(1300, 64)) < 4096);
 }
 
 #[test]

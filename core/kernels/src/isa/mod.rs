@@ -12,7 +12,7 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
-pub(crate) use table::{BackColumns, BackRow, Kernels, RoundedTile, Tile, copy_row};
+pub(crate) use table::{BackColumns, Kernels, RoundedTile, Tile, copy_row};
 
 /// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
 /// that the division does not change the result.

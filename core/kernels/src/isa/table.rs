@@ -79,17 +79,7 @@ impl RoundedTile<'_> {
     }
 }
 
-/// One query's scores `s` and the products `dp = dout · v`, for consecutive keys.
-pub(crate) struct BackRow {
-    /// Factor of the scores.
-    pub scale: f32,
-    /// The query's log-sum-exp.
-    pub lse: f32,
-    /// Σ dout · out of the query.
-    pub delta: f32,
-}
-
-/// One key's scores and products for consecutive queries.
+/// One key's scores `s` and products `dp = dout · v`, for consecutive queries.
 pub(crate) struct BackColumns<'a> {
     /// Factor of the scores.
     pub scale: f32,
@@ -136,8 +126,6 @@ pub(crate) struct Kernels {
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
     /// `v = v · factor`.
     pub multiply: unsafe fn(&mut [f32], f32),
-    /// `dp` becomes the gradient of `q·k`: `(numbers of the query, scores, dp)`.
-    pub back_row: unsafe fn(&BackRow, &[f32], &mut [f32]),
     /// The scores become probabilities and `dp` the gradient of `q·k`: `(numbers of the queries, scores, dp)`.
     pub back_columns: unsafe fn(&BackColumns, &mut [f32], &mut [f32]),
     /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
@@ -255,7 +243,6 @@ macro_rules! kernels {
             max,
             exp_scaled,
             multiply,
-            back_row,
             back_columns,
             dropout,
             scaled,
@@ -323,11 +310,6 @@ macro_rules! kernels {
         $(#[target_feature(enable = $feature)])?
         fn multiply(values: &mut [f32], factor: f32) {
             $crate::passes::multiply(values, factor)
-        }
-
-        $(#[target_feature(enable = $feature)])?
-        fn back_row(shared: &$crate::isa::BackRow, scores: &[f32], dp: &mut [f32]) {
-            $crate::passes::back_row(shared, scores, dp)
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -1,18 +1,10 @@
-//! Element-wise steps of the backward of attention.
+//! The element-wise step of the backward of attention.
 
 use super::exp::exp;
-use crate::isa::{BackColumns, BackRow};
+use crate::isa::BackColumns;
 
-/// For one query: `p = exp(scale · s − lse)`, then `dp = scale · p · (dp − delta)`.
-#[inline(always)]
-pub(crate) fn back_row(shared: &BackRow, scores: &[f32], dp: &mut [f32]) {
-    for (s, dp) in scores.iter().zip(dp) {
-        let p = exp(s.mul_add(shared.scale, -shared.lse));
-        *dp = p * (*dp - shared.delta) * shared.scale;
-    }
-}
-
-/// For one key: as [`back_row`], with the numbers of each query, and 0 where the query does not attend to the key.
+/// For one key and some queries: `p = exp(scale · s − lse)` and `dp = scale · p · (dp − delta)`, both 0 where the query does
+/// not attend to the key.
 #[inline(always)]
 pub(crate) fn back_columns(shared: &BackColumns, scores: &mut [f32], dp: &mut [f32]) {
     let n = scores.len();

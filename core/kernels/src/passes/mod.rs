@@ -13,7 +13,7 @@ mod panel;
 mod rounded;
 
 pub(crate) use activate::{norm_back, scaled, swiglu, swiglu_back};
-pub(crate) use attend::{back_columns, back_row};
+pub(crate) use attend::back_columns;
 pub(crate) use exp::exp_scaled;
 pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use mask::dropout;
