@@ -72,6 +72,15 @@ fn attention(criterion: &mut Criterion) {
             let starts = g.leaf(&starts)?;
             g.attention(shape, qkv, starts, Place::New)
         });
+        group.throughput(Throughput::Elements((5 * 2 * pairs * 9 * 64) as u64));
+        let (out, dout) = (matrix(n_tokens, 9 * 64 + 9), matrix(n_tokens, 9 * 64));
+        run(&mut group, &format!("backward/{n_tokens} tokens/{precision}"), |g| {
+            let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
+            let (starts, out, dout) = (g.leaf(&starts)?, g.leaf(&out)?, g.leaf(&dout)?);
+            let [dq, dkv] = g.attention_back(shape, qkv, starts, out, dout)?;
+            g.run(dkv)?;
+            Ok(dq)
+        });
     }
 }
 

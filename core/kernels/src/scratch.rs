@@ -14,10 +14,10 @@ thread_local! {
     static SCRATCH: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
-/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and heads of `head_dim` values; an
-/// adapter's rank above 32 can take a little more.
-pub fn scratch_bytes(n_tokens: usize, head_dim: usize) -> usize {
-    let floats = attention::scratch_floats(n_tokens, head_dim).max(gemm::scratch_floats(n_tokens));
+/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and heads of `head_dim` values, of which
+/// `group` share keys; an adapter's rank above 32 can take a little more.
+pub fn scratch_bytes(n_tokens: usize, group: usize, head_dim: usize) -> usize {
+    let floats = attention::scratch_floats(n_tokens, group, head_dim).max(gemm::scratch_floats(n_tokens));
     floats * size_of::<f32>()
 }
 

@@ -1,7 +1,7 @@
 //! What a model keeps in memory and what it computes again: how many bytes each choice takes, counted on graphs that are
 //! never computed, and the fastest choice within a budget.
 
-use nightgraft_ggml::Leaf;
+use nightgraft_ggml::{AttentionShape, Leaf};
 
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
@@ -112,7 +112,8 @@ impl Demand {
         }
         let block = mapped.block(base, lowest.min(spec.n_layer - 1), Some(&adapter));
         let columns: [usize; 2] = block.kept_columns(&geometry);
-        let attended = geometry.attention.n_head * geometry.attention.head_dim;
+        let AttentionShape { n_head, n_head_kv, head_dim, .. } = geometry.attention;
+        let attended = n_head * head_dim;
         let macs = |linears: &[&crate::ops::linear::Linear]| -> usize {
             linears.iter().map(|linear| linear.weight.shape()).map(|(n_out, n_in)| n_out * n_in).sum()
         };
@@ -132,7 +133,7 @@ impl Demand {
             arenas,
             head_arenas,
             graphs,
-            scratch: nightgraft_kernels::scratch_bytes(capacity, spec.head_dim) as u64,
+            scratch: nightgraft_kernels::scratch_bytes(capacity, n_head / n_head_kv, head_dim) as u64,
         })
     }
 

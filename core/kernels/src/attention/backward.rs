@@ -12,16 +12,26 @@ use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
 use crate::weights::Source;
 
-/// Queries that are packed at a time: what each block of keys is multiplied with stays in a core's cache.
-const QUERIES: usize = 256;
+/// Vectors of queries that are packed at a time, of all heads that share a key head together: what each block of keys is
+/// multiplied with stays in a core's cache.
+const PACKED_QUERIES: usize = 512;
 
-/// Working memory of [`backward`] for heads of `dim` values, in floats; a longer sequence takes no more.
-pub(super) fn lengths(dim: usize) -> [usize; 15] {
-    let (by_dim, by_token) = (ByDim::len(QUERIES, dim), ByToken::len(QUERIES, dim));
+/// Tokens whose queries are packed at a time where so many heads share a key head.
+fn tokens(group: usize) -> usize {
+    (PACKED_QUERIES / group / WIDTH * WIDTH).max(WIDTH)
+}
+
+/// Working memory of [`backward`] where `group` heads of `dim` values share a key head, in floats; a longer sequence takes no
+/// more.
+pub(super) fn lengths(group: usize, dim: usize) -> [usize; 15] {
+    let queries = [ByDim::len(tokens(group), dim), ByToken::len(tokens(group), dim), tokens(group)];
+    let [by_dim, by_token, numbers] = queries.map(|length| group * length);
     let (rows, block) = (BLOCK * PACKED, ByToken::len(BLOCK, dim));
-    let queries = [by_dim, by_dim, by_token, by_token, QUERIES, QUERIES, by_token];
-    let [qt, dt, q, d, lse, delta, dq] = queries;
-    [qt, dt, q, d, lse, delta, dq, rows, rows, block, rows, rows, QUERIES * WIDTH, block, block]
+    let transposed = tokens(group) * WIDTH;
+    [
+        by_dim, by_dim, by_token, by_token, numbers, numbers, by_token, rows, rows, block, rows, rows,
+        transposed, block, block,
+    ]
 }
 
 /// `dkv` is `[n_slices * T, 2 * n_head_kv * head_dim]`: for each slice a sum, of which the rows of keys that the slice's
@@ -40,16 +50,14 @@ pub(super) unsafe fn backward(
 ) {
     let pass = Pass { kernels, shape, saved, slices, factors: Factors::new(shape), dq, dkv };
     let group = shape.n_head / shape.n_head_kv;
-    scratch::with(lengths(shape.head_dim), |mut memory| {
+    scratch::with(lengths(group, shape.head_dim), |mut memory| {
         for unit in slices.share(shape.n_head_kv, part) {
             // SAFETY: the caller promises the instructions; the unit's gradients and sums are this part's alone.
             unsafe {
                 pass.clear_sums(&unit);
-                for head in unit.head * group..(unit.head + 1) * group {
-                    for start in unit.queries.clone().step_by(QUERIES) {
-                        let queries = start..(start + QUERIES).min(unit.queries.end);
-                        pass.queries(&unit, head, queries, &mut memory);
-                    }
+                for start in unit.queries.clone().step_by(tokens(group)) {
+                    let queries = start..(start + tokens(group)).min(unit.queries.end);
+                    pass.queries(&unit, queries, &mut memory);
                 }
             }
         }
@@ -67,78 +75,120 @@ struct Pass<'a> {
     dkv: RowsMut<'a>,
 }
 
+/// Some queries of one head, with the gradients of its output, packed.
+struct Queries<'a> {
+    qt: ByDim<'a>,
+    dt: ByDim<'a>,
+    q: ByToken<'a>,
+    d: ByToken<'a>,
+    /// Log-sum-exps.
+    lse: &'a [f32],
+    /// Σ dout · out.
+    delta: &'a [f32],
+    /// The gradients so far, rows of whole groups of 32.
+    dq: &'a mut [f32],
+}
+
 impl Pass<'_> {
-    /// Some queries of one head, with all keys that they attend to: writes the queries' gradients, and adds to the unit's
-    /// sums for the keys and values.
+    /// The unit's heads at some of its queries, with all keys that they attend to: writes the queries' gradients, and adds to
+    /// the unit's sums for the keys and values.
     ///
     /// # Safety
     /// The machine must have the instructions, and nobody else may touch the unit's rows of `dq` and `dkv`.
-    unsafe fn queries(&self, unit: &Unit, head: usize, queries: Range<usize>, memory: &mut [&mut [f32]; 15]) {
-        let [qt, dt, q, d, lse, delta, dq, k_rows, v_rows, k, scores, products, transposed, dk, dv] = memory;
+    unsafe fn queries(&self, unit: &Unit, queries: Range<usize>, memory: &mut [&mut [f32]; 15]) {
+        let [qt, dt, q, d, lse, delta, dq, blocks @ ..] = memory;
+        let [k_rows, v_rows, k, scores, products, transposed, dk, dv] = blocks;
         let &Pass { kernels, shape, saved, slices, factors, .. } = self;
-        let dim = shape.head_dim;
-        let [all_q, all_d] = [saved.q, saved.dout].map(|matrix| matrix.columns(head * dim, dim));
-        let [all_k, all_v] = [saved.k, saved.v].map(|matrix| matrix.columns(unit.head * dim, dim));
-        // SAFETY: the caller promises the instructions.
-        let (qt, dt, q, d) = unsafe {
-            (
-                ByDim::pack(kernels, factors, &all_q, queries.clone(), qt),
-                ByDim::pack(kernels, factors, &all_d, queries.clone(), dt),
-                ByToken::pack(kernels, &all_q, queries.clone(), q),
-                ByToken::pack(kernels, &all_d, queries.clone(), d),
-            )
-        };
-        for ((query, lse), delta) in queries.clone().zip(&mut **lse).zip(&mut **delta) {
+        let (dim, group) = (shape.head_dim, shape.n_head / shape.n_head_kv);
+        // Each head has an equal share of the memory.
+        let mut memory = [qt, dt, q, d, lse, delta, dq].map(|section| section.chunks_exact_mut(section.len() / group));
+        let mut heads = Vec::with_capacity(group);
+        for head in unit.head * group..(unit.head + 1) * group {
+            let Some(memory) = next_of_each(&mut memory) else { break };
             // SAFETY: the caller promises the instructions.
-            (*lse, *delta) = unsafe { self.query_numbers(head, query) };
+            heads.push(unsafe { self.pack(head, &queries, memory) });
         }
-        dq.fill(0.0);
+        let [all_k, all_v] = [saved.k, saved.v].map(|matrix| matrix.columns(unit.head * dim, dim));
         for keys in rows(slices.keys(&queries)) {
             let meeting = slices.queries(&keys, &queries);
             if meeting.is_empty() {
                 continue;
             }
             // Panels start at multiples of 32.
-            let first = (meeting.start - queries.start) / WIDTH * WIDTH;
-            let local = first..meeting.end - queries.start;
-            let meeting = queries.start + first..meeting.end;
-            // SAFETY: the caller promises the instructions.
-            unsafe {
+            let local = (meeting.start - queries.start) / WIDTH * WIDTH..meeting.end - queries.start;
+            let meeting = queries.start + local.start..meeting.end;
+            // SAFETY: the caller promises the instructions, and that the sums are ours alone.
+            let k = unsafe {
                 factors.pack_rows(kernels, &all_k, keys.clone(), k_rows);
                 factors.pack_rows(kernels, &all_v, keys.clone(), v_rows);
-                qt.products(kernels, k_rows, keys.len(), meeting.clone(), scores);
-                dt.products(kernels, v_rows, keys.len(), meeting.clone(), products);
-            }
-            for (row, key) in keys.clone().enumerate() {
-                let shared = BackColumns {
-                    scale: shape.scale,
-                    key: key as u32,
-                    first_query: meeting.start as u32,
-                    lse: &lse[local.clone()],
-                    delta: &delta[local.clone()],
-                    first_key: &slices.first_key[meeting.clone()],
-                };
-                let scores = &mut scores[row * PACKED..][..meeting.len()];
-                let products = &mut products[row * PACKED..][..meeting.len()];
-                // SAFETY: the caller promises the instructions.
-                unsafe { (kernels.back_columns)(&shared, scores, products) };
-            }
-            // SAFETY: the caller promises the instructions, and that the sums are ours alone.
-            unsafe {
                 self.load(unit, &keys, [dk, dv]);
-                d.combine(kernels, (scores, PACKED), keys.len(), meeting.clone(), dv, true);
-                q.combine(kernels, (products, PACKED), keys.len(), meeting.clone(), dk, true);
-                self.store(unit, &keys, [dk, dv]);
-                self.transpose(products, keys.len(), meeting.len(), transposed);
-                let k = ByToken::pack(kernels, &all_k, keys.clone(), k);
-                let dq = &mut dq[first * dim.next_multiple_of(WIDTH)..];
-                k.combine(kernels, (transposed, WIDTH), meeting.len(), keys, dq, true);
+                ByToken::pack(kernels, &all_k, keys.clone(), k)
+            };
+            for head in &mut heads {
+                // SAFETY: the caller promises the instructions.
+                unsafe {
+                    head.qt.products(kernels, k_rows, keys.len(), meeting.clone(), scores);
+                    head.dt.products(kernels, v_rows, keys.len(), meeting.clone(), products);
+                }
+                for (row, key) in keys.clone().enumerate() {
+                    let shared = BackColumns {
+                        scale: shape.scale,
+                        key: key as u32,
+                        first_query: meeting.start as u32,
+                        lse: &head.lse[local.clone()],
+                        delta: &head.delta[local.clone()],
+                        first_key: &slices.first_key[meeting.clone()],
+                    };
+                    let scores = &mut scores[row * PACKED..][..meeting.len()];
+                    let products = &mut products[row * PACKED..][..meeting.len()];
+                    // SAFETY: the caller promises the instructions.
+                    unsafe { (kernels.back_columns)(&shared, scores, products) };
+                }
+                let dq = &mut head.dq[local.start * dim.next_multiple_of(WIDTH)..];
+                // SAFETY: the caller promises the instructions.
+                unsafe {
+                    head.d.combine(kernels, (scores, PACKED), keys.len(), meeting.clone(), dv, true);
+                    head.q.combine(kernels, (products, PACKED), keys.len(), meeting.clone(), dk, true);
+                    self.transpose(products, keys.len(), meeting.len(), transposed);
+                    k.combine(kernels, (transposed, WIDTH), meeting.len(), keys.clone(), dq, true);
+                }
+            }
+            // SAFETY: the caller promises that the sums are ours alone.
+            unsafe { self.store(unit, &keys, [dk, dv]) };
+        }
+        for (head, sums) in (unit.head * group..).zip(heads) {
+            for (query, sums) in queries.clone().zip(sums.dq.chunks_exact(dim.next_multiple_of(WIDTH))) {
+                // SAFETY: the caller promises that the query's gradient is ours alone.
+                let dq = unsafe { self.dq.row_mut(query, head * dim..(head + 1) * dim) };
+                dq.copy_from_slice(&sums[..dim]);
             }
         }
-        for (query, sums) in queries.zip(dq.chunks_exact(dim.next_multiple_of(WIDTH))) {
-            // SAFETY: the caller promises that the query's gradient is ours alone.
-            let dq = unsafe { self.dq.row_mut(query, head * dim..(head + 1) * dim) };
-            dq.copy_from_slice(&sums[..dim]);
+    }
+
+    /// One head's queries.
+    ///
+    /// # Safety
+    /// The machine must have the instructions.
+    unsafe fn pack<'m>(&self, head: usize, queries: &Range<usize>, memory: [&'m mut [f32]; 7]) -> Queries<'m> {
+        let [qt, dt, q, d, lse, delta, dq] = memory;
+        let (kernels, dim) = (self.kernels, self.shape.head_dim);
+        for ((query, lse), delta) in queries.clone().zip(&mut *lse).zip(&mut *delta) {
+            // SAFETY: the caller promises the instructions.
+            (*lse, *delta) = unsafe { self.query_numbers(head, query) };
+        }
+        dq.fill(0.0);
+        let [all_q, all_d] = [self.saved.q, self.saved.dout].map(|matrix| matrix.columns(head * dim, dim));
+        // SAFETY: the caller promises the instructions.
+        unsafe {
+            Queries {
+                qt: ByDim::pack(kernels, self.factors, &all_q, queries.clone(), qt),
+                dt: ByDim::pack(kernels, self.factors, &all_d, queries.clone(), dt),
+                q: ByToken::pack(kernels, &all_q, queries.clone(), q),
+                d: ByToken::pack(kernels, &all_d, queries.clone(), d),
+                lse,
+                delta,
+                dq,
+            }
         }
     }
 
@@ -219,4 +269,11 @@ impl Pass<'_> {
             }
         }
     }
+}
+
+fn next_of_each<'a, const N: usize>(
+    sections: &mut [std::slice::ChunksExactMut<'a, f32>; N],
+) -> Option<[&'a mut [f32]; N]> {
+    let mut next = sections.each_mut().map(Iterator::next);
+    next.iter().all(Option::is_some).then(|| next.each_mut().map(|section| section.take().unwrap_or_default()))
 }

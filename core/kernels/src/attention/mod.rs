@@ -140,10 +140,10 @@ pub unsafe fn attention_back_sum(
     }
 }
 
-/// Floats of working memory for so many tokens.
-pub(crate) fn scratch_floats(n_tokens: usize, head_dim: usize) -> usize {
+/// Floats of working memory for so many tokens, where `group` heads share a key head.
+pub(crate) fn scratch_floats(n_tokens: usize, group: usize, head_dim: usize) -> usize {
     let forward = forward::lengths(n_tokens, head_dim).iter().sum::<usize>();
-    forward.max(backward::lengths(head_dim).iter().sum())
+    forward.max(backward::lengths(group, head_dim).iter().sum())
 }
 
 /// Whether the shape makes sense, `q`, `k`, `v` fit it, and `0 <= starts[t] <= t`.

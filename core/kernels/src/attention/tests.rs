@@ -236,7 +236,7 @@ fn working_memory_is_as_large_as_planned() {
         case.kernels(tier, 1);
         crate::scratch::held()
     });
-    assert!(held.join().unwrap().abs_diff(4 * super::scratch_floats(1300, 64)) < 4096);
+    assert!(held.join().unwrap().abs_diff(4 * super::scratch_floats(1300, 2, 64)) < 4096);
 }
 
 #[test]

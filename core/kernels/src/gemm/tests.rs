@@ -206,7 +206,7 @@ fn working_memory_is_no_larger_than_planned() {
         unsafe { linear_on(kernels, w, x, y, false, Part::WHOLE) };
         crate::scratch::held()
     });
-    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, 1));
+    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, 1, 1));
     assert!(held <= planned && held > planned / 2, "{held} of {planned}");
 }
 
