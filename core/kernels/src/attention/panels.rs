@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::AttentionShape;
 use crate::WeightType;
 use crate::gemm::PAIR;
-use crate::isa::{Kernels, MAX_ROWS, PACKED, RoundedTile, Tile, WIDTH};
+use crate::isa::{CHAIN, Kernels, MAX_ROWS, PACKED, RoundedTile, Tile, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::Source;
 
@@ -232,7 +232,8 @@ impl<'a> ByDim<'a> {
     }
 }
 
-/// `c (+)= x · panel`, 32 columns wide; x and c with the distances of their rows.
+/// `c (+)= x · panel`, 32 columns wide; x and c with the distances of their rows. As [`Kernels::product`], in chains, but all on
+/// `c` itself, whose rows are near each other.
 ///
 /// # Safety
 /// The machine must have the instructions of `kernels`.
@@ -245,24 +246,25 @@ unsafe fn multiply(
     (c, c_stride): (&mut [f32], usize),
     accumulate: bool,
 ) {
-    let panel = &panel[..depth * WIDTH];
     for first in (0..n_rows).step_by(kernels.max_rows) {
         let rows = (n_rows - first).min(kernels.max_rows);
         let x = &x[first * x_stride..][..(rows - 1) * x_stride + depth];
         let c = &mut c[first * c_stride..][..(rows - 1) * c_stride + WIDTH];
-        let tile = Tile {
-            rows,
-            width: WIDTH,
-            depth,
-            x: x.as_ptr(),
-            x_stride,
-            panel: panel.as_ptr(),
-            panel_stride: WIDTH,
-            c: c.as_mut_ptr(),
-            c_stride,
-            accumulate,
-        };
-        // SAFETY: the three slices were cut to what the tile reads and writes; the caller promises the instructions.
-        unsafe { kernels.product(tile) };
+        for (start, panel) in (0..depth).step_by(CHAIN).zip(panel[..depth * WIDTH].chunks(CHAIN * WIDTH)) {
+            let tile = Tile {
+                rows,
+                width: WIDTH,
+                depth: panel.len() / WIDTH,
+                x: x[start..].as_ptr(),
+                x_stride,
+                panel: panel.as_ptr(),
+                panel_stride: WIDTH,
+                c: c.as_mut_ptr(),
+                c_stride,
+                accumulate: accumulate || start > 0,
+            };
+            // SAFETY: the slices were cut to what the tile reads and writes; the caller promises the instructions.
+            unsafe { (kernels.tile)(tile) };
+        }
     }
 }
