@@ -101,7 +101,8 @@ impl Pass<'_> {
         let &Pass { kernels, shape, saved, slices, factors, .. } = self;
         let (dim, group) = (shape.head_dim, shape.n_head / shape.n_head_kv);
         // Each head has an equal share of the memory.
-        let mut memory = [qt, dt, q, d, lse, delta, dq].map(|section| section.chunks_exact_mut(section.len() / group));
+        let mut memory =
+            [qt, dt, q, d, lse, delta, dq].map(|section| section.chunks_exact_mut(section.len() / group));
         let mut heads = Vec::with_capacity(group);
         for head in unit.head * group..(unit.head + 1) * group {
             let Some(memory) = next_of_each(&mut memory) else { break };
@@ -169,7 +170,12 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// The machine must have the instructions.
-    unsafe fn pack<'m>(&self, head: usize, queries: &Range<usize>, memory: [&'m mut [f32]; 7]) -> Queries<'m> {
+    unsafe fn pack<'m>(
+        &self,
+        head: usize,
+        queries: &Range<usize>,
+        memory: [&'m mut [f32]; 7],
+    ) -> Queries<'m> {
         let [qt, dt, q, d, lse, delta, dq] = memory;
         let (kernels, dim) = (self.kernels, self.shape.head_dim);
         for ((query, lse), delta) in queries.clone().zip(&mut *lse).zip(&mut *delta) {
@@ -275,5 +281,7 @@ fn next_of_each<'a, const N: usize>(
     sections: &mut [std::slice::ChunksExactMut<'a, f32>; N],
 ) -> Option<[&'a mut [f32]; N]> {
     let mut next = sections.each_mut().map(Iterator::next);
-    next.iter().all(Option::is_some).then(|| next.each_mut().map(|section| section.take().unwrap_or_default()))
+    next.iter()
+        .all(Option::is_some)
+        .then(|| next.each_mut().map(|section| section.take().unwrap_or_default()))
 }

@@ -180,7 +180,12 @@ pub fn check_attention(
 fn check_starts(starts: &[i32]) -> Result<(), ShapeError> {
     for (t, start) in starts.iter().enumerate() {
         if usize::try_from(*start).map_or(true, |start| start > t) {
-            return Err(ShapeError { op: "attention", what: "start of a segment", expected: t, got: *start as usize });
+            return Err(ShapeError {
+                op: "attention",
+                what: "start of a segment",
+                expected: t,
+                got: *start as usize,
+            });
         }
     }
     Ok(())

@@ -124,7 +124,9 @@ impl<'a> ByToken<'a> {
             let panel = &self.memory[first * WIDTH..][..tokens.len() * WIDTH];
             let c = &mut c[group * WIDTH..];
             // SAFETY: the caller promises the instructions.
-            unsafe { multiply(kernels, n_rows, tokens.len(), (x, x_stride), panel, (c, c_stride), accumulate) };
+            unsafe {
+                multiply(kernels, n_rows, tokens.len(), (x, x_stride), panel, (c, c_stride), accumulate)
+            };
         }
     }
 }

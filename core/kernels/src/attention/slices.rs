@@ -56,7 +56,8 @@ impl Slices {
     /// Slices of about the same work.
     pub fn new(shape: &AttentionShape, starts: &[i32]) -> Self {
         let first_key = first_keys(shape, starts);
-        let cost = |queries: Range<usize>| queries.map(|t| t + 1 - first_key[t] as usize + WIDTH).sum::<usize>();
+        let cost =
+            |queries: Range<usize>| queries.map(|t| t + 1 - first_key[t] as usize + WIDTH).sum::<usize>();
         let (total, n_slices) = (cost(0..starts.len()), n_slices(shape));
         let (mut before, mut slices) = (0, vec![Slice { queries: 0..0, keys: 0..0, cost: 0 }; n_slices]);
         for start in (0..starts.len()).step_by(WIDTH) {
@@ -87,7 +88,12 @@ impl Slices {
             let Some(taker) = (0..part.count).min_by_key(|part| loads[*part]) else { break };
             loads[taker] += slice.cost;
             if taker == part.index {
-                own.push(Unit { head, slice: index, queries: slice.queries.clone(), keys: slice.keys.clone() });
+                own.push(Unit {
+                    head,
+                    slice: index,
+                    queries: slice.queries.clone(),
+                    keys: slice.keys.clone(),
+                });
             }
         }
         own
