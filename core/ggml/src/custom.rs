@@ -404,7 +404,7 @@ impl Graph {
     }
 }
 
-/// Whether two living tensors have memory in common.
+/// Whether two living tensors lie across each other in memory; interleaved columns of one matrix do.
 fn overlap(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
     // SAFETY: the callers have them from a graph that is alive.
     let [(owner_a, a), (owner_b, b)] = [a, b].map(|t| unsafe {

@@ -13,25 +13,24 @@ use crate::scratch;
 use crate::weights::Source;
 
 /// Vectors of queries that are packed at a time, of all heads that share a key head together: what each block of keys is
-/// multiplied with stays in a core's cache.
+/// multiplied with stays in a core's cache, if heads are not very wide nor very many.
 const PACKED_QUERIES: usize = 512;
 
-/// Tokens whose queries are packed at a time where so many heads share a key head.
-fn tokens(group: usize) -> usize {
-    (PACKED_QUERIES / group / WIDTH * WIDTH).max(WIDTH)
+/// Tokens of `n_tokens` whose queries are packed at a time where so many heads share a key head.
+fn tokens(n_tokens: usize, group: usize) -> usize {
+    (PACKED_QUERIES / group.max(1) / WIDTH * WIDTH).clamp(WIDTH, n_tokens.next_multiple_of(WIDTH).max(WIDTH))
 }
 
-/// Working memory of [`backward`] where `group` heads of `dim` values share a key head, in floats; a longer sequence takes no
-/// more.
-pub(super) fn lengths(group: usize, dim: usize) -> [usize; 15] {
-    let queries = [ByDim::len(tokens(group), dim), ByToken::len(tokens(group), dim), tokens(group)];
+/// Working memory of [`backward`] for `n_tokens` tokens, where `group` heads of `dim` values share a key head, in floats: the
+/// sections that [`Pass::queries`] names, in its order. Sequences above 512 tokens take no more.
+pub(super) fn lengths(n_tokens: usize, group: usize, dim: usize) -> [usize; 15] {
+    let tokens = tokens(n_tokens, group);
+    let queries = [ByDim::len(tokens, dim), ByToken::len(tokens, dim), tokens];
     let [by_dim, by_token, numbers] = queries.map(|length| group * length);
-    let (rows, block) = (BLOCK * PACKED, ByToken::len(BLOCK, dim));
-    let transposed = tokens(group) * WIDTH;
-    [
-        by_dim, by_dim, by_token, by_token, numbers, numbers, by_token, rows, rows, block, rows, rows,
-        transposed, block, block,
-    ]
+    let (rows, block, transposed) = (BLOCK * PACKED, ByToken::len(BLOCK, dim), tokens * WIDTH);
+    let queries = [by_dim, by_dim, by_token, by_token, numbers, numbers, by_token];
+    let [qt, dt, q, d, lse, delta, dq] = queries;
+    [qt, dt, q, d, lse, delta, dq, rows, rows, block, rows, rows, transposed, block, block]
 }
 
 /// `dkv` is `[n_slices * T, 2 * n_head_kv * head_dim]`: for each slice a sum, of which the rows of keys that the slice's
@@ -50,13 +49,15 @@ pub(super) unsafe fn backward(
 ) {
     let pass = Pass { kernels, shape, saved, slices, factors: Factors::new(shape), dq, dkv };
     let group = shape.n_head / shape.n_head_kv;
-    scratch::with(lengths(group, shape.head_dim), |mut memory| {
+    let n_tokens = saved.q.n_rows();
+    scratch::with(lengths(n_tokens, group, shape.head_dim), |mut memory| {
         for unit in slices.share(shape.n_head_kv, part) {
             // SAFETY: the caller promises the instructions; the unit's gradients and sums are this part's alone.
             unsafe {
                 pass.clear_sums(&unit);
-                for start in unit.queries.clone().step_by(tokens(group)) {
-                    let queries = start..(start + tokens(group)).min(unit.queries.end);
+                let tokens = tokens(n_tokens, group);
+                for start in unit.queries.clone().step_by(tokens) {
+                    let queries = start..(start + tokens).min(unit.queries.end);
                     pass.queries(&unit, queries, &mut memory);
                 }
             }
@@ -100,12 +101,15 @@ impl Pass<'_> {
         let [k_rows, v_rows, k, scores, products, transposed, dk, dv] = blocks;
         let &Pass { kernels, shape, saved, slices, factors, .. } = self;
         let (dim, group) = (shape.head_dim, shape.n_head / shape.n_head_kv);
-        // Each head has an equal share of the memory.
-        let mut memory =
-            [qt, dt, q, d, lse, delta, dq].map(|section| section.chunks_exact_mut(section.len() / group));
+        // Each head has an equal share of these.
+        let mut rest = [qt, dt, q, d, lse, delta, dq].map(|section| (section.len() / group, &mut **section));
         let mut heads = Vec::with_capacity(group);
         for head in unit.head * group..(unit.head + 1) * group {
-            let Some(memory) = next_of_each(&mut memory) else { break };
+            let memory = rest.each_mut().map(|(length, rest)| {
+                let (own, others) = std::mem::take(rest).split_at_mut(*length);
+                *rest = others;
+                own
+            });
             // SAFETY: the caller promises the instructions.
             heads.push(unsafe { self.pack(head, &queries, memory) });
         }
@@ -275,13 +279,4 @@ impl Pass<'_> {
             }
         }
     }
-}
-
-fn next_of_each<'a, const N: usize>(
-    sections: &mut [std::slice::ChunksExactMut<'a, f32>; N],
-) -> Option<[&'a mut [f32]; N]> {
-    let mut next = sections.each_mut().map(Iterator::next);
-    next.iter()
-        .all(Option::is_some)
-        .then(|| next.each_mut().map(|section| section.take().unwrap_or_default()))
 }

@@ -73,14 +73,15 @@ pub unsafe fn attention(
     unsafe { attention_on(Kernels::current(), shape, q, k, v, starts, out, part) }
 }
 
-/// Rows of the sums for keys and values that [`attention_back`] writes, for each token.
+/// Matrices of gradients for keys and values that [`attention_back`] writes, at least 1.
 pub fn attention_slices(shape: &AttentionShape) -> usize {
     slices::n_slices(shape)
 }
 
 /// Gradients of [`attention`], given `out` as it was written and `dout` `[T, n_head * head_dim]` (more columns, such as those
-/// of `out`, are ignored): `dq` `[T, n_head * head_dim]`, and `dkv`, as many matrices `[T, 2 * n_head_kv * head_dim]` as
-/// [`attention_slices`] says, one below the other, whose sum [`attention_back_sum`] makes.
+/// of `out`, are ignored): `dq` `[T, n_head * head_dim]`, and `dkv` `[n * T, 2 * n_head_kv * head_dim]`, where n is
+/// [`attention_slices`]. The latter is n matrices, one below the other, not all rows of which are written;
+/// [`attention_back_sum`] adds up those that are. Arguments that do not fit leave both untouched.
 ///
 /// # Safety
 /// As for [`attention`], with `dq` and `dkv` for `out`.
@@ -102,8 +103,9 @@ pub unsafe fn attention_back(
     unsafe { back_on(Kernels::current(), shape, &saved, starts, [dq, dkv], part) }
 }
 
-/// Adds up the matrices for keys and values that [`attention_back`] wrote: `dkv` `[T, 2 * n_head_kv * head_dim]`, the first
-/// of them, becomes the gradient for `k`, then that for `v`; `others` are the ones below it.
+/// Adds up the matrices for keys and values that [`attention_back`] wrote for the same `starts`: `dkv`
+/// `[T, 2 * n_head_kv * head_dim]`, the first of them, becomes the gradient for `k`, then that for `v`; `others`
+/// `[(n - 1) * T, 2 * n_head_kv * head_dim]` are the ones below it. Arguments that do not fit leave `dkv` untouched.
 ///
 /// # Safety
 /// As for [`attention`], with `dkv` for `out`.
@@ -143,7 +145,7 @@ pub unsafe fn attention_back_sum(
 /// Floats of working memory for so many tokens, where `group` heads share a key head.
 pub(crate) fn scratch_floats(n_tokens: usize, group: usize, head_dim: usize) -> usize {
     let forward = forward::lengths(n_tokens, head_dim).iter().sum::<usize>();
-    forward.max(backward::lengths(group, head_dim).iter().sum())
+    forward.max(backward::lengths(n_tokens, group, head_dim).iter().sum())
 }
 
 /// Whether the shape makes sense, `q`, `k`, `v` fit it, and `0 <= starts[t] <= t`.
@@ -156,7 +158,7 @@ pub fn check_attention(
 ) -> Result<(), ShapeError> {
     const OP: &str = "attention";
     let fail = |what, expected, got| Err(ShapeError { op: OP, what, expected, got });
-    if shape.n_head_kv == 0 || !shape.n_head.is_multiple_of(shape.n_head_kv) {
+    if shape.n_head == 0 || shape.n_head_kv == 0 || !shape.n_head.is_multiple_of(shape.n_head_kv) {
         return fail("heads", shape.n_head_kv, shape.n_head);
     }
     if shape.head_dim == 0 || shape.head_dim > DEPTH {

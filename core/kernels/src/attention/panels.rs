@@ -37,7 +37,7 @@ pub(super) struct Factors {
 const MAX_ROUNDED: usize = 256;
 
 impl Factors {
-    /// Both sides are rounded alike: a score is then the same number in the forward and in either backward.
+    /// Both sides are rounded alike: a score is then the same number forward and backward.
     pub fn new(shape: &AttentionShape) -> Self {
         let dim = shape.head_dim;
         // The sum of products of so many steps fits 32 bits.
@@ -235,7 +235,7 @@ impl<'a> ByDim<'a> {
 }
 
 /// `c (+)= x · panel`, 32 columns wide; x and c with the distances of their rows. As [`Kernels::product`], in chains, but all on
-/// `c` itself, whose rows are near each other.
+/// `c` itself: its rows do not push each other out of the cache.
 ///
 /// # Safety
 /// The machine must have the instructions of `kernels`.

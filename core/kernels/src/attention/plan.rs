@@ -106,28 +106,26 @@ mod tests {
         let shape =
             AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None, rounds: false };
         let starts: Vec<i32> = (0..500).map(|t| if t < 130 { 0 } else { 130 }).collect();
-        {
-            let plan = Plan::queries(&shape, &starts);
-            for count in [1, 2, 5, 100] {
-                let mut times = vec![0; 3 * plan.blocks.len()];
-                let mut most = 0;
-                for index in 0..count {
-                    let mut cost = 0;
-                    for run in plan.share(3, Part { index, count }) {
-                        for block in run.blocks {
-                            times[run.head * plan.blocks.len() + block] += 1;
-                            cost += plan.blocks[block].cost();
-                        }
+        let plan = Plan::queries(&shape, &starts);
+        for count in [1, 2, 5, 100] {
+            let mut times = vec![0; 3 * plan.blocks.len()];
+            let mut most = 0;
+            for index in 0..count {
+                let mut cost = 0;
+                for run in plan.share(3, Part { index, count }) {
+                    for block in run.blocks {
+                        times[run.head * plan.blocks.len() + block] += 1;
+                        cost += plan.blocks[block].cost();
                     }
-                    most = most.max(cost);
                 }
-                assert!(times.iter().all(|times| *times == 1));
-                let total: usize = 3 * plan.blocks.iter().map(Block::cost).sum::<usize>();
-                let largest = plan.blocks.iter().map(Block::cost).max().unwrap_or(0);
-                assert!(most <= total / count + largest, "{count}: {most} of {total}");
+                most = most.max(cost);
             }
-            assert!(plan.share(3, Part { index: 0, count: 0 }).is_empty());
+            assert!(times.iter().all(|times| *times == 1));
+            let total: usize = 3 * plan.blocks.iter().map(Block::cost).sum::<usize>();
+            let largest = plan.blocks.iter().map(Block::cost).max().unwrap_or(0);
+            assert!(most <= total / count + largest, "{count}: {most} of {total}");
         }
+        assert!(plan.share(3, Part { index: 0, count: 0 }).is_empty());
     }
 
     #[test]

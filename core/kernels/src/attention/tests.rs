@@ -225,18 +225,31 @@ fn attention_and_its_gradients_agree_with_the_definition() {
     check(&Case::new((4, 1, 37), &[2, 90], Some(9)));
     check(&Case::new((2, 2, 16), &[64, 64], Some(32)));
     check(&Case::new((1, 1, 256), &[40], Some(1)));
+    // Heads that are not rounded, being wide; many that share keys; as many slices as there can be, one to three.
+    check(&Case::new((1, 1, 320), &[50], None));
+    check(&Case::new((20, 1, 8), &[100], None));
+    check(&Case::new((8, 4, 16), &[200], None));
+    check(&Case::new((5, 5, 16), &[150], None));
+    check(&Case::new((16, 8, 8), &[150], None));
+    // A token may be told to attend further back than the one before it.
+    let mut case = Case::new((2, 1, 16), &[60, 70], None);
+    case.starts[100..].fill(20);
+    check(&case);
 }
 
 #[test]
 fn working_memory_is_as_large_as_planned() {
-    let case = Case::new((2, 1, 64), &[1300], None);
-    let tier = *Tier::available().last().unwrap();
-    // A thread of its own has no memory from other tests.
-    let held = std::thread::spawn(move || {
-        case.kernels(tier, 1);
-        crate::scratch::held()
-    });
-    assert!(held.join().unwrap().abs_diff(4 * super::scratch_floats(1300, 2, 64)) < 4096);
+    for n_tokens in [40, 400, 1600] {
+        let case = Case::new((2, 1, 64), &[n_tokens], None);
+        let tier = *Tier::available().last().unwrap();
+        // A thread of its own has no memory from other tests.
+        let held = std::thread::spawn(move || {
+            case.kernels(tier, 1);
+            crate::scratch::held()
+        });
+        let planned = 4 * super::scratch_floats(n_tokens, 2, 64);
+        assert!(held.join().unwrap().abs_diff(planned) < 4096, "{n_tokens}");
+    }
 }
 
 #[test]
@@ -298,6 +311,8 @@ fn arguments_that_do_not_fit_are_reported() {
     assert!(check(&case.shape, &[0, 0, 3, 3, 3]).is_err());
     assert!(check(&AttentionShape { n_head: 3, ..case.shape }, &case.starts).is_err());
     assert!(check(&AttentionShape { n_head_kv: 0, ..case.shape }, &case.starts).is_err());
+    assert!(check(&AttentionShape { n_head: 0, ..case.shape }, &case.starts).is_err());
+    assert_eq!(attention_slices(&AttentionShape { n_head_kv: 0, ..case.shape }), 4);
     assert!(check(&AttentionShape { head_dim: 1000, ..case.shape }, &case.starts).is_err());
     assert!(check(&AttentionShape { scale: f32::NAN, ..case.shape }, &case.starts).is_err());
     assert!(check(&AttentionShape { window: Some(0), ..case.shape }, &case.starts).is_err());
