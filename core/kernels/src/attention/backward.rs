@@ -90,7 +90,7 @@ struct Queries<'a> {
     dq: &'a mut [f32],
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// The unit's heads at some of its queries, with all keys that they attend to: writes the queries' gradients, and adds to
     /// the unit's sums for the keys and values.
     ///
@@ -232,7 +232,7 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// Nobody else may touch them while they are in use.
-    unsafe fn sums(&self, unit: &Unit, key: usize) -> [&mut [f32]; 2] {
+    unsafe fn sums(&self, unit: &Unit, key: usize) -> [&'a mut [f32]; 2] {
         let (dim, n_tokens) = (self.shape.head_dim, self.saved.k.n_rows());
         [0, self.shape.n_head_kv].map(|head| {
             let head = head + unit.head;
