@@ -253,6 +253,31 @@ fn misuse_is_an_error_and_never_an_abort() {
 }
 
 #[test]
+fn pieces_of_a_row_are_tensors_apart() {
+    let row = leaf(1, 10, &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0, 0.0, 0.0]);
+    let result = leaf(2, 2, &[0.0; 4]);
+    let mut g = Graph::new(16).unwrap();
+    let row = g.leaf(&row).unwrap();
+    let (w, x, across) = (
+        g.piece(row, 0, (2, 2)).unwrap(),
+        g.piece(row, 4, (2, 2)).unwrap(),
+        g.piece(row, 3, (2, 2)).unwrap(),
+    );
+    assert!(matches!(g.piece(row, 7, (2, 2)), Err(Error::Shape { .. })));
+    assert!(matches!(g.piece(w, 0, (1, 2)), Err(Error::Shape { .. })), "not a row");
+    let product = |w| Product::Linear { w, x: w, scale: 1.0 };
+    for overlapping in [w, across] {
+        let refused = g.sum_of_products(&[product(overlapping)], None, Place::Over(w));
+        assert!(matches!(refused, Err(Error::Shape { .. })));
+    }
+    let sum = g.sum_of_products(&[product(w)], None, Place::Onto(x)).unwrap();
+    g.store(sum, &result).unwrap();
+    cpu(1).compute(&mut g).unwrap();
+    // [10 20; 30 40] + [1 2; 3 4] · [1 2; 3 4]ᵀ
+    assert_eq!(result.to_vec().unwrap(), [15.0, 31.0, 41.0, 65.0]);
+}
+
+#[test]
 fn a_raised_flag_ends_a_computation() {
     let stop = Arc::new(AtomicBool::new(true));
     let x = leaf(1, 3, &[1.0; 3]);

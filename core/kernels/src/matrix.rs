@@ -239,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn a_row_divides_into_matrices() {
+        let mut data: Vec<f32> = (0..10).map(|value| value as f32).collect();
+        let row = RowsMut::new(&mut data, 1, 10, 10).unwrap();
+        let (first, rest) = row.first_rows(2, 3).unwrap();
+        let (second, rest) = rest.first_rows(1, 4).unwrap();
+        assert_eq!((first.n_rows(), first.n_cols(), first.stride()), (2, 3, 3));
+        // SAFETY: the places are inside, and nobody else uses them.
+        unsafe {
+            assert_eq!(first.row_mut(1, 0..3), [3.0, 4.0, 5.0]);
+            assert_eq!(second.row_mut(0, 0..4), [6.0, 7.0, 8.0, 9.0]);
+        }
+        assert_eq!(rest.n_cols(), 0);
+        assert!(rest.first_rows(1, 1).is_none() && row.first_rows(2, usize::MAX).is_none());
+        assert!(first.first_rows(1, 1).is_none(), "not a single row");
+    }
+
+    #[test]
     fn parts_cover_everything_once() {
         for n in 0..40 {
             for count in 1..9 {
