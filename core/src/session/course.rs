@@ -8,7 +8,7 @@ use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
 use crate::train::{Course, CourseRules, Trainer};
-use crate::transformer::{Layout, Model, ModelOptions, resolved};
+use crate::transformer::{Layout, Model, ModelOptions, release_freed_memory, resolved};
 
 /// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
 /// settings leave to this machine is decided, so that the run can go on elsewhere.
@@ -50,13 +50,16 @@ pub(super) fn capacity(config: &TrainConfig, sets: &[&[Example]]) -> usize {
 pub(super) fn course(
     config: &TrainConfig,
     base: Base,
-    start: &AdapterTensors,
+    start: AdapterTensors,
     train: Vec<Example>,
     held_out: Vec<Example>,
     layout: Layout,
     stop: &StopFlag,
 ) -> Result<Course> {
-    let adapter = Adapter::new(start)?;
+    let adapter = Adapter::new(&start)?;
+    // Its many small matrices would otherwise stay with the allocator for the whole run.
+    drop(start);
+    release_freed_memory();
     let capacity = capacity(config, &[&train, &held_out]);
     let options = ModelOptions {
         trains: true,

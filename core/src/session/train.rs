@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
             Resume::Never => None,
         };
 
-        let course = course::course(&config, base, &start, train.examples, held_out, layout, stop)?;
+        let course = course::course(&config, base, start, train.examples, held_out, layout, stop)?;
         on_event(&Event::planned(&course, threads(config.run.threads)));
         let planned = planner.plan(layout);
         on_event(&Event::Memory(planned));

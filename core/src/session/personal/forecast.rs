@@ -114,7 +114,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
     let layout =
         Planner::new(&base, &start, &config, Copies::of(&config), sizes)?.layout(request.memory_limit)?;
-    let mut course = course::course(&config, base, &start, examples, Vec::new(), layout, stop)?;
+    let mut course = course::course(&config, base, start, examples, Vec::new(), layout, stop)?;
     let steps = course.trainer().total_steps();
     let steps_of_epoch = course.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;

@@ -177,7 +177,7 @@ fn begin(
         store.write_document(PLAN, &plan)?;
     }
     let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
-    let mut course = course::course(&config, base, &start, train.examples, held_out.examples, layout, halt)?;
+    let mut course = course::course(&config, base, start, train.examples, held_out.examples, layout, halt)?;
     on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
 
     let folder = store.session_folder();
