@@ -135,6 +135,23 @@ impl Adapter {
         self.copy(|pair| (&pair.a, &pair.b))
     }
 
+    /// As [`Adapter::tensors`], over an earlier copy of this adapter if there is one: many small matrices that come and go leave
+    /// the allocator with more than their size.
+    ///
+    /// # Errors
+    /// If the earlier copy has other shapes.
+    pub fn copy_to(&self, copy: &mut Option<AdapterTensors>) -> Result<()> {
+        let Some(copy) = copy else {
+            *copy = Some(self.tensors()?);
+            return Ok(());
+        };
+        for (pair, copy) in self.pairs.values().zip(copy.pairs.values_mut()) {
+            pair.a.read(0, &mut copy.a)?;
+            pair.b.read(0, &mut copy.b_t)?;
+        }
+        Ok(())
+    }
+
     /// A copy of the gradient sums, in the adapter's own shapes.
     ///
     /// # Errors

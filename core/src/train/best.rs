@@ -14,21 +14,21 @@ pub struct Best {
 }
 
 impl Best {
-    /// Takes in an evaluation; `adapter` is asked for only if it is the best yet, which is returned.
+    /// Takes in an evaluation; `keep` is asked to write the adapter, over the last best one, only if it is the best yet, which
+    /// is returned.
     ///
     /// # Errors
-    /// Whatever `adapter` fails with.
+    /// Whatever `keep` fails with.
     pub fn consider<E>(
         &mut self,
         step: u64,
         loss: f64,
-        adapter: impl FnOnce() -> Result<AdapterTensors, E>,
+        keep: impl FnOnce(&mut Option<AdapterTensors>) -> Result<(), E>,
     ) -> Result<bool, E> {
         // A loss that is not a number never beats one that is.
         let better = self.at.is_none_or(|(best, _)| loss < best || best.is_nan());
         if better {
-            self.adapter = None; // freed before its successor is made
-            self.adapter = Some(adapter()?);
+            keep(&mut self.adapter)?;
             self.at = Some((loss, step));
             self.evaluations_since = 0;
         } else {
@@ -53,8 +53,11 @@ mod tests {
 
     fn consider(best: &mut Best, step: u64, loss: f64) -> bool {
         let spec = LoraSpec { rank: 1, alpha: 1.0, modules: Vec::new(), layers: 0..0, dropout: 0.0 };
-        let adapter = || Ok::<_, Infallible>(AdapterTensors { spec, pairs: BTreeMap::new() });
-        match best.consider(step, loss, adapter) {
+        let keep = |best: &mut Option<AdapterTensors>| {
+            *best = Some(AdapterTensors { spec, pairs: BTreeMap::new() });
+            Ok::<_, Infallible>(())
+        };
+        match best.consider(step, loss, keep) {
             Ok(better) => better,
             Err(never) => match never {},
         }

@@ -161,7 +161,7 @@ impl Course {
             return Err(Error::NotFinite { step, place: "the held-out loss".into() });
         }
         let adapter = self.trainer.adapter();
-        let best = self.past.best.consider(step, loss, || adapter.tensors())?;
+        let best = self.past.best.consider(step, loss, |best| adapter.copy_to(best))?;
         self.past.evaluations.push((step, loss));
         self.past.evaluating = None;
         Ok(Advanced::Evaluated { step, loss, best })

@@ -213,8 +213,7 @@ impl Trainer {
             return Err(Error::NotFinite { step: self.step() + 1, place });
         }
         if self.keeps_last_good && self.pending.micro_steps == 0 {
-            self.last_good = None; // freed before its successor is made
-            self.last_good = Some(self.adapter.tensors()?);
+            self.adapter.copy_to(&mut self.last_good)?;
         }
         self.pending.micro_steps += 1;
         self.pending.tokens += batch.ids.len() as u64;

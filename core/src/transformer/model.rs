@@ -275,7 +275,7 @@ impl Model {
     /// Makes the graphs of `pass` for so many tokens, unless they are there.
     fn prepare_layers(&mut self, n_tokens: usize, pass: Pass) -> Result<()> {
         if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
-            self.layers.remove(&pass); // freed before its successor is made
+            self.layers.clear(); // freed before their successors are made; those of the other pass, too, are not planned for
             let train = pass == Pass::Train;
             if train && self.stream.kept.is_empty() {
                 let Layout { attention, feed_forward, .. } = self.layout;
@@ -367,7 +367,11 @@ impl Model {
     /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in a training pass, `chunk.dx`.
     fn compute_head(&mut self, targets: &[i32], pass: Pass) -> Result<()> {
         let n_rows = targets.len();
-        let Self { chunk, head, head_graphs, cpu, .. } = self;
+        let Self { chunk, head, head_graphs, cpu, layout, .. } = self;
+        // Of the chunks that are not full, which end a micro-batch, only the last size stays: there are many.
+        let stays = |rows: usize| rows == n_rows || rows == layout.head_rows;
+        head_graphs.retain(|(_, rows), _| stays(*rows));
+        chunk.targets.retain(|rows, _| stays(*rows));
         let targets_leaf = match chunk.targets.entry(n_rows) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Leaf::i32(n_rows)?),
