@@ -139,7 +139,7 @@ impl Adapter {
     /// the allocator with more than their size.
     ///
     /// # Errors
-    /// If the earlier copy has other shapes.
+    /// Never for an adapter made by [`Adapter::new`] and a copy of it.
     pub fn copy_to(&self, copy: &mut Option<AdapterTensors>) -> Result<()> {
         let Some(copy) = copy else {
             *copy = Some(self.tensors()?);

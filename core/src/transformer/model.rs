@@ -29,8 +29,8 @@ pub struct Model {
     geometry: Geometry,
     angles: Angles,
     stream: Stream,
-    /// One of each pass, for the number of tokens last seen.
-    layers: HashMap<Pass, LayerGraphs>,
+    /// Of the pass and the number of tokens last seen.
+    layers: Option<(Pass, LayerGraphs)>,
     head: Head,
     chunk: Chunk,
     /// By number of rows.
@@ -144,7 +144,7 @@ impl Model {
                 kept: Vec::new(),
                 grad: trains.then(|| rows(capacity)).transpose()?,
             },
-            layers: HashMap::new(),
+            layers: None,
             head: mapped.head(&base, rounds),
             chunk: Chunk {
                 x: rows(layout.head_rows)?,
@@ -180,7 +180,7 @@ impl Model {
     /// Gives back what computing takes; the next micro-batch takes it again.
     pub fn release(&mut self) {
         self.head_graphs.clear();
-        self.layers.clear();
+        self.layers = None;
         self.stream.kept.clear();
         self.cpu.shrink();
     }
@@ -204,7 +204,7 @@ impl Model {
         self.forward(batch, Pass::Train)?;
         let sum = self.run_head(batch, Pass::Train)?;
         let releases = self.releases_weights();
-        let layers = self.layers.get_mut(&Pass::Train).expect("made by the forward pass");
+        let (_, layers) = self.layers.as_mut().expect("made by the forward pass");
         let trained = &self.base.layers[self.stream.lowest..];
         for (graph, weights) in layers.backward.iter_mut().zip(trained).rev() {
             self.cpu.compute(graph)?;
@@ -274,8 +274,9 @@ impl Model {
 
     /// Makes the graphs of `pass` for so many tokens, unless they are there.
     fn prepare_layers(&mut self, n_tokens: usize, pass: Pass) -> Result<()> {
-        if self.layers.get(&pass).is_none_or(|layers| layers.n_tokens != n_tokens) {
-            self.layers.clear(); // freed before their successors are made; those of the other pass, too, are not planned for
+        let made_for = self.layers.as_ref().map(|(pass, layers)| (*pass, layers.n_tokens));
+        if made_for != Some((pass, n_tokens)) {
+            self.layers = None; // freed before their successors are made
             let train = pass == Pass::Train;
             if train && self.stream.kept.is_empty() {
                 let Layout { attention, feed_forward, .. } = self.layout;
@@ -288,7 +289,7 @@ impl Model {
             }
             let size = [n_tokens, self.angles.n_dims()];
             let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, size, train)?;
-            self.layers.insert(pass, layers);
+            self.layers = Some((pass, layers));
         }
         Ok(())
     }
@@ -298,7 +299,7 @@ impl Model {
         let n_tokens = batch.ids.len();
         self.prepare_layers(n_tokens, pass)?;
         let releases = self.releases_weights();
-        let layers = self.layers.get_mut(&pass).expect("just made");
+        let (_, layers) = self.layers.as_mut().expect("just made");
         layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
         let mut row = vec![0.0; self.base.spec.n_embd];
         for (t, &id) in batch.ids.iter().enumerate() {
