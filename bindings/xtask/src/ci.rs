@@ -21,6 +21,8 @@ struct Step {
 enum What {
     /// Arguments for cargo.
     Cargo(&'static [&'static str]),
+    /// As `Cargo`, with our crates compiled through a script of `bindings/xtask/rustc`.
+    Wrapped(&'static str, &'static [&'static str]),
     /// As `Cargo`, and rustdoc's warnings are errors.
     Doc(&'static [&'static str]),
     Layers,
@@ -56,6 +58,25 @@ const STEPS: &[Step] = &[
         name: "unit",
         what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--lib", "--bins"]),
     },
+    Step {
+        name: "checked",
+        what: What::Wrapped(
+            "checked.sh",
+            &["test", "--release", "--locked", "--workspace", "--exclude", "xtask", "--lib"],
+        ),
+    },
+    Step {
+        name: "asan",
+        what: What::Wrapped(
+            "address_sanitizer.sh",
+            &["test", "--release", "--locked", "--package", "nightgraft-kernels", "--lib"],
+        ),
+    },
+    Step {
+        name: "loom",
+        what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--test", "pool_orders"]),
+    },
+    Step { name: "miri", what: What::Task(&["miri"]) },
     Step { name: "doctest", what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--doc"]) },
     Step { name: "model", what: What::Model },
     Step { name: "integration", what: What::Cargo(&["test", "--release", "--locked", "--test", "tests"]) },
@@ -119,6 +140,10 @@ impl Runner<'_> {
                 Ok(())
             }
             What::Cargo(arguments) => finish(self.command(&cargo()).args(*arguments)),
+            What::Wrapped(script, arguments) => {
+                let wrapper = self.root.join("bindings/xtask/rustc").join(script);
+                finish(self.command(&cargo()).args(*arguments).env("RUSTC_WORKSPACE_WRAPPER", wrapper))
+            }
             What::Doc(arguments) => {
                 finish(self.command(&cargo()).args(*arguments).env("RUSTDOCFLAGS", "--deny warnings"))
             }

@@ -9,6 +9,7 @@ mod generate;
 mod ios;
 mod kotlin;
 mod layers;
+mod miri;
 mod ndk;
 mod program;
 mod python;
@@ -30,6 +31,7 @@ usage: cargo xtask TASK
   kotlin         compile the Kotlin library and the sample app, run the tests on the JVM
   swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it
+  miri           run the scalar kernels and the readers of files and texts under Miri
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
   python         type-check and test the Python package
@@ -62,6 +64,7 @@ fn run(args: &[String]) -> Result<()> {
         }
         ["generate", arguments @ ..] => generate::run(&root, arguments),
         ["kotlin"] => kotlin::run(&root),
+        ["miri"] => miri::run(&root),
         ["python"] => python::run(&root),
         ["android", arguments @ ..] => android::run(&root, arguments),
         ["cross", arguments @ ..] => cross::run(&root, arguments),
