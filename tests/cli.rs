@@ -5,6 +5,8 @@
 mod fetch;
 mod help;
 mod hostile;
+#[cfg(unix)]
+mod modes;
 mod run;
 mod store;
 mod usage;

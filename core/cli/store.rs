@@ -121,7 +121,7 @@ Examples:
 
 A graft is a version of the adapter. Status: `current` is in use, `former` was, `candidate` passed
 the gate and never was, `refused` did not pass. A number under `deleted` says how many of the
-examples that it learned from were deleted since. An export is readable for everybody, also from an
+examples that it learned from were deleted since. An export is not encrypted, also from an
 encrypted store. A killed rotate-key goes on with the next command, which needs the new key.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {

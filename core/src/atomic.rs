@@ -2,16 +2,17 @@
 //!
 //! Everything is written to a scratch sibling first, flushed to the disk, and renamed over the target;
 //! then the folder is flushed too, so that the rename survives a power cut. A failure, or dropping the
-//! writer, removes the scratch; what a killed process left behind, [`sweep`] removes later.
+//! writer, removes the scratch; what a killed process left behind, [`sweep`] removes later. Both are for their owner
+//! alone from the first byte, and a file that takes the place of one with a stricter mode keeps that.
 
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::file_system::{FileSystem, WriteHandle, system};
+use crate::file_system::{FileSystem, Mode, WriteHandle, private_folder, system};
 use crate::{Error, Result};
 
 /// What the name of every scratch file and folder ends with.
@@ -42,11 +43,14 @@ impl AtomicFile {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn create_in(disk: &Arc<dyn FileSystem>, target: &Path) -> Result<Self> {
-        if disk.metadata(target).map_err(Error::io("write", target))?.is_some_and(|entry| entry.is_dir) {
-            return Err(Error::io("write", target)(io::ErrorKind::IsADirectory.into()));
-        }
+        let mode = match disk.metadata(target).map_err(Error::io("write", target))? {
+            Some(former) if former.is_dir => {
+                return Err(Error::io("write", target)(io::ErrorKind::IsADirectory.into()));
+            }
+            former => replacement_mode(former.map(|former| former.mode)),
+        };
         let path = scratch_sibling(target)?;
-        let file = disk.create_new(&path).map_err(Error::io("write", target))?;
+        let file = disk.create_new(&path, mode).map_err(Error::io("write", target))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(Self { target: target.to_owned(), file, scratch: Scratch::new(disk, path) })
     }
@@ -112,7 +116,7 @@ impl AtomicFolder {
     pub fn create(target: &Path, own_files: &'static [&'static str]) -> Result<Self> {
         check_replaceable(target, own_files)?;
         let scratch = scratch_sibling(target)?;
-        fs::create_dir(&scratch).map_err(Error::io("write", target))?;
+        private_folder().create(&scratch).map_err(Error::io("write", target))?;
         Ok(Self { target: target.to_owned(), scratch: Scratch::new(&system(), scratch), own_files })
     }
 
@@ -122,11 +126,13 @@ impl AtomicFolder {
     /// [`Error::Io`].
     pub fn write(&self, name: &'static str, bytes: &[u8]) -> Result<()> {
         let Some(folder) = &self.scratch.path else { return Ok(()) };
-        let path = folder.join(name);
         let fail = || Error::io("write", &self.target);
-        let mut file = File::create(path).map_err(fail())?;
+        let disk = self.scratch.disk.as_ref();
+        let former = disk.metadata(&self.target.join(name)).map_err(fail())?;
+        let mode = replacement_mode(former.map(|former| former.mode));
+        let mut file = disk.create_new(&folder.join(name), mode).map_err(fail())?;
         file.write_all(bytes).map_err(fail())?;
-        file.sync_all().map_err(fail())
+        file.sync().map_err(fail())
     }
 
     /// Puts the finished folder in its place.
@@ -182,6 +188,11 @@ pub fn sweep_in(disk: &Arc<dyn FileSystem>, folder: &Path) -> Result<()> {
 pub(crate) fn is_scratch(name: &std::ffi::OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with('.') && name.ends_with(SCRATCH_SUFFIX)
+}
+
+/// The mode of a file in the place of a former one.
+fn replacement_mode(former: Option<Mode>) -> Mode {
+    former.map_or(Mode::PRIVATE, Mode::for_replacement)
 }
 
 /// Removes a scratch file or folder when dropped, unless it was renamed.
@@ -316,6 +327,38 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["model.bin"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_stricter_mode_stays_and_a_wider_one_does_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (file, folder) = (root.path().join("x"), root.path().join("folder"));
+        for (before, after) in [(0o644, 0o600), (0o400, 0o400), (0o666, 0o600), (0o600, 0o600)] {
+            write_file(&file, b"old").unwrap();
+            set(&file, before);
+            let mut again = AtomicFile::create(&file).unwrap();
+            again.write(b"new").unwrap();
+            let scratch = names(root.path()).into_iter().find(|name| name.starts_with(".x.")).unwrap();
+            assert_eq!(mode(&root.path().join(scratch)), after, "from the first byte");
+            again.commit().unwrap();
+            assert_eq!((mode(&file), fs::read(&file).unwrap()), (after, b"new".to_vec()));
+
+            for _ in 0..2 {
+                let made = AtomicFolder::create(&folder, &["a"]).unwrap();
+                made.write("a", b"x").unwrap();
+                made.commit().unwrap();
+                set(&folder.join("a"), before);
+                set(&folder, 0o755);
+            }
+            let made = AtomicFolder::create(&folder, &["a"]).unwrap();
+            made.write("a", b"y").unwrap();
+            made.commit().unwrap();
+            assert_eq!((mode(&folder), mode(&folder.join("a"))), (0o700, after));
+        }
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! Everything that must survive a power cut or a full disk goes through [`FileSystem`], so that tests can make each
 //! single operation fail. [`System`] is the real one.
+//!
+//! What is written here comes from what a person wrote, so it is its owner's alone from the first byte, whatever the
+//! process's umask: files are made with mode 0600 at most, folders with 0700. Systems without such modes keep their own
+//! rules.
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -12,11 +16,17 @@ use std::sync::{Arc, LazyLock};
 
 /// The operations of a disk. Paths are files' and folders' own; errors are the system's.
 pub trait FileSystem: Send + Sync + Debug {
-    /// Makes a file that must not exist yet, for writing.
+    /// Makes a file that must not exist yet, for writing. It never has a wider mode than `mode`.
     ///
     /// # Errors
     /// The system's.
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn WriteHandle>>;
+    fn create_new(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WriteHandle>>;
+
+    /// Takes the permissions of everybody but the owner from a file or folder.
+    ///
+    /// # Errors
+    /// The system's, for instance because it belongs to somebody else.
+    fn make_private(&self, path: &Path) -> io::Result<()>;
 
     /// Opens a file for reading from its start.
     ///
@@ -42,7 +52,7 @@ pub trait FileSystem: Send + Sync + Debug {
     /// The system's.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a folder and those above it, as far as they are missing.
+    /// Makes a folder and those above it, as far as they are missing, for their owner alone.
     ///
     /// # Errors
     /// The system's.
@@ -92,6 +102,28 @@ pub struct Entry {
     pub is_dir: bool,
     /// Bytes of a file.
     pub len: u64,
+    /// Who may do what with it.
+    pub mode: Mode,
+}
+
+/// Who may do what with a file or folder: the permission bits of Unix. On other systems it says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(u32);
+
+impl Mode {
+    /// A file that its owner reads and writes, and nobody else.
+    pub const PRIVATE: Self = Self(0o600);
+
+    /// Whether only the owner may do anything.
+    pub fn is_private(self) -> bool {
+        self.0 & 0o077 == 0
+    }
+
+    /// For a file that takes the place of one with this mode: nothing that was not allowed, and nothing to others.
+    #[must_use]
+    pub fn for_replacement(self) -> Self {
+        Self(self.0 & Self::PRIVATE.0)
+    }
 }
 
 /// The real disk.
@@ -105,8 +137,20 @@ pub fn system() -> Arc<dyn FileSystem> {
 }
 
 impl FileSystem for System {
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn WriteHandle>> {
-        Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+    fn create_new(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WriteHandle>> {
+        Ok(Box::new(with_mode(OpenOptions::new().write(true).create_new(true), mode).open(path)?))
+    }
+
+    #[cfg(unix)]
+    fn make_private(&self, path: &Path) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = fs::metadata(path)?.permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(permissions.mode() & 0o7700))
+    }
+
+    #[cfg(not(unix))]
+    fn make_private(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
@@ -126,7 +170,7 @@ impl FileSystem for System {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        private_folder().recursive(true).create(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -174,7 +218,58 @@ impl WriteHandle for File {
 }
 
 fn describe(name: OsString, metadata: &fs::Metadata) -> Entry {
-    Entry { name, is_dir: metadata.is_dir(), len: metadata.len() }
+    Entry { name, is_dir: metadata.is_dir(), len: metadata.len(), mode: mode_of(metadata) }
+}
+
+/// A link has no mode of its own.
+#[cfg(unix)]
+fn mode_of(metadata: &fs::Metadata) -> Mode {
+    use std::os::unix::fs::PermissionsExt;
+    if metadata.is_symlink() { Mode::PRIVATE } else { Mode(metadata.permissions().mode() & 0o777) }
+}
+
+#[cfg(not(unix))]
+fn mode_of(_metadata: &fs::Metadata) -> Mode {
+    Mode::PRIVATE
+}
+
+/// Options that make a file with `mode` at most.
+#[cfg(unix)]
+fn with_mode(options: &mut OpenOptions, mode: Mode) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(mode.0)
+}
+
+#[cfg(not(unix))]
+fn with_mode(options: &mut OpenOptions, _mode: Mode) -> &mut OpenOptions {
+    options
+}
+
+/// Makes folders that only their owner can enter.
+pub(crate) fn private_folder() -> fs::DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there is nothing to set"))]
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+/// Opens the empty file that is locked while a folder is in use, or makes it.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    with_mode(OpenOptions::new().create(true).append(true), Mode::PRIVATE).open(path)
+}
+
+/// Takes the permissions of others from a file or folder that an earlier build made; if that cannot be done, as where
+/// another user owns it, there is a warning.
+pub(crate) fn tighten(disk: &dyn FileSystem, path: &Path, mode: Mode) {
+    if !mode.is_private()
+        && let Err(error) = disk.make_private(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "others may read this and it cannot be changed");
+    }
 }
 
 /// Locks an open file until it is closed, against every other opening of it; returns whether it was free.
@@ -205,11 +300,11 @@ mod tests {
         assert_eq!(disk.metadata(&deep).unwrap(), None);
         disk.create_dir_all(&deep).unwrap();
         disk.create_dir_all(&deep).unwrap();
-        let mut handle = disk.create_new(&file).unwrap();
+        let mut handle = disk.create_new(&file, Mode::PRIVATE).unwrap();
         handle.write_all(b"12345").unwrap();
         handle.sync().unwrap();
-        assert_eq!(disk.create_new(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        let entry = Entry { name: "c".into(), is_dir: false, len: 5 };
+        assert_eq!(disk.create_new(&file, Mode::PRIVATE).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let entry = Entry { name: "c".into(), is_dir: false, len: 5, mode: Mode::PRIVATE };
         assert_eq!(disk.list(&deep).unwrap(), std::slice::from_ref(&entry));
         assert_eq!(disk.metadata(&file).unwrap(), Some(entry));
         assert!(disk.metadata(&deep).unwrap().unwrap().is_dir);
@@ -224,5 +319,30 @@ mod tests {
         assert_eq!(disk.open(&moved).map(drop).unwrap_err().kind(), io::ErrorKind::NotFound);
         disk.remove_dir_all(&folder.path().join("a")).unwrap();
         assert!(disk.list(folder.path()).unwrap().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn modes_are_narrowed_and_never_widened() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        fs::write(&file, "x").unwrap();
+        let disk = system();
+        let mode = || disk.metadata(&file).unwrap().unwrap().mode;
+        for (before, private, replacement) in
+            [(0o644, 0o600, 0o600), (0o400, 0o400, 0o400), (0o777, 0o700, 0o600), (0o440, 0o400, 0o400)]
+        {
+            fs::set_permissions(&file, fs::Permissions::from_mode(before)).unwrap();
+            assert_eq!((mode(), mode().for_replacement()), (Mode(before), Mode(replacement)));
+            tighten(disk.as_ref(), &file, mode());
+            assert_eq!(mode(), Mode(private));
+            assert!(mode().is_private());
+        }
+        // What a link points to is not the store's to change.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        let entries = disk.list(folder.path()).unwrap();
+        assert!(entries.iter().find(|entry| entry.name == "link").unwrap().mode.is_private());
     }
 }

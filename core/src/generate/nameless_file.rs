@@ -36,7 +36,11 @@ impl NamelessFile {
 /// In memory only.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn nameless() -> io::Result<File> {
-    Ok(rustix::fs::memfd_create("adapter", rustix::fs::MemfdFlags::CLOEXEC)?.into())
+    use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
+    let file = memfd_create("adapter", MemfdFlags::CLOEXEC)?;
+    // The system makes it for everybody.
+    fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+    Ok(file.into())
 }
 
 /// In the folder for temporary files, removed as soon as it is open.

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::StepMetrics;
 use crate::atomic;
 use crate::export::check_peft_target;
-use crate::{Error, Result, file_system};
+use crate::file_system::{open_lock, system, tighten, try_lock};
+use crate::{Error, Result};
 
 const BASE: &str = "base.json";
+const LOCK: &str = ".lock";
 
 /// A folder that holds what a run leaves behind, and that no other process runs in.
 pub(super) struct RunFolder {
@@ -24,11 +26,10 @@ impl RunFolder {
     /// Makes the folder if need be, makes sure that it can be written to and belongs to this process alone, and that
     /// nothing in it stands where a result will be put.
     pub(super) fn open(root: &Path) -> Result<Self> {
-        fs::create_dir_all(root).map_err(Error::io("create", root))?;
-        let path = root.join(".lock");
-        let lock =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write to", root))?;
-        match file_system::try_lock(&lock) {
+        system().create_dir_all(root).map_err(Error::io("create", root))?;
+        let path = root.join(LOCK);
+        let lock = open_lock(&path).map_err(Error::io("write to", root))?;
+        match try_lock(&lock) {
             Ok(true) => {}
             Ok(false) => {
                 let problem = format!("{} is in use by another run", root.display());
@@ -45,7 +46,26 @@ impl RunFolder {
                 return Err(Error::io("write", &file)(std::io::ErrorKind::IsADirectory.into()));
             }
         }
+        folder.tighten()?;
         Ok(folder)
+    }
+
+    /// Takes what an earlier build wrote for everybody to read from all but the owner. The folder itself may hold other
+    /// things and stays as it is.
+    fn tighten(&self) -> Result<()> {
+        let disk = system();
+        let files =
+            [self.root.join(LOCK), self.metrics_path(), self.config(), self.base(), self.plot(), self.gguf()];
+        for path in files.into_iter().chain([self.peft(), self.checkpoints()]) {
+            let Some(entry) = disk.metadata(&path).map_err(Error::io("open", &path))? else { continue };
+            tighten(disk.as_ref(), &path, entry.mode);
+            let inside =
+                if entry.is_dir { disk.list(&path).map_err(Error::io("list", &path))? } else { Vec::new() };
+            for entry in inside {
+                tighten(disk.as_ref(), &path.join(&entry.name), entry.mode);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn peft(&self) -> PathBuf {
@@ -73,10 +93,14 @@ impl RunFolder {
         self.root.join("checkpoints")
     }
 
+    fn metrics_path(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
     /// Opens `metrics.jsonl` for the steps after `step`: what is there of later steps, or of another run,
     /// goes. Returns the lines that stay as well.
     pub(super) fn metrics(&self, step: u64) -> Result<(MetricsFile, Vec<StepMetrics>)> {
-        let path = self.root.join("metrics.jsonl");
+        let path = self.metrics_path();
         let kept = if step > 0 { earlier_lines(&path, step)? } else { Vec::new() };
         let mut text = Vec::new();
         for metrics in &kept {

@@ -19,7 +19,7 @@ pub enum GraftFormat {
 }
 
 impl Store {
-    /// Writes a graft to `out`, readable for everybody, for use with its `model`.
+    /// Writes a graft to `out`, not encrypted, for use with its `model`.
     ///
     /// # Errors
     /// [`Error::Store`](crate::Error::Store) if `model` is not the one that the graft was trained on, what

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ids::GraftId;
 use super::segment::Span;
 use super::{Store, documents, graft_file, grafts, header, lock, segment};
-use crate::file_system::{Entry, FileSystem};
+use crate::file_system::{Entry, FileSystem, Mode, tighten};
 use crate::{Error, Result, atomic, checkpoint};
 
 pub(super) const JOURNAL: &str = "journal";
@@ -60,7 +60,7 @@ impl Store {
         let mut items = Vec::new();
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
-            for Entry { name, is_dir, len } in list(self.vault.fs(), &self.root.join(&folder))? {
+            for Entry { name, is_dir, len, .. } in list(self.vault.fs(), &self.root.join(&folder))? {
                 let place = folder.join(&name);
                 if is_dir {
                     folders.push(place);
@@ -111,6 +111,25 @@ pub(super) fn sweep(fs: &Arc<dyn FileSystem>, folder: &Path) -> Result<()> {
         if atomic::is_scratch(&entry.name) {
             let removed = if entry.is_dir { fs.remove_dir_all(&path) } else { fs.remove_file(&path) };
             removed.map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the permissions of others from everything that is the store's. Its folder is the store's alone, whoever made it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn make_private(fs: &Arc<dyn FileSystem>, root: &Path) -> Result<()> {
+    for folder in ["", JOURNAL, GRAFTS, SESSION] {
+        let path = root.join(folder);
+        let found = fs.metadata(&path).map_err(Error::io("open", &path))?;
+        tighten(fs.as_ref(), &path, found.map_or(Mode::PRIVATE, |entry| entry.mode));
+        for Entry { name, mode, .. } in list(fs, &path)? {
+            let is_ours = name.to_str().is_some_and(|name| kind(Path::new(folder), name) != Kind::Unknown);
+            if is_ours {
+                tighten(fs.as_ref(), &path.join(&name), mode);
+            }
         }
     }
     Ok(())

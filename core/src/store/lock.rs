@@ -1,6 +1,6 @@
 //! One process at a time.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::Path;
 
 use crate::{Error, Result, file_system};
@@ -20,8 +20,7 @@ impl Lock {
     /// [`Error::StoreLocked`] if somebody has it open, [`Error::Io`].
     pub(super) fn take(root: &Path) -> Result<Self> {
         let path = root.join(NAME);
-        let open = OpenOptions::new().create(true).append(true).open(&path);
-        let file = open.map_err(Error::io("write to", root))?;
+        let file = file_system::open_lock(&path).map_err(Error::io("write to", root))?;
         match file_system::try_lock(&file) {
             Ok(true) => {}
             Ok(false) => return Err(Error::StoreLocked { path: root.to_owned() }),

@@ -114,6 +114,7 @@ impl Store {
             fs.create_dir_all(&folder).map_err(Error::io("create", &folder))?;
             inventory::sweep(fs, &folder)?;
         }
+        inventory::make_private(fs, root)?;
         inventory::sweep(fs, root)?;
         let journal = Journal::load(&vault, &root.join(JOURNAL))?;
         let mut store = Self {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::file_system::{Entry, FileSystem, System, WriteHandle};
+use crate::file_system::{Entry, FileSystem, Mode, System, WriteHandle};
 
 /// What can be asked of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Operation {
     Metadata,
     /// Asking how much room is left.
     Available,
+    /// Taking permissions from others.
+    MakePrivate,
 }
 
 /// How an operation fails.
@@ -165,11 +167,16 @@ fn error_of(failure: Failure) -> io::Error {
 }
 
 impl FileSystem for FaultyDisk {
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn WriteHandle>> {
+    fn create_new(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WriteHandle>> {
         self.attempt(Operation::Create)?;
-        let file = System.create_new(path)?;
+        let file = System.create_new(path, mode)?;
         self.lock().unflushed.insert(path.to_owned());
         Ok(Box::new(Handle { file, path: path.to_owned(), plan: Arc::clone(&self.plan) }))
+    }
+
+    fn make_private(&self, path: &Path) -> io::Result<()> {
+        self.attempt(Operation::MakePrivate)?;
+        System.make_private(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
