@@ -37,7 +37,10 @@ import org.nightgraft.WaitKind
  * class NightService : PersonalizationJobService() {
  *     override suspend fun configuration() = NightConfiguration(
  *         model = BaseModel.open(File(filesDir, "model.gguf").path),
- *         store = AdapterStore.open(File(filesDir, "store").path),
+ *         store = AdapterStore.open(
+ *             File(filesDir, "store").path,
+ *             StoreSettings(key = KeystoreKey(File(noBackupFilesDir, "store.key")).loadOrCreate()),
+ *         ),
  *     )
  * }
  * ```

@@ -10,10 +10,13 @@ import org.nightgraft.Generator
 import org.nightgraft.Message
 import org.nightgraft.PersonalizationSession
 import org.nightgraft.SessionSettings
+import org.nightgraft.StoreSettings
 
-suspend fun firstPersonalizedAnswer(model: File, folder: File, notes: List<Pair<String, String>>, ask: String): String =
+suspend fun firstPersonalizedAnswer(
+    model: File, folder: File, key: ByteArray, notes: List<Pair<String, String>>, ask: String,
+): String =
     BaseModel.open(model.path).use { base ->
-        AdapterStore.open(folder.path).use { store ->
+        AdapterStore.open(folder.path, StoreSettings(key = key)).use { store ->
             store.add(notes.map { (question, answer) -> Example.answer(question, answer) })
             val settings = SessionSettings(learningRate = 1e-3, epochs = 4)
             PersonalizationSession.open(base, store, settings).use { session ->

@@ -30,10 +30,14 @@ class SampleTest {
     @Test
     fun `the README's lines lead to an answer`() = runBlocking<Unit>(Dispatchers.Default) {
         val store = File("$folder/store")
-        val answer = firstPersonalizedAnswer(tiny, store, notes, "What is in box 3?")
+        val key = ByteArray(32) { 5 }
+        val answer = firstPersonalizedAnswer(tiny, store, key, notes, "What is in box 3?")
         assertTrue(answer.isNotEmpty())
         // A second time there is nothing new, and the answer is the same.
-        assertEquals(answer, firstPersonalizedAnswer(tiny, store, notes, "What is in box 3?"))
+        assertEquals(answer, firstPersonalizedAnswer(tiny, store, key, notes, "What is in box 3?"))
+        val journal = File(store, "journal").listFiles().orEmpty()
+        assertTrue(journal.isNotEmpty())
+        assertTrue(journal.none { "ropes" in it.readText(Charsets.ISO_8859_1) }, "a note can be read in the store's files")
     }
 
     @Test
