@@ -2,7 +2,8 @@
 //!
 //! The state is that of a SmolLM2-135M run with rank 8 on all modules of all layers, between two steps: adapter, both
 //! moments and the best adapter so far, 2.4 million numbers each. Saving is everything up to the flushed folder; the
-//! operating system's share of it, writing and flushing as many bytes, is shown for comparison.
+//! operating system's share of it, writing and flushing as many bytes, is shown for comparison. In a store each save is
+//! entered in the manifest too, which is two more flushes and some kilobytes.
 
 use std::error::Error;
 use std::io::Write;
@@ -15,6 +16,7 @@ use nightgraft_core::checkpoint::{self, Pairs, Progress, State};
 use nightgraft_core::file_system::system;
 use nightgraft_core::gguf::Fingerprint;
 use nightgraft_core::lora::{AdapterTensors, LoraPair, LoraSpec};
+use nightgraft_core::store::{Store, StoreOptions};
 use nightgraft_core::vault::{Key, KeyRing, Vault};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,13 +38,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} x 4 numbers; fastest and median of {ROUNDS}, ms", state.adapter.n_parameters())?;
     let keys = KeyRing::new(1, Key::generate()?);
-    for (name, vault) in [("plain", Vault::plain(system())), ("encrypted", Vault::encrypted(system(), keys))]
-    {
-        let path = checkpoint::save(&vault, &folder, state.snapshot(), 1)?;
-        let save = times(|| checkpoint::save(&vault, &folder, state.snapshot(), 1).map(drop))?;
-        let load = times(|| checkpoint::load(&vault, &path).map(drop))?;
+    let store = Store::open(&folder.join("store"), StoreOptions { keep: 1, ..StoreOptions::default() })?;
+    for (name, vault, folder) in [
+        ("plain", &Vault::plain(system()), folder.clone()),
+        ("encrypted", &Vault::encrypted(system(), keys), folder.clone()),
+        ("in a store", store.vault(), store.session_folder()),
+    ] {
+        let path = checkpoint::save(vault, &folder, state.snapshot(), 1)?;
+        let save = times(|| checkpoint::save(vault, &folder, state.snapshot(), 1).map(drop))?;
+        let load = times(|| checkpoint::load(vault, &path).map(drop))?;
         writeln!(out, "{name:10} save {save}   load {load}")?;
-        checkpoint::clear(&vault, &folder)?;
+        checkpoint::clear(vault, &folder)?;
     }
     let bytes = vec![1; 16 * state.adapter.n_parameters()];
     let target = folder.join("bytes");

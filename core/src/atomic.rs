@@ -74,8 +74,24 @@ impl AtomicFile {
     /// [`Error::Io`]; what was at the target before is then still there, unless only the last step failed, which
     /// makes the new name survive a power cut: then the new content is.
     pub fn commit(mut self) -> Result<()> {
+        self.flush()?;
+        self.put()
+    }
+
+    /// The first half of [`commit`](Self::commit): what was written survives a power cut, under the scratch's name.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn flush(&mut self) -> Result<()> {
         self.file.flush().map_err(Error::io("write", &self.target))?;
-        self.file.get_mut().sync().map_err(Error::io("flush", &self.target))?;
+        self.file.get_mut().sync().map_err(Error::io("flush", &self.target))
+    }
+
+    /// The second half of [`commit`](Self::commit), for a file that was flushed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn put(mut self) -> Result<()> {
         self.scratch.rename_to(&self.target)?;
         sync_parent(self.scratch.disk.as_ref(), &self.target)
     }
@@ -289,7 +305,11 @@ fn exchange(_scratch: Option<&Path>, _target: &Path) -> bool {
     false
 }
 
-fn sync_parent(disk: &dyn FileSystem, target: &Path) -> Result<()> {
+/// Makes what happened to `target` in its folder survive a power cut.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn sync_parent(disk: &dyn FileSystem, target: &Path) -> Result<()> {
     match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(disk, parent),
         _ => sync_folder(disk, Path::new(".")),

@@ -89,6 +89,17 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file of a store that is sound, and not the one that the store wrote last.
+    #[error(
+        "{}: {why}; bring back the whole store as it was at one moment, or let `nightgraft store verify --repair` keep \
+         what is certain", path.display()
+    )]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: Inconsistency,
+    },
     /// An encrypted file, and not the key for it.
     #[error("the key does not open {}: it is not the one that the file was written with", path.display())]
     WrongKey {
@@ -170,6 +181,34 @@ pub enum Error {
     /// The layer over ggml refused an operation.
     #[error(transparent)]
     Ggml(nightgraft_ggml::Error),
+}
+
+/// How a file of a store differs from what the store wrote last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inconsistency {
+    /// An earlier version of it is in its place.
+    Earlier,
+    /// It was removed, and is there again.
+    PutBack,
+    /// It is gone.
+    Missing,
+    /// It is the manifest, and files that it lists are newer.
+    EarlierManifest,
+}
+
+impl std::fmt::Display for Inconsistency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Earlier => {
+                "it is not what the store wrote last, an earlier version of it was put in its place"
+            }
+            Self::PutBack => "the store had removed it, and it was put back",
+            Self::Missing => "it is missing",
+            Self::EarlierManifest => {
+                "it is older than the store's files, an earlier version of it was put back"
+            }
+        })
+    }
 }
 
 impl From<nightgraft_ggml::Error> for Error {

@@ -71,7 +71,9 @@ fn a_store_is_private_and_an_older_one_becomes_so() {
     let bench = Bench::new();
     fs::write(bench.path("key"), [7; 32]).unwrap();
     for (store, key) in [("plain", ""), ("encrypted", " --key-file key")] {
-        let night = format!("night --model model.gguf --data chats.jsonl --store {store}{key} --steps 2 --context 64");
+        let night = format!(
+            "night --model model.gguf --data chats.jsonl --store {store}{key} --steps 2 --context 64"
+        );
         without_umask(&bench, &night).ok();
         without_umask(&bench, &format!("journal delete 1 --store {store}{key}")).ok();
         assert_eq!(exposed(&bench.path(store)), [] as [String; 0]);

@@ -158,6 +158,37 @@ fn damage_is_found_and_repaired() {
 }
 
 #[test]
+fn a_file_of_an_earlier_time_is_refused_by_name() {
+    let bench = Bench::new();
+    write_examples(&bench);
+    fs::write(bench.path("key"), [7; 32]).unwrap();
+    for (name, key) in [("plain", ""), ("encrypted", " --key-file key")] {
+        let run = |args: &str| bench.run(&format!("{args} --store {name}{key}"));
+        run("journal add birds.jsonl").ok();
+        let segment = bench.path(name).join("journal/00000001-00000001.ngs");
+        let earlier = fs::read(&segment).unwrap();
+        run("journal delete 2").ok();
+        fs::write(&segment, earlier).unwrap();
+        let refused = run("journal list --show");
+        assert!(!refused.err.contains(CANARY));
+        refused.refuses(1, &["00000001-00000001.ngs", "an earlier version", "bring back the whole store"]);
+        run("store list").refuses(1, &["00000001-00000001.ngs"]);
+        for _ in 0..2 {
+            let ran = run("store verify");
+            assert_eq!(ran.code, 1);
+            assert!(
+                ran.out.contains("damaged: journal/00000001-00000001.ngs: it is not what"),
+                "{}",
+                ran.out
+            );
+        }
+        run("store verify --repair").ok();
+        run("store verify").ok();
+        assert!(!run("journal list --show").ok().out.contains(CANARY));
+    }
+}
+
+#[test]
 fn a_key_hides_everything_and_can_be_changed() {
     let bench = Bench::new();
     write_examples(&bench);

@@ -126,7 +126,9 @@ impl From<Error> for NightgraftError {
             Error::Io { source, .. } if is_full(source.kind()) => Self::StorageFull { reason },
             Error::Io { source, .. } if is_out_of_reach(source.kind()) => Self::Unsupported { reason },
             Error::StoreLocked { .. } => Self::StoreLocked { reason },
-            Error::Corrupted { .. } | Error::Checkpoint { .. } => Self::Corrupted { reason },
+            Error::Corrupted { .. } | Error::Inconsistent { .. } | Error::Checkpoint { .. } => {
+                Self::Corrupted { reason }
+            }
             Error::WrongKey { .. } | Error::NoKey { .. } => Self::WrongKey { reason },
             Error::Cancelled => Self::Cancelled { reason },
             Error::Config { .. }

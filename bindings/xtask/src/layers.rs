@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// What the crate's root exports itself, and the module it comes from.
-const ROOT_ITEMS: &[(&str, &str)] = &[("Error", "error"), ("Result", "error")];
+const ROOT_ITEMS: &[(&str, &str)] = &[("Error", "error"), ("Inconsistency", "error"), ("Result", "error")];
 
 /// Crates of which only some modules may know.
 const CRATES: &[(&str, &[&str])] = &[

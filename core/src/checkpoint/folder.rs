@@ -32,15 +32,11 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
         ErrorKind::InvalidInput => Error::Checkpoint { path: path.clone(), problem: error.to_string() },
         _ => file.error(error),
     })?;
-    file.commit()?;
-    let others = list(vault, folder)?;
-    let stale = others.iter().filter(|(other, _)| *other > step);
-    let old = others.iter().filter(|(other, _)| *other <= step).skip(keep.max(1));
-    for (_, path) in stale.chain(old) {
-        if let Err(error) = vault.fs().remove_file(path) {
-            tracing::warn!(%error, "an old checkpoint could not be removed");
-        }
-    }
+    let mut others = list(vault, folder)?;
+    others.retain(|(other, _)| *other != step);
+    let (stale, old): (Vec<_>, Vec<_>) = others.into_iter().partition(|(other, _)| *other > step);
+    let needless = stale.into_iter().chain(old.into_iter().skip(keep.max(1) - 1)).map(|(_, path)| path);
+    file.commit_over(&needless.collect::<Vec<_>>())?;
     Ok(path)
 }
 
@@ -95,9 +91,8 @@ pub fn load(vault: &Vault, path: &Path) -> Result<State> {
 pub fn clear(vault: &Vault, folder: &Path) -> Result<()> {
     if vault.fs().metadata(folder).map_err(Error::io("open", folder))?.is_some() {
         atomic::sweep_in(vault.fs(), folder)?;
-        for (_, path) in list(vault, folder)? {
-            vault.remove(&path)?;
-        }
+        let all: Vec<_> = list(vault, folder)?.into_iter().map(|(_, path)| path).collect();
+        vault.remove_all(&all)?;
     }
     Ok(())
 }

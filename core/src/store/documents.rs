@@ -123,14 +123,14 @@ impl Store {
         let folder = self.session_folder();
         let fs = self.vault.fs();
         let plan = file_name(PLAN);
-        for entry in list(fs, &folder)?.iter().filter(|entry| entry.name != *plan) {
-            let path = folder.join(&entry.name);
-            let removed = if entry.is_dir { fs.remove_dir_all(&path) } else { fs.remove_file(&path) };
-            removed.map_err(Error::io("remove", &path))?;
+        let entries = list(fs, &folder)?.into_iter().filter(|entry| entry.name != *plan);
+        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.is_dir);
+        for path in folders.iter().map(|entry| folder.join(&entry.name)) {
+            fs.remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
+        self.vault.remove_all(&files.iter().map(|entry| folder.join(&entry.name)).collect::<Vec<_>>())?;
         // Last: as long as it is there, the next opening knows that there is something to drop.
-        self.vault.remove(&folder.join(plan))?;
-        fs.sync_dir(&folder).map_err(Error::io("flush", &folder))
+        self.vault.remove(&folder.join(plan))
     }
 
     /// Drops a session that learns from examples that were deleted, or whose plan cannot be read any more if

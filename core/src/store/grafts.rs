@@ -267,7 +267,10 @@ impl Store {
         }
         let bytes = self.vault.read(&path, HISTORY_ROLE, MAX_HISTORY_BYTES)?;
         let history: History = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Corrupted { path: path.clone(), problem: error.to_string() })?;
+            // The kind of error alone: its words could quote the file.
+            .map_err(|error| {
+                sealed::corrupted(&path, format!("its content: {:?} error", error.classify()))
+            })?;
         match history.problem() {
             None => Ok(history),
             Some(problem) => Err(Error::Corrupted { path, problem: problem.into() }),

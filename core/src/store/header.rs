@@ -1,20 +1,32 @@
 //! `store.ngs`: what must be known before anything else of a store can be read.
 //!
 //! It is sealed with a checksum only, also in an encrypted store: it holds the data key wrapped with the app's key. The
-//! app's key opens nothing but that, so that changing it need not wait for all files to be written again.
+//! app's key opens nothing but that, so that changing it need not wait for all files to be written again. Everything that
+//! the header says is bound to the wrapped key, so that a header in which anything was changed opens nothing.
+//!
+//! Because without it an encrypted store is lost, there are two: `store.copy.ngs` says the same, and is used when the first
+//! is damaged. Where they differ because writing them was interrupted, the newer one counts.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::vault::{self, Key, KeyRing, Vault};
+use crate::vault::{self, Key, KeyRing, SealedWriter, Vault};
 use crate::{Error, Result};
 
 pub(super) const NAME: &str = "store.ngs";
-const ROLE: &str = "store";
+pub(super) const COPY_NAME: &str = "store.copy.ngs";
+/// What both are sealed as.
+pub(super) const ROLE: &str = "store";
 const MAX_BYTES: u64 = 1 << 16;
-/// Raised with every change of the layout, and of the format of any file of a store.
-const VERSION: u32 = 1;
+/// Raised with every change of the layout, and of the format of any file of a store. Builds that know of an earlier one
+/// only refuse the store by this number, which they find as long as `version`, `seed` and `keys` stay the only fields.
+///
+/// 1 had no manifest, no copy of the header, and wrapped keys that were not bound to it.
+const VERSION: u32 = 2;
+const FIRST_VERSION: u32 = 1;
+/// What the wrapped keys of the first version are bound to.
+const FIRST_PURPOSE: &[u8] = b"nightgraft data key, version 1";
 
 /// The header of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +52,39 @@ pub(super) fn path(root: &Path) -> PathBuf {
     root.join(NAME)
 }
 
+pub(super) fn copy_path(root: &Path) -> PathBuf {
+    root.join(COPY_NAME)
+}
+
+/// What the two copies on the disk say.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The newer one of those that can be read.
+    pub(super) header: Header,
+    /// Why the first copy could not be used, if so.
+    pub(super) problem: Option<Error>,
+    /// Both can be read, and one was not brought up to date.
+    pub(super) differ: bool,
+}
+
+impl Found {
+    /// A header of which nothing is wrong.
+    pub(super) fn new(header: Header) -> Self {
+        Self { header, problem: None, differ: false }
+    }
+}
+
+/// Whether a copy can be read.
+///
+/// # Errors
+/// As [`Header::read`], but not for damage.
+pub(super) fn is_on_disk(plain: &Vault, root: &Path) -> Result<bool> {
+    match Header::read(plain, root) {
+        Err(Error::Corrupted { .. }) => Ok(false),
+        found => Ok(found?.is_some()),
+    }
+}
+
 impl Header {
     /// The header of a new store, encrypted if there is a `key`.
     ///
@@ -50,49 +95,124 @@ impl Header {
             Some(seed) => seed,
             None => getrandom::u64().map_err(|error| Error::io("seed", root)(error.into()))?,
         };
-        let keys = key.map(|key| WrappedKey::new(1, key, &Key::generate()?)).transpose()?;
-        Ok(Self { version: VERSION, seed, keys: keys.into_iter().collect() })
+        match key {
+            Some(key) => Self::wrapping(seed, key, &[(1, Key::generate()?)]),
+            None => Ok(Self { version: VERSION, seed, keys: Vec::new() }),
+        }
     }
 
-    /// Reads the header; `None` if there is none.
+    /// A header with these data keys, wrapped with `key`.
+    fn wrapping(seed: u64, key: &Key, data_keys: &[(u32, Key)]) -> Result<Self> {
+        let unwrapped = |&(id, _): &(u32, Key)| WrappedKey { id, wrapped: String::new() };
+        let mut header = Self { version: VERSION, seed, keys: data_keys.iter().map(unwrapped).collect() };
+        for (index, (id, data_key)) in data_keys.iter().enumerate() {
+            let wrapped = vault::wrap(key, data_key, &header.purpose(*id))?;
+            header.keys[index].wrapped = wrapped.iter().map(|byte| format!("{byte:02x}")).collect();
+        }
+        Ok(header)
+    }
+
+    /// What the data key `id` is bound to: all that the header says, but for the wrapped keys. The ids only grow, so that
+    /// they also tell an older header from a newer one.
+    fn purpose(&self, id: u32) -> Vec<u8> {
+        if self.version == FIRST_VERSION {
+            return FIRST_PURPOSE.to_vec();
+        }
+        let mut purpose = b"nightgraft data key of a store".to_vec();
+        purpose.extend(self.version.to_le_bytes());
+        purpose.extend(self.seed.to_le_bytes());
+        for id in [id].into_iter().chain(self.keys.iter().map(|key| key.id)) {
+            purpose.extend(id.to_le_bytes());
+        }
+        purpose
+    }
+
+    /// Reads the header, from either copy; `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Corrupted`]; [`Error::Store`] for another version; [`Error::Io`].
-    pub(super) fn read(plain: &Vault, root: &Path) -> Result<Option<Self>> {
-        let path = path(root);
-        if plain.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
+    /// [`Error::Corrupted`] if no copy can be used; [`Error::Store`] for a newer version; [`Error::Io`].
+    pub(super) fn read(plain: &Vault, root: &Path) -> Result<Option<Found>> {
+        let usable = |read: Result<Option<Self>>| match read {
+            Err(error @ Error::Corrupted { .. }) => Ok(Err(error)),
+            read => read.map(Ok),
+        };
+        let first = usable(Self::read_one(plain, root, &path(root)))?;
+        let second = usable(Self::read_one(plain, root, &copy_path(root)))?;
+        let found = match (first, second) {
+            (Ok(None), Ok(None)) => return Ok(None),
+            (Ok(Some(first)), Ok(Some(second))) => {
+                let differ = first != second;
+                let header = if second.age() > first.age() { second } else { first };
+                Found { header, problem: None, differ }
+            }
+            (Ok(Some(header)), _) => Found::new(header),
+            (first, Ok(Some(header))) => {
+                let missing = || Error::Corrupted { path: path(root), problem: "it is missing".into() };
+                Found { header, problem: Some(first.err().unwrap_or_else(missing)), differ: false }
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        Ok(Some(found))
+    }
+
+    /// Reads one copy; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn read_one(plain: &Vault, root: &Path, path: &Path) -> Result<Option<Self>> {
+        if plain.fs().metadata(path).map_err(Error::io("open", path))?.is_none() {
             return Ok(None);
         }
-        let bytes = plain.read(&path, ROLE, MAX_BYTES).map_err(|error| match error {
+        let bytes = plain.read(path, ROLE, MAX_BYTES).map_err(|error| match error {
             Error::WrongKey { path } => {
                 Error::Corrupted { path, problem: "it says that it is encrypted, which it never is".into() }
             }
             error => error,
         })?;
-        let header: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Corrupted { path: path.clone(), problem: error.to_string() })?;
-        if header.version != VERSION {
+        let senseless = |error: serde_json::Error| Error::Corrupted {
+            path: path.to_owned(),
+            problem: format!("its content: {:?} error at column {}", error.classify(), error.column()),
+        };
+        // Before anything else, which a later version may say in another way.
+        let Versioned { version } = serde_json::from_slice(&bytes).map_err(senseless)?;
+        if !(FIRST_VERSION..=VERSION).contains(&version) {
             let problem = format!(
-                "it is of version {} of the layout, this program reads version {VERSION}",
-                header.version
+                "it is of version {version} of the layout, this program reads versions up to {VERSION}; it is left as it \
+                 is, for a newer build"
             );
             return Err(Error::Store { path: root.to_owned(), problem });
         }
+        let header: Self = serde_json::from_slice(&bytes).map_err(senseless)?;
         let ascending = header.keys.windows(2).all(|pair| pair[0].id < pair[1].id);
         if header.keys.len() > 2 || !ascending {
             let problem = "its list of keys makes no sense".into();
-            return Err(Error::Corrupted { path, problem });
+            return Err(Error::Corrupted { path: path.to_owned(), problem });
         }
         Ok(Some(header))
     }
 
-    /// Puts the header in its place.
+    /// Larger for a header that was written later.
+    fn age(&self) -> (u32, Option<u32>, bool) {
+        (self.version, self.writes_with(), !self.is_rotating())
+    }
+
+    /// Whether a build wrote it that knew no manifest.
+    pub(super) fn is_of_first_version(&self) -> bool {
+        self.version == FIRST_VERSION
+    }
+
+    /// Both copies, ready to be put into their places.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn write(&self, plain: &Vault, root: &Path) -> Result<()> {
+    pub(super) fn writers(&self, plain: &Vault, root: &Path) -> Result<Vec<SealedWriter>> {
         let bytes = serde_json::to_vec(self).expect("numbers and texts serialize");
-        plain.write(&path(root), ROLE, &bytes)
+        let writer = |path: PathBuf| {
+            let mut file = plain.create(&path, ROLE)?;
+            file.append(&bytes)?;
+            Ok(file)
+        };
+        [path(root), copy_path(root)].into_iter().map(writer).collect()
     }
 
     /// The vault for everything else in the store.
@@ -107,15 +227,20 @@ impl Header {
                 path: root.to_owned(),
                 problem: "it is not encrypted; leave the key out, or begin a new store with it".into(),
             }),
-            (Some(key), keys) => {
-                let open = |wrapped: &WrappedKey| Some((wrapped.id, wrapped.open(key)?));
-                let opened = keys.iter().map(open).collect::<Option<Vec<_>>>();
-                let mut opened = opened.ok_or_else(|| Error::WrongKey { path: path(root) })?;
+            (Some(key), _) => {
+                let mut opened = self.open_keys(key, root)?;
                 let (id, newest) = opened.pop().ok_or_else(|| Error::WrongKey { path: path(root) })?;
                 let ring = KeyRing::new(id, newest);
                 Ok(plain.with_keys(opened.into_iter().fold(ring, |ring, (id, key)| ring.and_reads(id, key))))
             }
         }
+    }
+
+    /// The data keys with their ids.
+    fn open_keys(&self, key: &Key, root: &Path) -> Result<Vec<(u32, Key)>> {
+        let open = |wrapped: &WrappedKey| Some((wrapped.id, wrapped.open(key, &self.purpose(wrapped.id))?));
+        let opened = self.keys.iter().map(open).collect::<Option<Vec<_>>>();
+        opened.ok_or_else(|| Error::WrongKey { path: path(root) })
     }
 
     /// Whether files are being moved from one data key to another.
@@ -128,6 +253,17 @@ impl Header {
         self.keys.last().map(|key| key.id)
     }
 
+    /// The header in the present version, with the same data keys under the same `key`.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`] if `key` is another one, [`Error::Io`].
+    pub(super) fn renewed(&self, key: Option<&Key>, root: &Path) -> Result<Self> {
+        match key {
+            Some(key) if !self.keys.is_empty() => Self::wrapping(self.seed, key, &self.open_keys(key, root)?),
+            _ => Ok(Self { version: VERSION, ..self.clone() }),
+        }
+    }
+
     /// The header with a second data key, and both wrapped with `new`. `old` opens the present one, and nothing any
     /// more once this header is in its place.
     ///
@@ -138,35 +274,38 @@ impl Header {
             let problem = "only an encrypted store has a key to change".into();
             return Err(Error::Store { path: root.to_owned(), problem });
         };
-        let data_key = present.open(old).ok_or_else(|| Error::WrongKey { path: path(root) })?;
         let id = present.id.checked_add(1).ok_or_else(|| Error::Store {
             path: root.to_owned(),
             problem: "its key was changed too often".into(),
         })?;
-        let keys =
-            vec![WrappedKey::new(present.id, new, &data_key)?, WrappedKey::new(id, new, &Key::generate()?)?];
-        Ok(Self { keys, ..self.clone() })
+        let mut data_keys = self.open_keys(old, root)?;
+        data_keys.push((id, Key::generate()?));
+        Self::wrapping(self.seed, new, &data_keys)
     }
 
     /// The header without the data key that nothing is written with any more.
-    pub(super) fn without_old_key(&self) -> Self {
-        let keys = self.keys.last().cloned().into_iter().collect();
-        Self { keys, ..self.clone() }
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`] if `key` is not the present one, [`Error::Io`].
+    pub(super) fn without_old_key(&self, key: &Key, root: &Path) -> Result<Self> {
+        let newest: Vec<_> = self.open_keys(key, root)?.into_iter().next_back().into_iter().collect();
+        Self::wrapping(self.seed, key, &newest)
     }
 }
 
-impl WrappedKey {
-    fn new(id: u32, key: &Key, data_key: &Key) -> Result<Self> {
-        let wrapped = vault::wrap(key, data_key)?.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { id, wrapped })
-    }
+/// What every version of the header has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
 
-    fn open(&self, key: &Key) -> Option<Key> {
+impl WrappedKey {
+    fn open(&self, key: &Key, purpose: &[u8]) -> Option<Key> {
         let digits = self.wrapped.as_bytes();
         let digit = |c: u8| char::from(c).to_digit(16);
         let byte = |pair: &[u8; 2]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
         let (pairs, []) = digits.as_chunks::<2>() else { return None };
-        vault::unwrap(key, &pairs.iter().map(byte).collect::<Option<Vec<_>>>()?)
+        vault::unwrap(key, &pairs.iter().map(byte).collect::<Option<Vec<_>>>()?, purpose)
     }
 }
 
@@ -176,27 +315,57 @@ mod tests {
     use super::*;
     use crate::file_system;
 
+    fn write(header: &Header, plain: &Vault, root: &Path) {
+        plain.put(header.writers(plain, root).unwrap(), &[]).unwrap();
+    }
+
+    fn read(plain: &Vault, root: &Path) -> Result<Option<Header>> {
+        Ok(Header::read(plain, root)?.map(|found| found.header))
+    }
+
     #[test]
     fn it_says_what_it_said_and_refuses_other_versions() {
         let folder = tempfile::tempdir().unwrap();
         let plain = Vault::plain(file_system::system());
-        assert_eq!(Header::read(&plain, folder.path()).unwrap(), None);
+        assert_eq!(read(&plain, folder.path()).unwrap(), None);
         let header = Header::new(Some(u64::MAX), None, folder.path()).unwrap();
         let json = serde_json::to_string(&header).unwrap();
-        assert_eq!(json, r#"{"version":1,"seed":18446744073709551615,"keys":[]}"#);
-        header.write(&plain, folder.path()).unwrap();
-        assert_eq!(Header::read(&plain, folder.path()).unwrap(), Some(header));
+        assert_eq!(json, r#"{"version":2,"seed":18446744073709551615,"keys":[]}"#);
+        write(&header, &plain, folder.path());
+        assert_eq!(read(&plain, folder.path()).unwrap(), Some(header));
         for (text, part) in [
-            (json.replace(":1,", ":2,"), "version 2 of the layout"),
+            (json.replace(":2,", ":3,"), "version 3 of the layout"),
+            (json.replace(":2,", ":0,"), "version 0 of the layout"),
             (json.replace("seed", "sead"), "is damaged"),
             (
                 json.replace("[]", r#"[{"id":2,"wrapped":""},{"id":2,"wrapped":""}]"#),
                 "list of keys makes no sense",
             ),
         ] {
-            plain.write(&path(folder.path()), ROLE, text.as_bytes()).unwrap();
-            let error = Header::read(&plain, folder.path()).unwrap_err().to_string();
+            for path in [path(folder.path()), copy_path(folder.path())] {
+                plain.write(&path, ROLE, text.as_bytes()).unwrap();
+            }
+            let error = read(&plain, folder.path()).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_newer_copy_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let plain = Vault::plain(file_system::system());
+        let (old, new) = (Key::new([1; 32]), Key::new([2; 32]));
+        let first = Header::new(Some(1), Some(&old), root).unwrap();
+        let both = first.with_another_key(&old, &new, root).unwrap();
+        let last = both.without_old_key(&new, root).unwrap();
+        for (older, newer) in [(&first, &both), (&both, &last), (&first, &last)] {
+            for stale in [path(root), copy_path(root)] {
+                write(newer, &plain, root);
+                plain.write(&stale, ROLE, &serde_json::to_vec(older).unwrap()).unwrap();
+                let found = Header::read(&plain, root).unwrap().unwrap();
+                assert_eq!((&found.header, found.differ), (newer, true));
+            }
         }
     }
 
@@ -210,7 +379,7 @@ mod tests {
         assert!(matches!(header.with_another_key(&new, &old, folder), Err(Error::WrongKey { .. })));
         let both = header.with_another_key(&old, &new, folder).unwrap();
         assert_eq!((both.writes_with(), both.is_rotating()), (Some(2), true));
-        let after = both.without_old_key();
+        let after = both.without_old_key(&new, folder).unwrap();
         assert_eq!((after.writes_with(), after.is_rotating()), (Some(2), false));
         for header in [&both, &after] {
             header.vault(&plain, Some(&new), folder).unwrap();

@@ -7,6 +7,7 @@ use super::ids::GraftId;
 use super::segment::Span;
 use super::{Store, documents, graft_file, grafts, header, lock, segment};
 use crate::file_system::{Entry, FileSystem, Mode, tighten};
+use crate::vault::manifest;
 use crate::{Error, Result, atomic, checkpoint};
 
 pub(super) const JOURNAL: &str = "journal";
@@ -25,6 +26,10 @@ pub(super) struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Header,
+    /// The second copy of the header.
+    HeaderCopy,
+    /// The manifest, or the one that is about to take its place.
+    Manifest,
     Segment,
     Graft(GraftId),
     History,
@@ -38,7 +43,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What the file is sealed as; `None` for the header, which has its own vault, and for files that are not sealed.
+    /// What the file is sealed as; `None` for the header, which has its own vault, for the manifest, which reads itself,
+    /// and for files that are not sealed.
     pub(super) fn role(self) -> Option<&'static str> {
         match self {
             Self::Segment => Some(segment::ROLE),
@@ -46,33 +52,48 @@ impl Kind {
             Self::History => Some(grafts::HISTORY_ROLE),
             Self::Document => Some(documents::ROLE),
             Self::Checkpoint => Some(checkpoint::ROLE),
-            Self::Header | Self::Lock | Self::Unknown => None,
+            Self::Header | Self::HeaderCopy | Self::Manifest | Self::Lock | Self::Unknown => None,
         }
     }
 }
 
 impl Store {
-    /// Every file in the folder, those in other folders than a store's own included.
+    /// Every file in the folder; see [`items`].
     ///
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn inventory(&self) -> Result<Vec<Item>> {
-        let mut items = Vec::new();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            for Entry { name, is_dir, len, .. } in list(self.vault.fs(), &self.root.join(&folder))? {
-                let place = folder.join(&name);
-                if is_dir {
-                    folders.push(place);
-                } else {
-                    let kind = name.to_str().map_or(Kind::Unknown, |name| kind(&folder, name));
-                    items.push(Item { path: self.root.join(place), bytes: len, kind });
-                }
+        items(self.vault.fs(), &self.root)
+    }
+}
+
+/// Every file in the folder of a store, by path, those in other folders than a store's own included.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn items(fs: &Arc<dyn FileSystem>, root: &Path) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for Entry { name, is_dir, len, .. } in list(fs, &root.join(&folder))? {
+            let place = folder.join(&name);
+            if is_dir {
+                folders.push(place);
+            } else {
+                let kind = name.to_str().map_or(Kind::Unknown, |name| kind(&folder, name));
+                items.push(Item { path: root.join(place), bytes: len, kind });
             }
         }
-        items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(items)
     }
+    items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(items)
+}
+
+/// What the file at `path` is in the store in `root`, whether it is there or not.
+pub(super) fn kind_of(root: &Path, path: &Path) -> Kind {
+    let place = path.strip_prefix(root).ok();
+    let parts = place.and_then(|place| Some((place.parent()?, place.file_name()?.to_str()?)));
+    parts.map_or(Kind::Unknown, |(folder, name)| kind(folder, name))
 }
 
 /// The file `name` in `folder`, seen from the root of the store.
@@ -82,6 +103,8 @@ fn kind(folder: &Path, name: &str) -> Kind {
         ("", lock::NAME) => Kind::Lock,
         ("", grafts::HISTORY) => Kind::History,
         ("", header::NAME) => Kind::Header,
+        ("", header::COPY_NAME) => Kind::HeaderCopy,
+        ("", manifest::NAME | manifest::NEXT_NAME) => Kind::Manifest,
         (JOURNAL, name) if Span::from_file_name(name).is_some() => Kind::Segment,
         (GRAFTS, name) => graft_file::id_of(name).map_or(Kind::Unknown, Kind::Graft),
         (SESSION, name) if checkpoint::is_checkpoint(name) => Kind::Checkpoint,
@@ -145,7 +168,7 @@ pub(super) fn is_vacant(fs: &Arc<dyn FileSystem>, root: &Path) -> Result<bool> {
         let vacant = if entry.is_dir {
             ours && list(fs, &root.join(&entry.name))?.is_empty()
         } else {
-            entry.name == lock::NAME
+            entry.name == lock::NAME || entry.name == manifest::NEXT_NAME
         };
         if !vacant {
             return Ok(false);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::IdSet;
+use super::consistency::Deviation;
 use super::ids::ExampleId;
 use super::sealed;
 use super::segment::{self, Problem, ROLE, Segment, Span, StoredExample};
@@ -44,12 +45,9 @@ struct Placed {
 }
 
 impl Journal {
-    /// Reads the folder, and removes the segments that others cover. Damage is noted, see [`damage`](Self::damage).
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::WrongKey`].
-    pub(super) fn load(vault: &Vault, folder: &Path) -> Result<Self> {
-        let mut journal = Self {
+    /// One that was not read yet.
+    pub(super) fn empty(folder: &Path) -> Self {
+        Self {
             folder: folder.to_owned(),
             segments: Vec::new(),
             examples: Vec::new(),
@@ -58,7 +56,24 @@ impl Journal {
             known: HashMap::new(),
             damage: Vec::new(),
             stale: false,
-        };
+        }
+    }
+
+    /// Reads the folder, and removes the segments that others cover. Damage is noted, see [`damage`](Self::damage).
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::WrongKey`].
+    pub(super) fn load(vault: &Vault, folder: &Path) -> Result<Self> {
+        Self::load_without(vault, folder, &[])
+    }
+
+    /// As [`load`](Self::load), but the files that are no longer what they should be count as damaged, and no example of
+    /// them is shown: some may have been deleted. If there are any, nothing is removed.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(super) fn load_without(vault: &Vault, folder: &Path, distrusted: &[Deviation]) -> Result<Self> {
+        let mut journal = Self::empty(folder);
         let mut spans: Vec<Span> = vault
             .fs()
             .list(folder)
@@ -75,7 +90,7 @@ impl Journal {
             let path = folder.join(span.file_name());
             if before.covers(span) {
                 // What covers it must be readable, or this may be the last copy.
-                if before_is_sound {
+                if before_is_sound && distrusted.is_empty() {
                     vault.remove(&path)?;
                 }
                 continue;
@@ -85,10 +100,19 @@ impl Journal {
                 continue;
             }
             journal.note_gap(before.to + 1, span.from);
-            before_is_sound = journal.take_in(vault, span)?;
+            before_is_sound = match distrusted.iter().find(|deviation| deviation.path == path) {
+                None => journal.take_in(vault, span)?,
+                Some(deviation) => journal.pass_over(vault, deviation)?,
+            };
             before = span;
         }
         journal.check_completeness();
+        let noted = |journal: &Self, path: &PathBuf| journal.damage.iter().any(|(noted, _)| noted == path);
+        for Deviation { path, why } in distrusted {
+            if !noted(&journal, path) {
+                journal.damage.push((path.clone(), why.to_string()));
+            }
+        }
         journal.known = journal.examples.iter().map(|example| (digest(&example.line), example.id)).collect();
         Ok(journal)
     }
@@ -117,6 +141,15 @@ impl Journal {
         let is_sound = problem.is_none();
         self.damage.extend(problem.map(|problem| (path, problem)));
         Ok(is_sound)
+    }
+
+    /// Notes one segment as damaged. Of an earlier version of it, what it says of deleted examples is true still.
+    fn pass_over(&mut self, vault: &Vault, deviation: &Deviation) -> Result<bool> {
+        let (segment, _) = read(vault, &deviation.path)?;
+        self.deleted = self.deleted.union(&segment.deleted);
+        self.next_id = self.next_id.max(segment.next_id);
+        self.damage.push((deviation.path.clone(), deviation.why.to_string()));
+        Ok(false)
     }
 
     /// Every id that was ever given belongs to an example that is there, or was deleted.
@@ -263,7 +296,8 @@ impl Journal {
         self.examples.retain(|example| !without.contains(example.id.0));
         self.known.retain(|_, id| !without.contains(id.0));
         self.segments.splice(first..=last, [Placed { span, ids, deleted }]);
-        let removed = covered.iter().try_for_each(|span| vault.remove(&self.folder.join(span.file_name())));
+        let covered: Vec<_> = covered.iter().map(|span| self.folder.join(span.file_name())).collect();
+        let removed = vault.remove_all(&covered);
         self.noting_failure(vault, removed)
     }
 
@@ -290,9 +324,9 @@ impl Journal {
         let span = Span { from: 1, to };
         let written = write(vault, &self.folder.join(span.file_name()), next_id, &deleted, &kept);
         self.noting_failure(vault, written)?;
-        for other in spans.into_iter().filter(|&other| other != span) {
-            vault.remove(&self.folder.join(other.file_name()))?;
-        }
+        let others = spans.into_iter().filter(|&other| other != span);
+        let others: Vec<_> = others.map(|other| self.folder.join(other.file_name())).collect();
+        vault.remove_all(&others)?;
         *self = Self::load(vault, &self.folder)?;
         Ok(())
     }

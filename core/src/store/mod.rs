@@ -3,7 +3,8 @@
 //! A [`Store`] is a folder that one process has open at a time:
 //!
 //! ```text
-//! store.ngs                    the seed, and in an encrypted store the wrapped data key
+//! store.ngs, store.copy.ngs    the seed, and in an encrypted store the wrapped data key; twice
+//! manifest.ngs                 which version of each file is in force
 //! journal/00000001-00000004.ngs  examples: segments whose numbers follow each other without gaps
 //! grafts/00000007.ngs          one version of the adapter, with what is known of it
 //! current.ngs                  which graft is in use, and which were before it
@@ -12,11 +13,16 @@
 //! .lock
 //! ```
 //!
-//! Every file is sealed ([`vault`](crate::vault)), so that damage is noticed, and appears whole or not at all. Each
+//! Every file is sealed ([`vault`](crate::vault)), so that damage is noticed, and appears whole or not at all. A file that
+//! is sound and not the last version of itself, because a backup was put back or somebody means it, is noticed too: the
+//! manifest names the version of each. In a plain store that helps against accidents only, since whoever may write the
+//! folder can write a manifest. Folders and files are their owner's alone, and those of an older build become so when
+//! the store is opened. Each
 //! change is one rename; what a crash leaves to be tidied up behind it, the next [`Store::open`] does. Words of this
 //! project: a **graft** is a trained version of the adapter; to **promote** it is to take it into use, to **roll
 //! back** is to go back to the one before.
 
+mod consistency;
 mod documents;
 mod examples;
 mod export;

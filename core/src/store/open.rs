@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::header::Header;
+use super::consistency::{self, Deviation};
+use super::header::{self, Found, Header};
 use super::inventory::{self, GRAFTS, JOURNAL, SESSION};
 use super::journal::Journal;
 use super::lock::Lock;
 use super::sealed;
 use crate::file_system::{self, FileSystem};
+use crate::vault::manifest::{self, Manifest};
 use crate::vault::{Key, Vault};
-use crate::{Error, Result};
+use crate::{Error, Inconsistency, Result};
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -25,8 +27,8 @@ pub struct StoreOptions {
     pub create: bool,
     /// The seed of a new store; random otherwise.
     pub seed: Option<u64>,
-    /// Open the store also if its journal is damaged, with the examples that can be read, for [`Store::verify`]
-    /// and [`Store::repair`]. Until it is repaired nothing can be added or deleted.
+    /// Open the store also if its journal is damaged, or earlier versions of files were put back, with the examples that
+    /// can be read, for [`Store::verify`] and [`Store::repair`]. Until it is repaired nothing can be added or deleted.
     pub damaged: bool,
 }
 
@@ -58,6 +60,8 @@ pub struct Store {
     /// For the header, which is never encrypted.
     pub(super) plain: Vault,
     pub(super) header: Header,
+    /// Whether the header was lost, and this one is not on the disk yet.
+    pub(super) header_is_made_up: bool,
     /// The app's key, for [`Store::rotate_key`].
     pub(super) key: Option<Key>,
     pub(super) journal: Journal,
@@ -68,12 +72,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in the folder `root`, or begins one there; finishes what a crash has interrupted.
+    /// Opens the store in the folder `root`, or begins one there; finishes what a crash has interrupted. A store of an
+    /// earlier build becomes one of this build, which earlier ones refuse.
     ///
     /// # Errors
-    /// [`Error::StoreLocked`] if it is open already, [`Error::WrongKey`], [`Error::NoKey`], [`Error::Corrupted`] if the
-    /// header or the journal is damaged (other files are looked at when they are needed), [`Error::Store`] if there is
-    /// no store and none is to be made, if a key is needless, or the folder holds something else; [`Error::Io`].
+    /// [`Error::StoreLocked`] if it is open already, [`Error::WrongKey`], [`Error::NoKey`], [`Error::Corrupted`] if both
+    /// copies of the header, the manifest or the journal are damaged (other files are looked at when they are needed),
+    /// [`Error::Inconsistent`] if a file was replaced by an earlier version of it, was put back, or was lost where that
+    /// would go unnoticed, [`Error::Store`] if there is no store and none is to be made, if it is of a newer build, if a
+    /// key is needless, or the folder holds something else; [`Error::Io`].
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self> {
         Self::open_with(root, options, file_system::system())
     }
@@ -92,21 +99,21 @@ impl Store {
         fs.create_dir_all(root).map_err(Error::io("create", root))?;
         let lock = Lock::take(root)?;
         // Read again: somebody else may have changed it before the lock was ours.
-        let header = match Self::read_header(&plain, root, &options)? {
-            Some(header) => header,
-            None => {
-                // Whatever a beginning leaves behind when it is interrupted is removed or used by the next one.
-                inventory::sweep(fs, root)?;
-                if !inventory::is_vacant(fs, root)? {
-                    return Err(refuse(
-                        "the folder holds other files and no header of a store; choose an empty folder, or bring \
-                         back its store.ngs",
-                    ));
-                }
-                let header = Header::new(options.seed, options.key.as_ref(), root)?;
-                header.write(&plain, root)?;
-                header
+        let found = Self::read_header(&plain, root, &options)?;
+        if found.is_none() {
+            // Whatever a beginning leaves behind when it is interrupted is removed or used by the next one.
+            inventory::sweep(fs, root)?;
+            if !inventory::is_vacant(fs, root)? {
+                return Err(refuse(
+                    "the folder holds other files and no header of a store; choose an empty folder, or bring back \
+                     its store.ngs",
+                ));
             }
+        }
+        let is_new = found.is_none();
+        let Found { header, problem, differ } = match found {
+            Some(found) => found,
+            None => Found::new(Header::new(options.seed, options.key.as_ref(), root)?),
         };
         let vault = header.vault(&plain, options.key.as_ref(), root)?;
         for folder in [JOURNAL, GRAFTS, SESSION] {
@@ -114,32 +121,92 @@ impl Store {
             fs.create_dir_all(&folder).map_err(Error::io("create", &folder))?;
             inventory::sweep(fs, &folder)?;
         }
-        inventory::make_private(fs, root)?;
         inventory::sweep(fs, root)?;
-        let journal = Journal::load(&vault, &root.join(JOURNAL))?;
+        inventory::make_private(fs, root)?;
+        let header_is_made_up = problem.is_some() && !header::is_on_disk(&plain, root)?;
         let mut store = Self {
             root: root.to_owned(),
             vault,
             plain: plain.clone(),
             header,
+            header_is_made_up,
             key: options.key,
-            journal,
+            journal: Journal::empty(&root.join(JOURNAL)),
             quota: options.quota,
             keep: options.keep,
             _lock: lock,
         };
+        let deviations = store.take_manifest(is_new, options.damaged)?;
+        let is_put_back = |deviation: &&Deviation| deviation.why != Inconsistency::Missing;
+        let put_back: Vec<_> = deviations.iter().filter(is_put_back).cloned().collect();
+        if let Some(deviation) = put_back.first().filter(|_| !options.damaged) {
+            return Err(deviation.error());
+        }
+        store.journal = Journal::load_without(&store.vault, &root.join(JOURNAL), &put_back)?;
         store.note_lost_examples()?;
         if !options.damaged {
             store.journal.check()?;
         }
-        if store.header.is_rotating()
-            && let Err(error) = store.finish_rotation()
+        for deviation in &deviations {
+            if !options.damaged && !deviation.is_bearable(root) {
+                return Err(deviation.error());
+            }
+            tracing::warn!(path = %deviation.path.display(), "{}", deviation.why);
+        }
+        if let Some(problem) = problem {
+            tracing::warn!(%problem, "the copy of the header is used; repair the store");
+        }
+        if deviations.iter().all(|deviation| deviation.is_bearable(root)) {
+            store.go_on(differ)?;
+        }
+        Ok(store)
+    }
+
+    /// Reads the manifest, or begins one for a new store and for one of an earlier build. Returns what differs from it.
+    fn take_manifest(&mut self, is_new: bool, damaged: bool) -> Result<Vec<Deviation>> {
+        let (vault, root) = (self.vault.clone(), self.root.clone());
+        let path = root.join(manifest::NAME);
+        let why = match sealed::damage(Manifest::load(&vault, &root))? {
+            Ok(Some(manifest)) => {
+                let deviations = consistency::deviations(&vault, &self.plain, &manifest, &root)?;
+                self.vault = vault.with_manifest(Arc::new(manifest));
+                return Ok(deviations);
+            }
+            Ok(None) => Some(Inconsistency::Missing),
+            Err(_) if consistency::is_of_former_key(&vault, &path)? => Some(Inconsistency::EarlierManifest),
+            // Reading it once more tells, when the store is verified.
+            Err(_) if damaged => None,
+            Err(problem) => return Err(sealed::corrupted(&path, problem)),
+        };
+        let manifest = Manifest::of(&vault, &root, &consistency::tracked(&vault, &root)?)?;
+        self.vault = vault.with_manifest(Arc::new(manifest));
+        let is_missing = why == Some(Inconsistency::Missing);
+        if is_missing && (is_new || self.header.is_of_first_version() || Manifest::was_begun(&vault, &root)?)
+        {
+            self.header = self.header.renewed(self.key.as_ref(), &root)?;
+            self.write_header()?;
+            return Ok(Vec::new());
+        }
+        Ok(why.map(|why| Deviation { path, why }).into_iter().collect())
+    }
+
+    /// Finishes what a crash has interrupted.
+    fn go_on(&mut self, headers_differ: bool) -> Result<()> {
+        if headers_differ {
+            self.write_header()?;
+        }
+        if self.header.is_rotating()
+            && let Err(error) = self.finish_rotation()
         {
             // Both keys are there until it is done, so everything works meanwhile.
             tracing::warn!(%error, "the change of the key is not finished yet");
         }
-        store.drop_session_of_deleted()?;
-        Ok(store)
+        self.drop_session_of_deleted()
+    }
+
+    /// Puts both copies of the header into their places.
+    pub(super) fn write_header(&self) -> Result<()> {
+        self.vault.put(self.header.writers(&self.plain, &self.root)?, &[])
     }
 
     /// Segments that are gone from the journal's end leave no gap: what others know of its examples shows it.
@@ -156,7 +223,7 @@ impl Store {
 
     /// The header; a new one in place of a damaged or missing one, if there are files whose only loss that is and
     /// `options` say so. That is not written before the store is repaired.
-    fn read_header(plain: &Vault, root: &Path, options: &StoreOptions) -> Result<Option<Header>> {
+    fn read_header(plain: &Vault, root: &Path, options: &StoreOptions) -> Result<Option<Found>> {
         let found = Header::read(plain, root);
         let lost = matches!(found, Ok(None) | Err(Error::Corrupted { .. }));
         if !lost || !options.damaged || options.key.is_some() {
@@ -174,7 +241,11 @@ impl Store {
                 }
             }
         }
-        if n_plain == 0 { found } else { Header::new(options.seed, None, root).map(Some) }
+        if n_plain == 0 {
+            return found;
+        }
+        let problem = found.err().unwrap_or_else(|| sealed::corrupted(&header::path(root), "it is missing"));
+        Ok(Some(Found { problem: Some(problem), ..Found::new(Header::new(options.seed, None, root)?) }))
     }
 
     /// Where everything is written; for the checkpoints in [`session_folder`](Self::session_folder). A clone is of no

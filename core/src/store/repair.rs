@@ -1,10 +1,14 @@
 //! Making a damaged store usable again.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
-use super::inventory::Kind;
-use super::{Damage, Store, documents};
-use crate::Result;
+use super::inventory::{Kind, kind_of};
+use super::journal::Journal;
+use super::{Damage, Store, consistency, documents, header};
+use crate::vault::manifest;
+use crate::{Inconsistency, Result};
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,21 +23,38 @@ impl Store {
     /// Removes what is damaged and says what is lost. Files that are none of a store's stay. Examples of a damaged
     /// segment are kept as far as they can be read; the others count as deleted.
     ///
+    /// A file that was replaced by an earlier version counts as damaged as a whole, because what was deleted must not come
+    /// back; one that was put back goes again. If it is the manifest itself, which is lost or of an earlier time, all
+    /// files are taken for what they should be.
+    ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io); calling it again goes on.
     pub fn repair(&mut self) -> Result<RepairReport> {
         let damaged = self.verify()?.damaged;
         let mut report = RepairReport { repaired: damaged.clone(), lost: Vec::new() };
-        let kinds = self.inventory()?;
-        let kind = |damage: &Damage| {
-            kinds.iter().find(|item| item.path == damage.path).map_or(Kind::Unknown, |item| item.kind)
-        };
-        // What others need comes first.
-        let header = super::header::path(&self.root);
-        if damaged.iter().any(|damage| damage.path == header) {
-            self.header.write(&self.plain, &self.root)?;
-            report.lost.push("the seed of the store: sessions choose at random anew".into());
+        if damaged.is_empty() {
+            self.drop_session_of_deleted()?;
+            return Ok(report);
         }
+        let root = self.root.clone();
+        let kind = |damage: &Damage| kind_of(&root, &damage.path);
+        // What others need comes first.
+        if damaged.iter().any(|damage| damage.path == root.join(manifest::NAME)) {
+            self.rewrite_manifest()?;
+            report
+                .lost
+                .push("what was written last: earlier versions of files cannot be told any more".into());
+        }
+        if damaged.iter().any(|damage| [header::path(&root), header::copy_path(&root)].contains(&damage.path))
+        {
+            self.write_header()?;
+            if self.header_is_made_up {
+                report.lost.push("the seed of the store: sessions choose at random anew".into());
+                self.header_is_made_up = false;
+            }
+        }
+        let put_back = self.remove_what_was_put_back()?;
+        let damaged: Vec<_> = damaged.into_iter().filter(|damage| !put_back.contains(&damage.path)).collect();
         if damaged.iter().any(|damage| kind(damage) == Kind::History) {
             self.vault.remove(&self.history_path())?;
             report.lost.push("which graft was in use: the base is, until one is promoted".into());
@@ -64,7 +85,13 @@ impl Store {
                         "a checkpoint: the session goes on from the one before, if there is one".into(),
                     );
                 }
-                Kind::Header | Kind::History | Kind::Segment | Kind::Lock | Kind::Unknown => {}
+                Kind::Header
+                | Kind::HeaderCopy
+                | Kind::Manifest
+                | Kind::History
+                | Kind::Segment
+                | Kind::Lock
+                | Kind::Unknown => {}
             }
         }
         let of_the_journal = |damage: &Damage| damage.path.starts_with(self.journal.folder());
@@ -76,10 +103,37 @@ impl Store {
             let (left, lost) = (self.examples().len(), self.journal.deleted().len().saturating_sub(deleted));
             report.lost.push(format!("examples of the journal, at least {lost}; {left} are left"));
         }
+        self.rewrite_manifest()?;
+        if !self.journal.damage().is_empty() {
+            self.journal = Journal::load(&self.vault, &self.journal.folder().to_owned())?;
+        }
         if self.header.is_rotating() {
             self.finish_rotation()?;
         }
         self.drop_session_of_deleted()?;
         Ok(report)
+    }
+
+    /// Removes the files that the store had removed once already.
+    fn remove_what_was_put_back(&mut self) -> Result<Vec<PathBuf>> {
+        let deviations = self.deviations()?.into_iter();
+        let put_back: Vec<_> = deviations
+            .filter(|deviation| deviation.why == Inconsistency::PutBack)
+            .map(|deviation| deviation.path)
+            .collect();
+        if !put_back.is_empty() {
+            self.vault.remove_all(&put_back)?;
+            let distrusted: Vec<_> =
+                self.deviations()?.into_iter().filter(|left| left.why == Inconsistency::Earlier).collect();
+            self.journal =
+                Journal::load_without(&self.vault, &self.journal.folder().to_owned(), &distrusted)?;
+        }
+        Ok(put_back)
+    }
+
+    /// Takes all files for what they should be.
+    fn rewrite_manifest(&self) -> Result<()> {
+        let files = consistency::tracked(&self.vault, &self.root)?;
+        self.vault.manifest().map_or(Ok(()), |manifest| manifest.rewrite(&self.vault, &files))
     }
 }

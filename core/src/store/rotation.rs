@@ -6,10 +6,11 @@
 //! data key. Whoever had the old key can open nothing any more, not even with an old copy of the header.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Store;
-use super::header::Header;
-use crate::vault::{Key, Vault};
+use super::header::{Found, Header};
+use crate::vault::{Key, Vault, manifest};
 use crate::{Error, Result};
 
 impl Store {
@@ -37,12 +38,11 @@ impl Store {
             return Err(Error::Corrupted { path: damage.path, problem: damage.problem });
         }
         let header = self.header.with_another_key(old, &new, &self.root)?;
-        let written = header.write(&self.plain, &self.root);
+        let written = self.vault.put(header.writers(&self.plain, &self.root)?, &[]);
         // A failure may have come after the header was in its place.
-        let in_place = written.is_ok()
-            || Header::read(&self.plain, &self.root).is_ok_and(|found| found.as_ref() == Some(&header));
-        if in_place {
-            self.vault = header.vault(&self.plain, Some(&new), &self.root)?;
+        let is_it = |found: Option<Found>| found.is_some_and(|found| found.header == header);
+        if written.is_ok() || Header::read(&self.plain, &self.root).is_ok_and(is_it) {
+            self.take_keys(&header, &new)?;
             self.header = header;
             self.key = Some(new);
         }
@@ -63,10 +63,32 @@ impl Store {
                 seal_again(&self.vault, &item.path, role)?;
             }
         }
-        let header = self.header.without_old_key();
-        let vault = header.vault(&self.plain, self.key.as_ref(), &self.root)?;
-        header.write(&self.plain, &self.root)?;
-        (self.header, self.vault) = (header, vault);
+        if let Some(manifest) = self.vault.manifest()
+            && self.vault.key_id(&self.root.join(manifest::NAME))? != newest
+        {
+            manifest.reseal(&self.vault)?;
+        }
+        let Some(key) = self.key.take() else { return Err(Error::NoKey { path: self.root.clone() }) };
+        let finished = self.forget_old_key(&key);
+        self.key = Some(key);
+        finished
+    }
+
+    fn forget_old_key(&mut self, key: &Key) -> Result<()> {
+        let header = self.header.without_old_key(key, &self.root)?;
+        self.vault.put(header.writers(&self.plain, &self.root)?, &[])?;
+        self.take_keys(&header, key)?;
+        self.header = header;
+        Ok(())
+    }
+
+    /// Goes on with the data keys of `header`.
+    fn take_keys(&mut self, header: &Header, key: &Key) -> Result<()> {
+        let vault = header.vault(&self.plain, Some(key), &self.root)?;
+        self.vault = match self.vault.manifest() {
+            Some(manifest) => vault.with_manifest(Arc::clone(manifest)),
+            None => vault,
+        };
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 /// An error of the vault that came through `Read` or `Write` is itself again. Content that makes no sense is damage;
@@ -38,4 +39,14 @@ pub(super) fn damage<T>(result: Result<T>) -> Result<Result<T, String>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Checks the seals of a file.
+///
+/// # Errors
+/// What the vault says.
+pub(super) fn read_to_end(vault: &Vault, path: &Path, role: &'static str) -> Result<()> {
+    let mut file = vault.open(path, role)?;
+    io::copy(&mut file, &mut io::sink()).map_err(|error| file.error(error))?;
+    file.finish()
 }

@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 
 use super::header::Header;
 use super::inventory::{Item, Kind};
-use super::{Store, documents, graft_file, journal, sealed};
-use crate::vault::Vault;
+use super::{Store, documents, graft_file, header, journal, sealed};
+use crate::vault::manifest;
 use crate::{Error, Result};
 
 /// A file, and what is wrong with it.
@@ -60,13 +60,17 @@ impl Store {
                 }
             }
         }
-        let header = super::header::path(&self.root);
-        if self.plain.fs().metadata(&header).map_err(Error::io("open", &header))?.is_none() {
-            report.damaged.push(Damage { path: header, problem: "it is missing".into() });
+        for path in [header::path(&self.root), header::copy_path(&self.root), self.root.join(manifest::NAME)]
+        {
+            if self.plain.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
+                report.damaged.push(Damage { path, problem: "it is missing".into() });
+            }
         }
-        for (path, problem) in self.journal.damage() {
-            if report.damaged.iter().all(|damage| damage.path != *path) {
-                report.damaged.push(Damage { path: path.clone(), problem: problem.clone() });
+        let deviations =
+            self.deviations()?.into_iter().map(|deviation| (deviation.path, deviation.why.to_string()));
+        for (path, problem) in deviations.chain(self.journal.damage().iter().cloned()) {
+            if report.damaged.iter().all(|damage| damage.path != path) {
+                report.damaged.push(Damage { path, problem });
             }
         }
         Ok(report)
@@ -75,10 +79,11 @@ impl Store {
     fn verify_item(&self, item: &Item) -> Result<()> {
         let Item { path, kind, .. } = item;
         match *kind {
-            Kind::Header => match Header::read(&self.plain, &self.root)? {
+            Kind::Header | Kind::HeaderCopy => match Header::read_one(&self.plain, &self.root, path)? {
                 Some(header) if header == self.header => Ok(()),
                 _ => Err(sealed::corrupted(path, "it is not the one that the store was opened with")),
             },
+            Kind::Manifest => self.verify_manifest(path),
             Kind::Segment => match journal::read(&self.vault, path)?.1 {
                 Ok(()) => Ok(()),
                 Err(problem) => Err(sealed::corrupted(path, problem)),
@@ -92,8 +97,19 @@ impl Store {
                     Err(_) => Err(sealed::corrupted(path, "its content is not JSON")),
                 }
             }
-            Kind::Checkpoint => kind.role().map_or(Ok(()), |role| read_to_end(&self.vault, path, role)),
+            Kind::Checkpoint => {
+                kind.role().map_or(Ok(()), |role| sealed::read_to_end(&self.vault, path, role))
+            }
             Kind::Lock | Kind::Unknown => Ok(()),
+        }
+    }
+
+    fn verify_manifest(&self, path: &Path) -> Result<()> {
+        match self.vault.manifest() {
+            Some(manifest) if path.ends_with(manifest::NAME) && !manifest.is_on_disk(&self.vault)? => {
+                Err(sealed::corrupted(path, "it is not the one that the store was opened with"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -108,11 +124,4 @@ impl Store {
             Some(id) => Err(sealed::corrupted(path, format!("graft {id}, which is in use, is missing"))),
         }
     }
-}
-
-/// Checks the seals of a file.
-fn read_to_end(vault: &Vault, path: &Path, role: &'static str) -> Result<()> {
-    let mut file = vault.open(path, role)?;
-    std::io::copy(&mut file, &mut std::io::sink()).map_err(|error| file.error(error))?;
-    file.finish()
 }

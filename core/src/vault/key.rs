@@ -12,8 +12,6 @@ use crate::{Error, Result};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
-/// What a wrapped key is bound to, so that no other ciphertext can stand in for one.
-const WRAPPED_AS: &[u8] = b"nightgraft data key, version 1";
 
 /// A secret of 32 bytes, wiped from memory when dropped.
 pub struct Key([u8; KEY_BYTES]);
@@ -96,23 +94,24 @@ impl KeyRing {
     }
 }
 
-/// Encrypts `data_key` with `key`. What comes out may lie anywhere.
+/// Encrypts `data_key` with `key`. What comes out may lie anywhere. It is bound to `purpose`, so that no other ciphertext
+/// can stand in for it.
 ///
 /// # Errors
 /// [`Error::Io`] if the system has no random numbers.
-pub fn wrap(key: &Key, data_key: &Key) -> Result<Vec<u8>> {
+pub fn wrap(key: &Key, data_key: &Key, purpose: &[u8]) -> Result<Vec<u8>> {
     let mut wrapped = vec![0; NONCE_BYTES];
     random(&mut wrapped)?;
-    let payload = Payload { msg: &data_key.0, aad: WRAPPED_AS };
+    let payload = Payload { msg: &data_key.0, aad: purpose };
     let sealed = key.cipher().encrypt(XNonce::from_slice(&wrapped), payload);
     wrapped.extend(sealed.expect("32 bytes are not too many for the cipher"));
     Ok(wrapped)
 }
 
-/// The key inside what [`wrap`] made; `None` if `key` is another one, or a byte was changed.
-pub fn unwrap(key: &Key, wrapped: &[u8]) -> Option<Key> {
+/// The key inside what [`wrap`] made; `None` if `key` or `purpose` is another one, or a byte was changed.
+pub fn unwrap(key: &Key, wrapped: &[u8], purpose: &[u8]) -> Option<Key> {
     let (nonce, sealed) = wrapped.split_at_checked(NONCE_BYTES)?;
-    let payload = Payload { msg: sealed, aad: WRAPPED_AS };
+    let payload = Payload { msg: sealed, aad: purpose };
     let opened = Zeroizing::new(key.cipher().decrypt(XNonce::from_slice(nonce), payload).ok()?);
     Some(Key(opened.as_slice().try_into().ok()?))
 }
@@ -146,26 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_key_needs_its_key_and_every_bit() {
+    fn a_wrapped_key_needs_its_key_its_purpose_and_every_bit() {
+        const PURPOSE: &[u8] = b"a test";
         let (key, other, data_key) = (Key::new([1; 32]), Key::new([2; 32]), Key::new([3; 32]));
-        let wrapped = wrap(&key, &data_key).unwrap();
+        let wrapped = wrap(&key, &data_key, PURPOSE).unwrap();
         assert_eq!(wrapped.len(), 24 + 32 + 16);
         assert!(!wrapped.windows(8).any(|window| window == [3; 8]));
-        assert_ne!(wrapped, wrap(&key, &data_key).unwrap());
-        assert_eq!(unwrap(&key, &wrapped).unwrap().0, [3; 32]);
-        assert!(unwrap(&other, &wrapped).is_none());
+        assert_ne!(wrapped, wrap(&key, &data_key, PURPOSE).unwrap());
+        assert_eq!(unwrap(&key, &wrapped, PURPOSE).unwrap().0, [3; 32]);
+        assert!(unwrap(&other, &wrapped, PURPOSE).is_none());
+        assert!(unwrap(&key, &wrapped, b"another").is_none());
         for bit in 0..8 * wrapped.len() {
             let mut changed = wrapped.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(unwrap(&key, &changed).is_none(), "bit {bit}");
+            assert!(unwrap(&key, &changed, PURPOSE).is_none(), "bit {bit}");
         }
         for len in 0..wrapped.len() {
-            assert!(unwrap(&key, &wrapped[..len]).is_none(), "{len} bytes");
+            assert!(unwrap(&key, &wrapped[..len], PURPOSE).is_none(), "{len} bytes");
         }
         // A shorter secret under the same key is not a key.
-        let payload = Payload { msg: &[3; 31], aad: WRAPPED_AS };
+        let payload = Payload { msg: &[3; 31], aad: PURPOSE };
         let nonce = [0; NONCE_BYTES];
         let short = key.cipher().encrypt(XNonce::from_slice(&nonce), payload).unwrap();
-        assert!(unwrap(&key, &[nonce.as_slice(), &short].concat()).is_none());
+        assert!(unwrap(&key, &[nonce.as_slice(), &short].concat(), PURPOSE).is_none());
     }
 }

@@ -11,10 +11,10 @@
 //! | bytes | content |
 //! |---|---|
 //! | 8 | magic `NGSEAL\r\n` |
-//! | 4 | version |
+//! | 4 | version: 1, or 2 for a file with a number |
 //! | 1 | mode: 0 plain, 1 encrypted |
 //! | 4 | number of the data key; 0 in the plain mode |
-//! | 19 | random start of the nonces; zeros in the plain mode |
+//! | 19 | random start of the nonces; zeros in the plain mode. With a number, the last 8 bytes are that |
 //! | … | chunks of 64 KiB, the last one of 0 to 64 KiB, each followed by its tag of 16 bytes |
 //!
 //! The context is the header, the role of the file (what it is used for) and its name without folders, the latter two
@@ -23,11 +23,17 @@
 //! is the first half of the SHA-256 of context, the tag before (zeros for the first), index in 4 bytes, last or not in
 //! 1 byte, and the SHA-256 of the data. So the chunks of both modes can be sealed side by side, which is done for some
 //! of them at a time: a phone may give a run that it stops a few tenths of a second.
+//!
+//! A seal says nothing of when a file was written: an earlier version of it is as sound. In a folder that has a manifest
+//! each file carries the number of the change that wrote it, and only the last version passes.
 
 mod files;
 mod key;
+mod listing;
+pub(crate) mod manifest;
 mod reader;
 mod sealing;
+mod stamp;
 mod writer;
 
 #[cfg(test)]

@@ -35,17 +35,19 @@ enum State {
 }
 
 impl SealedReader {
+    /// A reader of what lies at `path` and was sealed for the file `name`.
     pub(super) fn new(
         file: Box<dyn Read + Send>,
         header: &Header,
         path: &Path,
+        name: &Path,
         role: &'static str,
         key: Option<&Key>,
     ) -> Self {
         Self {
             file,
             path: path.to_owned(),
-            sealing: Sealing::new(header, role, path, key),
+            sealing: Sealing::new(header, role, name, key),
             chunk: Vec::new(),
             taken: 0,
             ahead: None,
@@ -176,7 +178,7 @@ pub(super) fn read_header(fs: &dyn FileSystem, path: &Path) -> Result<(Box<dyn R
 }
 
 /// Reads until `into` is full or the file ends.
-fn read_up_to(file: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_up_to(file: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < into.len() {
         match file.read(&mut into[len..]) {

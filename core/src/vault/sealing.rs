@@ -21,10 +21,14 @@ pub(super) const TAG_BYTES: usize = 16;
 pub(super) const HEADER_BYTES: usize = 8 + 4 + 1 + 4 + NONCE_START_BYTES;
 /// A nonce of 24 bytes without index and end mark.
 const NONCE_START_BYTES: usize = 19;
+/// Where the number of the change begins in the start of the nonces.
+const NUMBER_AT: usize = NONCE_START_BYTES - 8;
 /// Ends like PNG's, so that a transfer that rewrites line ends shows at once.
 const MAGIC: [u8; 8] = *b"NGSEAL\r\n";
-/// Raised with every change of the format.
+/// The format of files that carry no number. Raised with every change of the format, as the next one is.
 const VERSION: u32 = 1;
+/// The format of files that carry the number of the change that wrote them.
+const NUMBERED_VERSION: u32 = 2;
 
 /// How a file is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +43,23 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) mode: Mode,
+    /// The number of the change that wrote the file, if it belongs to a folder with a manifest.
+    pub(super) number: Option<u64>,
     nonce_start: [u8; NONCE_START_BYTES],
 }
 
 impl Header {
     /// For a new file.
-    pub(super) fn new(mode: Mode) -> Result<Self> {
+    pub(super) fn new(mode: Mode, number: Option<u64>) -> Result<Self> {
         let mut nonce_start = [0; NONCE_START_BYTES];
         if mode != Mode::Plain {
             random(&mut nonce_start)?;
         }
-        Ok(Self { mode, nonce_start })
+        if let Some(number) = number {
+            // 88 random bits are left for the files of one number, of which there are few.
+            nonce_start[NUMBER_AT..].copy_from_slice(&number.to_le_bytes());
+        }
+        Ok(Self { mode, number, nonce_start })
     }
 
     pub(super) fn to_bytes(&self) -> [u8; HEADER_BYTES] {
@@ -59,7 +69,8 @@ impl Header {
         };
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let version = if self.number.is_some() { NUMBERED_VERSION } else { VERSION };
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
         bytes[12] = mode;
         bytes[13..17].copy_from_slice(&key.to_le_bytes());
         bytes[17..].copy_from_slice(&self.nonce_start);
@@ -72,17 +83,26 @@ impl Header {
         if !bytes.starts_with(&MAGIC) {
             return Err("it is not a sealed file".into());
         }
-        if number(8) != VERSION {
-            let version = number(8);
-            return Err(format!("it is in version {version} of the format, this program reads {VERSION}"));
-        }
         let mut nonce_start = [0; NONCE_START_BYTES];
         nonce_start.copy_from_slice(&bytes[17..]);
-        match (bytes[12], number(13)) {
-            (0, 0) if nonce_start == [0; NONCE_START_BYTES] => Ok(Self { mode: Mode::Plain, nonce_start }),
-            (1, key) => Ok(Self { mode: Mode::Encrypted(key), nonce_start }),
-            _ => Err("its header makes no sense".into()),
-        }
+        let (random, change) = nonce_start.split_at(NUMBER_AT);
+        let change = change.iter().rev().fold(0, |number, &byte| (number << 8) | u64::from(byte));
+        let is_zero = |part: &[u8]| part.iter().all(|&byte| byte == 0);
+        let (change, fixed) = match number(8) {
+            VERSION => (None, is_zero(&nonce_start)),
+            NUMBERED_VERSION => (Some(change), is_zero(random)),
+            version => {
+                return Err(format!(
+                    "it is in version {version} of the format, this program reads {VERSION} to {NUMBERED_VERSION}"
+                ));
+            }
+        };
+        let mode = match (bytes[12], number(13)) {
+            (0, 0) if fixed => Mode::Plain,
+            (1, key) => Mode::Encrypted(key),
+            _ => return Err("its header makes no sense".into()),
+        };
+        Ok(Self { mode, number: change, nonce_start })
     }
 }
 

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::sealing::{CHUNK_BYTES, HEADER_BYTES, TAG_BYTES};
 use super::*;
 use crate::file_system::{FileSystem, system};
-use crate::testing::{Failure, Fault, FaultyDisk};
+use crate::testing::{Failure, Fault, FaultyDisk, Operation};
 use crate::{Error, Result};
 
 const ROLE: &str = "test";
@@ -401,4 +401,70 @@ fn removing_is_done_once_and_for_good() {
     assert!(!path.exists());
     vault.remove(&path).unwrap();
     assert!(matches!(vault.remove(folder.path()), Err(Error::Io { .. })));
+}
+
+/// A folder with a manifest that lists one file, on this disk.
+fn listed(disk: &Arc<FaultyDisk>, root: &Path, encrypted: bool) -> Vault {
+    let vault = vault_on(Arc::clone(disk) as Arc<dyn FileSystem>, encrypted);
+    let vault = vault.with_manifest(Arc::new(manifest::Manifest::of(&vault, root, &[]).unwrap()));
+    vault.write(&root.join("file"), ROLE, b"first").unwrap();
+    vault
+}
+
+#[test]
+fn a_change_costs_two_flushes_more_than_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let disk = FaultyDisk::healthy();
+    let with = listed(&disk, folder.path(), false);
+    let without = vault_on(Arc::clone(&disk) as Arc<dyn FileSystem>, false);
+    let flushes = |work: &dyn Fn() -> Result<()>| {
+        [Operation::Sync, Operation::SyncDir].map(|only| {
+            let count = |at: &u64| {
+                // The first that does not come to pass: there are no more.
+                disk.set(Some(Fault {
+                    at: *at,
+                    only: Some(only),
+                    failure: Failure::Device,
+                    for_good: false,
+                }));
+                let done = work();
+                let struck = disk.has_struck();
+                assert!(struck || done.is_ok());
+                disk.set(None);
+                with.write(&path, ROLE, b"settled").unwrap();
+                !struck
+            };
+            (0..).find(count).unwrap()
+        })
+    };
+    assert_eq!(flushes(&|| without.write(&folder.path().join("unlisted"), ROLE, b"x")), [1, 1]);
+    assert_eq!(flushes(&|| with.write(&path, ROLE, b"second")), [2, 2]);
+}
+
+#[test]
+fn every_version_of_a_file_has_its_own_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    for encrypted in BOTH {
+        let disk = FaultyDisk::healthy();
+        let vault = listed(&disk, folder.path(), encrypted);
+        let mut seen = BTreeSet::new();
+        for _ in 0..5 {
+            vault.write(&path, ROLE, b"the same").unwrap();
+            let number = vault.number(&path).unwrap().unwrap();
+            assert!(number < vault.manifest().unwrap().counter());
+            assert!(seen.insert(fs::read(&path).unwrap()), "the same bytes as once before");
+            // The number is a part of what is sealed.
+            let bytes = fs::read(&path).unwrap();
+            for place in 28..36 {
+                let mut other = bytes.clone();
+                other[place] ^= 1;
+                fs::write(&path, other).unwrap();
+                assert!(is_damage(&read(&vault, &path).unwrap_err()));
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+        fs::remove_file(folder.path().join(manifest::NAME)).unwrap();
+    }
 }

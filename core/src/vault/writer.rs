@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 
-use super::Key;
 use super::sealing::{CHUNK_BYTES, Header, Mode, Sealing, TAG_BYTES};
+use super::stamp::Stamp;
+use super::{Key, Vault};
 use crate::atomic::AtomicFile;
-use crate::file_system::FileSystem;
 use crate::{Error, Result};
 
 /// Chunks that are sealed side by side: a mebibyte.
@@ -24,27 +22,35 @@ pub struct SealedWriter {
     chunks: Vec<Vec<u8>>,
     /// Emptied chunks, to be used again.
     spare: Vec<Vec<u8>>,
-    written: Arc<AtomicU64>,
+    /// Where the file belongs.
+    vault: Vault,
+    /// Bytes written so far.
+    len: u64,
+    /// The tag of the first chunk, once there is one.
+    tag: Option<[u8; TAG_BYTES]>,
     /// Whether anything failed: the file has a hole then.
     failed: bool,
 }
 
 impl SealedWriter {
+    /// A file at `target`, sealed for the file `name`.
     pub(super) fn create(
-        fs: &Arc<dyn FileSystem>,
+        vault: &Vault,
         target: &Path,
+        name: &Path,
         role: &'static str,
-        mode: Mode,
-        key: Option<&Key>,
-        written: &Arc<AtomicU64>,
+        (mode, key): (Mode, Option<&Key>),
+        number: Option<u64>,
     ) -> Result<Self> {
-        let header = Header::new(mode)?;
+        let header = Header::new(mode, number)?;
         let mut writer = Self {
-            file: AtomicFile::create_in(fs, target)?,
-            sealing: Sealing::new(&header, role, target, key),
+            file: AtomicFile::create_in(vault.fs(), target)?,
+            sealing: Sealing::new(&header, role, name, key),
             chunks: vec![Vec::new()],
             spare: Vec::new(),
-            written: Arc::clone(written),
+            vault: vault.clone(),
+            len: 0,
+            tag: None,
             failed: false,
         };
         writer.put(&header.to_bytes())?;
@@ -79,13 +85,29 @@ impl SealedWriter {
     ///
     /// # Errors
     /// [`Error::Io`]; see [`AtomicFile::commit`]. Also if an earlier write failed.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
+        self.commit_over(&[])
+    }
+
+    /// Puts the finished file in its place, and removes those that it makes needless, as one change. One that cannot be
+    /// removed only leaves a warning.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_over(self, former: &[PathBuf]) -> Result<()> {
+        let vault = self.vault.clone();
+        vault.put(vec![self], former)
+    }
+
+    /// Everything but giving the file its name: what is to get its place, and its stamp.
+    pub(super) fn finish(mut self) -> Result<(AtomicFile, Stamp)> {
         if self.failed {
             let again = io::Error::other("an earlier write failed");
             return Err(Error::io("write", self.file.target())(again));
         }
         self.seal(true)?;
-        self.file.commit()
+        self.file.flush()?;
+        Ok((self.file, Stamp::new(self.len, self.tag.unwrap_or_default())))
     }
 
     /// What went wrong, from what a method of [`Write`] returned.
@@ -101,6 +123,7 @@ impl SealedWriter {
             return Err(Error::io("write", self.file.target())(io::ErrorKind::FileTooLarge.into()));
         }
         for mut chunk in chunks.drain(..) {
+            self.tag = self.tag.or(chunk.last_chunk().copied());
             self.put(&chunk)?;
             chunk.clear();
             self.spare.push(chunk);
@@ -110,7 +133,8 @@ impl SealedWriter {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.len += bytes.len() as u64;
+        self.vault.count(bytes.len() as u64);
         self.file.write(bytes).inspect_err(|_| self.failed = true)
     }
 }

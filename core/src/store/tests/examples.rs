@@ -1,6 +1,7 @@
 //! The journal.
 
 use super::*;
+use crate::testing::{Failure, Fault, FaultyDisk, Operation};
 
 #[test]
 fn examples_keep_their_ids() {
@@ -62,17 +63,17 @@ fn many_small_additions_become_few_files() {
 #[test]
 fn a_covered_segment_is_what_a_crash_left() {
     let folder = folder();
-    let journal = folder.path().join("journal");
-    let mut store = open(folder.path());
+    let disk = FaultyDisk::healthy();
+    let mut store = Store::open_with(folder.path(), with_key(None), disk.clone()).unwrap();
     for text in ["a", "b", "canary"] {
         store.add(&lines(&[text])).unwrap();
     }
-    let third = fs::read(journal.join("00000003-00000003.ngs")).unwrap();
-    store.compact().unwrap();
-    store.delete(&[ExampleId(3)]).unwrap();
+    let at_once = Fault { at: 0, only: Some(Operation::Remove), failure: Failure::Device, for_good: true };
+    disk.set(Some(at_once));
+    store.delete(&[ExampleId(1), ExampleId(3)]).unwrap_err();
     drop(store);
-    fs::write(journal.join("00000003-00000003.ngs"), third).unwrap();
-    assert_eq!(texts(&open(folder.path())), [(1, line("a")), (2, line("b"))]);
+    assert_eq!(files_with(folder.path(), b"canary"), [folder.path().join("journal/00000003-00000003.ngs")]);
+    assert_eq!(texts(&open(folder.path())), [(2, line("b"))]);
     assert!(files_with(folder.path(), b"canary").is_empty());
 }
 

@@ -6,7 +6,9 @@ mod examples;
 mod faults;
 mod grafts;
 mod privacy;
+mod put_back;
 mod rotation;
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,10 @@ const NEW: Option<u8> = Some(2);
 fn assert_finished(root: &Path, id: u32) {
     let store = Store::open(root, with_key(NEW)).unwrap();
     assert!(!store.header.is_rotating());
-    for path in files(root).iter().filter(|path| !path.ends_with(".lock") && !path.ends_with("store.ngs")) {
+    let is_encrypted = |path: &&PathBuf| {
+        !["store.ngs", "store.copy.ngs", ".lock"].iter().any(|name| path.file_name().unwrap() == *name)
+    };
+    for path in files(root).iter().filter(is_encrypted) {
         assert_eq!(store.vault().key_id(path).unwrap(), Some(id), "{}", path.display());
     }
     let report = store.verify().unwrap();
@@ -40,9 +43,15 @@ fn the_new_key_opens_everything_and_the_old_one_nothing() {
     // Not even the header of former times helps the old key.
     let header = folder.path().join("store.ngs");
     let new_header = fs::read(&header).unwrap();
-    fs::write(&header, old_header).unwrap();
+    fs::write(&header, &old_header).unwrap();
     assert!(Store::open(folder.path(), with_key(OLD)).is_err());
+    let copy = folder.path().join("store.copy.ngs");
+    let new_copy = fs::read(&copy).unwrap();
+    fs::remove_file(&copy).unwrap();
+    let shut = Store::open(folder.path(), with_key(OLD)).unwrap_err();
+    assert!(matches!(&shut, Error::Corrupted { path, .. } if path.ends_with("manifest.ngs")), "{shut}");
     fs::write(&header, new_header).unwrap();
+    fs::write(&copy, new_copy).unwrap();
 
     let mut store = Store::open(folder.path(), with_key(NEW)).unwrap();
     store.rotate_key(key(1)).unwrap();
