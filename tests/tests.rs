@@ -1,6 +1,7 @@
 //! The integration tests, one module a topic. Those in `golden`, `llama_cpp` and `tokenizer` need the real model.
 
 mod cli;
+mod clock;
 mod gate;
 mod golden;
 mod llama_cpp;

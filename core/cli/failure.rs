@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, process::ExitCode};
 
-use nightgraft_core::Error;
+use nightgraft_core::{Error, Unlogged};
 
 use crate::output::{self, StdoutClosed};
 
@@ -28,12 +28,12 @@ pub fn interrupted() -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-/// Prints the error and gives its exit code.
+/// Prints the error, and here alone what a template said of a conversation, and gives its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<StdoutClosed>() {
         return ExitCode::SUCCESS; // the reader has what it wanted, as `head` does
     }
-    output::note(format_args!("error: {}", one_line(error)));
+    output::note(format_args!("error: {}{}", one_line(error), unlogged(error)));
     ExitCode::from(code(error))
 }
 
@@ -44,6 +44,14 @@ fn code(error: &anyhow::Error) -> u8 {
         _ if error.is::<Usage>() => USAGE,
         _ => FAILURE,
     }
+}
+
+/// What a template said, on the same line.
+fn unlogged(error: &anyhow::Error) -> String {
+    let words = error.downcast_ref::<Error>().and_then(Error::unlogged).map_or("", Unlogged::reveal);
+    let printable: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words = printable.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_empty() { words } else { format!(": {words}") }
 }
 
 /// The error and its causes, each said once, on one line.

@@ -11,6 +11,7 @@ use clap::Args;
 use nightgraft_core::{
     Error, Result,
     config::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
+    text::Date,
 };
 
 /// Every training setting.
@@ -150,6 +151,9 @@ pub struct CommonSettings {
     skip_bad: bool,
     #[arg(long, hide = true, overrides_with = "skip_bad")]
     no_skip_bad: bool,
+    /// Today, for a chat template that writes it: 2026-11-29 or 2026-11-29T23:59:30 [default: when the run began]
+    #[arg(long, value_name = "DATE", help_heading = "Data", value_parser = parsed::<Date>)]
+    date: Option<Date>,
     /// Threads that compute; the result does not depend on it [default: one per core]
     #[arg(long, value_name = "N", help_heading = "Run")]
     threads: Option<usize>,
@@ -257,6 +261,9 @@ impl CommonSettings {
         set(&mut data.batch_tokens, &self.batch_tokens);
         set(&mut data.chat, &switch(self.chat, self.no_chat));
         set(&mut data.skip_bad, &switch(self.skip_bad, self.no_skip_bad));
+        if self.date.is_some() {
+            data.date = self.date;
+        }
         if self.threads.is_some() {
             config.run.threads = self.threads;
         }
@@ -348,7 +355,7 @@ mod tests {
             --schedule linear --warmup 0.2 --clip 0 --weight-decay 0.01 --beta1 0.8 --beta2 0.98 --eps 1e-6 \
             --accumulate 2 --held-out 0.3 --seed 7 --device cpu --precision f32 --eval-every 5 --checkpoint-every 0 \
             --keep-checkpoints 6 --resume never --context 64 --batch-tokens 128 --chat --skip-bad --no-packing \
-            --no-shuffle --threads 2";
+            --no-shuffle --threads 2 --date 2026-11-29";
         let args: Vec<_> = args.split_whitespace().collect();
         let changed = resolve(&args).unwrap().to_toml().unwrap();
         let default = TrainConfig::default().to_toml().unwrap();

@@ -1,5 +1,6 @@
 //! The one error type of the engine.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What a fallible engine call returns.
@@ -41,11 +42,31 @@ pub enum Error {
         /// What is wrong, without the text itself.
         problem: String,
     },
-    /// A chat template that does not parse, render or split.
+    /// A chat template that is not there, or whose text cannot be split into prompts and answers.
     #[error("chat template: {problem}")]
     Template {
         /// What is wrong and what to try.
         problem: String,
+    },
+    /// A chat template that does not parse, or gave no text for a conversation.
+    #[error("chat template: {fault}{}", line.map_or(String::new(), |n| format!(" (line {n} of the template)")))]
+    Rendering {
+        /// Why.
+        fault: TemplateFault,
+        /// The template's line, counted from 1.
+        line: Option<usize>,
+        /// What it said.
+        words: Unlogged,
+    },
+    /// A line of a data file that is well-formed, and cannot be used for another reason.
+    #[error("{}{}: {source}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
+    Line {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, where there is one.
+        line: Option<usize>,
+        /// The reason.
+        source: Box<Self>,
     },
     /// A training or evaluation file with bad content.
     #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
@@ -78,7 +99,32 @@ pub enum Error {
     Checkpoint {
         /// The checkpoint file.
         path: PathBuf,
-        /// What is wrong and what to try.
+        /// What is wrong.
+        problem: CheckpointProblem,
+    },
+    /// A sealed file that another version of this program wrote. It is as good as it was for that one.
+    #[error(
+        "{}: written in version {found} of its format, this program reads version {known}; use the program that wrote it",
+        path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version that it is in.
+        found: u32,
+        /// The newest version that can be read.
+        known: u32,
+    },
+    /// A sealed file that is sound, and whose content is not of the shape that this program writes.
+    #[error(
+        "{}: another build of this program wrote it, and this one cannot read it ({problem}); use the build that \
+         wrote it",
+        path.display()
+    )]
+    OtherBuild {
+        /// The file.
+        path: PathBuf,
+        /// The kind and place of what is not understood, never its words.
         problem: String,
     },
     /// A sealed file that is not what was once written.
@@ -196,8 +242,8 @@ pub enum Inconsistency {
     EarlierManifest,
 }
 
-impl std::fmt::Display for Inconsistency {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Inconsistency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Earlier => {
                 "it is not what the store wrote last, an earlier version of it was put in its place"
@@ -208,6 +254,108 @@ impl std::fmt::Display for Inconsistency {
                 "it is older than the store's files, an earlier version of it was put back"
             }
         })
+    }
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointProblem {
+    /// Another version of this program wrote it, and could go on with it.
+    OtherVersion {
+        /// The version of the format.
+        found: u32,
+        /// The version that is read here.
+        known: u32,
+    },
+    /// It was made with another base model.
+    OtherBase,
+    /// It was made with other data.
+    OtherData,
+    /// It was made with other settings.
+    OtherSettings {
+        /// Those that differ, as they were.
+        then: Vec<String>,
+        /// The same as they are now.
+        now: Vec<String>,
+    },
+    /// Its numbers are not of such a run, although they are what was once written.
+    Impossible(&'static str),
+    /// The sets of numbers that were to be written do not have the adapter's shapes.
+    Shapes(String),
+}
+
+impl CheckpointProblem {
+    /// Whether it is of another run than the one that would go on from it.
+    pub fn is_of_another_run(&self) -> bool {
+        matches!(self, Self::OtherBase | Self::OtherData | Self::OtherSettings { .. })
+    }
+}
+
+impl fmt::Display for CheckpointProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ANEW: &str = "Use another --out, or --resume never to start anew";
+        match self {
+            Self::OtherVersion { found, known } => write!(
+                f,
+                "written in version {found} of the format, this program reads version {known}; continue with the \
+                 program that wrote it, or start anew with --resume never"
+            ),
+            Self::OtherBase => write!(f, "it was made with another base model. {ANEW}"),
+            Self::OtherData => write!(f, "it was made with other data. {ANEW}"),
+            Self::OtherSettings { then, now } => {
+                write!(f, "it was made with {}, now {}. {ANEW}", then.join(", "), now.join(", "))
+            }
+            Self::Impossible(problem) => write!(f, "{problem}; use --resume never"),
+            Self::Shapes(problem) => f.write_str(problem),
+        }
+    }
+}
+
+/// Why a chat template gave no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateFault {
+    /// It is longer than 1 MiB.
+    TooLong,
+    /// It is not the language that we read.
+    Unparsable,
+    /// It raised an exception, as templates do for conversations that the model was not made for.
+    Refusal,
+    /// It did what cannot be done.
+    Failure,
+}
+
+impl fmt::Display for TemplateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than 1 MiB",
+            Self::Unparsable => "it does not parse",
+            Self::Refusal => "it refuses the conversation",
+            Self::Failure => "it cannot be rendered",
+        })
+    }
+}
+
+/// Words that may quote what somebody wrote. Neither `Debug` nor `Display` shows them, so that no log and no app gets
+/// them with an error that holds them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Unlogged(String);
+
+impl Unlogged {
+    /// Hides `words`.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+
+    /// The words, to be shown to the person whose conversation it is, and kept nowhere.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Unlogged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unlogged(..)")
     }
 }
 
@@ -224,6 +372,15 @@ impl From<nightgraft_ggml::Error> for Error {
 }
 
 impl Error {
+    /// What a template said, if it is a template's error: for the person at the terminal only.
+    pub fn unlogged(&self) -> Option<&Unlogged> {
+        match self {
+            Self::Rendering { words, .. } => Some(words),
+            Self::Line { source, .. } => source.unlogged(),
+            _ => None,
+        }
+    }
+
     /// For `map_err` on a file operation: `.map_err(Error::io("open", path))`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -29,4 +29,4 @@ pub mod train;
 pub mod transformer;
 pub mod vault;
 
-pub use error::{Error, Inconsistency, Result};
+pub use error::{CheckpointProblem, Error, Inconsistency, Result, TemplateFault, Unlogged};

@@ -118,7 +118,7 @@ impl From<Error> for NightgraftError {
             Error::Gguf { .. } | Error::UnsupportedModel { .. } | Error::Tokenizer { .. } => {
                 Self::InvalidModel { reason }
             }
-            Error::Data { .. } | Error::Adapter { .. } | Error::NotANumber { .. } => {
+            Error::Data { .. } | Error::Line { .. } | Error::Adapter { .. } | Error::NotANumber { .. } => {
                 Self::InvalidData { reason }
             }
             Error::OutOfMemoryBudget { needed, available } => Self::OutOfMemoryBudget { needed, available },
@@ -133,6 +133,9 @@ impl From<Error> for NightgraftError {
             Error::Cancelled => Self::Cancelled { reason },
             Error::Config { .. }
             | Error::Template { .. }
+            | Error::Rendering { .. }
+            | Error::OtherVersion { .. }
+            | Error::OtherBuild { .. }
             | Error::Store { .. }
             | Error::Changed { .. }
             | Error::Generate { .. } => Self::Unsupported { reason },

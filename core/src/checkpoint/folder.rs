@@ -7,7 +7,7 @@ use super::format::{self, VERSION};
 use super::{Snapshot, State};
 use crate::atomic;
 use crate::vault::{SealedReader, Vault};
-use crate::{Error, Result};
+use crate::{CheckpointProblem, Error, Result};
 
 /// What the files are sealed as.
 pub(crate) const ROLE: &str = "checkpoint";
@@ -29,7 +29,9 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
     vault.fs().create_dir_all(folder).map_err(Error::io("create", folder))?;
     let mut file = vault.create(&path, ROLE)?;
     format::encode(state, &mut file).map_err(|error| match error.kind() {
-        ErrorKind::InvalidInput => Error::Checkpoint { path: path.clone(), problem: error.to_string() },
+        ErrorKind::InvalidInput => {
+            Error::Checkpoint { path: path.clone(), problem: CheckpointProblem::Shapes(error.to_string()) }
+        }
         _ => file.error(error),
     })?;
     let mut others = list(vault, folder)?;
@@ -106,10 +108,7 @@ fn read(file: &mut SealedReader, path: &Path) -> Result<State> {
 }
 
 fn other_version(path: &Path, version: u32) -> Error {
-    let problem = format!(
-        "written in version {version} of the format, this program reads version {VERSION}; \
-         continue with the program that wrote it, or start anew with --resume never"
-    );
+    let problem = CheckpointProblem::OtherVersion { found: version, known: VERSION };
     Error::Checkpoint { path: path.to_owned(), problem }
 }
 

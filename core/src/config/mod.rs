@@ -20,6 +20,8 @@ mod choices;
 mod toml_file;
 mod validate;
 
+use crate::text::Date;
+
 pub use choices::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets};
 
 /// Everything that can be set for a training run.
@@ -113,6 +115,8 @@ pub struct DataConfig {
     /// `held_out`: the fraction of the examples kept for evaluation when no file is given for it, in
     /// [0, 0.9]; 0 for none.
     pub held_out: f32,
+    /// `date`: what a chat template that writes today's date takes for now; none for when the run begins.
+    pub date: Option<Date>,
 }
 
 impl Default for DataConfig {
@@ -126,6 +130,7 @@ impl Default for DataConfig {
             chat: false,
             skip_bad: false,
             held_out: 0.1,
+            date: None,
         }
     }
 }

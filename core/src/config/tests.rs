@@ -70,6 +70,7 @@ fn every_setting_survives_the_file() {
             chat: true,
             skip_bad: true,
             held_out: 0.25,
+            date: Some("2026-11-29T23:59:30".parse().unwrap()),
         },
         run: RunConfig {
             epochs: 7,

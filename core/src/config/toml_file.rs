@@ -8,6 +8,7 @@ use super::{
     DataConfig, Device, EvalEvery, Layers, LoraConfig, OptimizerConfig, Precision, Resume, RunConfig,
     Schedule, Targets, TrainConfig,
 };
+use crate::text::Date;
 use crate::{Error, Result};
 
 /// More than any configuration holds; keeps a wrong path from filling the memory.
@@ -86,6 +87,8 @@ pub(super) struct Flat {
     chat: bool,
     skip_bad: bool,
     held_out: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<Date>,
     epochs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
@@ -113,8 +116,17 @@ impl From<TrainConfig> for Flat {
     fn from(TrainConfig { lora, optimizer, data, run }: TrainConfig) -> Self {
         let LoraConfig { rank, alpha, targets, layers, dropout } = lora;
         let OptimizerConfig { lr, schedule, warmup, clip, weight_decay, beta1, beta2, eps } = optimizer;
-        let DataConfig { context, batch_tokens, accumulate, packing, shuffle, chat, skip_bad, held_out } =
-            data;
+        let DataConfig {
+            context,
+            batch_tokens,
+            accumulate,
+            packing,
+            shuffle,
+            chat,
+            skip_bad,
+            held_out,
+            date,
+        } = data;
         let RunConfig {
             epochs,
             steps,
@@ -150,6 +162,7 @@ impl From<TrainConfig> for Flat {
             chat,
             skip_bad,
             held_out,
+            date,
             epochs,
             steps,
             seed,
@@ -194,6 +207,7 @@ impl From<Flat> for TrainConfig {
                 chat: flat.chat,
                 skip_bad: flat.skip_bad,
                 held_out: flat.held_out,
+                date: flat.date,
             },
             run: RunConfig {
                 epochs: flat.epochs,

@@ -89,7 +89,7 @@ pub fn load_line(
         Loader { path: name, tokenizer, template, options, examples: vec![], report: DataReport::default() };
     let examples = loader.read_line(line).map_err(|error| match error {
         error @ Error::Data { .. } => error,
-        other => loader.problem(None, other.to_string()),
+        other => loader.at(None, other),
     })?;
     loader.report.lines = 1;
     loader.add(examples);
@@ -171,7 +171,7 @@ impl Loader<'_> {
                 Err(Error::Data { path, problem, .. }) => {
                     return Err(Error::Data { path, line: Some(number), problem });
                 }
-                Err(other) => return Err(self.problem(Some(number), other.to_string())),
+                Err(other) => return Err(self.at(Some(number), other)),
             }
         }
         Ok(())
@@ -255,6 +255,11 @@ impl Loader<'_> {
 
     fn bos(&self) -> Option<u32> {
         self.tokenizer.bos().filter(|_| self.tokenizer.add_bos())
+    }
+
+    /// What went wrong with a line.
+    fn at(&self, line: Option<usize>, error: Error) -> Error {
+        Error::Line { path: self.path.to_owned(), line, source: Box::new(error) }
     }
 
     fn problem(&self, line: Option<usize>, problem: impl Into<String>) -> Error {

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::StopFlag;
 use super::inputs::{Inputs, threads};
 use super::logits::LogitsFile;
+use super::run_folder;
 use crate::config::DataConfig;
 use crate::export::read_adapter;
 use crate::lora::Adapter;
+use crate::text::Date;
 use crate::train;
 use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
@@ -47,7 +49,8 @@ pub struct EvalReport {
     pub supervised_tokens: u64,
 }
 
-/// Measures; calls `on_progress` with tokens done and tokens in all. Logits are computed in a second pass, one
+/// Measures; calls `on_progress` with tokens done and tokens in all. A chat template takes for now the date of the data's
+/// settings, or else that of the run in whose folder the adapter is, or else the present. Logits are computed in a second pass, one
 /// example after the other, so that the report does not depend on them.
 ///
 /// # Errors
@@ -58,7 +61,9 @@ pub fn evaluate(
     stop: &StopFlag,
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<EvalReport> {
-    let inputs = Inputs::open(&request.model)?;
+    let of_run = || request.adapter.as_ref().and_then(|adapter| run_folder::date_beside(adapter));
+    let date = request.data_config.date.or_else(of_run).unwrap_or_else(Date::now);
+    let inputs = Inputs::open(&request.model, date)?;
     let examples = inputs.load(&request.data, &request.data_config)?.examples;
     let Inputs { base, .. } = inputs;
     let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));

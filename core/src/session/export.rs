@@ -9,7 +9,7 @@ use super::inputs::Inputs;
 use super::run_folder::BaseNote;
 use crate::export::{MergeReport, read_adapter, write_gguf_adapter, write_merged, write_peft};
 use crate::lora::{Adapter, AdapterTensors};
-use crate::text::Example;
+use crate::text::{Date, Example};
 use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
 
@@ -78,7 +78,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
                        is not in the folder of a run that tells which it was";
         return Err(Error::Config { option: "--model", problem: problem.into() });
     };
-    let inputs = Inputs::open(model)?;
+    let inputs = Inputs::open(model, Date::now())?;
     if note.as_ref().is_some_and(|note| note.fingerprint != inputs.base.fingerprint().to_string()) {
         let problem = format!("{} is not the model any more that this run was for", model.display());
         return Err(Error::Adapter { path: request.adapter.clone(), problem });
@@ -98,7 +98,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
             let mut progress = |done: usize, total: usize| on_progress(done as u64, total as u64);
             let rounding = write_merged(out, &tensors, &inputs.base, &mut progress)?;
             let loss_with_adapter = probe(inputs, Some(&tensors))?;
-            let loss_merged = probe(Inputs::open(out)?, None)?;
+            let loss_merged = probe(Inputs::open(out, Date::now())?, None)?;
             Some(MergeCost { rounding, loss_with_adapter, loss_merged })
         }
     };

@@ -10,7 +10,7 @@ use super::inputs::{self, Inputs};
 use crate::export::read_adapter;
 use crate::generate::{Generator, Sampling};
 use crate::store::Graft;
-use crate::text::{Message, Tokenizer};
+use crate::text::{Date, Message, Tokenizer};
 use crate::{Error, Result};
 
 /// What to generate.
@@ -87,7 +87,7 @@ impl Chat {
     /// # Errors
     /// Any of [`Error`]'s for unusable files; [`Error::Generate`] if llama.cpp refuses it.
     pub fn open(model: &Path, threads: Option<usize>) -> Result<Self> {
-        let inputs = Inputs::open(model)?;
+        let inputs = Inputs::open(model, Date::now())?;
         Ok(Self { inputs, generator: Generator::open(model, inputs::threads(threads))? })
     }
 
@@ -123,10 +123,10 @@ impl Chat {
         self.generator.set_adapter(Some(&graft.adapter), base)
     }
 
-    /// What the assistant says next; `on_text` gets each new piece of it and returns whether to go on.
+    /// What the assistant says next, today; `on_text` gets each new piece of it and returns whether to go on.
     ///
     /// # Errors
-    /// [`Error::Template`] if the model has no chat template or this one refuses the turns; [`Error::Config`] for a
+    /// [`Error::Template`] if the model has no chat template, [`Error::Rendering`] if this one refuses the turns; [`Error::Config`] for a
     /// temperature below 0; [`Error::Generate`] if the turns and the answer are longer than the model's context.
     pub fn answer(
         &mut self,
@@ -134,9 +134,10 @@ impl Chat {
         sampling: &Sampling,
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<GenerateReport> {
-        let template = self.inputs.template.as_ref().ok_or_else(|| Error::Template {
+        let template = self.inputs.template.as_mut().ok_or_else(|| Error::Template {
             problem: "this model has none: leave out --chat, or use an instruction-tuned model".into(),
         })?;
+        template.set_date(Date::now());
         let prompt = self.inputs.tokenizer.encode_with_bos(&template.render(turns, true)?, true)?;
         self.run(&prompt, sampling, on_text)
     }

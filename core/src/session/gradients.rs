@@ -11,6 +11,7 @@ use crate::data::{self, BatchOptions};
 use crate::export::{read_adapter, write_peft_tensors};
 use crate::lora::Adapter;
 use crate::memory::spare_bytes;
+use crate::text::Date;
 use crate::transformer::{Demand, Model, ModelOptions};
 use crate::{Error, Result};
 
@@ -53,8 +54,9 @@ pub struct GradientsReport {
 /// # Errors
 /// Any of [`Error`]'s for unusable files; [`Error::Cancelled`] if stopped.
 pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<GradientsReport> {
-    let inputs = Inputs::open(&request.model)?;
     let config = &request.data_config;
+    let date = config.date.unwrap_or_else(Date::now);
+    let inputs = Inputs::open(&request.model, date)?;
     let examples = inputs.load(&request.data, config)?.examples;
     let Inputs { base, .. } = inputs;
     let tensors = read_adapter(&request.init_adapter, &base)?;

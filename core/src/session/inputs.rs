@@ -6,7 +6,7 @@ use crate::base::Base;
 use crate::config::DataConfig;
 use crate::data::{self, DataOptions, Dataset};
 use crate::gguf;
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::text::{ChatTemplate, Date, Tokenizer};
 use crate::{Error, Result};
 
 /// A model and the means to turn text into its tokens.
@@ -17,7 +17,8 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn open(model: &Path) -> Result<Self> {
+    /// Opens the model. Its chat template takes `date` for now.
+    pub(super) fn open(model: &Path, date: Date) -> Result<Self> {
         let file = gguf::File::open(model)?;
         let base = Base::open(file)?;
         let tokenizer = Tokenizer::from_gguf(base.file().metadata())?;
@@ -29,8 +30,15 @@ impl Inputs {
             );
             return Err(Error::Tokenizer { problem });
         }
-        let template = ChatTemplate::from_gguf(base.file().metadata(), &tokenizer)?;
+        let template = ChatTemplate::from_gguf(base.file().metadata(), &tokenizer, date);
         Ok(Self { base, tokenizer, template })
+    }
+
+    /// Changes what the chat template takes for now.
+    pub(super) fn set_date(&mut self, date: Date) {
+        if let Some(template) = &mut self.template {
+            template.set_date(date);
+        }
     }
 
     /// What training needs once the data is encoded.

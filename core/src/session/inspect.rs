@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::base::Base;
 use crate::gguf;
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::text::{ChatTemplate, Date, Tokenizer};
 
 /// A model file in a few figures.
 #[derive(Debug, Clone, Serialize)]
@@ -78,9 +78,10 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
     let metadata = file.metadata();
     let text = |key: &str| metadata.string(key).map(str::to_owned);
     let tokenizer = Tokenizer::from_gguf(metadata);
-    let chat_template = tokenizer
-        .as_ref()
-        .is_ok_and(|tokenizer| matches!(ChatTemplate::from_gguf(metadata, tokenizer), Ok(Some(_))));
+    let chat_template = tokenizer.as_ref().is_ok_and(|tokenizer| {
+        ChatTemplate::from_gguf(metadata, tokenizer, Date::now())
+            .is_some_and(|template| template.check().is_ok())
+    });
     let mut info = ModelInfo {
         path: model.to_owned(),
         bytes: file.mapping().len() as u64,

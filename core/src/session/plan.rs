@@ -6,6 +6,7 @@ use super::memory::{Copies, MemoryPlan, Planner, process_bytes};
 use super::{course, inputs::Inputs};
 use crate::Result;
 use crate::config::TrainConfig;
+use crate::text::Date;
 
 /// What to plan.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ pub fn plan(request: &PlanRequest) -> Result<MemoryPlan> {
     request.config.validate()?;
     let mut config = request.config.clone();
     // Opened as a run does, which leaves the tokenizer's traces in the process.
-    let base = Inputs::open(&request.model)?.into_base();
+    let base = Inputs::open(&request.model, Date::now())?.into_base();
     let process = process_bytes();
     let start = course::start(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens.max(config.data.context.min(base.spec.n_ctx_train));

@@ -9,14 +9,15 @@ use crate::base::{Base, Module};
 use crate::checkpoint::{
     self, EarlyStopping, Evaluation, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
 };
-use crate::config::{Resume, RunConfig, TrainConfig};
+use crate::config::{RunConfig, TrainConfig};
 use crate::data::Dataset;
 use crate::gguf::Fingerprint;
 use crate::lora::{AdapterTensors, LoraPair};
+use crate::text::Date;
 use crate::train::{Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
 use crate::transformer::LossSum;
 use crate::vault::Vault;
-use crate::{Error, Result};
+use crate::{CheckpointProblem, Error, Result};
 
 /// What must be the same for a run to go on from a checkpoint.
 pub(super) struct Identity {
@@ -48,25 +49,40 @@ impl Identity {
         })
     }
 
-    /// Why a checkpoint is not of this run, in words.
-    fn difference(&self, state: &State) -> Option<String> {
+    /// Why a checkpoint is not of this run, if so.
+    fn difference(&self, state: &State) -> Option<CheckpointProblem> {
         if self.base != state.base {
-            return Some("it was made with another base model".into());
+            return Some(CheckpointProblem::OtherBase);
         }
-        if self.data != state.data {
-            return Some("it was made with other data".into());
-        }
-        if self.settings != state.config {
-            let missing = |from: &str, what: &str| -> Vec<String> {
-                let lines = from.lines().filter(|line| !what.lines().any(|other| other == *line));
-                lines.map(str::to_owned).collect()
+        // Checkpoints did not always say for which date their data was rendered: if it matters, the data is other data.
+        let is_dated = state.config.lines().any(is_date);
+        let now: Vec<_> = self.settings.lines().filter(|line| is_dated || !is_date(line)).collect();
+        let then: Vec<_> = state.config.lines().collect();
+        if now != then {
+            let missing = |from: &[&str], other: &[&str]| -> Vec<String> {
+                from.iter().filter(|line| !other.contains(line)).map(|&line| line.to_owned()).collect()
             };
-            let (there, now) =
-                (missing(&state.config, &self.settings), missing(&self.settings, &state.config));
-            return Some(format!("it was made with {}, now {}", there.join(", "), now.join(", ")));
+            let (then, now) = (missing(&then, &now), missing(&now, &then));
+            return Some(CheckpointProblem::OtherSettings { then, now });
         }
-        None
+        (self.data != state.data).then_some(CheckpointProblem::OtherData)
     }
+}
+
+/// Whether a line of the settings is the one with the date.
+fn is_date(line: &str) -> bool {
+    line.starts_with("date = ")
+}
+
+/// The date that the newest sound checkpoint's data was rendered for, if it says so.
+pub(super) fn saved_date(vault: &Vault, folder: &Path) -> Result<Option<Date>> {
+    let state = match checkpoint::load_latest(vault, folder) {
+        Ok(Some((_, state))) => state,
+        Ok(None) | Err(Error::WrongKey { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let line = state.config.lines().find(|line| is_date(line));
+    Ok(line.and_then(|line| TrainConfig::from_toml(line).ok()?.data.date))
 }
 
 /// The settings that decide the result, as TOML.
@@ -93,13 +109,7 @@ pub(super) fn load(vault: &Vault, folder: &Path, identity: &Identity) -> Result<
     let Some((path, state)) = checkpoint::load_latest(vault, folder)? else { return Ok(None) };
     match identity.difference(&state) {
         None => Ok(Some((path.clone(), Saved { path, state }))),
-        Some(difference) => {
-            let problem = format!(
-                "{difference}. Use another --out, or --resume {} to start anew",
-                Resume::Never.name()
-            );
-            Err(Error::Checkpoint { path, problem })
-        }
+        Some(problem) => Err(Error::Checkpoint { path, problem }),
     }
 }
 
@@ -186,10 +196,8 @@ impl Saved {
     /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
     pub(super) fn restore(self, course: &mut Course) -> Result<()> {
         if let Some(problem) = self.impossible(course) {
-            return Err(Error::Checkpoint {
-                path: self.path,
-                problem: format!("{problem}; use --resume never"),
-            });
+            let problem = CheckpointProblem::Impossible(problem);
+            return Err(Error::Checkpoint { path: self.path, problem });
         }
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
         let stopping = &progress.early_stopping;

@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::StepMetrics;
+use super::{StepMetrics, resume};
 use crate::atomic;
+use crate::config::TrainConfig;
 use crate::export::check_peft_target;
 use crate::file_system::{open_lock, system, tighten, try_lock};
+use crate::text::Date;
+use crate::vault::Vault;
 use crate::{Error, Result};
 
 const BASE: &str = "base.json";
+const CONFIG: &str = "config.toml";
+const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = ".lock";
 
 /// A folder that holds what a run leaves behind, and that no other process runs in.
@@ -77,7 +82,7 @@ impl RunFolder {
     }
 
     pub(super) fn config(&self) -> PathBuf {
-        self.root.join("config.toml")
+        self.root.join(CONFIG)
     }
 
     /// Which model the run is for, so that the adapter can be exported without naming it again.
@@ -90,7 +95,7 @@ impl RunFolder {
     }
 
     pub(super) fn checkpoints(&self) -> PathBuf {
-        self.root.join("checkpoints")
+        self.root.join(CHECKPOINTS)
     }
 
     fn metrics_path(&self) -> PathBuf {
@@ -127,6 +132,35 @@ impl BaseNote {
         let text = fs::read(adapter.parent()?.join(BASE)).ok()?;
         serde_json::from_slice(&text).ok()
     }
+}
+
+/// The date that the run in this folder took for now when it began; none if no run began there.
+///
+/// # Errors
+/// Those of reading checkpoints, where only they can tell.
+pub(super) fn date_of(root: &Path, vault: &Vault) -> Result<Option<Date>> {
+    if let Some(date) = stated_date(root) {
+        return Ok(Some(date));
+    }
+    let checkpoints = root.join(CHECKPOINTS);
+    if !checkpoints.is_dir() {
+        return Ok(None);
+    }
+    let saved = resume::saved_date(vault, &checkpoints)?;
+    // Runs did not always note the date. Their settings were written each time when the data had been read, and dates were
+    // those of UTC.
+    let written = || fs::metadata(root.join(CONFIG)).and_then(|config| config.modified()).ok();
+    Ok(saved.or_else(|| written().map(Date::utc)))
+}
+
+/// The date of the run in whose folder an adapter is, if it is in one.
+pub(super) fn date_beside(adapter: &Path) -> Option<Date> {
+    BaseNote::beside(adapter).and_then(|_| stated_date(adapter.parent()?))
+}
+
+/// The date in the settings of a run's folder.
+fn stated_date(root: &Path) -> Option<Date> {
+    TrainConfig::read(&root.join(CONFIG)).ok()?.data.date
 }
 
 /// `metrics.jsonl`, one line for each optimizer step.

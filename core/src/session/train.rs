@@ -7,7 +7,7 @@ use super::course;
 use super::inputs::{Inputs, threads};
 use super::memory::{self, Copies, MemoryPlan, Planner};
 use super::resume::{self, Identity};
-use super::run_folder::{BaseNote, MetricsFile, RunFolder};
+use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
 use super::{Event, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
 use crate::base::Base;
@@ -18,6 +18,7 @@ use crate::export::{read_adapter, write_gguf_adapter, write_peft};
 use crate::file_system;
 use crate::lora::AdapterTensors;
 use crate::memory::anonymous_bytes;
+use crate::text::Date;
 use crate::train::{Advanced, Course, Ending, Stepped, loss_svg};
 use crate::vault::Vault;
 use crate::{Error, Result};
@@ -65,6 +66,17 @@ pub fn train(
     }
 }
 
+/// What the chat template takes for now: what was asked for, or else what it was when the run in the folder began, so that
+/// the same command renders the same data on any day.
+fn date(request: &TrainRequest, vault: &Vault) -> Result<Date> {
+    let begun = match request.config.run.resume {
+        _ if request.config.data.date.is_some() => None,
+        Resume::Auto => run_folder::date_of(&request.out, vault)?,
+        Resume::Never => None,
+    };
+    Ok(request.config.data.date.or(begun).unwrap_or_else(Date::now))
+}
+
 /// A run under way.
 struct Run<'a> {
     request: &'a TrainRequest,
@@ -89,7 +101,10 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn open(request: &'a TrainRequest, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         let mut config = request.config.clone();
-        let inputs = Inputs::open(&request.model)?;
+        let vault = Vault::plain(file_system::system());
+        let date = date(request, &vault)?;
+        config.data.date = Some(date);
+        let inputs = Inputs::open(&request.model, date)?;
         on_event(&Event::Model(inspect(&request.model)?));
 
         let dataset = inputs.load(&request.data, &config.data)?;
@@ -117,7 +132,6 @@ impl<'a> Run<'a> {
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
         let layout = planner.layout(request.memory_limit)?;
         let folder = RunFolder::open(&request.out)?;
-        let vault = Vault::plain(file_system::system());
         let saved = match config.run.resume {
             Resume::Auto => resume::load(&vault, &folder.checkpoints(), &identity)?,
             Resume::Never => None,

@@ -1,6 +1,7 @@
 //! Small sealed documents, and what belongs to the unfinished session.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,15 @@ impl Store {
             problem: format!("its content: {:?} error at column {}", error.classify(), error.column()),
         })?;
         Ok(Some(value))
+    }
+
+    /// When a document was last written, by the clock of the file system; `None` if that cannot be told.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a name that cannot be one.
+    pub fn document_written(&self, name: &str) -> Result<Option<SystemTime>> {
+        let written = std::fs::metadata(self.document(name)?).and_then(|document| document.modified());
+        Ok(written.ok())
     }
 
     /// Writes a document in place of the former one of that name: small letters, digits, `-` and `_`, at most 32. The

@@ -1,12 +1,12 @@
 //! The chat template of a GGUF file, rendered by minijinja with the functions that templates in the wild use.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use minijinja::value::Kwargs;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 
+use super::date::Date;
 use super::tokenizer::Tokenizer;
+use crate::error::{TemplateFault, Unlogged};
 use crate::gguf::Metadata;
 use crate::{Error, Result};
 
@@ -32,63 +32,68 @@ impl Message {
     }
 }
 
-/// A chat template, parsed.
+/// A chat template, and what it takes for today.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    /// Why it does not parse, otherwise, which only those learn who render with it.
+    parsed: Result<Environment<'static>, Failure>,
     bos: String,
     eos: String,
 }
 
+/// Why a template gave no text.
+#[derive(Debug, Clone)]
+struct Failure {
+    fault: TemplateFault,
+    line: Option<usize>,
+    words: Unlogged,
+}
+
 impl ChatTemplate {
-    /// The file's template; `None` if it has none.
-    ///
-    /// # Errors
-    /// [`Error::Template`] if the template cannot be parsed.
-    pub fn from_gguf(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Option<Self>> {
+    /// The file's template; `None` if it has none. For one that cannot be parsed, [`render`](Self::render) says so. It
+    /// takes `date` for now.
+    pub fn from_gguf(metadata: &Metadata, tokenizer: &Tokenizer, date: Date) -> Option<Self> {
         let text = |id: Option<u32>| {
             id.map_or_else(String::new, |id| String::from_utf8_lossy(&tokenizer.piece(id)).into_owned())
         };
-        metadata
-            .string("tokenizer.chat_template")
-            .filter(|source| !source.trim().is_empty())
-            .map(|source| Self::new(source, text(tokenizer.bos()), text(tokenizer.eos())))
-            .transpose()
+        let source = metadata.string("tokenizer.chat_template")?;
+        if source.trim().is_empty() {
+            return None;
+        }
+        let parsed = parse(source, date);
+        Some(Self { parsed, bos: text(tokenizer.bos()), eos: text(tokenizer.eos()) })
     }
 
-    /// Parses a template that may use `bos` and `eos`, the texts of those tokens.
+    /// Parses a template that may use `bos` and `eos`, the texts of those tokens. It takes the present for now.
     ///
     /// # Errors
-    /// [`Error::Template`] if the template cannot be parsed.
+    /// [`Error::Rendering`] if the template cannot be parsed.
     pub fn new(source: &str, bos: impl Into<String>, eos: impl Into<String>) -> Result<Self> {
-        if source.len() > MAX_TEMPLATE_BYTES {
-            return Err(Error::Template {
-                problem: format!("it has {} bytes, at most 1 MiB is read", source.len()),
-            });
+        let parsed = Ok(parse(source, Date::now())?);
+        Ok(Self { parsed, bos: bos.into(), eos: eos.into() })
+    }
+
+    /// Changes what the template takes for now.
+    pub fn set_date(&mut self, date: Date) {
+        if let Ok(environment) = &mut self.parsed {
+            tell(environment, date);
         }
-        let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        environment.add_filter("tojson", to_json);
-        environment.add_template_owned("chat", without_generation_tags(source)).map_err(|error| {
-            Error::Template { problem: format!("it does not parse: {}", explain(&error)) }
-        })?;
-        Ok(Self { environment, bos: bos.into(), eos: eos.into() })
+    }
+
+    /// Whether it can be rendered at all.
+    ///
+    /// # Errors
+    /// [`Error::Rendering`] if it does not parse.
+    pub fn check(&self) -> Result<()> {
+        self.environment().map(drop)
     }
 
     /// The text of a conversation; with `add_generation_prompt`, up to where the model is to answer.
     ///
     /// # Errors
-    /// [`Error::Template`] if the template refuses the conversation, for instance for the order of its roles.
+    /// [`Error::Rendering`] if the template does not parse, or refuses the conversation, for instance for the order of
+    /// its roles.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let template = self
-            .environment
-            .get_template("chat")
-            .map_err(|error| Error::Template { problem: explain(&error) })?;
         let none = Value::from(());
         let context = context! {
             messages => messages,
@@ -98,18 +103,62 @@ impl ChatTemplate {
             tools => none,
             documents => none,
         };
-        template.render(context).map_err(|error| Error::Template { problem: explain(&error) })
+        let template = self.environment()?.get_template(NAME);
+        let rendered = template.and_then(|template| template.render(context));
+        rendered.map_err(|error| Failure::of(&error, TemplateFault::Failure).into())
+    }
+
+    fn environment(&self) -> Result<&Environment<'static>> {
+        self.parsed.as_ref().map_err(|failure| failure.clone().into())
     }
 }
 
-/// The reason, with the line of the template; never its source, which can be long.
-fn explain(error: &minijinja::Error) -> String {
-    let line = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
-    match error.detail() {
-        Some(detail) => format!("{detail}{line}"),
-        None => format!("{}{line}", error.kind()),
+/// The template's name in its environment.
+const NAME: &str = "chat";
+
+fn parse(source: &str, date: Date) -> Result<Environment<'static>, Failure> {
+    if source.len() > MAX_TEMPLATE_BYTES {
+        return Err(Failure { fault: TemplateFault::TooLong, line: None, words: Unlogged::default() });
+    }
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_filter("tojson", to_json);
+    tell(&mut environment, date);
+    environment
+        .add_template_owned(NAME, without_generation_tags(source))
+        .map_err(|error| Failure::of(&error, TemplateFault::Unparsable))?;
+    Ok(environment)
+}
+
+/// Sets what `strftime_now` formats.
+fn tell(environment: &mut Environment<'static>, date: Date) {
+    environment.add_function("strftime_now", move |format: &str| date.strftime(format));
+}
+
+impl Failure {
+    /// Never has the template's source, which can be long.
+    fn of(error: &minijinja::Error, fault: TemplateFault) -> Self {
+        let raised = std::error::Error::source(error).is_some_and(|source| source.is::<Raised>());
+        let fault = if raised { TemplateFault::Refusal } else { fault };
+        let words = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        Self { fault, line: error.line(), words: Unlogged::new(words) }
     }
 }
+
+impl From<Failure> for Error {
+    fn from(Failure { fault, line, words }: Failure) -> Self {
+        Self::Rendering { fault, line, words }
+    }
+}
+
+/// Marks the errors that a template raises on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("raised by the template")]
+struct Raised;
 
 /// `{% generation %}` marks the answers for Hugging Face's trainers; it renders to nothing.
 fn without_generation_tags(source: &str) -> String {
@@ -137,95 +186,7 @@ fn without_generation_tags(source: &str) -> String {
 }
 
 fn raise_exception(message: String) -> Result<Value, minijinja::Error> {
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// Today (UTC) in the given format: the day fields that templates use.
-fn strftime_now(format: &str) -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    strftime(format, seconds)
-}
-
-/// `format` for a moment in seconds since 1970 (UTC).
-fn strftime(format: &str, seconds: u64) -> String {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-    let days = seconds / 86_400;
-    let (year, month, day) = civil_date(days);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let (month_name, day_name) = (MONTHS[month - 1], DAYS[(days % 7) as usize]);
-    let mut text = String::new();
-    let mut chars = format.chars();
-    while let Some(char) = chars.next() {
-        if char != '%' {
-            text.push(char);
-            continue;
-        }
-        let mut field = chars.next();
-        let unpadded = field == Some('-');
-        if unpadded {
-            field = chars.next();
-        }
-        let number = |value: u64| if unpadded { value.to_string() } else { format!("{value:02}") };
-        match field {
-            Some('Y') => text += &year.to_string(),
-            Some('y') => text += &number(year % 100),
-            Some('m') => text += &number(month as u64),
-            Some('d') => text += &number(day),
-            Some('B') => text += month_name,
-            Some('b') => text += &month_name[..3],
-            Some('A') => text += day_name,
-            Some('a') => text += &day_name[..3],
-            Some('H') => text += &number(hour),
-            Some('M') => text += &number(minute),
-            Some('S') => text += &number(second),
-            Some('F') => text += &format!("{year}-{month:02}-{day:02}"),
-            Some('T') => text += &format!("{hour:02}:{minute:02}:{second:02}"),
-            Some('%') => text.push('%'),
-            Some(other) => text.extend(['%', other]),
-            None => text.push('%'),
-        }
-    }
-    text
-}
-
-/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, in the Gregorian calendar.
-fn civil_date(mut days: u64) -> (u64, usize, u64) {
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970 + days / 146_097 * 400; // 400 years have 146,097 days
-    days %= 146_097;
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if days < length {
-            break;
-        }
-        days -= length;
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
 }
 
 /// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`: templates were written for it.

@@ -14,7 +14,7 @@ use nightgraft_core::base::{Base, Module};
 use nightgraft_core::gguf;
 use nightgraft_core::lora::{AdapterTensors, LoraPair, LoraSpec};
 use nightgraft_core::testing::{CHATML, N_EMBD, TinyModel};
-use nightgraft_core::text::{ChatTemplate, Tokenizer};
+use nightgraft_core::text::{ChatTemplate, Date, Tokenizer};
 use nightgraft_kernels::WeightType;
 use tempfile::TempDir;
 
@@ -69,8 +69,8 @@ pub fn tokenizer() -> &'static Tokenizer {
 pub fn template() -> &'static ChatTemplate {
     static TEMPLATE: OnceLock<ChatTemplate> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let found = ChatTemplate::from_gguf(tiny_model().file().metadata(), tokenizer());
-        found.expect("the template parses").expect("the tiny model has a template")
+        let found = ChatTemplate::from_gguf(tiny_model().file().metadata(), tokenizer(), Date::now());
+        found.expect("the tiny model has a template")
     })
 }
 

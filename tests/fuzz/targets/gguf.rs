@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use nightgraft_core::base::Base;
 use nightgraft_core::gguf::{self, Header, Writer};
-use nightgraft_core::text::{ChatTemplate, Message, Tokenizer};
+use nightgraft_core::text::{ChatTemplate, Date, Message, Tokenizer};
 use nightgraft_fuzz::{put, scratch};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -46,7 +46,7 @@ fn use_texts(header: &Header) {
         assert!(ids.iter().all(|&id| (id as usize) < tokenizer.n_vocab()), "token outside the vocabulary");
         let _ = tokenizer.decode(&ids);
     }
-    if let Ok(Some(template)) = ChatTemplate::from_gguf(&header.metadata, &tokenizer) {
+    if let Some(template) = ChatTemplate::from_gguf(&header.metadata, &tokenizer, Date::now()) {
         let _ = template.render(&[Message::new("user", "Hello"), Message::new("assistant", "Hi")], false);
     }
 }

@@ -11,7 +11,7 @@ use crate::session::inputs::Inputs;
 use crate::session::memory::{Copies, Planner};
 use crate::session::{StopFlag, course};
 use crate::store::Store;
-use crate::text::Example;
+use crate::text::{Date, Example};
 use crate::train::{Advanced, Course};
 use crate::{Error, Result};
 
@@ -92,7 +92,7 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
 /// Those of opening a session; [`Error::Cancelled`].
 pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -> Result<TimeForecast> {
     request.validate()?;
-    let inputs = Inputs::open(&request.model)?;
+    let inputs = Inputs::open(&request.model, Date::now())?;
     let settings = open::settings(request)?;
     let choice = Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
     let Work::Train(plan) = plan::plan(store, inputs.base.fingerprint(), &settings, &choice, &request.gate)?

@@ -18,7 +18,7 @@ use crate::session::memory::{Copies, Planner};
 use crate::session::resume::{self, Identity};
 use crate::session::{Event, StopFlag, course, inputs, inspect};
 use crate::store::{IdSet, Store};
-use crate::text::Example;
+use crate::text::{Date, Example};
 use crate::{Error, Result};
 
 /// Examples of those trained on that the gate looks at.
@@ -37,7 +37,8 @@ impl Session {
     /// take; any other for files that cannot be used.
     pub fn open(mut store: Store, request: SessionRequest, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         request.validate()?;
-        let inputs = Inputs::open(&request.model)?;
+        let now = request.training.data.date.unwrap_or_else(Date::now);
+        let mut inputs = Inputs::open(&request.model, now)?;
         on_event(&Event::Model(inspect(&request.model)?));
         let over = |store, request, outcome| {
             Ok(Self {
@@ -50,7 +51,7 @@ impl Session {
         };
 
         let settings = settings(&request)?;
-        let plan = match under_way(&mut store, &request, &inputs.base, &settings, on_event)? {
+        let mut plan = match under_way(&mut store, &request, &inputs.base, &settings, on_event)? {
             Some(plan) => plan,
             None => {
                 let choice =
@@ -71,6 +72,12 @@ impl Session {
                 }
             }
         };
+        if plan.date.is_none() {
+            // Checkpoints are there if the plan was damaged.
+            let begun = resume::saved_date(store.vault(), &store.session_folder())?;
+            plan.date = Some(request.training.data.date.or(begun).unwrap_or(now));
+        }
+        inputs.set_date(plan.date.unwrap_or(now));
         let halt = StopFlag::new();
         let training = begin(&mut store, &request, inputs, plan, &halt, on_event)?;
         Ok(Self { store, request, stage: Stage::Training(Box::new(training)), halt, busy: Duration::ZERO })
@@ -85,7 +92,7 @@ fn under_way(
     settings: &str,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Option<Plan>> {
-    let plan: Plan = match store.read_document(PLAN) {
+    let mut plan: Plan = match store.read_document(PLAN) {
         Ok(Some(plan)) => plan,
         Ok(None) => {
             store.drop_session()?; // what a killed process may have left of the one before
@@ -104,8 +111,18 @@ fn under_way(
         store.drop_session()?;
         return Ok(None);
     }
-    match (plan.difference(store, base.fingerprint(), settings), request.on_change) {
-        (None, _) => Ok(Some(plan)),
+    match (
+        plan.difference(store, base.fingerprint(), settings, request.training.data.date),
+        request.on_change,
+    ) {
+        (None, _) => {
+            if plan.date.is_none() {
+                // Plans did not always have it. They were written when a session began, and dates were those of UTC.
+                plan.date = store.document_written(PLAN)?.map(Date::utc);
+                store.write_document(PLAN, &plan)?;
+            }
+            Ok(Some(plan))
+        }
         (Some(what), OnChange::Refuse) => {
             Err(Error::Changed { what: format!("{what}. To begin a new one, start anew (--start-anew)") })
         }
@@ -146,6 +163,7 @@ fn begin(
         return Err(Error::Store { path: store.root().to_owned(), problem: misfit });
     }
     let mut config = request.training.clone();
+    config.data.date = plan.date;
     let start = course::start(&mut config, parent, &base)?;
     let sets = GateSets {
         held_out: held_out.examples.clone(),
@@ -211,9 +229,11 @@ fn begin(
     })
 }
 
-/// What decides the result of a session, besides its examples.
+/// What decides the result of a session, besides its examples and its date.
 pub(super) fn settings(request: &SessionRequest) -> Result<String> {
-    Ok(format!("{}replay = {:?}\n", resume::deciding(&request.training)?, request.replay))
+    let mut training = request.training.clone();
+    training.data.date = None;
+    Ok(format!("{}replay = {:?}\n", resume::deciding(&training)?, request.replay))
 }
 
 /// The examples with these ids. What is stored was checked when it came; one that this model cannot use all the same

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
 use crate::store::{GraftId, GraftStatus, IdSet, Store};
+use crate::text::Date;
 use crate::{Error, Result};
 
 /// The store's document that holds the plan of the session under way.
@@ -36,6 +37,9 @@ pub(super) struct Plan {
     pub(super) held_out: IdSet,
     /// Tokens of a micro-batch: those of the settings, or fewer where memory is short. None until that is known.
     pub(super) batch_tokens: Option<usize>,
+    /// What the chat template takes for now until the session is over. Plans did not always have it.
+    #[serde(default)]
+    pub(super) date: Option<Date>,
 }
 
 /// How examples are chosen.
@@ -105,6 +109,7 @@ pub(super) fn plan(
         replayed,
         held_out: held_out.into_iter().collect(),
         batch_tokens: None,
+        date: None,
     };
     let diverged: Option<Plan> = match store.read_document(DIVERGED) {
         Err(Error::Corrupted { .. }) => None, // then it is tried once more
@@ -162,7 +167,13 @@ impl Plan {
     }
 
     /// Why the session cannot go on, if so.
-    pub(super) fn difference(&self, store: &Store, base: &Fingerprint, settings: &str) -> Option<String> {
+    pub(super) fn difference(
+        &self,
+        store: &Store,
+        base: &Fingerprint,
+        settings: &str,
+        date: Option<Date>,
+    ) -> Option<String> {
         if self.base != *base {
             return Some("it was begun with another base model".into());
         }
@@ -171,6 +182,11 @@ impl Plan {
         };
         if missing(&self.train) || missing(&self.held_out) {
             return Some("examples that it learns from are gone".into());
+        }
+        if let (Some(then), Some(now)) = (self.date, date)
+            && then != now
+        {
+            return Some(format!("it was begun with the date {then}, now {now}"));
         }
         (self.settings != settings).then(|| {
             let lines = |from: &str, other: &str| -> Vec<String> {

@@ -29,8 +29,9 @@ fn chatml_adds_its_own_system_message_only_if_there_is_none() {
 fn llama2_folds_the_system_message_into_the_first_turn() {
     let expected = "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello </s><s>[INST] Bye [/INST]";
     assert_eq!(render(LLAMA2, &conversation(), true).unwrap(), expected);
-    let refused = render(LLAMA2, &[Message::new("assistant", "x")], false).unwrap_err().to_string();
-    assert!(refused.contains("roles must alternate") && refused.contains("line 8"), "{refused}");
+    let refused = render(LLAMA2, &[Message::new("assistant", "x")], false).unwrap_err();
+    assert!(refused.to_string().contains("refuses the conversation (line 8"), "{refused}");
+    assert_eq!(refused.unlogged().unwrap().reveal(), "roles must alternate");
 }
 
 #[test]
@@ -95,18 +96,27 @@ fn broken_and_endless_templates_are_errors() {
     let broken = ChatTemplate::new("a\n{% if %}", "", "").unwrap_err().to_string();
     assert!(broken.contains("does not parse") && broken.contains("line 2"), "{broken}");
     let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
-    let stopped = render(endless, &[], false).unwrap_err().to_string();
-    assert!(stopped.contains("fuel"), "{stopped}");
+    let stopped = render(endless, &[], false).unwrap_err();
+    assert!(stopped.unlogged().unwrap().reveal().contains("fuel"), "{stopped}");
     assert!(ChatTemplate::new(&" ".repeat(2 << 20), "", "").is_err());
 }
 
 #[test]
-fn dates_are_those_of_the_calendar() {
-    assert_eq!(strftime("%d %b %Y", 1_721_952_000), "26 Jul 2024");
-    assert_eq!(
-        strftime("%A, %-d %B %y %H:%M:%S %% %q", 951_782_400 + 3_723),
-        "Tuesday, 29 February 00 01:02:03 % %q"
-    );
-    assert_eq!(strftime("%F %T %a", 0), "1970-01-01 00:00:00 Thu");
-    assert_eq!(strftime("%F", 4_107_542_400), "2100-03-01");
+fn the_date_is_the_one_that_was_set() {
+    let mut template = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}", "", "").unwrap();
+    for day in ["2026-11-29T23:59:30", "2026-11-30T00:05:00"] {
+        let date: Date = day.parse().unwrap();
+        template.set_date(date);
+        assert_eq!(template.render(&[], false).unwrap(), date.strftime("%d %b %Y"));
+    }
+}
+
+/// What a template says of a conversation may quote it.
+#[test]
+fn errors_hide_the_words_of_a_template() {
+    let source = "{{ raise_exception('I will not say: ' + messages[0].content) }}";
+    let error = render(source, &[Message::new("user", "my secret")], false).unwrap_err();
+    assert_eq!(error.to_string(), "chat template: it refuses the conversation (line 1 of the template)");
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    assert_eq!(error.unlogged().unwrap().reveal(), "I will not say: my secret");
 }
