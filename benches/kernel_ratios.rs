@@ -150,7 +150,7 @@ impl Contest {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), &bytes)?;
         let mapped = Arc::new(MappedFile::open(file.path())?);
-        let place = WeightPlace { kind, n_rows: n_out, n_cols: n_in, offset: 0 };
+        let place = WeightPlace::new(kind, [n_out, n_in], 0)?;
         let weight = Leaf::weights(&mapped, &[place])?.remove(0);
 
         let (from, to) = if backward { (n_out, n_in) } else { (n_in, n_out) };

@@ -120,9 +120,8 @@ fn weight(kind: WeightType) -> Leaf {
     let file = tempfile::NamedTempFile::new().expect("a folder for temporary files");
     std::fs::write(file.path(), bytes).expect("room for a matrix");
     let mapped = Arc::new(MappedFile::open(file.path()).expect("the file just written"));
-    Leaf::weights(&mapped, &[WeightPlace { kind, n_rows, n_cols, offset: 0 }])
-        .expect("a matrix inside")
-        .remove(0)
+    let place = WeightPlace::new(kind, SHAPE, 0).expect("whole blocks");
+    Leaf::weights(&mapped, &[place]).expect("a matrix inside").remove(0)
 }
 
 fn matrix(n_rows: usize, n_cols: usize) -> Leaf {

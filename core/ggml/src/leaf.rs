@@ -5,10 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::WeightType;
 
 use crate::raw::{Buffer, Context};
-use crate::{Error, MappedFile};
+use crate::{Error, MappedFile, WeightPlace};
 
 /// A matrix that outlives a computation: written and read by Rust between computations, read and stored
 /// into by graphs. Cloning makes another handle to the same matrix.
@@ -32,19 +31,6 @@ enum Memory {
     /// Dropped in this order: the buffer first, then the mapping under it.
     Mapped(#[expect(dead_code, reason = "owns what the tensor points at")] (Buffer, Arc<MappedFile>)),
     Planned,
-}
-
-/// Where a weight matrix stands in a mapped file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WeightPlace {
-    /// The format of its values.
-    pub kind: WeightType,
-    /// Rows (outputs).
-    pub n_rows: usize,
-    /// Columns (inputs).
-    pub n_cols: usize,
-    /// Bytes from the start of the file.
-    pub offset: usize,
 }
 
 impl Leaf {
@@ -84,12 +70,10 @@ impl Leaf {
     /// Weights inside a mapped file, in order, without a copy.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a place reaches past the end of the file, or its rows are not whole blocks.
+    /// [`Error::Shape`] if a place reaches past the end of the file, [`Error::OutOfMemory`].
     pub fn weights(file: &Arc<MappedFile>, places: &[WeightPlace]) -> Result<Vec<Self>, Error> {
         for place in places {
-            let bytes = place.kind.row_bytes(place.n_cols).and_then(|row| row.checked_mul(place.n_rows));
-            let end = bytes.and_then(|n| n.checked_add(place.offset));
-            if place.n_rows == 0 || place.n_cols == 0 || end.is_none_or(|end| end > file.len()) {
+            if place.end() > file.len() {
                 return Err(Error::Shape {
                     op: "map weights",
                     expected: format!("a matrix inside the file's {} bytes", file.len()),
@@ -104,18 +88,14 @@ impl Leaf {
         let tensors: Vec<_> = places
             .iter()
             .map(|place| {
-                // SAFETY: the context has room for one header per place, and the shape was checked above.
-                let tensor = unsafe {
-                    sys::ggml_new_tensor_2d(
-                        context.as_ptr(),
-                        place.kind.ggml_id(),
-                        place.n_cols as i64,
-                        place.n_rows as i64,
-                    )
-                };
-                // SAFETY: the data lies inside the buffer, as checked above; the tensor is new.
+                let ((n_rows, n_cols), kind) = (place.shape(), place.kind().ggml_id());
+                // SAFETY: the context has room for one header per place, and a place has whole blocks.
+                let tensor =
+                    unsafe { sys::ggml_new_tensor_2d(context.as_ptr(), kind, n_cols as i64, n_rows as i64) };
+                // SAFETY: the data lies inside the buffer, as checked above, and aligned as the place is: the buffer's
+                // start is aligned for every format. The tensor is new.
                 unsafe {
-                    (*tensor).data = buffer.base().add(place.offset).cast();
+                    (*tensor).data = buffer.base().add(place.offset()).cast();
                     (*tensor).buffer = buffer.as_ptr();
                 }
                 NonNull::new(tensor).expect("the context has room for every header")
@@ -174,10 +154,13 @@ impl Leaf {
     /// The whole matrix; f32 leaves only.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the leaf is not f32.
+    /// [`Error::Shape`] if the leaf is not f32 or is a mapped weight, [`Error::OutOfMemory`].
     pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
         let (n_rows, n_cols) = self.shape();
-        let mut out = vec![0.0; n_rows * n_cols];
+        let (n, mut out) = (n_rows * n_cols, Vec::new());
+        out.try_reserve_exact(n)
+            .map_err(|_| Error::OutOfMemory { what: "copy of a matrix", bytes: 4 * n })?;
+        out.resize(n, 0.0);
         self.read(0, &mut out)?;
         Ok(out)
     }

@@ -47,6 +47,7 @@ mod profile;
 mod quantize;
 mod raw;
 mod reference;
+mod weight_place;
 
 #[cfg(test)]
 mod tests;
@@ -58,13 +59,14 @@ pub use custom::DropoutKey;
 pub use device::{Device, devices};
 pub use error::Error;
 pub use graph::{Graph, Tensor};
-pub use leaf::{Leaf, WeightPlace};
+pub use leaf::Leaf;
 pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
 pub use nightgraft_kernels::{AttentionShape, Direction, MAX_HEAD_DIM, Rotation, WeightType, narrow_columns};
 pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
+pub use weight_place::WeightPlace;
 
 /// The name of the instructions in use, such as `avx2`.
 pub fn instructions() -> &'static str {

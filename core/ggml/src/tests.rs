@@ -86,10 +86,11 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     std::fs::write(&path, [vec![0u8; 64], bytes].concat()).unwrap();
     let file = Arc::new(MappedFile::open(&path).unwrap());
     std::fs::remove_file(&path).unwrap();
-    let place = WeightPlace { kind: WeightType::Q4_1, n_rows: n_out, n_cols: n_in, offset: 64 };
+    let place = WeightPlace::new(WeightType::Q4_1, [n_out, n_in], 64).unwrap();
     let weight = Leaf::weights(&file, &[place]).unwrap().remove(0);
     assert!(weight.write(0, &[0.0; 64]).is_err(), "mapped weights are read-only");
-    assert!(Leaf::weights(&file, &[WeightPlace { offset: 128, ..place }]).is_err(), "past the end");
+    let past_the_end = WeightPlace::new(WeightType::Q4_1, [n_out, n_in], 128).unwrap();
+    assert!(Leaf::weights(&file, &[past_the_end]).is_err());
 
     let x = numbers(2, n_tokens * n_in);
     let y0 = numbers(3, n_tokens * n_out);
@@ -134,7 +135,7 @@ fn weight(kind: WeightType, n_rows: usize, n_cols: usize) -> Leaf {
     std::fs::write(&path, bytes).unwrap();
     let file = Arc::new(MappedFile::open(&path).unwrap());
     std::fs::remove_file(&path).unwrap();
-    Leaf::weights(&file, &[WeightPlace { kind, n_rows, n_cols, offset: 0 }]).unwrap().remove(0)
+    Leaf::weights(&file, &[WeightPlace::new(kind, [n_rows, n_cols], 0).unwrap()]).unwrap().remove(0)
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn weight(kind: WeightType, n_rows: usize, n_cols: usize, seed: u64) -> Leaf {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let mapped = Arc::new(MappedFile::open(file.path()).unwrap());
-    Leaf::weights(&mapped, &[WeightPlace { kind, n_rows, n_cols, offset: 0 }]).unwrap().remove(0)
+    let place = WeightPlace::new(kind, [n_rows, n_cols], 0).unwrap();
+    Leaf::weights(&mapped, &[place]).unwrap().remove(0)
 }
 
 /// Checks the gradients of `f = Σ y ⊙ r` for a fixed random `r`. `pair` builds the forward and, given `r` as

@@ -23,10 +23,10 @@ impl MappedWeights {
     pub(super) fn new(base: &Base) -> Result<Self> {
         let layers = base.layers.iter().flat_map(LayerWeights::iter);
         let mut places: Vec<WeightPlace> =
-            layers.chain([&base.output_norm, &base.output]).map(place).collect();
+            layers.chain([&base.output_norm, &base.output]).map(place).collect::<Result<_>>()?;
         places.dedup();
         let leaves = Leaf::weights(base.file().mapping(), &places)?;
-        let leaves = places.iter().map(|place| place.offset).zip(leaves).collect();
+        let leaves = places.iter().map(WeightPlace::offset).zip(leaves).collect();
         Ok(Self { leaves, eps: base.spec.norm_eps })
     }
 
@@ -86,6 +86,6 @@ pub(super) fn angles(base: &Base) -> Angles {
     Angles::new(rope.dims, rope.base, rope.factors.as_deref(), rope.position_scale)
 }
 
-fn place(weight: &Weight) -> WeightPlace {
-    WeightPlace { kind: weight.kind, n_rows: weight.n_rows, n_cols: weight.n_cols, offset: weight.offset }
+fn place(weight: &Weight) -> Result<WeightPlace> {
+    Ok(WeightPlace::new(weight.kind, [weight.n_rows, weight.n_cols], weight.offset)?)
 }

@@ -96,6 +96,15 @@ impl WeightType {
         (n / self.block_len()).checked_mul(self.block_bytes())
     }
 
+    /// What the address of a matrix is a multiple of: the size of the widest number in a block.
+    pub fn alignment(self) -> usize {
+        match self {
+            WeightType::F32 => align_of::<f32>(),
+            // Halves, or blocks whose scales are halves.
+            _ => align_of::<u16>(),
+        }
+    }
+
     /// ggml's number of the type (`enum ggml_type`).
     pub fn ggml_id(self) -> u32 {
         match self {
