@@ -1,5 +1,6 @@
 //! Owners of C objects: each frees its object once.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
@@ -8,32 +9,53 @@ use memmap2::MmapMut;
 use crate::Error;
 
 /// A ggml context that holds tensor headers only, never data.
-pub(crate) struct Context(NonNull<sys::ggml_context>);
+pub(crate) struct Context {
+    context: NonNull<sys::ggml_context>,
+    /// What the headers are in; given back after the context.
+    _pool: Vec<MaybeUninit<Line>>,
+}
+
+/// What a context's memory consists of: ggml wants it aligned to 16 bytes, or less.
+type Line = u128;
+const _: () = assert!(align_of::<Line>() == 16 || size_of::<usize>() < 8);
 
 impl Context {
     /// Room for `n_tensors` headers and, if `n_nodes > 0`, one graph of so many nodes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]. The memory is ours, because ggml ends the process where it gets none.
     pub(crate) fn new(n_tensors: usize, n_nodes: usize) -> Result<Self, Error> {
         // SAFETY: both functions only compute sizes.
-        let bytes = unsafe {
-            n_tensors * sys::ggml_tensor_overhead()
-                + if n_nodes > 0 { sys::ggml_graph_overhead_custom(n_nodes, false) } else { 0 }
+        let (header, graph) = unsafe {
+            let graph = if n_nodes > 0 { sys::ggml_graph_overhead_custom(n_nodes, false) } else { 0 };
+            (sys::ggml_tensor_overhead(), graph)
         };
-        let params =
-            sys::ggml_init_params { mem_size: bytes, mem_buffer: std::ptr::null_mut(), no_alloc: true };
-        // SAFETY: a null buffer makes ggml allocate and own its pool.
+        let bytes = n_tensors.checked_mul(header).and_then(|headers| headers.checked_add(graph));
+        let fail = || Error::OutOfMemory { what: "graph", bytes: bytes.unwrap_or(usize::MAX) };
+        // ggml takes a pool of no bytes for one that it is to make.
+        let lines = bytes.ok_or_else(fail)?.div_ceil(size_of::<Line>()).max(1);
+        let mut pool: Vec<MaybeUninit<Line>> = Vec::new();
+        pool.try_reserve_exact(lines).map_err(|_| fail())?;
+        let params = sys::ggml_init_params {
+            mem_size: lines * size_of::<Line>(),
+            mem_buffer: pool.as_mut_ptr().cast(),
+            no_alloc: true,
+        };
+        // SAFETY: the pool has so many bytes, is aligned as ggml wants it, and neither moves nor is used otherwise before the
+        // context is freed.
         let context = unsafe { sys::ggml_init(params) };
-        NonNull::new(context).map(Self).ok_or(Error::OutOfMemory { what: "graph", bytes })
+        Ok(Self { context: NonNull::new(context).ok_or_else(fail)?, _pool: pool })
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::ggml_context {
-        self.0.as_ptr()
+        self.context.as_ptr()
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: made by ggml_init, freed only here.
-        unsafe { sys::ggml_free(self.0.as_ptr()) }
+        unsafe { sys::ggml_free(self.as_ptr()) }
     }
 }
 
@@ -106,5 +128,28 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: made by ggml, freed only here.
         unsafe { sys::ggml_backend_buffer_free(self.as_ptr()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn no_memory_for_a_context_is_an_error() {
+        for n_tensors in [1 << 45, usize::MAX / 300, usize::MAX] {
+            let refused = Context::new(n_tensors, 0).err();
+            assert!(matches!(refused, Some(Error::OutOfMemory { what: "graph", .. })), "{n_tensors}");
+        }
+        assert!(Context::new(0, 0).is_ok());
+    }
+
+    #[test]
+    fn no_memory_for_a_buffer_is_an_error() {
+        for bytes in [1 << 60, usize::MAX / 2, usize::MAX] {
+            let refused = Buffer::cpu("test", bytes).err();
+            assert!(matches!(refused, Some(Error::OutOfMemory { what: "test", .. })), "{bytes}");
+        }
     }
 }
