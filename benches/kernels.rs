@@ -60,8 +60,7 @@ fn products(criterion: &mut Criterion) {
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("attention, {}", Tier::current().name()));
     for (n_tokens, rounds) in [(256, false), (256, true), (2048, false), (2048, true)] {
-        let shape =
-            AttentionShape { n_head: 9, n_head_kv: 3, head_dim: 64, scale: 0.125, window: None, rounds };
+        let shape = AttentionShape::new([9, 3], 64, 0.125).expect("heads that can be shared").rounded(rounds);
         let pairs = n_tokens * (n_tokens + 1) / 2;
         group.throughput(Throughput::Elements((2 * 2 * pairs * 9 * 64) as u64));
         let [q, k, v] = [9, 3, 3].map(|n_heads| matrix(n_tokens, 64 * n_heads));

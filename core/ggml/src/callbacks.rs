@@ -4,6 +4,7 @@
 //! parameters that the graph keeps.
 
 use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
@@ -12,9 +13,9 @@ use nightgraft_kernels::{
     Start, WeightType, Weights,
 };
 
-use crate::custom::Params;
+use crate::custom::{CustomNode, Params};
 use crate::products::{ProductKind, SumOfProducts};
-use crate::{pool, profile};
+use crate::{Refusal, pool, profile};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
 /// take over work from one that was held up. The products take two of them as one where that saves memory traffic.
@@ -28,115 +29,133 @@ pub(crate) type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_
 
 /// One part of a running custom node: its operands as the kernels want them.
 ///
-/// Its methods return `None` only if a shape is wrong, which the methods of [`Graph`](crate::Graph) have ruled out.
-struct Node {
+/// What the methods of [`Graph`](crate::Graph) have ruled out when the node was made, such as an operand of another type, is
+/// refused here once more.
+struct Node<'a> {
     dst: *mut sys::ggml_tensor,
     part: Part,
-    params: *const Params,
+    params: Option<&'a Params>,
 }
 
-impl Node {
+impl<'a> Node<'a> {
     /// Operand `i`, not counting the tensor whose place the result takes, which ggml has in front of them.
-    fn operand(&self, i: usize) -> *mut sys::ggml_tensor {
-        // SAFETY: ggml keeps the node alive while it runs it, and there are ten places for operands.
-        unsafe { (&(*self.dst).src)[i + usize::from(!(*self.dst).view_src.is_null())] }
+    fn operand(&self, i: usize) -> Option<&'a sys::ggml_tensor> {
+        // SAFETY: ggml keeps the node and its operands alive while it runs it, and there are ten places for operands, each
+        // with a tensor or null.
+        unsafe { (&(*self.dst).src)[i + usize::from(!(*self.dst).view_src.is_null())].as_ref() }
     }
 
-    fn weights(&self, i: usize) -> Option<Weights<'_>> {
-        // SAFETY: the operand's memory holds `n_rows` rows without gaps (`Graph::weight_shape`), and nothing
-        // writes to it while this node runs.
-        unsafe {
-            let t = self.operand(i).as_ref()?;
+    fn operand_of(&self, i: usize, kind: sys::ggml_type) -> Result<&'a sys::ggml_tensor, Refusal> {
+        self.operand(i).filter(|t| t.type_ == kind).ok_or(Refusal::Operand(i))
+    }
+
+    fn weights(&self, i: usize) -> Result<Weights<'a>, Refusal> {
+        let weights = || {
+            let t = self.operand(i)?;
             let kind = WeightType::from_ggml_id(t.type_)?;
             let (n_cols, n_rows) = (t.ne[0] as usize, t.ne[1] as usize);
-            let bytes =
-                std::slice::from_raw_parts(t.data.cast(), kind.row_bytes(n_cols)?.checked_mul(n_rows)?);
+            let length = kind.row_bytes(n_cols)?.checked_mul(n_rows)?;
+            // SAFETY: the operand's memory holds `n_rows` rows without gaps (`Graph::weight_shape`), and nothing
+            // writes to it while this node runs.
+            let bytes = unsafe { std::slice::from_raw_parts(t.data.cast(), length) };
             Weights::new(kind, n_rows, n_cols, bytes)
-        }
+        };
+        weights().ok_or(Refusal::Operand(i))
     }
 
-    fn rows(&self, i: usize) -> Option<Rows<'_>> {
-        // SAFETY: an f32 matrix whose rows are `nb[1]` bytes apart; nothing writes to it while this node
-        // runs, except to operands that are accessed through `rows_mut` only.
-        unsafe {
-            let t = self.operand(i).as_ref()?;
-            let (n_cols, n_rows, stride) = (t.ne[0] as usize, t.ne[1] as usize, t.nb[1] / 4);
-            let values = std::slice::from_raw_parts(t.data.cast(), (n_rows - 1) * stride + n_cols);
-            Rows::new(values, n_rows, n_cols, stride)
-        }
+    fn rows(&self, i: usize) -> Result<Rows<'a>, Refusal> {
+        let t = self.operand_of(i, sys::GGML_TYPE_F32)?;
+        let (n_cols, n_rows, stride) = (t.ne[0] as usize, t.ne[1] as usize, t.nb[1] / 4);
+        // SAFETY: an f32 matrix, which is never empty, whose rows are `nb[1]` bytes apart; nothing writes to it while this
+        // node runs, except to operands that are accessed through `rows_mut` only.
+        let values = unsafe { std::slice::from_raw_parts(t.data.cast(), (n_rows - 1) * stride + n_cols) };
+        Rows::new(values, n_rows, n_cols, stride).ok_or(Refusal::Operand(i))
     }
 
-    fn integers(&self, i: usize) -> Option<&[i32]> {
+    /// An operand that the node writes to, shared as the result is.
+    fn rows_mut(&self, i: usize) -> Result<RowsMut<'a>, Refusal> {
+        let t = self.operand_of(i, sys::GGML_TYPE_F32)?;
+        // SAFETY: the kernels divide what they write to between the parts of one node; the graph has checked that it may be
+        // written to, and lies apart from the others.
+        Ok(unsafe { rows_mut(t) })
+    }
+
+    fn integers(&self, i: usize) -> Result<&'a [i32], Refusal> {
+        let t = self.operand_of(i, sys::GGML_TYPE_I32)?;
         // SAFETY: a contiguous row of i32 (`Graph::expect_i32_row`), read only.
-        unsafe {
-            let t = self.operand(i).as_ref()?;
-            Some(std::slice::from_raw_parts(t.data.cast(), t.ne[0] as usize))
-        }
+        Ok(unsafe { std::slice::from_raw_parts(t.data.cast(), t.ne[0] as usize) })
     }
 
     /// The result, shared with the threads that run the other parts.
-    fn result(&self) -> Option<RowsMut<'_>> {
-        // SAFETY: the kernels divide the result between the parts of one node.
-        unsafe { rows_mut(self.dst) }
+    fn result(&self) -> RowsMut<'a> {
+        // SAFETY: ggml keeps the node alive while it runs it; all results are f32, and the kernels divide them between the
+        // parts of one node.
+        unsafe { rows_mut(&*self.dst) }
     }
 
-    fn attention(&self) -> Option<AttentionShape> {
-        // SAFETY: the graph keeps the parameters.
-        match unsafe { self.params.as_ref()? } {
-            Params::Attention(shape) => Some(*shape),
-            _ => None,
+    fn attention(&self) -> Result<AttentionShape, Refusal> {
+        match self.params {
+            Some(Params::Attention(shape)) => Ok(*shape),
+            _ => Err(Refusal::Params),
+        }
+    }
+
+    fn eps(&self) -> Result<f32, Refusal> {
+        match self.params {
+            Some(Params::Norm { eps }) => Ok(*eps),
+            _ => Err(Refusal::Params),
         }
     }
 }
 
 /// # Safety
-/// The tensor is alive and f32; threads that write through the result write to different places.
-unsafe fn rows_mut<'a>(t: *mut sys::ggml_tensor) -> Option<RowsMut<'a>> {
+/// The tensor is f32, and may be written to; threads that write through the result write to different places.
+unsafe fn rows_mut<'a>(t: &sys::ggml_tensor) -> RowsMut<'a> {
     // SAFETY: the caller's promise.
-    unsafe {
-        let t = t.as_ref()?;
-        Some(RowsMut::from_raw(t.data.cast(), t.ne[1] as usize, t.ne[0] as usize, t.nb[1] / 4))
-    }
+    unsafe { RowsMut::from_raw(t.data.cast(), t.ne[1] as usize, t.ne[0] as usize, t.nb[1] / 4) }
 }
 
 /// Defines a callback: a function of the running [`Node`] that calls one kernel, once for each part of the work. Where the
 /// node is a matrix product, a second function says what to call it in a profile, and how many operations it takes.
 macro_rules! callback {
     ($name:ident, |$node:ident| $body:expr) => {
-        callback!($name, |$node| $body, |_node| Some((stringify!($name), 0.0)));
+        callback!($name, |$node| $body, |_node| Ok((stringify!($name), 0.0)));
     };
     ($name:ident, |$node:ident| $body:expr, |$whole:ident| $kind:expr) => {
         pub(crate) unsafe extern "C" fn $name(
             dst: *mut sys::ggml_tensor,
             thread: c_int,
             _: c_int,
-            params: *mut c_void,
+            custom: *mut c_void,
         ) {
             // ggml calls this on each of its threads, of which there are several only when its own nodes are timed.
             if thread > 0 {
                 return;
             }
-            let node = Unpartitioned { dst, params: params.cast() };
-            let run_part = |part| -> Option<()> {
+            // SAFETY: the graph keeps what it gave to the node, and nobody writes to it.
+            let CustomNode { op, params, refused } = unsafe { &*custom.cast::<CustomNode>() };
+            let node = Unpartitioned { dst, params: params.as_ref() };
+            let run_part = |part| -> Result<(), Refusal> {
                 let $node = &node.part(part);
-                // SAFETY: each part is run once, and nobody else touches the result meanwhile; shapes were checked when
-                // the node was made.
-                unsafe { $body }
-                Some(())
+                // SAFETY: each part is run once, and nobody else touches the result meanwhile.
+                unsafe { $body }?;
+                Ok(())
             };
-            let kind = || -> Option<(&'static str, f64)> {
+            let kind = || -> Result<(&'static str, f64), Refusal> {
                 let $whole = &node.part(Part::WHOLE);
                 $kind
             };
-            profile::timed(|| kind().unwrap_or_default(), || run_parts(run_part));
+            let computed = profile::timed(|| kind().unwrap_or_default(), || run_parts(run_part));
+            if let Err(refusal) = computed {
+                refused.set(op, refusal);
+            }
         }
     };
 }
 
 /// What to call a sum of products: as its largest one.
-fn products_kind(n: &Node) -> Option<(&'static str, f64)> {
-    // SAFETY: the graph keeps the parameters.
-    let Params::Products(SumOfProducts { kinds, .. }) = (unsafe { n.params.as_ref()? }) else { return None };
+fn products_kind(n: &Node) -> Result<(&'static str, f64), Refusal> {
+    let Some(Params::Products(SumOfProducts { kinds, .. })) = n.params else { return Err(Refusal::Params) };
     let mut largest = ("", 0.0);
     let mut flops = 0.0;
     for (i, kind) in kinds.iter().enumerate() {
@@ -147,7 +166,7 @@ fn products_kind(n: &Node) -> Option<(&'static str, f64)> {
             ProductKind::Rounded(Direction::Linear) => "linear i16",
             ProductKind::Rounded(Direction::Transposed) => "linear transposed i16",
         };
-        let own = 2.0 * (n.result()?.n_rows() * w.n_rows()) as f64 * w.n_cols() as f64;
+        let own = 2.0 * product([n.result().n_rows(), w.n_rows(), w.n_cols()]);
         flops += own;
         if own > largest.1 {
             largest = (name, own);
@@ -155,49 +174,59 @@ fn products_kind(n: &Node) -> Option<(&'static str, f64)> {
     }
     // A single product with so narrow a matrix is one with a factor of an adapter.
     let is_narrow = kinds.len() == 1 && n.weights(0)?.n_rows() <= MAX_RANK;
-    Some((if is_narrow { "adapter factor" } else { largest.0 }, flops))
+    Ok((if is_narrow { "adapter factor" } else { largest.0 }, flops))
 }
 
 /// Of attention: `products` products of head vectors for each pair of tokens.
-fn attention_flops(n: &Node, products: usize) -> Option<f64> {
+fn attention_flops(n: &Node, products: usize) -> Result<f64, Refusal> {
     let shape = n.attention()?;
     let starts = n.integers(3)?;
     let pairs = starts.iter().enumerate().map(|(t, start)| {
         let segment = t + 1 - usize::try_from(*start).unwrap_or(0).min(t);
-        segment.min(shape.window.unwrap_or(usize::MAX)) as f64
+        segment.min(shape.window().unwrap_or(usize::MAX)) as f64
     });
-    Some(2.0 * (products * shape.n_head * shape.head_dim) as f64 * pairs.sum::<f64>())
+    Ok(2.0 * product([products, shape.query_columns()]) * pairs.sum::<f64>())
+}
+
+fn product<const N: usize>(factors: [usize; N]) -> f64 {
+    factors.iter().map(|factor| *factor as f64).product()
 }
 
 /// A running custom node before its work is divided.
-struct Unpartitioned {
+struct Unpartitioned<'a> {
     dst: *mut sys::ggml_tensor,
-    params: *const Params,
+    params: Option<&'a Params>,
 }
 
 // SAFETY: while a node runs, its tensors' headers and parameters are only read, and the kernels' parts write to different
 // places of its result.
-unsafe impl Sync for Unpartitioned {}
+unsafe impl Sync for Unpartitioned<'_> {}
 
-impl Unpartitioned {
-    fn part(&self, part: Part) -> Node {
+impl<'a> Unpartitioned<'a> {
+    fn part(&self, part: Part) -> Node<'a> {
         Node { dst: self.dst, part, params: self.params }
     }
 }
 
-/// Runs the parts on the pool of whoever computes. ggml calls this, so a panic must not leave it; none is known, and if
-/// there were one, the process would end here rather than go on with undefined results.
-fn run_parts(run_part: impl Fn(Part) -> Option<()> + Sync) {
+/// Runs the parts on the pool of whoever computes; why one was refused, if one was. ggml calls this, so a panic must not leave
+/// it; none is known, and if there were one, the process would end here rather than go on with undefined results.
+fn run_parts(run_part: impl Fn(Part) -> Result<(), Refusal> + Sync) -> Result<(), Refusal> {
+    let refused = OnceLock::new();
     pool::run_parts(PARTS_PER_THREAD, |index, count| {
-        let done = run_part(Part { index, count });
-        debug_assert!(done.is_some(), "shapes are checked when a node is made");
+        if let Err(refusal) = run_part(Part { index, count }) {
+            // Parts are refused for one reason; the first to say so is enough.
+            let _ = refused.set(refusal);
+        }
     });
+    refused.into_inner().map_or(Ok(()), Err)
 }
 
 callback!(
     sum_of_products,
     |n| {
-        let Params::Products(SumOfProducts { kinds, onto }) = n.params.as_ref()? else { return None };
+        let Some(Params::Products(SumOfProducts { kinds, onto })) = n.params else {
+            return Err(Refusal::Params);
+        };
         let (mut rounded, mut products) = (None, Vec::with_capacity(kinds.len()));
         for (i, kind) in kinds.iter().enumerate() {
             let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
@@ -206,39 +235,35 @@ callback!(
                 ProductKind::Transposed => products.push(Product::Transposed { w, dy: rows }),
                 ProductKind::Rounded(direction) => {
                     let n = if direction == Direction::Linear { w.n_cols() } else { w.n_rows() };
-                    let x = RoundedRows::new(rows, n)?;
+                    let x = RoundedRows::new(rows, n).ok_or(Refusal::Operand(2 * i + 1))?;
                     rounded = Some(RoundedProduct { w, x, direction });
                 }
             }
         }
-        let start = match n.rows(2 * kinds.len()) {
-            Some(start) if start.n_rows() == 1 => {
-                Start::From(Rows::repeated(start.row(0), n.result()?.n_rows()))
-            }
-            Some(start) => Start::From(start),
+        let start = match n.operand(2 * kinds.len()) {
             None if *onto => Start::Itself,
             None => Start::Zero,
+            Some(_) => match n.rows(2 * kinds.len())? {
+                start if start.n_rows() == 1 => Start::Row(start.row(0)),
+                start => Start::From(start),
+            },
         };
-        kernels::sum_of_products(rounded, &products, start, n.result()?, n.part);
+        kernels::sum_of_products(rounded, &products, start, n.result(), n.part)
     },
     |n| products_kind(n)
 );
-callback!(round_rows, |n| kernels::round_rows(n.rows(0)?, n.result()?, n.part));
-callback!(
-    accumulate_outer,
-    |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result()?, n.part),
-    |n| Some((
-        "adapter gradient",
-        2.0 * (n.rows(0)?.n_rows() * n.rows(0)?.n_cols() * n.rows(1)?.n_cols()) as f64
-    ))
-);
+callback!(round_rows, |n| kernels::round_rows(n.rows(0)?, n.result(), n.part));
+callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result(), n.part), |n| {
+    let (u, x) = (n.rows(0)?, n.rows(1)?);
+    Ok(("adapter gradient", 2.0 * product([u.n_rows(), u.n_cols(), x.n_cols()])))
+});
 callback!(
     attention,
     |n| {
         let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
-        kernels::attention(&n.attention()?, q, k, v, starts, n.result()?, n.part);
+        kernels::attention(&n.attention()?, q, k, v, starts, n.result(), n.part)
     },
-    |n| Some(("attention", attention_flops(n, 2)?))
+    |n| Ok(("attention", attention_flops(n, 2)?))
 );
 callback!(
     attention_back,
@@ -246,40 +271,48 @@ callback!(
         let (q, k, v, starts) = (n.rows(0)?, n.rows(1)?, n.rows(2)?, n.integers(3)?);
         let (out, dout) = (n.rows(4)?, n.rows(5)?);
         let shape = n.attention()?;
-        let all = n.result()?;
-        let (dq, rest) = all.first_rows(q.n_rows(), q.n_cols())?;
-        let (dkv, _) = rest.first_rows(k.n_rows() * kernels::attention_slices(&shape), 2 * k.n_cols())?;
-        kernels::attention_back(&shape, q, k, v, out, dout, starts, dq, dkv, n.part);
+        // The gradients lie in the node's one result, one behind the other.
+        let (rows, columns) = (k.n_rows() * kernels::attention_slices(&shape), 2 * k.n_cols());
+        let divided = n.result().first_rows(q.n_rows(), q.n_cols()).and_then(|(dq, rest)| {
+            let (dkv, _) = rest.first_rows(rows, columns)?;
+            Some((dq, dkv))
+        });
+        let (dq, dkv) = divided.ok_or(Refusal::Params)?;
+        kernels::attention_back(&shape, q, k, v, out, dout, starts, dq, dkv, n.part)
     },
-    |n| Some(("attention back", attention_flops(n, 5)?))
+    |n| Ok(("attention back", attention_flops(n, 5)?))
 );
-callback!(attention_back_sum, |n| {
-    kernels::attention_back_sum(&n.attention()?, n.rows(0)?, n.integers(1)?, n.result()?, n.part);
-});
-callback!(cross_entropy, |n| {
-    kernels::cross_entropy(n.result()?, n.integers(0)?, rows_mut(n.operand(1))?, n.part);
-});
+callback!(attention_back_sum, |n| kernels::attention_back_sum(
+    &n.attention()?,
+    n.rows(0)?,
+    n.integers(1)?,
+    n.result(),
+    n.part
+));
+callback!(cross_entropy, |n| kernels::cross_entropy(n.result(), n.integers(0)?, n.rows_mut(1)?, n.part));
 callback!(rope, |n| {
-    let Params::Rope(rotation) = n.params.as_ref()? else { return None };
-    kernels::rope(*rotation, n.result()?, n.rows(0)?, n.part);
+    let Some(Params::Rope(rotation)) = n.params else { return Err(Refusal::Params) };
+    kernels::rope(*rotation, n.result(), n.rows(0)?, n.part)
 });
-callback!(rms_norm, |n| {
-    let Params::Norm { eps } = n.params.as_ref()? else { return None };
-    kernels::rms_norm(n.rows(0)?, n.rows(1)?.row(0), *eps, n.result()?, n.part);
+callback!(rms_norm, |n| kernels::rms_norm(n.rows(0)?, n.rows(1)?.row(0), n.eps()?, n.result(), n.part));
+callback!(rms_norm_back, |n| kernels::rms_norm_back(
+    n.rows(0)?,
+    n.rows(1)?.row(0),
+    n.eps()?,
+    n.rows(2)?,
+    n.result(),
+    n.part
+));
+callback!(swiglu, |n| kernels::swiglu(n.rows(0)?, n.rows(1)?, n.result(), n.part));
+callback!(swiglu_back, |n| kernels::swiglu_back(n.result(), n.rows_mut(0)?, n.rows_mut(1)?, n.part));
+callback!(narrow, |n| kernels::narrow(n.rows(0)?, n.result(), n.part));
+callback!(widen, |n| kernels::widen(n.rows(0)?, n.result(), n.part));
+callback!(round_to_bf16, |n| {
+    kernels::round_to_bf16(n.result(), n.part);
+    Ok::<(), Refusal>(())
 });
-callback!(rms_norm_back, |n| {
-    let Params::Norm { eps } = n.params.as_ref()? else { return None };
-    kernels::rms_norm_back(n.rows(0)?, n.rows(1)?.row(0), *eps, n.rows(2)?, n.result()?, n.part);
-});
-callback!(swiglu, |n| kernels::swiglu(n.rows(0)?, n.rows(1)?, n.result()?, n.part));
-callback!(swiglu_back, |n| {
-    kernels::swiglu_back(n.result()?, rows_mut(n.operand(0))?, rows_mut(n.operand(1))?, n.part);
-});
-callback!(narrow, |n| kernels::narrow(n.rows(0)?, n.result()?, n.part));
-callback!(widen, |n| kernels::widen(n.rows(0)?, n.result()?, n.part));
-callback!(round_to_bf16, |n| kernels::round_to_bf16(n.result()?, n.part));
 callback!(dropout, |n| {
-    let Params::Dropout { keep, key, salt } = n.params.as_ref()? else { return None };
+    let Some(Params::Dropout { keep, key, salt }) = n.params else { return Err(Refusal::Params) };
     let key = key.0.load(Ordering::Relaxed).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    kernels::dropout(n.rows(0)?, n.result()?, *keep, key, n.part);
+    kernels::dropout(n.rows(0)?, n.result(), *keep, key, n.part)
 });

@@ -9,6 +9,7 @@ use llama_cpp_sys_2 as sys;
 
 use crate::pool::Pool;
 use crate::raw::Buffer;
+use crate::refusal::Refused;
 use crate::{Error, Graph};
 
 /// More threads than any machine that this is for has cores.
@@ -43,17 +44,11 @@ impl Cpu {
             });
         }
         let pool = Pool::new(n_threads)?;
-        // SAFETY: plain constructors; the backend is freed once, and the stop flag that its callback reads is kept by
-        // this value for longer.
+        // SAFETY: plain constructors; the backend is freed once.
         unsafe {
             let backend = NonNull::new(sys::ggml_backend_cpu_init())
                 .ok_or(Error::Backend { op: "cpu_init", status: sys::GGML_STATUS_FAILED })?;
             sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), 1);
-            sys::ggml_backend_cpu_set_abort_callback(
-                backend.as_ptr(),
-                Some(is_raised),
-                Arc::as_ptr(&stop).cast_mut().cast(),
-            );
             Ok(Self { backend, pool, stop, arena: None, arena_id: 0 })
         }
     }
@@ -96,7 +91,9 @@ impl Cpu {
     ///
     /// # Errors
     /// [`Error::Aborted`] if the stop flag was raised: what the graph stores into is then undefined.
-    /// [`Error::OutOfMemory`] if the arena cannot grow, [`Error::Shape`] if a leaf was only planned.
+    /// [`Error::Refused`] if a kernel refused its operands, such as an index that points nowhere: nothing is computed or stored
+    /// from there on. [`Error::OutOfMemory`] if the arena or a thread's working memory cannot grow, [`Error::Shape`] if a leaf was
+    /// only planned.
     pub fn compute(&mut self, graph: &mut Graph) -> Result<(), Error> {
         if !graph.is_real() {
             return Err(Error::Shape {
@@ -109,9 +106,18 @@ impl Cpu {
         let (arena, _) = self.arena.as_ref().expect("reserved above");
         // SAFETY: the plan belongs to this living graph, and the arena has the size that it asks for.
         unsafe { graph.planned().bind(arena, self.arena_id) };
-        let (backend, graph) = (self.backend.as_ptr(), graph.as_ptr());
+        let (backend, nodes) = (self.backend.as_ptr(), graph.as_ptr());
+        let watch = Watch { stop: &self.stop, refused: graph.refused() };
         // SAFETY: both are alive, and every tensor of the graph now has its memory: leaves their own, the rest in the arena.
-        let status = self.pool.install(|| unsafe { sys::ggml_backend_graph_compute(backend, graph) });
+        // The callback gets what lives until it is taken back.
+        let status = self.pool.install(|| unsafe {
+            let watch = std::ptr::from_ref(&watch).cast_mut().cast();
+            sys::ggml_backend_cpu_set_abort_callback(backend, Some(ends), watch);
+            let status = sys::ggml_backend_graph_compute(backend, nodes);
+            sys::ggml_backend_cpu_set_abort_callback(backend, None, std::ptr::null_mut());
+            status
+        });
+        graph.refused().take()?;
         match status {
             sys::GGML_STATUS_SUCCESS => Ok(()),
             sys::GGML_STATUS_ABORTED => Err(Error::Aborted),
@@ -127,7 +133,14 @@ impl Drop for Cpu {
     }
 }
 
-unsafe extern "C" fn is_raised(flag: *mut c_void) -> bool {
-    // SAFETY: the pointer comes from the `Arc` that the `Cpu` keeps for as long as its backend.
-    unsafe { &*flag.cast::<AtomicBool>() }.load(Ordering::Relaxed)
+/// What ends a computation before its last node.
+struct Watch<'a> {
+    stop: &'a AtomicBool,
+    refused: &'a Refused,
+}
+
+unsafe extern "C" fn ends(watch: *mut c_void) -> bool {
+    // SAFETY: the pointer comes from `compute`, which keeps what it points at until the callback is taken back.
+    let watch = unsafe { &*watch.cast::<Watch>() };
+    watch.stop.load(Ordering::Relaxed) || watch.refused.is_set()
 }

@@ -7,16 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, MAX_HEAD_DIM, Rotation, attention_slices, narrow_columns};
+use nightgraft_kernels::{AttentionShape, Rotation, attention_slices, narrow_columns};
 
 use crate::callbacks::{self, Callback};
 use crate::products::{Place, SumOfProducts};
+use crate::refusal::Refused;
 use crate::{Error, Graph, Leaf, Tensor};
 
 /// ggml calls a node once; the node divides the work itself.
 const ONE_TASK: c_int = 1;
 
 /// What a custom node needs besides its operands.
+pub(crate) struct CustomNode {
+    /// What it is called where it is refused.
+    pub(crate) op: &'static str,
+    pub(crate) params: Option<Params>,
+    /// Where it says so; the same for all nodes of a graph.
+    pub(crate) refused: Arc<Refused>,
+}
+
+/// The parameters of those operations that have some.
 pub(crate) enum Params {
     Attention(AttentionShape),
     Dropout { keep: f32, key: DropoutKey, salt: u64 },
@@ -56,11 +66,10 @@ impl Graph {
             return Err(Error::Shape { op, expected: "a place of its own".into(), got: "a sum".into() });
         }
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
-        let n_cols = shape.n_head * shape.head_dim + shape.n_head;
         self.custom_at(
             op,
             place,
-            [n_tokens, n_cols],
+            [n_tokens, shape.result_columns()],
             &[q, k, v, starts],
             callbacks::attention,
             Some(Params::Attention(shape)),
@@ -82,10 +91,11 @@ impl Graph {
     ) -> Result<[Tensor; 2], Error> {
         let op = "attention_back";
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
-        self.expect_shape(op, out, (n_tokens, shape.n_head * shape.head_dim + shape.n_head))?;
-        self.expect_shape(op, dout, (n_tokens, shape.n_head * shape.head_dim))?;
-        let (wide, narrow) = (shape.n_head * shape.head_dim, 2 * shape.n_head_kv * shape.head_dim);
-        let others = n_tokens * (attention_slices(&shape) - 1);
+        self.expect_shape(op, out, (n_tokens, shape.result_columns()))?;
+        self.expect_shape(op, dout, (n_tokens, shape.query_columns()))?;
+        let (wide, narrow) = (shape.query_columns(), 2 * shape.key_columns());
+        let n_slices = attention_slices(&shape);
+        let others = n_tokens * (n_slices - 1);
         // One node has one result: the matrices lie in it one behind the other.
         let all = self.custom(
             op,
@@ -271,20 +281,10 @@ impl Graph {
         [q, k, v]: [Tensor; 3],
         starts: Tensor,
     ) -> Result<usize, Error> {
-        let &AttentionShape { n_head, n_head_kv, head_dim, .. } = shape;
-        let fits = n_head_kv > 0 && n_head > 0 && n_head.is_multiple_of(n_head_kv);
-        let head_fits = (1..=MAX_HEAD_DIM).contains(&head_dim) && shape.window != Some(0);
-        if !(fits && head_fits && shape.scale > 0.0 && shape.scale.is_finite()) {
-            return Err(Error::Shape {
-                op,
-                expected: format!("n_head a multiple of n_head_kv, heads of at most {}", MAX_HEAD_DIM),
-                got: format!("{shape:?}"),
-            });
-        }
         let (n_tokens, _) = self.shape(op, q)?;
-        self.expect_shape(op, q, (n_tokens, n_head * head_dim))?;
-        self.expect_shape(op, k, (n_tokens, n_head_kv * head_dim))?;
-        self.expect_shape(op, v, (n_tokens, n_head_kv * head_dim))?;
+        self.expect_shape(op, q, (n_tokens, shape.query_columns()))?;
+        self.expect_shape(op, k, (n_tokens, shape.key_columns()))?;
+        self.expect_shape(op, v, (n_tokens, shape.key_columns()))?;
         self.expect_i32_row(op, starts, n_tokens)?;
         Ok(n_tokens)
     }
@@ -342,9 +342,9 @@ impl Graph {
     ) -> Result<Tensor, Error> {
         let mut operands = self.operands(op, operands)?;
         self.count(op, 1)?;
-        let params = params.map_or(std::ptr::null_mut(), |params| self.keep(params));
+        let node = self.keep(op, params);
         // SAFETY: fewer operands than ggml's limit of 10, all in this context, which has room; the callback
-        // gets operands whose shapes the caller of this method checked, and parameters that the graph keeps.
+        // gets operands whose shapes the caller of this method checked, and a node that the graph keeps.
         let node = unsafe {
             sys::ggml_custom_4d(
                 self.context(),
@@ -357,7 +357,7 @@ impl Graph {
                 operands.len() as c_int,
                 Some(callback),
                 ONE_TASK,
-                params.cast(),
+                node.cast(),
             )
         };
         self.wrap(node)
@@ -378,7 +378,7 @@ impl Graph {
             return Err(in_one_place(op));
         }
         self.count(op, 1)?;
-        let params = params.map_or(std::ptr::null_mut(), |params| self.keep(params));
+        let node = self.keep(op, params);
         // SAFETY: as in `custom`; the node is a view of its target.
         let node = unsafe {
             sys::ggml_custom_inplace(
@@ -388,7 +388,7 @@ impl Graph {
                 operands.len() as c_int,
                 Some(callback),
                 ONE_TASK,
-                params.cast(),
+                node.cast(),
             )
         };
         self.wrap(node)

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Refusal;
+
 /// A refused or failed operation. ggml itself aborts the process on misuse, so every
 /// precondition is checked before ggml is called and comes back as one of these.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,14 @@ pub enum Error {
     ForeignTensor {
         /// The operation.
         op: &'static str,
+    },
+    /// A node of a graph that was not computed, and so none after it.
+    #[error("{op} was not computed: {reason}")]
+    Refused {
+        /// The operation.
+        op: &'static str,
+        /// Why.
+        reason: Refusal,
     },
     /// The system refused to start threads.
     #[error("cannot start threads: {0}; try a smaller number (--threads)")]

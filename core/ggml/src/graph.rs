@@ -1,13 +1,15 @@
 //! Building graphs: handles, leaves, stores. The operations themselves are in `ops` and `custom`.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
-use crate::custom::Params;
+use crate::custom::{CustomNode, Params};
 use crate::plan::Plan;
 use crate::raw::Context;
+use crate::refusal::Refused;
 use crate::{Error, Leaf};
 
 /// Far more than the largest graph needs.
@@ -24,9 +26,10 @@ pub struct Graph {
     n_tensors: usize,
     /// Kept alive because nodes point at their tensors.
     leaves: Vec<Leaf>,
-    /// Kept alive because custom nodes point at them; boxed so that they do not move.
-    #[expect(clippy::vec_box, reason = "custom nodes hold their addresses")]
-    params: Vec<Box<Params>>,
+    /// Kept alive because ggml's nodes point at them; boxed so that they do not move.
+    #[expect(clippy::vec_box, reason = "ggml's nodes hold their addresses")]
+    custom: Vec<Box<CustomNode>>,
+    refused: Arc<Refused>,
     pub(crate) plan: Option<Plan>,
     /// Whether every leaf exists.
     is_real: bool,
@@ -63,7 +66,8 @@ impl Graph {
             capacity,
             n_tensors: 0,
             leaves: Vec::new(),
-            params: Vec::new(),
+            custom: Vec::new(),
+            refused: Arc::default(),
             plan: None,
             is_real: true,
         })
@@ -211,10 +215,15 @@ impl Graph {
         Ok(Tensor { tensor, graph: self.id })
     }
 
-    /// Keeps the parameters of a custom node for as long as the graph, at a fixed address.
-    pub(crate) fn keep(&mut self, params: Params) -> *mut Params {
-        self.params.push(Box::new(params));
-        let last = self.params.last_mut().expect("just pushed");
+    /// What a custom node's callback gets to see: kept for as long as the graph, at a fixed address.
+    pub(crate) fn keep(&mut self, op: &'static str, params: Option<Params>) -> *mut CustomNode {
+        self.custom.push(Box::new(CustomNode { op, params, refused: self.refused.clone() }));
+        let last = self.custom.last_mut().expect("just pushed");
         std::ptr::from_mut(last.as_mut())
+    }
+
+    /// The first node that was refused in a computation.
+    pub(crate) fn refused(&self) -> &Refused {
+        &self.refused
     }
 }

@@ -1,7 +1,8 @@
 //! Safe graphs, buffers and devices over [ggml](https://github.com/ggml-org/ggml).
 //!
 //! ggml aborts the process when it is misused. This crate checks every precondition first and returns an
-//! [`Error`] instead, so that no input file and no caller can reach an abort.
+//! [`Error`] instead, so that no input file and no caller can reach an abort. What a kernel
+//! refuses to compute is an error of [`Cpu::compute`].
 //!
 //! - A [`Leaf`] is a matrix that outlives a computation: a weight inside a [`MappedFile`], an adapter
 //!   matrix, a hidden state. Rust code reads and writes leaves, graphs read and store into them.
@@ -47,8 +48,11 @@ mod profile;
 mod quantize;
 mod raw;
 mod reference;
+mod refusal;
 mod weight_place;
 
+#[cfg(test)]
+mod safety_tests;
 #[cfg(test)]
 mod tests;
 
@@ -62,10 +66,13 @@ pub use graph::{Graph, Tensor};
 pub use leaf::Leaf;
 pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
-pub use nightgraft_kernels::{AttentionShape, Direction, MAX_HEAD_DIM, Rotation, WeightType, narrow_columns};
+pub use nightgraft_kernels::{
+    AttentionShape, Direction, KernelError, MAX_HEAD_DIM, Rotation, WeightType, narrow_columns,
+};
 pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
+pub use refusal::Refusal;
 pub use weight_place::WeightPlace;
 
 /// The name of the instructions in use, such as `avx2`.

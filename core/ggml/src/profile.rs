@@ -33,12 +33,12 @@ pub fn profiled() -> Vec<(&'static str, OpTime)> {
 }
 
 /// Runs a node, timed if that is asked for; `kind` says what it is and how many operations it takes.
-pub(crate) fn timed(kind: impl FnOnce() -> (&'static str, f64), run: impl FnOnce()) {
+pub(crate) fn timed<R>(kind: impl FnOnce() -> (&'static str, f64), run: impl FnOnce() -> R) -> R {
     if !ENABLED.load(Ordering::Relaxed) {
         return run();
     }
     let began = Instant::now();
-    run();
+    let result = run();
     let seconds = began.elapsed().as_secs_f64();
     let (op, flops) = kind();
     let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,4 +46,5 @@ pub(crate) fn timed(kind: impl FnOnce() -> (&'static str, f64), run: impl FnOnce
     time.calls += 1;
     time.seconds += seconds;
     time.flops += flops;
+    result
 }

@@ -3,8 +3,9 @@
 //! Two values take the place of one float, so that half-width rows live in matrices of floats like all others: value `i` of a
 //! row of `n` is the lower half of float `i`, value `i + ⌈n / 2⌉` the upper half.
 
+use crate::error::{ShapeError, same};
 use crate::isa::Kernels;
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 
 /// Floats that a narrow row of `n` values takes.
 pub const fn narrow_columns(n: usize) -> usize {
@@ -13,23 +14,25 @@ pub const fn narrow_columns(n: usize) -> usize {
 
 /// `x` `[T, n]` rounded to bfloat16: `out` is `[T, narrow_columns(n)]`.
 ///
-/// Shapes that [`check_narrow`] refuses leave `out` untouched.
+/// # Errors
+/// For shapes that [`check_narrow`] refuses, which leave `out` untouched.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `out`
 /// meanwhile.
-pub unsafe fn narrow(x: Rows, out: RowsMut, part: Part) {
+pub unsafe fn narrow(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { narrow_on(Kernels::current(), x, out, part) }
 }
 
 /// The values of [`narrow`] as floats again: `x` is `[T, narrow_columns(n)]`, `out` `[T, n]`.
 ///
-/// Shapes that [`check_widen`] refuses leave `out` untouched.
+/// # Errors
+/// For shapes that [`check_widen`] refuses, which leave `out` untouched.
 ///
 /// # Safety
 /// As for [`narrow`].
-pub unsafe fn widen(x: Rows, out: RowsMut, part: Part) {
+pub unsafe fn widen(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { widen_on(Kernels::current(), x, out, part) }
 }
@@ -57,28 +60,24 @@ pub fn check_widen(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
 
 /// # Safety
 /// As for [`narrow`], and the machine must have the instructions of `kernels`.
-unsafe fn narrow_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) {
-    if check_narrow(&x, &out).is_err() {
-        debug_assert!(false, "{:?}", check_narrow(&x, &out));
-        return;
-    }
+unsafe fn narrow_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
+    check_narrow(&x, &out)?;
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         unsafe { (kernels.narrow_row)(x.row(row), out.row_mut(row, 0..out.n_cols())) };
     }
+    Ok(())
 }
 
 /// # Safety
 /// As for [`widen`], and the machine must have the instructions of `kernels`.
-unsafe fn widen_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) {
-    if check_widen(&x, &out).is_err() {
-        debug_assert!(false, "{:?}", check_widen(&x, &out));
-        return;
-    }
+unsafe fn widen_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
+    check_widen(&x, &out)?;
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         unsafe { (kernels.widen_row)(x.row(row), out.row_mut(row, 0..out.n_cols())) };
     }
+    Ok(())
 }
 
 /// # Safety
@@ -117,13 +116,14 @@ mod tests {
                     // SAFETY: the tier is available, each part is run once, and nothing else touches the result.
                     unsafe {
                         narrow_on(kernels, Rows::new(&x, n_rows, n, n).unwrap(), half, Part { index, count })
-                    };
+                            .unwrap();
+                    }
                 }
                 for index in 0..count {
                     let half = Rows::new(&half, n_rows, narrow_columns(n), narrow_columns(n)).unwrap();
                     let back = RowsMut::new(&mut back, n_rows, n, n).unwrap();
                     // SAFETY: as above.
-                    unsafe { widen_on(kernels, half, back, Part { index, count }) };
+                    unsafe { widen_on(kernels, half, back, Part { index, count }) }.unwrap();
                 }
                 let mut rounded = x.clone();
                 for index in 0..count {
@@ -146,8 +146,10 @@ mod tests {
         let (mut half, mut back) = ([0.0; 2], [0.0; 4]);
         // SAFETY: the only part is run once, and nothing else touches the results.
         unsafe {
-            narrow(Rows::new(&x, 1, 4, 4).unwrap(), RowsMut::new(&mut half, 1, 2, 2).unwrap(), Part::WHOLE);
-            widen(Rows::new(&half, 1, 2, 2).unwrap(), RowsMut::new(&mut back, 1, 4, 4).unwrap(), Part::WHOLE);
+            narrow(Rows::new(&x, 1, 4, 4).unwrap(), RowsMut::new(&mut half, 1, 2, 2).unwrap(), Part::WHOLE)
+                .unwrap();
+            widen(Rows::new(&half, 1, 2, 2).unwrap(), RowsMut::new(&mut back, 1, 4, 4).unwrap(), Part::WHOLE)
+                .unwrap();
         }
         assert!(back[..3].iter().all(|v| v.is_nan()) && back[3] == 1.0, "{back:?}");
     }

@@ -1,7 +1,8 @@
 //! The loss of a row of logits and its gradient, in place.
 
+use crate::error::{IndexError, KernelError, same};
 use crate::isa::Kernels;
-use crate::matrix::{Part, RowsMut, ShapeError, same};
+use crate::matrix::{Part, RowsMut};
 
 /// Values summed in single precision before the sum goes on in double: keeps the error independent of the vocabulary.
 const BLOCK: usize = 4096;
@@ -10,36 +11,55 @@ const BLOCK: usize = 4096;
 ///
 /// `logits` becomes the gradient `softmax(logits) − onehot(target)` (of the row's own loss, not of a mean). `loss`
 /// `[T, 2]` gets −log p(target) and 1.0 if the target is the largest logit (the first of them, if several are), else
-/// 0.0. A target outside the vocabulary, such as −1, means no loss: the row's gradient, loss and hit are 0. Shapes
-/// that [`check_cross_entropy`] refuses leave everything untouched.
+/// 0.0. A negative target means no loss: the row's gradient, loss and hit are 0.
+///
+/// # Errors
+/// For arguments that [`check_cross_entropy`] refuses, which leave everything untouched.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `logits` and
 /// `loss` meanwhile.
-pub unsafe fn cross_entropy(logits: RowsMut, targets: &[i32], loss: RowsMut, part: Part) {
+pub unsafe fn cross_entropy(
+    logits: RowsMut,
+    targets: &[i32],
+    loss: RowsMut,
+    part: Part,
+) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { cross_entropy_on(Kernels::current(), logits, targets, loss, part) }
 }
 
-/// Whether the shapes fit for [`cross_entropy`].
-pub fn check_cross_entropy(logits: &RowsMut, targets: &[i32], loss: &RowsMut) -> Result<(), ShapeError> {
-    same("cross_entropy", "number of targets", logits.n_rows(), targets.len())?;
-    same("cross_entropy", "rows of loss", logits.n_rows(), loss.n_rows())?;
-    same("cross_entropy", "columns of loss", 2, loss.n_cols())
+/// Whether the shapes fit for [`cross_entropy`], and no target is past the vocabulary.
+///
+/// # Errors
+/// For the first thing that does not fit.
+pub fn check_cross_entropy(logits: &RowsMut, targets: &[i32], loss: &RowsMut) -> Result<(), KernelError> {
+    const OP: &str = "cross_entropy";
+    same(OP, "number of targets", logits.n_rows(), targets.len())?;
+    same(OP, "rows of loss", logits.n_rows(), loss.n_rows())?;
+    same(OP, "columns of loss", 2, loss.n_cols())?;
+    let end = logits.n_cols();
+    let is_past = |target: &i32| usize::try_from(*target).is_ok_and(|target| target >= end);
+    match targets.iter().position(is_past) {
+        Some(token) => Err(IndexError { op: OP, what: "target", token, end, got: targets[token] }.into()),
+        None => Ok(()),
+    }
 }
 
 /// # Safety
 /// As for [`cross_entropy`], and the machine must have the instructions of `kernels`.
-unsafe fn cross_entropy_on(kernels: &Kernels, logits: RowsMut, targets: &[i32], loss: RowsMut, part: Part) {
-    if check_cross_entropy(&logits, targets, &loss).is_err() {
-        debug_assert!(false, "{:?}", check_cross_entropy(&logits, targets, &loss));
-        return;
-    }
+unsafe fn cross_entropy_on(
+    kernels: &Kernels,
+    logits: RowsMut,
+    targets: &[i32],
+    loss: RowsMut,
+    part: Part,
+) -> Result<(), KernelError> {
+    check_cross_entropy(&logits, targets, &loss)?;
     for row in part.range(logits.n_rows()) {
         // SAFETY: the row exists in both, parts share no row, and the caller promises that nothing else touches them.
         let (values, loss) = unsafe { (logits.row_mut(row, 0..logits.n_cols()), loss.row_mut(row, 0..2)) };
-        let target = usize::try_from(targets[row]).ok().filter(|target| *target < values.len());
-        let (negative_log_p, hit) = match target {
+        let (negative_log_p, hit) = match usize::try_from(targets[row]).ok() {
             // SAFETY: the caller promises the instructions.
             Some(target) => unsafe { row_loss(kernels, values, target) },
             None => {
@@ -50,6 +70,7 @@ unsafe fn cross_entropy_on(kernels: &Kernels, logits: RowsMut, targets: &[i32], 
         loss[0] = negative_log_p;
         loss[1] = f32::from(u8::from(hit));
     }
+    Ok(())
 }
 
 /// −log p(target) and whether the target is the first largest value; `values` become the gradient.
@@ -88,7 +109,7 @@ mod tests {
             let loss = RowsMut::new(&mut loss, n, 2, 2).unwrap();
             let part = Part { index, count };
             // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
-            unsafe { cross_entropy_on(Kernels::of(tier).unwrap(), logits, targets, loss, part) };
+            unsafe { cross_entropy_on(Kernels::of(tier).unwrap(), logits, targets, loss, part) }.unwrap();
         }
         (gradient, loss)
     }
@@ -147,8 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn a_target_past_the_vocabulary_is_an_error() {
+        let (mut logits, mut loss) = ([1.0; 12], [7.0; 6]);
+        for target in [4, i32::MAX] {
+            let logits = RowsMut::new(&mut logits, 3, 4, 4).unwrap();
+            let loss = RowsMut::new(&mut loss, 3, 2, 2).unwrap();
+            // SAFETY: the only part is run once, and nothing else touches the results.
+            let refused = unsafe { cross_entropy(logits, &[3, -1, target], loss, Part::WHOLE) };
+            let expected = IndexError { op: "cross_entropy", what: "target", token: 2, end: 4, got: target };
+            assert_eq!(refused, Err(expected.into()));
+        }
+        assert_eq!((logits, loss), ([1.0; 12], [7.0; 6]));
+    }
+
+    #[test]
     fn a_row_without_target_has_no_loss() {
-        let (gradient, loss) = run(Tier::Scalar, &[1.0; 12], &[-1, 2, 4], 2);
+        let (gradient, loss) = run(Tier::Scalar, &[1.0; 12], &[-1, 2, i32::MIN], 2);
         assert_eq!(gradient[..4], [0.0; 4]);
         assert_eq!(gradient[4..8], [0.25, 0.25, -0.75, 0.25]);
         assert_eq!(gradient[8..], [0.0; 4]);

@@ -1,17 +1,19 @@
 //! Dropout without state: a mask is a function of a key and a position.
 
+use crate::error::{ShapeError, same};
 use crate::isa::Kernels;
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 
 /// `y[t, i] = x[t, i] / keep` with probability `keep`, else 0; which one depends on `key`, `t` and `i` only, so that
 /// the backward pass calls the same function on the gradient. `keep >= 1` copies, `keep <= 0` gives zeros.
 ///
-/// Shapes that [`check_dropout`] refuses leave `y` untouched.
+/// # Errors
+/// For shapes that [`check_dropout`] refuses, which leave `y` untouched.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `y`
 /// meanwhile.
-pub unsafe fn dropout(x: Rows, y: RowsMut, keep: f32, key: u64, part: Part) {
+pub unsafe fn dropout(x: Rows, y: RowsMut, keep: f32, key: u64, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { dropout_on(Kernels::current(), x, y, keep, key, part) }
 }
@@ -24,11 +26,15 @@ pub fn check_dropout(x: &Rows, y: &RowsMut) -> Result<(), ShapeError> {
 
 /// # Safety
 /// As for [`dropout`], and the machine must have the instructions of `kernels`.
-unsafe fn dropout_on(kernels: &Kernels, x: Rows, y: RowsMut, keep: f32, key: u64, part: Part) {
-    if check_dropout(&x, &y).is_err() {
-        debug_assert!(false, "{:?}", check_dropout(&x, &y));
-        return;
-    }
+unsafe fn dropout_on(
+    kernels: &Kernels,
+    x: Rows,
+    y: RowsMut,
+    keep: f32,
+    key: u64,
+    part: Part,
+) -> Result<(), ShapeError> {
+    check_dropout(&x, &y)?;
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises that nothing else touches it.
         let out = unsafe { y.row_mut(row, 0..y.n_cols()) };
@@ -41,6 +47,7 @@ unsafe fn dropout_on(kernels: &Kernels, x: Rows, y: RowsMut, keep: f32, key: u64
             out.fill(0.0);
         }
     }
+    Ok(())
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014) of the key and the row.
@@ -64,7 +71,8 @@ mod tests {
         for index in 0..count {
             let x = Rows::new(&x, 300, 101, 101).unwrap();
             // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
-            unsafe { dropout_on(Kernels::of(tier).unwrap(), x, y, keep, key, Part { index, count }) };
+            unsafe { dropout_on(Kernels::of(tier).unwrap(), x, y, keep, key, Part { index, count }) }
+                .unwrap();
         }
         out
     }

@@ -20,8 +20,9 @@
 //! let mut out = [0.0f32; 2];
 //! let y = RowsMut::new(&mut out, 1, 2, 2).expect("one row of two");
 //! // SAFETY: the only part is run once, and nothing else touches `out`.
-//! unsafe { linear(weights, x, y, false, Part::WHOLE) };
+//! unsafe { linear(weights, x, y, false, Part::WHOLE)? };
 //! assert_eq!(out, [12.0, 34.0]);
+//! # Ok::<(), nightgraft_kernels::KernelError>(())
 //! ```
 
 #![allow(clippy::needless_range_loop, reason = "one counter indexes several arrays, and loops unroll by it")]
@@ -30,6 +31,7 @@ mod attention;
 mod bf16;
 mod cross_entropy;
 mod dropout;
+mod error;
 mod gemm;
 mod isa;
 mod matrix;
@@ -41,19 +43,20 @@ mod swiglu;
 mod weights;
 
 pub use attention::{
-    AttentionShape, MAX_HEAD_DIM, attention, attention_back, attention_back_sum, attention_slices,
+    AttentionShape, MAX_HEAD_DIM, MAX_HEADS, attention, attention_back, attention_back_sum, attention_slices,
     check_attention,
 };
 pub use bf16::{check_narrow, check_widen, narrow, narrow_columns, round_to_bf16, widen};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
+pub use error::{IndexError, KernelError, ShapeError};
 pub use gemm::{
     Direction, Product, RoundedProduct, RoundedRows, Start, accumulate_outer, check_accumulate_outer,
     check_linear, check_linear_transposed, check_round_rows, check_sum_of_products, linear,
     linear_transposed, round_rows, sum_of_products,
 };
 pub use isa::Tier;
-pub use matrix::{Part, Rows, RowsMut, ShapeError};
+pub use matrix::{Part, Rows, RowsMut};
 pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
 pub use rope::{Rotation, check_rope, rope};
 pub use scratch::scratch_bytes;

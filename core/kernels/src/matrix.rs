@@ -1,6 +1,5 @@
 //! Views of `f32` matrices, and one thread's share of a kernel's work.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -17,11 +16,6 @@ impl<'a> Rows<'a> {
     /// A view of `data`; `None` if `stride < n_cols` or `data` is too short for the last row.
     pub fn new(data: &'a [f32], n_rows: usize, n_cols: usize, stride: usize) -> Option<Self> {
         (data.len() >= span(n_rows, n_cols, stride)?).then_some(Self { data, n_rows, n_cols, stride })
-    }
-
-    /// One row `n_rows` times.
-    pub fn repeated(row: &'a [f32], n_rows: usize) -> Self {
-        Self { data: row, n_rows, n_cols: row.len(), stride: 0 }
     }
 
     /// Number of rows.
@@ -188,37 +182,6 @@ impl Part {
         let start = self.index * quotient + self.index.min(rest);
         start..start + quotient + usize::from(self.index < rest)
     }
-}
-
-/// Matrices whose shapes do not fit together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShapeError {
-    /// The kernel that was asked.
-    pub op: &'static str,
-    /// The quantity that differs.
-    pub what: &'static str,
-    /// What it has to be, given the other arguments.
-    pub expected: usize,
-    /// What it is.
-    pub got: usize,
-}
-
-impl fmt::Display for ShapeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} is {}, expected {}", self.op, self.what, self.got, self.expected)
-    }
-}
-
-impl std::error::Error for ShapeError {}
-
-/// `Ok` if `got == expected`.
-pub(crate) fn same(
-    op: &'static str,
-    what: &'static str,
-    expected: usize,
-    got: usize,
-) -> Result<(), ShapeError> {
-    if expected == got { Ok(()) } else { Err(ShapeError { op, what, expected, got }) }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Root-mean-square norm with its weight, and its gradient added to the residual stream's.
 
+use crate::error::{ShapeError, same};
 use crate::isa::Kernels;
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 
 /// `y = w ⊙ x / √(mean(x²) + eps)`, row by row (arXiv 1910.07467): x and y `[T, n]`, w of n.
 ///
-/// Shapes that [`check_rms_norm`] refuses leave `y` untouched.
+/// # Errors
+/// For shapes that [`check_rms_norm`] refuses, which leave `y` untouched.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `y`
 /// meanwhile.
-pub unsafe fn rms_norm(x: Rows, w: &[f32], eps: f32, y: RowsMut, part: Part) {
+pub unsafe fn rms_norm(x: Rows, w: &[f32], eps: f32, y: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { rms_norm_on(Kernels::current(), x, w, eps, y, part) }
 }
@@ -18,11 +20,19 @@ pub unsafe fn rms_norm(x: Rows, w: &[f32], eps: f32, y: RowsMut, part: Part) {
 /// `dx += n'(x) · (w ⊙ dy)` for [`rms_norm`]'s gradient `dy`; all `[T, n]`. With `n = x · r`, `r = 1/√(mean(x²) + eps)` and
 /// `g = w ⊙ dy`, that is `r · (g − x · r² · mean(g ⊙ x))`.
 ///
-/// Shapes that [`check_rms_norm`] refuses, with `dy` for `x` too, leave `dx` untouched.
+/// # Errors
+/// For shapes that [`check_rms_norm`] refuses, with `dy` for `x` too, which leave `dx` untouched.
 ///
 /// # Safety
 /// As for [`rms_norm`], with `dx` for `y`.
-pub unsafe fn rms_norm_back(x: Rows, w: &[f32], eps: f32, dy: Rows, dx: RowsMut, part: Part) {
+pub unsafe fn rms_norm_back(
+    x: Rows,
+    w: &[f32],
+    eps: f32,
+    dy: Rows,
+    dx: RowsMut,
+    part: Part,
+) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { rms_norm_back_on(Kernels::current(), x, w, eps, dy, dx, part) }
 }
@@ -37,16 +47,21 @@ pub fn check_rms_norm(x: &Rows, w: &[f32], y: &RowsMut) -> Result<(), ShapeError
 
 /// # Safety
 /// As for [`rms_norm`], and the machine must have the instructions of `kernels`.
-unsafe fn rms_norm_on(kernels: &Kernels, x: Rows, w: &[f32], eps: f32, y: RowsMut, part: Part) {
-    if check_rms_norm(&x, w, &y).is_err() {
-        debug_assert!(false, "{:?}", check_rms_norm(&x, w, &y));
-        return;
-    }
+unsafe fn rms_norm_on(
+    kernels: &Kernels,
+    x: Rows,
+    w: &[f32],
+    eps: f32,
+    y: RowsMut,
+    part: Part,
+) -> Result<(), ShapeError> {
+    check_rms_norm(&x, w, &y)?;
     for row in part.range(x.n_rows()) {
         let x = x.row(row);
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         unsafe { (kernels.scaled)(x, w, root(kernels, x, eps), y.row_mut(row, 0..w.len())) };
     }
+    Ok(())
 }
 
 /// # Safety
@@ -59,12 +74,9 @@ unsafe fn rms_norm_back_on(
     dy: Rows,
     dx: RowsMut,
     part: Part,
-) {
-    let checked = check_rms_norm(&x, w, &dx).and_then(|()| check_rms_norm(&dy, w, &dx));
-    if checked.is_err() {
-        debug_assert!(false, "{checked:?}");
-        return;
-    }
+) -> Result<(), ShapeError> {
+    check_rms_norm(&x, w, &dx)?;
+    check_rms_norm(&dy, w, &dx)?;
     for row in part.range(x.n_rows()) {
         let (x, dy) = (x.row(row), dy.row(row));
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
@@ -73,6 +85,7 @@ unsafe fn rms_norm_back_on(
             (kernels.norm_back)(x, w, dy, root, dx.row_mut(row, 0..w.len()));
         }
     }
+    Ok(())
 }
 
 /// `1 / √(mean(x²) + eps)`.
@@ -117,8 +130,8 @@ mod tests {
                     let part = Part { index, count };
                     // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
                     unsafe {
-                        rms_norm_on(kernels, rows(&x), &w, EPS, y_rows, part);
-                        rms_norm_back_on(kernels, rows(&x), &w, EPS, rows(&dy), sum_rows, part);
+                        rms_norm_on(kernels, rows(&x), &w, EPS, y_rows, part).unwrap();
+                        rms_norm_back_on(kernels, rows(&x), &w, EPS, rows(&dy), sum_rows, part).unwrap();
                     }
                 }
                 results.push((y, sum));

@@ -1,6 +1,7 @@
 //! Rotary position embedding from a table of angles.
 
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::error::{ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 
 /// Which values of a head are rotated together, and which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,20 +17,19 @@ pub struct Rotation {
 /// Rotates the first `n_dims` values of each head of `x` `[T, n_heads * head_dim]` by the angles of `table` `[T, n_dims]`
 /// (the cosines of a token's `n_dims / 2` pairs, then their sines), in place.
 ///
-/// Shapes that [`check_rope`] refuses leave `x` untouched.
+/// # Errors
+/// For shapes that [`check_rope`] refuses, which leave `x` untouched.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `x`
 /// meanwhile.
-pub unsafe fn rope(rotation: Rotation, x: RowsMut, table: Rows, part: Part) {
-    if check_rope(rotation, &x, &table).is_err() {
-        debug_assert!(false, "{:?}", check_rope(rotation, &x, &table));
-        return;
-    }
+pub unsafe fn rope(rotation: Rotation, x: RowsMut, table: Rows, part: Part) -> Result<(), ShapeError> {
+    check_rope(rotation, &x, &table)?;
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises that nothing else touches it.
         rotate_row(rotation, table.row(row), unsafe { x.row_mut(row, 0..x.n_cols()) });
     }
+    Ok(())
 }
 
 /// Whether the shapes fit for [`rope`].
@@ -65,7 +65,7 @@ mod tests {
         for index in 0..count {
             let table = Rows::new(table, n_tokens, 6, 6).unwrap();
             // SAFETY: each part is run once, and nothing else touches `out`.
-            unsafe { rope(rotation, x, table, Part { index, count }) };
+            unsafe { rope(rotation, x, table, Part { index, count }) }.unwrap();
         }
         out
     }

@@ -1,11 +1,11 @@
 //! Working memory of a thread: grown as kernels ask for more, then reused by every call.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::cell::Cell;
 
 use memmap2::MmapMut;
 
-use crate::{attention, gemm};
+use crate::error::KernelError;
+use crate::{AttentionShape, attention, gemm};
 
 /// Floats of a cache line; every section starts on one.
 const LINE: usize = 16;
@@ -14,21 +14,30 @@ thread_local! {
     static SCRATCH: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
-/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and heads of `head_dim` values, of which
-/// `group` share keys; an adapter's rank above 32 can take a little more.
-pub fn scratch_bytes(n_tokens: usize, group: usize, head_dim: usize) -> usize {
-    let floats = attention::scratch_floats(n_tokens, group, head_dim).max(gemm::scratch_floats(n_tokens));
-    floats * size_of::<f32>()
+/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens with such an attention; an adapter's rank
+/// above 32 can take a little more.
+pub fn scratch_bytes(n_tokens: usize, shape: &AttentionShape) -> usize {
+    // More tokens are refused; so many can be counted.
+    let n_tokens = n_tokens.min(u32::MAX as usize);
+    attention::scratch_floats(n_tokens, shape).max(gemm::scratch_floats(n_tokens)) * size_of::<f32>()
 }
 
 /// Runs `work` with `N` sections of the given lengths, each 64-byte aligned, their contents unspecified.
-pub(crate) fn with<const N: usize, R>(lengths: [usize; N], work: impl FnOnce([&mut [f32]; N]) -> R) -> R {
-    let total = lengths.iter().map(|n| n.next_multiple_of(LINE)).sum::<usize>().max(1);
-    let bytes = total * size_of::<f32>();
+///
+/// # Errors
+/// [`KernelError::OutOfMemory`] if there is not so much memory; `work` is then not run.
+pub(crate) fn with<const N: usize, R>(
+    lengths: [usize; N],
+    work: impl FnOnce([&mut [f32]; N]) -> R,
+) -> Result<R, KernelError> {
+    let bytes = bytes_of(&lengths).ok_or(KernelError::OutOfMemory { bytes: usize::MAX })?;
     // Taken out, so that a kernel called by a kernel would get memory of its own.
-    let memory = SCRATCH.take().filter(|memory| memory.len() >= bytes);
+    let held = SCRATCH.take().filter(|memory| memory.len() >= bytes);
     // Whole pages, which go back to the system where a larger successor is made: an allocator would keep them.
-    let mut memory = memory.unwrap_or_else(|| pages(bytes));
+    let mut memory = match held {
+        Some(memory) => memory,
+        None => MmapMut::map_anon(bytes).map_err(|_| KernelError::OutOfMemory { bytes })?,
+    };
     // SAFETY: any four bytes are a float.
     let (_, mut rest, _) = unsafe { memory.align_to_mut::<f32>() };
     let sections = lengths.map(|length| {
@@ -38,12 +47,13 @@ pub(crate) fn with<const N: usize, R>(lengths: [usize; N], work: impl FnOnce([&m
     });
     let result = work(sections);
     SCRATCH.set(Some(memory));
-    result
+    Ok(result)
 }
 
-fn pages(bytes: usize) -> MmapMut {
-    MmapMut::map_anon(bytes)
-        .unwrap_or_else(|_| handle_alloc_error(Layout::array::<u8>(bytes).unwrap_or(Layout::new::<f32>())))
+/// What the sections take together, at least one line; `None` if that does not fit.
+fn bytes_of(lengths: &[usize]) -> Option<usize> {
+    let lines = lengths.iter().try_fold(0usize, |sum, n| sum.checked_add(n.div_ceil(LINE)))?;
+    lines.max(1).checked_mul(LINE * size_of::<f32>())
 }
 
 /// Bytes that this thread holds.
@@ -57,16 +67,29 @@ pub(crate) fn held() -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_is_an_error() {
+        for lengths in [[1 << 58, 1], [usize::MAX, 1], [usize::MAX, usize::MAX]] {
+            let refused = with(lengths, |_| ()).unwrap_err();
+            assert!(matches!(refused, KernelError::OutOfMemory { bytes } if bytes >= 1 << 60), "{refused}");
+        }
+        with([16], |[section]| section.fill(1.0)).unwrap();
+    }
+
     #[test]
     fn sections_are_aligned_and_apart() {
         for lengths in [[5, 100, 16], [1000, 0, 33]] {
-            super::with(lengths, |sections| {
+            with(lengths, |sections| {
                 for (index, section) in sections.into_iter().enumerate() {
                     assert_eq!(section.len(), lengths[index]);
                     assert_eq!(section.as_ptr() as usize % 64, 0);
                     section.fill(index as f32);
                 }
-            });
+            })
+            .unwrap();
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The gated activation of the feed-forward part (SwiGLU, arXiv 2002.05202), forward and backward.
 
+use crate::error::{ShapeError, same};
 use crate::isa::Kernels;
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 
 /// `y = silu(gate) ⊙ up` with `silu(v) = v / (1 + exp(−v))`; all `[T, n]`.
 ///
-/// Shapes that [`check_swiglu`] refuses leave `y` untouched.
+/// # Errors
+/// For shapes that [`check_swiglu`] refuses, which leave `y` untouched.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `y`
 /// meanwhile.
-pub unsafe fn swiglu(gate: Rows, up: Rows, y: RowsMut, part: Part) {
+pub unsafe fn swiglu(gate: Rows, up: Rows, y: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { swiglu_on(Kernels::current(), gate, up, y, part) }
 }
@@ -18,11 +20,12 @@ pub unsafe fn swiglu(gate: Rows, up: Rows, y: RowsMut, part: Part) {
 /// The gradients of [`swiglu`], each in the place of what it needs: `gate` and `up` become their gradients, and `dy`, the
 /// gradient of `y`, becomes `y` itself, which the gradient of the next matrix's adapter needs. All `[T, n]`.
 ///
-/// Shapes that [`check_swiglu_back`] refuses leave everything untouched.
+/// # Errors
+/// For shapes that [`check_swiglu_back`] refuses, which leave everything untouched.
 ///
 /// # Safety
 /// As for [`swiglu`], with all three for `y`; they must be apart.
-pub unsafe fn swiglu_back(gate: RowsMut, up: RowsMut, dy: RowsMut, part: Part) {
+pub unsafe fn swiglu_back(gate: RowsMut, up: RowsMut, dy: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { swiglu_back_on(Kernels::current(), gate, up, dy, part) }
 }
@@ -48,24 +51,31 @@ pub fn check_swiglu_back(gate: &RowsMut, up: &RowsMut, dy: &RowsMut) -> Result<(
 
 /// # Safety
 /// As for [`swiglu`], and the machine must have the instructions of `kernels`.
-unsafe fn swiglu_on(kernels: &Kernels, gate: Rows, up: Rows, y: RowsMut, part: Part) {
-    if check_swiglu(&gate, &up, &y).is_err() {
-        debug_assert!(false, "{:?}", check_swiglu(&gate, &up, &y));
-        return;
-    }
+unsafe fn swiglu_on(
+    kernels: &Kernels,
+    gate: Rows,
+    up: Rows,
+    y: RowsMut,
+    part: Part,
+) -> Result<(), ShapeError> {
+    check_swiglu(&gate, &up, &y)?;
     for row in part.range(gate.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         unsafe { (kernels.swiglu)(gate.row(row), up.row(row), y.row_mut(row, 0..gate.n_cols())) };
     }
+    Ok(())
 }
 
 /// # Safety
 /// As for [`swiglu_back`], and the machine must have the instructions of `kernels`.
-unsafe fn swiglu_back_on(kernels: &Kernels, gate: RowsMut, up: RowsMut, dy: RowsMut, part: Part) {
-    if check_swiglu_back(&gate, &up, &dy).is_err() {
-        debug_assert!(false, "{:?}", check_swiglu_back(&gate, &up, &dy));
-        return;
-    }
+unsafe fn swiglu_back_on(
+    kernels: &Kernels,
+    gate: RowsMut,
+    up: RowsMut,
+    dy: RowsMut,
+    part: Part,
+) -> Result<(), ShapeError> {
+    check_swiglu_back(&gate, &up, &dy)?;
     let columns = 0..gate.n_cols();
     for row in part.range(gate.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
@@ -74,6 +84,7 @@ unsafe fn swiglu_back_on(kernels: &Kernels, gate: RowsMut, up: RowsMut, dy: Rows
             (kernels.swiglu_back)(gate, up, dy);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -102,8 +113,8 @@ mod tests {
                 let part = Part { index, count };
                 // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
                 unsafe {
-                    swiglu_on(kernels, rows(&gate), rows(&up), y_rows, part);
-                    swiglu_back_on(kernels, dgate_rows, dup_rows, dy_rows, part);
+                    swiglu_on(kernels, rows(&gate), rows(&up), y_rows, part).unwrap();
+                    swiglu_back_on(kernels, dgate_rows, dup_rows, dy_rows, part).unwrap();
                 }
             }
             assert_eq!(y, again);

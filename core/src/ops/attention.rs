@@ -31,7 +31,7 @@ impl Saved {
     /// # Errors
     /// If shapes do not fit.
     pub fn output(&self, g: &mut Graph) -> Result<Tensor, Error> {
-        g.columns(self.out, 0, self.shape.n_head * self.shape.head_dim)
+        g.columns(self.out, 0, self.shape.query_columns())
     }
 }
 
@@ -57,7 +57,7 @@ pub fn forward(
 /// If shapes do not fit.
 pub fn backward(g: &mut Graph, saved: &Saved, dy: Tensor) -> Result<[Tensor; 3], Error> {
     let &Saved { shape, qkv, starts, out } = saved;
-    let width = shape.n_head_kv * shape.head_dim;
+    let width = shape.key_columns();
     let [dq, dkv] = g.attention_back(shape, qkv, starts, out, dy)?;
     let dk = g.columns(dkv, 0, width)?;
     let dv = g.columns(dkv, width, width)?;

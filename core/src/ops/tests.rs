@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use nightgraft_ggml::{
@@ -261,10 +262,9 @@ fn gated_activation() {
 
 #[test]
 fn grouped_attention_inside_segments() {
-    let shape =
-        AttentionShape { n_head: 4, n_head_kv: 2, head_dim: 8, scale: 0.35, window: None, rounds: false };
-    for window in [None, Some(2)] {
-        let shape = AttentionShape { window, ..shape };
+    let shape = AttentionShape::new([4, 2], 8, 0.35).unwrap();
+    for window in [None, NonZeroUsize::new(2)] {
+        let shape = shape.windowed(window);
         let (q, k, v) = (matrix(7, 32, 1), matrix(7, 16, 2), matrix(7, 16, 3));
         let starts = integers(&[0, 0, 0, 3, 3, 3, 3]);
         check("attention", &[&q, &k, &v], |g, dy| {

@@ -54,7 +54,7 @@ impl Block {
     /// Columns of the queries, keys, values and output that [`Kept::attention`] holds.
     fn attention_columns(&self, geometry: &Geometry) -> [usize; 4] {
         let [q, k, v] = [&self.attn_q, &self.attn_k, &self.attn_v].map(Linear::n_out);
-        [q, k, v, q + geometry.attention.n_head]
+        [q, k, v, q + geometry.attention.n_head()]
     }
 
     /// Columns of what [`Kept::feed_forward`] holds.

@@ -1,7 +1,7 @@
 //! What a model keeps in memory and what it computes again: how many bytes each choice takes, counted on graphs that are
 //! never computed, and the fastest choice within a budget.
 
-use nightgraft_ggml::{AttentionShape, Leaf};
+use nightgraft_ggml::Leaf;
 
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
@@ -91,7 +91,7 @@ impl Demand {
         let rounds = model::resolved(precision) == Precision::Mixed;
         let adapter = Adapter::planned(tensors)?;
         let mapped = MappedWeights::new(base)?;
-        let geometry = weights::geometry(base, rounds);
+        let geometry = weights::geometry(base, rounds)?;
         let n_dims = weights::angles(base).n_dims();
         let lowest = adapter.lowest_layer().unwrap_or(spec.n_layer);
         // The angles of the tokens, and the table that they are copied from.
@@ -112,8 +112,7 @@ impl Demand {
         }
         let block = mapped.block(base, lowest.min(spec.n_layer - 1), Some(&adapter));
         let columns: [usize; 2] = block.kept_columns(&geometry);
-        let AttentionShape { n_head, n_head_kv, head_dim, .. } = geometry.attention;
-        let attended = n_head * head_dim;
+        let attended = geometry.attention.query_columns();
         let macs = |linears: &[&crate::ops::linear::Linear]| -> usize {
             linears.iter().map(|linear| linear.weight.shape()).map(|(n_out, n_in)| n_out * n_in).sum()
         };
@@ -133,7 +132,7 @@ impl Demand {
             arenas,
             head_arenas,
             graphs,
-            scratch: nightgraft_kernels::scratch_bytes(capacity, n_head / n_head_kv, head_dim) as u64,
+            scratch: nightgraft_kernels::scratch_bytes(capacity, &geometry.attention) as u64,
         })
     }
 

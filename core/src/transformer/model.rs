@@ -136,7 +136,7 @@ impl Model {
         }
         Ok(Self {
             blocks,
-            geometry: weights::geometry(&base, rounds),
+            geometry: weights::geometry(&base, rounds)?,
             angles: weights::angles(&base),
             stream: Stream {
                 lowest,

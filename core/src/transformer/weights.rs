@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use nightgraft_ggml::{AttentionShape, Leaf, WeightPlace};
 
 use super::block::{Block, Geometry};
-use crate::Result;
 use crate::base::{Base, LayerWeights, Module, RopeLayout, Weight};
 use crate::lora::Adapter;
 use crate::ops::head::Head;
 use crate::ops::linear::Linear;
 use crate::ops::norm::Norm;
 use crate::ops::rope::{Angles, PairLayout};
+use crate::{Error, Result};
 
 /// Leaves over the mapped weights, by their place in the file; tied matrices share one.
 pub(super) struct MappedWeights {
@@ -64,20 +64,19 @@ impl MappedWeights {
 }
 
 /// What all blocks share.
-pub(super) fn geometry(base: &Base, rounds: bool) -> Geometry {
+///
+/// # Errors
+/// [`Error::UnsupportedModel`] for heads that the attention cannot compute.
+pub(super) fn geometry(base: &Base, rounds: bool) -> Result<Geometry> {
     let spec = &base.spec;
     // Biases of keys can be a hundred times what else is in a head (Qwen 2.5); rounded with them, the rest would be lost.
     let is_biased = base.layers.iter().any(|layer| layer.qkv_bias.iter().any(Option::is_some));
-    let attention = AttentionShape {
-        n_head: spec.n_head,
-        n_head_kv: spec.n_head_kv,
-        head_dim: spec.head_dim,
-        scale: 1.0 / (spec.head_dim as f32).sqrt(),
-        window: None,
-        rounds: rounds && !is_biased,
-    };
+    let heads = [spec.n_head, spec.n_head_kv];
+    let attention = AttentionShape::new(heads, spec.head_dim, 1.0 / (spec.head_dim as f32).sqrt())
+        .map_err(|error| Error::UnsupportedModel { problem: error.to_string() })?
+        .rounded(rounds && !is_biased);
     let halves = spec.rope.layout == RopeLayout::Halves;
-    Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, rounds }
+    Ok(Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, rounds })
 }
 
 /// How positions become angles.

@@ -7,6 +7,7 @@ use super::plan::{BLOCK, rows};
 use super::slices::{Slices, Unit};
 use super::{AttentionShape, Saved};
 use crate::WeightType;
+use crate::error::KernelError;
 use crate::isa::{BackColumns, Kernels, PACKED, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
@@ -46,12 +47,12 @@ pub(super) unsafe fn backward(
     slices: &Slices,
     [dq, dkv]: [RowsMut; 2],
     part: Part,
-) {
+) -> Result<(), KernelError> {
     let pass = Pass { kernels, shape, saved, slices, factors: Factors::new(shape), dq, dkv };
-    let group = shape.n_head / shape.n_head_kv;
+    let group = shape.group();
     let n_tokens = saved.q.n_rows();
-    scratch::with(lengths(n_tokens, group, shape.head_dim), |mut memory| {
-        for unit in slices.share(shape.n_head_kv, part) {
+    scratch::with(lengths(n_tokens, group, shape.head_dim()), |mut memory| {
+        for unit in slices.share(shape.n_head_kv(), part) {
             // SAFETY: the caller promises the instructions; the unit's gradients and sums are this part's alone.
             unsafe {
                 pass.clear_sums(&unit);
@@ -62,7 +63,7 @@ pub(super) unsafe fn backward(
                 }
             }
         }
-    });
+    })
 }
 
 /// What all units share.
@@ -100,7 +101,7 @@ impl<'a> Pass<'a> {
         let [qt, dt, q, d, lse, delta, dq, blocks @ ..] = memory;
         let [k_rows, v_rows, k, scores, products, transposed, dk, dv] = blocks;
         let &Pass { kernels, shape, saved, slices, factors, .. } = self;
-        let (dim, group) = (shape.head_dim, shape.n_head / shape.n_head_kv);
+        let (dim, group) = (shape.head_dim(), shape.group());
         // Each head has an equal share of these.
         let mut rest = [qt, dt, q, d, lse, delta, dq].map(|section| (section.len() / group, &mut **section));
         let mut heads = Vec::with_capacity(group);
@@ -137,7 +138,7 @@ impl<'a> Pass<'a> {
                 }
                 for (row, key) in keys.clone().enumerate() {
                     let shared = BackColumns {
-                        scale: shape.scale,
+                        scale: shape.scale(),
                         key: key as u32,
                         first_query: meeting.start as u32,
                         lse: &head.lse[local.clone()],
@@ -181,7 +182,7 @@ impl<'a> Pass<'a> {
         memory: [&'m mut [f32]; 7],
     ) -> Queries<'m> {
         let [qt, dt, q, d, lse, delta, dq] = memory;
-        let (kernels, dim) = (self.kernels, self.shape.head_dim);
+        let (kernels, dim) = (self.kernels, self.shape.head_dim());
         for ((query, lse), delta) in queries.clone().zip(&mut *lse).zip(&mut *delta) {
             // SAFETY: the caller promises the instructions.
             (*lse, *delta) = unsafe { self.query_numbers(head, query) };
@@ -222,10 +223,10 @@ impl<'a> Pass<'a> {
     /// The machine must have the instructions.
     unsafe fn query_numbers(&self, head: usize, query: usize) -> (f32, f32) {
         let (out, dout) = (self.saved.out.row(query), self.saved.dout.row(query));
-        let columns = head * self.shape.head_dim..(head + 1) * self.shape.head_dim;
+        let columns = head * self.shape.head_dim()..(head + 1) * self.shape.head_dim();
         // SAFETY: the caller promises the instructions.
         let delta = unsafe { (self.kernels.dot)(&dout[columns.clone()], &out[columns]) };
-        (out[self.shape.n_head * self.shape.head_dim + head], delta)
+        (out[self.shape.query_columns() + head], delta)
     }
 
     /// A key's two places in the unit's sums.
@@ -233,8 +234,8 @@ impl<'a> Pass<'a> {
     /// # Safety
     /// Nobody else may touch them while they are in use.
     unsafe fn sums(&self, unit: &Unit, key: usize) -> [&'a mut [f32]; 2] {
-        let (dim, n_tokens) = (self.shape.head_dim, self.saved.k.n_rows());
-        [0, self.shape.n_head_kv].map(|head| {
+        let (dim, n_tokens) = (self.shape.head_dim(), self.saved.k.n_rows());
+        [0, self.shape.n_head_kv()].map(|head| {
             let head = head + unit.head;
             // SAFETY: the matrix has a row for each key and slice; the rest is the caller's promise.
             unsafe { self.dkv.row_mut(unit.slice * n_tokens + key, head * dim..(head + 1) * dim) }
@@ -255,7 +256,7 @@ impl<'a> Pass<'a> {
     /// # Safety
     /// As for [`Self::sums`].
     unsafe fn load(&self, unit: &Unit, keys: &Range<usize>, mut block: [&mut [f32]; 2]) {
-        let (dim, width) = (self.shape.head_dim, self.shape.head_dim.next_multiple_of(WIDTH));
+        let (dim, width) = (self.shape.head_dim(), self.shape.head_dim().next_multiple_of(WIDTH));
         for (row, key) in keys.clone().enumerate() {
             // SAFETY: the caller's promise.
             let sums = unsafe { self.sums(unit, key) };
@@ -270,7 +271,7 @@ impl<'a> Pass<'a> {
     /// # Safety
     /// As for [`Self::sums`].
     unsafe fn store(&self, unit: &Unit, keys: &Range<usize>, block: [&[f32]; 2]) {
-        let (dim, width) = (self.shape.head_dim, self.shape.head_dim.next_multiple_of(WIDTH));
+        let (dim, width) = (self.shape.head_dim(), self.shape.head_dim().next_multiple_of(WIDTH));
         for (row, key) in keys.clone().enumerate() {
             // SAFETY: the caller's promise.
             let sums = unsafe { self.sums(unit, key) };

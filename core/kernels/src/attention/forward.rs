@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::AttentionShape;
 use super::panels::{ByDim, ByToken, Factors};
 use super::plan::{BLOCK, Block, Plan};
+use crate::error::KernelError;
 use crate::isa::{DEPTH, Kernels, PACKED, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::passes::LANES;
@@ -26,10 +27,10 @@ pub(super) unsafe fn forward(
     plan: &Plan,
     out: RowsMut,
     part: Part,
-) {
-    let (dim, factors) = (shape.head_dim, Factors::new(shape));
-    let group = shape.n_head / shape.n_head_kv;
-    for run in plan.share(shape.n_head_kv, part) {
+) -> Result<(), KernelError> {
+    let (dim, factors) = (shape.head_dim(), Factors::new(shape));
+    let group = shape.group();
+    for run in plan.share(shape.n_head_kv(), part) {
         let keys = plan.columns(&run);
         scratch::with(lengths(keys.len(), dim), |[k_memory, v_memory, packed, scores, sums]| {
             let columns = run.head * dim;
@@ -50,8 +51,9 @@ pub(super) unsafe fn forward(
                     }
                 }
             }
-        });
+        })?;
     }
+    Ok(())
 }
 
 /// One block of queries of one head.
@@ -70,7 +72,7 @@ impl Queries<'_> {
     /// # Safety
     /// The machine must have the instructions, and nobody else may touch the block's rows of `out` for this head.
     unsafe fn attend(&mut self, packed: &[f32], k: &ByDim, v: &ByToken, head: usize, out: RowsMut) {
-        let (kernels, dim, n_rows) = (self.kernels, self.shape.head_dim, self.block.rows.len());
+        let (kernels, dim, n_rows) = (self.kernels, self.shape.head_dim(), self.block.rows.len());
         let chunks = || chunks(&self.block.columns);
         for (keys, scores) in chunks().zip(self.scores.chunks_exact_mut(BLOCK * PACKED)) {
             // SAFETY: the caller promises the instructions.
@@ -90,7 +92,7 @@ impl Queries<'_> {
         for ((token, sums), (sum, lse)) in self.block.rows.clone().zip(sums).zip(totals) {
             // SAFETY: the places are inside `out`, as its shape was checked, and are ours by the caller's promise.
             let (values, last) = unsafe {
-                let last = self.shape.n_head * dim + head;
+                let last = self.shape.query_columns() + head;
                 (out.row_mut(token, head * dim..(head + 1) * dim), out.row_mut(token, last..last + 1))
             };
             let factor = 1.0 / sum;
@@ -110,7 +112,7 @@ impl Queries<'_> {
         let query = self.block.rows.start + row;
         let first = self.block.columns.start;
         let attended = self.plan.first_key[query] as usize - first..query + 1 - first;
-        let (kernels, scale) = (self.kernels, self.shape.scale);
+        let (kernels, scale) = (self.kernels, self.shape.scale());
         let n_columns = self.block.columns.len();
 
         let mut largest = f32::NEG_INFINITY;

@@ -39,10 +39,10 @@ const MAX_ROUNDED: usize = 256;
 impl Factors {
     /// Both sides are rounded alike: a score is then the same number forward and backward.
     pub fn new(shape: &AttentionShape) -> Self {
-        let dim = shape.head_dim;
+        let dim = shape.head_dim();
         // The sum of products of so many steps fits 32 bits.
         let steps = (f64::from(i32::MAX) / dim.next_multiple_of(WIDTH) as f64).sqrt().floor() as f32;
-        Self { dim, steps: (shape.rounds && dim <= MAX_ROUNDED).then_some(steps) }
+        Self { dim, steps: (shape.rounds() && dim <= MAX_ROUNDED).then_some(steps) }
     }
 
     fn padded(&self) -> usize {

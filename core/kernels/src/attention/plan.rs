@@ -93,18 +93,20 @@ pub(super) fn rows(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 
 /// For each query the first key that it attends to.
 pub(super) fn first_keys(shape: &AttentionShape, starts: &[i32]) -> Vec<u32> {
-    let by_window = |t: usize| shape.window.map_or(0, |window| (t + 1).saturating_sub(window));
+    let by_window = |t: usize| shape.window().map_or(0, |window| (t + 1).saturating_sub(window));
     starts.iter().enumerate().map(|(t, start)| (*start as u32).max(by_window(t) as u32)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::num::NonZeroUsize;
+
     use super::*;
 
     #[test]
     fn every_block_of_every_head_has_one_part() {
-        let shape =
-            AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None, rounds: false };
+        let shape = AttentionShape::new([6, 3], 8, 1.0).unwrap();
         let starts: Vec<i32> = (0..500).map(|t| if t < 130 { 0 } else { 130 }).collect();
         let plan = Plan::queries(&shape, &starts);
         for count in [1, 2, 5, 100] {
@@ -130,14 +132,7 @@ mod tests {
 
     #[test]
     fn blocks_meet_what_attends_only() {
-        let shape = AttentionShape {
-            n_head: 1,
-            n_head_kv: 1,
-            head_dim: 8,
-            scale: 1.0,
-            window: Some(10),
-            rounds: false,
-        };
+        let shape = AttentionShape::new([1, 1], 8, 1.0).unwrap().windowed(NonZeroUsize::new(10));
         let starts: Vec<i32> = (0..200).map(|t| if t < 100 { 0 } else { 100 }).collect();
         let queries = Plan::queries(&shape, &starts);
         assert_eq!(queries.blocks[2].columns, 32..72); // queries 48..72 attend to 39.. and on

@@ -16,11 +16,11 @@ use crate::matrix::Part;
 /// Units of work to aim at: three for each of four threads.
 const UNITS: usize = 12;
 /// The most slices, however few key heads there are: each takes as much memory as the gradients of all keys and values.
-const MAX_SLICES: usize = 4;
+pub(super) const MAX_SLICES: usize = 4;
 
 /// Slices of the queries in the backward pass of such an attention.
 pub(super) fn n_slices(shape: &AttentionShape) -> usize {
-    (UNITS / shape.n_head_kv.max(1)).clamp(1, MAX_SLICES)
+    (UNITS / shape.n_head_kv()).clamp(1, MAX_SLICES)
 }
 
 /// The slices of a sequence.
@@ -125,10 +125,14 @@ fn attended(first_key: &[u32], queries: &Range<usize>) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::num::NonZeroUsize;
+
     use super::*;
 
-    const SHAPE: AttentionShape =
-        AttentionShape { n_head: 6, n_head_kv: 3, head_dim: 8, scale: 1.0, window: None, rounds: false };
+    fn shape(heads: [usize; 2]) -> AttentionShape {
+        AttentionShape::new(heads, 8, 1.0).unwrap()
+    }
 
     fn packed() -> Vec<i32> {
         (0..500).map(|t| if t < 130 { 0 } else { 130 }).collect()
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_query_of_every_head_has_one_part() {
-        let slices = Slices::new(&SHAPE, &packed());
+        let slices = Slices::new(&shape([6, 3]), &packed());
         for count in [1, 2, 3, 8, 100] {
             let mut times = vec![0; 3 * 500];
             let (mut most, mut total) = (0, 0);
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn slices_know_who_attends_to_whom() {
-        let slices = Slices::new(&AttentionShape { window: Some(10), ..SHAPE }, &packed());
+        let slices = Slices::new(&shape([6, 3]).windowed(NonZeroUsize::new(10)), &packed());
         for key in 0..500 {
             let of_key: Vec<usize> = slices.of_key(key).collect();
             for (index, slice) in slices.slices.iter().enumerate() {
@@ -179,9 +183,9 @@ mod tests {
 
     #[test]
     fn many_heads_need_no_slices() {
-        assert_eq!(n_slices(&SHAPE), 4);
-        assert_eq!(n_slices(&AttentionShape { n_head_kv: 1, ..SHAPE }), 4);
-        assert_eq!(n_slices(&AttentionShape { n_head: 16, n_head_kv: 8, ..SHAPE }), 1);
-        assert_eq!(n_slices(&AttentionShape { n_head: 32, n_head_kv: 32, ..SHAPE }), 1);
+        assert_eq!(n_slices(&shape([6, 3])), 4);
+        assert_eq!(n_slices(&shape([6, 1])), 4);
+        assert_eq!(n_slices(&shape([16, 8])), 1);
+        assert_eq!(n_slices(&shape([32, 32])), 1);
     }
 }

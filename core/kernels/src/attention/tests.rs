@@ -1,11 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroUsize;
+
 use super::{
     AttentionShape, Saved, attention_back_sum, attention_on, attention_slices, back_on, check_attention,
 };
 use crate::isa::Kernels;
 use crate::weights::reference::Random;
-use crate::{Part, Rows, RowsMut, Tier};
+use crate::{KernelError, Part, Rows, RowsMut, Tier};
 
 /// Single-precision rounding in scores, exponentials and sums, for values of about 1.
 const TOLERANCE: f64 = 2e-6;
@@ -49,14 +51,9 @@ impl Case {
         }
         let (n, wide, narrow) = (starts.len(), n_head * head_dim, n_head_kv * head_dim);
         Case {
-            shape: AttentionShape {
-                n_head,
-                n_head_kv,
-                head_dim,
-                scale: 1.3 / (head_dim as f32).sqrt(),
-                window,
-                rounds: false,
-            },
+            shape: AttentionShape::new([n_head, n_head_kv], head_dim, 1.3 / (head_dim as f32).sqrt())
+                .unwrap()
+                .windowed(window.and_then(NonZeroUsize::new)),
             starts,
             // Rows of q, k and v have gaps of 3; scores spread over about ±10.
             q: random.floats(n * (wide + 3)).iter().map(|value| value * 4.0).collect(),
@@ -68,7 +65,7 @@ impl Case {
 
     fn sizes(&self) -> (usize, usize, usize) {
         let shape = &self.shape;
-        (self.starts.len(), shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim)
+        (self.starts.len(), shape.query_columns(), shape.key_columns())
     }
 
     fn kernels(&self, tier: Tier, count: usize) -> Results<f32> {
@@ -77,14 +74,15 @@ impl Case {
         let q = Rows::new(&self.q, n, wide, wide + 3).unwrap();
         let k = Rows::new(&self.k, n, narrow, narrow + 3).unwrap();
         let v = Rows::new(&self.v, n, narrow, narrow + 3).unwrap();
-        let out_width = wide + self.shape.n_head;
+        let out_width = self.shape.result_columns();
         let mut out = vec![f32::NAN; n * out_width];
         let n_slices = attention_slices(&self.shape);
         let (mut dq, mut dkv) = (vec![f32::NAN; n * wide], vec![f32::NAN; n_slices * n * 2 * narrow]);
         for index in (0..count).rev() {
             let y = RowsMut::new(&mut out, n, out_width, out_width).unwrap();
             // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
-            unsafe { attention_on(kernels, &self.shape, q, k, v, &self.starts, y, Part { index, count }) };
+            unsafe { attention_on(kernels, &self.shape, q, k, v, &self.starts, y, Part { index, count }) }
+                .unwrap();
         }
         let saved = Saved {
             q,
@@ -98,14 +96,15 @@ impl Case {
             let dkv = RowsMut::new(&mut dkv, n_slices * n, 2 * narrow, 2 * narrow).unwrap();
             let part = Part { index, count };
             // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
-            unsafe { back_on(kernels, &self.shape, &saved, &self.starts, [dq, dkv], part) };
+            unsafe { back_on(kernels, &self.shape, &saved, &self.starts, [dq, dkv], part) }.unwrap();
         }
         let (dkv, others) = dkv.split_at_mut(n * 2 * narrow);
         let others = Rows::new(others, (n_slices - 1) * n, 2 * narrow, 2 * narrow).unwrap();
         for index in 0..count {
             let dkv = RowsMut::new(dkv, n, 2 * narrow, 2 * narrow).unwrap();
+            let part = Part { index, count };
             // SAFETY: as above.
-            unsafe { attention_back_sum(&self.shape, others, &self.starts, dkv, Part { index, count }) };
+            unsafe { attention_back_sum(&self.shape, others, &self.starts, dkv, part) }.unwrap();
         }
         let columns = |values: &[f32], width: usize, first: usize, last: usize| -> Vec<f32> {
             values.chunks(width).flat_map(|row| row[first..last].to_vec()).collect()
@@ -130,7 +129,8 @@ impl Case {
 
     fn reference_of(&self, q: &[f64], k: &[f64], v: &[f64]) -> Results<f64> {
         let (n, wide, narrow) = self.sizes();
-        let AttentionShape { n_head, n_head_kv, head_dim, scale, window, .. } = self.shape;
+        let (n_head, head_dim) = (self.shape.n_head(), self.shape.head_dim());
+        let (scale, window) = (self.shape.scale(), self.shape.window());
         let zeros = |n: usize| vec![0.0f64; n];
         let mut results = Results {
             out: zeros(n * wide),
@@ -142,7 +142,7 @@ impl Case {
         for t in 0..n {
             for head in 0..n_head {
                 let at_q = t * wide + head * head_dim;
-                let at_k = |j: usize| j * narrow + head / (n_head / n_head_kv) * head_dim;
+                let at_k = |j: usize| j * narrow + head / self.shape.group() * head_dim;
                 let attends =
                     |j: &usize| *j >= self.starts[t] as usize && window.is_none_or(|window| t - j < window);
                 let keys: Vec<usize> = (0..=t).filter(attends).collect();
@@ -195,7 +195,7 @@ fn check(case: &Case) {
     assert_close("dv", &first.dv, &expected.dv, 4.0 * TOLERANCE);
     same_everywhere(case, &first);
 
-    let rounded = Case { shape: AttentionShape { rounds: true, ..case.shape }, ..case.clone() };
+    let rounded = Case { shape: case.shape.rounded(true), ..case.clone() };
     let first = rounded.kernels(fastest, 1);
     assert_close("rounded out", &first.out, &expected.out, ROUNDED_TOLERANCE);
     assert_close("rounded lse", &first.lse, &expected.lse, ROUNDED_TOLERANCE);
@@ -242,12 +242,12 @@ fn working_memory_is_as_large_as_planned() {
     for n_tokens in [40, 400, 1600] {
         let case = Case::new((2, 1, 64), &[n_tokens], None);
         let tier = *Tier::available().last().unwrap();
+        let planned = 4 * super::scratch_floats(n_tokens, &case.shape);
         // A thread of its own has no memory from other tests.
         let held = std::thread::spawn(move || {
             case.kernels(tier, 1);
             crate::scratch::held()
         });
-        let planned = 4 * super::scratch_floats(n_tokens, 2, 64);
         assert!(held.join().unwrap().abs_diff(planned) < 4096, "{n_tokens}");
     }
 }
@@ -309,11 +309,30 @@ fn arguments_that_do_not_fit_are_reported() {
     assert!(check(&case.shape, &case.starts[1..]).is_err());
     assert!(check(&case.shape, &[0, 0, 0, -1, 3]).is_err());
     assert!(check(&case.shape, &[0, 0, 3, 3, 3]).is_err());
-    assert!(check(&AttentionShape { n_head: 3, ..case.shape }, &case.starts).is_err());
-    assert!(check(&AttentionShape { n_head_kv: 0, ..case.shape }, &case.starts).is_err());
-    assert!(check(&AttentionShape { n_head: 0, ..case.shape }, &case.starts).is_err());
-    assert_eq!(attention_slices(&AttentionShape { n_head_kv: 0, ..case.shape }), 4);
-    assert!(check(&AttentionShape { head_dim: 1000, ..case.shape }, &case.starts).is_err());
-    assert!(check(&AttentionShape { scale: f32::NAN, ..case.shape }, &case.starts).is_err());
-    assert!(check(&AttentionShape { window: Some(0), ..case.shape }, &case.starts).is_err());
+    for (heads, head_dim) in [([3, 1], 8), ([4, 1], 8), ([4, 2], 4)] {
+        let other = AttentionShape::new(heads, head_dim, 1.0).unwrap();
+        assert!(check(&other, &case.starts).is_err(), "{heads:?} of {head_dim}");
+    }
+}
+
+#[test]
+fn a_refused_part_is_an_error_and_writes_nothing() {
+    let case = Case::new((4, 2, 8), &[3, 2], None);
+    let (n, wide, narrow) = case.sizes();
+    let q = Rows::new(&case.q, n, wide, wide + 3).unwrap();
+    let k = Rows::new(&case.k, n, narrow, narrow + 3).unwrap();
+    let width = case.shape.result_columns();
+    let mut out = vec![7.0; n * width];
+    let kernels = Kernels::of(Tier::Scalar).unwrap();
+    for starts in [[0, 0, 0, 4, 3], [0, 0, 0, -1, 3], [0, 0, 0, i32::MIN, 3], [0, 0, 0, i32::MAX, 3]] {
+        let y = RowsMut::new(&mut out, n, width, width).unwrap();
+        // SAFETY: the tier is available, the only part is run once, and nothing else touches `out`.
+        let refused = unsafe { attention_on(kernels, &case.shape, q, k, k, &starts, y, Part::WHOLE) };
+        assert!(matches!(refused, Err(KernelError::Index(error)) if error.token == 3), "{refused:?}");
+        let others = Rows::new(&[], 3 * n, 0, 0).unwrap();
+        // SAFETY: as above.
+        let refused = unsafe { attention_back_sum(&case.shape, others, &starts, y, Part::WHOLE) };
+        assert!(matches!(refused, Err(KernelError::Index(error)) if error.got == starts[3]), "{refused:?}");
+    }
+    assert!(out.iter().all(|value| *value == 7.0));
 }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::Start;
 use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
 use super::tail::Tail;
+use super::{SAME_ROW, Start};
+use crate::error::KernelError;
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
@@ -33,9 +34,9 @@ pub(super) unsafe fn product(
     start: Start,
     c: RowsMut,
     split: &Split,
-) {
+) -> Result<(), KernelError> {
     if c.n_rows() == 0 || c.n_cols() == 0 {
-        return;
+        return Ok(());
     }
     let row_block = even_block(split.chunk_rows(), ROWS, 1);
     let depth_block = |term: &dyn Operands| even_block(term.depth(), DEPTH, CHAIN);
@@ -73,7 +74,7 @@ pub(super) unsafe fn product(
                 }
             }
         });
-    });
+    })
 }
 
 /// A block of rows on the left, and the columns and the depth for which they are multiplied.
@@ -136,6 +137,7 @@ impl Block<'_> {
                 };
                 let from = match &self.start {
                     Start::From(matrix) => (matrix.row(row)[column..].as_ptr(), matrix.stride()),
+                    Start::Row(values) => (values[column..].as_ptr(), SAME_ROW),
                     Start::Zero | Start::Itself => (tile.c.cast_const(), tile.c_stride),
                 };
                 // SAFETY: the rows and columns are inside `c` and a matrix of its shape; `x` was cut to the rows, the

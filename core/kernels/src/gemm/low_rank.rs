@@ -3,6 +3,7 @@
 
 use super::Start;
 use super::split::blocks;
+use crate::error::KernelError;
 use crate::isa::{CHAIN, Kernels, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
@@ -35,6 +36,7 @@ pub(super) unsafe fn project(
             Start::Zero => y.fill(0.0),
             Start::Itself => {}
             Start::From(matrix) => y.copy_from_slice(matrix.row(row)),
+            Start::Row(values) => y.copy_from_slice(values),
         }
         y
     };
@@ -54,10 +56,16 @@ pub(super) unsafe fn project(
 ///
 /// # Safety
 /// As for [`project`], with `grad` for `y`.
-pub(super) unsafe fn accumulate_outer(kernels: &Kernels, u: &Rows, x: &Rows, grad: &RowsMut, part: Part) {
+pub(super) unsafe fn accumulate_outer(
+    kernels: &Kernels,
+    u: &Rows,
+    x: &Rows,
+    grad: &RowsMut,
+    part: Part,
+) -> Result<(), KernelError> {
     let (n_rows, n_tokens, n_cols) = (grad.n_rows(), x.n_rows(), grad.n_cols());
     if n_rows == 0 {
-        return;
+        return Ok(());
     }
     let panels = part.range(n_cols.div_ceil(WIDTH));
     let most = (SUMS / n_rows / WIDTH).clamp(1, 16);
@@ -80,5 +88,5 @@ pub(super) unsafe fn accumulate_outer(kernels: &Kernels, u: &Rows, x: &Rows, gra
                 }
             }
         }
-    });
+    })
 }

@@ -14,8 +14,9 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use crate::error::{KernelError, ShapeError, same};
 use crate::isa::Kernels;
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 use crate::weights::Weights;
 use operands::Operands;
 pub(crate) use rounded::PAIR;
@@ -60,13 +61,19 @@ pub enum Start<'a> {
     Zero,
     /// What the result's place holds.
     Itself,
-    /// Another matrix of the result's shape, apart from it; or a row that is [repeated](Rows::repeated).
+    /// Another matrix of the result's shape, apart from it.
     From(Rows<'a>),
+    /// One row, the same for all of the result's, and apart from it.
+    Row(&'a [f32]),
 }
+
+/// Distance between the rows of a start that is one row.
+const SAME_ROW: usize = 0;
 
 /// `y = start + rounded + Σ products`, of whichever there are.
 ///
-/// Shapes that [`check_sum_of_products`] refuses leave `y` untouched.
+/// # Errors
+/// For shapes that [`check_sum_of_products`] refuses, which leave `y` untouched; [`KernelError::OutOfMemory`].
 ///
 /// # Safety
 /// As for [`linear`].
@@ -76,7 +83,7 @@ pub unsafe fn sum_of_products(
     start: Start,
     y: RowsMut,
     part: Part,
-) {
+) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { sum_of_products_on(Kernels::current(), rounded, products, start, y, part) }
 }
@@ -100,11 +107,14 @@ pub fn check_sum_of_products(
             Product::Transposed { w, dy } => check_linear_transposed(w, dy, y)?,
         }
     }
-    if let Start::From(matrix) = start {
-        same(OP, "rows of the start", y.n_rows(), matrix.n_rows())?;
-        same(OP, "columns of the start", y.n_cols(), matrix.n_cols())?;
+    match start {
+        Start::Zero | Start::Itself => Ok(()),
+        Start::From(matrix) => {
+            same(OP, "rows of the start", y.n_rows(), matrix.n_rows())?;
+            same(OP, "columns of the start", y.n_cols(), matrix.n_cols())
+        }
+        Start::Row(values) => same(OP, "columns of the start", y.n_cols(), values.len()),
     }
-    Ok(())
 }
 
 /// Floats of working memory for so many rows: products of rounded rows take less.
@@ -114,35 +124,53 @@ pub(crate) fn scratch_floats(n_rows: usize) -> usize {
 
 /// `y[t, o] (+)= Σ_i x[t, i] · w[o, i]`, that is `Y = X Wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`, y `[T, n_out]`.
 ///
-/// With `accumulate` the result is added to what `y` holds. Shapes that [`check_linear`] refuses leave `y` untouched.
+/// With `accumulate` the result is added to what `y` holds.
+///
+/// # Errors
+/// For shapes that [`check_linear`] refuses, which leave `y` untouched; [`KernelError::OutOfMemory`].
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `y`
 /// meanwhile.
-pub unsafe fn linear(w: Weights, x: Rows, y: RowsMut, accumulate: bool, part: Part) {
+pub unsafe fn linear(
+    w: Weights,
+    x: Rows,
+    y: RowsMut,
+    accumulate: bool,
+    part: Part,
+) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { linear_on(Kernels::current(), w, x, y, accumulate, part) }
 }
 
 /// `dx[t, i] (+)= Σ_o dy[t, o] · w[o, i]`, that is `dX = dY W`: dy `[T, n_out]`, w `[n_out, n_in]`, dx `[T, n_in]`.
 ///
-/// With `accumulate` the result is added to what `dx` holds. Shapes that [`check_linear_transposed`] refuses leave `dx`
-/// untouched.
+/// With `accumulate` the result is added to what `dx` holds.
+///
+/// # Errors
+/// For shapes that [`check_linear_transposed`] refuses, which leave `dx` untouched; [`KernelError::OutOfMemory`].
 ///
 /// # Safety
 /// As for [`linear`], with `dx` for `y`.
-pub unsafe fn linear_transposed(w: Weights, dy: Rows, dx: RowsMut, accumulate: bool, part: Part) {
+pub unsafe fn linear_transposed(
+    w: Weights,
+    dy: Rows,
+    dx: RowsMut,
+    accumulate: bool,
+    part: Part,
+) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { linear_transposed_on(Kernels::current(), w, dy, dx, accumulate, part) }
 }
 
 /// `grad[r, j] += Σ_t u[t, r] · x[t, j]`, that is `G += Uᵀ X`: u `[T, rank]`, x `[T, n]`, grad `[rank, n]`.
 ///
-/// Shapes that [`check_accumulate_outer`] refuses leave `grad` untouched.
+/// # Errors
+/// For shapes that [`check_accumulate_outer`] refuses, which leave `grad` untouched; [`KernelError::OutOfMemory`].
 ///
 /// # Safety
 /// As for [`linear`], with `grad` for `y`.
-pub unsafe fn accumulate_outer(u: Rows, x: Rows, grad: RowsMut, part: Part) {
+pub unsafe fn accumulate_outer(u: Rows, x: Rows, grad: RowsMut, part: Part) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { accumulate_outer_on(Kernels::current(), u, x, grad, part) }
 }
@@ -170,11 +198,18 @@ pub fn check_accumulate_outer(u: &Rows, x: &Rows, grad: &RowsMut) -> Result<(), 
 
 /// # Safety
 /// As for [`linear`], and the machine must have the instructions of `kernels`.
-unsafe fn linear_on(kernels: &Kernels, w: Weights, x: Rows, y: RowsMut, accumulate: bool, part: Part) {
+unsafe fn linear_on(
+    kernels: &Kernels,
+    w: Weights,
+    x: Rows,
+    y: RowsMut,
+    accumulate: bool,
+    part: Part,
+) -> Result<(), KernelError> {
     // SAFETY: the caller's promise.
     unsafe {
         let product = Product::Linear { w, x, scale: 1.0 };
-        sum_of_products_on(kernels, None, &[product], start(accumulate), y, part);
+        sum_of_products_on(kernels, None, &[product], start(accumulate), y, part)
     }
 }
 
@@ -187,11 +222,11 @@ unsafe fn linear_transposed_on(
     dx: RowsMut,
     accumulate: bool,
     part: Part,
-) {
+) -> Result<(), KernelError> {
     // SAFETY: the caller's promise.
     unsafe {
         let product = Product::Transposed { w, dy };
-        sum_of_products_on(kernels, None, &[product], start(accumulate), dx, part);
+        sum_of_products_on(kernels, None, &[product], start(accumulate), dx, part)
     }
 }
 
@@ -204,16 +239,12 @@ unsafe fn sum_of_products_on(
     start: Start,
     y: RowsMut,
     part: Part,
-) {
-    let checked = check_sum_of_products(rounded.as_ref(), products, &start, &y);
-    if checked.is_err() {
-        debug_assert!(false, "{checked:?}");
-        return;
-    }
+) -> Result<(), KernelError> {
+    check_sum_of_products(rounded.as_ref(), products, &start, &y)?;
     if let (None, [Product::Linear { w, x, scale }]) = (rounded, products) {
         // SAFETY: the shapes fit; the rest is the caller's promise.
         if unsafe { low_rank::project(kernels, (w, x, *scale), &start, &y, part) } {
-            return;
+            return Ok(());
         }
     }
     let terms: Vec<&dyn Operands> = products.iter().map(|product| product as &dyn Operands).collect();
@@ -234,13 +265,12 @@ unsafe fn sum_of_products_on(
     let split = Split::new(y.n_rows(), y.n_cols(), y.n_rows() * row, part);
     if let Some(product) = rounded {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        unsafe { rounded::product(kernels, &product, &tails, start, y, &split) };
+        unsafe { rounded::product(kernels, &product, &tails, start, y, &split)? };
         if main.is_empty() {
-            return;
+            return Ok(());
         }
         // SAFETY: as above; the split is the same in both products.
-        unsafe { blocked::product(kernels, &main, &[], Start::Itself, y, &split) };
-        return;
+        return unsafe { blocked::product(kernels, &main, &[], Start::Itself, y, &split) };
     }
     // SAFETY: as above.
     unsafe { blocked::product(kernels, &main, &tails, start, y, &split) }
@@ -248,11 +278,14 @@ unsafe fn sum_of_products_on(
 
 /// # Safety
 /// As for [`accumulate_outer`], and the machine must have the instructions of `kernels`.
-unsafe fn accumulate_outer_on(kernels: &Kernels, u: Rows, x: Rows, grad: RowsMut, part: Part) {
-    if check_accumulate_outer(&u, &x, &grad).is_err() {
-        debug_assert!(false, "{:?}", check_accumulate_outer(&u, &x, &grad));
-        return;
-    }
+unsafe fn accumulate_outer_on(
+    kernels: &Kernels,
+    u: Rows,
+    x: Rows,
+    grad: RowsMut,
+    part: Part,
+) -> Result<(), KernelError> {
+    check_accumulate_outer(&u, &x, &grad)?;
     // SAFETY: the shapes fit; the rest is the caller's promise.
     unsafe { low_rank::accumulate_outer(kernels, &u, &x, &grad, part) }
 }

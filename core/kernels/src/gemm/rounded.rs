@@ -10,9 +10,10 @@ use std::ops::Range;
 
 use super::split::{Split, blocks, even_block};
 use super::tail::Tail;
-use super::{Direction, Start};
+use super::{Direction, SAME_ROW, Start};
+use crate::error::{KernelError, ShapeError, same};
 use crate::isa::{Kernels, RoundedTile, WIDTH, copy_row};
-use crate::matrix::{Part, Rows, RowsMut, ShapeError, same};
+use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
 use crate::weights::{GROUP, Weights};
 
@@ -83,7 +84,7 @@ pub struct RoundedProduct<'a> {
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `out`
 /// meanwhile.
-pub unsafe fn round_rows(x: Rows, out: RowsMut, part: Part) {
+pub unsafe fn round_rows(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { round_rows_on(Kernels::current(), x, out, part) }
 }
@@ -98,11 +99,13 @@ pub fn check_round_rows(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
 
 /// # Safety
 /// As for [`round_rows`], and the machine must have the instructions of `kernels`.
-pub(super) unsafe fn round_rows_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) {
-    if check_round_rows(&x, &out).is_err() {
-        debug_assert!(false, "{:?}", check_round_rows(&x, &out));
-        return;
-    }
+pub(super) unsafe fn round_rows_on(
+    kernels: &Kernels,
+    x: Rows,
+    out: RowsMut,
+    part: Part,
+) -> Result<(), ShapeError> {
+    check_round_rows(&x, &out)?;
     let n = x.n_cols();
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
@@ -114,6 +117,7 @@ pub(super) unsafe fn round_rows_on(kernels: &Kernels, x: Rows, out: RowsMut, par
             *scale = unsafe { (kernels.round_row)(x, ROW_STEPS, pairs) };
         }
     }
+    Ok(())
 }
 
 /// Whether the shapes fit.
@@ -141,7 +145,7 @@ pub(super) unsafe fn product(
     start: Start,
     y: RowsMut,
     split: &Split,
-) {
+) -> Result<(), KernelError> {
     let n = product.x.n_cols();
     let block = block_len(n);
     let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);
@@ -186,7 +190,7 @@ pub(super) unsafe fn product(
                 }
             }
         });
-    });
+    })
 }
 
 impl RoundedProduct<'_> {
@@ -286,6 +290,7 @@ impl Sums<'_> {
                 let first = &matrix.row(self.rows.start)[self.columns.start..];
                 (first.as_ptr().cast_mut(), matrix.stride())
             }
+            Start::Row(values) => (values[self.columns.start..].as_ptr().cast_mut(), SAME_ROW),
         };
         if !self.are_kept() {
             return Some((from.0.cast_const(), from.1));

@@ -73,6 +73,7 @@ impl Case {
                     Direction::Transposed => linear_transposed_on(kernels, w, x, y, self.accumulate, part),
                 }
             }
+            .unwrap();
         }
         out
     }
@@ -183,7 +184,7 @@ fn parts_may_run_at_the_same_time() {
     std::thread::scope(|scope| {
         for index in 0..4 {
             // SAFETY: each part is run once, and nothing else touches `out`.
-            scope.spawn(move || unsafe { crate::linear(w, x, y, true, Part { index, count: 4 }) });
+            scope.spawn(move || unsafe { crate::linear(w, x, y, true, Part { index, count: 4 }) }.unwrap());
         }
     });
     assert_eq!(bits(&out), bits(&case.run(Tier::Scalar, 1)));
@@ -203,10 +204,11 @@ fn working_memory_is_no_larger_than_planned() {
         let y = RowsMut::new(&mut y, n_tokens, n_out, n_out).unwrap();
         let kernels = Kernels::of(tier).unwrap();
         // SAFETY: the only part is run once, and nothing else touches `y`.
-        unsafe { linear_on(kernels, w, x, y, false, Part::WHOLE) };
+        unsafe { linear_on(kernels, w, x, y, false, Part::WHOLE) }.unwrap();
         crate::scratch::held()
     });
-    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, 1, 1));
+    let narrow = crate::AttentionShape::new([1, 1], 1, 1.0).unwrap();
+    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, &narrow));
     assert!(held <= planned && held > planned / 2, "{held} of {planned}");
 }
 
@@ -218,7 +220,7 @@ fn a_sum_of_nothing_is_zero() {
         let mut out = [5.0f32; 6];
         let y = RowsMut::new(&mut out, 2, 3, 3).unwrap();
         // SAFETY: the tier is available, the only part is run once, and nothing else touches `out`.
-        unsafe { linear_on(Kernels::of(tier).unwrap(), w, x, y, false, Part::WHOLE) };
+        unsafe { linear_on(Kernels::of(tier).unwrap(), w, x, y, false, Part::WHOLE) }.unwrap();
         assert_eq!(out, [0.0; 6]);
     }
 }
@@ -238,7 +240,8 @@ fn outer_products_accumulate() {
                 let u = Rows::new(&u, n_tokens, rank, rank + 2).unwrap();
                 let x = Rows::new(&x, n_tokens, n, n + 1).unwrap();
                 // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
-                unsafe { accumulate_outer_on(Kernels::of(tier).unwrap(), u, x, grad, Part { index, count }) };
+                unsafe { accumulate_outer_on(Kernels::of(tier).unwrap(), u, x, grad, Part { index, count }) }
+                    .unwrap();
             }
             out
         };
@@ -309,14 +312,16 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
                     y,
                     Part::WHOLE,
                 )
-            };
+            }
+            .unwrap();
         }
         for count in [1, 2, 7] {
             let mut together = vec![f32::NAN; start.len()];
             let y = RowsMut::new(&mut together, n_tokens, n_out, n_out).unwrap();
             for index in 0..count {
                 // SAFETY: as above, with each part run once.
-                unsafe { sum_of_products_on(kernels, None, &products, from, y, Part { index, count }) };
+                unsafe { sum_of_products_on(kernels, None, &products, from, y, Part { index, count }) }
+                    .unwrap();
             }
             assert_eq!(separate, together, "{tier:?} {count}");
         }
@@ -327,7 +332,7 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
             // SAFETY: as above.
             unsafe {
                 let product = Product::Linear { w, x, scale };
-                sum_of_products_on(kernels, None, &[product], Start::Zero, y, Part::WHOLE);
+                sum_of_products_on(kernels, None, &[product], Start::Zero, y, Part::WHOLE).unwrap();
             }
             out
         };
@@ -371,7 +376,7 @@ fn rounded_products_are_close_and_the_same_everywhere() {
                         for index in 0..count {
                             let part = Part { index, count };
                             // SAFETY: the tier is available, each part is run once, nothing else touches the result.
-                            unsafe { sum_of_products_on(kernels, product, &[], from, y, part) };
+                            unsafe { sum_of_products_on(kernels, product, &[], from, y, part) }.unwrap();
                         }
                         results[usize::from(!matches!(from, Start::Zero))].push(out);
                     }
@@ -406,7 +411,7 @@ fn rounded(kernels: &Kernels, x: Rows) -> Vec<f32> {
     let rows = RowsMut::new(&mut memory, x.n_rows(), width, width).unwrap();
     for index in 0..3 {
         // SAFETY: the callers' tiers are available, each part is run once, and nothing else touches the memory.
-        unsafe { round_rows_on(kernels, x, rows, Part { index, count: 3 }) };
+        unsafe { round_rows_on(kernels, x, rows, Part { index, count: 3 }) }.unwrap();
     }
     memory
 }
@@ -426,7 +431,7 @@ fn the_largest_rounded_sums_are_exact() {
         let y = RowsMut::new(&mut out, 1, n_out, n_out).unwrap();
         let product = Some(RoundedProduct { w, x, direction: Direction::Linear });
         // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
-        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) };
+        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) }.unwrap();
         assert!(out.iter().all(|v| (v - sign * 3072.0).abs() < 1e-2), "{tier:?}: {}", out[0]);
     }
 }
@@ -450,10 +455,56 @@ fn a_rounded_row_with_a_value_that_is_not_finite_gives_none_that_is() {
         let y = RowsMut::new(&mut out, 2, n_out, n_out).unwrap();
         let product = Some(RoundedProduct { w, x, direction: Direction::Linear });
         // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
-        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) };
+        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) }.unwrap();
         assert!(
             out[..8].iter().all(|v| !v.is_finite()) && out[8..].iter().all(|v| v.is_finite()),
             "{tier:?}"
         );
+    }
+}
+
+#[test]
+fn a_start_of_one_row_is_that_row_for_all() {
+    let [n_tokens, n_out, n_in] = [7, 70, 96];
+    let mut random = Random::new(5);
+    let (values, row) = (random.floats(n_tokens * n_in), random.floats(n_out));
+    let repeated = row.repeat(n_tokens);
+    let x = Rows::new(&values, n_tokens, n_in, n_in).unwrap();
+    for (kind, tier) in [WeightType::F32, WeightType::Q8_0]
+        .into_iter()
+        .flat_map(|kind| Tier::available().into_iter().map(move |tier| (kind, tier)))
+    {
+        let kernels = Kernels::of(tier).unwrap();
+        let memory = rounded(kernels, x);
+        let width = RoundedRows::columns(n_in).unwrap();
+        let rounded_x = RoundedRows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
+        // A narrow matrix, as that of an adapter, and a wide one.
+        for n_out in [6, n_out] {
+            let bytes = random_bytes(kind, n_out, n_in, &mut random);
+            let w = Weights::new(kind, n_out, n_in, &bytes).unwrap();
+            let rounded = RoundedProduct { w, x: rounded_x, direction: Direction::Linear };
+            let plain = [Product::Linear { w, x, scale: 0.5 }];
+            for (rounded, products) in [(None, &plain[..]), (Some(rounded), &[]), (Some(rounded), &plain)] {
+                let [one, all] = [
+                    Start::Row(&row[..n_out]),
+                    Start::From(Rows::new(&repeated, n_tokens, n_out, row.len()).unwrap()),
+                ]
+                .map(|start| {
+                    let mut out = vec![f32::NAN; n_tokens * n_out];
+                    let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
+                    // SAFETY: the tier is available, the only part is run once, nothing else touches the result.
+                    unsafe { sum_of_products_on(kernels, rounded, products, start, y, Part::WHOLE) }.unwrap();
+                    out
+                });
+                assert_eq!(one, all, "{kind:?} {tier:?}");
+            }
+            let short = Start::Row(&row[..n_out - 1]);
+            let mut out = vec![7.0; n_tokens * n_out];
+            let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
+            // SAFETY: as above.
+            let refused = unsafe { sum_of_products_on(kernels, None, &plain, short, y, Part::WHOLE) };
+            assert!(matches!(refused, Err(crate::KernelError::Shape(_))), "{refused:?}");
+            assert!(out.iter().all(|value| *value == 7.0));
+        }
     }
 }

@@ -1,0 +1,160 @@
+//! The shape of an attention layer.
+
+use std::num::NonZeroUsize;
+
+use super::slices::MAX_SLICES;
+use crate::error::ShapeError;
+use crate::isa::DEPTH;
+
+/// The widest head that [`attention`](super::attention()) and its gradients take.
+pub const MAX_HEAD_DIM: usize = DEPTH;
+/// The most heads: a thousand times what models have, and few enough that a token's columns can always be counted.
+pub const MAX_HEADS: usize = 1 << 16;
+
+/// The heads of an attention layer. Every value of this type makes sense: [`AttentionShape::new`] is the only way to one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    n_head: usize,
+    n_head_kv: usize,
+    head_dim: usize,
+    scale: f32,
+    window: Option<NonZeroUsize>,
+    rounds: bool,
+}
+
+/// A token's values in all matrices of the backward pass together.
+const MOST_COLUMNS: Option<usize> = match (2 * MAX_SLICES + 2).checked_mul(MAX_HEADS) {
+    Some(heads) => heads.checked_mul(MAX_HEAD_DIM),
+    None => None,
+};
+const _: () = assert!(MOST_COLUMNS.is_some(), "the sums of columns below cannot overflow");
+
+impl AttentionShape {
+    /// `n_head` heads of queries, which share `n_head_kv` heads of keys and values evenly, of `head_dim` values each; scores
+    /// are products times `scale`, usually 1/√head_dim. A query attends to everything before it in its segment.
+    ///
+    /// # Errors
+    /// For no heads or more than [`MAX_HEADS`], heads that cannot be shared evenly, empty heads or wider ones than
+    /// [`MAX_HEAD_DIM`], and a scale that is not a positive number.
+    pub fn new(
+        [n_head, n_head_kv]: [usize; 2],
+        head_dim: usize,
+        scale: f32,
+    ) -> Result<AttentionShape, ShapeError> {
+        let fail = |what, expected, got| Err(ShapeError { op: "attention", what, expected, got });
+        if !(1..=MAX_HEADS).contains(&n_head) {
+            return fail("number of heads", n_head.clamp(1, MAX_HEADS), n_head);
+        }
+        if n_head_kv == 0 || !n_head.is_multiple_of(n_head_kv) {
+            return fail("number of heads of keys, which divides that of queries,", n_head, n_head_kv);
+        }
+        if !(1..=MAX_HEAD_DIM).contains(&head_dim) {
+            return fail("length of a head", head_dim.clamp(1, MAX_HEAD_DIM), head_dim);
+        }
+        if !(scale > 0.0 && scale.is_finite()) {
+            return fail("number of positive scales", 1, 0);
+        }
+        Ok(Self { n_head, n_head_kv, head_dim, scale, window: None, rounds: false })
+    }
+
+    /// With a window: a query attends to at most so many keys, itself included.
+    pub fn windowed(self, window: Option<NonZeroUsize>) -> Self {
+        Self { window, ..self }
+    }
+
+    /// With scores, and their gradients, that are products of 16-bit integers, or not: heads are then rounded with a scale for
+    /// each vector.
+    pub fn rounded(self, rounds: bool) -> Self {
+        Self { rounds, ..self }
+    }
+
+    /// Number of query heads, a multiple of [`n_head_kv`](Self::n_head_kv).
+    pub fn n_head(&self) -> usize {
+        self.n_head
+    }
+
+    /// Number of key and value heads.
+    pub fn n_head_kv(&self) -> usize {
+        self.n_head_kv
+    }
+
+    /// Query heads that share a key head.
+    pub fn group(&self) -> usize {
+        self.n_head / self.n_head_kv
+    }
+
+    /// Values per head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim
+    }
+
+    /// Factor of the scores.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// If set, a query attends to at most so many keys.
+    pub fn window(&self) -> Option<usize> {
+        self.window.map(NonZeroUsize::get)
+    }
+
+    /// Whether scores are products of 16-bit integers.
+    pub fn rounds(&self) -> bool {
+        self.rounds
+    }
+
+    /// Columns of the queries, and of the output without the log-sum-exps.
+    pub fn query_columns(&self) -> usize {
+        self.n_head * self.head_dim
+    }
+
+    /// Columns of the keys, and of the values.
+    pub fn key_columns(&self) -> usize {
+        self.n_head_kv * self.head_dim
+    }
+
+    /// Columns of the result: the output, then each head's log-sum-exp.
+    pub fn result_columns(&self) -> usize {
+        self.query_columns() + self.n_head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_shape_that_makes_no_sense_does_not_exist() {
+        let wrapping = (1usize << 62) + 1; // times 4 it is 4
+        for (heads, head_dim, scale) in [
+            ([wrapping, wrapping], 4, 1.0),
+            ([usize::MAX, 1], 1, 1.0),
+            ([MAX_HEADS + 1, 1], 1, 1.0),
+            ([0, 0], 4, 1.0),
+            ([0, 1], 4, 1.0),
+            ([4, 0], 4, 1.0),
+            ([4, 3], 4, 1.0),
+            ([2, 4], 4, 1.0),
+            ([4, 2], 0, 1.0),
+            ([4, 2], MAX_HEAD_DIM + 1, 1.0),
+            ([4, 2], usize::MAX, 1.0),
+            ([4, 2], 4, 0.0),
+            ([4, 2], 4, -1.0),
+            ([4, 2], 4, f32::NAN),
+            ([4, 2], 4, f32::INFINITY),
+        ] {
+            assert!(AttentionShape::new(heads, head_dim, scale).is_err(), "{heads:?} of {head_dim}, {scale}");
+        }
+    }
+
+    #[test]
+    fn columns_of_the_largest_shape_can_be_counted() {
+        let shape = AttentionShape::new([MAX_HEADS, MAX_HEADS], MAX_HEAD_DIM, 1.0).unwrap();
+        assert_eq!(shape.query_columns(), MAX_HEADS * MAX_HEAD_DIM);
+        assert_eq!(shape.result_columns(), shape.key_columns() + MAX_HEADS);
+        let shape = AttentionShape::new([6, 2], 8, 0.5).unwrap();
+        assert_eq!((shape.group(), shape.query_columns(), shape.key_columns()), (3, 48, 16));
+        assert_eq!(shape.windowed(NonZeroUsize::new(7)).window(), Some(7));
+    }
+}
