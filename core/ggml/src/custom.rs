@@ -10,6 +10,7 @@ use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{AttentionShape, Rotation, attention_slices, narrow_columns};
 
 use crate::callbacks::{self, Callback};
+use crate::graph::matrix_bytes;
 use crate::products::{Place, SumOfProducts};
 use crate::refusal::Refused;
 use crate::{Error, Graph, Leaf, Tensor};
@@ -53,7 +54,7 @@ impl Graph {
     /// The result is `[T, n_head · head_dim + n_head]`: the output, then each head's log-sum-exp.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn attention(
         &mut self,
         shape: AttentionShape,
@@ -95,6 +96,8 @@ impl Graph {
         self.expect_shape(op, dout, (n_tokens, shape.query_columns()))?;
         let (wide, narrow) = (shape.query_columns(), 2 * shape.key_columns());
         let n_slices = attention_slices(&shape);
+        // So large a matrix has been refused if any of the sizes below, which are parts of it, does not fit.
+        matrix_bytes(op, [n_tokens, wide + n_slices * narrow])?;
         let others = n_tokens * (n_slices - 1);
         // One node has one result: the matrices lie in it one behind the other.
         let all = self.custom(
@@ -120,21 +123,21 @@ impl Graph {
     /// leaf `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn cross_entropy(&mut self, logits: Tensor, targets: Tensor, loss: &Leaf) -> Result<Tensor, Error> {
         let op = "cross_entropy";
         let (n_tokens, _) = self.shape(op, logits)?;
         self.expect_i32_row(op, targets, n_tokens)?;
         let (n_rows, width) = loss.shape();
-        if n_rows < n_tokens || width != 2 || !loss.is_writable() {
+        if n_rows < n_tokens || width != 2 {
             return Err(Error::Shape {
                 op,
-                expected: format!("a writable loss of [{n_tokens}, 2]"),
+                expected: format!("a loss of [{n_tokens}, 2]"),
                 got: format!("[{n_rows}, {width}]"),
             });
         }
         let loss = self.leaf_rows(loss, n_tokens)?;
-        self.is_f32(op, loss)?;
+        self.writable(op, loss)?;
         self.custom_onto(op, logits, &[targets, loss], callbacks::cross_entropy, None)
     }
 
@@ -142,7 +145,7 @@ impl Graph {
     /// token's pairs, then their sines. The result takes the place of `x`, which must not be used any more.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn rope(&mut self, x: Tensor, table: Tensor, rotation: Rotation) -> Result<Tensor, Error> {
         let op = "rope";
         let ((n_tokens, n_cols), (n_rows, n_dims)) = (self.shape(op, x)?, self.shape(op, table)?);
@@ -181,7 +184,7 @@ impl Graph {
     /// result. All `[T, n]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn rms_norm_back(
         &mut self,
         dx: Tensor,
@@ -215,7 +218,7 @@ impl Graph {
     /// `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn swiglu_back(&mut self, gate: Tensor, up: Tensor, dy: Tensor) -> Result<(), Error> {
         let op = "swiglu_back";
         let shape = self.shape(op, gate)?;
@@ -223,6 +226,9 @@ impl Graph {
             self.expect_shape(op, tensor, shape)?;
         }
         self.are_apart(op, up, dy)?;
+        for written in [up, dy] {
+            self.writable(op, written)?;
+        }
         let node = self.custom_onto(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
         self.run(node)
     }
@@ -230,7 +236,7 @@ impl Graph {
     /// `x` `[T, n]` rounded to bfloat16, at half the width, over `kept` `[T, narrow_columns(n)]`, when the graph is computed.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn narrow(&mut self, x: Tensor, kept: Tensor) -> Result<(), Error> {
         let op = "narrow";
         let (n_rows, n_cols) = self.shape(op, x)?;
@@ -254,7 +260,7 @@ impl Graph {
     /// `x` rounded to bfloat16, in its place, which must not be used any more.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn round_to_bf16(&mut self, x: Tensor) -> Result<Tensor, Error> {
         self.custom_onto("round_to_bf16", x, &[], callbacks::round_to_bf16, None)
     }
@@ -270,6 +276,7 @@ impl Graph {
             return Err(Error::Shape { op, expected: "0 < keep <= 1".to_owned(), got: keep.to_string() });
         }
         let (n_rows, n_cols) = self.shape(op, x)?;
+        self.is_f32(op, x)?;
         let params = Params::Dropout { keep, key: key.clone(), salt };
         self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
     }
@@ -340,6 +347,7 @@ impl Graph {
         callback: Callback,
         params: Option<Params>,
     ) -> Result<Tensor, Error> {
+        matrix_bytes(op, [n_rows, n_cols])?;
         let mut operands = self.operands(op, operands)?;
         self.count(op, 1)?;
         let node = self.keep(op, params);
@@ -363,7 +371,8 @@ impl Graph {
         self.wrap(node)
     }
 
-    /// A node whose result takes the place of `target`; a callback does not see that one among its operands.
+    /// A node whose result takes the place of `target`; a callback does not see that one among its operands. Whatever writes in
+    /// place is made here, and refuses what cannot be written to.
     pub(crate) fn custom_onto(
         &mut self,
         op: &'static str,
@@ -372,14 +381,14 @@ impl Graph {
         callback: Callback,
         params: Option<Params>,
     ) -> Result<Tensor, Error> {
-        let target = self.is_f32(op, target)?;
+        let target = self.writable(op, target)?;
         let mut operands = self.operands(op, operands)?;
         if operands.iter().any(|&operand| overlap(operand, target)) {
             return Err(in_one_place(op));
         }
         self.count(op, 1)?;
         let node = self.keep(op, params);
-        // SAFETY: as in `custom`; the node is a view of its target.
+        // SAFETY: as in `custom`; the node is a view of its target, which may be written to.
         let node = unsafe {
             sys::ggml_custom_inplace(
                 self.context(),
@@ -394,7 +403,7 @@ impl Graph {
         self.wrap(node)
     }
 
-    fn are_apart(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
+    pub(crate) fn are_apart(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
         let (a, b) = (self.pointer(op, a)?, self.pointer(op, b)?);
         if overlap(a, b) { Err(in_one_place(op)) } else { Ok(()) }
     }

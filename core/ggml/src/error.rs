@@ -49,6 +49,12 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
+    /// A weight of a mapped file, which can only be read, where the operation writes.
+    #[error("{op}: a weight of a mapped file cannot be written to")]
+    ReadOnly {
+        /// The operation.
+        op: &'static str,
+    },
     /// A node of a graph that was not computed, and so none after it.
     #[error("{op} was not computed: {reason}")]
     Refused {

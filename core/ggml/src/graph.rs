@@ -12,8 +12,11 @@ use crate::raw::Context;
 use crate::refusal::Refused;
 use crate::{Error, Leaf};
 
-/// Far more than the largest graph needs.
-const MAX_CAPACITY: usize = 1 << 16;
+/// Far more than the largest graph needs, and few enough that ggml, which walks from a result to what it needs by calling
+/// itself, does not run out of a small stack.
+const MAX_CAPACITY: usize = 1 << 11;
+/// No matrix takes so many bytes; all of a graph together can be counted.
+const MAX_BYTES: usize = 1 << 40;
 
 /// A list of operations on leaves, built once and computed any number of times by [`Cpu::compute`].
 ///
@@ -36,10 +39,14 @@ pub struct Graph {
 }
 
 /// A handle to a value inside one [`Graph`]: a matrix `[n_rows, n_cols]`.
+///
+/// It knows whether the value can be written to. Results of operations and leaves can; a weight in a mapped file cannot, nor
+/// can a view of one: an operation that works in place refuses it with [`Error::ReadOnly`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor {
     tensor: NonNull<sys::ggml_tensor>,
     graph: u64,
+    is_writable: bool,
 }
 
 impl Graph {
@@ -99,38 +106,40 @@ impl Graph {
         self.count("leaf_rows", if n_rows == available { 1 } else { 2 })?;
         self.is_real &= leaf.is_real();
         self.leaves.push(leaf.clone());
+        let whole = Tensor { is_writable: leaf.is_writable(), ..self.wrap(leaf.tensor())? };
         if n_rows == available {
-            return self.wrap(leaf.tensor());
+            return Ok(whole);
         }
         // SAFETY: the leaf is kept by the graph, the view lies inside it, the context has room.
         let view = unsafe {
             let source = leaf.tensor();
             sys::ggml_view_2d(self.context(), source, n_cols as i64, n_rows as i64, (*source).nb[1], 0)
         };
-        self.wrap(view)
+        self.wrap_view(whole, view)
     }
 
     /// Computes `tensor` and copies it into the first rows of `leaf`, when the graph is computed; after
     /// everything that was stored or run before.
     ///
     /// # Errors
-    /// [`Error::Shape`] if it does not fit, or the leaf is a read-only weight.
+    /// [`Error::Shape`] if it does not fit, or is of the leaf itself; [`Error::ReadOnly`] if the leaf is a mapped weight.
     pub fn store(&mut self, tensor: Tensor, leaf: &Leaf) -> Result<(), Error> {
         let (n_rows, n_cols) = self.shape("store", tensor)?;
         let (available, width) = leaf.shape();
-        if !leaf.is_writable() || n_cols != width || n_rows > available {
+        if n_cols != width || n_rows > available {
             return Err(Error::Shape {
                 op: "store",
-                expected: format!("a writable leaf of at least [{n_rows}, {n_cols}]"),
-                got: format!("[{available}, {width}], writable: {}", leaf.is_writable()),
+                expected: format!("a leaf of at least [{n_rows}, {n_cols}]"),
+                got: format!("[{available}, {width}]"),
             });
         }
         let source = self.is_f32("store", tensor)?;
         let target = self.leaf_rows(leaf, n_rows)?;
-        self.is_f32("store", target)?;
+        self.are_apart("store", tensor, target)?;
+        let target = self.writable("store", target)?;
         self.count("store", 1)?;
-        // SAFETY: both tensors are alive and of one shape; the context has room.
-        let copy = unsafe { sys::ggml_cpy(self.context(), source, target.tensor.as_ptr()) };
+        // SAFETY: both tensors are alive, apart, and of one shape; the context has room.
+        let copy = unsafe { sys::ggml_cpy(self.context(), source, target) };
         let copy = self.wrap(copy)?;
         self.run(copy)
     }
@@ -210,9 +219,21 @@ impl Graph {
         if tensor.graph == self.id { Ok(tensor.tensor.as_ptr()) } else { Err(Error::ForeignTensor { op }) }
     }
 
+    /// The pointer of a tensor of f32 values that an operation may write to.
+    pub(crate) fn writable(&self, op: &'static str, tensor: Tensor) -> Result<*mut sys::ggml_tensor, Error> {
+        let pointer = self.is_f32(op, tensor)?;
+        if tensor.is_writable { Ok(pointer) } else { Err(Error::ReadOnly { op }) }
+    }
+
+    /// The handle of a new value.
     pub(crate) fn wrap(&self, tensor: *mut sys::ggml_tensor) -> Result<Tensor, Error> {
         let tensor = NonNull::new(tensor).ok_or(Error::OutOfMemory { what: "graph", bytes: 0 })?;
-        Ok(Tensor { tensor, graph: self.id })
+        Ok(Tensor { tensor, graph: self.id, is_writable: true })
+    }
+
+    /// The handle of a view of `source`: as writable as that is.
+    pub(crate) fn wrap_view(&self, source: Tensor, view: *mut sys::ggml_tensor) -> Result<Tensor, Error> {
+        Ok(Tensor { is_writable: source.is_writable, ..self.wrap(view)? })
     }
 
     /// What a custom node's callback gets to see: kept for as long as the graph, at a fixed address.
@@ -226,4 +247,17 @@ impl Graph {
     pub(crate) fn refused(&self) -> &Refused {
         &self.refused
     }
+}
+
+/// Bytes of a matrix of values of 4 bytes.
+///
+/// # Errors
+/// [`Error::Shape`] if it is empty, or so large that sizes could not be counted any more.
+pub(crate) fn matrix_bytes(op: &'static str, [n_rows, n_cols]: [usize; 2]) -> Result<usize, Error> {
+    let bytes = n_rows.checked_mul(n_cols).and_then(|n| n.checked_mul(4));
+    bytes.filter(|bytes| (1..MAX_BYTES).contains(bytes)).ok_or_else(|| Error::Shape {
+        op,
+        expected: "a matrix that is neither empty nor absurdly large".to_owned(),
+        got: format!("[{n_rows}, {n_cols}]"),
+    })
 }

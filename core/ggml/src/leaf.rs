@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use crate::graph::matrix_bytes;
 use crate::raw::{Buffer, Context};
 use crate::{Error, MappedFile, WeightPlace};
 
@@ -82,8 +83,8 @@ impl Leaf {
             }
         }
         let context = Context::new(places.len(), 0)?;
-        // SAFETY: the mapping is kept by the storage that owns the buffer, and nothing writes to weights:
-        // `write` refuses and the graph stores into owned leaves only.
+        // SAFETY: the mapping is kept by the storage that owns the buffer, and nothing writes to weights: `write`
+        // refuses, and so does `Graph::writable` for tensors of weights and views of them.
         let buffer = unsafe { Buffer::over(file)? };
         let tensors: Vec<_> = places
             .iter()
@@ -200,13 +201,7 @@ impl Leaf {
         n_cols: usize,
         memory: impl FnOnce(usize) -> Result<Memory, Error>,
     ) -> Result<Self, Error> {
-        let bytes =
-            n_rows.checked_mul(n_cols).and_then(|n| n.checked_mul(4)).filter(|&n| n > 0 && n < 1 << 40);
-        let bytes = bytes.ok_or_else(|| Error::Shape {
-            op: "allocate",
-            expected: "a matrix that is neither empty nor absurdly large".to_owned(),
-            got: format!("[{n_rows}, {n_cols}]"),
-        })?;
+        let bytes = matrix_bytes("allocate", [n_rows, n_cols])?;
         let context = Context::new(1, 0)?;
         let memory = memory(bytes)?;
         // SAFETY: the context has room for one header.

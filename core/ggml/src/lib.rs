@@ -1,8 +1,8 @@
 //! Safe graphs, buffers and devices over [ggml](https://github.com/ggml-org/ggml).
 //!
 //! ggml aborts the process when it is misused. This crate checks every precondition first and returns an
-//! [`Error`] instead, so that no input file and no caller can reach an abort. What a kernel
-//! refuses to compute is an error of [`Cpu::compute`].
+//! [`Error`] instead, so that no input file and no caller can reach an abort. What cannot be written to, a weight in a
+//! mapped file, no operation writes to; and what a kernel refuses to compute is an error of [`Cpu::compute`].
 //!
 //! - A [`Leaf`] is a matrix that outlives a computation: a weight inside a [`MappedFile`], an adapter
 //!   matrix, a hidden state. Rust code reads and writes leaves, graphs read and store into them.

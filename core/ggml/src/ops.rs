@@ -34,7 +34,7 @@ impl Graph {
         let view = unsafe {
             sys::ggml_view_2d(self.context(), source, n as i64, n_rows as i64, (*source).nb[1], first * 4)
         };
-        self.wrap(view)
+        self.wrap_view(x, view)
     }
 
     /// A matrix `[n_rows, n_cols]` that lies at value `first` of the row `x`.
@@ -45,7 +45,8 @@ impl Graph {
         (n_rows, n_cols): (usize, usize),
     ) -> Result<Tensor, Error> {
         let (rows, length) = self.shape("piece", x)?;
-        if rows != 1 || first + n_rows * n_cols > length {
+        let end = n_rows.checked_mul(n_cols).filter(|n| *n > 0).and_then(|n| n.checked_add(first));
+        if rows != 1 || end.is_none_or(|end| end > length) {
             return Err(Error::Shape {
                 op: "piece",
                 expected: format!("[{n_rows}, {n_cols}] inside a row of {length}"),
@@ -58,7 +59,7 @@ impl Graph {
         let view = unsafe {
             sys::ggml_view_2d(self.context(), source, n_cols as i64, n_rows as i64, n_cols * 4, first * 4)
         };
-        self.wrap(view)
+        self.wrap_view(x, view)
     }
 
     fn binary(

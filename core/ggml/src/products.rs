@@ -101,7 +101,7 @@ impl Graph {
     /// one row for all of them, and is not in the place of the result.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a place that is a mapped weight.
     pub fn sum_of_products(
         &mut self,
         products: &[Product],
@@ -157,18 +157,20 @@ impl Graph {
     /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] if `grad` is a mapped weight.
     pub fn accumulate_outer(&mut self, grad: &Leaf, u: Tensor, x: Tensor) -> Result<(), Error> {
         let op = "accumulate_outer";
         let ((n_tokens, rank), (n_tokens_x, n)) = (self.shape(op, u)?, self.shape(op, x)?);
-        if n_tokens != n_tokens_x || grad.shape() != (rank, n) || !grad.is_writable() {
+        if n_tokens != n_tokens_x || grad.shape() != (rank, n) {
             return Err(Error::Shape {
                 op,
-                expected: format!("[T, r], [T, n] and a writable [r, n], here [{rank}, {n}]"),
+                expected: format!("[T, r], [T, n] and [r, n], here [{rank}, {n}]"),
                 got: format!("[{n_tokens}, {rank}], [{n_tokens_x}, {n}] and {:?}", grad.shape()),
             });
         }
         let grad = self.leaf(grad)?;
+        self.is_f32(op, u)?;
+        self.is_f32(op, x)?;
         let node = self.custom_onto(op, grad, &[u, x], callbacks::accumulate_outer, None)?;
         self.run(node)
     }

@@ -3,6 +3,7 @@
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::WeightType;
 
+use crate::graph::matrix_bytes;
 use crate::{Cpu, Error, Graph, Tensor};
 
 impl Graph {
@@ -11,7 +12,8 @@ impl Graph {
     /// # Errors
     /// As [`Graph::linear`].
     pub fn ggml_mul_mat(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
-        self.linear_shape("ggml_mul_mat", w, x)?;
+        let (n_rows, n_cols) = self.linear_shape("ggml_mul_mat", w, x)?;
+        matrix_bytes("ggml_mul_mat", [n_rows, n_cols])?;
         self.count("ggml_mul_mat", 1)?;
         let (w, x) = (self.pointer("ggml_mul_mat", w)?, self.is_f32("ggml_mul_mat", x)?);
         // SAFETY: matrices with rows of one length, `x` of f32, in this context, which has room.
@@ -24,7 +26,8 @@ impl Graph {
     /// As [`Graph::linear_transposed`], and [`Error::WeightType`] for F16 and BF16, for which ggml has none.
     pub fn ggml_out_prod(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
         let op = "ggml_out_prod";
-        self.transposed_shape(op, w, dy)?;
+        let (n_rows, n_cols) = self.transposed_shape(op, w, dy)?;
+        matrix_bytes(op, [n_rows, n_cols])?;
         let (w, dy) = (self.pointer(op, w)?, self.is_f32(op, dy)?);
         // SAFETY: a tensor of this graph.
         let kind = unsafe { (*w).type_ };

@@ -4,9 +4,24 @@
 
 use std::sync::Arc;
 
-use nightgraft_kernels::KernelError;
+use nightgraft_kernels::{KernelError, WeightType, narrow_columns};
 
-use crate::{AttentionShape, Cpu, Error, Graph, Leaf, Place, Refusal};
+use crate::{
+    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Product, Refusal, Rotation,
+    Tensor, WeightPlace,
+};
+
+/// A weight in a mapped file, zeros.
+fn mapped(n_rows: usize, n_cols: usize) -> Leaf {
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("nightgraft-safety-{}-{number}", std::process::id()));
+    std::fs::write(&path, vec![0; 4 * n_rows * n_cols]).unwrap();
+    let file = Arc::new(MappedFile::open(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let place = WeightPlace::new(WeightType::F32, [n_rows, n_cols], 0).unwrap();
+    Leaf::weights(&file, &[place]).unwrap().remove(0)
+}
 
 fn integers(values: &[i32]) -> Leaf {
     let leaf = Leaf::i32(values.len()).unwrap();
@@ -16,6 +31,189 @@ fn integers(values: &[i32]) -> Leaf {
 
 fn cpu(n_threads: usize) -> Cpu {
     Cpu::new(n_threads, Arc::default()).unwrap()
+}
+
+/// An operation that writes to a matrix `[2, 4]`.
+type Writes = fn(&mut Graph, Tensor) -> Result<(), Error>;
+
+/// What brings `[2, 4]` values of a leaf into a graph.
+type View = fn(&mut Graph, &Leaf) -> Result<Tensor, Error>;
+
+/// Everything that writes in place.
+const IN_PLACE: [(&str, Writes); 12] = [
+    ("round_to_bf16", |g, t| g.round_to_bf16(t).and_then(|t| g.run(t))),
+    ("rope", |g, t| {
+        let table = g.leaf(&Leaf::f32(2, 2)?)?;
+        let rotation = Rotation { head_dim: 4, halves: false, back: false };
+        let turned = g.rope(t, table, rotation)?;
+        g.run(turned)
+    }),
+    ("cross_entropy", |g, t| {
+        let targets = g.leaf(&integers(&[0, 1]))?;
+        let gradient = g.cross_entropy(t, targets, &Leaf::f32(2, 2)?)?;
+        g.run(gradient)
+    }),
+    ("rms_norm_back", |g, t| {
+        let (x, w, dy) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(1, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        let dx = g.rms_norm_back(t, x, w, 1e-5, dy)?;
+        g.run(dx)
+    }),
+    ("swiglu_back, gate", |g, t| {
+        let (up, dy) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        g.swiglu_back(t, up, dy)
+    }),
+    ("swiglu_back, up", |g, t| {
+        let (gate, dy) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        g.swiglu_back(gate, t, dy)
+    }),
+    ("swiglu_back, dy", |g, t| {
+        let (gate, up) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        g.swiglu_back(gate, up, t)
+    }),
+    ("narrow", |g, t| {
+        let x = g.leaf(&Leaf::f32(2, 8)?)?;
+        assert_eq!(narrow_columns(8), 4);
+        g.narrow(x, t)
+    }),
+    ("sum_of_products onto", |g, t| product(g, Place::Onto(t))),
+    ("sum_of_products over", |g, t| product(g, Place::Over(t))),
+    ("attention over", |g, t| {
+        let [q, k, v] = [Leaf::f32(2, 3)?, Leaf::f32(2, 3)?, Leaf::f32(2, 3)?];
+        let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
+        let starts = g.leaf(&integers(&[0, 0]))?;
+        let shape = AttentionShape::new([1, 1], 3, 1.0).unwrap();
+        let out = g.attention(shape, qkv, starts, Place::Over(t))?;
+        g.run(out)
+    }),
+    ("sum_of_products of rounded rows", |g, t| {
+        let (w, x) = (g.leaf(&Leaf::f32(4, 32)?)?, g.leaf(&Leaf::f32(2, 32)?)?);
+        let x = g.round_rows(x)?;
+        let product = Product::Rounded { w, x, direction: crate::Direction::Linear };
+        let sum = g.sum_of_products(&[product], None, Place::Over(t))?;
+        g.run(sum)
+    }),
+];
+
+fn product(g: &mut Graph, place: Place) -> Result<(), Error> {
+    let (w, x) = (g.leaf(&Leaf::f32(4, 8)?)?, g.leaf(&Leaf::f32(2, 8)?)?);
+    let sum = g.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, place)?;
+    g.run(sum)
+}
+
+#[test]
+fn nothing_writes_to_a_weight_of_a_mapped_file() {
+    // The matrix itself, its first rows, some of its columns.
+    let views: [(usize, usize, View); 4] = [
+        (2, 4, Graph::leaf),
+        (5, 4, |g, leaf| g.leaf_rows(leaf, 2)),
+        (2, 7, |g, leaf| {
+            let whole = g.leaf(leaf)?;
+            g.columns(whole, 3, 4)
+        }),
+        (3, 9, |g, leaf| {
+            let rows = g.leaf_rows(leaf, 2)?;
+            let columns = g.columns(rows, 1, 6)?;
+            g.columns(columns, 2, 4)
+        }),
+    ];
+    for (op, write) in IN_PLACE {
+        for (i, (n_rows, n_cols, view)) in views.iter().enumerate() {
+            let mut g = Graph::new(32).unwrap();
+            let weight = view(&mut g, &mapped(*n_rows, *n_cols)).unwrap();
+            assert!(matches!(write(&mut g, weight), Err(Error::ReadOnly { .. })), "{op}, view {i}");
+            cpu(1).compute(&mut g).unwrap();
+
+            let mut g = Graph::new(32).unwrap();
+            let owned = view(&mut g, &Leaf::f32(*n_rows, *n_cols).unwrap()).unwrap();
+            write(&mut g, owned).unwrap_or_else(|error| panic!("{op}, view {i}: {error}"));
+            cpu(2).compute(&mut g).unwrap_or_else(|error| panic!("{op}, view {i}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_stored_in_a_weight_of_a_mapped_file() {
+    let mut g = Graph::new(32).unwrap();
+    let x = g.leaf(&Leaf::f32(2, 4).unwrap()).unwrap();
+    let targets = g.leaf(&integers(&[0, 1])).unwrap();
+    assert!(matches!(g.store(x, &mapped(2, 4)), Err(Error::ReadOnly { .. })));
+    assert!(matches!(g.accumulate_outer(&mapped(4, 4), x, x), Err(Error::ReadOnly { .. })));
+    assert!(matches!(g.cross_entropy(x, targets, &mapped(2, 2)), Err(Error::ReadOnly { .. })));
+}
+
+#[test]
+fn a_leaf_is_not_stored_in_itself() {
+    let leaf = Leaf::f32(2, 4).unwrap();
+    let mut g = Graph::new(32).unwrap();
+    let x = g.leaf(&leaf).unwrap();
+    let rows = g.leaf_rows(&leaf, 1).unwrap();
+    assert!(matches!(g.store(x, &leaf), Err(Error::Shape { .. })));
+    assert!(matches!(g.store(rows, &leaf), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn operands_of_another_type_are_refused() {
+    let mut g = Graph::new(64).unwrap();
+    let numbers = g.leaf(&integers(&[0, 1, 2, 3])).unwrap();
+    let x = g.leaf(&Leaf::f32(1, 4).unwrap()).unwrap();
+    let key = DropoutKey::default();
+    let gradient = Leaf::f32(4, 4).unwrap();
+    let results = [
+        g.dropout(numbers, 0.5, &key, 0).err(),
+        g.accumulate_outer(&gradient, numbers, x).err(),
+        g.accumulate_outer(&gradient, x, numbers).err(),
+        g.round_to_bf16(numbers).err(),
+        g.rms_norm(numbers, x, 1e-5).err(),
+        g.rms_norm(x, numbers, 1e-5).err(),
+        g.swiglu(numbers, x).err(),
+        g.swiglu(x, numbers).err(),
+        g.add(x, numbers).err(),
+        g.columns(numbers, 0, 2).err(),
+        g.linear(x, numbers).err(),
+        g.linear(numbers, x).err(),
+        g.widen(numbers, 8).err(),
+        g.store(numbers, &Leaf::f32(1, 4).unwrap()).err(),
+    ];
+    for (i, result) in results.into_iter().enumerate() {
+        assert!(matches!(result, Some(Error::WeightType { .. })), "{i}: {result:?}");
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_counted_are_refused() {
+    const MANY: usize = 1 << 30;
+    let mut g = Graph::new(64).unwrap();
+    let long = g.leaf(&Leaf::planned(MANY, 1).unwrap()).unwrap();
+    let wide = g.leaf(&Leaf::planned(1, MANY).unwrap()).unwrap();
+    // [2^30, 2^30] values
+    let huge = [
+        g.linear(long, long).err(),
+        g.ggml_mul_mat(long, long).err(),
+        g.linear_transposed(wide, long).err(),
+        g.ggml_out_prod(wide, long).err(),
+    ];
+    for (i, result) in huge.into_iter().enumerate() {
+        assert!(matches!(result, Some(Error::Shape { .. })), "{i}: {result:?}");
+    }
+    for (first, shape) in [
+        (usize::MAX, (1, 1)),
+        (1, (usize::MAX, 1)),
+        (1, (usize::MAX, usize::MAX)),
+        (1, (1 << 33, 1 << 31)),
+        (0, (0, 1)),
+        (MANY, (1, 1)),
+    ] {
+        assert!(matches!(g.piece(wide, first, shape), Err(Error::Shape { .. })), "{first} {shape:?}");
+    }
+    // Each matrix could be, and all gradients together could not.
+    let shape = AttentionShape::new([1, 1], 64, 1.0).unwrap();
+    let [q, out, starts] = [Leaf::planned(MANY, 64), Leaf::planned(MANY, 65), Leaf::planned_i32(MANY)]
+        .map(|leaf| g.leaf(&leaf.unwrap()).unwrap());
+    assert!(matches!(g.attention_back(shape, [q; 3], starts, out, q), Err(Error::Shape { .. })));
+    for (n_rows, n_cols) in [(usize::MAX, usize::MAX), (1 << 32, 1 << 32), (1 << 38, 1), (0, 1)] {
+        assert!(matches!(Leaf::planned(n_rows, n_cols), Err(Error::Shape { .. })), "{n_rows} {n_cols}");
+        assert!(matches!(Leaf::f32(n_rows, n_cols), Err(Error::Shape { .. })), "{n_rows} {n_cols}");
+    }
 }
 
 /// As in an attention whose columns wrapped: the result is what its shape says, and no view is outside.
@@ -73,4 +271,35 @@ fn an_index_that_points_nowhere_is_an_error_of_the_computation() {
             }
         }
     }
+}
+
+#[test]
+fn the_deepest_graph_needs_no_large_stack() {
+    let deepest = || {
+        let (capacity, out) = (1 << 11, Leaf::f32(1, 1).unwrap());
+        let mut g = Graph::new(capacity).unwrap();
+        let one = Leaf::f32(1, 1).unwrap();
+        one.write(0, &[1.0]).unwrap();
+        let one = g.leaf(&one).unwrap();
+        let mut sum = one;
+        for _ in 0..capacity - 3 {
+            sum = g.add(sum, one).unwrap();
+        }
+        g.store(sum, &out).unwrap();
+        assert!(g.run(sum).is_ok());
+        cpu(1).compute(&mut g).unwrap();
+        assert_eq!(out.to_vec().unwrap(), [(capacity - 2) as f32]);
+        assert!(matches!(Graph::new(capacity + 1), Err(Error::Shape { .. })));
+    };
+    // A secondary thread of an app on iOS has so much.
+    std::thread::Builder::new().stack_size(512 << 10).spawn(deepest).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_graph_of_nothing_is_computed() {
+    let mut g = Graph::new(8).unwrap();
+    cpu(1).compute(&mut g).unwrap();
+    let leaf = g.leaf(&mapped(1, 1)).unwrap();
+    g.run(leaf).unwrap();
+    cpu(2).compute(&mut g).unwrap();
 }
