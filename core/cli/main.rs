@@ -102,6 +102,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
+    nightgraft_ggml::check_instructions().map_err(nightgraft_core::Error::from)?;
     match command {
         Command::Fetch(args) => fetch::run(&args, verbosity),
         Command::Inspect(args) => inspect::run(&args, verbosity),

@@ -363,6 +363,9 @@ impl From<nightgraft_ggml::Error> for Error {
     fn from(error: nightgraft_ggml::Error) -> Self {
         match error {
             nightgraft_ggml::Error::Aborted => Self::Cancelled,
+            nightgraft_ggml::Error::Instructions(error) => {
+                Self::Config { option: nightgraft_ggml::INSTRUCTIONS_VARIABLE, problem: error.to_string() }
+            }
             nightgraft_ggml::Error::Llama { doing, problem } => {
                 Self::Generate { problem: format!("{doing}: {problem}") }
             }

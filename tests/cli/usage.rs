@@ -69,3 +69,25 @@ fn a_bad_configuration_file_is_named_with_its_line() {
     bench.train("--out out --config none.toml").refuses(1, &["cannot open none.toml", "No such file"]);
     assert!(!bench.path("out").exists());
 }
+
+#[test]
+fn instructions_that_do_not_exist_are_not_ignored() {
+    let bench = Bench::new();
+    let run = |value: &str, args: &[&str]| -> super::Ran {
+        bench.command(args).env("NIGHTGRAFT_ISA", value).output().unwrap().into()
+    };
+    let train = ["train", "--model", "model.gguf", "--data", "chats.jsonl", "--out", "out"];
+    for args in [&["inspect", "model.gguf"][..], &train] {
+        for value in ["avx-512", "AVX2", "fastest"] {
+            run(value, args)
+                .refuses(2, &["NIGHTGRAFT_ISA: ", value, "scalar, neon", "this machine has scalar"]);
+        }
+    }
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    run(foreign, &train)
+        .refuses(2, &["NIGHTGRAFT_ISA: this machine lacks the instructions", "it has scalar"]);
+    assert!(!bench.path("out").exists());
+    assert!(
+        run("", &["inspect", "model.gguf"]).code == 0 && run("scalar", &["inspect", "model.gguf"]).code == 0
+    );
+}

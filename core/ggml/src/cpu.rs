@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
+use nightgraft_kernels::Tier;
+
 use crate::pool::Pool;
 use crate::raw::Buffer;
 use crate::refusal::Refused;
@@ -34,7 +36,8 @@ impl Cpu {
     ///
     /// # Errors
     /// [`Error::Shape`] for an impossible number of threads, [`Error::Backend`] if ggml cannot start,
-    /// [`Error::Threads`] if the system refuses the threads.
+    /// [`Error::Threads`] if the system refuses the threads, [`Error::Instructions`] if the environment asks for instructions
+    /// that this machine lacks.
     pub fn new(n_threads: usize, stop: Arc<AtomicBool>) -> Result<Self, Error> {
         if n_threads == 0 || n_threads > MAX_THREADS {
             return Err(Error::Shape {
@@ -43,6 +46,7 @@ impl Cpu {
                 got: n_threads.to_string(),
             });
         }
+        Tier::requested()?;
         let pool = Pool::new(n_threads)?;
         // SAFETY: plain constructors; the backend is freed once.
         unsafe {

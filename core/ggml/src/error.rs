@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nightgraft_kernels::{TIER_VARIABLE, TierError};
+
 use crate::Refusal;
 
 /// A refused or failed operation. ggml itself aborts the process on misuse, so every
@@ -63,6 +65,9 @@ pub enum Error {
         /// Why.
         reason: Refusal,
     },
+    /// The environment asks for instructions that this machine lacks.
+    #[error("{TIER_VARIABLE}: {0}")]
+    Instructions(#[from] TierError),
     /// The system refused to start threads.
     #[error("cannot start threads: {0}; try a smaller number (--threads)")]
     Threads(#[source] std::io::Error),

@@ -67,13 +67,23 @@ pub use leaf::Leaf;
 pub use log::route_log_to_tracing;
 pub use mapping::MappedFile;
 pub use nightgraft_kernels::{
-    AttentionShape, Direction, KernelError, MAX_HEAD_DIM, Rotation, WeightType, narrow_columns,
+    AttentionShape, Direction, KernelError, MAX_HEAD_DIM, Rotation, TIER_VARIABLE as INSTRUCTIONS_VARIABLE,
+    TierError, WeightType, narrow_columns,
 };
 pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
 pub use refusal::Refusal;
 pub use weight_place::WeightPlace;
+
+/// Whether the instructions that `NIGHTGRAFT_ISA` asks for, if it does, are there; computing asks, too.
+///
+/// # Errors
+/// [`Error::Instructions`] if it names none that this machine has.
+pub fn check_instructions() -> Result<(), Error> {
+    nightgraft_kernels::Tier::requested()?;
+    Ok(())
+}
 
 /// The name of the instructions in use, such as `avx2`.
 pub fn instructions() -> &'static str {

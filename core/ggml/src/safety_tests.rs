@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::process::Command;
 use std::sync::Arc;
 
 use nightgraft_kernels::{KernelError, WeightType, narrow_columns};
@@ -302,4 +303,22 @@ fn a_graph_of_nothing_is_computed() {
     let leaf = g.leaf(&mapped(1, 1)).unwrap();
     g.run(leaf).unwrap();
     cpu(2).compute(&mut g).unwrap();
+}
+
+/// In a process of its own, as what the variable holds is read once.
+#[test]
+fn instructions_that_are_not_there_are_an_error() {
+    const NAME: &str = "safety_tests::instructions_that_are_not_there_are_an_error";
+    const WRONG: &str = "avx-512";
+    if std::env::var_os(crate::INSTRUCTIONS_VARIABLE).is_some_and(|value| value == WRONG) {
+        for error in [crate::check_instructions().unwrap_err(), Cpu::new(1, Arc::default()).err().unwrap()] {
+            assert!(error.to_string().starts_with("NIGHTGRAFT_ISA: \"avx-512\" names no instructions"));
+            assert!(matches!(error, Error::Instructions(_)));
+        }
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let child = child.env(crate::INSTRUCTIONS_VARIABLE, WRONG).args(["--exact", NAME]).output().unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
 }

@@ -55,7 +55,7 @@ pub use gemm::{
     check_linear, check_linear_transposed, check_round_rows, check_sum_of_products, linear,
     linear_transposed, round_rows, sum_of_products,
 };
-pub use isa::Tier;
+pub use isa::{TIER_VARIABLE, Tier, TierError};
 pub use matrix::{Part, Rows, RowsMut};
 pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
 pub use rope::{Rotation, check_rope, rope};

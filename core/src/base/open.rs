@@ -30,8 +30,10 @@ impl Base {
     ///
     /// # Errors
     /// [`UnsupportedModel`](crate::Error::UnsupportedModel) with the key or tensor that is missing, of the wrong
-    /// shape or format, or beyond what can be computed here.
+    /// shape or format, or beyond what can be computed here; [`Config`](crate::Error::Config) if `NIGHTGRAFT_ISA` asks for
+    /// instructions that this machine lacks.
     pub fn open(file: gguf::File) -> Result<Self> {
+        nightgraft_ggml::check_instructions()?;
         let spec = architecture::read(&file)?;
         let mut lookup = Lookup::new(&file);
         let token_embd = lookup.matrix("token_embd.weight", spec.n_vocab, spec.n_embd)?;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::Result;
 use crate::base::Base;
 use crate::gguf;
 use crate::text::{ChatTemplate, Date, Tokenizer};
+use crate::{Error, Result};
 
 /// A model file in a few figures.
 #[derive(Debug, Clone, Serialize)]
@@ -111,6 +111,8 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
     };
     match Base::open(file) {
         Ok(base) => describe(&mut info, &base),
+        // That is no fault of the model's.
+        Err(error @ Error::Config { .. }) => return Err(error),
         Err(error) => info.not_trainable = Some(error.to_string()),
     }
     Ok(info)

@@ -5,6 +5,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod request;
 mod scalar;
 mod table;
 #[cfg(target_arch = "x86_64")]
@@ -12,6 +13,7 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
+pub use request::{TIER_VARIABLE, TierError};
 pub(crate) use table::{BackColumns, Kernels, RoundedTile, Tile, copy_row};
 
 /// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
@@ -46,17 +48,28 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// Every tier, of any processor, slowest first.
+    pub const ALL: [Tier; 7] =
+        [Tier::Scalar, Tier::Neon, Tier::NeonI8mm, Tier::Avx2, Tier::AvxVnni, Tier::Avx512, Tier::Avx512Vnni];
+
     /// The tiers that this machine can run, slowest first.
     pub fn available() -> Vec<Tier> {
-        let x86 = [Tier::Avx2, Tier::AvxVnni, Tier::Avx512, Tier::Avx512Vnni];
-        let all = [Tier::Scalar, Tier::Neon, Tier::NeonI8mm].into_iter().chain(x86);
-        all.filter(|tier| Kernels::of(*tier).is_some()).collect()
+        Self::ALL.into_iter().filter(|tier| Kernels::of(*tier).is_some()).collect()
     }
 
     /// The tier in use: the fastest available, or the one that the environment variable `NIGHTGRAFT_ISA` names
-    /// (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512vnni`, `neon` or `neoni8mm`) if the machine can run it.
+    /// (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512vnni`, `neon` or `neoni8mm`). Where it names none that this machine has,
+    /// it is the fastest; [`Tier::requested`] tells.
     pub fn current() -> Tier {
         Kernels::current().tier
+    }
+
+    /// The tier that `NIGHTGRAFT_ISA` names; none where it is not set, or empty.
+    ///
+    /// # Errors
+    /// [`TierError`] if it names none, or one that this machine cannot run. Whoever is about to compute asks first.
+    pub fn requested() -> Result<Option<Tier>, TierError> {
+        request::requested().clone()
     }
 
     /// Whether products of 16-bit integers are faster than those of floats. Measured: 1.3 times with AVX2, 1.6 to 2 with
@@ -84,11 +97,9 @@ impl Kernels {
     pub fn current() -> &'static Kernels {
         static CURRENT: OnceLock<&Kernels> = OnceLock::new();
         CURRENT.get_or_init(|| {
-            let asked = std::env::var("NIGHTGRAFT_ISA").ok();
-            let available = Tier::available();
-            let tier =
-                available.iter().find(|tier| asked.as_deref() == Some(tier.name())).or(available.last());
-            tier.and_then(|tier| Kernels::of(*tier)).unwrap_or(&scalar::KERNELS)
+            let asked = request::requested().as_ref().ok().copied().flatten();
+            let tier = asked.or_else(|| Tier::available().last().copied());
+            tier.and_then(Kernels::of).unwrap_or(&scalar::KERNELS)
         })
     }
 
