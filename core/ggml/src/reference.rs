@@ -41,9 +41,12 @@ impl Graph {
 }
 
 impl Cpu {
-    /// How many threads of its own ggml takes for [`Graph::ggml_mul_mat`] and [`Graph::ggml_out_prod`]; one otherwise.
+    /// How many threads of its own ggml takes for [`Graph::ggml_mul_mat`] and [`Graph::ggml_out_prod`], up to as many as this
+    /// value has; one otherwise.
     pub fn set_ggml_threads(&mut self, n_threads: u16) {
+        // ggml ends the process where it gets no thread: no more are tried than could be had before.
+        let n_threads = usize::from(n_threads).clamp(1, self.n_threads());
         // SAFETY: the backend is alive, and held exclusively.
-        unsafe { sys::ggml_backend_cpu_set_n_threads(self.backend(), i32::from(n_threads.max(1))) }
+        unsafe { sys::ggml_backend_cpu_set_n_threads(self.backend(), n_threads as i32) }
     }
 }

@@ -37,8 +37,9 @@ pub fn check_rope(rotation: Rotation, x: &RowsMut, table: &Rows) -> Result<(), S
     let op = "rope";
     same(op, "rows of the table", x.n_rows(), table.n_rows())?;
     let head_dim = rotation.head_dim.max(1);
-    same(op, "columns of whole heads", x.n_cols().next_multiple_of(head_dim), x.n_cols())?;
-    same(op, "rotated values of a head", table.n_cols().min(rotation.head_dim) / 2 * 2, table.n_cols())
+    same(op, "length of a head", head_dim, rotation.head_dim)?;
+    same(op, "columns of whole heads", x.n_cols() / head_dim * head_dim, x.n_cols())?;
+    same(op, "rotated values of a head", table.n_cols().min(head_dim) / 2 * 2, table.n_cols())
 }
 
 fn rotate_row(rotation: Rotation, table: &[f32], x: &mut [f32]) {
@@ -68,6 +69,20 @@ mod tests {
             unsafe { rope(rotation, x, table, Part { index, count }) }.unwrap();
         }
         out
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        let table = [0.0; 4];
+        let mut x = [1.0; 8];
+        let x = RowsMut::new(&mut x, 1, 8, 8).unwrap();
+        for (head_dim, n_dims) in [(0, 0), (0, 2), (3, 2), (16, 2), (4, 3), (2, 4), (usize::MAX, 2)] {
+            let table = Rows::new(&table, 1, n_dims, n_dims).unwrap();
+            let rotation = Rotation { head_dim, halves: true, back: false };
+            // SAFETY: the only part is run once, and nothing else touches `x`.
+            let refused = unsafe { rope(rotation, x, table, Part::WHOLE) };
+            assert!(refused.is_err(), "{head_dim} {n_dims}");
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub unsafe fn round_rows(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeE
 /// Whether the shapes fit for [`round_rows`].
 pub fn check_round_rows(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
     const OP: &str = "round_rows";
-    same(OP, "columns in groups of 32", x.n_cols().next_multiple_of(GROUP), x.n_cols())?;
+    same(OP, "columns in groups of 32", x.n_cols() / GROUP * GROUP, x.n_cols())?;
     same(OP, "columns of the result", RoundedRows::columns(x.n_cols()).unwrap_or(0), out.n_cols())?;
     same(OP, "rows of the result", x.n_rows(), out.n_rows())
 }
