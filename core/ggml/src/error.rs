@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nightgraft_kernels::{TIER_VARIABLE, TierError};
 
-use crate::Refusal;
+use crate::{FileChange, Refusal};
 
 /// A refused or failed operation. ggml itself aborts the process on misuse, so every
 /// precondition is checked before ggml is called and comes back as one of these.
@@ -18,6 +18,14 @@ pub enum Error {
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// A mapped file is not as it was when it was opened.
+    #[error("{} has changed: {change}", path.display())]
+    FileChanged {
+        /// The file.
+        path: PathBuf,
+        /// What is different.
+        change: FileChange,
     },
     /// ggml could not get memory.
     #[error("out of memory: {what} needs {bytes} bytes")]

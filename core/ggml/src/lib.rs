@@ -36,6 +36,7 @@ mod cpu;
 mod custom;
 mod device;
 mod error;
+pub mod faults;
 mod graph;
 mod leaf;
 mod log;
@@ -49,6 +50,7 @@ mod quantize;
 mod raw;
 mod reference;
 mod refusal;
+mod stamp;
 mod weight_place;
 
 #[cfg(test)]
@@ -65,7 +67,7 @@ pub use error::Error;
 pub use graph::{Graph, Tensor};
 pub use leaf::Leaf;
 pub use log::route_log_to_tracing;
-pub use mapping::MappedFile;
+pub use mapping::{MappedFile, SharedFile};
 pub use nightgraft_kernels::{
     AttentionShape, Direction, KernelError, MAX_HEAD_DIM, Rotation, TIER_VARIABLE as INSTRUCTIONS_VARIABLE,
     TierError, WeightType, narrow_columns,
@@ -74,6 +76,7 @@ pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
 pub use refusal::Refusal;
+pub use stamp::{FileChange, FileStamp};
 pub use weight_place::WeightPlace;
 
 /// Whether the instructions that `NIGHTGRAFT_ISA` asks for, if it does, are there; computing asks, too.
