@@ -64,7 +64,7 @@ fn divergences(path: &Path, strength: f32) -> [f64; 3] {
         model.logits(&batch(&ids)).unwrap()
     };
     let llama_cpp = |adapter: Option<&Path>| {
-        let mut generator = Generator::open(path, 2).unwrap();
+        let mut generator = Generator::open(&open_base(path), 2).unwrap();
         generator.set_adapter_file(adapter).unwrap();
         generator.logits(&ids).unwrap()
     };
@@ -161,7 +161,7 @@ fn a_generation_with_the_adapter_differs_from_one_without() {
     let generate = |adapter| {
         let mut ids = Vec::new();
         let sampling = Sampling { max_tokens: 16, temperature: 0.0, seed: 0 };
-        let mut generator = Generator::open(&path, 2).unwrap();
+        let mut generator = Generator::open(&base, 2).unwrap();
         generator.set_adapter_file(adapter).unwrap();
         generator
             .generate(

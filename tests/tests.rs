@@ -5,6 +5,8 @@ mod clock;
 mod gate;
 mod golden;
 mod llama_cpp;
+#[cfg(unix)]
+mod model_changed;
 mod night;
 mod privacy;
 mod resume;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use nightgraft_ggml::FileChange;
+
 /// What a fallible engine call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -29,6 +31,19 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it, and where.
         problem: String,
+    },
+    /// The model's file is not the one any more that it was when it was opened. Nothing that was computed with it since then
+    /// was kept; what was done before is saved.
+    #[error(
+        "the model {} is not what it was: {change}. Put the file back to go on; a new one is written beside it under \
+         another name and renamed when nothing uses the old one",
+        path.display()
+    )]
+    ModelChanged {
+        /// The model's file.
+        path: PathBuf,
+        /// What is different.
+        change: FileChange,
     },
     /// A well-formed model that this engine cannot run.
     #[error("model not supported: {problem}")]
@@ -366,6 +381,8 @@ impl From<nightgraft_ggml::Error> for Error {
             nightgraft_ggml::Error::Instructions(error) => {
                 Self::Config { option: nightgraft_ggml::INSTRUCTIONS_VARIABLE, problem: error.to_string() }
             }
+            nightgraft_ggml::Error::Map { path, source } => Self::Io { action: "map", path, source },
+            nightgraft_ggml::Error::FileChanged { path, change } => Self::ModelChanged { path, change },
             nightgraft_ggml::Error::Llama { doing, problem } => {
                 Self::Generate { problem: format!("{doing}: {problem}") }
             }

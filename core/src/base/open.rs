@@ -1,12 +1,15 @@
 //! From a GGUF file to a model.
 
-use nightgraft_ggml::Error as GgmlError;
+use std::io;
+use std::path::Path;
+
+use nightgraft_ggml::{Error as GgmlError, FileChange};
 use nightgraft_kernels::Weights;
 
 use super::weight::{Lookup, unsupported};
 use super::{BlockSpec, LayerWeights, Module, Weight, architecture};
-use crate::Result;
 use crate::gguf::{self, Fingerprint};
+use crate::{Error, Result};
 
 /// A model whose weights are all where its [`BlockSpec`] says.
 #[derive(Clone, Debug)]
@@ -51,7 +54,27 @@ impl Base {
             .collect::<Result<Vec<_>>>()?;
         lookup.finish()?;
         let fingerprint = file.fingerprint()?;
+        file.check()?;
         Ok(Self { spec, layers, token_embd, output_norm, output, file, fingerprint })
+    }
+
+    /// Opens a model again, for work that was begun with it.
+    ///
+    /// # Errors
+    /// [`ModelChanged`](crate::Error::ModelChanged) if the file is gone, or another one by its `fingerprint`; those of
+    /// [`open`](Self::open).
+    pub fn reopen(path: &Path, fingerprint: &Fingerprint) -> Result<Self> {
+        let changed = |change| Error::ModelChanged { path: path.to_owned(), change };
+        let file = gguf::File::open(path).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                changed(FileChange::Removed)
+            }
+            error => error,
+        })?;
+        if file.fingerprint()? != *fingerprint {
+            return Err(changed(FileChange::Replaced));
+        }
+        Self::open(file)
     }
 
     /// The same model without the vocabulary that its file's header holds in memory: for work that needs no tokenizer any

@@ -10,19 +10,20 @@ use std::path::Path;
 
 use nightgraft_kernels::{WeightType, Weights};
 
+use super::contents::Contents;
 use super::peft::{spec, wrong};
-use crate::Result;
 use crate::base::{Base, Module};
-use crate::gguf::{self, Metadata, TensorInfo, TensorType, Value, Writer};
+use crate::gguf::{self, Header, Metadata, TensorInfo, TensorType, Value, Writer};
 use crate::lora::{AdapterTensors, LoraPair};
+use crate::{Error, Result};
 
 const ALPHA: &str = "adapter.lora.alpha";
 
 /// Writes an adapter for llama.cpp.
 ///
 /// # Errors
-/// [`Error::Adapter`](crate::Error::Adapter) if the adapter does not fit `base`;
-/// [`Error::Io`](crate::Error::Io).
+/// [`Error::Adapter`] if the adapter does not fit `base`;
+/// [`Error::Io`].
 pub fn write_gguf_adapter(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
     writer(path, tensors, base)?.write(path)?;
     Ok(())
@@ -70,13 +71,16 @@ fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writ
 /// Reads an adapter made for llama.cpp.
 ///
 /// # Errors
-/// [`Error::Adapter`](crate::Error::Adapter) names what is missing, wrong or does not fit `base`;
-/// [`Error::Gguf`](crate::Error::Gguf) for a file that is not well formed.
+/// [`Error::Adapter`] names what is missing, wrong or does not fit `base`;
+/// [`Error::Gguf`] for a file that is not well formed.
 pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
-    let file = gguf::File::open(path)?;
-    check_metadata(file.metadata(), base).map_err(|problem| wrong(path, problem))?;
-    let pairs = read_pairs(&file, base).map_err(|problem| wrong(path, problem))?;
-    let alpha = alpha(file.metadata(), &pairs).map_err(|problem| wrong(path, problem))?;
+    let contents = Contents::of(path)?;
+    let header = gguf::parse(&contents)
+        .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
+    check_metadata(&header.metadata, base).map_err(|problem| wrong(path, problem))?;
+    let pairs = read_pairs(&header, &contents, base).map_err(|problem| wrong(path, problem))?;
+    let alpha = alpha(&header.metadata, &pairs).map_err(|problem| wrong(path, problem))?;
+    contents.check(path)?;
     Ok(AdapterTensors { spec: spec(&pairs, alpha, 0.0), pairs })
 }
 
@@ -115,9 +119,13 @@ fn alpha(metadata: &Metadata, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Re
     }
 }
 
-fn read_pairs(file: &gguf::File, base: &Base) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
+fn read_pairs(
+    header: &Header,
+    contents: &[u8],
+    base: &Base,
+) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
     let mut halves: BTreeMap<(usize, Module), [Option<&TensorInfo>; 2]> = BTreeMap::new();
-    for tensor in file.tensors() {
+    for tensor in &header.tensors {
         let (layer, module, factor) = parse_name(&tensor.name).ok_or_else(|| {
             format!("tensor {:?} is no LoRA factor of a matrix that can be adapted", tensor.name)
         })?;
@@ -129,7 +137,7 @@ fn read_pairs(file: &gguf::File, base: &Base) -> Result<BTreeMap<(usize, Module)
     if halves.is_empty() {
         return Err("it holds no tensors".into());
     }
-    halves.into_iter().map(|(place, tensors)| Ok((place, pair(file, place, tensors, base)?))).collect()
+    halves.into_iter().map(|(place, tensors)| Ok((place, pair(contents, place, tensors, base)?))).collect()
 }
 
 /// Layer, module, and 0 for A or 1 for B.
@@ -144,7 +152,7 @@ fn parse_name(name: &str) -> Option<(usize, Module, usize)> {
 }
 
 fn pair(
-    file: &gguf::File,
+    contents: &[u8],
     (layer, module): (usize, Module),
     [a, b]: [Option<&TensorInfo>; 2],
     base: &Base,
@@ -161,8 +169,8 @@ fn pair(
         return Err(format!("{}: expected dimensions [{rank}, {n_out}], got {:?}", b.name, b.dims));
     }
     let rank = usize::try_from(rank).map_err(|_| format!("{}: rank {rank}", a.name))?;
-    let a = numbers(file, a, rank, n_in)?;
-    let b = numbers(file, b, n_out, rank)?;
+    let a = numbers(contents, a, rank, n_in)?;
+    let b = numbers(contents, b, n_out, rank)?;
     let b_t = (0..rank).flat_map(|k| b.iter().skip(k).step_by(rank).copied()).collect();
     let pair = LoraPair { rank, n_in, n_out, a, b_t };
     match pair.problem() {
@@ -179,11 +187,11 @@ fn shape(tensor: &TensorInfo) -> Option<[u64; 2]> {
     }
 }
 
-fn numbers(file: &gguf::File, tensor: &TensorInfo, n_rows: usize, n_cols: usize) -> Result<Vec<f32>, String> {
+fn numbers(contents: &[u8], tensor: &TensorInfo, n_rows: usize, n_cols: usize) -> Result<Vec<f32>, String> {
     let weights = tensor
         .kind
         .weight_type()
-        .and_then(|kind| Weights::new(kind, n_rows, n_cols, file.bytes(tensor)))
+        .and_then(|kind| Weights::new(kind, n_rows, n_cols, tensor.bytes(contents)))
         .ok_or_else(|| {
             let known: Vec<_> = WeightType::ALL.iter().map(|kind| kind.name()).collect();
             format!("{} is {}; can be read: {}", tensor.name, tensor.kind.name(), known.join(", "))

@@ -56,7 +56,8 @@ pub struct TensorError {
 /// finished and the total number of adapted tensors.
 ///
 /// # Errors
-/// [`Error::Adapter`] if the adapter does not fit `base`, or `path` is the base itself; [`Error::Io`].
+/// [`Error::Adapter`] if the adapter does not fit `base`, or `path` is the base itself; [`Error::Io`];
+/// [`Error::ModelChanged`] if the base's file changed meanwhile.
 pub fn write_merged(
     path: &Path,
     tensors: &AdapterTensors,
@@ -96,7 +97,7 @@ pub fn write_merged(
         };
         added.map_err(|problem| wrong(path, problem.to_string()))?;
     }
-    let bytes = writer.write(path)?;
+    let bytes = writer.write_if(path, || base.file().check())?;
     let (_, done) = progress.into_inner();
     Ok(report(path, bytes, &done))
 }

@@ -7,6 +7,7 @@
 //! Every output appears whole or not at all. Every input is checked against the base model before a number of
 //! it is used.
 
+mod contents;
 mod gguf_adapter;
 mod hugging_face;
 mod merged;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use half::{bf16, f16};
-use nightgraft_ggml::MappedFile;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::contents::Contents;
 use super::hugging_face::{self, Factor};
 use super::peft_config::{self, PeftConfig};
 use crate::atomic::{self, AtomicFolder};
@@ -95,9 +95,10 @@ pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<AdapterTensors> {
             format!("{TENSORS} is missing (pickled .bin adapters are not read: save with safetensors)");
         return Err(wrong(folder, text));
     }
-    let mapping = MappedFile::open(&path)?;
-    let file = SafeTensors::deserialize(&mapping).map_err(|error| wrong(&path, error.to_string()))?;
+    let contents = Contents::of(&path)?;
+    let file = SafeTensors::deserialize(&contents).map_err(|error| wrong(&path, error.to_string()))?;
     let pairs = read_pairs(&file, base).map_err(|problem| wrong(&path, problem))?;
+    contents.check(&path)?;
     let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
     if !config.mixed_ranks
         && let Some(other) = ranks.iter().find(|&&rank| rank != config.rank)

@@ -1,11 +1,12 @@
 //! Generating with llama.cpp itself, with and without an adapter.
 //!
 //! This is what people will run our adapters with, so it is also the proof that they work there. llama.cpp
-//! is only given files that our own readers have accepted; it maps the model, as we do.
+//! is only given files that our own readers have accepted; it maps the model, as we do, and what it computes counts
+//! only while that is still the file that was opened.
 
 use std::num::NonZeroU32;
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -16,11 +17,12 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
-use nightgraft_ggml::AdaptedModel;
+use nightgraft_ggml::{AdaptedModel, SharedFile};
 
 use self::nameless_file::NamelessFile;
 use crate::base::Base;
 use crate::export::write_gguf_adapter_into;
+use crate::gguf;
 use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
@@ -32,6 +34,8 @@ pub use vocabulary::Vocabulary;
 /// A model loaded by llama.cpp, with or without an adapter.
 pub struct Generator {
     model: AdaptedModel,
+    /// The same file, open and watched for as long as llama.cpp maps it.
+    file: Arc<SharedFile>,
     n_threads: i32,
 }
 
@@ -47,18 +51,21 @@ pub struct Sampling {
 }
 
 impl Generator {
-    /// Loads a model that [`crate::base::Base`] accepts, and runs it on at most `n_threads` threads, and no more than
-    /// there are cores.
+    /// Loads a model, and runs it on at most `n_threads` threads, and no more than there are cores.
     ///
     /// # Errors
-    /// [`Error::Generate`] if llama.cpp refuses it.
-    pub fn open(model: &Path, n_threads: usize) -> Result<Self> {
+    /// [`Error::Generate`] if llama.cpp refuses it; [`Error::ModelChanged`] if it is not the file any more that `base` was
+    /// opened from.
+    pub fn open(base: &Base, n_threads: usize) -> Result<Self> {
         nightgraft_ggml::route_log_to_tracing();
-        let model = LlamaModel::load_from_file(backend()?, model, &LlamaModelParams::default())
-            .map_err(|error| refused("loading the model", error))?;
+        let file = Arc::new(SharedFile::new(base.file().mapping()));
+        let path = path_of(base.file());
+        let model = LlamaModel::load_from_file(backend()?, path, &LlamaModelParams::default());
+        file.check()?;
+        let model = model.map_err(|error| refused("loading the model", error))?;
         // llama.cpp's threads wait by spinning: more of them than cores would stand in each other's way.
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { model: AdaptedModel::new(model), n_threads: n_threads.clamp(1, n_cores) as i32 })
+        Ok(Self { model: AdaptedModel::new(model), file, n_threads: n_threads.clamp(1, n_cores) as i32 })
     }
 
     /// Generates with this adapter from now on, or without one. The model stays loaded.
@@ -88,7 +95,7 @@ impl Generator {
     /// tokens were generated.
     ///
     /// # Errors
-    /// [`Error::Generate`] if the prompt is empty, or llama.cpp fails.
+    /// [`Error::Generate`] if the prompt is empty, or llama.cpp fails; [`Error::ModelChanged`].
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -96,6 +103,7 @@ impl Generator {
         is_end: impl Fn(u32) -> bool,
         mut on_token: impl FnMut(u32) -> bool,
     ) -> Result<usize> {
+        let file = self.file.clone();
         let mut context = self.context(prompt.len(), prompt.len().saturating_add(sampling.max_tokens))?;
         let mut sampler = if sampling.temperature > 0.0 {
             LlamaSampler::chain_simple([
@@ -105,7 +113,7 @@ impl Generator {
         } else {
             LlamaSampler::greedy()
         };
-        let mut batch = decode(&mut context, prompt, 0, false)?;
+        let mut batch = decode(&mut context, &file, prompt, 0, false)?;
         for generated in 0..sampling.max_tokens {
             let token = sampler.sample(&context, batch.n_tokens() - 1);
             let id = token.0.cast_unsigned();
@@ -113,7 +121,7 @@ impl Generator {
                 return Ok(generated);
             }
             if generated + 1 < sampling.max_tokens {
-                batch = decode(&mut context, &[id], prompt.len() + generated, false)?;
+                batch = decode(&mut context, &file, &[id], prompt.len() + generated, false)?;
             }
         }
         Ok(sampling.max_tokens)
@@ -122,10 +130,11 @@ impl Generator {
     /// llama.cpp's logits `[T, n_vocab]` for every token of `ids`, for comparing with our own forward.
     ///
     /// # Errors
-    /// [`Error::Generate`] if `ids` is empty, or llama.cpp fails.
+    /// [`Error::Generate`] if `ids` is empty, or llama.cpp fails; [`Error::ModelChanged`].
     pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+        let file = self.file.clone();
         let mut context = self.context(ids.len(), ids.len())?;
-        let batch = decode(&mut context, ids, 0, true)?;
+        let batch = decode(&mut context, &file, ids, 0, true)?;
         Ok((0..batch.n_tokens()).flat_map(|i| context.get_logits_ith(i).to_vec()).collect())
     }
 
@@ -150,9 +159,24 @@ impl Generator {
     }
 }
 
-/// Runs `ids` at positions from `first` on; logits for all of them, or for the last only.
+/// Where llama.cpp opens the very file that our reader has accepted, whatever its name stands for by now.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn path_of(file: &gguf::File) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", file.mapping().file().as_raw_fd()))
+}
+
+/// Elsewhere a descriptor's path may give the same open file, with its position, rather than open it anew.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn path_of(file: &gguf::File) -> PathBuf {
+    file.path().to_owned()
+}
+
+/// Runs `ids` at positions from `first` on; logits for all of them, or for the last only. They count only if `file`, the
+/// model's, has not changed.
 fn decode<'a>(
     context: &mut LlamaContext<'_>,
+    file: &SharedFile,
     ids: &[u32],
     first: usize,
     all_logits: bool,
@@ -165,7 +189,9 @@ fn decode<'a>(
             .add(LlamaToken(id.cast_signed()), position, &[0], logits)
             .map_err(|error| refused("filling a batch", error))?;
     }
-    context.decode(&mut batch).map_err(|error| refused("decoding", error))?;
+    let decoded = context.decode(&mut batch);
+    file.check()?;
+    decoded.map_err(|error| refused("decoding", error))?;
     Ok(batch)
 }
 

@@ -22,11 +22,14 @@ impl File {
     /// Maps and validates the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Ggml`] if it cannot be mapped, [`Error::Gguf`] if it is not well formed.
+    /// [`Error::Io`] if it cannot be mapped, [`Error::Gguf`] if it is not well formed, [`Error::ModelChanged`] if it changes
+    /// meanwhile.
     pub fn open(path: &Path) -> Result<Self> {
         let mapping = MappedFile::open(path)?;
-        let header = parse(&mapping)
-            .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
+        let header = parse(&mapping);
+        mapping.check()?;
+        let header =
+            header.map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
         let by_name = header.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         Ok(Self { mapping: Arc::new(mapping), header: Arc::new(header), by_name: Arc::new(by_name) })
     }
@@ -67,8 +70,15 @@ impl File {
 
     /// The bytes of one of this file's tensors; empty for one that lies outside of this file.
     pub fn bytes(&self, tensor: &TensorInfo) -> &[u8] {
-        let range = usize::try_from(tensor.offset).ok().zip(usize::try_from(tensor.n_bytes).ok());
-        range.and_then(|(start, len)| self.mapping.get(start..start.checked_add(len)?)).unwrap_or_default()
+        tensor.bytes(&self.mapping)
+    }
+
+    /// Whether it is still the file that was opened. What was computed from it counts only if it is, afterwards.
+    ///
+    /// # Errors
+    /// [`Error::ModelChanged`].
+    pub fn check(&self) -> Result<()> {
+        Ok(self.mapping.check()?)
     }
 
     /// The mapping under the tensors.

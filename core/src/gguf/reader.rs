@@ -52,6 +52,14 @@ pub struct TensorInfo {
     pub n_bytes: u64,
 }
 
+impl TensorInfo {
+    /// Its bytes in the whole `file`; none if it lies outside of that.
+    pub fn bytes<'file>(&self, file: &'file [u8]) -> &'file [u8] {
+        let range = usize::try_from(self.offset).ok().zip(usize::try_from(self.n_bytes).ok());
+        range.and_then(|(start, len)| file.get(start..start.checked_add(len)?)).unwrap_or_default()
+    }
+}
+
 /// Why bytes are not a usable GGUF.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -139,10 +139,20 @@ impl<'a> Writer<'a> {
     /// [`Error::Io`]; [`Error::Gguf`] if a producer gave too few or too many bytes, or the metadata cannot
     /// be written; whatever a producer returned.
     pub fn write(self, path: &Path) -> Result<u64> {
+        self.write_if(path, || Ok(()))
+    }
+
+    /// As [`write`](Self::write), if `is_good` has no objection when everything is written and the file has not its name yet.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and that of `is_good`: what was at `path` is then still there.
+    pub fn write_if(self, path: &Path, is_good: impl FnOnce() -> Result<()>) -> Result<u64> {
         // Before the scratch file: metadata that cannot be written leaves no trace.
         let header = self.header().map_err(|p| wrong(path, p))?;
         let mut file = AtomicFile::create(path)?;
-        let written = self.put(header, &mut file)?;
+        let written = self.put(header, &mut file);
+        is_good()?;
+        let written = written?;
         file.commit()?;
         Ok(written)
     }

@@ -85,10 +85,12 @@ impl Chat {
     /// Loads the model; `threads` as in [`GenerateRequest`].
     ///
     /// # Errors
-    /// Any of [`Error`]'s for unusable files; [`Error::Generate`] if llama.cpp refuses it.
+    /// Any of [`Error`]'s for unusable files; [`Error::Generate`] if llama.cpp refuses it; [`Error::ModelChanged`] from
+    /// now on, in each call that uses the model, if its file is changed, replaced or removed.
     pub fn open(model: &Path, threads: Option<usize>) -> Result<Self> {
         let inputs = Inputs::open(model, Date::now())?;
-        Ok(Self { inputs, generator: Generator::open(model, inputs::threads(threads))? })
+        let generator = Generator::open(&inputs.base, inputs::threads(threads))?;
+        Ok(Self { inputs, generator })
     }
 
     /// From now on the base itself answers.

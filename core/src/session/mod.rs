@@ -25,6 +25,7 @@ mod train;
 
 pub use crate::data::DataReport;
 pub use crate::generate::Sampling;
+pub use crate::gguf::leave_signals_alone;
 pub use crate::text::Message;
 pub use bench::{BenchReport, BenchRequest, Operation, bench};
 pub use evaluate::{EvalReport, EvalRequest, evaluate};

@@ -48,6 +48,8 @@ pub struct TrainRequest {
 /// # Errors
 /// Any of [`Error`]'s for unusable files and settings, before anything is written.
 /// [`Error::NotFinite`] if training diverges; the adapter kept is then the best, or the last before it.
+/// [`Error::ModelChanged`] if the model's file is changed, replaced or removed meanwhile; the run is saved as at a stop, and
+/// goes on to the same result when the file is back.
 pub fn train(
     request: &TrainRequest,
     stop: &StopFlag,
@@ -187,6 +189,11 @@ impl<'a> Run<'a> {
             Err(Error::Cancelled) => {
                 self.save(on_event)?;
                 Ok(Outcome::Interrupted)
+            }
+            // What was computed with other weights than the run's was not counted; the rest is as good as at any stop.
+            Err(error @ Error::ModelChanged { .. }) => {
+                self.save(on_event)?;
+                Err(error)
             }
             ended => ended,
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nightgraft_ggml::WeightType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
 
 use super::{AdamW, Trainer};
 use crate::Error;
@@ -82,8 +83,8 @@ fn a_gradient_that_is_not_a_number_is_named_and_moves_nothing() {
     assert_eq!((values(&adapter), optimizer), before);
 }
 
-/// A trainer on a tiny model: three micro-batches a step, dropout on.
-fn trainer(stop: Arc<AtomicBool>) -> Trainer {
+/// A trainer on a tiny model, and the folder of that: three micro-batches a step, dropout on.
+fn trainer(stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     TinyModel::new(WeightType::Q4_0).write(&path).unwrap();
@@ -105,12 +106,12 @@ fn trainer(stop: Arc<AtomicBool>) -> Trainer {
     config.run.epochs = 2;
     let options = ModelOptions { trains: true, ..ModelOptions::for_measuring(64, 2) };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
-    Trainer::new(&config, model, adapter, examples).unwrap()
+    (folder, Trainer::new(&config, model, adapter, examples).unwrap())
 }
 
 #[test]
 fn training_lowers_the_loss_and_uses_every_example() {
-    let mut trainer = trainer(Arc::default());
+    let (_folder, mut trainer) = trainer(Arc::default());
     let mut steps = Vec::new();
     while !trainer.is_finished() {
         steps.extend(trainer.advance().unwrap());
@@ -125,7 +126,7 @@ fn training_lowers_the_loss_and_uses_every_example() {
 
 #[test]
 fn stopped_at_any_moment_a_step_can_go_on_as_if_it_had_not_been() {
-    let mut straight = trainer(Arc::default());
+    let (_folder, mut straight) = trainer(Arc::default());
     let began = Instant::now();
     let mut n_steps = 0;
     while !straight.is_finished() {
@@ -149,7 +150,7 @@ fn stopped_at_any_moment_a_step_can_go_on_as_if_it_had_not_been() {
 /// between micro-steps.
 fn stopped_at_random(longest: Duration, rng: &mut ChaCha8Rng) -> (Trainer, u32) {
     let stop = Arc::new(AtomicBool::new(false));
-    let mut stopped = trainer(stop.clone());
+    let (_other_folder, mut stopped) = trainer(stop.clone());
     let mut in_mid_step = 0;
     while !stopped.is_finished() {
         let (flag, wait) = (stop.clone(), longest.mul_f64(rng.random()));

@@ -189,18 +189,24 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Cancelled`](crate::Error::Cancelled) if the stop flag was raised, [`Error::Ggml`](crate::Error::Ggml) if memory runs out or the batch is
-    /// larger than the capacity.
+    /// larger than the capacity, [`Error::ModelChanged`](crate::Error::ModelChanged) if the weights are not what they were.
     pub fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
-        self.forward(batch, Pass::Evaluate)?;
-        self.run_head(batch, Pass::Evaluate)
+        self.on_what_was_opened(|model| {
+            model.forward(batch, Pass::Evaluate)?;
+            model.run_head(batch, Pass::Evaluate)
+        })
     }
 
     /// The loss of a micro-batch; adds the gradients of its *sum* over supervised tokens to the sums in the
     /// adapter's own leaves. Only for a model that `trains`.
     ///
     /// # Errors
-    /// As [`Model::evaluate`]. After [`Error::Cancelled`](crate::Error::Cancelled) the adapter's gradients are undefined.
+    /// As [`Model::evaluate`]. After any of them the adapter's gradients are undefined.
     pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<LossSum> {
+        self.on_what_was_opened(|model| model.forward_and_backward(batch))
+    }
+
+    fn forward_and_backward(&mut self, batch: &Batch) -> Result<LossSum> {
         self.forward(batch, Pass::Train)?;
         let sum = self.run_head(batch, Pass::Train)?;
         let releases = self.releases_weights();
@@ -221,15 +227,17 @@ impl Model {
     /// # Errors
     /// As [`Model::evaluate`].
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
-        self.forward(batch, Pass::Evaluate)?;
-        let n_tokens = batch.ids.len();
-        let out = Leaf::f32(n_tokens, self.base.spec.n_vocab)?;
-        let mut graph = Graph::new(HEAD_NODES)?;
-        let x = graph.leaf_rows(self.stream.input(self.base.spec.n_layer), n_tokens)?;
-        let logits = head::logits(&mut graph, &self.head, x)?;
-        graph.store(logits, &out)?;
-        self.cpu.compute(&mut graph)?;
-        Ok(out.to_vec()?)
+        self.on_what_was_opened(|model| {
+            model.forward(batch, Pass::Evaluate)?;
+            let n_tokens = batch.ids.len();
+            let out = Leaf::f32(n_tokens, model.base.spec.n_vocab)?;
+            let mut graph = Graph::new(HEAD_NODES)?;
+            let x = graph.leaf_rows(model.stream.input(model.base.spec.n_layer), n_tokens)?;
+            let logits = head::logits(&mut graph, &model.head, x)?;
+            graph.store(logits, &out)?;
+            model.cpu.compute(&mut graph)?;
+            Ok(out.to_vec()?)
+        })
     }
 
     /// Calls `on_rows` with the logits `[n, n_vocab]` of some supervised tokens of a micro-batch at a time, in their
@@ -238,6 +246,14 @@ impl Model {
     /// # Errors
     /// As [`Model::evaluate`], and what `on_rows` returns.
     pub fn supervised_logits(
+        &mut self,
+        batch: &Batch,
+        on_rows: impl FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.on_what_was_opened(|model| model.each_supervised_logits(batch, on_rows))
+    }
+
+    fn each_supervised_logits(
         &mut self,
         batch: &Batch,
         mut on_rows: impl FnMut(&[f32]) -> Result<()>,
@@ -255,6 +271,15 @@ impl Model {
             on_rows(&out.to_vec()?)?;
         }
         Ok(())
+    }
+
+    /// Does `work`, whose result counts only if the file under the weights is the one that was opened, before and after.
+    fn on_what_was_opened<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.base.file().check()?;
+        let result = work(self);
+        // First of all: whatever else went wrong may have come from it.
+        self.base.file().check()?;
+        result
     }
 
     /// The first of the trained layers whose output in the last micro-batch, of `n_tokens`, was not finite.

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use nightgraft_ggml::WeightType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
 
 use super::{Demand, Layout, LossSum, Model, ModelOptions};
 use crate::base::{Base, Module};
@@ -23,12 +25,18 @@ const CHANGE: f64 = 2e-2;
 /// Relative error of a directional derivative that the two together can cause.
 const TOLERANCE: f64 = 2e-3;
 
+thread_local! {
+    /// A model has to stay where it is while it is used: until the test's thread ends.
+    static FOLDERS: RefCell<Vec<TempDir>> = const { RefCell::new(Vec::new()) };
+}
+
 fn base(model: &TinyModel) -> Base {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     model.write(&path).unwrap();
-    // The mapping outlives the name.
-    Base::open(gguf::File::open(&path).unwrap()).unwrap()
+    let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+    FOLDERS.with_borrow_mut(|folders| folders.push(folder));
+    base
 }
 
 /// An adapter whose `B` is not zero, so that every gradient is not either.

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::base::Base;
 use crate::gate::{self, GateReport};
-use crate::gguf;
 use crate::session::{Event, StepMetrics, StopFlag, inputs, resume};
 use crate::store::{GraftMeta, IdSet, NewGraft, Store};
 use crate::train::{Advanced, Course, Ending};
@@ -28,7 +27,8 @@ impl Session {
     /// Works until the session is over, the deadline, a stop request or the watch ends the slice; saves; says which.
     ///
     /// # Errors
-    /// Those of reading and writing the store; what was saved last is then still there. A run that diverges is no
+    /// Those of reading and writing the store; what was saved last is then still there. [`Error::ModelChanged`] if the
+    /// model's file is changed, replaced or removed meanwhile; all that was done before is saved. A run that diverges is no
     /// error: it ends the session with a report that says so.
     pub fn run_slice(
         &mut self,
@@ -226,7 +226,7 @@ impl Judging {
                 (Whose::Candidate, _) => Some(self.candidate.clone()),
                 _ => None,
             };
-            let base = Base::open(gguf::File::open(&request.model)?)?;
+            let base = Base::reopen(&request.model, &self.plan.base)?;
             let n_threads = inputs::threads(request.training.run.threads);
             let measurer = Measurer::new(whose, base, adapter.as_ref(), &self.sets, n_threads, halt)?;
             self.measurer = Some(measurer);

@@ -1,0 +1,258 @@
+//! A model file that is cut short, written to, replaced or removed while it is in use: an error that names it, everything
+//! saved, no signal, and the same bytes in the end once the file is back.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nightgraft_core::testing::{CHATML, TinyModel};
+use nightgraft_kernels::WeightType;
+
+use crate::night::Place;
+
+/// What becomes of the file, and what the message says of it.
+const CHANGES: [(fn(&Path), &str); 5] = [
+    (|model| cut(model, fs::metadata(model).unwrap().len() / 3), "bytes and has"),
+    (|model| cut(model, 0), "bytes and has 0"),
+    (write_into, "it was written to"),
+    (replace, "another file has taken its place"),
+    (|model| fs::remove_file(model).unwrap(), "it was removed"),
+];
+
+fn cut(model: &Path, len: u64) {
+    OpenOptions::new().write(true).open(model).unwrap().set_len(len).unwrap();
+}
+
+/// The weights in the second half become others.
+fn write_into(model: &Path) {
+    let mut file = OpenOptions::new().write(true).open(model).unwrap();
+    let len = file.metadata().unwrap().len();
+    file.seek(SeekFrom::Start(len / 2)).unwrap();
+    file.write_all(&vec![0x55; (len / 2) as usize]).unwrap();
+}
+
+/// By a model of the same sizes.
+fn replace(model: &Path) {
+    let other = model.with_extension("other");
+    TinyModel { seed: 2, ..tiny() }.write(&other).unwrap();
+    fs::rename(other, model).unwrap();
+}
+
+fn tiny() -> TinyModel {
+    TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) }
+}
+
+/// Puts the model of a [`Place`] back, as a file with other times and another number.
+fn put_back(model: &Path) {
+    let fresh = model.with_extension("fresh");
+    tiny().write(&fresh).unwrap();
+    fs::rename(fresh, model).unwrap();
+}
+
+/// Reads the child's events until one of this name comes.
+fn wait_for(event: &str, child: &mut Child) -> BufReader<std::process::ChildStdout> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while lines.read_line(&mut line).unwrap() > 0 {
+        if line.contains(&format!("\"event\":\"{event}\"")) {
+            return lines;
+        }
+        line.clear();
+    }
+    panic!("no {event}");
+}
+
+/// What the child says and how it ends, after all that it has still to print.
+fn ended(mut child: Child, mut rest: impl Read) -> (String, Option<i32>, String) {
+    let (mut out, mut err) = (String::new(), String::new());
+    rest.read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), None, "{err}");
+    (out, status.code(), err)
+}
+
+fn assert_names(err: &str, model: &Path, what: &str) {
+    let message = err.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(message.contains(model.to_str().unwrap()) && message.contains(what), "{what}: {err}");
+}
+
+fn piped(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn train(place: &Place, out: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+    command.args(["train", "--json", "--model"]).arg(place.path("tiny.gguf"));
+    command.arg("--data").arg(place.path("notes.jsonl")).arg("--out").arg(place.path(out));
+    command.args(["--epochs", "6", "--lr", "1e-3", "--dropout", "0.1", "--batch-tokens", "64"]);
+    // Saved at the end and when it is stopped, so that what is there was saved because the model changed.
+    command.args(["--context", "64", "--accumulate", "2", "--checkpoint-every", "1000", "--threads", "2"]);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn adapter(place: &Place, out: &str) -> Vec<u8> {
+    fs::read(place.path(out).join("adapter/adapter_model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_run_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
+    let place = Place::tiny();
+    let model = place.path("tiny.gguf");
+    assert!(train(&place, "straight").output().unwrap().status.success());
+    for (i, (change, what)) in CHANGES.into_iter().enumerate() {
+        let out = format!("changed-{i}");
+        let mut child = piped(train(&place, &out));
+        let rest = wait_for("step", &mut child);
+        change(&model);
+        let (events, code, err) = ended(child, rest);
+        assert_eq!(code, Some(1), "{err}");
+        assert_names(&err, &model, what);
+        assert!(events.contains("\"event\":\"saved\""), "{events}");
+
+        put_back(&model);
+        let again = train(&place, &out).output().unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        assert!(String::from_utf8_lossy(&again.stdout).contains("\"event\":\"resumed\""));
+        assert_eq!(adapter(&place, "straight"), adapter(&place, &out), "{what}");
+    }
+}
+
+#[test]
+fn cut_short_at_random_moments_it_ends_in_the_same_bytes() {
+    let place = Place::tiny();
+    let model = place.path("tiny.gguf");
+    let len = fs::metadata(&model).unwrap().len();
+    assert!(train(&place, "straight").output().unwrap().status.success());
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut cuts = 0;
+    for _ in 0..200 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let child = piped(train(&place, "cut"));
+        std::thread::sleep(Duration::from_millis(20 + (random >> 33) % 200));
+        cut(&model, (random >> 40) % len);
+        let output = child.wait_with_output().unwrap();
+        put_back(&model);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), None, "{err}");
+        if output.status.success() {
+            break;
+        }
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(model.to_str().unwrap()), "{err}");
+        cuts += 1;
+    }
+    assert!(train(&place, "cut").output().unwrap().status.success());
+    assert!(cuts >= 3, "only {cuts} cuts before the end");
+    assert_eq!(adapter(&place, "straight"), adapter(&place, "cut"));
+}
+
+#[test]
+fn a_slice_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
+    let place = Place::tiny();
+    let model = place.path("tiny.gguf");
+    place.whole_night("straight", &["--checkpoint-every=1000"]);
+    let expected = place.graft("straight", &[]);
+    // While it trains, and while the gate measures.
+    for (i, (change, what)) in CHANGES.into_iter().enumerate() {
+        for event in ["step", "judging"] {
+            let store = format!("{event}-{i}");
+            let mut child = piped(place.night(&store, &["--checkpoint-every=1000"]));
+            let rest = wait_for(event, &mut child);
+            change(&model);
+            let (events, code, err) = ended(child, rest);
+            assert_eq!(code, Some(1), "{event}: {err}");
+            assert_names(&err, &model, what);
+            assert!(event != "step" || events.contains("\"event\":\"saved\""), "{events}");
+
+            put_back(&model);
+            let events = place.whole_night(&store, &["--checkpoint-every=1000"]);
+            assert!(events.iter().any(|event| event["event"] == "resumed"), "{event}, {what}");
+            assert!(place.graft(&store, &[]) == expected, "{event}, {what}: another adapter");
+        }
+    }
+}
+
+/// Deep enough that generating takes a while.
+fn deep() -> TinyModel {
+    TinyModel { n_layer: 64, ..tiny() }
+}
+
+fn generate(model: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+    command.args([
+        "generate",
+        "--prompt",
+        "a",
+        "--temperature",
+        "0.9",
+        "--max-tokens",
+        "500",
+        "--threads",
+        "2",
+    ]);
+    command.arg("--model").arg(model).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn an_answer_whose_model_changes_ends_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("deep.gguf");
+    for (change, what) in CHANGES {
+        deep().write(&model).unwrap();
+        let mut child = piped(generate(&model));
+        let mut text = child.stdout.take().unwrap();
+        text.read_exact(&mut [0]).unwrap();
+        change(&model);
+        let (_, code, err) = ended(child, text);
+        assert_eq!(code, Some(1), "{what}: {err}");
+        assert_names(&err, &model, what);
+    }
+}
+
+/// Also while llama.cpp loads it.
+#[test]
+fn a_model_that_is_cut_short_at_any_moment_of_an_answer_kills_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("deep.gguf");
+    let kinds = [WeightType::Q4_0, WeightType::Q4_1, WeightType::Q8_0];
+    for (i, wait) in (0..240).step_by(8).enumerate() {
+        TinyModel { kind: kinds[i % kinds.len()], ..deep() }.write(&model).unwrap();
+        let child = piped(generate(&model));
+        std::thread::sleep(Duration::from_millis(wait));
+        cut(&model, 4096 * (1 + i as u64));
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.signal(), output.status.code()), (None, Some(1)), "after {wait} ms: {err}");
+        let message = err.lines().last().unwrap_or_default();
+        assert!(message.contains(model.to_str().unwrap()), "after {wait} ms: {err}");
+    }
+}
+
+/// An adapter is read at once, and nobody minds what becomes of it then.
+#[test]
+fn an_adapter_may_be_written_anew_while_it_is_in_use() {
+    let place = Place::tiny();
+    assert!(train(&place, "straight").output().unwrap().status.success());
+    let model = place.path("tiny.gguf");
+    for adapter in ["straight/adapter/adapter_model.safetensors", "straight/adapter.gguf"] {
+        let adapter: PathBuf = place.path(adapter);
+        let mut command = train(&place, "second");
+        let mut child = piped({
+            command.arg("--init-adapter").arg(&adapter).args(["--resume", "never"]);
+            command
+        });
+        let rest = wait_for("step", &mut child);
+        cut(&adapter, 100);
+        let (_, code, err) = ended(child, rest);
+        assert_eq!(code, Some(0), "{err}");
+    }
+    assert!(model.is_file());
+}
