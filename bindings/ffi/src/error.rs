@@ -17,6 +17,13 @@ pub enum NightgraftError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The model's file was changed, replaced or removed while it was in use. What was done before is saved. Put the file back,
+    /// open the model again and go on; put a new model beside the old one, under another name, and never write into one.
+    #[error("the model has changed: {reason}")]
+    ModelChanged {
+        /// Which file, and what is different.
+        reason: String,
+    },
     /// An example, a file of examples, or an adapter's file cannot be used. Leave it out or mend it.
     #[error("the data cannot be used: {reason}")]
     InvalidData {
@@ -118,6 +125,7 @@ impl From<Error> for NightgraftError {
             Error::Gguf { .. } | Error::UnsupportedModel { .. } | Error::Tokenizer { .. } => {
                 Self::InvalidModel { reason }
             }
+            Error::ModelChanged { .. } => Self::ModelChanged { reason },
             Error::Data { .. } | Error::Line { .. } | Error::Adapter { .. } | Error::NotANumber { .. } => {
                 Self::InvalidData { reason }
             }

@@ -4,7 +4,7 @@
 //! hand-written libraries in `android/`, `ios/` and `bindings/python/` are made of them. There is no logic of training
 //! here, only what a foreign caller needs: calls that wait run on the library's own threads (`worker`), a store can
 //! be used while a slice runs on it (`shelf`), listeners are told from one thread and not too often (`telling`),
-//! and every failure is one of ten that an app can act on ([`NightgraftError`]).
+//! and every failure is one of eleven that an app can act on ([`NightgraftError`]).
 
 mod error;
 mod example;
@@ -36,6 +36,17 @@ pub use settings::{GateSettings, SessionSettings, StoreSettings};
 pub use store::{AdapterStore, Damage, DeleteReport, ImportReport, StoredExample};
 
 uniffi::setup_scaffolding!();
+
+/// Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
+/// it changes nothing.
+///
+/// The library maps models, and a mapped file that somebody cuts short is a signal for who reads it, `SIGBUS`. The handler
+/// turns that into [`NightgraftError::ModelChanged`] and passes every other signal on to the one that was there before.
+/// Without it the process ends, if a model is cut short in the very moment in which it is read.
+#[uniffi::export]
+pub fn leave_signals_alone() {
+    nightgraft_core::session::leave_signals_alone();
+}
 
 /// The version of the library, such as `0.1.0`.
 #[uniffi::export]

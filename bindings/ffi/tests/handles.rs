@@ -186,6 +186,59 @@ fn a_listener_that_throws_ends_the_work() {
     assert_eq!(thrower.0.load(Ordering::SeqCst), 1);
 }
 
+/// Cuts the model short when it is told something.
+struct Spoiler(PathBuf);
+
+impl Spoiler {
+    fn cut(&self) {
+        fs::OpenOptions::new().write(true).open(&self.0).unwrap().set_len(5000).unwrap();
+    }
+}
+
+impl ProgressListener for Spoiler {
+    fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
+        if progress.step > 2 {
+            self.cut();
+        }
+        Ok(())
+    }
+}
+
+impl TextListener for Spoiler {
+    fn on_text(&self, _: String) -> Result<(), ListenerError> {
+        self.cut();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_model_that_is_cut_short_is_an_error_and_nothing_is_lost() {
+    let place = Place::new();
+    let model = place.folder.path().join("tiny.gguf");
+    let whole = fs::read(&model).unwrap();
+    let is_named = |error: NightgraftError| match error {
+        NightgraftError::ModelChanged { reason } => assert!(reason.contains("tiny.gguf"), "{reason}"),
+        other => panic!("{other}"),
+    };
+    let spoiler = Arc::new(Spoiler(model.clone()));
+
+    let generator = block_on(Generator::open(place.model.clone(), Some(1))).unwrap();
+    let turns = || vec![Message { role: "user".into(), content: "hello".into() }];
+    is_named(block_on(generator.chat(turns(), Default::default(), Some(spoiler.clone()))).unwrap_err());
+    is_named(block_on(generator.chat(turns(), Default::default(), None)).unwrap_err());
+    fs::write(&model, &whole).unwrap();
+
+    let store = place.filled();
+    let session = place.session(&store, 2000);
+    is_named(block_on(session.run_slice(None, Some(spoiler))).unwrap_err());
+    let step = session.progress().step;
+    fs::write(&model, &whole).unwrap();
+    let again = place.session(&store, 2000);
+    let outcome = block_on(again.run_slice(Some(0.0), None)).unwrap();
+    assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline });
+    assert!(again.progress().step >= step && step > 2, "{} after {step}", again.progress().step);
+}
+
 /// A device in the hand of a test.
 struct Hand(Mutex<Result<DeviceState, PlatformError>>);
 

@@ -18,6 +18,7 @@ from .errors import (
     Internal,
     InvalidData,
     InvalidModel,
+    ModelChanged,
     OutOfMemoryBudget,
     StorageFull,
     StoreLocked,
@@ -65,6 +66,7 @@ from .nightgraft_ffi import (
     Verdict,
     Waiting,
     WaitKind,
+    leave_signals_alone,
     version,
 )
 
@@ -91,6 +93,7 @@ __all__ = [
     "ListenerError",
     "MemoryPlan",
     "Message",
+    "ModelChanged",
     "ModelInfo",
     "NightRules",
     "NightgraftError",
@@ -120,5 +123,6 @@ __all__ = [
     "Waiting",
     "WrongKey",
     "examples",
+    "leave_signals_alone",
     "version",
 ]

@@ -1,4 +1,4 @@
-"""The ten failures by name, each a kind of NightgraftError, for `except WrongKey:`."""
+"""The eleven failures by name, each a kind of NightgraftError, for `except WrongKey:`."""
 
 from .nightgraft_ffi import NightgraftError
 
@@ -10,6 +10,7 @@ def _kind(name: str) -> type[NightgraftError]:
 
 
 InvalidModel = _kind("InvalidModel")
+ModelChanged = _kind("ModelChanged")
 InvalidData = _kind("InvalidData")
 OutOfMemoryBudget = _kind("OutOfMemoryBudget")
 StorageFull = _kind("StorageFull")

@@ -525,6 +525,8 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
+    if lib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone() != 3709:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_version() != 21140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_add() != 4341:
@@ -640,6 +642,9 @@ _UniffiLib.ffi_nightgraft_ffi_rustbuffer_reserve.restype = _UniffiRustBuffer
 _UniffiLib.ffi_nightgraft_ffi_uniffi_contract_version.argtypes = (
 )
 _UniffiLib.ffi_nightgraft_ffi_uniffi_contract_version.restype = ctypes.c_uint32
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.restype = ctypes.c_uint16
@@ -769,6 +774,10 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress.re
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.argtypes = (
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -4074,6 +4083,21 @@ class NightgraftError:  # type: ignore
         def __repr__(self):
             return "NightgraftError.InvalidModel({})".format(str(self))
     _UniffiTempNightgraftError.InvalidModel = InvalidModel # type: ignore
+    class ModelChanged(_UniffiTempNightgraftError):
+        """
+        The model's file was changed, replaced or removed while it was in use. What was done before is saved. Put the file back,
+        open the model again and go on; put a new model beside the old one, under another name, and never write into one.
+"""
+
+        def __init__(self, reason):
+            super().__init__(", ".join([
+                "reason={!r}".format(reason),
+            ]))
+            self.reason = reason
+
+        def __repr__(self):
+            return "NightgraftError.ModelChanged({})".format(str(self))
+    _UniffiTempNightgraftError.ModelChanged = ModelChanged # type: ignore
     class InvalidData(_UniffiTempNightgraftError):
         """
         An example, a file of examples, or an adapter's file cannot be used. Leave it out or mend it.
@@ -4218,39 +4242,43 @@ class _UniffiFfiConverterTypeNightgraftError(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 2:
-            return NightgraftError.InvalidData(
+            return NightgraftError.ModelChanged(
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 3:
+            return NightgraftError.InvalidData(
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 4:
             return NightgraftError.OutOfMemoryBudget(
                 _UniffiFfiConverterUInt64.read(buf),
                 _UniffiFfiConverterUInt64.read(buf),
             )
-        if variant == 4:
+        if variant == 5:
             return NightgraftError.StorageFull(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 5:
+        if variant == 6:
             return NightgraftError.StoreLocked(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 6:
+        if variant == 7:
             return NightgraftError.Corrupted(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 7:
+        if variant == 8:
             return NightgraftError.WrongKey(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 8:
+        if variant == 9:
             return NightgraftError.Cancelled(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 9:
+        if variant == 10:
             return NightgraftError.Unsupported(
                 _UniffiFfiConverterString.read(buf),
             )
-        if variant == 10:
+        if variant == 11:
             return NightgraftError.Internal(
                 _UniffiFfiConverterString.read(buf),
             )
@@ -4259,6 +4287,9 @@ class _UniffiFfiConverterTypeNightgraftError(_UniffiConverterRustBuffer):
     @staticmethod
     def check_lower(value):
         if isinstance(value, NightgraftError.InvalidModel):
+            _UniffiFfiConverterString.check_lower(value.reason)
+            return
+        if isinstance(value, NightgraftError.ModelChanged):
             _UniffiFfiConverterString.check_lower(value.reason)
             return
         if isinstance(value, NightgraftError.InvalidData):
@@ -4295,33 +4326,36 @@ class _UniffiFfiConverterTypeNightgraftError(_UniffiConverterRustBuffer):
         if isinstance(value, NightgraftError.InvalidModel):
             buf.write_i32(1)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.InvalidData):
+        if isinstance(value, NightgraftError.ModelChanged):
             buf.write_i32(2)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.OutOfMemoryBudget):
+        if isinstance(value, NightgraftError.InvalidData):
             buf.write_i32(3)
+            _UniffiFfiConverterString.write(value.reason, buf)
+        if isinstance(value, NightgraftError.OutOfMemoryBudget):
+            buf.write_i32(4)
             _UniffiFfiConverterUInt64.write(value.needed, buf)
             _UniffiFfiConverterUInt64.write(value.available, buf)
         if isinstance(value, NightgraftError.StorageFull):
-            buf.write_i32(4)
-            _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.StoreLocked):
             buf.write_i32(5)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.Corrupted):
+        if isinstance(value, NightgraftError.StoreLocked):
             buf.write_i32(6)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.WrongKey):
+        if isinstance(value, NightgraftError.Corrupted):
             buf.write_i32(7)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.Cancelled):
+        if isinstance(value, NightgraftError.WrongKey):
             buf.write_i32(8)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.Unsupported):
+        if isinstance(value, NightgraftError.Cancelled):
             buf.write_i32(9)
             _UniffiFfiConverterString.write(value.reason, buf)
-        if isinstance(value, NightgraftError.Internal):
+        if isinstance(value, NightgraftError.Unsupported):
             buf.write_i32(10)
+            _UniffiFfiConverterString.write(value.reason, buf)
+        if isinstance(value, NightgraftError.Internal):
+            buf.write_i32(11)
             _UniffiFfiConverterString.write(value.reason, buf)
 
 
@@ -6775,6 +6809,25 @@ class _UniffiFfiConverterTypePlanner:
     @classmethod
     def write(cls, value: Planner, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
+def leave_signals_alone() -> None:
+    """
+    Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
+    it changes nothing.
+
+    The library maps models, and a mapped file that somebody cuts short is a signal for who reads it, `SIGBUS`. The handler
+    turns that into [`NightgraftError::ModelChanged`] and passes every other signal on to the one that was there before.
+    Without it the process ends, if a model is cut short in the very moment in which it is read.
+"""
+    _uniffi_lowered_args = (
+    )
+    _uniffi_lift_return = lambda val: None
+    _uniffi_error_converter = None
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def version() -> str:
     """
     The version of the library, such as `0.1.0`.
@@ -6824,6 +6877,7 @@ __all__ = [
     "StoredExample",
     "TimePlan",
     "Token",
+    "leave_signals_alone",
     "version",
     "BaseModel",
     "BaseModelProtocol",

@@ -3,6 +3,10 @@ internal import NightgraftGenerated
 
 /// A language model on this device: a GGUF file, mapped and never changed.
 ///
+/// While it is in use the file must stay as it is. Download a new model beside it, under another name, and rename it when
+/// nothing uses the old one: a file that is written in place, replaced or removed ends the work with
+/// ``NightgraftError/modelChanged(reason:)``, and everything saved.
+///
 /// Opening checks the file. The model is shared: a ``PersonalizationSession``, a ``Generator`` and a ``Planner`` may
 /// use one `BaseModel` at the same time, and it is closed when the last of them is gone.
 public final class BaseModel: Sendable {

@@ -44,6 +44,16 @@ enum FFI {
     typealias WaitKind = NightgraftGenerated.WaitKind
 }
 
+/// Installs no handler of signals, for apps that allow none but their own. To be called before a model is opened; afterwards
+/// it changes nothing.
+///
+/// The handler turns the signal of a mapped model that is cut short (`SIGBUS` or `SIGSEGV`) into
+/// ``NightgraftError/modelChanged(reason:)``, and passes every other one on to the handler that was there before, such as a
+/// crash reporter's. Without it the process ends if a model is cut short in the very moment in which it is read.
+public func leaveSignalsAlone() {
+    NightgraftGenerated.leaveSignalsAlone()
+}
+
 /// The Rust library's version, such as `0.1.0`.
 public var libraryVersion: String {
     NightgraftGenerated.version()

@@ -7,6 +7,9 @@ internal import NightgraftGenerated
 public enum NightgraftError: Error, Sendable, Hashable {
     /// The model file is missing, damaged, or of a kind that cannot be trained.
     case invalidModel(reason: String)
+    /// The model's file was changed, replaced or removed while it was in use. What was done before is saved: put the file back,
+    /// open the model again and go on.
+    case modelChanged(reason: String)
     /// An example, a file of examples or an adapter's file cannot be used.
     case invalidData(reason: String)
     /// Training does not fit into the memory that it may have, in bytes, however slowly it runs.
@@ -34,9 +37,9 @@ extension NightgraftError: LocalizedError {
         switch self {
         case .outOfMemoryBudget(let needed, let available):
             "training needs \(needed) bytes of memory and may have \(available)"
-        case .invalidModel(let reason), .invalidData(let reason), .storageFull(let reason),
-            .storeLocked(let reason), .corrupted(let reason), .wrongKey(let reason), .cancelled(let reason),
-            .unsupported(let reason), .internalError(let reason):
+        case .invalidModel(let reason), .modelChanged(let reason), .invalidData(let reason),
+            .storageFull(let reason), .storeLocked(let reason), .corrupted(let reason), .wrongKey(let reason),
+            .cancelled(let reason), .unsupported(let reason), .internalError(let reason):
             reason
         }
     }
@@ -46,6 +49,7 @@ extension NightgraftError {
     init(_ error: FFI.Failure) {
         switch error {
         case .InvalidModel(let reason): self = .invalidModel(reason: reason)
+        case .ModelChanged(let reason): self = .modelChanged(reason: reason)
         case .InvalidData(let reason): self = .invalidData(reason: reason)
         case .OutOfMemoryBudget(let needed, let available):
             self = .outOfMemoryBudget(needed: Int(clamping: needed), available: Int(clamping: available))

@@ -5719,6 +5719,15 @@ enum NightgraftError: Swift.Error, Equatable, Hashable, Foundation.LocalizedErro
          */reason: String
     )
     /**
+     * The model's file was changed, replaced or removed while it was in use. What was done before is saved. Put the file back,
+     * open the model again and go on; put a new model beside the old one, under another name, and never write into one.
+     */
+    case ModelChanged(
+        /**
+         * Which file, and what is different.
+         */reason: String
+    )
+    /**
      * An example, a file of examples, or an adapter's file cannot be used. Leave it out or mend it.
      */
     case InvalidData(
@@ -5827,32 +5836,35 @@ public struct FfiConverterTypeNightgraftError: FfiConverterRustBuffer {
         case 1: return .InvalidModel(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 2: return .InvalidData(
+        case 2: return .ModelChanged(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 3: return .OutOfMemoryBudget(
+        case 3: return .InvalidData(
+            reason: try FfiConverterString.read(from: &buf)
+            )
+        case 4: return .OutOfMemoryBudget(
             needed: try FfiConverterUInt64.read(from: &buf),
             available: try FfiConverterUInt64.read(from: &buf)
             )
-        case 4: return .StorageFull(
+        case 5: return .StorageFull(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 5: return .StoreLocked(
+        case 6: return .StoreLocked(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 6: return .Corrupted(
+        case 7: return .Corrupted(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 7: return .WrongKey(
+        case 8: return .WrongKey(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 8: return .Cancelled(
+        case 9: return .Cancelled(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 9: return .Unsupported(
+        case 10: return .Unsupported(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 10: return .Internal(
+        case 11: return .Internal(
             reason: try FfiConverterString.read(from: &buf)
             )
 
@@ -5872,49 +5884,54 @@ public struct FfiConverterTypeNightgraftError: FfiConverterRustBuffer {
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .InvalidData(reason):
+        case let .ModelChanged(reason):
             writeInt(&buf, Int32(2))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .OutOfMemoryBudget(needed,available):
+        case let .InvalidData(reason):
             writeInt(&buf, Int32(3))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .OutOfMemoryBudget(needed,available):
+            writeInt(&buf, Int32(4))
             FfiConverterUInt64.write(needed, into: &buf)
             FfiConverterUInt64.write(available, into: &buf)
 
 
         case let .StorageFull(reason):
-            writeInt(&buf, Int32(4))
-            FfiConverterString.write(reason, into: &buf)
-
-
-        case let .StoreLocked(reason):
             writeInt(&buf, Int32(5))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Corrupted(reason):
+        case let .StoreLocked(reason):
             writeInt(&buf, Int32(6))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .WrongKey(reason):
+        case let .Corrupted(reason):
             writeInt(&buf, Int32(7))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Cancelled(reason):
+        case let .WrongKey(reason):
             writeInt(&buf, Int32(8))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Unsupported(reason):
+        case let .Cancelled(reason):
             writeInt(&buf, Int32(9))
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Internal(reason):
+        case let .Unsupported(reason):
             writeInt(&buf, Int32(10))
+            FfiConverterString.write(reason, into: &buf)
+
+
+        case let .Internal(reason):
+            writeInt(&buf, Int32(11))
             FfiConverterString.write(reason, into: &buf)
 
         }
@@ -7165,6 +7182,20 @@ fileprivate func uniffiFutureContinuationCallback(handle: UInt64, pollResult: In
     }
 }
 /**
+ * Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
+ * it changes nothing.
+ *
+ * The library maps models, and a mapped file that somebody cuts short is a signal for who reads it, `SIGBUS`. The handler
+ * turns that into [`NightgraftError::ModelChanged`] and passes every other signal on to the one that was there before.
+ * Without it the process ends, if a model is cut short in the very moment in which it is read.
+ */
+public func leaveSignalsAlone()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_func_leave_signals_alone(uniffiCallStatus
+    )
+}
+}
+/**
  * The version of the library, such as `0.1.0`.
  */
 public func version() -> String  {
@@ -7189,6 +7220,9 @@ private let initializationResult: InitializationResult = {
     let scaffolding_contract_version = ffi_nightgraft_ffi_uniffi_contract_version()
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_leave_signals_alone() != 3709) {
+        return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_func_version() != 21140) {
         return InitializationResult.apiChecksumMismatch

@@ -596,6 +596,12 @@ uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_rotate_key(uint64_t ptr, R
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_verify(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_LEAVE_SIGNALS_ALONE
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_LEAVE_SIGNALS_ALONE
+void uniffi_nightgraft_ffi_fn_func_leave_signals_alone(RustCallStatus *_Nonnull out_status
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERSION
 RustBuffer uniffi_nightgraft_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
@@ -860,6 +866,12 @@ void ffi_nightgraft_ffi_rust_future_free_void(uint64_t handle
 #ifndef UNIFFI_FFIDEF_FFI_NIGHTGRAFT_FFI_RUST_FUTURE_COMPLETE_VOID
 #define UNIFFI_FFIDEF_FFI_NIGHTGRAFT_FFI_RUST_FUTURE_COMPLETE_VOID
 void ffi_nightgraft_ffi_rust_future_complete_void(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_LEAVE_SIGNALS_ALONE
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_LEAVE_SIGNALS_ALONE
+uint16_t uniffi_nightgraft_ffi_checksum_func_leave_signals_alone(void
+
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERSION

@@ -6,6 +6,10 @@ import org.nightgraft.ffi.ModelInfo as FfiModelInfo
 /**
  * A language model in a GGUF file: mapped into memory, never written, never copied.
  *
+ * While it is in use the file must stay as it is. Download a new model beside it, under another name, and rename it when
+ * nothing uses the old one: a file that is written in place, replaced or removed ends the work with
+ * [NightgraftException.ModelChanged], and everything saved.
+ *
  * Sessions and generators that were opened with it keep the file mapped; closing the model is safe while they run. All
  * functions may be called from any thread.
  */

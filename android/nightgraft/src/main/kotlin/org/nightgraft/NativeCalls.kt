@@ -39,6 +39,7 @@ internal fun Exception.translated(): Exception =
 private fun FfiException.translated(): NightgraftException =
     when (this) {
         is FfiException.InvalidModel -> NightgraftException.InvalidModel(reason, this)
+        is FfiException.ModelChanged -> NightgraftException.ModelChanged(reason, this)
         is FfiException.InvalidData -> NightgraftException.InvalidData(reason, this)
         is FfiException.OutOfMemoryBudget ->
             NightgraftException.OutOfMemoryBudget(needed.toLong(), available.toLong(), this)

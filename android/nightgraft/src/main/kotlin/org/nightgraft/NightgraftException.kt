@@ -11,6 +11,13 @@ public sealed class NightgraftException(message: String, cause: Throwable? = nul
     public class InvalidModel internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)
 
+    /**
+     * The model's file was changed, replaced or removed while it was in use. What was done before is saved: put the file back,
+     * open the model again and go on. [BaseModel] says how to bring a new one.
+     */
+    public class ModelChanged internal constructor(message: String, cause: Throwable? = null) :
+        NightgraftException(message, cause)
+
     /** An example, a file of examples or an adapter cannot be used. Leave it out or mend it. */
     public class InvalidData internal constructor(message: String, cause: Throwable? = null) :
         NightgraftException(message, cause)

@@ -16,12 +16,13 @@ import org.nightgraft.ffi.StoreSettings as FfiStoreSettings
 /** The public types against the generated ones. */
 internal class MappingTest {
     @Test
-    fun `each of the ten errors keeps its name and its words`() {
+    fun `each of the eleven errors keeps its name and its words`() {
         val errors =
             listOf(
                 FfiException.InvalidModel("why"),
                 FfiException.InvalidData("why"),
                 FfiException.OutOfMemoryBudget(10u, 5u),
+                FfiException.ModelChanged("why"),
                 FfiException.StorageFull("why"),
                 FfiException.StoreLocked("why"),
                 FfiException.Corrupted("why"),
@@ -30,7 +31,7 @@ internal class MappingTest {
                 FfiException.Unsupported("why"),
                 FfiException.Internal("why"),
             )
-        assertEquals(FfiException::class.java.declaredClasses.count { FfiException::class.java.isAssignableFrom(it) }, 10)
+        assertEquals(FfiException::class.java.declaredClasses.count { FfiException::class.java.isAssignableFrom(it) }, errors.size)
         for (error in errors) {
             val translated = error.translated()
             assertEquals(error.javaClass.simpleName, translated.javaClass.simpleName)

@@ -748,6 +748,8 @@ internal object IntegrityCheckingUniffiLib {
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_nightgraft_ffi_checksum_func_leave_signals_alone(
+    ): Int
     external fun uniffi_nightgraft_ffi_checksum_func_version(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_generator_chat(
@@ -979,6 +981,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_verify(`ptr`: Long,
     ): Long
+    external fun uniffi_nightgraft_ffi_fn_func_leave_signals_alone(uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_nightgraft_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_nightgraft_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1100,6 +1104,9 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone() and 0xFFFF) != 3709) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_nightgraft_ffi_checksum_func_version() and 0xFFFF) != 21140) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -7275,6 +7282,21 @@ internal sealed class NightgraftException: kotlin.Exception() {
     }
 
     /**
+     * The model's file was changed, replaced or removed while it was in use. What was done before is saved. Put the file back,
+     * open the model again and go on; put a new model beside the old one, under another name, and never write into one.
+     */
+    class ModelChanged(
+
+        /**
+         * Which file, and what is different.
+         */
+        val `reason`: kotlin.String
+        ) : NightgraftException() {
+        override val message
+            get() = "reason=${ `reason` }"
+    }
+
+    /**
      * An example, a file of examples, or an adapter's file cannot be used. Leave it out or mend it.
      */
     class InvalidData(
@@ -7429,32 +7451,35 @@ internal object FfiConverterTypeNightgraftError : FfiConverterRustBuffer<Nightgr
             1 -> NightgraftException.InvalidModel(
                 FfiConverterString.read(buf),
                 )
-            2 -> NightgraftException.InvalidData(
+            2 -> NightgraftException.ModelChanged(
                 FfiConverterString.read(buf),
                 )
-            3 -> NightgraftException.OutOfMemoryBudget(
+            3 -> NightgraftException.InvalidData(
+                FfiConverterString.read(buf),
+                )
+            4 -> NightgraftException.OutOfMemoryBudget(
                 FfiConverterULong.read(buf),
                 FfiConverterULong.read(buf),
                 )
-            4 -> NightgraftException.StorageFull(
+            5 -> NightgraftException.StorageFull(
                 FfiConverterString.read(buf),
                 )
-            5 -> NightgraftException.StoreLocked(
+            6 -> NightgraftException.StoreLocked(
                 FfiConverterString.read(buf),
                 )
-            6 -> NightgraftException.Corrupted(
+            7 -> NightgraftException.Corrupted(
                 FfiConverterString.read(buf),
                 )
-            7 -> NightgraftException.WrongKey(
+            8 -> NightgraftException.WrongKey(
                 FfiConverterString.read(buf),
                 )
-            8 -> NightgraftException.Cancelled(
+            9 -> NightgraftException.Cancelled(
                 FfiConverterString.read(buf),
                 )
-            9 -> NightgraftException.Unsupported(
+            10 -> NightgraftException.Unsupported(
                 FfiConverterString.read(buf),
                 )
-            10 -> NightgraftException.Internal(
+            11 -> NightgraftException.Internal(
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
@@ -7464,6 +7489,11 @@ internal object FfiConverterTypeNightgraftError : FfiConverterRustBuffer<Nightgr
     override fun allocationSize(value: NightgraftException): ULong {
         return when(value) {
             is NightgraftException.InvalidModel -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+            is NightgraftException.ModelChanged -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
@@ -7524,49 +7554,54 @@ internal object FfiConverterTypeNightgraftError : FfiConverterRustBuffer<Nightgr
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.InvalidData -> {
+            is NightgraftException.ModelChanged -> {
                 buf.putInt(2)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.OutOfMemoryBudget -> {
+            is NightgraftException.InvalidData -> {
                 buf.putInt(3)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is NightgraftException.OutOfMemoryBudget -> {
+                buf.putInt(4)
                 FfiConverterULong.write(value.`needed`, buf)
                 FfiConverterULong.write(value.`available`, buf)
                 Unit
             }
             is NightgraftException.StorageFull -> {
-                buf.putInt(4)
-                FfiConverterString.write(value.`reason`, buf)
-                Unit
-            }
-            is NightgraftException.StoreLocked -> {
                 buf.putInt(5)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.Corrupted -> {
+            is NightgraftException.StoreLocked -> {
                 buf.putInt(6)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.WrongKey -> {
+            is NightgraftException.Corrupted -> {
                 buf.putInt(7)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.Cancelled -> {
+            is NightgraftException.WrongKey -> {
                 buf.putInt(8)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.Unsupported -> {
+            is NightgraftException.Cancelled -> {
                 buf.putInt(9)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is NightgraftException.Internal -> {
+            is NightgraftException.Unsupported -> {
                 buf.putInt(10)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is NightgraftException.Internal -> {
+                buf.putInt(11)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
@@ -8693,6 +8728,23 @@ internal object FfiConverterSequenceTypeExample: FfiConverterRustBuffer<List<Exa
 
 
 
+
+
+
+        /**
+         * Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
+         * it changes nothing.
+         *
+         * The library maps models, and a mapped file that somebody cuts short is a signal for who reads it, `SIGBUS`. The handler
+         * turns that into [`NightgraftError::ModelChanged`] and passes every other signal on to the one that was there before.
+         * Without it the process ends, if a model is cut short in the very moment in which it is read.
+         */ internal fun `leaveSignalsAlone`()
+        =
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone(
+
+        _status)
+}
 
 
 
