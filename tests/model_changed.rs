@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nightgraft_core::gguf;
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
 
@@ -69,9 +70,11 @@ fn wait_for(event: &str, child: &mut Child) -> BufReader<std::process::ChildStdo
 
 /// What the child says and how it ends, after all that it has still to print.
 fn ended(mut child: Child, mut rest: impl Read) -> (String, Option<i32>, String) {
-    let (mut out, mut err) = (String::new(), String::new());
-    rest.read_to_string(&mut out).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    // A tiny model writes bytes that are no text.
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    rest.read_to_end(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_end(&mut err).unwrap();
+    let [out, err] = [out, err].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), None, "{err}");
     (out, status.code(), err)
@@ -234,6 +237,76 @@ fn a_model_that_is_cut_short_at_any_moment_of_an_answer_kills_nobody() {
         let message = err.lines().last().unwrap_or_default();
         assert!(message.contains(model.to_str().unwrap()), "after {wait} ms: {err}");
     }
+}
+
+/// Changes one byte that the fingerprint does not look at.
+fn damage(model: &Path) {
+    let bytes = fs::read(model).unwrap();
+    let fingerprint = || gguf::File::open(model).unwrap().fingerprint().unwrap();
+    let before = fingerprint();
+    let unseen = (bytes.len() / 2..bytes.len()).step_by(1000).any(|at| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x10;
+        fs::write(model, bytes).unwrap();
+        fingerprint() == before
+    });
+    assert!(unseen);
+}
+
+#[test]
+fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
+    let place = Place::tiny();
+    // Larger than what the samples cover.
+    let model = place.path("tiny.gguf");
+    let larger = TinyModel { n_layer: 8, ..tiny() };
+    larger.write(&model).unwrap();
+    let inspect = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+        let output = command.args(["inspect", "--json", "--verify"]).arg(&model).output().unwrap();
+        let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        ["fingerprint", "sha256"].map(|key| info[key].as_str().unwrap().to_owned())
+    };
+    let whole = inspect();
+    damage(&model);
+    let damaged = inspect();
+    assert_eq!(whole[0], damaged[0], "the damage is where no sample is");
+    assert_ne!(whole[1], damaged[1]);
+    larger.write(&model).unwrap();
+    assert!(train(&place, "straight").output().unwrap().status.success());
+    place.whole_night("straight-night", &[]);
+
+    let what = "are not those that it was used with before";
+    // Once all of the model has been hashed, it goes away for a while.
+    let stop = |mut child: Child, noted: &dyn Fn() -> bool| {
+        let rest = wait_for("step", &mut child);
+        while !noted() {
+            assert!(child.try_wait().unwrap().is_none(), "it is over, and nothing was noted");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        fs::rename(&model, model.with_extension("away")).unwrap();
+        let (_, code, err) = ended(child, rest);
+        assert_eq!(code, Some(1), "{err}");
+        fs::rename(model.with_extension("away"), &model).unwrap();
+    };
+    let refused = |output: std::process::Output| {
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.signal(), output.status.code()), (None, Some(1)), "{err}");
+        assert_names(&err, &model, what);
+    };
+    let note = || fs::read_to_string(place.path("out/base.json")).is_ok_and(|note| note.contains("sha256"));
+    stop(piped(train(&place, "out")), &note);
+    stop(piped(place.night("store", &[])), &|| place.path("store/models.ngs").exists());
+    let verify = || place.store(&["verify", "--model", model.to_str().unwrap()], "store");
+    assert!(verify().status.success());
+    damage(&model);
+    refused(verify());
+    refused(train(&place, "out").output().unwrap());
+    refused(place.night("store", &[]).output().unwrap());
+    larger.write(&model).unwrap();
+    assert!(train(&place, "out").output().unwrap().status.success());
+    assert_eq!(adapter(&place, "straight"), adapter(&place, "out"));
+    place.whole_night("store", &[]);
+    assert!(place.graft("store", &[]) == place.graft("straight-night", &[]));
 }
 
 /// An adapter is read at once, and nobody minds what becomes of it then.

@@ -17,18 +17,23 @@ pub struct Args {
     /// The same, as the other commands spell it
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     model: Option<PathBuf>,
+    /// Read the whole file and give its SHA-256
+    #[arg(long)]
+    verify: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   nightgraft inspect model.gguf
   nightgraft inspect smollm2-135m --json
+  nightgraft inspect model.gguf --verify | grep SHA-256
 
 Any well-formed GGUF can be shown, also one that cannot be trained; the table says why not.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let file = args.model.clone().or_else(|| args.file.clone()).unwrap_or_default();
-    let info = session::inspect(&catalogue::model_path(file)?)?;
+    let model = catalogue::model_path(file)?;
+    let info = if args.verify { session::inspect_whole(&model)? } else { session::inspect(&model)? };
     if verbosity.json {
         output::json(&info)?;
     } else {
@@ -57,6 +62,7 @@ fn describe(info: &ModelInfo) -> String {
     rows.push(("tokenizer", info.tokenizer.clone()));
     rows.push(("chat template", yes_no(info.chat_template)));
     rows.push(("fingerprint", info.fingerprint.clone()));
+    rows.extend(info.sha256.clone().map(|sha256| ("SHA-256", sha256)));
     rows.push((
         "can be trained",
         match &info.not_trainable {

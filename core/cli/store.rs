@@ -7,8 +7,9 @@ use std::{
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
-use nightgraft_core::store::{
-    Damage, GraftEntry, GraftFormat, GraftId, GraftStatus, Store, StoreOptions, VerifyReport,
+use nightgraft_core::{
+    session,
+    store::{Damage, GraftEntry, GraftFormat, GraftId, GraftStatus, Store, StoreOptions, VerifyReport},
 };
 use serde_json::json;
 
@@ -76,6 +77,9 @@ enum Command {
         /// Remove what is damaged, and say what is lost
         #[arg(long)]
         repair: bool,
+        /// Also read all of this model, and compare it with what the store has learned with
+        #[arg(long, value_name = "FILE")]
+        model: Option<PathBuf>,
         #[command(flatten)]
         store: StoreArgs,
     },
@@ -146,7 +150,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             store.delete_graft(*id)?;
             say_current(store.current()?, verbosity)?;
         }
-        Command::Verify { repair, store } => return verify(store, *repair, verbosity),
+        Command::Verify { repair, model, store } => return verify(store, model.clone(), *repair, verbosity),
         Command::RotateKey { new_key_file, store } => {
             store.open(false)?.rotate_key(read_key(new_key_file)?)?;
             if verbosity.json {
@@ -281,7 +285,7 @@ fn say_current(current: Option<GraftId>, verbosity: Verbosity) -> Result<()> {
     }
 }
 
-fn verify(args: &StoreArgs, repair: bool, verbosity: Verbosity) -> Result<ExitCode> {
+fn verify(args: &StoreArgs, model: Option<PathBuf>, repair: bool, verbosity: Verbosity) -> Result<ExitCode> {
     let options = StoreOptions { create: false, damaged: true, ..StoreOptions::default() };
     let mut store = args.open_with(options)?;
     let report = store.verify()?;
@@ -293,6 +297,9 @@ fn verify(args: &StoreArgs, repair: bool, verbosity: Verbosity) -> Result<ExitCo
         if let Some(repaired) = &repaired {
             output::write(repaired.lost.iter().map(|lost| format!("lost: {lost}\n")).collect::<String>())?;
         }
+    }
+    if let Some(model) = model {
+        session::verify_model(&store, &catalogue::model_path(model)?)?;
     }
     Ok(if report.is_sound() || repair { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,6 +1,5 @@
 //! From a GGUF file to a model.
 
-use std::io;
 use std::path::Path;
 
 use nightgraft_ggml::{Error as GgmlError, FileChange};
@@ -8,7 +7,7 @@ use nightgraft_kernels::Weights;
 
 use super::weight::{Lookup, unsupported};
 use super::{BlockSpec, LayerWeights, Module, Weight, architecture};
-use crate::gguf::{self, Fingerprint};
+use crate::gguf::{self, Fingerprint, WholeFile};
 use crate::{Error, Result};
 
 /// A model whose weights are all where its [`BlockSpec`] says.
@@ -58,21 +57,19 @@ impl Base {
         Ok(Self { spec, layers, token_embd, output_norm, output, file, fingerprint })
     }
 
-    /// Opens a model again, for work that was begun with it.
+    /// Opens a model again, for work that was begun with the file that `known` is of.
     ///
     /// # Errors
-    /// [`ModelChanged`](crate::Error::ModelChanged) if the file is gone, or another one by its `fingerprint`; those of
+    /// [`ModelChanged`](crate::Error::ModelChanged) if that file is gone, or another one is there; those of
     /// [`open`](Self::open).
-    pub fn reopen(path: &Path, fingerprint: &Fingerprint) -> Result<Self> {
-        let changed = |change| Error::ModelChanged { path: path.to_owned(), change };
-        let file = gguf::File::open(path).map_err(|error| match error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                changed(FileChange::Removed)
-            }
-            error => error,
-        })?;
-        if file.fingerprint()? != *fingerprint {
-            return Err(changed(FileChange::Replaced));
+    pub fn reopen(path: &Path, known: &WholeFile) -> Result<Self> {
+        let changed = |change| Err(Error::ModelChanged { path: path.to_owned(), change });
+        if let Some(change) = known.change(path) {
+            return changed(change);
+        }
+        let file = gguf::File::open(path)?;
+        if !known.is_of(&file) {
+            return changed(FileChange::Replaced);
         }
         Self::open(file)
     }

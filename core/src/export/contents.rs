@@ -25,7 +25,12 @@ impl Contents {
     pub(super) fn of(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(Error::io("open", path))?;
         if metadata.is_file() && metadata.len() <= MAX_READ {
-            return Ok(Self::Read(fs::read(path).map_err(Error::io("read", path))?));
+            let bytes = fs::read(path).map_err(Error::io("read", path))?;
+            return if bytes.is_empty() {
+                Err(wrong(path, "the file is empty".into()))
+            } else {
+                Ok(Self::Read(bytes))
+            };
         }
         Ok(Self::Mapped(MappedFile::open(path)?))
     }

@@ -6,17 +6,20 @@
 //! the next multiple of the alignment on, the tensors' bytes. [`File`] maps a model and hands out
 //! validated views, [`Writer`] makes a new one.
 
+mod digest;
 mod file;
 mod fingerprint;
 mod metadata;
 mod reader;
 mod tensor_type;
 mod value;
+mod whole;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use digest::Digest;
 pub use file::File;
 pub use fingerprint::Fingerprint;
 pub use metadata::Metadata;
@@ -24,6 +27,7 @@ pub use nightgraft_ggml::faults::leave_signals_alone;
 pub use reader::{Header, Problem, TensorInfo, parse};
 pub use tensor_type::TensorType;
 pub use value::{Array, Value};
+pub use whole::{WholeCheck, WholeFile};
 pub use writer::{TensorSink, Writer};
 
 /// What each file starts with.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::base::Base;
-use crate::gguf;
+use crate::gguf::{self, WholeFile};
 use crate::text::{ChatTemplate, Date, Tokenizer};
 use crate::{Error, Result};
 
@@ -47,6 +47,9 @@ pub struct ModelInfo {
     pub chat_template: bool,
     /// Identifies the base: adapters and checkpoints belong to one.
     pub fingerprint: String,
+    /// The SHA-256 of the whole file, of which the fingerprint sees the header and samples; if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// None if the model can be trained, else why not.
     pub not_trainable: Option<String>,
 }
@@ -107,6 +110,7 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
         },
         chat_template,
         fingerprint: file.fingerprint()?.to_string(),
+        sha256: None,
         not_trainable: tokenizer.err().map(|error| error.to_string()),
     };
     match Base::open(file) {
@@ -116,6 +120,15 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
         Err(error) => info.not_trainable = Some(error.to_string()),
     }
     Ok(info)
+}
+
+/// As [`inspect`], and reads every byte.
+///
+/// # Errors
+/// As [`inspect`]; [`crate::Error::ModelChanged`] if the file changes meanwhile.
+pub fn inspect_whole(model: &Path) -> Result<ModelInfo> {
+    let whole = WholeFile::read(&gguf::File::open(model)?)?;
+    Ok(ModelInfo { sha256: Some(whole.sha256.to_string()), ..inspect(model)? })
 }
 
 fn describe(info: &mut ModelInfo, base: &Base) {

@@ -33,11 +33,11 @@ pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{Chat, GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
-pub use inspect::{ModelInfo, TensorGroup, inspect};
+pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_whole};
 pub use memory::MemoryPlan;
 pub use personal::{
     ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport,
-    SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time,
+    SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time, verify_model,
 };
 pub use plan::{PlanRequest, plan};
 pub use stop::StopFlag;

@@ -11,6 +11,7 @@ use crate::atomic;
 use crate::config::TrainConfig;
 use crate::export::check_peft_target;
 use crate::file_system::{open_lock, system, tighten, try_lock};
+use crate::gguf::WholeFile;
 use crate::text::Date;
 use crate::vault::Vault;
 use crate::{Error, Result};
@@ -85,9 +86,15 @@ impl RunFolder {
         self.root.join(CONFIG)
     }
 
-    /// Which model the run is for, so that the adapter can be exported without naming it again.
-    pub(super) fn base(&self) -> PathBuf {
-        self.root.join(BASE)
+    /// Which model the run is for, as an earlier process has noted it.
+    pub(super) fn base(&self) -> Option<BaseNote> {
+        BaseNote::in_folder(&self.root)
+    }
+
+    /// Notes which model the run is for, so that the adapter can be exported without naming it again.
+    pub(super) fn write_base(&self, note: &BaseNote) -> Result<()> {
+        let text = serde_json::to_vec(note).expect("strings and numbers serialize");
+        atomic::write_file(&self.root.join(BASE), &text)
     }
 
     pub(super) fn plot(&self) -> PathBuf {
@@ -124,13 +131,20 @@ pub(super) struct BaseNote {
     pub(super) model: PathBuf,
     /// The model's fingerprint.
     pub(super) fingerprint: String,
+    /// All of the model's bytes, once they have been hashed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) whole: Option<WholeFile>,
 }
 
 impl BaseNote {
     /// The note beside an adapter of a run's folder, if it is one.
     pub(super) fn beside(adapter: &Path) -> Option<Self> {
-        let text = fs::read(adapter.parent()?.join(BASE)).ok()?;
-        serde_json::from_slice(&text).ok()
+        Self::in_folder(adapter.parent()?)
+    }
+
+    /// The note of a run's folder, if it has one.
+    fn in_folder(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(folder.join(BASE)).ok()?).ok()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data;
 use crate::export::{read_adapter, write_gguf_adapter, write_peft};
 use crate::file_system;
+use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
 use crate::memory::anonymous_bytes;
 use crate::text::Date;
@@ -87,6 +88,7 @@ struct Run<'a> {
     vault: Vault,
     identity: Identity,
     course: Course,
+    whole: WholeCheck,
     metrics: MetricsFile,
     losses: Vec<(u64, f64)>,
     saved_at: Option<u64>,
@@ -149,12 +151,16 @@ impl<'a> Run<'a> {
         }
         let step = saved.as_ref().map_or(0, |(_, state)| state.step());
         let (metrics, earlier) = folder.metrics(step)?;
+        // What goes on has to go on with the same bytes, of which a fingerprint sees a few.
+        let recorded = saved.as_ref().and_then(|_| folder.base()?.whole);
+        let whole = WholeCheck::start(course.trainer().base().file(), recorded)?;
         let mut run = Self {
             request,
             folder,
             vault,
             identity,
             course,
+            whole,
             metrics,
             losses: earlier.iter().map(|metrics| (metrics.step, metrics.loss)).collect(),
             saved_at: None,
@@ -165,11 +171,7 @@ impl<'a> Run<'a> {
             planned,
             peak: 0,
         };
-        let note = BaseNote {
-            model: std::path::absolute(&request.model).map_err(Error::io("find", &request.model))?,
-            fingerprint: run.base().fingerprint().to_string(),
-        };
-        atomic::write_file(&run.folder.base(), &serde_json::to_vec(&note).expect("two strings serialize"))?;
+        run.note_base(recorded)?;
         atomic::write_file(&run.folder.config(), config.to_toml()?.as_bytes())?;
         if let Some((checkpoint, state)) = saved {
             state.restore(&mut run.course)?;
@@ -177,6 +179,20 @@ impl<'a> Run<'a> {
             on_event(&Event::Resumed { step, checkpoint });
         }
         Ok(run)
+    }
+
+    fn note_base(&self, whole: Option<WholeFile>) -> Result<()> {
+        let model = &self.request.model;
+        self.folder.write_base(&BaseNote {
+            model: std::path::absolute(model).map_err(Error::io("find", model))?,
+            fingerprint: self.base().fingerprint().to_string(),
+            whole,
+        })
+    }
+
+    /// Waits until all of the model has been hashed, and notes the result.
+    fn wait_for_whole(&mut self) -> Result<()> {
+        self.whole.wait()?.map_or(Ok(()), |whole| self.note_base(Some(whole)))
     }
 
     fn base(&self) -> &Base {
@@ -202,6 +218,9 @@ impl<'a> Run<'a> {
     fn work(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
         let RunConfig { checkpoint_every, .. } = self.request.config.run;
         loop {
+            if let Some(whole) = self.whole.poll()? {
+                self.note_base(Some(whole))?;
+            }
             let started = Instant::now();
             let advanced = self.course.advance()?;
             let seconds = started.elapsed().as_secs_f64();
@@ -251,6 +270,9 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+        if self.whole.is_awaited() {
+            self.wait_for_whole()?;
+        }
         let keep = self.request.config.run.keep_checkpoints;
         resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.course, keep)?;
         self.look_at_memory();
@@ -268,6 +290,10 @@ impl<'a> Run<'a> {
         let mut kept_step = step;
         let interrupted = outcome == Outcome::Interrupted;
         if !interrupted {
+            if let Err(error) = self.wait_for_whole() {
+                self.save(on_event)?;
+                return Err(error);
+            }
             if self.request.config.run.checkpoint_every > 0 && self.saved_at != Some(step) {
                 self.save(on_event)?;
             }

@@ -18,8 +18,10 @@ pub(super) const ROLE: &str = "document";
 pub(super) const MAX_BYTES: u64 = 64 << 20;
 /// The document that says what the unfinished session learns from. See [`Plan`].
 const PLAN: &str = "session";
+/// The document that knows all bytes of the models that were used with the store.
+pub(crate) const MODELS: &str = "models";
 /// Documents that are not the session's and stay when it ends.
-const LASTING: [&str; 4] = ["usage", "policy", "paces", "diverged"];
+const LASTING: [&str; 5] = ["usage", "policy", "paces", "diverged", MODELS];
 
 /// What must be known of the session's plan: all else in that document is the session's own.
 #[derive(Deserialize)]

@@ -49,6 +49,7 @@ mod tests;
 
 pub use crate::vault::Key;
 pub use documents::DocumentWriter;
+pub(crate) use documents::MODELS;
 pub use examples::DeleteReport;
 pub use export::GraftFormat;
 pub use graft_file::{Graft, GraftMeta, NewGraft};

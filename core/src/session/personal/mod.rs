@@ -14,6 +14,7 @@ mod outcome;
 mod plan;
 mod settings;
 mod watch;
+mod whole;
 mod work;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use memory::MemoryNeeds;
 pub use outcome::{Learned, Pause, SessionReport, SliceOutcome};
 pub use settings::{NightSettings, OnChange, SessionRequest};
 pub use watch::Watch;
+pub use whole::verify_model;
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,7 @@ use self::plan::Plan;
 use super::StopFlag;
 use super::resume::Identity;
 use crate::Result;
+use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
 use crate::store::Store;
 use crate::train::Course;
@@ -65,6 +68,7 @@ struct Training {
     identity: Identity,
     sets: GateSets,
     needs: MemoryNeeds,
+    whole: WholeCheck,
     /// Where the run stood when it was last saved, and when that was, or when it was opened.
     saved: Option<Position>,
     saved_at: Instant,
@@ -79,6 +83,8 @@ struct Judging {
     learned: Learned,
     losses: Losses,
     measurer: Option<Measurer>,
+    /// The model that was trained on.
+    model: WholeFile,
     /// Whether the store has all of `losses`.
     is_saved: bool,
 }

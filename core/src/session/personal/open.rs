@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::measure::{GateSets, Shuffled};
 use super::plan::{self, Choice, PLAN, Plan, Work};
 use super::settings::PROBE;
-use super::{OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory};
+use super::{OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
 use crate::base::Base;
 use crate::checkpoint;
 use crate::data::{self, DataOptions, Dataset};
@@ -217,8 +217,10 @@ fn begin(
         }
         Err(error) => return Err(error),
     }
+    let whole = whole::check(store, course.trainer().base(), request.on_change)?;
     Ok(Training {
         course,
+        whole,
         plan,
         identity,
         sets,

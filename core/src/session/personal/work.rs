@@ -7,7 +7,7 @@ use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
     Judging, Learned, Pause, Position, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
-    Training,
+    Training, whole,
 };
 use crate::base::Base;
 use crate::gate::{self, GateReport};
@@ -84,8 +84,11 @@ impl Session {
 
     /// Ends a session that has diverged.
     fn give_up(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
-        let plan = match &self.stage {
-            Stage::Training(training) => training.plan.clone(),
+        let plan = match &mut self.stage {
+            Stage::Training(training) => {
+                training.whole.wait()?; // damaged weights diverge, too, and it is not the examples' fault
+                training.plan.clone()
+            }
             _ => return Ok(()),
         };
         let report = SessionReport {
@@ -121,6 +124,9 @@ impl Training {
         started: Instant,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Option<Stage>> {
+        if let Some(model) = self.whole.poll()? {
+            whole::remember(store, model)?;
+        }
         let advanced = self.course.advance()?;
         let seconds = started.elapsed().as_secs_f64();
         let mut due = self.saved_at.elapsed() >= SAVE_EVERY;
@@ -138,6 +144,9 @@ impl Training {
             }
             Advanced::Ended(ending) => {
                 self.save_if_moved(store, request, on_event)?;
+                if let Some(model) = self.whole.wait()? {
+                    whole::remember(store, model)?;
+                }
                 return self.judging(ending, store).map(Some);
             }
         }
@@ -157,6 +166,11 @@ impl Training {
         if self.saved == Some(position) {
             return Ok(());
         }
+        if self.whole.is_awaited()
+            && let Some(model) = self.whole.wait()?
+        {
+            whole::remember(store, model)?;
+        }
         store.make_room(resume::bytes(&self.course))?;
         let keep = request.training.run.keep_checkpoints;
         resume::save(store.vault(), &store.session_folder(), &self.identity, &self.course, keep)?;
@@ -167,6 +181,7 @@ impl Training {
 
     /// The best adapter, or without evaluations the last.
     fn judging(&self, ending: Ending, store: &Store) -> Result<Stage> {
+        let model = self.whole.known().expect("it was waited for");
         let (best, trainer) = (&self.course.past().best, self.course.trainer());
         let (candidate, kept_step) = match (&best.adapter, best.at) {
             (Some(adapter), Some((_, step))) => (adapter.clone(), step),
@@ -190,6 +205,7 @@ impl Training {
             learned,
             losses,
             measurer: None,
+            model,
             is_saved: true,
         })))
     }
@@ -226,7 +242,7 @@ impl Judging {
                 (Whose::Candidate, _) => Some(self.candidate.clone()),
                 _ => None,
             };
-            let base = Base::reopen(&request.model, &self.plan.base)?;
+            let base = Base::reopen(&request.model, &self.model)?;
             let n_threads = inputs::threads(request.training.run.threads);
             let measurer = Measurer::new(whose, base, adapter.as_ref(), &self.sets, n_threads, halt)?;
             self.measurer = Some(measurer);
