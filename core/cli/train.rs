@@ -49,7 +49,9 @@ A line of a .jsonl file is one of
   {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
   {"prompt": "...", "completion": "..."}
   {"text": "..."}
-The loss is taken on all assistant turns, on the completion, or on the whole text.
+The loss is taken on all that the model must say in the assistant's turns, on the completion, or on
+the whole text. A message with "weight": 0 is only read. "tools" beside the messages, "tool_calls"
+and "reasoning_content" in them reach the chat template; what it does not show is an error.
 
 --out holds, when it is done: adapter/ (PEFT), adapter.gguf (llama.cpp), loss.svg, metrics.jsonl
 (a line for each step) and config.toml. Ctrl-C saves a checkpoint; the same command then goes on

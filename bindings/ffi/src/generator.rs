@@ -146,7 +146,7 @@ impl Generator {
     ) -> Result<Answer> {
         let turns: Vec<_> = messages
             .into_iter()
-            .map(|Message { role, content }| nightgraft_core::session::Message { role, content })
+            .map(|Message { role, content }| nightgraft_core::session::Message::new(role, content))
             .collect();
         self.answer(options, listener, move |chat, sampling, on_text| chat.answer(&turns, sampling, on_text))
             .await

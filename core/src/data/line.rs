@@ -1,8 +1,12 @@
 //! One line of a `.jsonl` file.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use crate::text::Message;
+use serde_json::{Map, Value};
+
+use super::shape;
+use super::turns::{self, Learned};
+use crate::text::{Conversation, Variables};
 
 /// What a line holds.
 #[derive(Debug, PartialEq)]
@@ -11,10 +15,18 @@ pub(super) enum Line {
     Text(String),
     /// `{"prompt", "completion"}`
     Completion { prompt: String, completion: String },
-    /// `{"messages": [{"role", "content"}]}`
-    Messages(Vec<Message>),
+    /// `{"messages": [{"role", "content"}]}`, or `{"prompt", "completion"}` whose two parts are lists of messages.
+    Conversation(Conversation),
     /// `{"input_ids", "labels"}`: a label is `None` where there is no loss.
     Tokens { ids: Vec<u32>, labels: Vec<Option<u32>> },
+}
+
+/// A line that was read.
+#[derive(Debug, PartialEq)]
+pub(super) struct Parsed {
+    pub(super) line: Line,
+    /// Keys that mean nothing. What a chat template may look at is not among them.
+    pub(super) unused_keys: BTreeSet<String>,
 }
 
 /// Whether a line of a `.jsonl` file has one of the shapes that [`load`](super::load) reads, as far as that can be said
@@ -37,38 +49,113 @@ pub(super) const TOO_LONG: &str = "longer than 16 MiB";
 const NO_LABEL: i64 = -100;
 /// Keys whose presence says which kind a line is of.
 const KINDS: [&str; 4] = ["text", "prompt", "messages", "input_ids"];
+/// Keys beside a conversation that its template may look at.
+const VARIABLES: [&str; 3] = ["tools", "functions", "documents"];
+/// A key beside a conversation whose entries its template may look at.
+const TEMPLATE_OPTIONS: &str = "chat_template_kwargs";
 
 impl Line {
     /// Parses a line; ids must be below `n_vocab`.
     ///
     /// # Errors
     /// What is wrong, without any of the text.
-    pub(super) fn parse(json: &str, n_vocab: usize) -> Result<Self, String> {
-        let mut value: Value = serde_json::from_str(json).map_err(|error| {
-            format!("not valid JSON: {:?} error at column {}", error.classify(), error.column())
-        })?;
-        let object = value.as_object_mut().ok_or("not a JSON object")?;
-        let kinds: Vec<_> = KINDS.into_iter().filter(|key| object.contains_key(*key)).collect();
-        let take = |object: &mut serde_json::Map<String, Value>, key: &str| {
-            object.remove(key).ok_or_else(|| format!("{key:?} is missing"))
+    pub(super) fn parse(json: &str, n_vocab: usize) -> Result<Parsed, String> {
+        let value: Value = serde_json::from_str(json).map_err(|error| shape::unreadable(json, &error))?;
+        let mut object = match value {
+            Value::Object(object) => object,
+            Value::Array(_) => return Err(shape::ARRAY.into()),
+            other => return Err(format!("{}, not a JSON object", name(&other))),
         };
-        match kinds.as_slice() {
-            ["text"] => Ok(Self::Text(non_empty("text", string("text", take(object, "text")?)?)?)),
-            ["prompt"] => {
-                let prompt = string("prompt", take(object, "prompt")?)?;
-                let completion = string("completion", take(object, "completion")?)?;
-                Ok(Self::Completion { prompt, completion: non_empty("completion", completion)? })
-            }
-            ["messages"] => messages(take(object, "messages")?).map(Self::Messages),
-            ["input_ids"] => tokens(&take(object, "input_ids")?, &take(object, "labels")?, n_vocab),
-            [] => {
-                Err("none of the known shapes: {\"text\"}, {\"prompt\", \"completion\"}, {\"messages\"} or \
-                       {\"input_ids\", \"labels\"}"
-                    .into())
-            }
-            several => Err(format!("has {several:?} at once; keep one of them")),
+        let kinds: Vec<_> = KINDS.into_iter().filter(|key| object.contains_key(*key)).collect();
+        if let Some(shape) = shape::foreign(&object) {
+            return Err(shape.to_string());
         }
+        let line = match kinds.as_slice() {
+            ["text"] => Self::Text(non_empty("text", string("text", take(&mut object, "text")?)?)?),
+            ["prompt"] => Self::completion(&mut object)?,
+            ["messages"] => {
+                let messages = turns::read("messages", take(&mut object, "messages")?, Learned::AsWeighted)?;
+                Self::conversation(Conversation { messages, variables: variables(&mut object)? })?
+            }
+            ["input_ids"] => {
+                tokens(&take(&mut object, "input_ids")?, &take(&mut object, "labels")?, n_vocab)?
+            }
+            [] => {
+                return Err(
+                    "none of the known shapes: {\"text\"}, {\"prompt\", \"completion\"}, {\"messages\"} or \
+                            {\"input_ids\", \"labels\"}"
+                        .into(),
+                );
+            }
+            several => return Err(format!("has {several:?} at once; keep one of them")),
+        };
+        match object.remove("weight").map(|weight| turns::is_learned(&weight)) {
+            None | Some(Some(true)) => {}
+            Some(Some(false)) => {
+                return Err("\"weight\" is 0: there is nothing to learn; leave the line out".into());
+            }
+            Some(None) => {
+                return Err("\"weight\" is neither 0 nor 1: a line is learned, or it is left out".into());
+            }
+        }
+        Ok(Parsed { line, unused_keys: object.into_iter().map(|(key, _)| key).collect() })
     }
+
+    /// `{"prompt", "completion"}`: two texts, or two lists of messages.
+    fn completion(object: &mut Map<String, Value>) -> Result<Self, String> {
+        let (prompt, completion) = (take(object, "prompt")?, take(object, "completion")?);
+        if !prompt.is_array() && !completion.is_array() {
+            let (prompt, completion) = (string("prompt", prompt)?, string("completion", completion)?);
+            return Ok(Self::Completion { prompt, completion: non_empty("completion", completion)? });
+        }
+        if !(prompt.is_array() && completion.is_array()) {
+            return Err(
+                "\"prompt\" and \"completion\" must both be strings, or both lists of messages".into()
+            );
+        }
+        let mut messages = turns::read("prompt", prompt, Learned::Nothing)?;
+        messages.extend(turns::read("completion", completion, Learned::AsWeighted)?);
+        Self::conversation(Conversation { messages, variables: variables(object)? })
+    }
+
+    fn conversation(conversation: Conversation) -> Result<Self, String> {
+        if conversation.messages.iter().any(|message| message.is_learned()) {
+            return Ok(Self::Conversation(conversation));
+        }
+        Err(match conversation.messages.iter().any(|message| message.is_answer()) {
+            true => {
+                "each message with the role \"assistant\" has the weight 0: there is nothing to learn".into()
+            }
+            false => "no message has the role \"assistant\": there is nothing to learn".into(),
+        })
+    }
+}
+
+/// What a template may look at besides the turns.
+fn variables(object: &mut Map<String, Value>) -> Result<Variables, String> {
+    let mut variables = Variables::new();
+    for key in VARIABLES {
+        let value = match object.remove(key) {
+            None | Some(Value::Null) => continue,
+            // Tables of strings have lists as their JSON.
+            Some(Value::String(json)) => serde_json::from_str(&json).unwrap_or(Value::String(json)),
+            Some(value) => value,
+        };
+        if !value.is_array() {
+            return Err(format!("{key:?} is {}, not a list", name(&value)));
+        }
+        variables.insert(key.to_owned(), value);
+    }
+    match object.remove(TEMPLATE_OPTIONS) {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(options)) => variables.extend(options),
+        Some(other) => return Err(format!("{TEMPLATE_OPTIONS:?} is {}, not an object", name(&other))),
+    }
+    Ok(variables)
+}
+
+fn take(object: &mut Map<String, Value>, key: &str) -> Result<Value, String> {
+    object.shift_remove(key).ok_or_else(|| format!("{key:?} is missing"))
 }
 
 fn string(key: &str, value: Value) -> Result<String, String> {
@@ -80,32 +167,6 @@ fn string(key: &str, value: Value) -> Result<String, String> {
 
 fn non_empty(key: &str, text: String) -> Result<String, String> {
     if text.is_empty() { Err(format!("{key:?} is empty: there is nothing to learn")) } else { Ok(text) }
-}
-
-fn messages(value: Value) -> Result<Vec<Message>, String> {
-    let Value::Array(items) = value else {
-        return Err(format!("\"messages\" is {}, not a list", name(&value)));
-    };
-    let message = |(index, item): (usize, Value)| {
-        let number = index + 1;
-        let Value::Object(mut item) = item else {
-            return Err(format!("message {number} is {}, not an object", name(&item)));
-        };
-        if item.get("tool_calls").is_some_and(|calls| !calls.is_null()) {
-            return Err(format!("message {number} has \"tool_calls\", which are not supported"));
-        }
-        let mut field = |key: &str| match item.remove(key) {
-            Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(format!("{key:?} of message {number} is {}, not a string", name(&other))),
-            None => Err(format!("message {number} has no {key:?}")),
-        };
-        Ok(Message { role: field("role")?, content: field("content")? })
-    };
-    let messages = items.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
-    if messages.iter().all(|message| message.role != "assistant") {
-        return Err("no message has the role \"assistant\": there is nothing to learn".into());
-    }
-    Ok(messages)
 }
 
 fn tokens(ids: &Value, labels: &Value, n_vocab: usize) -> Result<Line, String> {
@@ -136,7 +197,8 @@ fn tokens(ids: &Value, labels: &Value, n_vocab: usize) -> Result<Line, String> {
     Ok(Line::Tokens { ids, labels })
 }
 
-fn name(value: &Value) -> &'static str {
+/// What kind of value it is, in words.
+pub(super) fn name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -148,65 +210,4 @@ fn name(value: &Value) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_four_shapes_are_read() {
-        assert_eq!(Line::parse(r#"{"text": "a", "id": 3}"#, 9).unwrap(), Line::Text("a".into()));
-        assert_eq!(
-            Line::parse(r#"{"prompt": "", "completion": "b"}"#, 9).unwrap(),
-            Line::Completion { prompt: String::new(), completion: "b".into() }
-        );
-        let messages = r#"{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "name": "x"}]}"#;
-        let expected = vec![Message::new("user", "q"), Message::new("assistant", "")];
-        assert_eq!(Line::parse(messages, 9).unwrap(), Line::Messages(expected));
-        assert_eq!(
-            Line::parse(r#"{"input_ids": [1, 8], "labels": [-100, 8]}"#, 9).unwrap(),
-            Line::Tokens { ids: vec![1, 8], labels: vec![None, Some(8)] }
-        );
-    }
-
-    #[test]
-    fn a_line_is_checked_without_a_vocabulary() {
-        check_line(r#"{"text": "a"}"#).unwrap();
-        check_line(r#"{"input_ids": [1, 200000], "labels": [-100, 200000]}"#).unwrap();
-        assert!(check_line(r#"{"input_ids": [1, 3000000000], "labels": [1, 2]}"#).is_err());
-        assert!(check_line(r#"{"txt": "a"}"#).unwrap_err().contains("none of the known shapes"));
-        let long = format!("{{\"text\": \"{}\"}}", "a".repeat(16 << 20));
-        assert_eq!(check_line(&long).unwrap_err(), TOO_LONG);
-    }
-
-    #[test]
-    fn bad_lines_say_what_is_wrong() {
-        for (line, part) in [
-            ("{", "not valid JSON"),
-            (r#"{"text": "secret} "#, "not valid JSON"),
-            ("[1]", "not a JSON object"),
-            ("{}", "none of the known shapes"),
-            (r#"{"text": 1}"#, "\"text\" is a number"),
-            (r#"{"text": ""}"#, "is empty"),
-            (r#"{"text": "a", "messages": []}"#, "at once"),
-            (r#"{"prompt": "a"}"#, "\"completion\" is missing"),
-            (r#"{"prompt": "a", "completion": ""}"#, "nothing to learn"),
-            (r#"{"messages": "hi"}"#, "is a string, not a list"),
-            (r#"{"messages": []}"#, "\"assistant\""),
-            (r#"{"messages": [{"role": "assistant"}]}"#, "message 1 has no \"content\""),
-            (r#"{"messages": [{"role": "assistant", "content": ["a"]}]}"#, "is a list, not a string"),
-            (r#"{"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]}"#, "tool_calls"),
-            (r#"{"input_ids": [1]}"#, "\"labels\" is missing"),
-            (r#"{"input_ids": [1, 2], "labels": [1]}"#, "2 entries and \"labels\" 1"),
-            (r#"{"input_ids": [1, 9], "labels": [1, 2]}"#, "has 9"),
-            (r#"{"input_ids": [1, -1], "labels": [1, 2]}"#, "has -1"),
-            (r#"{"input_ids": [1, 1.5], "labels": [1, 2]}"#, "not an integer"),
-            (r#"{"input_ids": [1, 2], "labels": [1, -99]}"#, "has -99"),
-            (r#"{"input_ids": [1, 2], "labels": [1, -100]}"#, "nothing to learn"),
-            (r#"{"input_ids": [], "labels": []}"#, "nothing to learn"),
-        ] {
-            let problem = Line::parse(line, 9).unwrap_err();
-            assert!(problem.contains(part), "{line}: {problem}");
-            assert!(!problem.contains("secret"), "{problem}");
-        }
-    }
-}
+mod tests;

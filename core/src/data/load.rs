@@ -1,15 +1,16 @@
 //! Reading a data file.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use super::conversation;
+use super::conversation::{self, Fitted};
 use super::dataset::Dataset;
 use super::fit;
-use super::line::{Line, MAX_LINE_BYTES, TOO_LONG};
+use super::line::{Line, MAX_LINE_BYTES, Parsed, TOO_LONG};
 use super::report::DataReport;
-use crate::text::{ChatTemplate, Example, Message, Tokenizer};
+use crate::text::{ChatTemplate, Conversation, Example, Message, Tokenizer, unused_keys};
 use crate::{Error, Result};
 
 /// A `.txt` file may have this many bytes.
@@ -56,6 +57,13 @@ pub fn load(
     match extension.as_deref() {
         Some("txt") => loader.read_text()?,
         Some("jsonl") => loader.read_lines()?,
+        Some("json") => {
+            return Err(loader.problem(
+                None,
+                "data is read from .jsonl files with one whole object a line; jq -c . FILE > NEW.jsonl writes objects \
+                 so, jq -c '.[]' FILE > NEW.jsonl those of an array",
+            ));
+        }
         _ => {
             return Err(loader.problem(
                 None,
@@ -105,10 +113,11 @@ struct Loader<'a> {
     report: DataReport,
 }
 
-/// The examples of one line, and the tokens that did not fit in them.
+/// The examples of one line, and what is to be said of it.
+#[derive(Default)]
 struct LineExamples {
-    examples: Vec<Example>,
-    lost_tokens: usize,
+    fitted: Fitted,
+    unused_keys: BTreeSet<String>,
 }
 
 impl Loader<'_> {
@@ -179,7 +188,9 @@ impl Loader<'_> {
 
     fn read_line(&self, line: &str) -> Result<LineExamples> {
         let context = self.options.context;
-        match Line::parse(line, self.tokenizer.n_vocab()).map_err(|problem| self.problem(None, problem))? {
+        let Parsed { line, mut unused_keys } =
+            Line::parse(line, self.tokenizer.n_vocab()).map_err(|problem| self.problem(None, problem))?;
+        let fitted = match line {
             Line::Text(text) => {
                 let mut ids = self.tokenizer.encode(&text, true)?;
                 let bos = self.bos();
@@ -187,25 +198,23 @@ impl Loader<'_> {
                     ids.remove(0);
                 }
                 self.end(&mut ids);
-                self.usable(fit::windows(&ids, bos, context), 0)
+                Fitted::of(fit::windows(&ids, bos, context), 0)
             }
             Line::Completion { prompt, completion } if self.options.chat => {
-                self.conversation(&[Message::new("user", prompt), Message::new("assistant", completion)])
+                let turns = vec![Message::new("user", prompt), Message::new("assistant", completion)];
+                self.conversation(&turns.into(), &mut unused_keys)?
             }
             Line::Completion { prompt, completion } => {
-                let border = prompt.len();
-                let encoding = self.tokenizer.encode_with_ranges(&(prompt + &completion), true)?;
-                // A token over the border counts as completion: the model has to say it.
-                let is_answer = |t: usize| t > 0 && encoding.ranges[t].end > border;
-                let mut is_supervised: Vec<bool> = (0..encoding.ids.len()).map(is_answer).collect();
-                let mut ids = encoding.ids;
+                let mut ids = self.tokenizer.encode_with_bos(&prompt, true)?;
+                let n_prompt = ids.len();
+                ids.extend(self.tokenizer.encode_behind(&ids, &completion, true)?);
                 self.end(&mut ids);
-                is_supervised.resize(ids.len(), true);
+                let is_supervised = (0..ids.len()).map(|t| t > 0 && t >= n_prompt).collect();
                 let protected = usize::from(self.bos().is_some() && ids.first() == self.bos().as_ref());
                 let (example, lost) = fit::answer(ids, is_supervised, protected, context);
-                self.usable(vec![example], lost)
+                Fitted::of(vec![example], lost)
             }
-            Line::Messages(messages) => self.conversation(&messages),
+            Line::Conversation(conversation) => self.conversation(&conversation, &mut unused_keys)?,
             Line::Tokens { ids, labels } => {
                 let mut targets: Vec<i32> = labels
                     .into_iter()
@@ -216,20 +225,25 @@ impl Loader<'_> {
                     .collect();
                 targets.push(Example::NO_LOSS);
                 let (examples, lost) = fit::pieces(Example { ids, targets }, context);
-                self.usable(examples, lost)
+                Fitted::of(examples, lost)
             }
+        };
+        if fitted.examples.iter().all(|example| example.n_supervised() == 0) {
+            return Err(self.problem(None, "too short: no token is left to learn"));
         }
+        Ok(LineExamples { fitted, unused_keys })
     }
 
-    fn conversation(&self, messages: &[Message]) -> Result<LineExamples> {
+    fn conversation(&self, conversation: &Conversation, unused: &mut BTreeSet<String>) -> Result<Fitted> {
         let template = self.template.ok_or_else(|| {
             self.problem(
                 None,
                 "the model has no chat template; use {\"prompt\", \"completion\"} or {\"text\"}",
             )
         })?;
-        let fitted = conversation::examples(template, self.tokenizer, messages, self.options.context)?;
-        self.usable(fitted.examples, fitted.lost_tokens)
+        let fitted = conversation::examples(template, self.tokenizer, conversation, self.options.context)?;
+        unused.extend(unused_keys(template, conversation)?);
+        Ok(fitted)
     }
 
     /// Ends a text with EOS, unless it ends already.
@@ -239,18 +253,18 @@ impl Loader<'_> {
         }
     }
 
-    fn usable(&self, examples: Vec<Example>, lost_tokens: usize) -> Result<LineExamples> {
-        if examples.iter().all(|example| example.n_supervised() == 0) {
-            return Err(self.problem(None, "too short: no token is left to learn"));
-        }
-        Ok(LineExamples { examples, lost_tokens })
-    }
-
     fn add(&mut self, line: LineExamples) {
-        self.report.split_lines += usize::from(line.examples.len() > 1);
-        self.report.truncated_lines += usize::from(line.lost_tokens > 0);
-        self.report.truncated_tokens += line.lost_tokens;
-        self.examples.extend(line.examples);
+        let LineExamples { fitted, unused_keys } = line;
+        let Fitted { examples, lost_tokens, is_split, is_separated, is_unclosed } = fitted;
+        self.report.split_lines += usize::from(is_split);
+        self.report.truncated_lines += usize::from(lost_tokens > 0);
+        self.report.truncated_tokens += lost_tokens;
+        self.report.separated_lines += usize::from(is_separated);
+        self.report.unclosed_lines += usize::from(is_unclosed);
+        for key in unused_keys {
+            self.report.add_unused_key(&key, 1);
+        }
+        self.examples.extend(examples);
     }
 
     fn bos(&self) -> Option<u32> {

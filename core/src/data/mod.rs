@@ -8,9 +8,15 @@
 //! |---|---|---|
 //! | `.txt` | plain text, in windows of the context length | every token, once |
 //! | `.jsonl` | `{"text"}` | every token, and EOS behind the text |
-//! | `.jsonl` | `{"prompt", "completion"}`, joined as they stand | the completion and EOS; with `chat`, as a conversation |
-//! | `.jsonl` | `{"messages": [{"role", "content"}]}` | every assistant turn with its end-of-turn token |
+//! | `.jsonl` | `{"prompt", "completion"}`, tokenized apart and joined | the completion and EOS; with `chat`, as a conversation |
+//! | `.jsonl` | `{"messages": [{"role", "content"}]}` | all that the model must say: each assistant turn with what the template writes around it, up to the token that ends a generation |
+//! | `.jsonl` | `{"prompt", "completion"}`, both lists of messages | the same in the assistant's turns of the completion |
 //! | `.jsonl` | `{"input_ids", "labels"}` | where the label is not −100; nothing is added |
+//!
+//! In conversations, `"weight": 0` takes the loss from a turn (so do `loss`, `train` and `training` that are false);
+//! a `content` of text parts is joined; every other key of a message, and `tools`, `functions`, `documents` and the
+//! entries of `chat_template_kwargs` beside them, reach the template. What the answers stand on and the template does
+//! not show is refused by name, and every other key without effect is counted in the report.
 
 mod batch;
 mod conversation;
@@ -20,7 +26,9 @@ mod line;
 mod load;
 mod plan;
 mod report;
+mod shape;
 mod shuffle;
+mod turns;
 
 pub use batch::{Batch, assemble};
 pub use dataset::{Dataset, split};

@@ -18,13 +18,11 @@ pub fn shuffled_line(line: &str, seed: u64) -> Option<String> {
     let mut parts: Vec<&mut Value> = Vec::new();
     for (key, value) in object.iter_mut() {
         match (key.as_str(), value) {
-            ("text" | "completion", text) => parts.push(text),
-            ("messages", Value::Array(messages)) => {
-                let of_assistant = messages
-                    .iter_mut()
-                    .filter(|message| message.get("role").is_some_and(|role| role == "assistant"));
-                parts.extend(of_assistant.filter_map(|message| message.get_mut("content")));
+            ("messages" | "completion", Value::Array(messages)) => {
+                let learned = messages.iter_mut().filter(|message| is_learned(message));
+                parts.extend(learned.filter_map(|message| message.get_mut("content")).flat_map(texts));
             }
+            ("text" | "completion", text) => parts.push(text),
             _ => {}
         }
     }
@@ -36,6 +34,20 @@ pub fn shuffled_line(line: &str, seed: u64) -> Option<String> {
         }
     }
     is_shuffled.then(|| value.to_string())
+}
+
+/// Whether a turn is the assistant's, and not masked.
+fn is_learned(message: &Value) -> bool {
+    let is_masked = message.get("weight").and_then(Value::as_f64) == Some(0.0);
+    message.get("role").is_some_and(|role| role == "assistant") && !is_masked
+}
+
+/// A content, or the texts of its parts.
+fn texts(content: &mut Value) -> Vec<&mut Value> {
+    match content {
+        Value::Array(parts) => parts.iter_mut().filter_map(|part| part.get_mut("text")).collect(),
+        content => vec![content],
+    }
 }
 
 /// `text` with its words in the random order of `seed`; punctuation and white space stay where they are. None

@@ -10,7 +10,7 @@ use super::inputs::{self, Inputs};
 use crate::export::read_adapter;
 use crate::generate::{Generator, Sampling};
 use crate::store::Graft;
-use crate::text::{Date, Message, Tokenizer};
+use crate::text::{Date, Message, Tokenizer, Variables};
 use crate::{Error, Result};
 
 /// What to generate.
@@ -140,7 +140,8 @@ impl Chat {
             problem: "this model has none: leave out --chat, or use an instruction-tuned model".into(),
         })?;
         template.set_date(Date::now());
-        let prompt = self.inputs.tokenizer.encode_with_bos(&template.render(turns, true)?, true)?;
+        let text = template.render(turns, &Variables::new(), true)?;
+        let prompt = self.inputs.tokenizer.encode_with_bos(&text, true)?;
         self.run(&prompt, sampling, on_text)
     }
 

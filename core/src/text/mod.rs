@@ -3,10 +3,13 @@
 //! - [`Tokenizer`] is built from the file's vocabulary, for byte-level BPE and for SentencePiece-style
 //!   models, and gives the ids that llama.cpp gives.
 //! - [`ChatTemplate`] renders [`Message`]s with the file's own Jinja template, which takes a fixed [`Date`] for now.
-//! - [`supervised`] turns a conversation into an [`Example`] with a loss on every assistant turn and
+//! - [`supervised`] turns a conversation into [`Example`]s with a loss on what the model must say at use and
 //!   on nothing else, or refuses a template for which that cannot be known.
+//! - [`unused_keys`] finds what a conversation has and the template does not show.
 
+mod answer;
 mod byte_level;
+mod conversation;
 mod date;
 mod example;
 mod pieces;
@@ -17,12 +20,16 @@ mod supervise;
 mod template;
 #[cfg(test)]
 mod template_samples;
+mod thought;
 mod token_kind;
 mod tokenizer;
+mod unused;
 
+pub use conversation::{Conversation, Message, Variables};
 pub use date::Date;
 pub use example::Example;
-pub use supervise::supervised;
-pub use template::{ChatTemplate, Message};
+pub use supervise::{Supervised, supervised};
+pub use template::ChatTemplate;
 pub use token_kind::TokenKind;
 pub use tokenizer::{Encoding, Tokenizer};
+pub use unused::unused_keys;

@@ -2,8 +2,9 @@
 
 use minijinja::value::Kwargs;
 use minijinja::{Environment, ErrorKind, Value, context};
-use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
+use super::conversation::{Message, Variables};
 use super::date::Date;
 use super::tokenizer::Tokenizer;
 use crate::error::{TemplateFault, Unlogged};
@@ -15,22 +16,6 @@ use crate::{Error, Result};
 const FUEL: u64 = 50_000_000;
 /// Bytes that a template may have.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-}
-
-impl Message {
-    /// A turn.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
-}
 
 /// A chat template, and what it takes for today.
 #[derive(Debug)]
@@ -88,20 +73,28 @@ impl ChatTemplate {
         self.environment().map(drop)
     }
 
-    /// The text of a conversation; with `add_generation_prompt`, up to where the model is to answer.
+    /// The text of a conversation; with `add_generation_prompt`, up to where the model is to answer. `variables` are
+    /// what the template may look at besides, such as `tools`.
     ///
     /// # Errors
     /// [`Error::Rendering`] if the template does not parse, or refuses the conversation, for instance for the order of
     /// its roles.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let none = Value::from(());
+    pub fn render(
+        &self,
+        messages: &[Message],
+        variables: &Variables,
+        add_generation_prompt: bool,
+    ) -> Result<String> {
+        // What Hugging Face passes as none where it is not given.
+        let mut given: Variables =
+            ["tools", "documents"].map(|key| (key.to_owned(), Json::Null)).into_iter().collect();
+        given.extend(variables.clone());
         let context = context! {
             messages => messages,
             add_generation_prompt => add_generation_prompt,
             bos_token => self.bos,
             eos_token => self.eos,
-            tools => none,
-            documents => none,
+            ..Value::from_serialize(given)
         };
         let template = self.environment()?.get_template(NAME);
         let rendered = template.and_then(|template| template.render(context));

@@ -119,7 +119,19 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 1);
-        self.encode_each(text, parse_special, &mut |id, _| ids.push(id))?;
+        self.encode_each(text, parse_special, true, &mut |id, _| ids.push(id))?;
+        Ok(ids)
+    }
+
+    /// The ids of a text that goes on behind the tokens `before`: as [`Tokenizer::encode`], but without the space that a
+    /// SentencePiece-style model puts before a text, unless a marker stands there.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
+    pub fn encode_behind(&self, before: &[u32], text: &str, parse_special: bool) -> Result<Vec<u32>> {
+        let at_start = before.last().is_none_or(|&id| self.kind(id).is_some_and(TokenKind::is_special));
+        let mut ids = Vec::with_capacity(text.len() / 4 + 1);
+        self.encode_each(text, parse_special, at_start, &mut |id, _| ids.push(id))?;
         Ok(ids)
     }
 
@@ -140,7 +152,7 @@ impl Tokenizer {
         let bos = self.bos.filter(|_| self.add_bos);
         encoding.ids.extend(bos);
         encoding.ranges.extend(bos.map(|_| 0..0));
-        self.encode_each(text, parse_special, &mut |id, range| {
+        self.encode_each(text, parse_special, true, &mut |id, range| {
             encoding.ids.push(id);
             encoding.ranges.push(range);
         })?;
@@ -232,9 +244,9 @@ impl Tokenizer {
         &self,
         text: &str,
         parse_special: bool,
+        mut at_start: bool,
         emit: &mut impl FnMut(u32, Range<usize>),
     ) -> Result<()> {
-        let mut at_start = true;
         for fragment in self.special.partition(text, parse_special) {
             match (fragment.id, &self.model) {
                 (Some(id), _) => emit(id, fragment.range),

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use nightgraft_core::base::Base;
 use nightgraft_core::gguf::{self, Header, Writer};
-use nightgraft_core::text::{ChatTemplate, Date, Message, Tokenizer};
+use nightgraft_core::text::{ChatTemplate, Date, Message, Tokenizer, Variables};
 use nightgraft_fuzz::{put, scratch};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -47,6 +47,7 @@ fn use_texts(header: &Header) {
         let _ = tokenizer.decode(&ids);
     }
     if let Some(template) = ChatTemplate::from_gguf(&header.metadata, &tokenizer, Date::now()) {
-        let _ = template.render(&[Message::new("user", "Hello"), Message::new("assistant", "Hi")], false);
+        let turns = [Message::new("user", "Hello"), Message::new("assistant", "Hi")];
+        let _ = template.render(&turns, &Variables::new(), false);
     }
 }

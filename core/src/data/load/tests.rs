@@ -148,6 +148,91 @@ fn long_conversations_are_split_between_turns_behind_the_system_message() {
     assert_eq!((dataset.examples.len(), dataset.report.truncated_lines), (3, 1));
 }
 
+/// Loads lines for a model with this template.
+fn load_with(source: &str, content: &str, context: usize) -> Result<Dataset> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    std::fs::write(&path, content).unwrap();
+    let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+    load(&path, &tokenizer(false), Some(&template), &options(context))
+}
+
+const TWO_EXCHANGES: &str = r#"{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "one"}, {"role": "user", "content": "2"}, {"role": "assistant", "content": "two"}]}"#;
+
+#[test]
+fn answers_that_later_turns_show_otherwise_are_examples_of_their_own() {
+    let source = "{% for m in messages %}{{ m.role[0] + m.content }}{% if loop.last and m.role == 'assistant' %}!{% endif %}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}a{% endif %}";
+    let texts = |dataset: &Dataset| -> Vec<String> {
+        dataset.examples.iter().map(|example| tokenizer(false).decode(&example.ids)).collect()
+    };
+    let dataset = load_with(source, TWO_EXCHANGES, 99).unwrap();
+    assert_eq!(texts(&dataset), ["u1aone!", "u1aoneu2atwo!"]);
+    let report = &dataset.report;
+    assert_eq!((report.separated_lines, report.split_lines, report.truncated_lines), (1, 0, 0));
+    assert_eq!(report.supervised_tokens, 5 + 5);
+    // What does not fit loses the beginning of its prompt.
+    let dataset = load_with(source, TWO_EXCHANGES, 10).unwrap();
+    assert_eq!(texts(&dataset), ["u1aone!", "eu2atwo!"]);
+    let report = &dataset.report;
+    assert_eq!((report.separated_lines, report.truncated_lines, report.truncated_tokens), (1, 1, 6));
+    assert_eq!(report.supervised_tokens, 5 + 5);
+}
+
+#[test]
+fn what_the_template_leaves_open_and_what_has_no_effect_is_counted() {
+    let source = "{% for m in messages %}{{ m.role[0] + m.content + ' ' }}{% endfor %}{% if add_generation_prompt %}a{% endif %}";
+    let line = TWO_EXCHANGES.replace("\"1\"}", "\"1\", \"id\": 7, \"name\": \"\"}");
+    let line = line.replace("{\"messages\"", "{\"source\": \"notes\", \"messages\"");
+    let text = r#"{"text": "ab", "source": "notes", "kind": 1}"#;
+    let dataset = load_with(source, &[&line, &line, text].join("\n"), 99).unwrap();
+    let report = &dataset.report;
+    assert_eq!((report.lines, report.unclosed_lines, report.separated_lines), (3, 2, 2));
+    let unused: Vec<_> = report.unused_keys.iter().map(|(key, lines)| (key.as_str(), *lines)).collect();
+    assert_eq!(unused, [("kind", 1), ("messages[].id", 2), ("source", 3)]);
+    assert_eq!(dataset.examples[0].targets.last(), Some(&-1));
+    assert!(dataset.examples[..4].iter().all(|example| example.ids.last() == Some(&EOS)));
+}
+
+#[test]
+fn a_masked_turn_has_no_loss_and_stays_in_the_prompt() {
+    let line = TWO_EXCHANGES.replace("\"one\"", "\"one\", \"weight\": 0");
+    let dataset = load_lines(&line, &options(99)).unwrap();
+    let [example] = dataset.examples.as_slice() else { unreachable!("one example") };
+    assert_eq!(tokenizer(false).decode(&example.ids), "u1aoneu2atwo");
+    assert_eq!(dataset.report.supervised_tokens, 4);
+    assert!(dataset.report.unused_keys.is_empty());
+    // An exchange without anything to learn makes no example where a conversation is split.
+    let dataset = load_lines(&line, &options(10)).unwrap();
+    assert_eq!(dataset.examples.len(), 1);
+    assert_eq!(tokenizer(false).decode(&dataset.examples[0].ids), "u2atwo");
+}
+
+#[test]
+fn messages_of_a_prompt_and_its_completion_are_a_conversation() {
+    let line = TWO_EXCHANGES.replace("messages", "prompt").replace(
+        r#", {"role": "assistant", "content": "two"}]"#,
+        r#"], "completion": [{"role": "assistant", "content": "two"}]"#,
+    );
+    let masked = TWO_EXCHANGES.replace("\"one\"", "\"one\", \"weight\": 0");
+    let examples = |line: &str| load_lines(line, &options(99)).unwrap().examples;
+    assert_eq!(examples(&line), examples(&masked));
+}
+
+#[test]
+fn files_that_are_not_one_object_a_line_say_how_to_get_there() {
+    let error = |name: &str, content: &str| {
+        load_bytes(name, content.as_bytes(), false, &options(9)).unwrap_err().to_string()
+    };
+    let pretty = error("a.jsonl", "{\n  \"text\": \"ab\"\n}\n");
+    assert!(pretty.contains("a.jsonl:1: ") && pretty.contains("jq -c . FILE > NEW.jsonl"), "{pretty}");
+    for array in ["[\n {\"text\": \"ab\"}\n]\n", "[{\"text\": \"ab\"}, {\"text\": \"cd\"}]"] {
+        let error = error("a.jsonl", array);
+        assert!(error.contains("a.jsonl:1: ") && error.contains("jq -c '.[]' FILE > NEW.jsonl"), "{error}");
+    }
+    let json = error("a.json", "[]");
+    assert!(json.contains("jq -c . FILE") && json.contains("jq -c '.[]' FILE"), "{json}");
+}
+
 #[test]
 fn given_tokens_are_taken_as_they_are() {
     let line = r#"{"input_ids": [5, 6, 7, 8, 9], "labels": [-100, -100, 7, 8, -100]}"#;

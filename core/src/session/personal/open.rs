@@ -238,20 +238,24 @@ pub(super) fn settings(request: &SessionRequest) -> Result<String> {
     Ok(format!("{}replay = {:?}\n", resume::deciding(&training)?, request.replay))
 }
 
-/// The examples with these ids. What is stored was checked when it came; one that this model cannot use all the same
-/// is counted, and does not stop the night.
+/// The examples with these ids. What is stored was checked when it came; what this model cannot use all the same is
+/// counted, and does not stop the night.
 pub(super) fn encode(store: &Store, ids: &IdSet, inputs: &Inputs, options: &DataOptions) -> Dataset {
     let mut dataset = Dataset::default();
+    let mut first_error = None;
     for example in store.examples().iter().filter(|example| ids.contains(example.id.0)) {
         let name = PathBuf::from(format!("example {}", example.id));
         match data::load_line(&name, &example.line, &inputs.tokenizer, inputs.template.as_ref(), options) {
             Ok(line) => dataset.append(line),
             Err(error) => {
-                tracing::warn!(%error, "an example is left out");
+                first_error.get_or_insert(error);
                 dataset.report.lines += 1;
                 dataset.report.skipped_lines += 1;
             }
         }
+    }
+    if let Some(error) = first_error {
+        tracing::warn!(%error, examples = dataset.report.skipped_lines, "examples are left out; the first error");
     }
     dataset
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::text::conversation::{Message, Variables};
 use crate::text::template_samples::*;
 
 fn conversation() -> Vec<Message> {
@@ -13,7 +14,11 @@ fn conversation() -> Vec<Message> {
 }
 
 fn render(source: &str, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-    ChatTemplate::new(source, "<s>", "</s>").unwrap().render(messages, add_generation_prompt)
+    ChatTemplate::new(source, "<s>", "</s>").unwrap().render(
+        messages,
+        &Variables::new(),
+        add_generation_prompt,
+    )
 }
 
 #[test]
