@@ -32,6 +32,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use nightgraft_core::transformer::check_instructions;
 use tracing_subscriber::EnvFilter;
 
 /// Fine-tune a 4-bit language model on the device that holds the data.
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
-    nightgraft_ggml::check_instructions().map_err(nightgraft_core::Error::from)?;
+    check_instructions().map_err(nightgraft_core::Error::from)?;
     match command {
         Command::Fetch(args) => fetch::run(&args, verbosity),
         Command::Inspect(args) => inspect::run(&args, verbosity),

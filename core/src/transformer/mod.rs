@@ -15,4 +15,4 @@ mod tests;
 
 pub use layout::{Demand, Layout, ModelBytes};
 pub use model::{LossSum, Model, ModelOptions, resolved};
-pub use nightgraft_ggml::release_freed_memory;
+pub use nightgraft_ggml::{check_instructions, release_freed_memory};
