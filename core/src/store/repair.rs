@@ -105,7 +105,7 @@ impl Store {
         }
         self.rewrite_manifest()?;
         if !self.journal.damage().is_empty() {
-            self.journal = Journal::load(&self.vault, &self.journal.folder().to_owned())?;
+            self.journal = Journal::load(&self.vault, self.journal.folder())?;
         }
         if self.header.is_rotating() {
             self.finish_rotation()?;
@@ -125,8 +125,7 @@ impl Store {
             self.vault.remove_all(&put_back)?;
             let distrusted: Vec<_> =
                 self.deviations()?.into_iter().filter(|left| left.why == Inconsistency::Earlier).collect();
-            self.journal =
-                Journal::load_without(&self.vault, &self.journal.folder().to_owned(), &distrusted)?;
+            self.journal = Journal::load_without(&self.vault, self.journal.folder(), &distrusted)?;
         }
         Ok(put_back)
     }
