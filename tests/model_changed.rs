@@ -16,8 +16,11 @@ use nightgraft_kernels::WeightType;
 
 use crate::night::Place;
 
+/// What becomes of a file.
+type Change = fn(&Path);
+
 /// What becomes of the file, and what the message says of it.
-const CHANGES: [(fn(&Path), &str); 5] = [
+const CHANGES: [(Change, &str); 5] = [
     (|model| cut(model, fs::metadata(model).unwrap().len() / 3), "bytes and has"),
     (|model| cut(model, 0), "bytes and has 0"),
     (write_into, "it was written to"),

@@ -60,8 +60,14 @@ impl RunFolder {
     /// things and stays as it is.
     fn tighten(&self) -> Result<()> {
         let disk = system();
-        let files =
-            [self.root.join(LOCK), self.metrics_path(), self.config(), self.base(), self.plot(), self.gguf()];
+        let files = [
+            self.root.join(LOCK),
+            self.metrics_path(),
+            self.config(),
+            self.root.join(BASE),
+            self.plot(),
+            self.gguf(),
+        ];
         for path in files.into_iter().chain([self.peft(), self.checkpoints()]) {
             let Some(entry) = disk.metadata(&path).map_err(Error::io("open", &path))? else { continue };
             tighten(disk.as_ref(), &path, entry.mode);

@@ -40,7 +40,7 @@ impl Date {
     /// The date in the format of Python's `strftime`. What is no directive stays as it is.
     pub fn strftime(&self, format: &str) -> String {
         let config = Config::new().custom(PosixCustom::new()).lenient(true);
-        let formatted = BrokenDownTime::from(self.0).to_string_with_config(&config, &naive(format));
+        let formatted = BrokenDownTime::from(self.0).to_string_with_config(&config, naive(format));
         formatted.unwrap_or_else(|_| format.to_owned())
     }
 }

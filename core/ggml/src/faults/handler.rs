@@ -91,8 +91,9 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
 
 /// Whether it comes from reading memory, and not from another process or a wrong alignment.
 fn is_fault(signal: c_int, info: &libc::siginfo_t) -> bool {
-    !was_sent(info)
-        && !(signal == libc::SIGBUS && info.si_code == MISALIGNED && cfg!(not(target_vendor = "apple")))
+    let is_misaligned =
+        signal == libc::SIGBUS && info.si_code == MISALIGNED && cfg!(not(target_vendor = "apple"));
+    !was_sent(info) && !is_misaligned
 }
 
 /// Whether somebody sent the signal, rather than that an instruction failed.
@@ -120,7 +121,7 @@ fn lay_zeros(address: usize) -> bool {
             .filter(|(_, watched)| watched.file == region.file)
             .map(|(entry, _)| entry.count_fault())
             .min();
-        return faults.is_some_and(|faults| faults < MAX_FAULTS) && zeros(&region.pages);
+        faults.is_some_and(|faults| faults < MAX_FAULTS) && zeros(&region.pages)
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     false

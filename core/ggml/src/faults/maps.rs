@@ -70,7 +70,7 @@ fn parse(line: &[u8]) -> Option<Region> {
     let mut fields = line.split(|&byte| byte == b' ');
     let (start, end) = pair(fields.next()?, b'-')?;
     let (major, minor) = pair(fields.nth(2)?, b':')?;
-    let inode = u64::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, 10).ok()?;
+    let inode = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     Some(Region { pages: start as usize..end as usize, file: (major << 32 | minor, inode) })
 }
 

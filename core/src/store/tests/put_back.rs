@@ -14,8 +14,11 @@ fn snapshot(root: &Path) -> Files {
     kept.map(|path| (place(&path), fs::read(&path).unwrap())).collect()
 }
 
+/// What happens to a store.
+type Change = Box<dyn Fn(&mut Store)>;
+
 /// One change after the other, of every kind.
-fn changes(key_byte: Option<u8>) -> Vec<Box<dyn Fn(&mut Store)>> {
+fn changes(key_byte: Option<u8>) -> Vec<Change> {
     let checkpoint = |step: u64| {
         move |store: &mut Store| {
             let path = store.session_folder().join(format!("step-{step:08}.ngck"));
@@ -29,7 +32,7 @@ fn changes(key_byte: Option<u8>) -> Vec<Box<dyn Fn(&mut Store)>> {
         let id = store.add_graft(new_graft(&[1], true), &adapter(0.5)).unwrap();
         store.promote(id).unwrap();
     };
-    let mut changes: Vec<Box<dyn Fn(&mut Store)>> = vec![
+    let mut changes: Vec<Change> = vec![
         Box::new(|store| drop(store.add(&lines(&["one kite", "two kites", "three kites"])).unwrap())),
         Box::new(|store| drop(store.add(&lines(&["four kites", "five kites"])).unwrap())),
         Box::new(|store| drop(store.delete(&[ExampleId(2)]).unwrap())),

@@ -112,7 +112,7 @@ fn the_date_is_the_one_that_was_set() {
     for day in ["2026-11-29T23:59:30", "2026-11-30T00:05:00"] {
         let date: Date = day.parse().unwrap();
         template.set_date(date);
-        assert_eq!(template.render(&[], false).unwrap(), date.strftime("%d %b %Y"));
+        assert_eq!(template.render(&[], &Variables::new(), false).unwrap(), date.strftime("%d %b %Y"));
     }
 }
 
