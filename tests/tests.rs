@@ -2,6 +2,7 @@
 
 mod cli;
 mod clock;
+mod formats;
 mod gate;
 mod golden;
 mod llama_cpp;

@@ -79,6 +79,10 @@ pub fn load(vault: &Vault, path: &Path) -> Result<State> {
         Err(Error::Corrupted { .. }) if is_of_version_1(vault, path) => {
             return Err(other_version(path, 1));
         }
+        Err(error @ Error::Corrupted { .. }) => {
+            // Not passed over as damaged: the run would begin anew, and the file be removed in the end.
+            return Err(vault.later_version(path).map_or(error, |version| other_version(path, version)));
+        }
         opened => opened?,
     };
     let state = read(&mut file, path)?;

@@ -66,14 +66,23 @@ impl Store {
     /// Reads a document; `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] if it is damaged or does not hold a `T`, [`Error::Store`] for a name that cannot be one,
-    /// [`Error::Io`].
+    /// [`Error::Corrupted`] if it is damaged or does not hold a `T`, [`Error::Store`] for a name that cannot be one or
+    /// for another version of the format, [`Error::Io`].
     pub fn read_document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.document(name)?;
         if self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
             return Ok(None);
         }
-        let bytes = self.vault.read(&path, ROLE, MAX_BYTES)?;
+        let bytes = match (self.vault.read(&path, ROLE, MAX_BYTES), self.vault.later_version(&path)) {
+            // Not to be written again as a damaged one would be.
+            (Err(Error::Corrupted { .. }), Some(version)) => {
+                return Err(self.problem(format!(
+                    "document {name} is in version {version} of the format, which this program does not read; use the \
+                     program that wrote it"
+                )));
+            }
+            (read, _) => read?,
+        };
         let value = serde_json::from_slice(&bytes).map_err(|error| Error::Corrupted {
             path,
             // The kind of error alone: its words could quote the document.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::manifest::{Done, Manifest};
-use super::reader::{SealedReader, read_header};
+use super::reader::{SealedReader, later_version, read_header};
 use super::sealing::Mode;
 use super::writer::SealedWriter;
 use super::{Key, KeyRing};
@@ -211,6 +211,12 @@ impl Vault {
     /// As [`key_id`](Self::key_id).
     pub(crate) fn number(&self, path: &Path) -> Result<Option<u64>> {
         Ok(read_header(self.fs.as_ref(), path)?.1.number)
+    }
+
+    /// The version of the format of a file that a later version of this program sealed, as far as its header can be
+    /// trusted; `None` for one that can be read here, or is no sealed file.
+    pub fn later_version(&self, path: &Path) -> Option<u32> {
+        later_version(self.fs.as_ref(), path)
     }
 
     /// Removes a file for good; one that is not there is no error.

@@ -177,6 +177,13 @@ pub(super) fn read_header(fs: &dyn FileSystem, path: &Path) -> Result<(Box<dyn R
     Ok((file, header))
 }
 
+/// The version of the format that a sealed file says it is of, if that is a later one.
+pub(super) fn later_version(fs: &dyn FileSystem, path: &Path) -> Option<u32> {
+    let mut bytes = [0; HEADER_BYTES];
+    let len = read_up_to(&mut fs.open(path).ok()?, &mut bytes).ok()?;
+    (len == HEADER_BYTES).then(|| Header::later_version(&bytes)).flatten()
+}
+
 /// Reads until `into` is full or the file ends.
 pub(super) fn read_up_to(file: &mut dyn Read, into: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;

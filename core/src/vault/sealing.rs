@@ -77,6 +77,14 @@ impl Header {
         bytes
     }
 
+    /// The version that a sealed file says it is of, if it is later than those known here.
+    pub(super) fn later_version(bytes: &[u8; HEADER_BYTES]) -> Option<u32> {
+        let (magic, rest) = bytes.split_at(MAGIC.len());
+        let version =
+            rest.first_chunk().filter(|_| magic == MAGIC).map(|version| u32::from_le_bytes(*version));
+        version.filter(|&version| version > NUMBERED_VERSION)
+    }
+
     /// Reads a header, or says in words why it is none.
     pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, String> {
         let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);

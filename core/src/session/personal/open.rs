@@ -209,7 +209,12 @@ fn begin(
         }
         Ok(None) => {}
         // The plan was damaged, and examples have come since: it is another one now.
-        Err(Error::Checkpoint { .. }) => checkpoint::clear(store.vault(), &folder)?,
+        Err(Error::Checkpoint { problem, .. }) if problem.is_of_another_run() => {
+            let text =
+                "the session's checkpoints are removed: they belong to another plan than the one at hand";
+            on_event(&Event::Warning { text: text.into() });
+            checkpoint::clear(store.vault(), &folder)?;
+        }
         // The store's key opened the store: a checkpoint that it does not open is damaged.
         Err(error @ Error::WrongKey { .. }) => {
             on_event(&Event::Warning { text: format!("a checkpoint is damaged: {error}") });
