@@ -4,6 +4,7 @@
 //! line starts at [`session`], describes its wishes with [`config`] and reads failures from [`Error`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod atomic;
 pub mod base;
@@ -20,6 +21,7 @@ pub mod lora;
 mod memory;
 pub mod ops;
 pub mod policy;
+mod random;
 pub mod session;
 pub mod store;
 #[doc(hidden)]

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["gguf"],
     &["vault", "policy", "gate"],
     &["atomic"],
-    &["file_system", "memory"],
+    &["file_system", "memory", "random"],
     &["error"],
 ];
 

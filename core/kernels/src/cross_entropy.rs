@@ -90,7 +90,7 @@ unsafe fn row_loss(kernels: &Kernels, values: &mut [f32], target: usize) -> (f32
     // SAFETY: the caller promises the instructions.
     unsafe { (kernels.multiply)(values, (1.0 / sum) as f32) };
     values[target] -= 1.0;
-    ((sum.ln() + f64::from(largest) - f64::from(own)) as f32, hit)
+    ((libm::log(sum) + f64::from(largest) - f64::from(own)) as f32, hit)
 }
 
 #[cfg(test)]

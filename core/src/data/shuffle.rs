@@ -1,7 +1,6 @@
-//! A shuffle that is the same on every platform and with every version of every library.
+//! The order of examples.
 
-use rand::{RngCore as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use crate::random::Random;
 
 /// Which of the independent random sequences of a seed is meant.
 #[derive(Debug, Clone, Copy)]
@@ -14,17 +13,12 @@ pub(super) enum Purpose {
 
 /// The numbers below `n` in the random order of a seed.
 pub(super) fn shuffled(n: usize, seed: u64, purpose: Purpose) -> Vec<usize> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(match purpose {
+    let stream = match purpose {
         Purpose::HeldOut => 0,
         Purpose::Epoch(epoch) => epoch.wrapping_add(1),
-    });
+    };
     let mut order: Vec<usize> = (0..n).collect();
-    // Fisher-Yates; a multiplication maps 64 random bits to 0..=last without visible bias.
-    for last in (1..n).rev() {
-        let chosen = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
-        order.swap(last, chosen as usize);
-    }
+    Random::stream(seed, stream).shuffle(&mut order);
     order
 }
 

@@ -1,9 +1,9 @@
 //! The same text with its words in a random order, to find out whether it was language to begin with.
 
-use rand::{RngCore as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use unicode_segmentation::UnicodeSegmentation as _;
+
+use crate::random::Random;
 
 /// Fewer words than this have hardly an order that could be lost.
 const MIN_WORDS: usize = 5;
@@ -62,12 +62,9 @@ pub fn shuffled_words(text: &str, seed: u64) -> Option<String> {
     if places.len() < MIN_WORDS {
         return None;
     }
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    for last in (1..places.len()).rev() {
-        // A multiplication maps 64 random bits to 0..=last without visible bias.
-        let chosen = (u128::from(random.next_u64()) * (last as u128 + 1)) >> 64;
-        pieces.swap(places[last], places[chosen as usize]);
-    }
+    let mut words: Vec<&str> = places.iter().map(|&place| pieces[place]).collect();
+    Random::new(seed).shuffle(&mut words);
+    places.into_iter().zip(words).for_each(|(place, word)| pieces[place] = word);
     Some(pieces.concat())
 }
 

@@ -8,6 +8,7 @@ use super::{AdapterTensors, LoraPair, LoraSpec};
 use crate::Result;
 use crate::base::Module;
 use crate::ops::linear::{Dropout, LowRank};
+use crate::random;
 
 /// An adapter whose factors and gradient sums live in leaves.
 pub struct Adapter {
@@ -64,7 +65,7 @@ impl Adapter {
             let dropout = (spec.dropout > 0.0).then(|| Dropout {
                 keep: 1.0 - spec.dropout,
                 key: dropout_key.clone(),
-                salt: (layer * Module::ALL.len() + module as usize) as u64,
+                salt: random::key(&[layer as u64, module as u64]),
             });
             let low_rank = LowRank {
                 a: matrix(pair.n_in, &pair.a)?,

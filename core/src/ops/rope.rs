@@ -54,7 +54,7 @@ impl Angles {
     /// multiplied by `position_scale` (linear scaling).
     pub fn new(n_dims: usize, base: f32, factors: Option<&[f32]>, position_scale: f32) -> Self {
         let frequency = |pair: usize| {
-            let plain = f64::from(base).powf(-2.0 * pair as f64 / n_dims as f64);
+            let plain = libm::pow(f64::from(base), -2.0 * pair as f64 / n_dims as f64);
             let factor = factors.and_then(|factors| factors.get(pair)).copied().unwrap_or(1.0);
             (plain * f64::from(position_scale) / f64::from(factor)) as f32
         };
@@ -72,8 +72,8 @@ impl Angles {
         for &position in positions {
             // The product is rounded to f32, as where models are trained; only then is it exact to compare.
             let angles = || self.frequencies.iter().map(|frequency| f64::from(position as f32 * frequency));
-            table.extend(angles().map(|angle| angle.cos() as f32));
-            table.extend(angles().map(|angle| angle.sin() as f32));
+            table.extend(angles().map(|angle| libm::cos(angle) as f32));
+            table.extend(angles().map(|angle| libm::sin(angle) as f32));
         }
         table
     }
@@ -82,6 +82,16 @@ impl Angles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A library of another system or a later version must not change a bit.
+    #[test]
+    fn tables_are_pinned() {
+        let table = Angles::new(64, 10_000.0, None, 1.0).table(&[1, 100, 2047]);
+        let hash = table.iter().fold(0u64, |hash, value| {
+            hash.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(u64::from(value.to_bits()))
+        });
+        assert_eq!(hash, 2_875_464_649_716_855_316);
+    }
 
     #[test]
     fn angles_are_positions_times_frequencies() {

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
@@ -16,6 +14,7 @@ use crate::config::{Precision, TrainConfig};
 use crate::data::{self, BatchOptions};
 use crate::lora::Adapter;
 use crate::memory::anonymous_bytes;
+use crate::random::Random;
 use crate::text::Example;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
@@ -153,9 +152,9 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
 
 /// Examples of random tokens, every one supervised but the first.
 fn examples(n_vocab: usize, context: usize, n: usize) -> Vec<Example> {
-    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut random = Random::new(1);
     let mut example = || {
-        let ids = (0..context).map(|_| random.random_range(0..n_vocab as u32)).collect();
+        let ids = (0..context).map(|_| random.below(n_vocab) as u32).collect();
         Example::from_supervision(ids, &vec![true; context])
     };
     (0..n.max(1)).map(|_| example()).collect()

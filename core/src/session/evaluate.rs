@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::StopFlag;
+use super::adapter;
 use super::inputs::{Inputs, threads};
 use super::logits::LogitsFile;
 use super::run_folder;
 use crate::config::DataConfig;
-use crate::export::read_adapter;
 use crate::lora::Adapter;
 use crate::text::Date;
 use crate::train;
@@ -68,7 +68,7 @@ pub fn evaluate(
     let Inputs { base, .. } = inputs;
     let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));
     let logits = logits.transpose()?;
-    let adapter = request.adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
+    let adapter = request.adapter.as_ref().map(|path| adapter::read_or_warn(path, &base)).transpose()?;
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
     let batch_tokens = request.data_config.batch_tokens;
     let mut model = Model::new(
@@ -96,7 +96,7 @@ pub fn evaluate(
     }
     Ok(EvalReport {
         loss,
-        perplexity: loss.exp(),
+        perplexity: libm::exp(loss),
         accuracy: sum.correct as f64 / n,
         supervised_tokens: sum.supervised,
     })

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::adapter;
 use super::course;
 use super::inputs::{Inputs, threads};
 use super::memory::{self, Copies, MemoryPlan, Planner};
@@ -14,7 +15,7 @@ use crate::base::Base;
 use crate::checkpoint;
 use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data;
-use crate::export::{read_adapter, write_gguf_adapter, write_peft};
+use crate::export::{write_gguf_adapter, write_peft};
 use crate::file_system;
 use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
@@ -127,7 +128,13 @@ impl<'a> Run<'a> {
         });
 
         let base = inputs.into_base();
-        let earlier = request.init_adapter.as_ref().map(|path| read_adapter(path, &base)).transpose()?;
+        let earlier = request.init_adapter.as_ref().map(|path| adapter::read(path, &base)).transpose()?;
+        let earlier = earlier.map(|(tensors, other_base)| {
+            if let Some(other) = other_base {
+                on_event(&Event::Warning { text: format!("the adapter may not be of use: {other}") });
+            }
+            tensors
+        });
         let process = memory::process_bytes();
         let start = course::start(&mut config, earlier, &base)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
@@ -235,7 +242,7 @@ impl<'a> Run<'a> {
                 }
                 Advanced::Measured => {}
                 Advanced::Evaluated { step, loss, best } => {
-                    on_event(&Event::Evaluated { step, loss, perplexity: loss.exp(), best });
+                    on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
                 }
                 Advanced::Ended(Ending::Finished) => return Ok(Outcome::Finished),
                 Advanced::Ended(Ending::OutOfPatience) => return Ok(Outcome::EarlyStopped),

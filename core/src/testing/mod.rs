@@ -11,10 +11,9 @@ pub use vocabulary::{CHATML, Vocabulary};
 use std::path::Path;
 
 use nightgraft_kernels::WeightType;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::gguf::{Metadata, Problem, TensorType, Value, Writer};
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Width of the residual stream: one block of the K-quants.
@@ -117,11 +116,11 @@ impl TinyModel {
     /// [`Problem`] if the recipe makes no sense, such as no layer at all.
     pub fn writer(&self, metadata: Metadata) -> Result<Writer<'static>, Problem> {
         let mut writer = Writer::new(metadata);
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut random = Random::new(self.seed);
         let n_vocab = self.vocabulary.len();
         let kv = N_HEAD_KV * N_EMBD / N_HEAD;
         let mut matrix = |writer: &mut Writer, name: &str, n_rows: usize, n_cols: usize, kind: WeightType| {
-            let bytes = blocks::random(kind, n_rows * n_cols, WEIGHT_STD, &mut rng);
+            let bytes = blocks::random(kind, n_rows * n_cols, WEIGHT_STD, &mut random);
             writer.tensor(name, &[n_cols as u64, n_rows as u64], kind.into(), bytes)
         };
         matrix(&mut writer, "token_embd.weight", n_vocab, N_EMBD, self.embedding_kind.unwrap_or(self.kind))?;
@@ -142,7 +141,7 @@ impl TinyModel {
             }
         }
         let mut vector = |name: &str, len: usize, low: f32, high: f32| {
-            let bytes: Vec<u8> = (0..len).flat_map(|_| rng.random_range(low..high).to_le_bytes()).collect();
+            let bytes: Vec<u8> = (0..len).flat_map(|_| random.between(low, high).to_le_bytes()).collect();
             writer.tensor(name, &[len as u64], TensorType::F32, bytes)
         };
         for layer in 0..self.n_layer {

@@ -123,7 +123,8 @@ impl Course {
     ///
     /// # Errors
     /// [`Error::Cancelled`] if the model's stop flag was raised: the piece is then as if it had never been begun.
-    /// [`Error::NotFinite`] if a loss or a gradient is not a number; the adapter has not moved.
+    /// [`Error::NotFinite`] if a loss, a gradient or what it would lead to is not a finite number; the adapter has not
+    /// moved.
     pub fn advance(&mut self) -> Result<Advanced> {
         if self.is_evaluation_due() {
             return self.measure();

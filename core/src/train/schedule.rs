@@ -13,7 +13,7 @@ pub fn learning_rate(config: &OptimizerConfig, step: u64, total: u64) -> f64 {
     match config.schedule {
         Schedule::Constant => config.lr,
         Schedule::Linear => config.lr * (1.0 - done),
-        Schedule::Cosine => config.lr * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+        Schedule::Cosine => config.lr * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done)),
     }
 }
 
@@ -59,6 +59,24 @@ mod tests {
         assert_eq!(rates[0], 1.0);
         assert!((rates[4] - 0.5).abs() < 1e-12);
         assert!(rates.is_sorted_by(|a, b| a > b));
+    }
+
+    /// A library of another system or a later version must not change a bit.
+    #[test]
+    fn rates_are_pinned() {
+        let config =
+            OptimizerConfig { lr: 2e-4, warmup: 0.05, schedule: Schedule::Cosine, ..Default::default() };
+        let rates = [0, 2, 7, 20, 39].map(|step| learning_rate(&config, step, 40).to_bits());
+        assert_eq!(
+            rates,
+            [
+                0x3f11_79ec_9cbd_821e,
+                0x3f2a_36e2_eb1c_432d,
+                0x3f29_1c44_c1c4_a02b,
+                0x3f1c_6111_2755_b46e,
+                0x3e96_ebcb_dc8f_a29d
+            ]
+        );
     }
 
     #[test]

@@ -83,6 +83,21 @@ fn a_gradient_that_is_not_a_number_is_named_and_moves_nothing() {
     assert_eq!((values(&adapter), optimizer), before);
 }
 
+#[test]
+fn an_update_that_overflows_is_named_and_moves_nothing() {
+    let adapter = small_adapter();
+    let config = OptimizerConfig { clip: 0.0, ..OptimizerConfig::default() };
+    let mut optimizer = AdamW::new(&config, &adapter);
+    adapter.parameters().next().unwrap().grad.write(0, &[1.0; 4]).unwrap();
+    // Its square is beyond f32, though it is not.
+    adapter.parameters().nth(1).unwrap().grad.write(2, &[0.0, 1e30, 0.0, 0.0]).unwrap();
+    let before = (values(&adapter), optimizer.clone());
+    let error = optimizer.update(&adapter, 1, 0.1).unwrap_err();
+    let Error::NotFinite { step: 1, place } = error else { panic!("{error}") };
+    assert_eq!(place, "the update of layer 5 attn_q B");
+    assert_eq!((values(&adapter), optimizer), before);
+}
+
 /// A trainer on a tiny model, and the folder of that: three micro-batches a step, dropout on.
 fn trainer(stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ use super::schedule::learning_rate;
 use crate::config::TrainConfig;
 use crate::data::{self, Batch, BatchOptions};
 use crate::lora::{Adapter, AdapterTensors};
+use crate::random;
 use crate::text::Example;
 use crate::transformer::{LossSum, Model};
 use crate::{Error, Result};
@@ -171,7 +172,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Cancelled`] if the stop flag was raised: the interrupted micro-step is as if it had never
-    /// started. [`Error::NotFinite`] if the loss or a gradient is not a number; the adapter has not moved.
+    /// started. [`Error::NotFinite`] if the loss, a gradient or what it would lead to is not a finite number; the adapter has
+    /// not moved.
     pub fn advance(&mut self) -> Result<Option<Stepped>> {
         self.micro_step()?;
         let epoch_ends = self.cursor.batch == 0;
@@ -254,7 +256,7 @@ impl Trainer {
     /// Different for each micro-step of a run, and the same again when it is repeated.
     fn dropout_key(&self) -> u64 {
         let Cursor { epoch, batch } = self.cursor;
-        self.config.run.seed.rotate_left(32) ^ (epoch << 32) ^ batch
+        random::key(&[self.config.run.seed, epoch, batch])
     }
 
     fn plan(&self, epoch: u64) -> Vec<Vec<usize>> {

@@ -133,7 +133,7 @@ impl Queries<'_> {
             // SAFETY: the caller promises the instructions.
             sum += unsafe { (kernels.exp_scaled)(&mut scores[lanes(&attended)], scale, offset) };
         }
-        (sum, (f64::from(sum).ln() - f64::from(offset)) as f32)
+        (sum, (libm::log(f64::from(sum)) - f64::from(offset)) as f32)
     }
 
     /// A query's scores in a chunk of keys, and which of them count.

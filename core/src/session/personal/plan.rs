@@ -1,12 +1,10 @@
 //! What a session learns from: the examples that are new, and some of the old ones, so that those are not forgotten.
 
-use rand::seq::SliceRandom;
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
+use crate::random::Random;
 use crate::store::{GraftId, GraftStatus, IdSet, Store};
 use crate::text::Date;
 use crate::{Error, Result};
@@ -94,11 +92,11 @@ pub(super) fn plan(
         });
     }
     let last_graft = store.grafts()?.last().map_or(0, |entry| entry.id.0);
-    let mut rng = ChaCha8Rng::seed_from_u64(store.seed() ^ last_graft);
+    let mut random = Random::new(store.seed() ^ last_graft);
     let mut old: Vec<_> = live.iter().copied().filter(|id| seen.contains(*id)).collect();
-    old.shuffle(&mut rng);
+    random.shuffle_upward(&mut old);
     old.truncate((choice.replay * new.len() as f64).round() as usize);
-    held_out.shuffle(&mut rng);
+    random.shuffle_upward(&mut held_out);
     held_out.truncate(MAX_HELD_OUT);
     let replayed: IdSet = old.iter().copied().collect();
     let plan = Plan {
@@ -237,6 +235,5 @@ fn is_held_out(id: u64, share: f64, seed: u64) -> bool {
     }
     let every = (1.0 / share).round().max(2.0) as u64;
     let (group, place) = (id / every, id % every);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ group.rotate_left(32));
-    rng.next_u64() % every == place
+    Random::new(seed ^ group.rotate_left(32)).bits() % every == place
 }

@@ -140,7 +140,7 @@ impl Training {
             }
             Advanced::Measured => {}
             Advanced::Evaluated { step, loss, best } => {
-                on_event(&Event::Evaluated { step, loss, perplexity: loss.exp(), best });
+                on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
             }
             Advanced::Ended(ending) => {
                 self.save_if_moved(store, request, on_event)?;
