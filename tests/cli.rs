@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod adapters;
 mod fetch;
 mod help;
 mod hostile;

@@ -12,6 +12,8 @@ use nightgraft_kernels::{WeightType, Weights};
 
 use super::contents::Contents;
 use super::peft::{spec, wrong};
+use super::read::FromOutside;
+use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::base::{Base, Module};
 use crate::gguf::{self, Header, Metadata, TensorInfo, TensorType, Value, Writer};
 use crate::lora::{AdapterTensors, LoraPair};
@@ -53,6 +55,7 @@ fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writ
     metadata.insert("general.file_type", Value::U32(0));
     metadata.insert("adapter.type", Value::String("lora".into()));
     metadata.insert(ALPHA, Value::F32(tensors.spec.alpha));
+    metadata.insert(FINGERPRINT, Value::String(base.fingerprint().to_string()));
     let mut writer = Writer::new(metadata);
     for (&(layer, module), pair) in &tensors.pairs {
         let name = module.tensor_name(layer);
@@ -73,7 +76,7 @@ fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writ
 /// # Errors
 /// [`Error::Adapter`] names what is missing, wrong or does not fit `base`;
 /// [`Error::Gguf`] for a file that is not well formed.
-pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
+pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<FromOutside> {
     let contents = Contents::of(path)?;
     let header = gguf::parse(&contents)
         .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
@@ -81,13 +84,29 @@ pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<AdapterTenso
     let pairs = read_pairs(&header, &contents, base).map_err(|problem| wrong(path, problem))?;
     let alpha = alpha(&header.metadata, &pairs).map_err(|problem| wrong(path, problem))?;
     contents.check(path)?;
-    Ok(AdapterTensors { spec: spec(&pairs, alpha, 0.0), pairs })
+    let tensors = AdapterTensors { spec: spec(&pairs, alpha, 0.0), pairs };
+    Ok(FromOutside { tensors, base: RecordedBase::of_gguf(&header.metadata) })
 }
 
 fn check_metadata(metadata: &Metadata, base: &Base) -> Result<(), String> {
     let text = |key: &str| metadata.string(key).unwrap_or("not said");
     match text("general.type") {
         "adapter" => {}
+        _ if text("general.architecture") == "controlvector" => {
+            return Err(
+                "it is a control vector, which is added to the residual stream and is no adapter".into()
+            );
+        }
+        _ if metadata.get("training.type").is_some() => {
+            return Err(
+                "it is a checkpoint of llama.cpp's former training programs, which are not read".into()
+            );
+        }
+        other @ ("model" | "not said") => {
+            return Err(format!(
+                "general.type is {other:?}, not \"adapter\": this is no adapter file; a model is given with --model"
+            ));
+        }
         other => return Err(format!("general.type is {other:?}, not \"adapter\": this is no adapter file")),
     }
     match text("adapter.type") {

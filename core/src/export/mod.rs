@@ -8,12 +8,15 @@
 //! it is used.
 
 mod contents;
+mod foreign;
 mod gguf_adapter;
 mod hugging_face;
 mod merged;
 mod peft;
 mod peft_config;
+mod peft_options;
 mod read;
+mod recorded_base;
 
 #[cfg(test)]
 mod tests;
@@ -21,4 +24,5 @@ mod tests;
 pub use gguf_adapter::{write_gguf_adapter, write_gguf_adapter_into};
 pub use merged::{MergeReport, TensorError, write_merged};
 pub use peft::{check_peft_target, write_peft, write_peft_tensors};
-pub use read::{AdapterFormat, detect, read_adapter};
+pub use read::{AdapterFormat, FromOutside, detect, read_adapter, read_from_outside};
+pub use recorded_base::{OtherBase, RecordedBase};

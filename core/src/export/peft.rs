@@ -6,10 +6,14 @@ use std::path::Path;
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 
 use super::contents::Contents;
+use super::foreign::{self, Foreign};
 use super::hugging_face::{self, Factor};
 use super::peft_config::{self, PeftConfig};
+use super::read::FromOutside;
+use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::atomic::{self, AtomicFolder};
 use crate::base::{Base, Module};
 use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
@@ -75,7 +79,24 @@ fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, Stri
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| error.to_string())?;
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(format)).map_err(|error| error.to_string())
+    let mut bytes = safetensors::serialize(views, Some(format)).map_err(|error| error.to_string())?;
+    add_text(&mut bytes, FINGERPRINT, &base.fingerprint().to_string());
+    Ok(bytes)
+}
+
+/// Adds a text to the metadata of a safetensors file that has one already. `safetensors` itself would write two in an
+/// order that changes from run to run.
+fn add_text(file: &mut Vec<u8>, key: &str, value: &str) {
+    const LENGTH: usize = size_of::<u64>();
+    const METADATA: &[u8] = br#""__metadata__":{"#;
+    let Some(length) = file.first_chunk().map(|bytes| u64::from_le_bytes(*bytes) as usize) else { return };
+    let Some(at) = file.windows(METADATA.len()).position(|window| window == METADATA) else { return };
+    let mut text = format!("{}:{},", Value::from(key), Value::from(value)).into_bytes();
+    // The tensors after the header begin at multiples of 8.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    file[..LENGTH].copy_from_slice(&((length + text.len()) as u64).to_le_bytes());
+    let at = at + METADATA.len();
+    file.splice(at..at, text);
 }
 
 fn bytes_of(values: &[f32]) -> Vec<u8> {
@@ -86,13 +107,15 @@ fn bytes_of(values: &[f32]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::Adapter`] names what is missing, wrong, not supported or does not fit `base`; [`Error::Io`].
-pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<AdapterTensors> {
+pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<FromOutside> {
     let config_path = folder.join(CONFIG);
     let config = read_config(&config_path)?;
     let path = folder.join(TENSORS);
     if !path.is_file() {
-        let text =
-            format!("{TENSORS} is missing (pickled .bin adapters are not read: save with safetensors)");
+        let text = match Foreign::of_folder(folder) {
+            Some(foreign) => foreign.to_string(),
+            None => format!("{TENSORS} is missing"),
+        };
         return Err(wrong(folder, text));
     }
     let contents = Contents::of(&path)?;
@@ -106,7 +129,11 @@ pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<AdapterTensors> {
         return Err(wrong(folder, format!("{CONFIG} says rank {}, a tensor has {other}", config.rank)));
     }
     let alpha = config.plain_alpha(&ranks).map_err(|problem| wrong(&config_path, problem))?;
-    Ok(AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs })
+    let tensors = AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs };
+    let (_, header) =
+        SafeTensors::read_metadata(&contents).map_err(|error| wrong(&path, error.to_string()))?;
+    let fingerprint = header.metadata().as_ref().and_then(|texts| texts.get(FINGERPRINT)).cloned();
+    Ok(FromOutside { tensors, base: RecordedBase { fingerprint, name: config.base } })
 }
 
 fn read_config(path: &Path) -> Result<PeftConfig> {
@@ -140,8 +167,11 @@ pub(super) fn spec(pairs: &BTreeMap<(usize, Module), LoraPair>, alpha: f32, drop
 fn read_pairs(file: &SafeTensors, base: &Base) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
     let mut halves: BTreeMap<(usize, Module), [Option<TensorView>; 2]> = BTreeMap::new();
     for (name, view) in file.iter() {
-        let (layer, module, factor) = hugging_face::parse_tensor_name(name)
-            .ok_or_else(|| format!("tensor {name:?} is no LoRA factor of a module that can be adapted"))?;
+        let (layer, module, factor) =
+            hugging_face::parse_tensor_name(name).ok_or_else(|| match foreign::part_of(name) {
+                Some(what) => format!("tensor {name:?} is {what}, which cannot be read"),
+                None => format!("tensor {name:?} is no LoRA factor of a module that can be adapted"),
+            })?;
         if layer >= base.spec.n_layer {
             return Err(format!("tensor {name:?}: the model has {} layers", base.spec.n_layer));
         }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::foreign::Foreign;
 use super::hugging_face::module_path;
+use super::peft_options::{self, is_set};
 use crate::base::{Base, Module};
 use crate::gguf::Metadata;
 use crate::lora::AdapterTensors;
@@ -20,24 +22,9 @@ pub struct PeftConfig {
     /// The scale is `alpha / √rank` instead of `alpha / rank`.
     pub rank_stabilized: bool,
     pub dropout: f32,
+    /// Where the base was found: a repository's name, or a path on somebody's disk.
+    pub base: Option<String>,
 }
-
-/// Options that change what an adapter computes, beyond what is built here, with a word on each.
-const REFUSED: &[(&str, &str)] = &[
-    ("use_dora", "DoRA (weight-decomposed) adapters"),
-    ("use_qalora", "QA-LoRA adapters"),
-    ("use_bdlora", "block-diagonal adapters"),
-    ("kasa_config", "KaSA adapters"),
-    ("monteclora_config", "MonteCLoRA adapters"),
-    ("lora_bias", "biases on the adapter"),
-    ("fan_in_fan_out", "transposed base weights"),
-    ("alpha_pattern", "a different alpha for some modules"),
-    ("modules_to_save", "whole modules beside the adapter"),
-    ("target_parameters", "adapters on bare parameters"),
-    ("trainable_token_indices", "trained token embeddings"),
-    ("layer_replication", "replicated layers"),
-    ("alora_invocation_tokens", "adapters that start at an invocation (aLoRA)"),
-];
 
 impl PeftConfig {
     /// Reads the file's text.
@@ -47,26 +34,20 @@ impl PeftConfig {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let config = value.as_object().ok_or("it is not a JSON object")?;
-        match config.get("peft_type").and_then(Value::as_str) {
-            Some("LORA") => {}
-            Some(other) => return Err(format!("peft_type is {other:?}; only LORA can be read")),
-            None => return Err("peft_type is missing".into()),
-        }
-        for (key, what) in REFUSED {
-            if config.get(*key).is_some_and(is_set) {
-                return Err(format!("{key} is set: {what} cannot be read"));
-            }
-        }
-        match config.get("bias").and_then(Value::as_str) {
-            None | Some("none") => {}
-            Some(other) => return Err(format!("bias is {other:?}: trained biases cannot be read")),
-        }
+        let Some(peft_type) = config.get("peft_type").and_then(Value::as_str) else {
+            return Err(match Foreign::of_config(config) {
+                Some(foreign) => foreign.to_string(),
+                None => "peft_type is missing".into(),
+            });
+        };
+        peft_options::check(config, peft_type).map_err(|problem| problem.to_string())?;
         Ok(Self {
             rank: rank(config)?,
             mixed_ranks: config.get("rank_pattern").is_some_and(is_set),
             alpha: alpha(config)?,
             rank_stabilized: config.get("use_rslora").is_some_and(is_set),
             dropout: dropout(config),
+            base: config.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned),
         })
     }
 
@@ -101,18 +82,6 @@ fn alpha(config: &Map<String, Value>) -> Result<f64, String> {
 fn dropout(config: &Map<String, Value>) -> f32 {
     let dropout = config.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0);
     if (0.0..1.0).contains(&dropout) { dropout as f32 } else { 0.0 }
-}
-
-/// Whether an option says anything: not null, false, or empty.
-fn is_set(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(map) => !map.is_empty(),
-        Value::String(text) => !text.is_empty(),
-        Value::Number(number) => number.as_f64() != Some(0.0),
-    }
 }
 
 /// The configuration that makes PEFT put the adapter where it belongs.

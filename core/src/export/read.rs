@@ -3,8 +3,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::foreign::Foreign;
 use super::gguf_adapter::read_gguf_adapter;
 use super::peft::{CONFIG, TENSORS, read_peft, wrong};
+use super::recorded_base::RecordedBase;
 use crate::base::Base;
 use crate::lora::AdapterTensors;
 use crate::{Error, Result};
@@ -18,6 +20,15 @@ pub enum AdapterFormat {
     Gguf(PathBuf),
 }
 
+/// An adapter that a person brings.
+#[derive(Debug)]
+pub struct FromOutside {
+    /// Its numbers, in the shapes and the row order of the base at hand.
+    pub tensors: AdapterTensors,
+    /// What it says of the base that it was trained on.
+    pub base: RecordedBase,
+}
+
 /// Reads the adapter at `path`: a PEFT folder, one of the files in it, or a GGUF file. The result has the shapes and
 /// the row order of `base`.
 ///
@@ -25,6 +36,15 @@ pub enum AdapterFormat {
 /// [`Error::Adapter`] with the tensor or option that is missing, wrong, not supported or does not fit `base`;
 /// [`Error::Gguf`] for a damaged GGUF file; [`Error::Io`].
 pub fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
+    Ok(read_from_outside(path, base)?.tensors)
+}
+
+/// As [`read_adapter`], with what the adapter says of its base: it may fit another model of the same shapes, and make it
+/// worse.
+///
+/// # Errors
+/// As [`read_adapter`].
+pub fn read_from_outside(path: &Path, base: &Base) -> Result<FromOutside> {
     match detect(path)? {
         AdapterFormat::Peft(folder) => read_peft(&folder, base),
         AdapterFormat::Gguf(file) => read_gguf_adapter(&file, base),
@@ -41,13 +61,12 @@ pub fn detect(path: &Path) -> Result<AdapterFormat> {
         if path.join(CONFIG).exists() || path.join(TENSORS).exists() {
             return Ok(AdapterFormat::Peft(path.to_owned()));
         }
-        let inner = path.join("adapter");
-        let hint = if inner.join(CONFIG).exists() {
-            format!("; did you mean {}?", inner.display())
-        } else {
-            String::new()
+        let problem = match (inner_adapter(path), Foreign::of_folder(path)) {
+            (Some(inner), _) => format!("the folder has no {CONFIG}; did you mean {}?", inner.display()),
+            (None, Some(foreign)) => foreign.to_string(),
+            (None, None) => format!("the folder has no {CONFIG}"),
         };
-        return Err(wrong(path, format!("the folder has no {CONFIG}{hint}")));
+        return Err(wrong(path, problem));
     }
     let mut magic = [0; 4];
     let is_gguf = std::fs::File::open(path)
@@ -61,6 +80,24 @@ pub fn detect(path: &Path) -> Result<AdapterFormat> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         return Ok(AdapterFormat::Peft(folder.unwrap_or(Path::new(".")).to_owned()));
     }
-    let text = format!("it is neither a GGUF file nor a PEFT folder ({CONFIG} and {TENSORS})");
-    Err(wrong(path, text))
+    let problem = match Foreign::of_file(path) {
+        Some(foreign) => foreign.to_string(),
+        None => format!("it is neither a GGUF file nor a PEFT folder ({CONFIG} and {TENSORS})"),
+    };
+    Err(wrong(path, problem))
+}
+
+/// The adapter that is in a folder of this one: a run's, or the last of a trainer's checkpoints.
+fn inner_adapter(folder: &Path) -> Option<PathBuf> {
+    let own = folder.join("adapter");
+    if own.join(CONFIG).exists() {
+        return Some(own);
+    }
+    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    entries
+        .filter(|path| match path.extension() {
+            Some(extension) => extension == "gguf",
+            None => path.join(CONFIG).exists(),
+        })
+        .max()
 }

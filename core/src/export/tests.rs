@@ -351,6 +351,8 @@ fn unusable_peft_folders_are_refused() {
     fs::write(folder.join(TENSORS), b"").unwrap();
     bench.refusal(&folder, "empty");
     fs::remove_file(folder.join(TENSORS)).unwrap();
+    bench.refusal(&folder, "adapter_model.safetensors is missing");
+    fs::write(folder.join("adapter_model.bin"), b"PK\x03\x04").unwrap();
     bench.refusal(&folder, "pickled");
 
     bench.refusal(&bench.path("nothing"), "cannot open");
@@ -360,6 +362,150 @@ fn unusable_peft_folders_are_refused() {
     bench.refusal(&bench.path("run"), "the folder has no adapter_config.json");
     Handmade::new().write(&bench.path("run/adapter"));
     bench.refusal(&bench.path("run"), "did you mean");
+}
+
+#[test]
+fn adapters_that_are_not_plain_lora_are_refused_by_name() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let written = |key: &str, value: Json| {
+        let mut handmade = Handmade::new();
+        handmade.config[key] = value;
+        handmade.write(&bench.path("in"))
+    };
+    for start in ["pissa", "pissa_niter_16", "PiSSA", "olora", "OLoRA", "corda", "loftq", "lora_ga"] {
+        let folder = written("init_lora_weights", json!(start));
+        bench.refusal(
+            &folder,
+            &format!("init_lora_weights is {start:?}: it changed the base before training"),
+        );
+    }
+    bench.refusal(&written("init_lora_weights", json!("pissa")), "path_initial_model_for_weight_conversion");
+    bench.refusal(&written("init_lora_weights", json!("loftq")), "merge_and_unload");
+    bench.refusal(&written("init_lora_weights", json!("next_year's")), "not known here");
+    for start in [
+        json!(true),
+        json!(false),
+        json!(null),
+        json!("gaussian"),
+        json!("eva"),
+        json!("orthogonal"),
+        json!("mica"),
+    ] {
+        read_adapter(&written("init_lora_weights", start), &bench.base).unwrap();
+    }
+    for method in ["LOHA", "LOKR", "IA3", "VERA", "ADALORA", "OFT", "BOFT", "MISS", "XLORA"] {
+        bench.refusal(&written("peft_type", json!(method)), &format!("peft_type is {method:?}"));
+    }
+    for (key, value) in [
+        ("velora_config", json!({"num_groups": 2})),
+        ("arrow_config", json!({"top_k": 2})),
+        ("megatron_config", json!({"tensor_model_parallel_size": 2})),
+        ("modules_to_save", json!(["lm_head"])),
+        ("alpha_pattern", json!({"q_proj": 4})),
+        ("use_bdlora", json!({"nblocks": 2})),
+    ] {
+        bench.refusal(&written(key, value), &format!("{key} is set"));
+    }
+    bench.refusal(&written("bias", json!("lora_only")), "bias is \"lora_only\"");
+    bench.refusal(&written("use_tomorrow", json!(true)), "\"use_tomorrow\"");
+    for (key, value) in [
+        ("use_tomorrow", json!(false)),
+        ("megatron_core", json!("megatron.core")),
+        ("auto_mapping", json!({"base_model_class": "LlamaForCausalLM"})),
+        ("exclude_modules", json!(["lm_head"])),
+        ("corda_config", json!({"cache_file": "x"})),
+        ("qalora_group_size", json!(16)),
+    ] {
+        read_adapter(&written(key, value), &bench.base).unwrap();
+    }
+    for (tensor, what) in [
+        ("layers.0.self_attn.v_proj.lora_magnitude_vector", "DoRA"),
+        ("layers.0.self_attn.v_proj.lora_B.bias", "a bias"),
+        ("lm_head.lora_A.weight", "on the head"),
+        ("model.embed_tokens.lora_embedding_A", "on the embedding"),
+        ("layers.0.self_attn.v_proj.hada_w1_a", "LoHa"),
+        ("layers.0.self_attn.v_proj.lora_E", "AdaLoRA"),
+    ] {
+        let mut handmade = Handmade::new();
+        handmade.tensors[0].0 = format!("base_model.model.{tensor}");
+        bench.refusal(&handmade.write(&bench.path("in")), what);
+    }
+}
+
+#[test]
+fn what_other_trainers_write_is_named() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let folder = |name: &str, files: &[(&str, &[u8])]| {
+        let folder = bench.path(name);
+        fs::create_dir_all(&folder).unwrap();
+        files.iter().for_each(|(file, bytes)| fs::write(folder.join(file), bytes).unwrap());
+        folder
+    };
+    let safetensors = |name: &str| {
+        let header = format!(r#"{{"{name}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend([0; 4]);
+        bytes
+    };
+    let mlx: &[u8] =
+        br#"{"fine_tune_type": "lora", "num_layers": 16, "lora_parameters": {"rank": 8, "scale": 20.0}}"#;
+    let mlx_tensors = safetensors("model.layers.0.self_attn.q_proj.lora_a");
+    let zip: &[u8] = b"PK\x03\x04";
+    for (name, files, trainer) in [
+        ("mlx", &[("adapter_config.json", mlx), ("adapters.safetensors", &mlx_tensors)][..], "mlx-lm"),
+        ("mlx2", &[("adapters.safetensors", &mlx_tensors)], "mlx-lm"),
+        ("torchtune", &[("adapter_0.pt", zip)], "torchtune"),
+        ("litgpt", &[("lit_model.pth.lora", zip)], "LitGPT"),
+        ("hub", &[("pytorch_adapter.bin", zip), ("head_config.json", b"{}")], "AdapterHub"),
+        ("pickle", &[("adapter_model.bin", zip)], "pickled"),
+        ("whole", &[("config.json", b"{}"), ("model.safetensors", &mlx_tensors)], "a whole model"),
+    ] {
+        bench.refusal(&folder(name, files), trainer);
+    }
+    let files = folder(
+        "files",
+        &[("old.bin", b"algg\x01\0\0\0"), ("adapter_0.pt", zip), ("some.pt", &[0x80, 2, 0x7d])],
+    );
+    bench.refusal(&files.join("old.bin"), "from before GGUF");
+    bench.refusal(&files.join("adapter_0.pt"), "torchtune");
+    bench.refusal(&files.join("some.pt"), "a pickle of PyTorch");
+    for (tensor, what) in [
+        ("lora_unet_down_blocks_0.lora_down.weight", "kohya"),
+        ("unet.down_blocks.0.lora_A.weight", "Diffusers"),
+        ("model.layers.0.self_attn.q_proj.lora_a", "mlx-lm"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "adapter_config.json"),
+        ("model.layers.0.self_attn.q_proj.weight", "a whole model"),
+    ] {
+        fs::write(files.join("x.safetensors"), safetensors(tensor)).unwrap();
+        bench.refusal(&files.join("x.safetensors"), what);
+    }
+    Handmade::new().write(&bench.path("trainer/checkpoint-20"));
+    bench.refusal(&bench.path("trainer"), "checkpoint-20");
+}
+
+#[test]
+fn an_adapter_tells_which_model_it_was_trained_on() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let tensors = bench.whole_adapter();
+    let other = Bench::new(WeightType::Q4_0);
+    let (peft, gguf) = (bench.path("peft"), bench.path("adapter.gguf"));
+    write_peft(&peft, &tensors, &bench.base).unwrap();
+    write_gguf_adapter(&gguf, &tensors, &bench.base).unwrap();
+    for path in [peft, gguf] {
+        let brought = read_from_outside(&path, &bench.base).unwrap();
+        assert_eq!(brought.base.other_than(&bench.base), None);
+        assert_eq!(brought.base.other_than(&other.base), Some(OtherBase::Fingerprint));
+        assert_eq!(brought.tensors, read_from_outside(&path, &other.base).unwrap().tensors);
+    }
+    let mut handmade = Handmade::new();
+    for (name, is_other) in
+        [(json!("acme/large-7b"), true), (json!("acme/tiny-GGUF"), false), (json!(null), false)]
+    {
+        handmade.config["base_model_name_or_path"] = name.clone();
+        let brought = read_from_outside(&handmade.write(&bench.path("in")), &bench.base).unwrap();
+        assert_eq!(brought.base.other_than(&bench.base).is_some(), is_other, "{name}");
+    }
 }
 
 #[test]

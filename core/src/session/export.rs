@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::StopFlag;
+use super::adapter;
 use super::inputs::Inputs;
 use super::run_folder::BaseNote;
-use crate::export::{MergeReport, read_adapter, write_gguf_adapter, write_merged, write_peft};
+use crate::export::{MergeReport, write_gguf_adapter, write_merged, write_peft};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::text::{Date, Example};
 use crate::transformer::{Model, ModelOptions};
@@ -83,7 +84,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         let problem = format!("{} is not the model any more that this run was for", model.display());
         return Err(Error::Adapter { path: request.adapter.clone(), problem });
     }
-    let tensors = read_adapter(&request.adapter, &inputs.base)?;
+    let tensors = adapter::read_or_warn(&request.adapter, &inputs.base)?;
     let out = &request.out;
     let merge = match request.to {
         ExportFormat::Peft => {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::StopFlag;
+use super::adapter;
 use super::inputs::{self, Inputs};
-use crate::export::read_adapter;
 use crate::generate::{Generator, Sampling};
 use crate::store::Graft;
 use crate::text::{Date, Message, Tokenizer, Variables};
@@ -61,7 +61,8 @@ pub fn generate(
     check(&sampling)?;
     let mut chat = Chat::open(&request.model, threads)?;
     if let Some(adapter) = &request.adapter {
-        chat.use_adapter(adapter)?;
+        let tensors = adapter::read_or_warn(adapter, &chat.inputs.base)?;
+        chat.generator.set_adapter(Some(&tensors), &chat.inputs.base)?;
     }
     let mut on_text = |piece: &str| {
         on_text(piece);
@@ -104,10 +105,11 @@ impl Chat {
     /// From now on the base answers with this adapter, a PEFT folder or GGUF file. The model stays loaded.
     ///
     /// # Errors
-    /// [`Error::Adapter`] if it cannot be read or does not fit: then nothing has changed; [`Error::Generate`] if
+    /// [`Error::Adapter`] if it cannot be read, does not fit or says that it was trained on another model: then
+    /// nothing has changed; [`Error::Generate`] if
     /// llama.cpp refuses it: then the base itself answers.
-    pub fn use_adapter(&mut self, adapter: &Path) -> Result<()> {
-        let tensors = read_adapter(adapter, &self.inputs.base)?;
+    pub fn use_adapter(&mut self, path: &Path) -> Result<()> {
+        let tensors = adapter::read_or_refuse(path, &self.inputs.base)?;
         self.generator.set_adapter(Some(&tensors), &self.inputs.base)
     }
 

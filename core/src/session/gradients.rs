@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::StopFlag;
+use super::adapter;
 use super::inputs::{Inputs, threads};
 use crate::config::{DataConfig, Precision};
 use crate::data::{self, BatchOptions};
-use crate::export::{read_adapter, write_peft_tensors};
+use crate::export::write_peft_tensors;
 use crate::lora::Adapter;
 use crate::memory::spare_bytes;
 use crate::text::Date;
@@ -59,7 +60,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let inputs = Inputs::open(&request.model, date)?;
     let examples = inputs.load(&request.data, config)?.examples;
     let Inputs { base, .. } = inputs;
-    let tensors = read_adapter(&request.init_adapter, &base)?;
+    let tensors = adapter::read_or_warn(&request.init_adapter, &base)?;
     let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {
         batch_tokens: config.batch_tokens,

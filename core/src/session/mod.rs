@@ -3,6 +3,7 @@
 //! A job takes files and settings and leaves either complete files or what was there before. The long ones report
 //! progress through a callback; those that compute can be stopped from another thread with a [`StopFlag`].
 
+mod adapter;
 mod bench;
 mod course;
 mod evaluate;

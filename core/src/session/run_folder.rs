@@ -145,7 +145,7 @@ pub(super) struct BaseNote {
 impl BaseNote {
     /// The note beside an adapter of a run's folder, if it is one.
     pub(super) fn beside(adapter: &Path) -> Option<Self> {
-        Self::in_folder(adapter.parent()?)
+        Self::in_folder(fs::canonicalize(adapter).ok()?.parent()?)
     }
 
     /// The note of a run's folder, if it has one.

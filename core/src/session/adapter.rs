@@ -1,0 +1,41 @@
+//! Adapters that people bring.
+
+use std::path::Path;
+
+use super::run_folder::BaseNote;
+use crate::base::Base;
+use crate::export::{FromOutside, OtherBase, read_from_outside};
+use crate::lora::AdapterTensors;
+use crate::{Error, Result};
+
+/// An adapter, and how it shows that it was trained on another model, if it does.
+pub(super) fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)> {
+    let FromOutside { tensors, base: mut recorded } = read_from_outside(path, base)?;
+    if recorded.fingerprint.is_none() {
+        recorded.fingerprint = BaseNote::beside(path).map(|note| note.fingerprint);
+    }
+    Ok((tensors, recorded.other_than(base)))
+}
+
+/// An adapter, with a warning if it was trained on another model: a person may know why.
+///
+/// # Errors
+/// As [`read_from_outside`].
+pub(super) fn read_or_warn(path: &Path, base: &Base) -> Result<AdapterTensors> {
+    let (tensors, other_base) = read(path, base)?;
+    if let Some(other) = other_base {
+        tracing::warn!("the adapter may do harm: {other}");
+    }
+    Ok(tensors)
+}
+
+/// An adapter of this base and no other.
+///
+/// # Errors
+/// As [`read_from_outside`]; [`Error::Adapter`] if it says that it was trained on another model.
+pub(super) fn read_or_refuse(path: &Path, base: &Base) -> Result<AdapterTensors> {
+    match read(path, base)? {
+        (tensors, None) => Ok(tensors),
+        (_, Some(other)) => Err(Error::Adapter { path: path.to_owned(), problem: other.to_string() }),
+    }
+}
