@@ -95,7 +95,7 @@ impl Line {
                 return Err("\"weight\" is 0: there is nothing to learn; leave the line out".into());
             }
             Some(None) => {
-                return Err("\"weight\" is neither 0 nor 1: a line is learned, or it is left out".into());
+                return Err("\"weight\" is neither 0 nor 1; write 1, or leave the line out".into());
             }
         }
         Ok(Parsed { line, unused_keys: object.into_iter().map(|(key, _)| key).collect() })

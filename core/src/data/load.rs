@@ -264,7 +264,7 @@ impl Loader<'_> {
         for key in unused_keys {
             self.report.add_unused_key(&key, 1);
         }
-        self.examples.extend(examples);
+        self.examples.extend(examples.into_iter().filter(|example| example.n_supervised() > 0));
     }
 
     fn bos(&self) -> Option<u32> {

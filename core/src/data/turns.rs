@@ -94,7 +94,9 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
             let is_switch = |weight: &Value| mask == "weight" || is_learned(weight).is_some();
             if let Some(weight) = keys.get(mask).filter(|weight| is_switch(weight)) {
                 let learned = is_learned(weight).ok_or_else(|| {
-                    format!("has a {mask:?} other than 0 and 1: a turn is learned, or it is not")
+                    format!(
+                        "has a {mask:?} that is neither 0 (not learned) nor 1 (learned); write one of them"
+                    )
                 })?;
                 is_masked |= !learned;
                 keys.shift_remove(mask);

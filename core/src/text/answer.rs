@@ -8,7 +8,8 @@
 //!   that thought before it answers, so it learns to: the thought that comes with the answer or an empty one, the
 //!   closing tag, the answer.
 //! - They show the question otherwise once it is answered, for instance with the system text only in the last one. The
-//!   prompt is then that of the moment of the answer, and the answer is what follows the question.
+//!   prompt is then that of the moment of the answer, and the answer is what follows the question, or at least what
+//!   follows the generation prompt.
 
 use serde_json::Value;
 
@@ -116,21 +117,22 @@ impl<'a> Shown<'a> {
         completion.ok_or_else(|| Unclear::ThoughtIsOver { message: self.index + 1 }.into())
     }
 
-    /// What is written behind the question and what ends `prompt` behind it, wherever the template has put other things.
+    /// What is written behind the end of `prompt`, wherever the template has put other things: behind the question and
+    /// the generation prompt, or at least behind the generation prompt.
     fn after_question(&self, prompt: &str) -> Result<Option<&str>> {
         let Conversation { messages, variables } = self.conversation;
         let history = &messages[..self.index];
-        let question = history.last().and_then(|message| message.text("content")).unwrap_or_default().trim();
-        if question.is_empty() {
-            return Ok(None);
-        }
-        // The question is not looked for in the generation prompt.
         let asked = self.template.render(history, variables, false).ok();
         let asked = asked.filter(|asked| prompt.starts_with(asked)).map_or(prompt.len(), |asked| asked.len());
-        match prompt[..asked].rfind(question) {
-            Some(start) => self.behind_last(&prompt[start..]),
-            None => Ok(None),
+        let (history_text, generation_prompt) = prompt.split_at(asked);
+        let question = history.last().and_then(|message| message.text("content")).unwrap_or_default().trim();
+        let from_question = history_text.rfind(question).filter(|_| !question.is_empty());
+        if let Some(start) = from_question
+            && let Some(completion) = self.behind_last(&prompt[start..])?
+        {
+            return Ok(Some(completion));
         }
+        if generation_prompt.trim().is_empty() { Ok(None) } else { self.behind_last(generation_prompt) }
     }
 
     /// A conversation's first turn: no prompt leads to it, so the one of later turns marks where it begins.

@@ -77,7 +77,7 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
     };
     assert!(weighted("0").contains("has the weight 0: there is nothing to learn"));
     for weight in ["0.5", "-1", "2", "\"high\"", "[]"] {
-        assert!(weighted(weight).contains("message 1 has a \"weight\" other than 0 and 1"), "{weight}");
+        assert!(weighted(weight).contains("message 1 has a \"weight\" that is neither 0"), "{weight}");
     }
     assert!(parse(r#"{"text": "a", "weight": 1}"#) == Line::Text("a".into()));
     assert!(problem(r#"{"text": "a", "weight": 0}"#).contains("\"weight\" is 0"));

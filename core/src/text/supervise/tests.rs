@@ -341,17 +341,21 @@ fn an_opening_line_is_learned_where_the_template_says_how_it_begins() {
 }
 
 #[test]
+fn a_template_that_marks_the_last_turn_is_learned_behind_its_generation_prompt() {
+    let conversation = chat(None, &["q", "Answer", "q", "Last"]);
+    let marking = "{% for m in messages %}{% if loop.last %}[last]{% endif %}{{ m.role + ':' + m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
+    assert_eq!(learned(marking, &conversation).unwrap(), ["Answer</s>", "Last</s>"]);
+}
+
+#[test]
 fn what_the_template_does_not_tell_is_refused_with_the_reason() {
     let conversation = chat(None, &["q", "Answer", "q", "Last"]);
-    let forgetful = "{% for m in messages %}{% if loop.last %}[last]{% endif %}{{ m.role + ':' + m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
-    let error = refused(forgetful, &conversation);
-    assert!(
-        error.contains("message 2 behind its own prompt") && error.contains("{\"prompt\", \"completion\"}"),
-        "{error}"
-    );
     let opened =
         CHATML.replace("'<|im_start|>assistant\n' }}{% endif", "'<|im_start|>assistant\n<verse>' }}{% endif");
-    assert!(refused(&opened, &conversation).contains("message 2 behind its own prompt"));
+    let error = refused(&opened, &conversation);
+    let is_explained =
+        error.contains("message 2 behind its own prompt") && error.contains("{\"prompt\", \"completion\"}");
+    assert!(is_explained, "{error}");
 }
 
 #[test]
