@@ -163,3 +163,37 @@ fn logs_hold_no_text_of_the_user() {
         assert!(!logs.contains(canary), "{canary:?} is in a log");
     }
 }
+
+/// What a template says of a conversation may quote it: the person at the terminal reads it, and nobody else.
+#[test]
+fn what_a_template_says_is_shown_and_never_logged() {
+    use nightgraft_core::testing::TinyModel;
+
+    let folder = tempfile::tempdir().unwrap();
+    let template = "{% for m in messages %}{{ raise_exception('I do not say: ' ~ m.content) }}{% endfor %}";
+    let tiny = TinyModel {
+        chat_template: Some(template.to_owned()),
+        ..TinyModel::new(nightgraft_kernels::WeightType::Q4_1)
+    };
+    tiny.write(&folder.path().join("tiny.gguf")).unwrap();
+    let turn = |role: &str| serde_json::json!({"role": role, "content": format!("{role} {}", CANARIES[0])});
+    let line = serde_json::json!({ "messages": [turn("user"), turn("assistant")] });
+    fs::write(folder.path().join("chats.jsonl"), format!("{line}\n")).unwrap();
+    let run = |args: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
+        command.current_dir(folder.path()).env("NIGHTGRAFT_LOG", "trace");
+        let output = command.args(args.split_whitespace()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+
+    let (code, text) = run("train --model tiny.gguf --data chats.jsonl --out out");
+    let told: Vec<_> = text.lines().filter(|line| line.contains(CANARIES[0])).collect();
+    assert_eq!(code, Some(1), "{text}");
+    let expected = "error: chats.jsonl:1: chat template: it refuses the conversation (line 1 of the template): I do not say: user boat has";
+    assert_eq!(told, [expected]);
+
+    // Nobody sits before a night: lines that cannot be used are counted.
+    let (_, text) = run("night --json --model tiny.gguf --data chats.jsonl --store store");
+    assert!(!text.contains(CANARIES[0]), "{text}");
+}

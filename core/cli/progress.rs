@@ -134,8 +134,11 @@ impl TrainProgress {
                 let mark = if *best { "  (best so far)" } else { "" };
                 self.say(&format!("step {step}: held-out perplexity {perplexity:.2}{mark}"));
             }
-            Event::Warning { text } => self.warn(text),
-            _ => {}
+            event => {
+                if let Some(text) = event.warning() {
+                    self.warn(&text);
+                }
+            }
         }
     }
 

@@ -117,19 +117,6 @@ pub enum Error {
         /// What is wrong.
         problem: CheckpointProblem,
     },
-    /// A sealed file that another version of this program wrote. It is as good as it was for that one.
-    #[error(
-        "{}: written in version {found} of its format, this program reads version {known}; use the program that wrote it",
-        path.display()
-    )]
-    OtherVersion {
-        /// The file.
-        path: PathBuf,
-        /// The version that it is in.
-        found: u32,
-        /// The newest version that can be read.
-        known: u32,
-    },
     /// A sealed file that is sound, and whose content is not of the shape that this program writes.
     #[error(
         "{}: another build of this program wrote it, and this one cannot read it ({problem}); use the build that \
@@ -305,25 +292,37 @@ impl CheckpointProblem {
     pub fn is_of_another_run(&self) -> bool {
         matches!(self, Self::OtherBase | Self::OtherData | Self::OtherSettings { .. })
     }
+
+    /// What is wrong, without what to try.
+    pub fn what(&self) -> String {
+        match self {
+            Self::OtherVersion { found, known } => {
+                format!("written in version {found} of the format, this program reads version {known}")
+            }
+            Self::OtherBase => "it was made with another base model".to_owned(),
+            Self::OtherData => "it was made with other data".to_owned(),
+            Self::OtherSettings { then, now } => {
+                format!("it was made with {}, now {}", then.join(", "), now.join(", "))
+            }
+            Self::Impossible(problem) => (*problem).to_owned(),
+            Self::Shapes(problem) => problem.clone(),
+        }
+    }
 }
 
 impl fmt::Display for CheckpointProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ANEW: &str = "Use another --out, or --resume never to start anew";
-        match self {
-            Self::OtherVersion { found, known } => write!(
-                f,
-                "written in version {found} of the format, this program reads version {known}; continue with the \
-                 program that wrote it, or start anew with --resume never"
-            ),
-            Self::OtherBase => write!(f, "it was made with another base model. {ANEW}"),
-            Self::OtherData => write!(f, "it was made with other data. {ANEW}"),
-            Self::OtherSettings { then, now } => {
-                write!(f, "it was made with {}, now {}. {ANEW}", then.join(", "), now.join(", "))
+        f.write_str(&self.what())?;
+        f.write_str(match self {
+            Self::OtherVersion { .. } => {
+                "; continue with the program that wrote it, or start anew with --resume never"
             }
-            Self::Impossible(problem) => write!(f, "{problem}; use --resume never"),
-            Self::Shapes(problem) => f.write_str(problem),
-        }
+            Self::OtherBase | Self::OtherData | Self::OtherSettings { .. } => {
+                ". Use another --out, or --resume never to start anew"
+            }
+            Self::Impossible(_) => "; use --resume never",
+            Self::Shapes(_) => "",
+        })
     }
 }
 

@@ -142,7 +142,6 @@ impl From<Error> for NightgraftError {
             Error::Config { .. }
             | Error::Template { .. }
             | Error::Rendering { .. }
-            | Error::OtherVersion { .. }
             | Error::OtherBuild { .. }
             | Error::Store { .. }
             | Error::Changed { .. }

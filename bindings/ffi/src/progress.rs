@@ -191,8 +191,10 @@ impl Progress {
             }
             Event::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
             Event::Judging => self.judge(),
-            Event::Warning { text } => self.warning = Some(text.clone()),
-            _ => return false,
+            event => match event.warning() {
+                Some(text) => self.warning = Some(text),
+                None => return false,
+            },
         }
         true
     }
@@ -212,6 +214,7 @@ impl Progress {
             }
             NightEvent::Judging { .. } => self.judge(),
             NightEvent::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
+            NightEvent::Warning { text, .. } => self.warning = Some(text.clone()),
             NightEvent::Estimate { text, .. } => self.estimate = Some(text.clone()),
             _ => return false,
         }

@@ -54,7 +54,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let rules = args.session.night_settings()?.policy;
     let store = args.open_store()?;
     let stop = interrupt::stop_flag("saving ...")?;
-    let mut session = Session::open(store, args.request()?, &mut |_| ())?;
+    let mut session = Session::open(store, args.request()?, &mut |event| {
+        if let Some(text) = event.warning() {
+            output::note(format_args!("warning: {text}"));
+        }
+    })?;
     let grant = Granted { time: Some(Duration::try_from_secs_f64(to - from)?), last: grant.grant_last };
     night::run_night(&mut session, &mut platform, &rules, grant, &stop, &mut |event| {
         // Nobody listens any more: end as if the system had asked.

@@ -16,6 +16,7 @@ pub fn describe(event: &NightEvent, begins: LocalTime) -> Option<String> {
         NightEvent::Killed { .. } => "the process was killed".to_owned(),
         NightEvent::SliceEnded { outcome, .. } => format!("pause: {outcome}"),
         NightEvent::Gate { report, .. } => report.clone(),
+        NightEvent::Warning { text, .. } => format!("warning: {text}"),
         NightEvent::Estimate { text, .. } => text.clone(),
         NightEvent::Done { outcome, .. } => outcome.to_string(),
         _ => return None,

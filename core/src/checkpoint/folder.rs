@@ -43,13 +43,25 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
 }
 
 /// The newest sound checkpoint in `folder`, or `None` if there is none or no such folder. Damaged files are
-/// passed over with a warning; scratch files of interrupted writes are removed.
+/// passed over; scratch files of interrupted writes are removed.
 ///
 /// # Errors
 /// [`Error::Io`] if the folder or a file cannot be read; [`Error::Checkpoint`] for a file of another version of
 /// the format, which another version of this program could still continue; [`Error::WrongKey`] if there are only
 /// files that the vault has no key for.
 pub fn load_latest(vault: &Vault, folder: &Path) -> Result<Option<(PathBuf, State)>> {
+    load_latest_telling(vault, folder, |_, _| ())
+}
+
+/// As [`load_latest`]; tells `on_damaged` of each file that is passed over, and why.
+///
+/// # Errors
+/// As [`load_latest`].
+pub fn load_latest_telling(
+    vault: &Vault,
+    folder: &Path,
+    mut on_damaged: impl FnMut(&Path, &Error),
+) -> Result<Option<(PathBuf, State)>> {
     if vault.fs().metadata(folder).map_err(Error::io("open", folder))?.is_none() {
         return Ok(None);
     }
@@ -58,11 +70,12 @@ pub fn load_latest(vault: &Vault, folder: &Path) -> Result<Option<(PathBuf, Stat
     for (_, path) in list(vault, folder)? {
         match load(vault, &path) {
             Ok(state) => return Ok(Some((path, state))),
-            Err(error @ Error::Corrupted { .. }) => {
-                tracing::warn!(%error, "passing over a damaged checkpoint");
-            }
+            Err(error @ Error::Corrupted { .. }) => on_damaged(&path, &error),
             // Of another store, or with a damaged header.
-            Err(error @ Error::WrongKey { .. }) => locked = locked.or(Some(error)),
+            Err(error @ Error::WrongKey { .. }) => {
+                on_damaged(&path, &error);
+                locked = locked.or(Some(error));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -90,17 +103,18 @@ pub fn load(vault: &Vault, path: &Path) -> Result<State> {
     Ok(state)
 }
 
-/// Removes all checkpoints in `folder`, for a run that starts anew.
+/// Removes all checkpoints in `folder`, for a run that starts anew; tells how many there were.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn clear(vault: &Vault, folder: &Path) -> Result<()> {
-    if vault.fs().metadata(folder).map_err(Error::io("open", folder))?.is_some() {
-        atomic::sweep_in(vault.fs(), folder)?;
-        let all: Vec<_> = list(vault, folder)?.into_iter().map(|(_, path)| path).collect();
-        vault.remove_all(&all)?;
+pub fn clear(vault: &Vault, folder: &Path) -> Result<usize> {
+    if vault.fs().metadata(folder).map_err(Error::io("open", folder))?.is_none() {
+        return Ok(0);
     }
-    Ok(())
+    atomic::sweep_in(vault.fs(), folder)?;
+    let all: Vec<_> = list(vault, folder)?.into_iter().map(|(_, path)| path).collect();
+    vault.remove_all(&all)?;
+    Ok(all.len())
 }
 
 fn read(file: &mut SealedReader, path: &Path) -> Result<State> {

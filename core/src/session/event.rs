@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{MemoryPlan, ModelInfo};
+use super::{DiscardReason, Leftover, MemoryPlan, ModelInfo};
 use crate::data::DataReport;
 use crate::gate::GateReport;
 use crate::store::GraftId;
@@ -73,6 +73,13 @@ pub enum Event {
         /// Whether it is the one in use now.
         promoted: bool,
     },
+    /// Something that an earlier run or session left is of no use, and is removed or passed over.
+    Discarded {
+        /// What.
+        what: Leftover,
+        /// Why.
+        why: DiscardReason,
+    },
     /// Something that the person should know but that does not stop the run.
     Warning {
         /// In words.
@@ -104,6 +111,15 @@ pub struct StepMetrics {
 }
 
 impl Event {
+    /// For those who show sentences: what the person should know of it, if that is all there is.
+    pub fn warning(&self) -> Option<String> {
+        match self {
+            Self::Warning { text } => Some(text.clone()),
+            Self::Discarded { what, why } => Some(format!("{what} is not used any more: {why}")),
+            _ => None,
+        }
+    }
+
     pub(super) fn planned(course: &Course, threads: usize) -> Self {
         let trainer = course.trainer();
         Self::Planned {

@@ -6,6 +6,7 @@
 mod adapter;
 mod bench;
 mod course;
+mod discarded;
 mod evaluate;
 mod event;
 mod export;
@@ -29,6 +30,7 @@ pub use crate::generate::Sampling;
 pub use crate::gguf::leave_signals_alone;
 pub use crate::text::Message;
 pub use bench::{BenchReport, BenchRequest, Operation, bench};
+pub use discarded::{DiscardReason, Leftover};
 pub use evaluate::{EvalReport, EvalRequest, evaluate};
 pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::{Event, Leftover};
 use crate::base::{Base, Module};
 use crate::checkpoint::{
     self, EarlyStopping, Evaluation, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
@@ -105,8 +106,16 @@ pub(super) fn bytes(course: &Course) -> u64 {
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.
-pub(super) fn load(vault: &Vault, folder: &Path, identity: &Identity) -> Result<Option<(PathBuf, Saved)>> {
-    let Some((path, state)) = checkpoint::load_latest(vault, folder)? else { return Ok(None) };
+pub(super) fn load(
+    vault: &Vault,
+    folder: &Path,
+    identity: &Identity,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Option<(PathBuf, Saved)>> {
+    let latest = checkpoint::load_latest_telling(vault, folder, |path, error| {
+        on_event(&Event::Discarded { what: Leftover::Checkpoint(path.to_owned()), why: error.into() });
+    });
+    let Some((path, state)) = latest? else { return Ok(None) };
     match identity.difference(&state) {
         None => Ok(Some((path.clone(), Saved { path, state }))),
         Some(problem) => Err(Error::Checkpoint { path, problem }),

@@ -9,7 +9,7 @@ use super::inputs::{Inputs, threads};
 use super::memory::{self, Copies, MemoryPlan, Planner};
 use super::resume::{self, Identity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
-use super::{Event, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
+use super::{DiscardReason, Event, Leftover, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
 use crate::base::Base;
 use crate::checkpoint;
@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
         let layout = planner.layout(request.memory_limit)?;
         let folder = RunFolder::open(&request.out)?;
         let saved = match config.run.resume {
-            Resume::Auto => resume::load(&vault, &folder.checkpoints(), &identity)?,
+            Resume::Auto => resume::load(&vault, &folder.checkpoints(), &identity, on_event)?,
             Resume::Never => None,
         };
 
@@ -153,8 +153,8 @@ impl<'a> Run<'a> {
         let planned = planner.plan(layout);
         on_event(&Event::Memory(planned));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
-        if config.run.resume == Resume::Never {
-            checkpoint::clear(&vault, &folder.checkpoints())?;
+        if config.run.resume == Resume::Never && checkpoint::clear(&vault, &folder.checkpoints())? > 0 {
+            on_event(&Event::Discarded { what: Leftover::Checkpoints, why: DiscardReason::Asked });
         }
         let step = saved.as_ref().map_or(0, |(_, state)| state.step());
         let (metrics, earlier) = folder.metrics(step)?;

@@ -66,8 +66,8 @@ impl Store {
     /// Reads a document; `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] if it is damaged or does not hold a `T`, [`Error::Store`] for a name that cannot be one or
-    /// for another version of the format, [`Error::Io`].
+    /// [`Error::Corrupted`] if it is damaged, [`Error::OtherBuild`] if it does not hold a `T`, [`Error::Store`] for a name
+    /// that cannot be one or for another version of the format, [`Error::Io`].
     pub fn read_document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.document(name)?;
         if self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
@@ -83,10 +83,11 @@ impl Store {
             }
             (read, _) => read?,
         };
-        let value = serde_json::from_slice(&bytes).map_err(|error| Error::Corrupted {
+        // The seal holds: this is what was written, though not by this build.
+        let value = serde_json::from_slice(&bytes).map_err(|error| Error::OtherBuild {
             path,
             // The kind of error alone: its words could quote the document.
-            problem: format!("its content: {:?} error at column {}", error.classify(), error.column()),
+            problem: format!("{:?} error at column {}", error.classify(), error.column()),
         })?;
         Ok(Some(value))
     }
@@ -136,12 +137,13 @@ impl Store {
         self.vault.remove(&self.document(name)?)
     }
 
-    /// Ends the session: its documents and checkpoints go, `usage` stays.
+    /// Ends the session: its documents and checkpoints go, `usage` stays. Tells whether there was anything of it.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn drop_session(&mut self) -> Result<()> {
+    pub fn drop_session(&mut self) -> Result<bool> {
         let folder = self.session_folder();
+        let is_there = !list(self.vault.fs(), &folder)?.is_empty();
         let fs = self.vault.fs();
         let plan = file_name(PLAN);
         let entries = list(fs, &folder)?.into_iter().filter(|entry| entry.name != *plan);
@@ -151,7 +153,8 @@ impl Store {
         }
         self.vault.remove_all(&files.iter().map(|entry| folder.join(&entry.name)).collect::<Vec<_>>())?;
         // Last: as long as it is there, the next opening knows that there is something to drop.
-        self.vault.remove(&folder.join(plan))
+        self.vault.remove(&folder.join(plan))?;
+        Ok(is_there)
     }
 
     /// Drops a session that learns from examples that were deleted, or whose plan cannot be read any more if
@@ -160,7 +163,7 @@ impl Store {
         let concerned = match self.read_document::<Plan>(PLAN) {
             Ok(None) => false,
             Ok(Some(plan)) => !plan.train.union(&plan.held_out).intersection(deleted).is_empty(),
-            Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => or_damaged,
+            Err(Error::Corrupted { .. } | Error::OtherBuild { .. } | Error::WrongKey { .. }) => or_damaged,
             Err(error) => return Err(error),
         };
         if concerned {
@@ -173,7 +176,7 @@ impl Store {
     pub(super) fn parent_of_session(&self) -> Result<Option<GraftId>> {
         match self.read_document::<Plan>(PLAN) {
             Ok(plan) => Ok(plan.and_then(|plan| plan.parent)),
-            Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => Ok(None),
+            Err(Error::Corrupted { .. } | Error::OtherBuild { .. } | Error::WrongKey { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -182,7 +185,7 @@ impl Store {
     pub(super) fn last_id_of_session(&self) -> Result<u64> {
         match self.read_document::<Plan>(PLAN) {
             Ok(plan) => Ok(plan.and_then(|plan| plan.train.union(&plan.held_out).last()).unwrap_or(0)),
-            Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => Ok(0),
+            Err(Error::Corrupted { .. } | Error::OtherBuild { .. } | Error::WrongKey { .. }) => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -190,7 +193,14 @@ impl Store {
     /// What a deletion that was interrupted has left to do.
     pub(super) fn drop_session_of_deleted(&mut self) -> Result<()> {
         let deleted = self.journal.deleted().clone();
-        self.drop_session_of(&deleted, false).map(drop)
+        self.dropped_session |= self.drop_session_of(&deleted, false)?;
+        Ok(())
+    }
+
+    /// Whether opening or repairing the store dropped a session that learned from deleted examples: a deletion had been
+    /// interrupted. Tells it once.
+    pub fn take_dropped_session(&mut self) -> bool {
+        std::mem::take(&mut self.dropped_session)
     }
 
     fn document(&self, name: &str) -> Result<PathBuf> {

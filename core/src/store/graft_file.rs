@@ -119,7 +119,7 @@ pub(super) fn write(vault: &Vault, path: &Path, meta: &GraftMeta, adapter: &Adap
 /// Reads a graft, all of it.
 ///
 /// # Errors
-/// [`Error::Corrupted`], [`Error::WrongKey`], [`Error::Io`].
+/// [`Error::Corrupted`], [`Error::OtherBuild`], [`Error::WrongKey`], [`Error::Io`].
 pub(super) fn read(vault: &Vault, path: &Path, id: GraftId) -> Result<Graft> {
     let mut file = vault.open(path, ROLE)?;
     let meta = read_meta_from(&mut file, path, id)?;
@@ -151,8 +151,10 @@ fn read_meta_from(file: &mut SealedReader, path: &Path, id: GraftId) -> Result<G
     if json.len() != len as usize {
         return Err(corrupted("it ends too early".into()));
     }
-    let meta: GraftMeta = serde_json::from_slice(&json).map_err(|error| {
-        corrupted(format!("its metadata: {:?} error at column {}", error.classify(), error.column()))
+    // The seal holds: this is what was written, though not by this build.
+    let meta: GraftMeta = serde_json::from_slice(&json).map_err(|error| Error::OtherBuild {
+        path: path.to_owned(),
+        problem: format!("metadata: {:?} error at column {}", error.classify(), error.column()),
     })?;
     if meta.id != id {
         return Err(corrupted(format!("it says that it is graft {}", meta.id)));

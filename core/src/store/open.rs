@@ -67,6 +67,8 @@ pub struct Store {
     pub(super) journal: Journal,
     pub(super) quota: Option<u64>,
     pub(super) keep: usize,
+    /// Whether a session was dropped because of deleted examples, and nobody was told yet.
+    pub(super) dropped_session: bool,
     /// The last field: everything else is gone when the lock is.
     _lock: Lock,
 }
@@ -134,6 +136,7 @@ impl Store {
             journal: Journal::empty(&root.join(JOURNAL)),
             quota: options.quota,
             keep: options.keep,
+            dropped_session: false,
             _lock: lock,
         };
         let deviations = store.take_manifest(is_new, options.damaged)?;

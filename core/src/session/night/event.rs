@@ -100,6 +100,13 @@ pub enum NightEvent {
         /// What was compared and found, in a few plain lines.
         report: String,
     },
+    /// Something that the owner should know but that does not stop the night.
+    Warning {
+        /// When.
+        at: f64,
+        /// In words.
+        text: String,
+    },
     /// How much longer it takes.
     Estimate {
         /// When.
@@ -131,6 +138,7 @@ impl NightEvent {
             | Self::Killed { at }
             | Self::SliceEnded { at, .. }
             | Self::Gate { at, .. }
+            | Self::Warning { at, .. }
             | Self::Estimate { at, .. }
             | Self::Done { at, .. } => at,
         }

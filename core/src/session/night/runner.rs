@@ -300,7 +300,7 @@ fn needs(session: &Session) -> Needs {
 fn document<T: serde::de::DeserializeOwned + Default>(store: &Store, name: &'static str) -> Result<T> {
     match store.read_document(name) {
         Ok(found) => Ok(found.unwrap_or_default()),
-        Err(error @ Error::Corrupted { .. }) => {
+        Err(error @ (Error::Corrupted { .. } | Error::OtherBuild { .. })) => {
             tracing::warn!(%error, "begun anew");
             Ok(T::default())
         }
@@ -334,7 +334,7 @@ fn tell(event: &Event, at: f64) -> Option<NightEvent> {
         Event::Judged(report) => {
             NightEvent::Gate { at, promoted: report.promote, report: report.to_string() }
         }
-        _ => return None,
+        event => NightEvent::Warning { at, text: event.warning()? },
     })
 }
 

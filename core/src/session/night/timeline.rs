@@ -101,7 +101,7 @@ impl Timeline {
                 let (temperature, battery, charging) = (*temperature, *battery, *charging);
                 self.states.push(Look { at, temperature, battery, charging });
             }
-            NightEvent::Judging { .. } => (),
+            NightEvent::Judging { .. } | NightEvent::Warning { .. } => (),
             NightEvent::Slice { .. } => self.slices += 1,
             NightEvent::Running { duty, reason, .. } => self.begin(at, true, *duty, reason),
             NightEvent::Waiting { reason, .. } => self.begin(at, false, 0.0, reason),

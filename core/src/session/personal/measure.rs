@@ -102,10 +102,13 @@ impl GateSets {
 }
 
 impl Losses {
-    /// Those that were saved, if they are of these sets and this candidate; else none.
-    pub(super) fn going_on(saved: Option<Self>, sets: &GateSets, candidate: &AdapterTensors) -> Self {
+    /// Those that were saved, if they are of these sets and this candidate; else none, and whether some were of others.
+    pub(super) fn going_on(saved: Option<Self>, sets: &GateSets, candidate: &AdapterTensors) -> (Self, bool) {
         let of = sets.fingerprint(candidate);
-        saved.filter(|saved| saved.of == of).unwrap_or(Self { of, ..Self::default() })
+        match saved {
+            Some(saved) if saved.of == of => (saved, false),
+            others => (Self { of, ..Self::default() }, others.is_some()),
+        }
     }
 
     pub(super) fn of(&mut self, whose: Whose) -> &mut Vec<ExampleLoss> {

@@ -16,7 +16,7 @@ use crate::lora::AdapterTensors;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{Copies, Planner};
 use crate::session::resume::{self, Identity};
-use crate::session::{Event, StopFlag, course, inputs, inspect};
+use crate::session::{DiscardReason, Event, Leftover, StopFlag, course, inputs, inspect};
 use crate::store::{IdSet, Store};
 use crate::text::{Date, Example};
 use crate::{Error, Result};
@@ -37,6 +37,9 @@ impl Session {
     /// take; any other for files that cannot be used.
     pub fn open(mut store: Store, request: SessionRequest, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         request.validate()?;
+        if store.take_dropped_session() {
+            on_event(&Event::Discarded { what: Leftover::Session, why: DiscardReason::ExamplesDeleted });
+        }
         let now = request.training.data.date.unwrap_or_else(Date::now);
         let mut inputs = Inputs::open(&request.model, now)?;
         on_event(&Event::Model(inspect(&request.model)?));
@@ -66,7 +69,7 @@ impl Session {
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
                     Work::Nothing(reason) => {
-                        store.drop_session()?; // what damage may have left
+                        drop_session(&mut store, DiscardReason::Over, on_event)?; // what damage may have left
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
                 }
@@ -95,20 +98,19 @@ fn under_way(
     let mut plan: Plan = match store.read_document(PLAN) {
         Ok(Some(plan)) => plan,
         Ok(None) => {
-            store.drop_session()?; // what a killed process may have left of the one before
+            // What a killed process may have left of the one before.
+            drop_session(store, DiscardReason::Over, on_event)?;
             return Ok(None);
         }
         // Made again from the same examples it is the same plan, and the checkpoints are still of use.
         Err(error @ Error::Corrupted { .. }) => {
-            on_event(&Event::Warning { text: format!("{error}; the session is planned again") });
+            on_event(&Event::Discarded { what: Leftover::Plan, why: (&error).into() });
             return Ok(None);
         }
         Err(error) => return Err(error),
     };
     if plan.has_lost_its_start(store)? {
-        let text = "the session is begun anew: the graft that it started from is gone, or saw an example that was deleted";
-        on_event(&Event::Warning { text: text.into() });
-        store.drop_session()?;
+        drop_session(store, DiscardReason::LostStart, on_event)?;
         return Ok(None);
     }
     match (
@@ -127,11 +129,18 @@ fn under_way(
             Err(Error::Changed { what: format!("{what}. To begin a new one, start anew (--start-anew)") })
         }
         (Some(what), OnChange::StartAnew) => {
-            on_event(&Event::Warning { text: format!("the session is begun anew: {what}") });
-            store.drop_session()?;
+            drop_session(store, DiscardReason::Changed { what }, on_event)?;
             Ok(None)
         }
     }
+}
+
+/// Removes what there is of a session, and says so.
+fn drop_session(store: &mut Store, why: DiscardReason, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+    if store.drop_session()? {
+        on_event(&Event::Discarded { what: Leftover::Session, why });
+    }
+    Ok(())
 }
 
 /// Puts the run together, in the memory that it may take, and sets it back to its newest sound checkpoint.
@@ -200,7 +209,7 @@ fn begin(
 
     let folder = store.session_folder();
     let mut saved = None;
-    match resume::load(store.vault(), &folder, &identity) {
+    match resume::load(store.vault(), &folder, &identity, on_event) {
         Ok(Some((checkpoint, state))) => {
             let step = state.step();
             state.restore(&mut course)?;
@@ -210,16 +219,14 @@ fn begin(
         Ok(None) => {}
         // The plan was damaged, and examples have come since: it is another one now.
         Err(Error::Checkpoint { problem, .. }) if problem.is_of_another_run() => {
-            let text =
-                "the session's checkpoints are removed: they belong to another plan than the one at hand";
-            on_event(&Event::Warning { text: text.into() });
             checkpoint::clear(store.vault(), &folder)?;
+            on_event(&Event::Discarded {
+                what: Leftover::Checkpoints,
+                why: DiscardReason::OtherRun(problem),
+            });
         }
-        // The store's key opened the store: a checkpoint that it does not open is damaged.
-        Err(error @ Error::WrongKey { .. }) => {
-            on_event(&Event::Warning { text: format!("a checkpoint is damaged: {error}") });
-            checkpoint::clear(store.vault(), &folder)?;
-        }
+        // The store's key opened the store: checkpoints that it does not open are damaged, and were told of.
+        Err(Error::WrongKey { .. }) => drop(checkpoint::clear(store.vault(), &folder)?),
         Err(error) => return Err(error),
     }
     let whole = whole::check(store, course.trainer().base(), request.on_change)?;

@@ -110,7 +110,8 @@ pub(super) fn plan(
         date: None,
     };
     let diverged: Option<Plan> = match store.read_document(DIVERGED) {
-        Err(Error::Corrupted { .. }) => None, // then it is tried once more
+        // Then it is tried once more.
+        Err(Error::Corrupted { .. } | Error::OtherBuild { .. }) => None,
         read => read?,
     };
     if diverged.is_some_and(|diverged| plan.repeats(&diverged)) {

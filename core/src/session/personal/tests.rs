@@ -15,7 +15,7 @@ use super::*;
 use crate::Error;
 use crate::config::EvalEvery;
 use crate::file_system::{self, FileSystem};
-use crate::session::Event;
+use crate::session::{DiscardReason, Event, Leftover};
 use crate::store::{ExampleId, GraftStatus, StoreOptions};
 use crate::testing::{CHATML, Failure, Fault, FaultyDisk, TinyModel};
 
@@ -452,4 +452,88 @@ fn examples_that_are_lost_are_noticed() {
     let mut store = Store::open(&place.path("lost"), StoreOptions::default()).unwrap();
     let ids = store.add(&lines(0..1)).unwrap();
     assert!(ids[0].0 > 20, "no number is given twice: {}", ids[0]);
+}
+
+/// What opening the store's session says is of no use.
+fn discarded(
+    place: &Place,
+    name: &str,
+    request: SessionRequest,
+) -> (Result<()>, Vec<(Leftover, DiscardReason)>) {
+    let mut told = Vec::new();
+    let opened = Session::open(place.store(name).unwrap(), request, &mut |event| {
+        if let Event::Discarded { what, why } = event {
+            told.push((what.clone(), why.clone()));
+        }
+    });
+    (opened.map(drop), told)
+}
+
+#[test]
+fn nothing_of_a_session_goes_without_a_word() {
+    let place = Place::new();
+    place.stopped("anew", 3);
+    let mut other = place.request();
+    other.training.optimizer.lr = 2e-3;
+    other.on_change = OnChange::StartAnew;
+    let (opened, told) = discarded(&place, "anew", other);
+    opened.unwrap();
+    assert!(
+        matches!(&told[..], [(Leftover::Session, DiscardReason::Changed { what })] if what.contains("lr = "))
+    );
+
+    // The plan is gone, and its checkpoints are of no session.
+    place.stopped("planless", 3);
+    fs::remove_file(place.path("planless/session/session.ngs")).unwrap();
+    let (opened, told) = discarded(&place, "planless", place.request());
+    opened.unwrap();
+    assert_eq!(told, [(Leftover::Session, DiscardReason::Over)]);
+
+    // A damaged plan is made again; what came since makes it another one.
+    place.stopped("damaged", 3);
+    fs::write(place.path("damaged/session/session.ngs"), "nonsense").unwrap();
+    place.store("damaged").unwrap().add(&lines(60..70)).unwrap();
+    let (opened, told) = discarded(&place, "damaged", place.request());
+    opened.unwrap();
+    assert!(matches!(&told[0], (Leftover::Plan, DiscardReason::Damaged { .. })), "{told:?}");
+    assert!(matches!(&told[1], (Leftover::Checkpoints, DiscardReason::OtherRun(_))), "{told:?}");
+
+    // Checkpoints that are damaged are named, each.
+    place.stopped("worn", 5);
+    let checkpoints: Vec<_> = fs::read_dir(place.path("worn/session"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "ngck"))
+        .collect();
+    for path in &checkpoints {
+        let mut bytes = fs::read(path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    let (opened, told) = discarded(&place, "worn", place.request());
+    opened.unwrap();
+    for path in checkpoints {
+        let is_it = |(what, _): &(Leftover, DiscardReason)| *what == Leftover::Checkpoint(path.clone());
+        assert!(told.iter().any(is_it), "{} in {told:?}", path.display());
+    }
+}
+
+/// A plan that another build wrote is sound, and may be gone on with by that build.
+#[test]
+fn the_plan_of_another_build_is_kept_and_refused_by_name() {
+    let place = Place::new();
+    place.stopped("newer", 3);
+    let store = place.store("newer").unwrap();
+    let mut plan: serde_json::Value = store.read_document(plan::PLAN).unwrap().unwrap();
+    plan["colour"] = "green".into();
+    store.write_document(plan::PLAN, &plan).unwrap();
+    drop(store);
+    let before = fs::read(place.path("newer/session/session.ngs")).unwrap();
+    let (opened, told) = discarded(&place, "newer", place.request());
+    let error = opened.unwrap_err();
+    assert!(matches!(&error, Error::OtherBuild { path, .. } if path.ends_with("session.ngs")), "{error}");
+    assert!(error.to_string().contains("another build") && told.is_empty(), "{error} {told:?}");
+    assert_eq!(fs::read(place.path("newer/session/session.ngs")).unwrap(), before);
+    assert!(fs::read_dir(place.path("newer/session")).unwrap().count() > 1, "the checkpoints are there");
 }

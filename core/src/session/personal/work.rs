@@ -11,7 +11,7 @@ use super::{
 };
 use crate::base::Base;
 use crate::gate::{self, GateReport};
-use crate::session::{Event, StepMetrics, StopFlag, inputs, resume};
+use crate::session::{DiscardReason, Event, Leftover, StepMetrics, StopFlag, inputs, resume};
 use crate::store::{GraftMeta, IdSet, NewGraft, Store};
 use crate::train::{Advanced, Course, Ending};
 use crate::{Error, Result};
@@ -147,7 +147,7 @@ impl Training {
                 if let Some(model) = self.whole.wait()? {
                     whole::remember(store, model)?;
                 }
-                return self.judging(ending, store).map(Some);
+                return self.judging(ending, store, on_event).map(Some);
             }
         }
         if due {
@@ -180,7 +180,7 @@ impl Training {
     }
 
     /// The best adapter, or without evaluations the last.
-    fn judging(&self, ending: Ending, store: &Store) -> Result<Stage> {
+    fn judging(&self, ending: Ending, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
         let model = self.whole.known().expect("it was waited for");
         let (best, trainer) = (&self.course.past().best, self.course.trainer());
         let (candidate, kept_step) = match (&best.adapter, best.at) {
@@ -193,11 +193,18 @@ impl Training {
             tokens: trainer.tokens(),
             stopped_early: ending == Ending::OutOfPatience,
         };
+        let mut discard = |why| on_event(&Event::Discarded { what: Leftover::Measurements, why });
         let losses = match store.read_document(MEASURED) {
-            Err(Error::Corrupted { .. }) => None, // measured again
+            Err(error @ Error::Corrupted { .. }) => {
+                discard((&error).into());
+                None
+            }
             read => read?,
         };
-        let losses = Losses::going_on(losses, &self.sets, &candidate);
+        let (losses, others) = Losses::going_on(losses, &self.sets, &candidate);
+        if others {
+            discard(DiscardReason::OtherSubject);
+        }
         Ok(Stage::Judging(Box::new(Judging {
             plan: self.plan.clone(),
             sets: self.sets.clone(),
@@ -330,5 +337,5 @@ impl Position {
 /// next one clears it away.
 fn clear(store: &mut Store) -> Result<()> {
     store.remove_document(PLAN)?;
-    store.drop_session()
+    store.drop_session().map(drop)
 }

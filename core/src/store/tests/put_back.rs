@@ -56,7 +56,7 @@ fn changes(key_byte: Option<u8>) -> Vec<Change> {
         Box::new(|store| store.compact().unwrap()),
         Box::new(|store| drop(store.delete(&[ExampleId(5)]).unwrap())),
         Box::new(|store| drop(store.add(&lines(&["six kites"])).unwrap())),
-        Box::new(|store| store.drop_session().unwrap()),
+        Box::new(|store| store.drop_session().map(drop).unwrap()),
     ];
     if key_byte.is_some() {
         changes.insert(12, Box::new(|store| store.rotate_key(key(1)).unwrap()));
