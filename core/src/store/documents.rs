@@ -67,22 +67,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Corrupted`] if it is damaged, [`Error::OtherBuild`] if it does not hold a `T`, [`Error::Store`] for a name
-    /// that cannot be one or for another version of the format, [`Error::Io`].
+    /// that cannot be one, [`Error::Io`].
     pub fn read_document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.document(name)?;
         if self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
             return Ok(None);
         }
-        let bytes = match (self.vault.read(&path, ROLE, MAX_BYTES), self.vault.later_version(&path)) {
-            // Not to be written again as a damaged one would be.
-            (Err(Error::Corrupted { .. }), Some(version)) => {
-                return Err(self.problem(format!(
-                    "document {name} is in version {version} of the format, which this program does not read; use the \
-                     program that wrote it"
-                )));
-            }
-            (read, _) => read?,
-        };
+        let bytes = self.vault.read(&path, ROLE, MAX_BYTES)?;
         // The seal holds: this is what was written, though not by this build.
         let value = serde_json::from_slice(&bytes).map_err(|error| Error::OtherBuild {
             path,

@@ -102,6 +102,10 @@ fn under_way(
             drop_session(store, DiscardReason::Over, on_event)?;
             return Ok(None);
         }
+        Err(Error::Corrupted { path, problem }) if store.vault().later_version(&path).is_some() => {
+            // A newer build's session: only that can go on with it.
+            return Err(Error::Corrupted { path, problem });
+        }
         // Made again from the same examples it is the same plan, and the checkpoints are still of use.
         Err(error @ Error::Corrupted { .. }) => {
             on_event(&Event::Discarded { what: Leftover::Plan, why: (&error).into() });
