@@ -462,3 +462,26 @@ fn a_thousand_cycles_leave_nothing_behind() {
     }
     panic!("every thousand cycles take more: {readings:?}");
 }
+
+/// In a process of its own, as what the variable holds is read once.
+#[test]
+fn instructions_that_do_not_exist_are_an_error_of_opening_a_model() {
+    const NAME: &str = "instructions_that_do_not_exist_are_an_error_of_opening_a_model";
+    const WRONG: (&str, &str) = ("NIGHTGRAFT_ISA", "avx-512");
+    if std::env::var(WRONG.0).is_ok_and(|value| value == WRONG.1) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new(WeightType::Q4_1).write(&path).unwrap();
+        match block_on(BaseModel::open(path.display().to_string())).err() {
+            Some(NightgraftError::Unsupported { reason }) => {
+                assert!(reason.starts_with("NIGHTGRAFT_ISA: \"avx-512\" names no instructions"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let child = child.env(WRONG.0, WRONG.1).args(["--exact", NAME]).output().unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+}
