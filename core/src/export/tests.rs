@@ -327,7 +327,7 @@ fn unusable_peft_folders_are_refused() {
             handmade.tensors[0].3[40..44].copy_from_slice(&bad.to_le_bytes());
         });
     }
-    refuse("is no LoRA factor", &|handmade| {
+    refuse("is an adapter on the head", &|handmade| {
         handmade.tensors[0].0 = "base_model.model.lm_head.lora_A.weight".into()
     });
     refuse("the model has 3 layers", &|handmade| {
