@@ -296,7 +296,7 @@ fn unusable_peft_folders_are_refused() {
     let config = |key: &str, value: Json, because: &str| {
         refuse(because, &|handmade| handmade.config[key] = value.clone());
     };
-    config("peft_type", json!("IA3"), "\"IA3\"; only LORA");
+    config("peft_type", json!("IA3"), "\"IA3\"; only plain LORA");
     config("peft_type", json!(null), "peft_type is missing");
     config("use_dora", json!(true), "DoRA");
     config("alpha_pattern", json!({"q_proj": 3}), "alpha_pattern");
