@@ -115,7 +115,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(path, target).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(path, target).unwrap();
+        }
     }
 }
 
@@ -214,7 +218,8 @@ fn refuses_and_keeps(corpus: &Corpus, folder: &str, later: &str, ran: impl FnOnc
     let after = corpus.files(folder);
     for (path, bytes) in before {
         let now = after.get(&path).unwrap_or_else(|| panic!("{later}: {} is gone", path.display()));
-        let is_own = ["store.ngs", "current.ngs", "base.json", "metrics.jsonl", "config.toml"];
+        // A plan is given the date that it was made on.
+        let is_own = ["store.ngs", "current.ngs", "session.ngs", "base.json", "metrics.jsonl", "config.toml"];
         let may_change = !path.ends_with(later) && is_own.iter().any(|name| path.ends_with(name));
         assert!(may_change || *now == bytes, "{later}: {} was changed", path.display());
     }

@@ -67,7 +67,7 @@ impl RecordedBase {
         }
         let recorded = Name::of(self.name.as_deref()?);
         let model = ModelNames::of(base.file().metadata());
-        model.exclude(&recorded).then(|| OtherBase::Name { recorded: recorded.shown, model: model.shown })
+        model.exclude(&recorded).then_some(OtherBase::Name { recorded: recorded.shown, model: model.shown })
     }
 }
 

@@ -1,7 +1,5 @@
 //! How Python writes values: `str`, `repr`, and floats.
 
-use std::fmt::Write;
-
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
@@ -59,9 +57,11 @@ fn write_quoted(content: &str, text: &mut String) {
             '\t' => text.push_str("\\t"),
             '\\' => text.push_str("\\\\"),
             _ if char == quote => text.extend(['\\', char]),
-            '\0'..'\u{20}' | '\u{7f}'..='\u{a0}' | '\u{ad}' => drop(write!(text, "\\x{:02x}", char as u32)),
+            '\0'..'\u{20}' | '\u{7f}'..='\u{a0}' | '\u{ad}' => {
+                text.push_str(&format!("\\x{:02x}", char as u32))
+            }
             '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{feff}' => {
-                drop(write!(text, "\\u{:04x}", char as u32))
+                text.push_str(&format!("\\u{:04x}", char as u32))
             }
             _ => text.push(char),
         }
