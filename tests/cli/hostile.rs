@@ -7,7 +7,7 @@ use std::{
 };
 
 use nightgraft_core::{
-    gguf::Value,
+    gguf::{Metadata, TensorType, Value, Writer},
     testing::{CHATML, TinyModel},
 };
 use nightgraft_kernels::WeightType;
@@ -56,6 +56,28 @@ fn files_that_are_no_models() {
     }
     for left in ["out", "grads.safetensors", "a.gguf"] {
         assert!(!bench.path(left).exists(), "{left}");
+    }
+}
+
+/// Each part has its share of the tensors; the keys of the model are in the first alone.
+#[test]
+fn parts_of_a_split_model_are_told_with_the_remedy() {
+    let bench = Bench::new();
+    let recipe = TinyModel::new(WeightType::Q8_0);
+    for (number, mut metadata) in [recipe.metadata(), Metadata::new()].into_iter().enumerate() {
+        metadata.insert("split.no", Value::U16(number as u16));
+        metadata.insert("split.count", Value::U16(2));
+        let name = format!("m-{:05}-of-00002.gguf", number + 1);
+        let mut part = Writer::new(metadata);
+        part.tensor(&format!("blk.{number}.ffn_norm.weight"), &[4], TensorType::F32, &[0; 16]).unwrap();
+        part.write(&bench.path(&name)).unwrap();
+        let told = format!(
+            "part {} of 2 of a split model; join the parts with llama-gguf-split --merge",
+            number + 1
+        );
+        for command in COMMANDS {
+            bench.run(&command.replace("{}", &name)).refuses(1, &[&name, &told]);
+        }
     }
 }
 

@@ -22,14 +22,17 @@ impl File {
     /// Maps and validates the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be mapped, [`Error::Gguf`] if it is not well formed, [`Error::ModelChanged`] if it changes
-    /// meanwhile.
+    /// [`Error::Io`] if it cannot be mapped, [`Error::Gguf`] if it is not well formed, or a part of a split model,
+    /// [`Error::ModelChanged`] if it changes meanwhile.
     pub fn open(path: &Path) -> Result<Self> {
         let mapping = MappedFile::open(path)?;
+        let unusable = |problem: String| Error::Gguf { path: path.to_owned(), problem };
         let header = parse(&mapping);
         mapping.check()?;
-        let header =
-            header.map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
+        let header = header.map_err(|problem| unusable(problem.to_string()))?;
+        if let Some(part) = part(&header.metadata) {
+            return Err(unusable(part));
+        }
         let by_name = header.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         Ok(Self { mapping: Arc::new(mapping), header: Arc::new(header), by_name: Arc::new(by_name) })
     }
@@ -92,5 +95,42 @@ impl File {
     /// None at present.
     pub fn fingerprint(&self) -> Result<Fingerprint> {
         Ok(Fingerprint::of(&self.mapping, self.header.data_offset))
+    }
+}
+
+/// Which part of a split model a file is, and what to do about it; none for a whole model. The keys are those that
+/// `llama-gguf-split` of llama.cpp writes: `split.no` counts from 0.
+fn part(metadata: &Metadata) -> Option<String> {
+    let count = metadata.u64("split.count").filter(|&count| count > 1)?;
+    let number = metadata.u64("split.no").filter(|&number| number < count);
+    let part = number.map_or("a part".to_owned(), |number| format!("part {}", number + 1));
+    Some(format!("{part} of {count} of a split model; join the parts with llama-gguf-split --merge"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Value;
+
+    #[test]
+    fn a_part_of_a_split_model_is_told_with_the_remedy() {
+        let of = |entries: &[(&str, Value)]| {
+            let mut metadata = Metadata::new();
+            for (key, value) in entries {
+                metadata.insert(*key, value.clone());
+            }
+            part(&metadata)
+        };
+        let remedy = "of a split model; join the parts with llama-gguf-split --merge";
+        let (no, count) = ("split.no", "split.count");
+        assert_eq!(of(&[(no, Value::U16(0)), (count, Value::U16(2))]), Some(format!("part 1 of 2 {remedy}")));
+        assert_eq!(of(&[(no, Value::U16(9)), (count, Value::U16(2))]), Some(format!("a part of 2 {remedy}")));
+        assert_eq!(of(&[(count, Value::I32(3))]), Some(format!("a part of 3 {remedy}")));
+        // What is split into one file is whole.
+        for whole in
+            [of(&[]), of(&[(count, Value::U16(0))]), of(&[(no, Value::U16(0)), (count, Value::U16(1))])]
+        {
+            assert_eq!(whole, None);
+        }
     }
 }

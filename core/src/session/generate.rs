@@ -171,18 +171,17 @@ impl Chat {
         let tokenizer = &self.inputs.tokenizer;
         let started = Instant::now();
         let mut text = String::new();
-        let mut stream = TextStream { tokenizer, bytes: Vec::new() };
-        let mut pass_on = |piece: &str| {
-            text.push_str(piece);
-            on_text(piece)
-        };
+        let mut stream = TextStream { tokenizer, characters: Characters::default() };
         let tokens = self.generator.generate(
             prompt,
             sampling,
             |id| tokenizer.is_end_of_generation(id),
-            |id| pass_on(&stream.push(id)),
+            |id| {
+                let piece = stream.push(id);
+                text.push_str(&piece);
+                on_text(&piece)
+            },
         )?;
-        pass_on(&stream.finish());
         let seconds = started.elapsed().as_secs_f64();
         Ok(GenerateReport { text, tokens, prompt_tokens: prompt.len(), seconds })
     }
@@ -199,25 +198,79 @@ fn check(sampling: &Sampling) -> Result<()> {
 /// Tokens to text: a character may be spread over several tokens, so bytes wait until they are whole.
 struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
-    bytes: Vec<u8>,
+    characters: Characters,
 }
 
 impl TextStream<'_> {
     /// The text that is complete after one more token.
     fn push(&mut self, id: u32) -> String {
-        self.bytes.extend(self.tokenizer.piece(id));
-        let whole = match std::str::from_utf8(&self.bytes) {
-            Ok(text) => text.len(),
-            // Bytes that no continuation can make valid are passed on, to be shown as replacements.
-            Err(error) if error.error_len().is_some() => self.bytes.len(),
-            Err(error) => error.valid_up_to(),
-        };
-        let rest = self.bytes.split_off(whole);
-        String::from_utf8_lossy(&std::mem::replace(&mut self.bytes, rest)).into_owned()
+        self.characters.push(&self.tokenizer.piece(id))
+    }
+}
+
+/// Bytes that come in pieces, as characters. A character that never becomes whole, because the text ends in the middle of
+/// it, is never given out.
+#[derive(Default)]
+struct Characters {
+    /// The beginning of a character.
+    begun: Vec<u8>,
+}
+
+impl Characters {
+    /// The characters that are whole after some more bytes. Bytes that no continuation can make valid are shown as
+    /// replacements.
+    fn push(&mut self, bytes: &[u8]) -> String {
+        self.begun.extend(bytes);
+        let mut text = String::new();
+        let mut rest = self.begun.as_slice();
+        loop {
+            let error = match std::str::from_utf8(rest) {
+                Ok(valid) => {
+                    text.push_str(valid);
+                    rest = &[];
+                    break;
+                }
+                Err(error) => error,
+            };
+            let (valid, others) = rest.split_at(error.valid_up_to());
+            text.push_str(&String::from_utf8_lossy(valid));
+            let Some(n_invalid) = error.error_len() else {
+                rest = others;
+                break;
+            };
+            text.push(char::REPLACEMENT_CHARACTER);
+            rest = &others[n_invalid..];
+        }
+        self.begun = rest.to_vec();
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes out of these pieces, piece by piece.
+    fn pushed(pieces: &[&[u8]]) -> Vec<String> {
+        let mut characters = Characters::default();
+        pieces.iter().map(|piece| characters.push(piece)).collect()
     }
 
-    /// What is left at the end.
-    fn finish(self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+    #[test]
+    fn characters_wait_until_they_are_whole() {
+        assert_eq!(pushed(&[b"a\xe2\x82", b"\xac b"]), ["a", "\u{20ac} b"]);
+        assert_eq!(pushed(&[b"\xf0", b"\x9f", b"\x99", b"\x82"]), ["", "", "", "\u{1f642}"]);
+    }
+
+    #[test]
+    fn half_a_character_at_the_end_is_not_given_out() {
+        assert_eq!(pushed(&[b"so \xf0\x9f"]), ["so "]);
+        // Nor one behind bytes that are no text at all.
+        assert_eq!(pushed(&[b"\xffa\xe2\x82"]), ["\u{fffd}a"]);
+    }
+
+    #[test]
+    fn bytes_that_cannot_become_text_are_replaced_at_once() {
+        assert_eq!(pushed(&[b"\xe2", b"a\xff", b"b"]), ["", "\u{fffd}a\u{fffd}", "b"]);
     }
 }
