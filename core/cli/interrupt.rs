@@ -1,12 +1,15 @@
-//! Ctrl-C: the first asks the engine to stop where it can go on later, a later one ends the process.
+//! Ctrl-C: the first asks the engine to stop where it can go on later, a later one ends the process. A terminal that is
+//! closed and a supervisor that ends the process ask the same.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nightgraft_core::session::StopFlag;
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
@@ -15,7 +18,7 @@ use crate::output;
 /// Signals closer together than this are one wish.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
-/// A flag that Ctrl-C (and SIGTERM) raises; `note` tells the user what happens now.
+/// A flag that Ctrl-C raises (and SIGTERM, and SIGHUP); `note` tells the user what happens now.
 pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
     let flag = StopFlag::new();
     let raised = flag.clone();
@@ -41,10 +44,22 @@ pub fn leave_with(note: &'static str) -> Result<()> {
     })
 }
 
-/// SIGHUP is left alone: a run under `nohup` must outlive its terminal.
 fn on_interrupt(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for Ctrl-C")?;
+    if !is_hang_up_ignored() {
+        signals.add_signal(SIGHUP).context("cannot watch for a closed terminal")?;
+    }
     let watch = move || signals.forever().for_each(|_| handler());
     thread::Builder::new().name("signals".to_owned()).spawn(watch).context("cannot watch for Ctrl-C")?;
     Ok(())
+}
+
+/// Whether this process was started with SIGHUP ignored, as `nohup` does: a run under it must outlive its terminal.
+///
+/// Only unsafe code can ask the system for it. But what is ignored is inherited: a shell that sends itself the signal
+/// survives exactly then. Where no shell can be asked, the signal is left as it is.
+fn is_hang_up_ignored() -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -HUP $$"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.status().map_or(true, |status| status.signal() != Some(SIGHUP))
 }
