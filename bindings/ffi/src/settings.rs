@@ -172,8 +172,8 @@ impl SessionSettings {
         training.lora.layers = self.layers.parse::<Layers>()?;
         training.lora.dropout = self.dropout;
         training.optimizer.lr = self.learning_rate;
-        training.data.context = self.context as usize;
         training.data.batch_tokens = self.batch_tokens as usize;
+        training.data.set_context(self.context as usize);
         training.data.accumulate = self.accumulate as usize;
         training.data.held_out = self.held_out;
         // A prompt with its completion is a conversation for a model that knows conversations.

@@ -100,7 +100,7 @@ impl Default for OptimizerConfig {
 pub struct DataConfig {
     /// `context`: the longest example, in tokens; longer ones are split or truncated, and counted.
     pub context: usize,
-    /// `batch_tokens`: the most tokens in one micro-batch; real tokens, nothing is padded.
+    /// `batch_tokens`: the most tokens in one micro-batch, at least `context`; real tokens, nothing is padded.
     pub batch_tokens: usize,
     /// `accumulate`: micro-batches whose gradients make one optimizer step.
     pub accumulate: usize,
@@ -132,6 +132,14 @@ impl Default for DataConfig {
             held_out: 0.1,
             date: None,
         }
+    }
+}
+
+impl DataConfig {
+    /// Sets the longest example, and makes micro-batches large enough for it.
+    pub fn set_context(&mut self, context: usize) {
+        self.context = context;
+        self.batch_tokens = self.batch_tokens.max(context);
     }
 }
 

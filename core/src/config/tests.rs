@@ -141,7 +141,9 @@ fn nonsense_is_refused_by_the_name_of_its_option() {
         ("beta2 = 1.0", "--beta2"),
         ("eps = 0.0", "--eps"),
         ("context = 1", "--context"),
-        ("context = 513", "--context"),
+        ("context = 100000000", "--context"),
+        ("context = 513\nbatch_tokens = 512", "--batch-tokens"),
+        ("batch_tokens = 255", "--batch-tokens"),
         ("batch_tokens = 0", "--batch-tokens"),
         ("batch_tokens = 1000000000000", "--batch-tokens"),
         ("accumulate = 0", "--accumulate"),
@@ -205,4 +207,15 @@ fn evaluations_are_spread_over_the_run() {
     assert_eq!(EvalEvery::Steps(7).interval(100), Some(7));
     assert_eq!(EvalEvery::Steps(0).interval(100), None);
     assert!("often".parse::<EvalEvery>().is_err());
+}
+
+#[test]
+fn a_context_alone_makes_micro_batches_large_enough() {
+    let batch = |text: &str| TrainConfig::from_toml(text).unwrap().data.batch_tokens;
+    assert_eq!((batch("context = 1024"), batch("context = 64")), (1024, 512));
+    assert_eq!(batch("context = 64\nbatch_tokens = 100"), 100);
+    let mut data = DataConfig::default();
+    data.set_context(2048);
+    data.set_context(128);
+    assert_eq!((data.context, data.batch_tokens), (128, 2048));
 }

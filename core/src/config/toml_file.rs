@@ -80,7 +80,8 @@ pub(super) struct Flat {
     beta2: f64,
     eps: f64,
     context: usize,
-    batch_tokens: usize,
+    /// None in a file that names a context alone.
+    batch_tokens: Option<usize>,
     accumulate: usize,
     packing: bool,
     shuffle: bool,
@@ -106,7 +107,7 @@ pub(super) struct Flat {
 
 impl Default for Flat {
     fn default() -> Self {
-        TrainConfig::default().into()
+        Self { batch_tokens: None, ..TrainConfig::default().into() }
     }
 }
 
@@ -155,7 +156,7 @@ impl From<TrainConfig> for Flat {
             beta2,
             eps,
             context,
-            batch_tokens,
+            batch_tokens: Some(batch_tokens),
             accumulate,
             packing,
             shuffle,
@@ -200,7 +201,9 @@ impl From<Flat> for TrainConfig {
             },
             data: DataConfig {
                 context: flat.context,
-                batch_tokens: flat.batch_tokens,
+                batch_tokens: flat
+                    .batch_tokens
+                    .unwrap_or(DataConfig::default().batch_tokens.max(flat.context)),
                 accumulate: flat.accumulate,
                 packing: flat.packing,
                 shuffle: flat.shuffle,

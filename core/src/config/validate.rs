@@ -71,9 +71,10 @@ impl DataConfig {
     /// # Errors
     /// [`Error::Config`]
     pub fn validate(&self) -> Result<()> {
-        within("--batch-tokens", self.batch_tokens as u64, 2, MAX_BATCH_TOKENS as u64)?;
-        let fits = (2..=self.batch_tokens).contains(&self.context);
-        check("--context", fits, self.context, &format!("2 to --batch-tokens, here {}", self.batch_tokens))?;
+        within("--context", self.context as u64, 2, MAX_BATCH_TOKENS as u64)?;
+        let allowed = format!("{} to {MAX_BATCH_TOKENS}: an example of --context must fit", self.context);
+        let fits = (self.context..=MAX_BATCH_TOKENS).contains(&self.batch_tokens);
+        check("--batch-tokens", fits, self.batch_tokens, &allowed)?;
         within("--accumulate", self.accumulate as u64, 1, MAX_ACCUMULATE as u64)?;
         check("--held-out", (0.0..=0.9).contains(&self.held_out), self.held_out, "0 to 0.9 of the examples")
     }
