@@ -71,6 +71,13 @@ fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writ
     Ok(writer)
 }
 
+/// Whether these are the keys that [`write_gguf_adapter`] gives a file; other programs write more.
+pub(super) fn is_own_header(metadata: &Metadata) -> bool {
+    let own =
+        ["general.type", "general.architecture", "general.file_type", "adapter.type", ALPHA, FINGERPRINT];
+    metadata.string("general.type") == Some("adapter") && metadata.iter().all(|(key, _)| own.contains(&key))
+}
+
 /// Reads an adapter made for llama.cpp.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ mod peft_config;
 mod peft_options;
 mod read;
 mod recorded_base;
+mod target;
 
 #[cfg(test)]
 mod tests;
@@ -26,3 +27,6 @@ pub use merged::{MergeReport, TensorError, write_merged};
 pub use peft::{check_peft_target, write_peft, write_peft_tensors};
 pub use read::{AdapterFormat, FromOutside, detect, read_adapter, read_from_outside};
 pub use recorded_base::{OtherBase, RecordedBase};
+pub use target::{
+    Input, Target, is_free, is_own_gguf_adapter, is_own_merged, is_own_peft, is_own_tensors, tensor_names,
+};

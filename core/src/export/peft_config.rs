@@ -128,6 +128,37 @@ pub fn describe(tensors: &AdapterTensors, base: &Base) -> Value {
     })
 }
 
+/// The keys of [`describe`].
+const OWN_KEYS: [&str; 19] = [
+    "alpha_pattern",
+    "base_model_name_or_path",
+    "bias",
+    "fan_in_fan_out",
+    "inference_mode",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "lora_dropout",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "revision",
+    "target_modules",
+    "task_type",
+    "use_dora",
+    "use_rslora",
+];
+
+/// Whether a configuration is one of [`describe`]: PEFT's own have more keys.
+pub fn is_own_config(text: &[u8]) -> bool {
+    let config: Option<Map<String, Value>> = serde_json::from_slice(text).ok();
+    config.is_some_and(|config| {
+        config.contains_key("peft_type") && config.keys().all(|key| OWN_KEYS.contains(&key.as_str()))
+    })
+}
+
 /// `OWNER/NAME` of the original model, where the file says it.
 fn repository(metadata: &Metadata) -> Option<String> {
     let direct = metadata.string("general.source.huggingface.repository").map(str::to_owned);

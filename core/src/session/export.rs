@@ -8,7 +8,10 @@ use super::StopFlag;
 use super::adapter;
 use super::inputs::Inputs;
 use super::run_folder::BaseNote;
-use crate::export::{MergeReport, write_gguf_adapter, write_merged, write_peft};
+use crate::export::{
+    MergeReport, Target, is_own_gguf_adapter, is_own_merged, is_own_peft, write_gguf_adapter, write_merged,
+    write_peft,
+};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::text::{Date, Example};
 use crate::transformer::{Model, ModelOptions};
@@ -71,7 +74,8 @@ pub struct MergeCost {
 /// Exports; calls `on_progress` with tensors done and tensors in all while merging.
 ///
 /// # Errors
-/// [`Error::Config`] without a model, [`Error::Adapter`] if the adapter does not fit it, [`Error::Io`].
+/// [`Error::Config`] without a model, or if what is at `out` is the model, the adapter, or nothing that an earlier export wrote;
+/// [`Error::Adapter`] if the adapter does not fit it, [`Error::Io`].
 pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) -> Result<ExportReport> {
     let note = BaseNote::beside(&request.adapter).filter(|_| request.model.is_none());
     let Some(model) = request.model.as_ref().or(note.as_ref().map(|note| &note.model)) else {
@@ -84,8 +88,15 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         let problem = format!("{} is not the model any more that this run was for", model.display());
         return Err(Error::Adapter { path: request.adapter.clone(), problem });
     }
-    let tensors = adapter::read_or_warn(&request.adapter, &inputs.base)?;
     let out = &request.out;
+    let target = Target { option: "--out", path: out };
+    target.refuse_inputs(&[("--model", model), ("--adapter", &request.adapter)])?;
+    target.refuse_foreign(|path| match request.to {
+        ExportFormat::Peft => is_own_peft(path),
+        ExportFormat::Gguf => is_own_gguf_adapter(path),
+        ExportFormat::MergedGguf => is_own_merged(path, &inputs.base),
+    })?;
+    let tensors = adapter::read_or_warn(&request.adapter, &inputs.base)?;
     let merge = match request.to {
         ExportFormat::Peft => {
             write_peft(out, &tensors, &inputs.base)?;

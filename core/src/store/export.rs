@@ -6,7 +6,7 @@ use super::Store;
 use super::ids::GraftId;
 use crate::Result;
 use crate::base::Base;
-use crate::export::{write_gguf_adapter, write_peft};
+use crate::export::{Target, is_own_gguf_adapter, is_own_peft, write_gguf_adapter, write_peft};
 use crate::gguf;
 
 /// The form that is wanted.
@@ -22,10 +22,17 @@ impl Store {
     /// Writes a graft to `out`, not encrypted, for use with its `model`.
     ///
     /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if what is at `out` is the model, or nothing that an earlier export wrote;
     /// [`Error::Store`](crate::Error::Store) if `model` is not the one that the graft was trained on, what
     /// [`graft`](Self::graft) and [`export`](crate::export) say.
     pub fn export(&self, id: GraftId, to: GraftFormat, model: &Path, out: &Path) -> Result<()> {
         let graft = self.graft(id)?;
+        let target = Target { option: "--out", path: out };
+        target.refuse_inputs(&[("--model", model)])?;
+        target.refuse_foreign(match to {
+            GraftFormat::Peft => is_own_peft,
+            GraftFormat::Gguf => is_own_gguf_adapter,
+        })?;
         let base = Base::open(gguf::File::open(model)?)?;
         if graft.meta.base != *base.fingerprint() {
             return Err(

@@ -13,7 +13,7 @@ mod tests;
 pub use best::Best;
 pub use course::{Advanced, Course, CourseRules, Ending, PartialEvaluation, Past};
 pub use optimizer::AdamW;
-pub use plot::loss_svg;
+pub use plot::{is_loss_svg, loss_svg};
 pub(crate) use plot::{problem_svg, short};
 pub use schedule::learning_rate;
 pub use trainer::{Cursor, Pending, Stepped, Trainer, evaluate, set_values};

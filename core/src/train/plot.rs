@@ -29,6 +29,15 @@ pub fn loss_svg(steps: &[(u64, f64)], held_out: &[(u64, f64)]) -> String {
     }
 }
 
+/// Whether a text is a drawing of [`loss_svg`].
+pub fn is_loss_svg(text: &str) -> bool {
+    text.starts_with("<svg") && [CAPTION, NOTHING, PROBLEM].iter().any(|words| text.contains(words))
+}
+
+const CAPTION: &str = "Training loss";
+const NOTHING: &str = "no finite loss was recorded";
+const PROBLEM: &str = "no drawing: ";
+
 /// Steps stay whole numbers up to 2⁵³, more than any run has.
 type Point = (f64, f64);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -48,12 +57,12 @@ fn draw<'a>(area: &Area<'a>, steps: &[Point], held_out: &[Point]) -> DrawResult<
     let all = || steps.iter().chain(held_out);
     if all().next().is_none() {
         let style = ("sans-serif", 20).into_font().color(&BLACK);
-        return area.draw(&Text::new("no finite loss was recorded", (40, 40), style));
+        return area.draw(&Text::new(NOTHING, (40, 40), style));
     }
     let x = bounds(all().map(|point| point.0), 1.0);
     let y = bounds(all().map(|point| point.1), 0.05);
     let mut chart = ChartBuilder::on(area)
-        .caption("Training loss", ("sans-serif", 22))
+        .caption(CAPTION, ("sans-serif", 22))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(64)
@@ -145,7 +154,7 @@ pub(crate) fn short(loss: f64) -> String {
 pub(crate) fn problem_svg(problem: &dyn Display) -> String {
     let text = problem.to_string().replace('&', "&amp;").replace('<', "&lt;");
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"80\"><text x=\"20\" y=\"40\">no drawing: {text}</text></svg>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"80\"><text x=\"20\" y=\"40\">{PROBLEM}{text}</text></svg>\n"
     )
 }
 

@@ -65,16 +65,25 @@ type DrawResult<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as Drawing
 /// Seconds since the beginning, and a value.
 type Point = (f64, f64);
 
+/// Whether a text is a drawing of [`timeline_svg`].
+pub(super) fn is_timeline_svg(text: &str) -> bool {
+    text.starts_with("<svg")
+        && [TITLE_BEGINS, NOTHING, "no drawing: "].iter().any(|words| text.contains(words))
+}
+
+const TITLE_BEGINS: &str = "Night from ";
+const NOTHING: &str = "nothing was recorded of this night";
+
 fn draw<'a>(area: &Area<'a>, timeline: &Timeline, legend: &[LegendEntry]) -> DrawResult<'a> {
     area.fill(&WHITE)?;
     if timeline.periods().is_empty() && timeline.states.is_empty() {
-        return area.draw(&Text::new("nothing was recorded of this night", (40, 40), font(20)));
+        return area.draw(&Text::new(NOTHING, (40, 40), font(20)));
     }
     let clock = Clock {
         range: 0.0..timeline.seconds().max(60.0),
         begins: f64::from(timeline.begins().second_of_day()),
     };
-    let title = format!("Night from {} to {}", timeline.clock(0.0), timeline.clock(timeline.seconds()));
+    let title = format!("{TITLE_BEGINS}{} to {}", timeline.clock(0.0), timeline.clock(timeline.seconds()));
     area.draw(&Text::new(title, (LEFT as i32, 12), font(25)))?;
     area.draw(&Text::new(timeline.headline(), (LEFT as i32, 42), font(16)))?;
     let (_, rest) = area.split_vertically(TITLE);

@@ -14,8 +14,10 @@ mod trace;
 
 use std::path::Path;
 
+use crate::export::Target;
 use crate::{Result, atomic};
 
+use drawing::is_timeline_svg;
 pub use drawing::timeline_svg;
 pub use event::{NightEvent, NightOutcome, SliceEnd};
 pub use platform::Platform;
@@ -24,11 +26,13 @@ pub use simulated::{Clock, SimulatedPlatform};
 pub use timeline::{Period, Timeline};
 pub use trace::{Grant, GrantEnd, Trace};
 
-/// Draws a night into an SVG file.
+/// Draws a night into an SVG file, which may be there if it is such a drawing.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io).
+/// [`Error::Config`](crate::Error::Config) if something else is there, [`Error::Io`](crate::Error::Io).
 pub fn draw(timeline: &Timeline, path: &Path) -> Result<()> {
+    let is_own = |path: &Path| std::fs::read_to_string(path).is_ok_and(|svg| is_timeline_svg(&svg));
+    Target { option: "--timeline", path }.refuse_foreign(is_own)?;
     atomic::write_file(path, timeline_svg(timeline).as_bytes())
 }
 #[cfg(test)]
