@@ -8,8 +8,11 @@ mod help;
 mod hostile;
 #[cfg(unix)]
 mod modes;
+mod outputs;
+mod pipes;
 mod run;
 mod store;
+mod told;
 mod usage;
 
 use std::{

@@ -79,6 +79,7 @@ fn loss_and_gradients_are_those_of_peft() {
         model: smollm2(),
         init_adapter: golden("adapter"),
         data: golden("tokens.jsonl"),
+        format: None,
         data_config: data_config(expected["options"]["batch_tokens"].as_u64().unwrap() as usize),
         seed: 0,
         threads: Some(2),
@@ -131,9 +132,11 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
         memory_limit: None,
         model: smollm2(),
         data: golden("tokens.jsonl"),
+        format: None,
         valid: None,
         out: folder.path().join("run"),
         init_adapter: Some(golden("adapter")),
+        asked: session::AskedShape::default(),
         config,
     };
     let mut losses = Vec::new();

@@ -6,7 +6,11 @@ use anyhow::Result;
 use nightgraft_core::session::{self, EvalRequest};
 
 use crate::{
-    Verbosity, fetch::catalogue, format, interrupt, output, progress::Progress, settings::CommonSettings,
+    Verbosity,
+    fetch::catalogue,
+    format, interrupt, left_out, output,
+    progress::Progress,
+    settings::{CommonSettings, FormatArgs, data_file},
 };
 
 /// Measure loss, perplexity and accuracy on a file
@@ -20,8 +24,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     adapter: Option<PathBuf>,
     /// The examples, as for `train`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file())]
     data: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
     /// Also write the logits of all supervised tokens as safetensors, for comparing with other programs
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
@@ -48,6 +54,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         model: catalogue::model_path(args.model.clone())?,
         adapter: args.adapter.clone(),
         data: args.data.clone(),
+        format: args.format.format,
         data_config: config.data,
         threads: config.run.threads,
         logits: args.logits.clone(),
@@ -60,6 +67,9 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if verbosity.json {
         output::json(&report)?;
     } else {
+        for warning in left_out::sentences(&report.data).iter().chain(&report.warnings) {
+            output::note(format_args!("warning: {warning}"));
+        }
         output::write(format::pairs(&[
             ("loss", format!("{:.4}", report.loss)),
             ("perplexity", format!("{:.3}", report.perplexity)),

@@ -31,9 +31,9 @@ pub struct Args {
     /// Most tokens to write
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_tokens: usize,
-    /// Decides the words when the temperature is above 0
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u32,
+    /// Decides the words when the temperature is above 0 [default: 42]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
     /// 0 always takes the likeliest token; 1 draws as the model says
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
@@ -41,6 +41,9 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
+
+/// The seed if none is given.
+const SEED: u32 = 42;
 
 const EXAMPLES: &str = r#"Examples:
   nightgraft generate --model m.gguf --prompt "The capital of France is" --max-tokens 8
@@ -54,10 +57,13 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         prompt: args.prompt.clone(),
         chat: args.chat,
         max_tokens: args.max_tokens,
-        seed: args.seed,
+        seed: args.seed.unwrap_or(SEED),
         temperature: args.temperature,
         threads: args.threads,
     };
+    if args.seed.is_some() && args.temperature == 0.0 {
+        output::note("warning: --seed does nothing: at --temperature 0 nothing is drawn");
+    }
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut written = Ok(());
     let mut ends_in_newline = true;

@@ -10,7 +10,7 @@ use crate::{
     Verbosity,
     fetch::catalogue,
     format, interrupt, output,
-    settings::{self, CommonSettings, OrderSettings},
+    settings::{self, CommonSettings, FormatArgs, OrderSettings, data_file},
 };
 
 /// Write the adapter's gradients of the first batch as safetensors
@@ -24,8 +24,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     init_adapter: PathBuf,
     /// The examples, as for `train`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file())]
     data: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
     /// The safetensors file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -52,6 +54,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         model: catalogue::model_path(args.model.clone())?,
         init_adapter: args.init_adapter.clone(),
         data: args.data.clone(),
+        format: args.format.format,
         data_config: config.data,
         seed: config.run.seed,
         threads: config.run.threads,

@@ -7,7 +7,11 @@ use clap::Subcommand;
 use nightgraft_core::store::{ExampleId, Store, StoredExample};
 use serde_json::{Value, json};
 
-use crate::{Verbosity, format, output, store::StoreArgs};
+use crate::{
+    Verbosity, format, left_out, output,
+    settings::{FormatArgs, data_file},
+    store::StoreArgs,
+};
 
 /// Add, list and delete the examples of a store
 #[derive(clap::Args)]
@@ -21,8 +25,11 @@ pub struct Args {
 enum Command {
     /// Add the examples of a file; those that are there already are not added again
     Add {
-        /// A .jsonl file as for `train`, or a .txt file, which becomes one example
+        /// A .jsonl file as for `train`, or a .txt file, which becomes one example; - for standard input
+        #[arg(value_parser = data_file())]
         file: PathBuf,
+        #[command(flatten)]
+        format: FormatArgs,
         /// Leave bad lines out instead of stopping at the first
         #[arg(long)]
         skip_bad: bool,
@@ -60,19 +67,16 @@ is marked: see `nightgraft store list`, and `nightgraft retrain-without`.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     match &args.command {
-        Command::Add { file, skip_bad, store } => {
-            let report = store.open(true)?.import(file, *skip_bad)?;
+        Command::Add { file, format, skip_bad, store } => {
+            let report = store.open(true)?.import(file, format.format, *skip_bad)?;
             if verbosity.json {
                 output::json(&report)?;
             } else {
-                let skipped = match report.skipped {
-                    0 => String::new(),
-                    n => format!(", {n} bad lines left out"),
-                };
-                output::line(format_args!(
-                    "{} added, {} known already{skipped}",
-                    report.added, report.known
-                ))?;
+                if report.skipped > 0 {
+                    let left_out = left_out::bad_lines(report.skipped as usize, report.lines as usize);
+                    output::note(format_args!("warning: {left_out}"));
+                }
+                output::line(format_args!("{} added, {} known already", report.added, report.known))?;
             }
         }
         Command::List { show, store } => list(&store.open(false)?, *show, verbosity)?,

@@ -15,6 +15,7 @@ mod inspect;
 mod interrupt;
 mod journal;
 mod key;
+mod left_out;
 mod night;
 mod output;
 mod plan;
@@ -177,7 +178,7 @@ mod tests {
             } else if value != "false" {
                 let help = option.get_help().unwrap().to_string();
                 let (_, stated) = help.split_once("[default: ").unwrap_or_else(|| panic!("--{long}: {help}"));
-                let stated = stated.split_once(']').unwrap().0;
+                let stated = stated.split([']', ',']).next().unwrap();
                 let value = value.trim_matches('"');
                 let same = stated == value
                     || matches!((stated.parse::<f64>(), value.parse::<f64>()), (Ok(a), Ok(b)) if a == b);

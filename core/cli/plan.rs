@@ -27,7 +27,7 @@ Examples:
   nightgraft plan --model m.gguf --context 1024 --rank 16 --json
 
 The peak of `train` with the same --memory, --batch-tokens and other settings, its examples left out.
-Here a micro-batch is one example unless --batch-tokens is given. The result of a run does not depend
+Here a micro-batch is one example unless --batch-tokens or --config is given. The result of a run does not depend
 on its budget, to the last bit.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {

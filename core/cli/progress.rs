@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use nightgraft_core::session::{DataReport, Event, ModelInfo, StepMetrics};
 
-use crate::{format, output};
+use crate::{format, left_out, output};
 
 /// How often plain lines appear where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -117,7 +117,13 @@ impl TrainProgress {
     pub fn show(&mut self, event: &Event) {
         match event {
             Event::Model(info) => self.say(&model_line(info)),
-            Event::Data { train, held_out } => self.say(&data_line(train, held_out.as_ref())),
+            Event::Data { train, held_out } => {
+                self.say(&data_line(train, held_out.as_ref()));
+                left_out::sentences(train).iter().for_each(|sentence| self.warn(sentence));
+                for sentence in held_out.iter().flat_map(left_out::sentences) {
+                    self.warn(&format!("held-out examples: {sentence}"));
+                }
+            }
             &Event::Planned { steps, trainable_parameters, adapted_layers, threads } => {
                 self.say(&format!(
                     "plan: {steps} steps, {} trainable parameters, backward through {adapted_layers} layers, \
@@ -213,22 +219,16 @@ fn model_line(info: &ModelInfo) -> String {
     format!("model: {name}, {} parameters, {}", format::count(info.parameters), format::bytes(info.bytes))
 }
 
-/// What the data is, and what of it was not taken as it stands.
+/// What the data is, and how it became examples.
 fn data_line(train: &DataReport, held_out: Option<&DataReport>) -> String {
     let DataReport { examples, tokens, supervised_tokens, .. } = train;
     let mut line = format!("data: {examples} examples, {tokens} tokens, {supervised_tokens} with a loss");
     if let Some(held_out) = held_out {
         line.push_str(&format!("; {} examples held out", held_out.examples));
     }
-    let both = |count: fn(&DataReport) -> usize| count(train) + held_out.map_or(0, count);
-    for (count, what) in [
-        (both(|report| report.skipped_lines), "bad lines left out"),
-        (both(|report| report.split_lines), "lines longer than --context split"),
-        (both(|report| report.truncated_lines), "lines longer than --context truncated"),
-    ] {
-        if count > 0 {
-            line.push_str(&format!("; {count} {what}"));
-        }
+    let split = train.split_lines + held_out.map_or(0, |held_out| held_out.split_lines);
+    if split > 0 {
+        line.push_str(&format!("; {split} lines longer than --context split"));
     }
     line
 }

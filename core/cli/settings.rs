@@ -7,12 +7,18 @@ use std::{
     str::FromStr,
 };
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use nightgraft_core::{
     Error, Result,
     config::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
+    session::{AskedShape, Format},
     text::Date,
 };
+
+use crate::output;
 
 /// Every training setting.
 #[derive(Args)]
@@ -108,7 +114,7 @@ pub struct BenchSettings {
     /// Tokens of an example [default: 256]
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Tokens of a micro-batch, in examples of --context [default: one example]
+    /// Tokens of a micro-batch, in examples of --context [default: one example, or as in --config]
     #[arg(long, value_name = "N")]
     batch_tokens: Option<usize>,
     /// Inner dimension of each adapter pair, 1 to 256 [default: 8]
@@ -128,6 +134,14 @@ pub struct BenchSettings {
     threads: Option<usize>,
 }
 
+/// How a data file is read.
+#[derive(Args)]
+pub struct FormatArgs {
+    /// How the data is read: jsonl or text [default: as its name says; jsonl for standard input and pipes]
+    #[arg(long, value_name = "NAME", help_heading = "Data", value_parser = parsed::<Format>)]
+    pub format: Option<Format>,
+}
+
 /// The settings of the data that evaluation and gradients have as well.
 #[derive(Args)]
 pub struct CommonSettings {
@@ -138,7 +152,7 @@ pub struct CommonSettings {
     /// Longest example in tokens; longer ones are split or truncated [default: 256]
     #[arg(long, value_name = "N", help_heading = "Data")]
     context: Option<usize>,
-    /// Most tokens in one micro-batch [default: 512]
+    /// Most tokens in one micro-batch, at least --context [default: 512, or --context if that is more]
     #[arg(long, value_name = "N", help_heading = "Data")]
     batch_tokens: Option<usize>,
     /// Render {"prompt", "completion"} lines as a user and an assistant turn
@@ -186,6 +200,49 @@ impl TrainSettings {
         Ok(config)
     }
 
+    /// The adapter's shape, as far as these options say it.
+    pub fn asked_shape(&self) -> AskedShape {
+        let Self { rank, alpha, targets, layers, .. } = self;
+        AskedShape { rank: *rank, alpha: *alpha, targets: targets.clone(), layers: layers.clone() }
+    }
+
+    /// Says which of these options do nothing, with a file of held-out examples or without.
+    pub fn warn_of_idle(&self, config: &TrainConfig, has_valid: bool) {
+        for warning in self.idle(config, has_valid) {
+            output::note(format_args!("warning: {warning}"));
+        }
+    }
+
+    fn idle(&self, config: &TrainConfig, has_valid: bool) -> Vec<String> {
+        let never = config.run.eval_every == EvalEvery::Steps(0);
+        let why_not = match (never, has_valid, config.data.held_out > 0.0) {
+            (true, ..) => Some("--eval-every 0 switches evaluation off"),
+            (_, false, false) => Some("no examples are held out"),
+            _ => None,
+        };
+        let evaluates = why_not.is_none();
+        let needs_evaluation = [
+            ("--patience", self.patience.is_some_and(|patience| patience > 0)),
+            ("--eval-every", self.eval_every.is_some_and(|every| every != EvalEvery::Steps(0))),
+            ("--held-out", never && self.held_out.is_some_and(|fraction| fraction > 0.0)),
+            ("--valid", never && has_valid),
+        ];
+        let idle = needs_evaluation.into_iter().filter(|(_, given)| *given && !evaluates);
+        let mut warnings: Vec<_> = idle
+            .map(|(option, _)| format!("{option} does nothing: {}", why_not.unwrap_or_default()))
+            .collect();
+        if evaluates && has_valid && self.held_out.is_some_and(|fraction| fraction > 0.0) {
+            warnings
+                .push("--held-out does nothing: the examples of --valid are measured on instead".to_owned());
+        }
+        if self.keep_checkpoints.is_some() && config.run.checkpoint_every == 0 {
+            warnings.push(
+                "--keep-checkpoints does nothing: --checkpoint-every 0 switches checkpoints off".to_owned(),
+            );
+        }
+        warnings
+    }
+
     fn apply(&self, config: &mut TrainConfig) {
         self.common.apply(config);
         self.order.apply(config);
@@ -228,9 +285,13 @@ impl BenchSettings {
     /// As [`TrainSettings::resolve`].
     pub fn resolve(&self) -> Result<TrainConfig> {
         let mut config = read(self.config.as_deref())?;
-        set(&mut config.data.context, &self.context);
-        // At least what is allowed, so that a --context that is not is what the message is about.
-        config.data.batch_tokens = self.batch_tokens.unwrap_or(config.data.context.max(2));
+        if let Some(context) = self.context {
+            config.data.set_context(context);
+        }
+        if self.config.is_none() {
+            config.data.batch_tokens = config.data.context;
+        }
+        set(&mut config.data.batch_tokens, &self.batch_tokens);
         set(&mut config.lora.rank, &self.rank);
         set(&mut config.lora.targets, &self.targets);
         set(&mut config.lora.layers, &self.layers);
@@ -257,7 +318,9 @@ impl CommonSettings {
 
     fn apply(&self, config: &mut TrainConfig) {
         let data = &mut config.data;
-        set(&mut data.context, &self.context);
+        if let Some(context) = self.context {
+            data.set_context(context);
+        }
         set(&mut data.batch_tokens, &self.batch_tokens);
         set(&mut data.chat, &switch(self.chat, self.no_chat));
         set(&mut data.skip_bad, &switch(self.skip_bad, self.no_skip_bad));
@@ -294,6 +357,11 @@ fn switch(on: bool, off: bool) -> Option<bool> {
         (_, true) => Some(false),
         _ => None,
     }
+}
+
+/// The path of a data file, for clap: `-` is standard input.
+pub fn data_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| if path.as_os_str() == "-" { "/dev/stdin".into() } else { path })
 }
 
 /// For clap, which names the option itself.
@@ -362,6 +430,32 @@ mod tests {
         for line in changed.lines() {
             let fixed = ["epochs = ", "device = ", "precision = "].iter().any(|key| line.starts_with(key));
             assert!(fixed || !default.lines().any(|other| other == line), "not set: {line}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_nothing_are_told() {
+        let idle = |args: &[&str], has_valid| {
+            let settings = Train::try_parse_from([&["train"], args].concat()).unwrap().settings;
+            settings.idle(&settings.resolve().unwrap(), has_valid)
+        };
+        for fine in
+            [&[][..], &["--patience", "2"], &["--eval-every", "0", "--patience", "0"], &["--held-out", "0"]]
+        {
+            assert_eq!(idle(fine, false), Vec::<String>::new(), "{fine:?}");
+        }
+        assert_eq!(idle(&["--held-out", "0"], true), Vec::<String>::new());
+        for (args, has_valid, option) in [
+            (&["--patience", "2", "--held-out", "0"][..], false, "--patience"),
+            (&["--patience", "2", "--eval-every", "0"], true, "--patience"),
+            (&["--eval-every", "5", "--held-out", "0"], false, "--eval-every"),
+            (&["--eval-every", "0"], true, "--valid"),
+            (&["--eval-every", "0", "--held-out", "0.2"], false, "--held-out"),
+            (&["--held-out", "0.2"], true, "--held-out"),
+            (&["--keep-checkpoints", "4", "--checkpoint-every", "0"], false, "--keep-checkpoints"),
+        ] {
+            let told = idle(args, has_valid);
+            assert!(told[0].starts_with(&format!("{option} does nothing: ")), "{args:?}: {told:?}");
         }
     }
 

@@ -10,8 +10,12 @@ use nightgraft_core::{
 use serde::Serialize;
 
 use crate::{
-    Verbosity, failure, fetch::catalogue, format, interrupt, output, progress::TrainProgress,
-    settings::TrainSettings, size::parse_size,
+    Verbosity, failure,
+    fetch::catalogue,
+    format, interrupt, output,
+    progress::TrainProgress,
+    settings::{FormatArgs, TrainSettings, data_file},
+    size::parse_size,
 };
 
 /// Train an adapter on your own texts or conversations
@@ -21,16 +25,18 @@ pub struct Args {
     /// The GGUF model: a file, or a name of `fetch --list` that was fetched
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// What to learn from: .jsonl with messages, prompt and completion, or text; or a .txt file
-    #[arg(long, value_name = "FILE")]
+    /// What to learn from: .jsonl with messages, prompt and completion, or text; a .txt file; - for standard input
+    #[arg(long, value_name = "FILE", value_parser = data_file())]
     data: PathBuf,
+    #[command(flatten)]
+    format: FormatArgs,
     /// Examples to measure on, instead of a part of --data
     #[arg(long, value_name = "FILE")]
     valid: Option<PathBuf>,
     /// Folder for the adapter, the curve and the checkpoints
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Start from this adapter (a PEFT folder or a GGUF file) instead of from zero
+    /// Start from this adapter (a PEFT folder or a GGUF file), with its own rank, alpha, targets and layers
     #[arg(long, value_name = "PATH")]
     init_adapter: Option<PathBuf>,
     /// Memory that the run may take, such as 300MiB; the mapped model is not counted
@@ -59,11 +65,14 @@ from there."#;
 
 pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let config = args.settings.resolve()?;
+    args.settings.warn_of_idle(&config, args.valid.is_some());
     let request = TrainRequest {
         model: catalogue::model_path(args.model)?,
         data: args.data,
+        format: args.format.format,
         valid: args.valid,
         out: args.out,
+        asked: args.settings.asked_shape(),
         init_adapter: args.init_adapter,
         config,
         memory_limit: args.memory,

@@ -110,7 +110,7 @@ pub enum Error {
         problem: String,
     },
     /// A checkpoint that cannot be used.
-    #[error("checkpoint {}: {problem}", path.display())]
+    #[error("checkpoint {}: {problem}{}", path.display(), learning_on(path, problem))]
     Checkpoint {
         /// The checkpoint file.
         path: PathBuf,
@@ -307,6 +307,19 @@ impl CheckpointProblem {
             Self::Impossible(problem) => (*problem).to_owned(),
             Self::Shapes(problem) => problem.clone(),
         }
+    }
+}
+
+/// How to keep what another run learned. A schedule spans all steps, so that a longer run is another one from its first step;
+/// but its adapter can be trained on.
+fn learning_on(checkpoint: &Path, problem: &CheckpointProblem) -> String {
+    let run = checkpoint.parent().and_then(Path::parent);
+    match (problem, run) {
+        (CheckpointProblem::OtherData | CheckpointProblem::OtherSettings { .. }, Some(run)) => format!(
+            ". To keep what it learned, train on from its adapter: --init-adapter {} --out ELSEWHERE",
+            run.join("adapter").display()
+        ),
+        _ => String::new(),
     }
 }
 

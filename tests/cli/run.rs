@@ -28,7 +28,7 @@ const METRICS: [&str; 9] = [
 fn training_leaves_the_promised_files_and_helps() {
     let bench = Bench::new();
     let before = bench.run("eval --model model.gguf --data chats.jsonl --json").ok().json();
-    assert_eq!(keys(&before), ["loss", "perplexity", "accuracy", "supervised_tokens"]);
+    assert_eq!(keys(&before), ["loss", "perplexity", "accuracy", "supervised_tokens", "data", "warnings"]);
 
     let ran = bench.train("--out out --epochs 3 --lr 1e-2 --batch-tokens 128 --context 64 --rank 4").ok();
     for promise in ["held-out perplexity", "out/adapter (PEFT), out/adapter.gguf (llama.cpp)", "out/loss.svg"]
@@ -110,6 +110,16 @@ fn quiet_says_only_the_result() {
 }
 
 #[test]
+fn a_context_alone_makes_room_for_its_examples() {
+    let bench = Bench::new();
+    bench.train("--out out --steps 1 --context 1024").ok();
+    let config = fs::read_to_string(bench.path("out/config.toml")).unwrap();
+    assert!(config.contains("context = 1024\nbatch_tokens = 1024\n"), "{config}");
+    bench.train("--out again --steps 1 --config out/config.toml --context 2048").ok();
+    bench.run("eval --model model.gguf --data chats.jsonl --context 1024").ok();
+}
+
+#[test]
 fn options_override_the_file() {
     let bench = Bench::new();
     fs::write(bench.path("a.toml"), "rank = 2\nsteps = 50\ntargets = \"attn\"\nheld_out = 0.0\n").unwrap();
@@ -172,6 +182,18 @@ fn signalled(bench: &Bench, out: &str, signal: &str) -> (Option<i32>, Vec<String
     let rest = lines.map_while(Result::ok).collect();
     let output = child.wait_with_output().unwrap();
     (output.status.code(), rest, String::from_utf8(output.stderr).unwrap())
+}
+
+/// A terminal that is closed, or a connection that is lost, ends a run as Ctrl-C does.
+#[test]
+fn a_closed_terminal_saves_the_run() {
+    let bench = Bench::new();
+    let (code, rest, message) = signalled(&bench, "out", "-HUP");
+    assert_eq!(code, Some(130), "{message}");
+    let done: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+    assert_eq!((&done["event"], &done["outcome"]), (&"done".into(), &"interrupted".into()));
+    let resumed = bench.train(&format!("--out out --json {LONG}")).ok();
+    assert!(resumed.out.contains("\"event\":\"resumed\""), "{}", resumed.out);
 }
 
 /// `nohup` ignores SIGHUP, and so must we: the terminal goes, the night's run stays.

@@ -102,7 +102,7 @@ impl AdapterStore {
     /// [`NightgraftError::InvalidData`] with the line that is bad, unless bad ones are skipped.
     pub async fn import_file(&self, path: String, skip_bad: bool) -> Result<ImportReport> {
         self.run(move |store| {
-            let read = store.import(Path::new(&path), skip_bad);
+            let read = store.import(Path::new(&path), None, skip_bad);
             let read = read.map_err(|error| match error {
                 // It may be the store's own disk that has failed.
                 Error::Io { path: ref failed, .. } if failed == Path::new(&path) => {

@@ -4,7 +4,7 @@ use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use nightgraft_core::session::{
-    Session,
+    Event, Session,
     night::{self, Clock, Granted, SimulatedPlatform, Trace},
 };
 use rustix::process::{Signal, getpid, kill_process};
@@ -29,6 +29,9 @@ pub struct GrantArgs {
     /// Whether no other follows
     #[arg(long, hide = true, requires = "grant_from")]
     grant_last: bool,
+    /// Whether an earlier one has told the session's warnings
+    #[arg(long, hide = true, requires = "grant_from")]
+    grant_told: bool,
 }
 
 impl GrantArgs {
@@ -55,7 +58,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let store = args.open_store()?;
     let stop = interrupt::stop_flag("saving ...")?;
     let mut session = Session::open(store, args.request()?, &mut |event| {
-        if let Some(text) = event.warning() {
+        // A warning is repeated each time; what is given up happens once.
+        let is_known = grant.grant_told && matches!(event, Event::Warning { .. });
+        if let Some(text) = event.warning().filter(|_| !is_known) {
             output::note(format_args!("warning: {text}"));
         }
     })?;

@@ -15,7 +15,10 @@ use anyhow::Result;
 use nightgraft_core::{session::SessionRequest, store::Store};
 
 use self::{child::GrantArgs, session_args::SessionArgs};
-use crate::{Verbosity, output, settings::TrainSettings};
+use crate::{
+    Verbosity, left_out, output,
+    settings::{FormatArgs, TrainSettings, data_file},
+};
 
 /// Learn what is new in a store; now, or in a simulated night
 #[derive(clap::Args)]
@@ -24,8 +27,10 @@ pub struct Args {
     #[command(flatten)]
     session: SessionArgs,
     /// Examples to add first, as for `train`; those that the store has already are not added again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file())]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
 
     /// Replay this night: a .csv of what the device says and when its system grants time
     #[arg(long, value_name = "CSV", help_heading = "Simulation")]
@@ -85,7 +90,11 @@ impl Args {
     fn open_store_and_add(&self, verbosity: Verbosity) -> Result<Store> {
         let mut store = self.open_store()?;
         if let Some(data) = &self.data {
-            let report = store.import(data, self.settings.resolve()?.data.skip_bad)?;
+            let report = store.import(data, self.format.format, self.settings.resolve()?.data.skip_bad)?;
+            if report.skipped > 0 {
+                let left_out = left_out::bad_lines(report.skipped as usize, report.lines as usize);
+                output::note(format_args!("warning: {left_out}"));
+            }
             if verbosity.progress {
                 output::note(format_args!("{} examples added, {} were there", report.added, report.known));
             }

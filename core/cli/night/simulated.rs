@@ -65,6 +65,7 @@ impl Night<'_> {
     fn replay(&mut self, trace: &Trace, day: i64) -> Result<NightOutcome> {
         let kill_every = self.args.kill_every.map(|minutes| minutes * 60.0);
         let grants = trace.grants();
+        let mut told = false;
         if grants.first().is_none_or(|first| first.from > 0.0) {
             self.tell(&NightEvent::Waiting { at: 0.0, reason: Reason::NotGranted })?;
         }
@@ -75,7 +76,8 @@ impl Night<'_> {
                 let by_clock = kill_every.map(|every| from + every).filter(|&at| at < grant.to);
                 let kill = by_clock.or(by_trace);
                 self.tell(&NightEvent::Slice { at: from })?;
-                let child = self.spawn([from, grant.to], kill, day, index + 1 == grants.len())?;
+                let child = self.spawn([from, grant.to], kill, day, index + 1 == grants.len(), told)?;
+                told = true;
                 match (self.follow(child)?, kill) {
                     (Ended::Killed, Some(at)) => {
                         // While it waited, its time may have jumped beyond that.
@@ -99,7 +101,14 @@ impl Night<'_> {
     }
 
     /// This command again, for one grant.
-    fn spawn(&self, [from, to]: [f64; 2], kill: Option<f64>, day: i64, last: bool) -> Result<Child> {
+    fn spawn(
+        &self,
+        [from, to]: [f64; 2],
+        kill: Option<f64>,
+        day: i64,
+        last: bool,
+        told: bool,
+    ) -> Result<Child> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
         command.args(std::env::args_os().skip(1));
@@ -107,6 +116,7 @@ impl Night<'_> {
         command.arg(format!("--grant-day={day}"));
         command.args(kill.map(|at| format!("--grant-kill={at}")));
         command.args(last.then_some("--grant-last"));
+        command.args(told.then_some("--grant-told"));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.spawn().context("cannot start the training process")
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::conversation::{self, Fitted};
 use super::dataset::Dataset;
 use super::fit;
+use super::format::{Format, Named};
 use super::line::{Line, MAX_LINE_BYTES, Parsed, TOO_LONG};
 use super::report::DataReport;
 use crate::text::{ChatTemplate, Conversation, Example, Message, Tokenizer, unused_keys};
@@ -27,7 +28,8 @@ pub struct DataOptions {
     pub skip_bad: bool,
 }
 
-/// Reads `path`, a `.txt` or `.jsonl` file, see [the module](super) for what may be in it.
+/// Reads `path`, a `.txt` or `.jsonl` file, or one of another name in the `format` that is given, see [the
+/// module](super) for what may be in it. A pipe is read once, as JSON lines if no format is given.
 ///
 /// - A UTF-8 byte order mark and blank lines are passed over; in `.txt` files, CR LF is read as LF.
 /// - `.txt` is plain text: what looks like a special token is text. In `.jsonl`, special tokens are
@@ -44,6 +46,7 @@ pub struct DataOptions {
 /// [`Error::Config`] for a context below 2.
 pub fn load(
     path: &Path,
+    format: Option<Format>,
     tokenizer: &Tokenizer,
     template: Option<&ChatTemplate>,
     options: &DataOptions,
@@ -53,24 +56,11 @@ pub fn load(
     }
     let mut loader =
         Loader { path, tokenizer, template, options, examples: vec![], report: DataReport::default() };
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    match extension.as_deref() {
-        Some("txt") => loader.read_text()?,
-        Some("jsonl") => loader.read_lines()?,
-        Some("json") => {
-            return Err(loader.problem(
-                None,
-                "data is read from .jsonl files with one whole object a line; jq -c . FILE > NEW.jsonl writes objects \
-                 so, jq -c '.[]' FILE > NEW.jsonl those of an array",
-            ));
-        }
-        _ => {
-            return Err(loader.problem(
-                None,
-                "not a known kind of data file; use .txt (plain text) or .jsonl (one JSON object a line: {\"text\"}, \
-                 {\"prompt\", \"completion\"}, {\"messages\"} or {\"input_ids\", \"labels\"})",
-            ));
-        }
+    let named = format.map_or_else(|| Named::of(path), |format| Ok(Named::Certain(format)))?;
+    match named {
+        Named::Certain(Format::Text) | Named::Assumed(Format::Text) => loader.read_text()?,
+        Named::Certain(Format::JsonLines) => loader.read_lines()?,
+        Named::Assumed(Format::JsonLines) => loader.read_lines().map_err(assumed)?,
     }
     if loader.examples.is_empty() {
         let skipped = match loader.report.skipped_lines {
@@ -80,6 +70,17 @@ pub fn load(
         return Err(loader.problem(None, format!("holds nothing to learn from{skipped}")));
     }
     Ok(Dataset::counted(loader.examples, loader.report))
+}
+
+/// Tells that the format was a guess, which may be what is wrong.
+fn assumed(error: Error) -> Error {
+    match error {
+        Error::Data { path, line, problem } => {
+            let problem = format!("{problem}; it was read as JSON lines: --format text reads plain text");
+            Error::Data { path, line, problem }
+        }
+        error => error,
+    }
 }
 
 /// The examples of one line of the `.jsonl` kind that stands in no file; `name` stands for it in errors.

@@ -22,6 +22,7 @@ mod batch;
 mod conversation;
 mod dataset;
 mod fit;
+mod format;
 mod line;
 mod load;
 mod plan;
@@ -32,6 +33,7 @@ mod turns;
 
 pub use batch::{Batch, assemble};
 pub use dataset::{Dataset, split};
+pub use format::Format;
 pub(crate) use line::MAX_LINE_BYTES;
 pub use line::check_line;
 pub use load::{DataOptions, load, load_line};

@@ -8,8 +8,11 @@ use super::StopFlag;
 use super::adapter;
 use super::inputs::{Inputs, threads};
 use super::logits::LogitsFile;
+use super::notice::Notice;
 use super::run_folder;
 use crate::config::DataConfig;
+use crate::data::{DataReport, Dataset, Format};
+use crate::export::Target;
 use crate::lora::Adapter;
 use crate::text::Date;
 use crate::train;
@@ -25,6 +28,8 @@ pub struct EvalRequest {
     pub adapter: Option<PathBuf>,
     /// The data file.
     pub data: PathBuf,
+    /// How it is read; none where its name tells, and for a pipe of JSON lines.
+    pub format: Option<Format>,
     /// How the data is read.
     pub data_config: DataConfig,
     /// Threads; none means one for each core.
@@ -37,7 +42,7 @@ pub struct EvalRequest {
 }
 
 /// What was measured, over supervised tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EvalReport {
     /// Mean cross-entropy in nats.
     pub loss: f64,
@@ -47,6 +52,10 @@ pub struct EvalReport {
     pub accuracy: f64,
     /// How many tokens that is.
     pub supervised_tokens: u64,
+    /// What was read, and what of it was left out.
+    pub data: DataReport,
+    /// What a person should know of the settings, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Measures; calls `on_progress` with tokens done and tokens in all. A chat template takes for now the date of the data's
@@ -55,17 +64,23 @@ pub struct EvalReport {
 ///
 /// # Errors
 /// Any of [`crate::Error`]'s for unusable files; [`crate::Error::Cancelled`] if stopped;
-/// [`crate::Error::Config`] if the logits would be more than 2 GiB.
+/// [`crate::Error::Config`] if the logits would be more than 2 GiB, or something else is in their place.
 pub fn evaluate(
     request: &EvalRequest,
     stop: &StopFlag,
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<EvalReport> {
+    if let Some(path) = &request.logits {
+        let target = Target { option: "--logits", path };
+        target.refuse_inputs(&[("--model", &request.model), ("--data", &request.data)])?;
+        target.refuse_foreign(LogitsFile::is_own)?;
+    }
     let of_run = || request.adapter.as_ref().and_then(|adapter| run_folder::date_beside(adapter));
     let date = request.data_config.date.or_else(of_run).unwrap_or_else(Date::now);
     let inputs = Inputs::open(&request.model, date)?;
-    let examples = inputs.load(&request.data, &request.data_config)?.examples;
+    let Dataset { examples, report } = inputs.load(&request.data, request.format, &request.data_config)?;
     let Inputs { base, .. } = inputs;
+    let notice = Notice::of_context(&request.data_config, &base);
     let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));
     let logits = logits.transpose()?;
     let adapter = request.adapter.as_ref().map(|path| adapter::read_or_warn(path, &base)).transpose()?;
@@ -99,5 +114,7 @@ pub fn evaluate(
         perplexity: libm::exp(loss),
         accuracy: sum.correct as f64 / n,
         supervised_tokens: sum.supervised,
+        data: report,
+        warnings: notice.iter().map(Notice::to_string).collect(),
     })
 }

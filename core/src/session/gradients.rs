@@ -8,8 +8,8 @@ use super::StopFlag;
 use super::adapter;
 use super::inputs::{Inputs, threads};
 use crate::config::{DataConfig, Precision};
-use crate::data::{self, BatchOptions};
-use crate::export::write_peft_tensors;
+use crate::data::{self, BatchOptions, Format};
+use crate::export::{Target, is_own_tensors, write_peft_tensors};
 use crate::lora::Adapter;
 use crate::memory::spare_bytes;
 use crate::text::Date;
@@ -25,6 +25,8 @@ pub struct GradientsRequest {
     pub init_adapter: PathBuf,
     /// The data file; its first micro-batch is used.
     pub data: PathBuf,
+    /// How it is read; none where its name tells, and for a pipe of JSON lines.
+    pub format: Option<Format>,
     /// How the data is read and batched.
     pub data_config: DataConfig,
     /// Decides the order of the data where it is shuffled.
@@ -55,10 +57,15 @@ pub struct GradientsReport {
 /// # Errors
 /// Any of [`Error`]'s for unusable files; [`Error::Cancelled`] if stopped.
 pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<GradientsReport> {
+    let target = Target { option: "--out", path: &request.out };
+    let read =
+        [("--model", &request.model), ("--init-adapter", &request.init_adapter), ("--data", &request.data)];
+    target.refuse_inputs(&read.map(|(option, path)| (option, path.as_path())))?;
+    target.refuse_foreign(is_own_tensors)?;
     let config = &request.data_config;
     let date = config.date.unwrap_or_else(Date::now);
     let inputs = Inputs::open(&request.model, date)?;
-    let examples = inputs.load(&request.data, config)?.examples;
+    let examples = inputs.load(&request.data, request.format, config)?.examples;
     let Inputs { base, .. } = inputs;
     let tensors = adapter::read_or_warn(&request.init_adapter, &base)?;
     let adapter = Adapter::new(&tensors)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::base::Base;
 use crate::config::DataConfig;
-use crate::data::{self, DataOptions, Dataset};
+use crate::data::{self, DataOptions, Dataset, Format};
 use crate::gguf;
 use crate::text::{ChatTemplate, Date, Tokenizer};
 use crate::{Error, Result};
@@ -47,9 +47,10 @@ impl Inputs {
         base.without_vocabulary()
     }
 
-    pub(super) fn load(&self, path: &Path, config: &DataConfig) -> Result<Dataset> {
+    /// The examples of a file, in this format, or in the one that its name tells.
+    pub(super) fn load(&self, path: &Path, format: Option<Format>, config: &DataConfig) -> Result<Dataset> {
         let options = DataOptions { context: config.context, chat: config.chat, skip_bad: config.skip_bad };
-        data::load(path, &self.tokenizer, self.template.as_ref(), &options)
+        data::load(path, format, &self.tokenizer, self.template.as_ref(), &options)
     }
 }
 

@@ -12,12 +12,15 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::atomic::AtomicFile;
 use crate::data;
+use crate::export::tensor_names;
 use crate::text::Example;
 use crate::transformer::Model;
 use crate::{Error, Result};
 
 /// Of all tensors: some ten thousand rows of a usual vocabulary.
 const MAX_BYTES: u64 = 2 << 30;
+/// The tensors, in the order of the file.
+const NAMES: [&str; 5] = ["ids", "lengths", "places", "targets", "logits"];
 /// Of an i32 and of an f32.
 const NUMBER_BYTES: usize = 4;
 /// The header's length is a multiple of it, as safetensors' own writer has it.
@@ -45,6 +48,14 @@ impl LogitsFile {
         append(&mut file, supervised(examples).map(|(place, _)| (place as i32).to_le_bytes()))?;
         append(&mut file, supervised(examples).map(|(_, target)| target.to_le_bytes()))?;
         Ok(Self { file })
+    }
+
+    /// Whether a file is one of logits.
+    pub(super) fn is_own(path: &Path) -> bool {
+        let names = tensor_names(path);
+        names.is_some_and(|names| {
+            names.len() == NAMES.len() && NAMES.iter().all(|own| names.iter().any(|name| name == own))
+        })
     }
 
     /// Computes the logits, one example after the other, and completes the file. Calls `on_tokens` with the tokens
@@ -98,10 +109,9 @@ fn header(examples: &[Example], n_vocab: usize) -> Result<Vec<u8>> {
         );
         return Err(Error::Config { option: "--logits", problem });
     }
-    let names = ["ids", "lengths", "places", "targets", "logits"];
     let shapes = [vec![n_tokens], vec![examples.len()], vec![n], vec![n], vec![n, n_vocab]];
     let mut end = 0;
-    let tensors = names.into_iter().zip(shapes).map(|(name, shape)| {
+    let tensors = NAMES.into_iter().zip(shapes).map(|(name, shape)| {
         let dtype = if name == "logits" { Dtype::F32 } else { Dtype::I32 };
         let start = end;
         end += shape.iter().product::<usize>() * NUMBER_BYTES;
@@ -148,6 +158,7 @@ mod tests {
             model,
             adapter: None,
             data,
+            format: None,
             data_config: DataConfig::default(),
             threads: Some(2),
             logits: None,
@@ -160,7 +171,7 @@ mod tests {
         request.logits = Some(path.clone());
         let again =
             evaluate(&request, &StopFlag::default(), &mut |done, total| last = (done, total)).unwrap();
-        assert_eq!((again, last), (report, (308, 308)), "writing the logits changes no result");
+        assert_eq!((&again, last), (&report, (308, 308)), "writing the logits changes no result");
 
         let bytes = fs::read(&path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();

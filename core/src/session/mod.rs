@@ -17,15 +17,17 @@ mod inspect;
 mod logits;
 mod memory;
 pub mod night;
+mod notice;
 mod personal;
 mod plan;
 mod resume;
 mod run_folder;
+mod shape;
 mod stop;
 mod tokenize;
 mod train;
 
-pub use crate::data::DataReport;
+pub use crate::data::{DataReport, Format};
 pub use crate::generate::Sampling;
 pub use crate::gguf::leave_signals_alone;
 pub use crate::text::Message;
@@ -43,6 +45,7 @@ pub use personal::{
     SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time, verify_model,
 };
 pub use plan::{PlanRequest, plan};
+pub use shape::AskedShape;
 pub use stop::StopFlag;
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};

@@ -1,25 +1,47 @@
-//! The folder of a training run: where each file is, and the metrics file that survives interruptions.
+//! The folder of a training run: where each file is, what may be replaced, and the metrics file that survives interruptions.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{StepMetrics, resume};
 use crate::atomic;
+use crate::checkpoint::is_checkpoint;
 use crate::config::TrainConfig;
-use crate::export::check_peft_target;
+use crate::export::{Input, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
 use crate::file_system::{open_lock, system, tighten, try_lock};
 use crate::gguf::WholeFile;
 use crate::text::Date;
+use crate::train::is_loss_svg;
 use crate::vault::Vault;
 use crate::{Error, Result};
 
 const BASE: &str = "base.json";
+const PEFT: &str = "adapter";
+const GGUF: &str = "adapter.gguf";
 const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const PLOT: &str = "loss.svg";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = ".lock";
+/// The option that names the folder.
+const OUT: &str = "--out";
+
+/// Whether an earlier run wrote what is there. A name alone says nothing: others call their files so, too.
+type IsOwn = fn(&Path) -> bool;
+
+/// All that a run writes into its folder.
+const RESULTS: [(&str, IsOwn); 7] = [
+    (BASE, |path| path.parent().is_some_and(|folder| BaseNote::in_folder(folder).is_some())),
+    (CONFIG, |path| TrainConfig::read(path).is_ok()),
+    (METRICS, is_metrics),
+    (PEFT, is_own_peft),
+    (GGUF, is_own_gguf_adapter),
+    (PLOT, |path| fs::read_to_string(path).is_ok_and(|svg| is_loss_svg(&svg))),
+    (CHECKPOINTS, holds_checkpoints),
+];
 
 /// A folder that holds what a run leaves behind, and that no other process runs in.
 pub(super) struct RunFolder {
@@ -29,8 +51,35 @@ pub(super) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder if need be, makes sure that it can be written to and belongs to this process alone, and that
-    /// nothing in it stands where a result will be put.
+    /// Makes sure that a run that reads these files can write its results into the folder: that nothing stands in their
+    /// places but what an earlier run wrote, and that none of them is one of these files. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the names of all that would be lost.
+    pub(super) fn check(root: &Path, inputs: &[Input]) -> Result<()> {
+        // What a run wrote is recognized beside its note only.
+        let is_run = is_plain(&root.join(BASE)) && BaseNote::in_folder(root).is_some();
+        let mut foreign = Vec::new();
+        for (name, is_own) in RESULTS {
+            let path = root.join(name);
+            Target { option: OUT, path: &path }.refuse_inputs(inputs)?;
+            if !is_free(&path)? && !(is_run && is_plain(&path) && is_own(&path)) {
+                foreign.push(name);
+            }
+        }
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        let problem = format!(
+            "{} would lose {}, which no earlier run wrote; choose another folder, or move {} away",
+            root.display(),
+            foreign.join(", "),
+            if foreign.len() == 1 { "it" } else { "them" }
+        );
+        Err(Error::Config { option: OUT, problem })
+    }
+
+    /// Makes the folder if need be, and makes sure that it can be written to and belongs to this process alone.
     pub(super) fn open(root: &Path) -> Result<Self> {
         system().create_dir_all(root).map_err(Error::io("create", root))?;
         let path = root.join(LOCK);
@@ -39,13 +88,14 @@ impl RunFolder {
             Ok(true) => {}
             Ok(false) => {
                 let problem = format!("{} is in use by another run", root.display());
-                return Err(Error::Config { option: "--out", problem });
+                return Err(Error::Config { option: OUT, problem });
             }
             // A file system without locks: one careful user is enough.
             Err(error) => tracing::warn!(%error, "the run's folder cannot be locked"),
         }
         atomic::sweep(root)?;
         let folder = Self { root: root.to_owned(), _lock: lock };
+        // An empty file or folder in the place of the other.
         check_peft_target(&folder.peft())?;
         for file in [folder.gguf(), folder.config(), folder.plot()] {
             if file.is_dir() {
@@ -84,11 +134,11 @@ impl RunFolder {
     }
 
     pub(super) fn peft(&self) -> PathBuf {
-        self.root.join("adapter")
+        self.root.join(PEFT)
     }
 
     pub(super) fn gguf(&self) -> PathBuf {
-        self.root.join("adapter.gguf")
+        self.root.join(GGUF)
     }
 
     pub(super) fn config(&self) -> PathBuf {
@@ -107,7 +157,7 @@ impl RunFolder {
     }
 
     pub(super) fn plot(&self) -> PathBuf {
-        self.root.join("loss.svg")
+        self.root.join(PLOT)
     }
 
     pub(super) fn checkpoints(&self) -> PathBuf {
@@ -115,7 +165,7 @@ impl RunFolder {
     }
 
     fn metrics_path(&self) -> PathBuf {
-        self.root.join("metrics.jsonl")
+        self.root.join(METRICS)
     }
 
     /// Opens `metrics.jsonl` for the steps after `step`: what is there of later steps, or of another run,
@@ -197,6 +247,32 @@ impl MetricsFile {
     pub(super) fn append(&mut self, metrics: &StepMetrics) -> Result<()> {
         self.file.write_all(&line(metrics)).map_err(Error::io("write", &self.path))
     }
+}
+
+/// Whether a path is itself a file or folder: no run makes links.
+fn is_plain(path: &Path) -> bool {
+    !path.is_symlink()
+}
+
+/// Whether the first line is a step's. A run that was killed in the middle of it leaves it without an end.
+fn is_metrics(path: &Path) -> bool {
+    let mut line = String::new();
+    let read = File::open(path).and_then(|file| BufReader::new(file.take(MAX_METRICS)).read_line(&mut line));
+    read.is_ok()
+        && (serde_json::from_str::<StepMetrics>(&line).is_ok()
+            || !line.ends_with('\n') && line.starts_with("{\"step\":"))
+}
+
+/// Longer lines than a step's.
+const MAX_METRICS: u64 = 1 << 16;
+
+/// Whether a folder holds checkpoints, finished or not, and nothing else.
+fn holds_checkpoints(folder: &Path) -> bool {
+    let is_own = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        atomic::is_scratch(&name) || name.to_str().is_some_and(is_checkpoint)
+    };
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(is_own)))
 }
 
 /// The lines of steps up to `step`; one that a crash left half-written is left out.

@@ -7,15 +7,17 @@ use super::adapter;
 use super::course;
 use super::inputs::{Inputs, threads};
 use super::memory::{self, Copies, MemoryPlan, Planner};
+use super::notice::Notice;
 use super::resume::{self, Identity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
+use super::shape::{AskedShape, overruled_settings};
 use super::{DiscardReason, Event, Leftover, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
 use crate::base::Base;
 use crate::checkpoint;
 use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
-use crate::data;
-use crate::export::{write_gguf_adapter, write_peft};
+use crate::data::{self, Format};
+use crate::export::{Input, write_gguf_adapter, write_peft};
 use crate::file_system;
 use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
@@ -32,16 +34,29 @@ pub struct TrainRequest {
     pub model: PathBuf,
     /// The training data.
     pub data: PathBuf,
+    /// How it is read; none where its name tells, and for a pipe of JSON lines.
+    pub format: Option<Format>,
     /// Held-out data; without it a part of `data` is held out, unless evaluation is off.
     pub valid: Option<PathBuf>,
     /// The run's folder.
     pub out: PathBuf,
     /// An adapter to start from; its rank, alpha, layers and modules are used instead of the configured ones.
     pub init_adapter: Option<PathBuf>,
+    /// Which of those were asked for: training is refused if the adapter to start from has others.
+    pub asked: AskedShape,
     /// The settings.
     pub config: TrainConfig,
     /// Bytes of anonymous memory that the run may take; none for any. The result does not depend on it.
     pub memory_limit: Option<u64>,
+}
+
+impl TrainRequest {
+    /// The files that are read, and so must not be written.
+    fn inputs(&self) -> Vec<Input<'_>> {
+        let optional = [("--valid", &self.valid), ("--init-adapter", &self.init_adapter)];
+        let optional = optional.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        [("--model", self.model.as_path()), ("--data", &self.data)].into_iter().chain(optional).collect()
+    }
 }
 
 /// Trains, or goes on with the run that the folder holds. Leaves in the folder: `adapter/` (PEFT),
@@ -106,16 +121,21 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn open(request: &'a TrainRequest, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         let mut config = request.config.clone();
+        RunFolder::check(&request.out, &request.inputs())?;
         let vault = Vault::plain(file_system::system());
         let date = date(request, &vault)?;
         config.data.date = Some(date);
         let inputs = Inputs::open(&request.model, date)?;
         on_event(&Event::Model(inspect(&request.model)?));
 
-        let dataset = inputs.load(&request.data, &config.data)?;
+        let dataset = inputs.load(&request.data, request.format, &config.data)?;
         let evaluates = config.run.eval_every != EvalEvery::Steps(0);
         let (train, held_out) = match &request.valid {
-            Some(path) if evaluates => (dataset, Some(inputs.load(path, &config.data)?)),
+            Some(path) if evaluates => {
+                // Its own name goes before what was said of the training data.
+                let format = Format::of(path).ok().or(request.format);
+                (dataset, Some(inputs.load(path, format, &config.data)?))
+            }
             None if evaluates && config.data.held_out > 0.0 => {
                 let (train, held_out) = data::split(dataset, config.data.held_out, config.run.seed);
                 (train, Some(held_out).filter(|held_out| !held_out.examples.is_empty()))
@@ -136,7 +156,21 @@ impl<'a> Run<'a> {
             tensors
         });
         let process = memory::process_bytes();
+        let is_earlier = earlier.is_some();
         let start = course::start(&mut config, earlier, &base)?;
+        let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
+        if is_earlier {
+            let n_layer = base.spec.n_layer;
+            request.asked.check(&config.lora, n_layer)?;
+            notices.extend(Notice::of_shape(overruled_settings(
+                &request.config.lora,
+                &config.lora,
+                n_layer,
+            )?));
+        }
+        for notice in notices {
+            on_event(&Event::Warning { text: notice.to_string() });
+        }
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Store;
 use super::ids::ExampleId;
-use crate::data::{MAX_LINE_BYTES, check_line};
+use crate::data::{Format, MAX_LINE_BYTES, check_line};
 use crate::{Error, Result};
 
 /// What an import did.
@@ -27,19 +27,17 @@ pub struct ImportReport {
 }
 
 impl Store {
-    /// Adds the examples of a file in one step: each line of a `.jsonl` file, or a `.txt` file as one `{"text"}`. Doing it
-    /// again adds nothing. With `skip_bad`, lines without a good shape are left out and counted.
+    /// Adds the examples of a file in one step: each line of a `.jsonl` file, or a `.txt` file as one `{"text"}`; a file of
+    /// another name in the `format` that is given, and a pipe as JSON lines if none is. Doing it again adds nothing. With
+    /// `skip_bad`, lines without a good shape are left out and counted.
     ///
     /// # Errors
     /// [`Error::Data`] with the first line that has no good shape, for a file with another extension, larger than 2 GiB,
     /// or without any example; else as [`add`](Self::add).
-    pub fn import(&mut self, file: &Path, skip_bad: bool) -> Result<ImportReport> {
-        let (lines, skipped) = match file.extension().map(|name| name.to_ascii_lowercase()) {
-            Some(name) if name == "jsonl" => read_lines(file, skip_bad)?,
-            Some(name) if name == "txt" => (vec![read_text(file)?], 0),
-            _ => {
-                return Err(problem(file, None, "not a known kind of data file; use .txt or .jsonl"));
-            }
+    pub fn import(&mut self, file: &Path, format: Option<Format>, skip_bad: bool) -> Result<ImportReport> {
+        let (lines, skipped) = match format.map_or_else(|| Format::of(file), Ok)? {
+            Format::JsonLines => read_lines(file, skip_bad)?,
+            Format::Text => (vec![read_text(file)?], 0),
         };
         let n_lines = lines.len() as u64 + skipped;
         if lines.is_empty() {

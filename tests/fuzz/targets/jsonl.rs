@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let path = put(if is_set(2) { "data.txt" } else { "data.jsonl" }, file);
     let template = (!is_set(3)).then(template);
 
-    let Ok(dataset) = data::load(&path, tokenizer(), template, &options) else { return };
+    let Ok(dataset) = data::load(&path, None, tokenizer(), template, &options) else { return };
     let n_vocab = tokenizer().n_vocab();
     for example in &dataset.examples {
         assert_eq!(example.ids.len(), example.targets.len());

@@ -46,7 +46,7 @@ fn load_bytes(name: &str, content: &[u8], add_bos: bool, options: &DataOptions) 
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
-    load(&path, &tokenizer(add_bos), Some(&template()), options)
+    load(&path, None, &tokenizer(add_bos), Some(&template()), options)
 }
 
 fn load_lines(content: &str, options: &DataOptions) -> Result<Dataset> {
@@ -154,7 +154,7 @@ fn load_with(source: &str, content: &str, context: usize) -> Result<Dataset> {
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, content).unwrap();
     let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
-    load(&path, &tokenizer(false), Some(&template), &options(context))
+    load(&path, None, &tokenizer(false), Some(&template), &options(context))
 }
 
 const TWO_EXCHANGES: &str = r#"{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "one"}, {"role": "user", "content": "2"}, {"role": "assistant", "content": "two"}]}"#;
@@ -286,7 +286,8 @@ fn files_without_anything_to_learn_and_unknown_kinds_are_errors() {
         load_lines("{}\n{}\n", &skipping).unwrap_err().to_string().contains("all of its 2 lines are bad")
     );
     assert!(load_lines("{}", &options(1)).unwrap_err().to_string().contains("--context"));
-    let missing = load(Path::new("/nowhere/a.jsonl"), &tokenizer(false), None, &options(9)).unwrap_err();
+    let missing =
+        load(Path::new("/nowhere/a.jsonl"), None, &tokenizer(false), None, &options(9)).unwrap_err();
     assert!(matches!(missing, Error::Io { action: "open", .. }));
 }
 
@@ -295,6 +296,6 @@ fn without_a_chat_template_conversations_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, r#"{"messages": [{"role": "assistant", "content": "x"}]}"#).unwrap();
-    let error = load(&path, &tokenizer(false), None, &options(9)).unwrap_err().to_string();
+    let error = load(&path, None, &tokenizer(false), None, &options(9)).unwrap_err().to_string();
     assert!(error.contains("a.jsonl:1: the model has no chat template"), "{error}");
 }

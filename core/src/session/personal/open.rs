@@ -15,7 +15,9 @@ use crate::gate;
 use crate::lora::AdapterTensors;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{Copies, Planner};
+use crate::session::notice::Notice;
 use crate::session::resume::{self, Identity};
+use crate::session::shape::overruled_settings;
 use crate::session::{DiscardReason, Event, Leftover, StopFlag, course, inputs, inspect};
 use crate::store::{IdSet, Store};
 use crate::text::{Date, Example};
@@ -177,7 +179,16 @@ fn begin(
     }
     let mut config = request.training.clone();
     config.data.date = plan.date;
+    let has_parent = parent.is_some();
     let start = course::start(&mut config, parent, &base)?;
+    let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
+    if has_parent {
+        let overruled = overruled_settings(&request.training.lora, &config.lora, base.spec.n_layer)?;
+        notices.extend(Notice::of_shape(overruled));
+    }
+    for notice in notices {
+        on_event(&Event::Warning { text: notice.to_string() });
+    }
     let sets = GateSets {
         held_out: held_out.examples.clone(),
         retention,

@@ -110,27 +110,27 @@ fn files_are_imported_once() {
     fs::write(&jsonl, "\u{feff}{\"text\": \"a\"}\r\n\n{\"text\": \"b\"}\n{\"text\": \"a\"}").unwrap();
     fs::write(&txt, "\u{feff}first line\r\nsecond \"line\"\n").unwrap();
     let mut store = open(&root);
-    let first = store.import(&jsonl, false).unwrap();
+    let first = store.import(&jsonl, None, false).unwrap();
     assert_eq!((first.lines, first.added, first.known, first.skipped), (3, 2, 1, 0));
     assert_eq!(first.ids, [1, 2, 1].map(ExampleId));
-    let again = store.import(&jsonl, false).unwrap();
+    let again = store.import(&jsonl, None, false).unwrap();
     assert_eq!((again.added, again.known), (0, 3));
-    store.import(&txt, false).unwrap();
+    store.import(&txt, None, false).unwrap();
     assert_eq!(store.examples()[2].line, r#"{"text":"first line\nsecond \"line\"\n"}"#);
 
     let mut bad = b"{\"text\": \"c\"}\n{\"text\": \"secret}\n\xff\xfe\n".to_vec();
     bad.extend(vec![b'x'; (16 << 20) + 100]);
     bad.extend(b"\n{\"text\": \"d\"}\n");
     fs::write(&jsonl, bad).unwrap();
-    let error = store.import(&jsonl, false).unwrap_err();
+    let error = store.import(&jsonl, None, false).unwrap_err();
     assert!(matches!(error, Error::Data { line: Some(2), .. }), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
     assert_eq!(store.examples().len(), 3);
-    let report = store.import(&jsonl, true).unwrap();
+    let report = store.import(&jsonl, None, true).unwrap();
     assert_eq!((report.lines, report.added, report.skipped), (5, 2, 3));
     for (name, content) in [("a.csv", "x"), ("a.jsonl", "\n\n"), ("b.jsonl", "nonsense"), ("c.txt", " \n")] {
         fs::write(folder.path().join(name), content).unwrap();
-        let error = store.import(&folder.path().join(name), true).unwrap_err();
+        let error = store.import(&folder.path().join(name), None, true).unwrap_err();
         assert!(matches!(error, Error::Data { .. }), "{name}: {error}");
     }
 }

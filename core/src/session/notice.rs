@@ -1,0 +1,49 @@
+//! What a person should know of a job's settings, and what does not stop it.
+
+use std::fmt;
+
+use super::shape::Overruled;
+use crate::base::Base;
+use crate::config::DataConfig;
+
+/// Something that is as it was asked for, or nearly, and may not be what was meant.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Notice {
+    /// Examples may be longer than any that the model was trained on.
+    ContextBeyondModel { context: usize, trained: usize },
+    /// The adapter that training starts from has its own shape.
+    OwnShape(Vec<Overruled>),
+}
+
+impl Notice {
+    /// Whether examples may be longer than the model was made for.
+    pub(super) fn of_context(config: &DataConfig, base: &Base) -> Option<Self> {
+        let (context, trained) = (config.context, base.spec.n_ctx_train);
+        (context > trained).then_some(Self::ContextBeyondModel { context, trained })
+    }
+
+    /// Whether settings are overruled.
+    pub(super) fn of_shape(overruled: Vec<Overruled>) -> Option<Self> {
+        (!overruled.is_empty()).then_some(Self::OwnShape(overruled))
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ContextBeyondModel { context, trained } => write!(
+                f,
+                "--context {context} is more than the {trained} tokens that the model was made for; what lies beyond is \
+                 learned and measured badly"
+            ),
+            Self::OwnShape(overruled) => {
+                f.write_str("the adapter that training starts from keeps its own shape: ")?;
+                for (index, Overruled { option, asked, own }) in overruled.iter().enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}{option} is {own}, not {asked}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Nothing is written over that no earlier run wrote, nor anything that the run itself reads.
+
+use std::{fs, os::unix::fs::symlink, path::Path, time::SystemTime};
+
+use super::{Bench, files};
+
+/// Quick, without an evaluation.
+const QUICK: &str = "--steps 2 --held-out 0";
+
+/// Every file below a folder with its bytes and when it was written.
+fn state(folder: &Path) -> Vec<(String, Vec<u8>, SystemTime)> {
+    let of = |name: String| {
+        let path = folder.join(&name);
+        let written = fs::symlink_metadata(&path).unwrap().modified().unwrap();
+        (name, fs::read(&path).unwrap_or_default(), written)
+    };
+    files(folder).into_iter().map(of).collect()
+}
+
+/// A folder with something of somebody else in the place of a result, of that result's own kind where others have such files.
+fn put(bench: &Bench, folder: &str, name: &str) {
+    let path = bench.path(folder).join(name);
+    fs::create_dir_all(&path).unwrap();
+    fs::remove_dir(&path).unwrap();
+    match name {
+        "config.toml" => fs::write(path, "rank = 4\n").unwrap(),
+        "metrics.jsonl" => fs::write(path, "{\"step\": 1, \"loss\": 2.5}\n").unwrap(),
+        "base.json" => fs::write(path, "{\"model\": \"other\"}\n").unwrap(),
+        "loss.svg" => fs::write(path, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n").unwrap(),
+        "adapter" => {
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("adapter_config.json"), "{\"peft_type\": \"LORA\", \"auto_mapping\": null}")
+                .unwrap();
+            fs::write(path.join("adapter_model.safetensors"), "somebody's").unwrap();
+        }
+        "adapter.gguf" => drop(fs::copy(bench.path("model.gguf"), path).unwrap()),
+        "checkpoints" => {
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("checkpoint-10.pt"), "somebody's").unwrap();
+        }
+        other => panic!("{other} is no result"),
+    }
+}
+
+const RESULTS: [&str; 7] =
+    ["base.json", "config.toml", "metrics.jsonl", "adapter", "adapter.gguf", "loss.svg", "checkpoints"];
+
+#[test]
+fn what_somebody_else_wrote_is_named_and_stays() {
+    let bench = Bench::new();
+    for name in RESULTS {
+        put(&bench, "one", name);
+        let before = state(&bench.path("one"));
+        for resume in ["auto", "never"] {
+            bench
+                .train(&format!("--out one {QUICK} --resume {resume}"))
+                .refuses(2, &["--out: ", name, "another folder"]);
+        }
+        assert_eq!(state(&bench.path("one")), before, "{name}");
+        fs::remove_dir_all(bench.path("one")).unwrap();
+        put(&bench, "all", name);
+    }
+    bench
+        .train(&format!("--out all {QUICK}"))
+        .refuses(2, &["base.json, config.toml, metrics.jsonl, adapter, "]);
+    fs::create_dir(bench.path("notes")).unwrap();
+    fs::write(bench.path("notes/todo.txt"), "water the plants").unwrap();
+    bench.train(&format!("--out notes {QUICK}")).ok();
+    assert_eq!(fs::read_to_string(bench.path("notes/todo.txt")).unwrap(), "water the plants");
+}
+
+/// The note of a run does not make everything beside it a run's.
+#[test]
+fn a_run_s_folder_is_not_a_free_hand() {
+    let bench = Bench::new();
+    for name in &RESULTS[1..] {
+        bench.train(&format!("--out out {QUICK}")).ok();
+        let result = bench.path("out").join(name);
+        if result.is_dir() {
+            fs::remove_dir_all(&result).unwrap()
+        } else {
+            fs::remove_file(&result).unwrap()
+        }
+        // A configuration of ours is one, whoever wrote it.
+        if *name == "config.toml" {
+            fs::write(&result, "[tool]\nname = 1\n").unwrap();
+        } else {
+            put(&bench, "out", name);
+        }
+        let before = state(&bench.path("out"));
+        bench.train(&format!("--out out {QUICK} --resume never")).refuses(2, &["--out: ", name]);
+        assert_eq!(state(&bench.path("out")), before, "{name}");
+        fs::remove_dir_all(bench.path("out")).unwrap();
+    }
+    bench.train(&format!("--out out {QUICK}")).ok();
+    fs::write(bench.path("out/adapter/README.md"), "mine").unwrap();
+    bench.train(&format!("--out out {QUICK}")).refuses(2, &["adapter"]);
+}
+
+#[test]
+fn a_run_of_ours_goes_on_or_is_replaced() {
+    let bench = Bench::new();
+    bench.train(&format!("--out out {QUICK}")).ok();
+    assert!(bench.train(&format!("--out out {QUICK}")).ok().err.contains("going on after step 2"));
+    bench.train(&format!("--out out {QUICK} --resume never --rank 2")).ok();
+    bench.train("--out out --config out/config.toml --resume never").ok();
+    // Killed before its first step.
+    for name in ["adapter", "checkpoints"] {
+        fs::remove_dir_all(bench.path("out").join(name)).unwrap();
+    }
+    fs::write(bench.path("out/metrics.jsonl"), "{\"step\":1,\"lo").unwrap();
+    bench.train(&format!("--out out {QUICK} --resume never")).ok();
+    // Of a folder that was made beforehand nothing is lost.
+    fs::create_dir_all(bench.path("new/adapter")).unwrap();
+    fs::write(bench.path("new/metrics.jsonl"), "").unwrap();
+    bench.train(&format!("--out new {QUICK}")).ok();
+}
+
+#[test]
+fn links_in_the_place_of_results_are_refused() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("out")).unwrap();
+    fs::write(bench.path("precious"), "").unwrap();
+    symlink(bench.path("precious"), bench.path("out/metrics.jsonl")).unwrap();
+    bench.train(&format!("--out out {QUICK}")).refuses(2, &["metrics.jsonl"]);
+    fs::remove_file(bench.path("out/metrics.jsonl")).unwrap();
+    bench.train(&format!("--out out {QUICK}")).ok();
+    fs::rename(bench.path("out/adapter"), bench.path("moved")).unwrap();
+    symlink(bench.path("moved"), bench.path("out/adapter")).unwrap();
+    bench.train(&format!("--out out {QUICK}")).refuses(2, &["adapter"]);
+}
+
+/// Whatever the files are called, and however they got there.
+#[test]
+fn what_a_run_reads_is_never_among_what_it_writes() {
+    let bench = Bench::new();
+    bench.train(&format!("--out out {QUICK}")).ok();
+    let start = "--init-adapter out/adapter";
+    bench
+        .train(&format!("--out out {QUICK} --resume never {start}"))
+        .refuses(2, &["--out: ", "--init-adapter"]);
+    bench
+        .train(&format!("--out ./out/../out {QUICK} {start}.gguf"))
+        .refuses(2, &["--out: ", "--init-adapter"]);
+
+    fs::remove_file(bench.path("out/metrics.jsonl")).unwrap();
+    fs::hard_link(bench.path("chats.jsonl"), bench.path("out/metrics.jsonl")).unwrap();
+    let before = fs::read(bench.path("chats.jsonl")).unwrap();
+    bench.train(&format!("--out out {QUICK} --resume never")).refuses(2, &["--out: ", "the --data"]);
+    bench
+        .run(&format!("train --model model.gguf --data out/metrics.jsonl --out out {QUICK}"))
+        .refuses(2, &["--out: ", "the --data"]);
+    fs::write(bench.path("other.jsonl"), &before).unwrap();
+    bench
+        .run("train --model model.gguf --data other.jsonl --valid chats.jsonl --out out --steps 1")
+        .refuses(2, &["--out: ", "the --valid"]);
+    assert_eq!(fs::read(bench.path("chats.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn exports_replace_exports_only() {
+    let bench = Bench::new();
+    bench.train(&format!("--out out {QUICK}")).ok();
+    let export = |to: &str, out: &str| {
+        bench.run(&format!("export --model model.gguf --adapter out/adapter --to {to} --out {out}"))
+    };
+    fs::create_dir(bench.path("notes")).unwrap();
+    fs::write(bench.path("notes/todo.txt"), "water the plants").unwrap();
+    for (to, out) in [("gguf", "a.gguf"), ("peft", "peft"), ("merged-gguf", "merged.gguf")] {
+        export(to, out).ok();
+        export(to, out).ok();
+        for input in ["model.gguf", "out/adapter"] {
+            export(to, input).refuses(2, &["--out: ", "would replace"]);
+        }
+        for theirs in ["chats.jsonl", "notes"] {
+            let before = state(&bench.path(""));
+            export(to, theirs).refuses(2, &["--out: ", theirs, "no earlier run wrote it"]);
+            assert_eq!(state(&bench.path("")), before, "{to} {theirs}");
+        }
+    }
+    // A model is no adapter, and a copy of the model no merged one.
+    fs::copy(bench.path("model.gguf"), bench.path("copy.gguf")).unwrap();
+    for to in ["gguf", "merged-gguf"] {
+        export(to, "copy.gguf").refuses(2, &["copy.gguf", "no earlier run wrote it"]);
+    }
+    fs::write(bench.path("empty.gguf"), "").unwrap();
+    export("gguf", "empty.gguf").ok();
+    fs::hard_link(bench.path("model.gguf"), bench.path("link.gguf")).unwrap();
+    export("gguf", "link.gguf").refuses(2, &["the --model"]);
+}
+
+#[test]
+fn measurements_replace_measurements_only() {
+    let bench = Bench::new();
+    bench.train(&format!("--out out {QUICK}")).ok();
+    let eval = "eval --model model.gguf --data chats.jsonl --logits";
+    let gradients = "gradients --model model.gguf --data chats.jsonl --init-adapter out/adapter --out";
+    for (command, own) in [(eval, "l.safetensors"), (gradients, "g.safetensors")] {
+        bench.run(&format!("{command} {own}")).ok();
+        bench.run(&format!("{command} {own}")).ok();
+    }
+    bench.run(&format!("{eval} chats.jsonl")).refuses(2, &["--logits: ", "the --data"]);
+    bench.run(&format!("{gradients} model.gguf")).refuses(2, &["--out: ", "the --model"]);
+    let weights = "out/adapter/adapter_model.safetensors";
+    bench.run(&format!("{gradients} {weights}")).refuses(2, &["--out: ", "the --init-adapter"]);
+    bench.run(&format!("{eval} {weights}")).refuses(2, &["--logits: ", "no earlier run wrote it"]);
+    bench.run(&format!("{eval} g.safetensors")).refuses(2, &["--logits: ", "no earlier run wrote it"]);
+}

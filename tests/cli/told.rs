@@ -1,0 +1,115 @@
+//! What does nothing, and what was left out, is told.
+
+use std::fs;
+
+use super::{Bench, Ran};
+
+impl Ran {
+    /// The warnings, each once.
+    fn warnings(&self) -> Vec<&str> {
+        self.err.lines().filter_map(|line| line.strip_prefix("warning: ")).collect()
+    }
+}
+
+#[test]
+fn an_adapter_to_start_from_keeps_its_shape_and_says_so() {
+    let bench = Bench::new();
+    bench.train("--out first --steps 1 --held-out 0 --rank 4 --targets attn_q,attn_v").ok();
+    let again = "--steps 1 --held-out 0 --init-adapter first/adapter";
+    for (option, own) in [
+        ("--rank 8", "rank"),
+        ("--alpha 64", "alpha"),
+        ("--targets all", "targets"),
+        ("--layers last:1", "layers"),
+    ] {
+        let name = option.split_whitespace().next().unwrap();
+        bench.train(&format!("--out second {again} {option}")).refuses(2, &[name, "would do nothing", own]);
+    }
+    assert!(!bench.path("second").exists());
+    bench
+        .train(&format!("--out same {again} --rank 4 --alpha 16 --targets attn_v,attn_q --layers 0..2"))
+        .ok();
+    assert_eq!(bench.train(&format!("--out plain {again}")).ok().warnings(), [""; 0]);
+    fs::write(bench.path("a.toml"), "rank = 16\n").unwrap();
+    let told = bench.train(&format!("--out file {again} --config a.toml")).ok();
+    assert!(told.warnings()[0].contains("--rank is 4, not 16"), "{}", told.err);
+}
+
+#[test]
+fn a_context_beyond_the_model_is_told() {
+    let bench = Bench::new();
+    let train = bench.train("--out out --steps 1 --context 2000").ok();
+    assert!(train.warnings()[0].contains("--context 2000 is more than the 512 tokens"), "{}", train.err);
+    let eval = "eval --model model.gguf --data chats.jsonl --context 2000";
+    assert!(bench.run(eval).ok().warnings()[0].contains("--context 2000 is more than the 512 tokens"));
+    let json = bench.run(&format!("{eval} --json")).ok().json();
+    assert!(json["warnings"][0].as_str().unwrap().contains("512"), "{json}");
+    assert_eq!(
+        bench.run("eval --model model.gguf --data chats.jsonl --context 512").ok().warnings(),
+        [""; 0]
+    );
+}
+
+#[test]
+fn options_that_do_nothing_are_told() {
+    let bench = Bench::new();
+    let ran = bench.train("--out out --steps 1 --held-out 0 --patience 2 -q").ok();
+    assert_eq!(ran.warnings(), ["--patience does nothing: no examples are held out"]);
+    let ran = bench.run("generate --model model.gguf --prompt a --max-tokens 1 --seed 7").ok();
+    assert_eq!(ran.warnings(), ["--seed does nothing: at --temperature 0 nothing is drawn"]);
+}
+
+/// A schedule spans all steps, so that a longer run is another one; the way to learn on is named, and works.
+#[test]
+fn a_finished_run_can_be_trained_on() {
+    let bench = Bench::new();
+    let train = "train --model model.gguf --data chats.jsonl --held-out 0 --out out";
+    bench.run(&format!("{train} --steps 2")).ok();
+    let refused = bench.run(&format!("{train} --steps 4"));
+    refused.refuses(
+        1,
+        &["steps = 2", "steps = 4", "To keep what it learned", "--init-adapter out/adapter --out"],
+    );
+    bench
+        .run("train --model model.gguf --data chats.jsonl --held-out 0 --out elsewhere --init-adapter out/adapter --steps 2")
+        .ok();
+}
+
+#[test]
+fn what_was_left_out_is_told_wherever_data_is_read() {
+    let bench = Bench::new();
+    let bad = "{\"no\": 1}\n";
+    fs::write(bench.path("bad.jsonl"), format!("{bad}{bad}{}{bad}", "{\"text\": \"one two three\"}\n"))
+        .unwrap();
+    let long = serde_json::json!({ "prompt": "Tell me.", "completion": "and so on ".repeat(400) });
+    fs::write(bench.path("long.jsonl"), format!("{long}\n")).unwrap();
+
+    let eval = "eval --model model.gguf --data bad.jsonl --skip-bad";
+    assert_eq!(bench.run(eval).ok().warnings(), ["3 of 4 lines could not be used and were left out"]);
+    let json = bench.run(&format!("{eval} --json")).ok().json();
+    assert_eq!((&json["data"]["lines"], &json["data"]["skipped_lines"]), (&4.into(), &3.into()));
+    let ran = bench.run("train --model model.gguf --data bad.jsonl --skip-bad --out out --steps 1 -q").ok();
+    assert_eq!(ran.warnings(), ["3 of 4 lines could not be used and were left out"]);
+    let ran = bench.run("journal add bad.jsonl --skip-bad --store mine").ok();
+    assert_eq!(ran.warnings(), ["3 of 4 lines could not be used and were left out"]);
+
+    let eval = "eval --model model.gguf --data long.jsonl";
+    let told = bench.run(eval).ok();
+    assert!(told.warnings()[0].starts_with("1 line is longer than --context: "), "{}", told.err);
+    let json = bench.run(&format!("{eval} --json")).ok().json();
+    assert!(json["data"]["truncated_tokens"].as_u64().unwrap() > 1000, "{json}");
+}
+
+/// A model without a template can use none of the conversations: one sentence, not one for each.
+#[test]
+fn a_warning_is_said_once_with_a_count() {
+    let bench = Bench::new();
+    let plain = nightgraft_core::testing::TinyModel::new(nightgraft_kernels::WeightType::Q4_1);
+    plain.write(&bench.path("plain.gguf")).unwrap();
+    let texts = (0..40).map(|i| format!("{{\"text\": \"the heron waits {i}\"}}\n")).collect::<String>();
+    fs::write(bench.path("mixed.jsonl"), super::chats() + &texts).unwrap();
+    let ran = bench.run("night --model plain.gguf --store mine --data mixed.jsonl --steps 1");
+    let about: Vec<_> = ran.err.lines().filter(|line| line.contains("no chat template")).collect();
+    // One for what is trained on, one for what is held out.
+    assert!((1..=2).contains(&about.len()) && about[0].contains("examples are left out"), "{}", ran.err);
+}
