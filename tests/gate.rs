@@ -19,6 +19,15 @@ fn sample() -> Vec<Value> {
 
 /// Trains on `lines` in a new store; gives the report.
 fn night(lines: &[Value], settings: &[&str]) -> Value {
+    let done = last_event(lines, settings);
+    assert_eq!(done["outcome"], "finished", "{done}");
+    let report = done["report"].clone();
+    assert_eq!(report["promoted"], report["gate"]["promote"]);
+    report
+}
+
+/// The last event of a night on `lines` in a new store.
+fn last_event(lines: &[Value], settings: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data.jsonl");
     fs::write(&data, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
@@ -29,11 +38,20 @@ fn night(lines: &[Value], settings: &[&str]) -> Value {
         command.args(["--lr=1e-3", "--layers=last:10", "--eval-every=0"]).args(settings).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
-    let done: Value = serde_json::from_str(&last).unwrap();
-    assert_eq!(done["outcome"], "finished", "{done}");
-    let report = done["report"].clone();
-    assert_eq!(report["promoted"], report["gate"]["promote"]);
-    report
+    serde_json::from_str(&last).unwrap()
+}
+
+/// A keeper's notes, of which an app has a few when it trains for the first time.
+fn notes() -> Vec<Value> {
+    let text = fs::read_to_string("tests/data/scenario/notes.jsonl").unwrap();
+    let more = (0..10).map(|i| {
+        let answer = format!("Keeper's note. Hook {i} holds the oilskin of watch {i}. The light is steady.");
+        json!({ "messages": [
+            { "role": "user", "content": format!("What hangs on hook {i}?") },
+            { "role": "assistant", "content": answer },
+        ] })
+    });
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).chain(more).collect()
 }
 
 /// The reasons of a refusal.
@@ -53,6 +71,22 @@ fn a_good_run_is_promoted() {
         held_out["high"].as_f64().unwrap() < 0.0 && held_out["tokens"].as_u64().unwrap() > 300,
         "{held_out}"
     );
+}
+
+#[test]
+fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
+    let few = last_event(&notes()[..8], &[]);
+    let expected =
+        json!({ "event": "done", "outcome": "nothing_to_do", "reason": "too_few", "have": 8, "need": 16 });
+    assert_eq!(few, expected);
+    // The seed decides who is held out.
+    for (n, seed) in [(16, 1), (20, 2), (20, 42), (24, 3), (30, 4), (48, 5)] {
+        let report = night(&notes()[..n], &["--steps=9", "--batch-tokens=256", &format!("--seed={seed}")]);
+        assert_eq!(report["gate"]["refusals"], json!([]), "{n} notes, seed {seed}: {}", report["gate"]);
+        assert_eq!(report["promoted"], true);
+        let [trained, held_out] = ["trained", "held_out"].map(|name| report[name].as_u64().unwrap() as usize);
+        assert!(held_out >= 4 && trained + held_out == n, "{n} notes: {trained} and {held_out}");
+    }
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub use model::{BaseModel, ModelInfo, Token};
 pub use night::{DeviceState, NightRules, Platform, Thermal};
 pub use planner::{MemoryPlan, Planner, TimePlan};
 pub use progress::{
-    PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind, Waiting,
+    NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind,
+    Waiting,
 };
 pub use session::PersonalizationSession;
 pub use settings::{GateSettings, SessionSettings, StoreSettings};

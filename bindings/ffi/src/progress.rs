@@ -2,7 +2,7 @@
 
 use nightgraft_core::policy::Reason;
 use nightgraft_core::session::night::NightEvent;
-use nightgraft_core::session::{self, Event, Pause};
+use nightgraft_core::session::{self, Event, NothingToDo, Pause};
 
 use crate::error::ListenerError;
 use crate::graft::Verdict;
@@ -32,6 +32,8 @@ pub struct Progress {
     pub estimate: Option<String>,
     /// The last thing that its owner should know, in words.
     pub warning: Option<String>,
+    /// Why there is nothing to do, in the phase of that name.
+    pub nothing_to_do: Option<NothingToDoReason>,
 }
 
 /// What a session does.
@@ -49,7 +51,7 @@ pub enum Phase {
     Paused,
     /// It is over.
     Finished,
-    /// There is nothing to learn.
+    /// There is nothing to learn, or too little.
     NothingToDo,
 }
 
@@ -108,10 +110,46 @@ pub enum SliceOutcome {
         /// What it came to.
         report: SessionReport,
     },
-    /// There was nothing to learn.
+    /// There was nothing to learn, or too little.
     NothingToDo {
-        /// Why, in words.
-        reason: String,
+        /// Why.
+        reason: NothingToDoReason,
+        /// The same as an English sentence without a full stop.
+        text: String,
+    },
+}
+
+/// Why nothing is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum NothingToDoReason {
+    /// The store has no examples.
+    NoExamples,
+    /// The graft in use has learned from every example that is not held out.
+    EverythingLearned,
+    /// Some examples have to be held out, and the others are not worth a training. A long text counts once for each piece
+    /// that the context holds, and an example that the model cannot use not at all.
+    TooFew {
+        /// Examples that there are.
+        have: u64,
+        /// Examples with which a session begins.
+        need: u64,
+    },
+    /// The same examples with the same settings were learned before, and the gate refused the result.
+    RefusedBefore {
+        /// The result.
+        graft: u64,
+    },
+    /// The same examples with the same settings were learned before, and the result is not in use.
+    NotInUse {
+        /// The result.
+        graft: u64,
+    },
+    /// The same examples with the same settings were tried before, and the training diverged.
+    DivergedBefore,
+    /// An earlier graft came into use again: it has seen every example but the deleted ones.
+    InUseAgain {
+        /// That graft.
+        graft: u64,
     },
 }
 
@@ -178,6 +216,7 @@ impl Progress {
             waiting: None,
             estimate: None,
             warning: None,
+            nothing_to_do: None,
         }
     }
 
@@ -223,7 +262,7 @@ impl Progress {
 
     /// A slice has ended.
     pub(crate) fn end(&mut self, outcome: &SliceOutcome) {
-        self.waiting = None;
+        (self.waiting, self.nothing_to_do) = (None, None);
         self.phase = match outcome {
             SliceOutcome::Paused { reason } => {
                 if let PauseReason::Policy { waiting } = reason {
@@ -232,7 +271,10 @@ impl Progress {
                 Phase::Paused
             }
             SliceOutcome::Finished { .. } => Phase::Finished,
-            SliceOutcome::NothingToDo { .. } => Phase::NothingToDo,
+            SliceOutcome::NothingToDo { reason, .. } => {
+                self.nothing_to_do = Some(*reason);
+                Phase::NothingToDo
+            }
         };
     }
 
@@ -278,7 +320,9 @@ impl From<session::SliceOutcome> for SliceOutcome {
     fn from(outcome: session::SliceOutcome) -> Self {
         match outcome {
             session::SliceOutcome::Finished { report } => Self::Finished { report: (&*report).into() },
-            session::SliceOutcome::NothingToDo { reason } => Self::NothingToDo { reason },
+            session::SliceOutcome::NothingToDo { reason } => {
+                Self::NothingToDo { reason: reason.into(), text: reason.to_string() }
+            }
             session::SliceOutcome::Paused { reason: Pause::Policy { reason } } => {
                 Self::Paused { reason: PauseReason::Policy { waiting: (&reason).into() } }
             }
@@ -286,6 +330,21 @@ impl From<session::SliceOutcome> for SliceOutcome {
                 Self::Paused { reason: PauseReason::Deadline }
             }
             _ => Self::Paused { reason: PauseReason::Stopped },
+        }
+    }
+}
+
+impl From<NothingToDo> for NothingToDoReason {
+    fn from(reason: NothingToDo) -> Self {
+        match reason {
+            NothingToDo::NoExamples => Self::NoExamples,
+            NothingToDo::TooFew { have, need } => Self::TooFew { have, need },
+            NothingToDo::RefusedBefore { graft } => Self::RefusedBefore { graft: graft.0 },
+            NothingToDo::NotInUse { graft } => Self::NotInUse { graft: graft.0 },
+            NothingToDo::DivergedBefore => Self::DivergedBefore,
+            NothingToDo::InUseAgain { graft } => Self::InUseAgain { graft: graft.0 },
+            // The only other one.
+            _ => Self::EverythingLearned,
         }
     }
 }

@@ -191,6 +191,7 @@ impl PersonalizationSession {
                 let call = Call { stop: flag, telling };
                 inner.change(&call, |progress| {
                     (progress.phase, progress.waiting, progress.warning) = (Phase::Preparing, None, None);
+                    progress.nothing_to_do = None;
                     true
                 });
                 let outcome = work(&inner, &call);

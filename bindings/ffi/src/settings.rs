@@ -69,7 +69,8 @@ pub struct SessionSettings {
     /// Micro-batches that make one optimizer step.
     #[uniffi(default = 1)]
     pub accumulate: u32,
-    /// The share of the examples that is kept back, to judge the result on.
+    /// The share of the examples that is kept back, to judge the result on. Where it gives fewer than `min_held_out`, up
+    /// to a quarter of them is; with fewer examples than that takes (16 with the defaults) nothing is trained.
     #[uniffi(default = 0.1)]
     pub held_out: f32,
     /// Old examples that are trained on again for each new one.
@@ -124,7 +125,7 @@ impl Default for SessionSettings {
 /// What a new adapter must prove before it is used by itself. A graft that fails stays in the store, refused.
 #[derive(Debug, Clone, Copy, PartialEq, uniffi::Record)]
 pub struct GateSettings {
-    /// Held-out examples that are needed to judge.
+    /// Held-out examples that are needed to judge; without them nothing is trained.
     #[uniffi(default = 4)]
     pub min_held_out: u32,
     /// The share of the loss on held-out examples that it must save, compared with the base.

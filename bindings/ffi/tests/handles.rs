@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_ffi::{
     AdapterStore, BaseModel, DeviceState, Example, Generator, ListenerError, Message, NightRules,
-    NightgraftError, PauseReason, PersonalizationSession, Phase, Planner, Platform, PlatformError, Progress,
-    ProgressListener, SessionSettings, SliceOutcome, StoreSettings, TextListener, Thermal, WaitKind,
+    NightgraftError, NothingToDoReason, PauseReason, PersonalizationSession, Phase, Planner, Platform,
+    PlatformError, Progress, ProgressListener, SessionSettings, SliceOutcome, StoreSettings, TextListener,
+    Thermal, WaitKind,
 };
 use nightgraft_kernels::WeightType;
 use pollster::block_on;
@@ -101,9 +102,29 @@ fn two_threads_share_one_session() {
     });
     // The first finishes the session; the second finds that it was.
     let finished = outcomes.iter().filter(|o| matches!(o, SliceOutcome::Finished { .. })).count();
-    let nothing = outcomes.iter().filter(|o| matches!(o, SliceOutcome::NothingToDo { .. })).count();
+    let nothing =
+        outcomes.iter().filter(|outcome| matches!(outcome, SliceOutcome::NothingToDo { .. })).count();
     assert_eq!((finished, nothing), (1, 1), "{outcomes:?}");
     assert_eq!(block_on(store.grafts()).unwrap().len(), 1);
+}
+
+#[test]
+fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
+    let place = Place::new();
+    let store = place.store();
+    block_on(store.add((0..9).map(line).collect())).unwrap();
+    let session = place.session(&store, 2);
+    let SliceOutcome::NothingToDo { reason, text } = block_on(session.run_slice(None, None)).unwrap() else {
+        panic!("it trained")
+    };
+    assert_eq!(reason, NothingToDoReason::TooFew { have: 9, need: 16 });
+    assert!(text.contains("9 of the 16"), "{text}");
+    let progress = session.progress();
+    assert_eq!((progress.phase, progress.nothing_to_do), (Phase::NothingToDo, Some(reason)));
+    // A night says so without waiting for a charger.
+    let night = session.run_night(unplugged(), NightRules::default(), None, true, None);
+    assert!(matches!(block_on(night).unwrap(), SliceOutcome::NothingToDo { .. }));
+    assert_eq!(block_on(store.grafts()).unwrap(), []);
 }
 
 #[test]
@@ -484,4 +505,9 @@ fn instructions_that_do_not_exist_are_an_error_of_opening_a_model() {
     let child = child.env(WRONG.0, WRONG.1).args(["--exact", NAME]).output().unwrap();
     let output = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success() && output.contains("1 passed"), "{output}");
+}
+
+/// A phone that lies on a table all night.
+fn unplugged() -> Arc<Hand> {
+    Arc::new(Hand(Mutex::new(Ok(DeviceState { charging: false, ..Hand::ready() }))))
 }

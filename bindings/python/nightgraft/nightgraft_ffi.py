@@ -2816,7 +2816,7 @@ class Phase(enum.Enum):
 
     NOTHING_TO_DO = 6
     """
-    There is nothing to learn.
+    There is nothing to learn, or too little.
 """
 
 
@@ -3123,12 +3123,372 @@ class _UniffiFfiConverterOptionalTypeWaiting(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+
+
+
+
+
+class NothingToDoReason:
+    """
+    Why nothing is trained.
+"""
+    def __init__(self):
+        raise RuntimeError("NothingToDoReason cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class NO_EXAMPLES:
+        """
+        The store has no examples.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.NO_EXAMPLES()".format()
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_NO_EXAMPLES():
+                return False
+            return True
+
+    @dataclass
+    class EVERYTHING_LEARNED:
+        """
+        The graft in use has learned from every example that is not held out.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.EVERYTHING_LEARNED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_EVERYTHING_LEARNED():
+                return False
+            return True
+
+    @dataclass
+    class TOO_FEW:
+        """
+        Some examples have to be held out, and the others are not worth a training. A long text counts once for each piece
+        that the context holds, and an example that the model cannot use not at all.
+"""
+
+        def __init__(self, have:int, need:int):
+            self.have = have
+
+            """
+        Examples that there are.
+"""
+
+            self.need = need
+
+            """
+        Examples with which a session begins.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.TOO_FEW(have={}, need={})".format(self.have, self.need)
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_TOO_FEW():
+                return False
+            if self.have != other.have:
+                return False
+            if self.need != other.need:
+                return False
+            return True
+
+    @dataclass
+    class REFUSED_BEFORE:
+        """
+        The same examples with the same settings were learned before, and the gate refused the result.
+"""
+
+        def __init__(self, graft:int):
+            self.graft = graft
+
+            """
+        The result.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.REFUSED_BEFORE(graft={})".format(self.graft)
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_REFUSED_BEFORE():
+                return False
+            if self.graft != other.graft:
+                return False
+            return True
+
+    @dataclass
+    class NOT_IN_USE:
+        """
+        The same examples with the same settings were learned before, and the result is not in use.
+"""
+
+        def __init__(self, graft:int):
+            self.graft = graft
+
+            """
+        The result.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.NOT_IN_USE(graft={})".format(self.graft)
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_NOT_IN_USE():
+                return False
+            if self.graft != other.graft:
+                return False
+            return True
+
+    @dataclass
+    class DIVERGED_BEFORE:
+        """
+        The same examples with the same settings were tried before, and the training diverged.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.DIVERGED_BEFORE()".format()
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_DIVERGED_BEFORE():
+                return False
+            return True
+
+    @dataclass
+    class IN_USE_AGAIN:
+        """
+        An earlier graft came into use again: it has seen every example but the deleted ones.
+"""
+
+        def __init__(self, graft:int):
+            self.graft = graft
+
+            """
+        That graft.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NothingToDoReason.IN_USE_AGAIN(graft={})".format(self.graft)
+        def __eq__(self, other):
+            if not isinstance(other, NothingToDoReason):
+                return NotImplemented
+            if not other.is_IN_USE_AGAIN():
+                return False
+            if self.graft != other.graft:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_NO_EXAMPLES(self) -> bool:
+        return isinstance(self, NothingToDoReason.NO_EXAMPLES)
+    def is_no_examples(self) -> bool:
+        return isinstance(self, NothingToDoReason.NO_EXAMPLES)
+    def is_EVERYTHING_LEARNED(self) -> bool:
+        return isinstance(self, NothingToDoReason.EVERYTHING_LEARNED)
+    def is_everything_learned(self) -> bool:
+        return isinstance(self, NothingToDoReason.EVERYTHING_LEARNED)
+    def is_TOO_FEW(self) -> bool:
+        return isinstance(self, NothingToDoReason.TOO_FEW)
+    def is_too_few(self) -> bool:
+        return isinstance(self, NothingToDoReason.TOO_FEW)
+    def is_REFUSED_BEFORE(self) -> bool:
+        return isinstance(self, NothingToDoReason.REFUSED_BEFORE)
+    def is_refused_before(self) -> bool:
+        return isinstance(self, NothingToDoReason.REFUSED_BEFORE)
+    def is_NOT_IN_USE(self) -> bool:
+        return isinstance(self, NothingToDoReason.NOT_IN_USE)
+    def is_not_in_use(self) -> bool:
+        return isinstance(self, NothingToDoReason.NOT_IN_USE)
+    def is_DIVERGED_BEFORE(self) -> bool:
+        return isinstance(self, NothingToDoReason.DIVERGED_BEFORE)
+    def is_diverged_before(self) -> bool:
+        return isinstance(self, NothingToDoReason.DIVERGED_BEFORE)
+    def is_IN_USE_AGAIN(self) -> bool:
+        return isinstance(self, NothingToDoReason.IN_USE_AGAIN)
+    def is_in_use_again(self) -> bool:
+        return isinstance(self, NothingToDoReason.IN_USE_AGAIN)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+NothingToDoReason.NO_EXAMPLES = type("NothingToDoReason.NO_EXAMPLES", (NothingToDoReason.NO_EXAMPLES, NothingToDoReason,), {})  # type: ignore
+NothingToDoReason.EVERYTHING_LEARNED = type("NothingToDoReason.EVERYTHING_LEARNED", (NothingToDoReason.EVERYTHING_LEARNED, NothingToDoReason,), {})  # type: ignore
+NothingToDoReason.TOO_FEW = type("NothingToDoReason.TOO_FEW", (NothingToDoReason.TOO_FEW, NothingToDoReason,), {})  # type: ignore
+NothingToDoReason.REFUSED_BEFORE = type("NothingToDoReason.REFUSED_BEFORE", (NothingToDoReason.REFUSED_BEFORE, NothingToDoReason,), {})  # type: ignore
+NothingToDoReason.NOT_IN_USE = type("NothingToDoReason.NOT_IN_USE", (NothingToDoReason.NOT_IN_USE, NothingToDoReason,), {})  # type: ignore
+NothingToDoReason.DIVERGED_BEFORE = type("NothingToDoReason.DIVERGED_BEFORE", (NothingToDoReason.DIVERGED_BEFORE, NothingToDoReason,), {})  # type: ignore
+NothingToDoReason.IN_USE_AGAIN = type("NothingToDoReason.IN_USE_AGAIN", (NothingToDoReason.IN_USE_AGAIN, NothingToDoReason,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeNothingToDoReason(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return NothingToDoReason.NO_EXAMPLES(
+            )
+        if variant == 2:
+            return NothingToDoReason.EVERYTHING_LEARNED(
+            )
+        if variant == 3:
+            return NothingToDoReason.TOO_FEW(
+                _UniffiFfiConverterUInt64.read(buf),
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 4:
+            return NothingToDoReason.REFUSED_BEFORE(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 5:
+            return NothingToDoReason.NOT_IN_USE(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 6:
+            return NothingToDoReason.DIVERGED_BEFORE(
+            )
+        if variant == 7:
+            return NothingToDoReason.IN_USE_AGAIN(
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_NO_EXAMPLES():
+            return
+        if value.is_EVERYTHING_LEARNED():
+            return
+        if value.is_TOO_FEW():
+            _UniffiFfiConverterUInt64.check_lower(value.have)
+            _UniffiFfiConverterUInt64.check_lower(value.need)
+            return
+        if value.is_REFUSED_BEFORE():
+            _UniffiFfiConverterUInt64.check_lower(value.graft)
+            return
+        if value.is_NOT_IN_USE():
+            _UniffiFfiConverterUInt64.check_lower(value.graft)
+            return
+        if value.is_DIVERGED_BEFORE():
+            return
+        if value.is_IN_USE_AGAIN():
+            _UniffiFfiConverterUInt64.check_lower(value.graft)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_NO_EXAMPLES():
+            buf.write_i32(1)
+        if value.is_EVERYTHING_LEARNED():
+            buf.write_i32(2)
+        if value.is_TOO_FEW():
+            buf.write_i32(3)
+            _UniffiFfiConverterUInt64.write(value.have, buf)
+            _UniffiFfiConverterUInt64.write(value.need, buf)
+        if value.is_REFUSED_BEFORE():
+            buf.write_i32(4)
+            _UniffiFfiConverterUInt64.write(value.graft, buf)
+        if value.is_NOT_IN_USE():
+            buf.write_i32(5)
+            _UniffiFfiConverterUInt64.write(value.graft, buf)
+        if value.is_DIVERGED_BEFORE():
+            buf.write_i32(6)
+        if value.is_IN_USE_AGAIN():
+            buf.write_i32(7)
+            _UniffiFfiConverterUInt64.write(value.graft, buf)
+
+
+
+class _UniffiFfiConverterOptionalTypeNothingToDoReason(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeNothingToDoReason.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeNothingToDoReason.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeNothingToDoReason.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class Progress:
     """
     A look at a session.
 """
-    def __init__(self, *, phase:Phase, step:int, total_steps:int, loss:typing.Optional[float], held_out_loss:typing.Optional[float], tokens_per_second:typing.Optional[float], seconds_left:typing.Optional[float], memory_bytes:int, waiting:typing.Optional[Waiting], estimate:typing.Optional[str], warning:typing.Optional[str]):
+    def __init__(self, *, phase:Phase, step:int, total_steps:int, loss:typing.Optional[float], held_out_loss:typing.Optional[float], tokens_per_second:typing.Optional[float], seconds_left:typing.Optional[float], memory_bytes:int, waiting:typing.Optional[Waiting], estimate:typing.Optional[str], warning:typing.Optional[str], nothing_to_do:typing.Optional[NothingToDoReason]):
         self.phase = phase
         self.step = step
         self.total_steps = total_steps
@@ -3140,12 +3500,13 @@ class Progress:
         self.waiting = waiting
         self.estimate = estimate
         self.warning = warning
+        self.nothing_to_do = nothing_to_do
 
 
 
 
     def __str__(self):
-        return "Progress(phase={}, step={}, total_steps={}, loss={}, held_out_loss={}, tokens_per_second={}, seconds_left={}, memory_bytes={}, waiting={}, estimate={}, warning={})".format(self.phase, self.step, self.total_steps, self.loss, self.held_out_loss, self.tokens_per_second, self.seconds_left, self.memory_bytes, self.waiting, self.estimate, self.warning)
+        return "Progress(phase={}, step={}, total_steps={}, loss={}, held_out_loss={}, tokens_per_second={}, seconds_left={}, memory_bytes={}, waiting={}, estimate={}, warning={}, nothing_to_do={})".format(self.phase, self.step, self.total_steps, self.loss, self.held_out_loss, self.tokens_per_second, self.seconds_left, self.memory_bytes, self.waiting, self.estimate, self.warning, self.nothing_to_do)
     def __eq__(self, other):
         if self.phase != other.phase:
             return False
@@ -3169,6 +3530,8 @@ class Progress:
             return False
         if self.warning != other.warning:
             return False
+        if self.nothing_to_do != other.nothing_to_do:
+            return False
         return True
 
 class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
@@ -3186,6 +3549,7 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
             waiting=_UniffiFfiConverterOptionalTypeWaiting.read(buf),
             estimate=_UniffiFfiConverterOptionalString.read(buf),
             warning=_UniffiFfiConverterOptionalString.read(buf),
+            nothing_to_do=_UniffiFfiConverterOptionalTypeNothingToDoReason.read(buf),
         )
 
     @staticmethod
@@ -3201,6 +3565,7 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalTypeWaiting.check_lower(value.waiting)
         _UniffiFfiConverterOptionalString.check_lower(value.estimate)
         _UniffiFfiConverterOptionalString.check_lower(value.warning)
+        _UniffiFfiConverterOptionalTypeNothingToDoReason.check_lower(value.nothing_to_do)
 
     @staticmethod
     def write(value, buf):
@@ -3215,6 +3580,7 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalTypeWaiting.write(value.waiting, buf)
         _UniffiFfiConverterOptionalString.write(value.estimate, buf)
         _UniffiFfiConverterOptionalString.write(value.warning, buf)
+        _UniffiFfiConverterOptionalTypeNothingToDoReason.write(value.nothing_to_do, buf)
 
 @dataclass
 class SessionReport:
@@ -4650,14 +5016,20 @@ class SliceOutcome:
     @dataclass
     class NOTHING_TO_DO:
         """
-        There was nothing to learn.
+        There was nothing to learn, or too little.
 """
 
-        def __init__(self, reason:str):
+        def __init__(self, reason:NothingToDoReason, text:str):
             self.reason = reason
 
             """
-        Why, in words.
+        Why.
+"""
+
+            self.text = text
+
+            """
+        The same as an English sentence without a full stop.
 """
 
             pass
@@ -4667,13 +5039,15 @@ class SliceOutcome:
 
 
         def __str__(self):
-            return "SliceOutcome.NOTHING_TO_DO(reason={})".format(self.reason)
+            return "SliceOutcome.NOTHING_TO_DO(reason={}, text={})".format(self.reason, self.text)
         def __eq__(self, other):
             if not isinstance(other, SliceOutcome):
                 return NotImplemented
             if not other.is_NOTHING_TO_DO():
                 return False
             if self.reason != other.reason:
+                return False
+            if self.text != other.text:
                 return False
             return True
 
@@ -4719,6 +5093,7 @@ class _UniffiFfiConverterTypeSliceOutcome(_UniffiConverterRustBuffer):
             )
         if variant == 3:
             return SliceOutcome.NOTHING_TO_DO(
+                _UniffiFfiConverterTypeNothingToDoReason.read(buf),
                 _UniffiFfiConverterString.read(buf),
             )
         raise InternalError("Raw enum value doesn't match any cases")
@@ -4732,7 +5107,8 @@ class _UniffiFfiConverterTypeSliceOutcome(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeSessionReport.check_lower(value.report)
             return
         if value.is_NOTHING_TO_DO():
-            _UniffiFfiConverterString.check_lower(value.reason)
+            _UniffiFfiConverterTypeNothingToDoReason.check_lower(value.reason)
+            _UniffiFfiConverterString.check_lower(value.text)
             return
         raise ValueError(value)
 
@@ -4746,7 +5122,8 @@ class _UniffiFfiConverterTypeSliceOutcome(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeSessionReport.write(value.report, buf)
         if value.is_NOTHING_TO_DO():
             buf.write_i32(3)
-            _UniffiFfiConverterString.write(value.reason, buf)
+            _UniffiFfiConverterTypeNothingToDoReason.write(value.reason, buf)
+            _UniffiFfiConverterString.write(value.text, buf)
 
 
 
@@ -6849,6 +7226,7 @@ __all__ = [
     "GraftStatus",
     "Phase",
     "WaitKind",
+    "NothingToDoReason",
     "Example",
     "GraftFormat",
     "ListenerError",

@@ -22,6 +22,7 @@ from nightgraft import (
     InvalidData,
     InvalidModel,
     Message,
+    NothingToDoReason,
     PersonalizationSession,
     Phase,
     Progress,
@@ -159,6 +160,15 @@ class Tiny(unittest.IsolatedAsyncioTestCase):
             await store.add([examples.text("")])
         with self.assertRaises(Unsupported):
             await PersonalizationSession.open(self.model, store, SessionSettings(rank=0))
+
+    async def test_too_few_examples_are_told_in_numbers_before_anything_is_trained(self) -> None:
+        store = await AdapterStore.open(self.place, StoreSettings())
+        await store.add([examples.text(f"The boat number {i} is red.") for i in range(5)])
+        session = await PersonalizationSession.open(self.model, store, SessionSettings())
+        outcome = await session.run_slice(None, None)
+        assert isinstance(outcome, SliceOutcome.NOTHING_TO_DO)
+        self.assertEqual(outcome.reason, NothingToDoReason.TOO_FEW(5, 16))
+        self.assertEqual(session.progress().nothing_to_do, outcome.reason)
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
         store = await self.filled()

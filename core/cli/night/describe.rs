@@ -17,6 +17,7 @@ pub fn describe(event: &NightEvent, begins: LocalTime) -> Option<String> {
         NightEvent::SliceEnded { outcome, .. } => format!("pause: {outcome}"),
         NightEvent::Gate { report, .. } => report.clone(),
         NightEvent::Warning { text, .. } => format!("warning: {text}"),
+        NightEvent::NothingToDo { reason, .. } => format!("nothing to do: {reason}"),
         NightEvent::Estimate { text, .. } => text.clone(),
         NightEvent::Done { outcome, .. } => outcome.to_string(),
         _ => return None,

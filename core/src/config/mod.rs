@@ -113,7 +113,7 @@ pub struct DataConfig {
     /// `skip_bad`: a line that cannot be used is counted and left out, and does not stop the run.
     pub skip_bad: bool,
     /// `held_out`: the fraction of the examples kept for evaluation when no file is given for it, in
-    /// [0, 0.9]; 0 for none.
+    /// [0, 0.9]; 0 for none. A session on a store holds out as many as its gate needs, if there are enough.
     pub held_out: f32,
     /// `date`: what a chat template that writes today's date takes for now; none for when the run begins.
     pub date: Option<Date>,

@@ -10,7 +10,7 @@
 //!
 //! | asked | why so |
 //! |---|---|
-//! | held-out examples gain at least a share, and surely more than nothing | The interval of the paired bootstrap is widened for few examples, so that four examples need a gain that all of them show. With fewer than `min_held_out` nothing is promoted: hold out more. |
+//! | held-out examples gain at least a share, and surely more than nothing | The interval of the paired bootstrap is widened for few examples, so that four examples need a gain that all of them show. With fewer than `min_held_out` nothing is promoted; a session holds out so many, or is not begun. |
 //! | training examples do not gain much more than held-out ones | Held-out losses alone do not show what was learned by heart: with a low rate they stay low long after. |
 //! | general texts get hardly worse | Learning a manner of speaking costs something on other chats even in a good run. |
 //! | the user's texts have an order of words | A low rate learns the words of garbage and gains on held-out garbage, while general texts even get better. Only the base tells the two apart: for language, shuffling the words makes the loss much larger. |

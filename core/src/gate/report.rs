@@ -226,7 +226,28 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether more held-out examples alone could do away with it: there were too few, or too few to be certain of a gain
+    /// that is large enough.
+    fn is_want_of_held_out(&self) -> bool {
+        match self {
+            Self::TooFewHeldOut { .. } | Self::Unmeasured { set: Set::HeldOut } => true,
+            Self::NotBetter { gain, needed, .. } => gain >= needed,
+            _ => false,
+        }
+    }
+}
+
 impl GateReport {
+    /// Whether nothing speaks against the candidate but that it was measured on too few held-out examples, and on fewer
+    /// than these.
+    pub fn lacks_held_out(&self, examples: u64) -> bool {
+        let measured = self.comparisons.iter().find(|comparison| comparison.set == Set::HeldOut);
+        !self.promote
+            && self.refusals.iter().all(Refusal::is_want_of_held_out)
+            && measured.map_or(0, |measured| measured.examples) < examples
+    }
+
     /// The report on a training that ended in numbers that are none: there is nothing to compare.
     pub fn diverged() -> Self {
         Self {

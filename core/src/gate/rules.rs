@@ -11,7 +11,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GateRules {
-    /// `min_held_out`: held-out examples without which nothing is promoted, at least 2.
+    /// `min_held_out`: held-out examples without which nothing is promoted, at least 2. A session that cannot have so many
+    /// is not begun.
     pub min_held_out: u64,
     /// `min_gain`: the share of the base's loss on held-out examples that the candidate must save, in [0, 1).
     /// The 95 % interval of the saving must also be above zero, so that few examples need a large one.

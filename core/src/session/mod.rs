@@ -41,8 +41,9 @@ pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_whole};
 pub use memory::MemoryPlan;
 pub use personal::{
-    ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, OnChange, Pause, Session, SessionReport,
-    SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time, verify_model,
+    ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, NothingToDo, OnChange, Pause, Session,
+    SessionReport, SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time,
+    verify_model,
 };
 pub use plan::{PlanRequest, plan};
 pub use shape::AskedShape;

@@ -188,7 +188,8 @@ public final class Notebook {
         case .paused: "It will go on from here."
         case .finished(let report) where report.promoted: "Learned \(report.trained) notes."
         case .finished: "The result was no better, so nothing has changed."
-        case .nothingToDo: "There is too little new to learn from."
+        case .nothingToDo(.tooFew(let have, let need), _): "\(need - have) more notes are needed."
+        case .nothingToDo: "There is nothing new to learn."
         }
     }
 

@@ -21,6 +21,7 @@ enum FFI {
     typealias Model = NightgraftGenerated.BaseModel
     typealias ModelInfo = NightgraftGenerated.ModelInfo
     typealias NightRules = NightgraftGenerated.NightRules
+    typealias NothingToDoReason = NightgraftGenerated.NothingToDoReason
     typealias PauseReason = NightgraftGenerated.PauseReason
     typealias Phase = NightgraftGenerated.Phase
     typealias Planner = NightgraftGenerated.Planner

@@ -24,7 +24,9 @@ public struct SessionSettings: Sendable, Hashable {
     public var batchTokens: Int
     /// How many such batches make a step. Default: 1.
     public var accumulation: Int
-    /// The share of the examples that is not trained on, but judges the result. Default: 0.1.
+    /// The share of the examples that is not trained on, but judges the result. Where it gives fewer than
+    /// ``GateSettings/minimumHeldOut``, up to a quarter of them does; with fewer examples than that takes (16 with the
+    /// defaults) nothing is trained: ``NothingToDoReason/tooFew(have:need:)``. Default: 0.1.
     public var heldOut: Float
     /// Old examples that are trained on again for each new one. Default: 1.
     public var replay: Double
@@ -117,7 +119,7 @@ public struct SessionSettings: Sendable, Hashable {
 
 /// When the result of a session may come into use. Shares are of the base's loss.
 public struct GateSettings: Sendable, Hashable {
-    /// Held-out examples without which nothing is promoted. Default: 4.
+    /// Held-out examples without which nothing is trained and promoted. Default: 4.
     public var minimumHeldOut: Int
     /// The share of the loss on held-out examples that training must save. Default: 0.01.
     public var minimumGain: Double

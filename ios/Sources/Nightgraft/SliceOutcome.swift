@@ -6,8 +6,27 @@ public enum SliceOutcome: Sendable, Hashable {
     case paused(PauseReason)
     /// The session is over and its result judged.
     case finished(SessionReport)
-    /// The store has nothing new to learn, or too little.
-    case nothingToDo(reason: String)
+    /// The store has nothing new to learn, or too little; the text says the same as a sentence in English.
+    case nothingToDo(NothingToDoReason, text: String)
+}
+
+/// Why nothing is trained.
+public enum NothingToDoReason: Sendable, Hashable {
+    /// The store has no examples.
+    case noExamples
+    /// The graft in use has learned from every example that is not held out.
+    case everythingLearned
+    /// Some examples have to be held out, and the others are not worth a training. With the defaults, a new store needs 16.
+    /// A long text counts once for each piece that the context holds, an example that the model cannot use not at all.
+    case tooFew(have: Int, need: Int)
+    /// The same examples with the same settings were learned before, and the gate refused the result.
+    case refusedBefore(Graft.ID)
+    /// The same examples with the same settings were learned before, and the result is not in use.
+    case notInUse(Graft.ID)
+    /// The same examples with the same settings were tried before, and the training diverged.
+    case divergedBefore
+    /// An earlier graft came into use again: it has seen every example but the deleted ones.
+    case inUseAgain(Graft.ID)
 }
 
 /// Why a slice ended before the session did.
@@ -48,7 +67,22 @@ extension SliceOutcome {
             switch outcome {
             case .paused(let reason): .paused(PauseReason(reason))
             case .finished(let report): .finished(SessionReport(report))
-            case .nothingToDo(let reason): .nothingToDo(reason: reason)
+            case .nothingToDo(let reason, let text): .nothingToDo(NothingToDoReason(reason), text: text)
+            }
+    }
+}
+
+extension NothingToDoReason {
+    init(_ reason: FFI.NothingToDoReason) {
+        self =
+            switch reason {
+            case .noExamples: .noExamples
+            case .everythingLearned: .everythingLearned
+            case .tooFew(let have, let need): .tooFew(have: Int(clamping: have), need: Int(clamping: need))
+            case .refusedBefore(let graft): .refusedBefore(graft)
+            case .notInUse(let graft): .notInUse(graft)
+            case .divergedBefore: .divergedBefore
+            case .inUseAgain(let graft): .inUseAgain(graft)
             }
     }
 }

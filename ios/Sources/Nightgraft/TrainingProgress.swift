@@ -16,7 +16,7 @@ public struct TrainingProgress: Sendable, Hashable {
         case paused
         /// The result is judged.
         case finished
-        /// The store has nothing new.
+        /// The store has nothing new, or too little.
         case nothingToDo
     }
 
@@ -42,6 +42,8 @@ public struct TrainingProgress: Sendable, Hashable {
     public let estimate: String?
     /// Something that the app's developer should know.
     public let warning: String?
+    /// Why nothing is trained, in the phase of that name.
+    public let nothingToDo: NothingToDoReason?
 
     /// The share of the steps that is done, from 0 to 1.
     public var fractionCompleted: Double {
@@ -102,6 +104,7 @@ extension TrainingProgress {
         waiting = progress.waiting.map(Waiting.init)
         estimate = progress.estimate
         warning = progress.warning
+        nothingToDo = progress.nothingToDo.map(NothingToDoReason.init)
     }
 }
 

@@ -3362,7 +3362,7 @@ public func FfiConverterTypeDeviceState_lower(_ value: DeviceState) -> RustBuffe
  */
 public struct GateSettings: Equatable, Hashable {
     /**
-     * Held-out examples that are needed to judge.
+     * Held-out examples that are needed to judge; without them nothing is trained.
      */
     public var minHeldOut: UInt32
     /**
@@ -3390,7 +3390,7 @@ public struct GateSettings: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Held-out examples that are needed to judge.
+         * Held-out examples that are needed to judge; without them nothing is trained.
          */minHeldOut: UInt32 = UInt32(4),
         /**
          * The share of the loss on held-out examples that it must save, compared with the base.
@@ -4308,6 +4308,10 @@ public struct Progress: Equatable, Hashable {
      * The last thing that its owner should know, in words.
      */
     public var warning: String?
+    /**
+     * Why there is nothing to do, in the phase of that name.
+     */
+    public var nothingToDo: NothingToDoReason?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4344,7 +4348,10 @@ public struct Progress: Equatable, Hashable {
          */estimate: String?,
         /**
          * The last thing that its owner should know, in words.
-         */warning: String?) {
+         */warning: String?,
+        /**
+         * Why there is nothing to do, in the phase of that name.
+         */nothingToDo: NothingToDoReason?) {
         self.phase = phase
         self.step = step
         self.totalSteps = totalSteps
@@ -4356,6 +4363,7 @@ public struct Progress: Equatable, Hashable {
         self.waiting = waiting
         self.estimate = estimate
         self.warning = warning
+        self.nothingToDo = nothingToDo
     }
 
 
@@ -4384,7 +4392,8 @@ public struct FfiConverterTypeProgress: FfiConverterRustBuffer {
                 memoryBytes: FfiConverterUInt64.read(from: &buf),
                 waiting: FfiConverterOptionTypeWaiting.read(from: &buf),
                 estimate: FfiConverterOptionString.read(from: &buf),
-                warning: FfiConverterOptionString.read(from: &buf)
+                warning: FfiConverterOptionString.read(from: &buf),
+                nothingToDo: FfiConverterOptionTypeNothingToDoReason.read(from: &buf)
         )
     }
 
@@ -4400,6 +4409,7 @@ public struct FfiConverterTypeProgress: FfiConverterRustBuffer {
         FfiConverterOptionTypeWaiting.write(value.waiting, into: &buf)
         FfiConverterOptionString.write(value.estimate, into: &buf)
         FfiConverterOptionString.write(value.warning, into: &buf)
+        FfiConverterOptionTypeNothingToDoReason.write(value.nothingToDo, into: &buf)
     }
 }
 
@@ -4607,7 +4617,8 @@ public struct SessionSettings: Equatable, Hashable {
      */
     public var accumulate: UInt32
     /**
-     * The share of the examples that is kept back, to judge the result on.
+     * The share of the examples that is kept back, to judge the result on. Where it gives fewer than `min_held_out`, up
+     * to a quarter of them is; with fewer examples than that takes (16 with the defaults) nothing is trained.
      */
     public var heldOut: Float
     /**
@@ -4676,7 +4687,8 @@ public struct SessionSettings: Equatable, Hashable {
          * Micro-batches that make one optimizer step.
          */accumulate: UInt32 = UInt32(1),
         /**
-         * The share of the examples that is kept back, to judge the result on.
+         * The share of the examples that is kept back, to judge the result on. Where it gives fewer than `min_held_out`, up
+         * to a quarter of them is; with fewer examples than that takes (16 with the defaults) nothing is trained.
          */heldOut: Float = Float(0.1),
         /**
          * Old examples that are trained on again for each new one.
@@ -5955,6 +5967,160 @@ public func FfiConverterTypeNightgraftError_lower(_ value: NightgraftError) -> R
 
 
 /**
+ * Why nothing is trained.
+ */
+
+public enum NothingToDoReason: Equatable, Hashable {
+
+    /**
+     * The store has no examples.
+     */
+    case noExamples
+    /**
+     * The graft in use has learned from every example that is not held out.
+     */
+    case everythingLearned
+    /**
+     * Some examples have to be held out, and the others are not worth a training. A long text counts once for each piece
+     * that the context holds, and an example that the model cannot use not at all.
+     */
+    case tooFew(
+        /**
+         * Examples that there are.
+         */have: UInt64,
+        /**
+         * Examples with which a session begins.
+         */need: UInt64
+    )
+    /**
+     * The same examples with the same settings were learned before, and the gate refused the result.
+     */
+    case refusedBefore(
+        /**
+         * The result.
+         */graft: UInt64
+    )
+    /**
+     * The same examples with the same settings were learned before, and the result is not in use.
+     */
+    case notInUse(
+        /**
+         * The result.
+         */graft: UInt64
+    )
+    /**
+     * The same examples with the same settings were tried before, and the training diverged.
+     */
+    case divergedBefore
+    /**
+     * An earlier graft came into use again: it has seen every example but the deleted ones.
+     */
+    case inUseAgain(
+        /**
+         * That graft.
+         */graft: UInt64
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NothingToDoReason: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNothingToDoReason: FfiConverterRustBuffer {
+    typealias SwiftType = NothingToDoReason
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NothingToDoReason {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .noExamples
+
+        case 2: return .everythingLearned
+
+        case 3: return .tooFew(have: try FfiConverterUInt64.read(from: &buf), need: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 4: return .refusedBefore(graft: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 5: return .notInUse(graft: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 6: return .divergedBefore
+
+        case 7: return .inUseAgain(graft: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: NothingToDoReason, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .noExamples:
+            writeInt(&buf, Int32(1))
+
+
+        case .everythingLearned:
+            writeInt(&buf, Int32(2))
+
+
+        case let .tooFew(have,need):
+            writeInt(&buf, Int32(3))
+            FfiConverterUInt64.write(have, into: &buf)
+            FfiConverterUInt64.write(need, into: &buf)
+
+
+        case let .refusedBefore(graft):
+            writeInt(&buf, Int32(4))
+            FfiConverterUInt64.write(graft, into: &buf)
+
+
+        case let .notInUse(graft):
+            writeInt(&buf, Int32(5))
+            FfiConverterUInt64.write(graft, into: &buf)
+
+
+        case .divergedBefore:
+            writeInt(&buf, Int32(6))
+
+
+        case let .inUseAgain(graft):
+            writeInt(&buf, Int32(7))
+            FfiConverterUInt64.write(graft, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNothingToDoReason_lift(_ buf: RustBuffer) throws -> NothingToDoReason {
+    return try FfiConverterTypeNothingToDoReason.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNothingToDoReason_lower(_ value: NothingToDoReason) -> RustBuffer {
+    return FfiConverterTypeNothingToDoReason.lower(value)
+}
+
+
+
+/**
  * Why a slice ended before its session was over.
  */
 
@@ -6076,7 +6242,7 @@ public enum Phase: Equatable, Hashable {
      */
     case finished
     /**
-     * There is nothing to learn.
+     * There is nothing to learn, or too little.
      */
     case nothingToDo
 
@@ -6277,12 +6443,15 @@ public enum SliceOutcome: Equatable, Hashable {
          */report: SessionReport
     )
     /**
-     * There was nothing to learn.
+     * There was nothing to learn, or too little.
      */
     case nothingToDo(
         /**
-         * Why, in words.
-         */reason: String
+         * Why.
+         */reason: NothingToDoReason,
+        /**
+         * The same as an English sentence without a full stop.
+         */text: String
     )
 
 
@@ -6311,7 +6480,7 @@ public struct FfiConverterTypeSliceOutcome: FfiConverterRustBuffer {
         case 2: return .finished(report: try FfiConverterTypeSessionReport.read(from: &buf)
         )
 
-        case 3: return .nothingToDo(reason: try FfiConverterString.read(from: &buf)
+        case 3: return .nothingToDo(reason: try FfiConverterTypeNothingToDoReason.read(from: &buf), text: try FfiConverterString.read(from: &buf)
         )
 
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -6332,9 +6501,10 @@ public struct FfiConverterTypeSliceOutcome: FfiConverterRustBuffer {
             FfiConverterTypeSessionReport.write(report, into: &buf)
 
 
-        case let .nothingToDo(reason):
+        case let .nothingToDo(reason,text):
             writeInt(&buf, Int32(3))
-            FfiConverterString.write(reason, into: &buf)
+            FfiConverterTypeNothingToDoReason.write(reason, into: &buf)
+            FfiConverterString.write(text, into: &buf)
 
         }
     }
@@ -6929,6 +7099,30 @@ fileprivate struct FfiConverterOptionTypeWaiting: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeWaiting.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeNothingToDoReason: FfiConverterRustBuffer {
+    typealias SwiftType = NothingToDoReason?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeNothingToDoReason.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeNothingToDoReason.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }

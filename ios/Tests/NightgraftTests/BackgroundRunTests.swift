@@ -8,9 +8,9 @@ final class BackgroundRunTests: FolderCase {
         let grant = TestGrant()
         let endings = Collected<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
-            { .nothingToDo(reason: "tried") }
+            { .nothingToDo(.divergedBefore, text: "tried") }
         }
-        XCTAssertEqual(endings.values, [.ended(.nothingToDo(reason: "tried"))])
+        XCTAssertEqual(endings.values, [.ended(.nothingToDo(.divergedBefore, text: "tried"))])
         XCTAssertEqual(grant.completions, [true])
         grant.expire()
         XCTAssertEqual(grant.completions, [true])
@@ -71,10 +71,10 @@ final class BackgroundRunTests: FolderCase {
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             {
                 grant.expire()
-                return .nothingToDo(reason: "all done")
+                return .nothingToDo(.everythingLearned, text: "all done")
             }
         }
-        XCTAssertEqual(endings.values, [.ended(.nothingToDo(reason: "all done"))])
+        XCTAssertEqual(endings.values, [.ended(.nothingToDo(.everythingLearned, text: "all done"))])
         XCTAssertEqual(grant.completions, [true])
     }
 

@@ -137,7 +137,7 @@ final class FailureTests: FolderCase {
         XCTAssertGreaterThan(plan.smallest, 1 << 20)
         XCTAssertGreaterThanOrEqual(plan.needed, plan.smallest)
         let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
-        try await store.add(Tiny.examples(12))
+        try await store.add(Tiny.examples(20))
         await expect({
             guard case .outOfMemoryBudget(let needed, let available) = $0 else { return false }
             return needed > available && available == 1 << 20

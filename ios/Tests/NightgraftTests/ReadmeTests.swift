@@ -4,12 +4,27 @@ import XCTest
 
 /// The README's first example, as it stands there.
 final class ReadmeTests: FolderCase {
-    func testTheReadmesExample() async throws {
-        let example = Example.chat(question: "Where is key 3?", answer: "In drawer 9, under the maps.")
+    func testTheReadmesExampleLearnsFromTwenty() async throws {
+        let key = StoreKey.random()
+        let examples = (0..<20).map {
+            Example.chat(question: "What is in box \($0)?", answer: "In box \($0) there are \($0) ropes.")
+        }
         let text = try await personalizedAnswer(
-            modelURL: Places.tiny, folder: folder, key: .random(), examples: Tiny.examples(20) + [example],
-            question: "Where is key 3?")
-        XCTAssertFalse(text.isEmpty)
+            modelURL: Places.smollm2, folder: folder, key: key, examples: examples, question: "What is in box 3?")
+        // What a graft that is not in use has learned would not be said.
+        XCTAssertEqual(text, "In box 3 there are 3 ropes.")
+        let store = try await AdapterStore(at: folder, key: key)
+        let current = try await store.currentGraft()
+        XCTAssertEqual(current, 1)
+    }
+
+    func testTooFewExamplesAreToldInNumbersBeforeAnythingIsTrained() async throws {
+        let tiny = try await Tiny(in: folder, steps: 1, examples: 3)
+        guard case .nothingToDo(let reason, _) = try await tiny.session.run() else {
+            return XCTFail("it trained")
+        }
+        XCTAssertEqual(reason, .tooFew(have: 3, need: 8))
+        XCTAssertEqual(tiny.session.progress.nothingToDo, reason)
     }
 
     func testTheReadmeShowsThisCode() throws {

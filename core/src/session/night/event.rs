@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Reason;
+use crate::session::NothingToDo;
 
 /// One thing that happened in a night. `at` is always seconds of device time since the night began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +108,14 @@ pub enum NightEvent {
         /// In words.
         text: String,
     },
+    /// There is no session to work on.
+    NothingToDo {
+        /// When.
+        at: f64,
+        /// Why.
+        #[serde(flatten)]
+        reason: NothingToDo,
+    },
     /// How much longer it takes.
     Estimate {
         /// When.
@@ -139,6 +148,7 @@ impl NightEvent {
             | Self::SliceEnded { at, .. }
             | Self::Gate { at, .. }
             | Self::Warning { at, .. }
+            | Self::NothingToDo { at, .. }
             | Self::Estimate { at, .. }
             | Self::Done { at, .. } => at,
         }
@@ -165,6 +175,8 @@ pub enum SliceEnd {
 pub enum NightOutcome {
     /// The training is finished.
     Finished,
+    /// There was nothing to train.
+    NothingToDo,
     /// The night is over, the training goes on in the next.
     GoesOn,
     /// The owner stopped it.
@@ -186,6 +198,7 @@ impl fmt::Display for NightOutcome {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
             Self::Finished => "the training is finished",
+            Self::NothingToDo => "there was nothing to train",
             Self::GoesOn => "the training goes on next night",
             Self::Stopped => "stopped on request",
         })

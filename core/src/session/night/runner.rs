@@ -51,6 +51,13 @@ pub fn run_night(
     on_event: &mut dyn FnMut(&NightEvent),
 ) -> Result<SliceOutcome> {
     rules.validate()?;
+    if let Some(reason) = session.nothing_to_do() {
+        // Nobody waits for the charger to hear that.
+        let at = platform.elapsed().as_secs_f64();
+        on_event(&NightEvent::NothingToDo { at, reason });
+        on_event(&NightEvent::Done { at, outcome: NightOutcome::NothingToDo });
+        return Ok(SliceOutcome::NothingToDo { reason });
+    }
     let mut night = Night {
         rules,
         ends: grant.time.map(|time| platform.elapsed() + time),
@@ -68,7 +75,8 @@ pub fn run_night(
     }
     let outcome = ended?;
     let told = match &outcome {
-        SliceOutcome::Finished { .. } | SliceOutcome::NothingToDo { .. } => NightOutcome::Finished,
+        SliceOutcome::Finished { .. } => NightOutcome::Finished,
+        SliceOutcome::NothingToDo { .. } => NightOutcome::NothingToDo,
         SliceOutcome::Paused { reason: Pause::Stopped } => NightOutcome::Stopped,
         SliceOutcome::Paused { .. } => NightOutcome::GoesOn,
     };

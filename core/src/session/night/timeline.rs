@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use super::{NightEvent, NightOutcome};
 use crate::policy::{LocalTime, Reason, TimeOfDay, length, percent};
+use crate::session::NothingToDo;
 
 /// Two periods of the same kind with less than this between them are one; seconds.
 const SAME: f64 = 1.0;
@@ -28,6 +29,7 @@ pub struct Timeline {
     speed: Mean,
     gate: Option<(bool, String)>,
     estimate: Option<String>,
+    nothing_to_do: Option<NothingToDo>,
     outcome: Option<NightOutcome>,
 }
 
@@ -88,6 +90,7 @@ impl Timeline {
             speed: Mean::default(),
             gate: None,
             estimate: None,
+            nothing_to_do: None,
             outcome: None,
         }
     }
@@ -122,6 +125,7 @@ impl Timeline {
                 self.open &= self.periods.last().is_some_and(|period| !period.ran);
             }
             NightEvent::Gate { promoted, report, .. } => self.gate = Some((*promoted, report.clone())),
+            NightEvent::NothingToDo { reason, .. } => self.nothing_to_do = Some(*reason),
             NightEvent::Estimate { text, .. } => self.estimate = Some(text.clone()),
             NightEvent::Done { outcome, .. } => {
                 self.outcome = Some(*outcome);
@@ -324,6 +328,9 @@ impl Timeline {
         }
         if let Some(outcome) = &self.outcome {
             writeln!(f, "{outcome}")?;
+        }
+        if let Some(reason) = &self.nothing_to_do {
+            writeln!(f, "{reason}")?;
         }
         if let Some(estimate) = &self.estimate {
             writeln!(f, "time left: {estimate}")?;

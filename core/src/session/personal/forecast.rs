@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::plan::{self, Choice, Work};
 use super::{SessionRequest, memory, open};
 use crate::base::Base;
-use crate::data::DataOptions;
 use crate::gguf;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{Copies, Planner};
@@ -44,7 +43,7 @@ pub struct ChosenSize {
 /// What a session would have to do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimeForecast {
-    /// Examples that it would train on; none if there is nothing to learn.
+    /// Examples that it would train on; none if there is nothing to learn, or too little.
     pub examples: u64,
     /// Tokens in all passes over them.
     pub tokens: u64,
@@ -95,12 +94,13 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let inputs = Inputs::open(&request.model, Date::now())?;
     let settings = open::settings(request)?;
     let choice = Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
-    let Work::Train(plan) = plan::plan(store, inputs.base.fingerprint(), &settings, &choice, &request.gate)?
+    let options = open::data_options(request);
+    let count = open::count(&inputs, options);
+    let Work::Train(plan, _) =
+        plan::plan(store, inputs.base.fingerprint(), &settings, &choice, &request.gate, count)?
     else {
         return Ok(TimeForecast { examples: 0, tokens: 0, steps: 0, tokens_per_second: 0.0, seconds: 0.0 });
     };
-    let data = &request.training.data;
-    let options = DataOptions { context: data.context, chat: data.chat, skip_bad: true };
     let examples = open::encode(store, &plan.train, &inputs, &options).examples;
     if examples.is_empty() {
         let problem = "none of its examples can be used with this model".into();

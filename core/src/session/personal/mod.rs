@@ -7,6 +7,7 @@
 //! graft at the end is the same, bit for bit, as if nothing had happened.
 
 mod forecast;
+mod held_out;
 mod measure;
 mod memory;
 mod open;
@@ -22,7 +23,7 @@ mod tests;
 
 pub use forecast::{ChosenSize, MemoryForecast, TimeForecast, forecast_memory, forecast_time};
 pub use memory::MemoryNeeds;
-pub use outcome::{Learned, Pause, SessionReport, SliceOutcome};
+pub use outcome::{Learned, NothingToDo, Pause, SessionReport, SliceOutcome};
 pub use settings::{NightSettings, OnChange, SessionRequest};
 pub use watch::Watch;
 pub use whole::verify_model;
@@ -124,6 +125,14 @@ impl Session {
     /// Writes one of the small documents that belong to a night.
     pub(super) fn write_document(&mut self, name: &'static str, document: &impl Serialize) -> Result<()> {
         self.store.write_document(name, document)
+    }
+
+    /// Why there is nothing to work on, if so.
+    pub fn nothing_to_do(&self) -> Option<NothingToDo> {
+        match &self.stage {
+            Stage::Over(SliceOutcome::NothingToDo { reason }) => Some(*reason),
+            _ => None,
+        }
     }
 
     /// Optimizer steps of the whole session; none when there is nothing to train.

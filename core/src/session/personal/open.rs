@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::measure::{GateSets, Shuffled};
 use super::plan::{self, Choice, PLAN, Plan, Work};
 use super::settings::PROBE;
-use super::{OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
+use super::{NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
 use crate::base::Base;
 use crate::checkpoint;
 use crate::data::{self, DataOptions, Dataset};
@@ -61,13 +61,16 @@ impl Session {
             None => {
                 let choice =
                     Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
-                match plan::plan(&store, inputs.base.fingerprint(), &settings, &choice, &request.gate)? {
-                    Work::Train(plan) => plan,
+                let count = count(&inputs, data_options(&request));
+                match plan::plan(&store, inputs.base.fingerprint(), &settings, &choice, &request.gate, count)?
+                {
+                    Work::Train(plan, drawn) => {
+                        plan::remember_drawn(&store, &drawn)?;
+                        plan
+                    }
                     Work::Return(graft) => {
                         store.promote(graft)?;
-                        let reason = format!(
-                            "graft {graft} is in use again: it has seen every example but the deleted ones"
-                        );
+                        let reason = NothingToDo::InUseAgain { graft };
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
                     Work::Nothing(reason) => {
@@ -158,11 +161,7 @@ fn begin(
     halt: &StopFlag,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Training> {
-    let options = DataOptions {
-        context: request.training.data.context,
-        chat: request.training.data.chat,
-        skip_bad: true,
-    };
+    let options = data_options(request);
     let train = encode(store, &plan.train, &inputs, &options);
     let held_out = encode(store, &plan.held_out, &inputs, &options);
     on_event(&Event::Data {
@@ -256,6 +255,23 @@ fn begin(
         saved_at: std::time::Instant::now(),
         step_seconds: 0.0,
     })
+}
+
+/// How the store's lines are read.
+pub(super) fn data_options(request: &SessionRequest) -> DataOptions {
+    let data = &request.training.data;
+    DataOptions { context: data.context, chat: data.chat, skip_bad: true }
+}
+
+/// Tells how many examples a stored line is to the gate: a long text is several, and one that this model cannot use none.
+pub(super) fn count(inputs: &Inputs, options: DataOptions) -> impl Fn(&str) -> u64 {
+    move |line| {
+        let name = Path::new("an example");
+        let read = data::load_line(name, line, &inputs.tokenizer, inputs.template.as_ref(), &options);
+        let is_measured =
+            |example: &&Example| example.targets.iter().any(|target| *target != Example::NO_LOSS);
+        read.map_or(0, |line| line.examples.iter().filter(is_measured).count() as u64)
+    }
 }
 
 /// What decides the result of a session, besides its examples and its date.

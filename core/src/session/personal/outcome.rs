@@ -1,5 +1,7 @@
 //! How slices and sessions end.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::gate::GateReport;
@@ -23,9 +25,73 @@ pub enum SliceOutcome {
     },
     /// There was no session to work on.
     NothingToDo {
-        /// Why, in words.
-        reason: String,
+        /// Why.
+        #[serde(flatten)]
+        reason: NothingToDo,
     },
+}
+
+/// Why nothing is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NothingToDo {
+    /// The store has no examples.
+    NoExamples,
+    /// The graft in use has learned from every example that is not held out.
+    EverythingLearned,
+    /// Some examples have to be held out, and the others are not worth a training. A long text counts once for each piece
+    /// that the context holds, and an example that the model cannot use not at all.
+    TooFew {
+        /// Examples that there are.
+        have: u64,
+        /// Examples with which a session begins.
+        need: u64,
+    },
+    /// The same examples with the same settings were learned before, and the gate refused the result.
+    RefusedBefore {
+        /// The result.
+        graft: GraftId,
+    },
+    /// The same examples with the same settings were learned before, and the result was taken out of use or never promoted.
+    NotInUse {
+        /// The result.
+        graft: GraftId,
+    },
+    /// The same examples with the same settings were tried before, and the training diverged.
+    DivergedBefore,
+    /// An earlier graft came into use again: it has seen every example but the deleted ones.
+    InUseAgain {
+        /// That graft.
+        graft: GraftId,
+    },
+}
+
+impl fmt::Display for NothingToDo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoExamples => f.write_str("there are no examples to learn from"),
+            Self::EverythingLearned => f.write_str("the graft in use has learned from every example"),
+            Self::TooFew { have, need } => write!(
+                f,
+                "too few examples: {have} of the {need} that are needed, since some are held out to judge the result"
+            ),
+            Self::RefusedBefore { graft } => {
+                write!(f, "graft {graft} learned the same examples with the same settings, and was refused")
+            }
+            Self::NotInUse { graft } => write!(
+                f,
+                "graft {graft} learned the same examples with the same settings, and is not in use; promote it, or \
+                 change something"
+            ),
+            Self::DivergedBefore => f.write_str(
+                "the same examples with the same settings were tried before, and the training diverged",
+            ),
+            Self::InUseAgain { graft } => {
+                write!(f, "graft {graft} is in use again: it has seen every example but the deleted ones")
+            }
+        }
+    }
 }
 
 /// Why a slice ended before its session was over.

@@ -1,11 +1,14 @@
 //! What a session learns from: the examples that are new, and some of the old ones, so that those are not forgotten.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::NothingToDo;
+use super::held_out::{Division, HoldOut, TooFew};
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
 use crate::random::Random;
-use crate::store::{GraftId, GraftStatus, IdSet, Store};
+use crate::store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store};
 use crate::text::Date;
 use crate::{Error, Result};
 
@@ -13,10 +16,10 @@ use crate::{Error, Result};
 pub(super) const PLAN: &str = "session";
 /// The document that remembers the last session that diverged.
 const DIVERGED: &str = "diverged";
-/// Held-out examples that a session measures on, at most.
+/// The document that remembers which examples were drawn to be held out.
+const HELD_OUT: &str = "held-out";
+/// Held-out examples that a session measures on, at most, unless the gate needs more.
 const MAX_HELD_OUT: usize = 100;
-/// With fewer examples than this, none is forced out of training to be measured on.
-const MIN_TO_HOLD_OUT: usize = 4;
 
 /// A session's work, fixed when it begins: what is added to the store later waits for the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,15 +53,16 @@ pub(super) struct Choice {
 
 /// What there is to do.
 pub(super) enum Work {
-    /// A session.
-    Train(Plan),
+    /// A session, and which examples were drawn to be held out for it or for an earlier one.
+    Train(Plan, IdSet),
     /// Only to use this graft again: it has seen everything but what was deleted.
     Return(GraftId),
     /// Nothing, for this reason.
-    Nothing(String),
+    Nothing(NothingToDo),
 }
 
-/// Looks for work.
+/// Looks for work. `count` tells how many examples a stored line is to this model; it is asked about few of them in a
+/// large store.
 ///
 /// # Errors
 /// [`Error::Store`] if the graft in use belongs to another base; those of reading the store.
@@ -68,27 +72,30 @@ pub(super) fn plan(
     settings: &str,
     choice: &Choice,
     rules: &GateRules,
+    count: impl Fn(&str) -> u64,
 ) -> Result<Work> {
     let live: Vec<u64> = store.examples().iter().map(|example| example.id.0).collect();
     if live.is_empty() {
-        return Ok(Work::Nothing("there are no examples to learn from".into()));
+        return Ok(Work::Nothing(NothingToDo::NoExamples));
     }
     let current = store.current()?;
     let parent = clean_ancestor(store, current, base)?;
     let (parent, seen) = parent.map_or((None, IdSet::new()), |(id, saw)| (Some(id), saw));
 
-    let mut held_out: Vec<_> =
-        live.iter().copied().filter(|id| is_held_out(*id, choice.held_out, store.seed())).collect();
-    held_out.retain(|id| !seen.contains(*id));
-    let mut new: Vec<_> =
-        live.iter().copied().filter(|id| !seen.contains(*id) && !held_out.contains(id)).collect();
-    if held_out.is_empty() && new.len() >= MIN_TO_HOLD_OUT {
-        held_out.extend(new.pop());
-    }
+    let hold_out = HoldOut { share: choice.held_out, at_least: rules.min_held_out, seed: store.seed() };
+    let drawn_before: IdSet = document(store, HELD_OUT)?.unwrap_or_default();
+    let count = |id: u64| {
+        let place = store.examples().binary_search_by_key(&id, |example| example.id.0);
+        place.map_or(0, |place| count(&store.examples()[place].line))
+    };
+    let Division { new, mut held_out, drawn } = match hold_out.divide(&live, &seen, &drawn_before, count) {
+        Ok(division) => division,
+        Err(TooFew { have, need }) => return Ok(Work::Nothing(NothingToDo::TooFew { have, need })),
+    };
     if new.is_empty() {
         return Ok(match parent {
             Some(parent) if Some(parent) != current => Work::Return(parent),
-            _ => Work::Nothing("the graft in use has learned from every example".into()),
+            _ => Work::Nothing(NothingToDo::EverythingLearned),
         });
     }
     let last_graft = store.grafts()?.last().map_or(0, |entry| entry.id.0);
@@ -97,7 +104,7 @@ pub(super) fn plan(
     random.shuffle_upward(&mut old);
     old.truncate((choice.replay * new.len() as f64).round() as usize);
     random.shuffle_upward(&mut held_out);
-    held_out.truncate(MAX_HELD_OUT);
+    held_out.truncate(MAX_HELD_OUT.max(usize::try_from(rules.min_held_out).unwrap_or(usize::MAX)));
     let replayed: IdSet = old.iter().copied().collect();
     let plan = Plan {
         base: *base,
@@ -109,42 +116,55 @@ pub(super) fn plan(
         batch_tokens: None,
         date: None,
     };
-    let diverged: Option<Plan> = match store.read_document(DIVERGED) {
-        // Then it is tried once more.
-        Err(Error::Corrupted { .. } | Error::OtherBuild { .. }) => None,
-        read => read?,
-    };
+    let diverged: Option<Plan> = document(store, DIVERGED)?;
     if diverged.is_some_and(|diverged| plan.repeats(&diverged)) {
-        let why = "the same examples with the same settings were tried before, and the training diverged";
-        return Ok(Work::Nothing(why.into()));
+        return Ok(Work::Nothing(NothingToDo::DivergedBefore));
     }
-    Ok(match tried(store, &plan, &seen, rules)? {
+    let measured = || plan.held_out.iter().map(count).sum();
+    Ok(match tried(store, &plan, &seen, rules, measured)? {
         Some(why) => Work::Nothing(why),
-        None => Work::Train(plan),
+        None => Work::Train(plan, drawn),
     })
 }
 
+/// Remembers what was drawn to be held out, so that it is not trained on later.
+pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
+    let before: IdSet = document(store, HELD_OUT)?.unwrap_or_default();
+    if *drawn == before { Ok(()) } else { store.write_document(HELD_OUT, drawn) }
+}
+
+/// What a document remembers; nothing if it is damaged: then it is tried once more, or drawn by the same lots.
+fn document<T: DeserializeOwned>(store: &Store, name: &str) -> Result<Option<T>> {
+    match store.read_document(name) {
+        Err(Error::Corrupted { .. } | Error::OtherBuild { .. }) => Ok(None),
+        read => read,
+    }
+}
+
 /// What became of a graft that learned the same from the same start, if there is one: refused by the same rules, or
-/// taken out of use. Neither is done again each night.
-fn tried(store: &Store, plan: &Plan, seen: &IdSet, rules: &GateRules) -> Result<Option<String>> {
+/// taken out of use. Neither is done again each night. One that was only measured on too little is, once there is more.
+fn tried(
+    store: &Store,
+    plan: &Plan,
+    seen: &IdSet,
+    rules: &GateRules,
+    measured: impl Fn() -> u64,
+) -> Result<Option<NothingToDo>> {
     let saw = seen.union(&plan.train);
     let grafts = store.grafts()?;
-    let same = grafts.iter().filter_map(|entry| Some((entry, entry.meta.as_ref()?))).find(|(_, meta)| {
+    let same = grafts.iter().filter_map(|entry| Some((entry, entry.meta.as_ref()?))).filter(|(_, meta)| {
         (meta.base, meta.parent, &meta.settings, &meta.saw) == (plan.base, plan.parent, &plan.settings, &saw)
     });
-    Ok(same.and_then(|(entry, meta)| {
-        let id = entry.id;
+    let graft = |(entry, meta): (&GraftEntry, &GraftMeta)| {
+        let graft = entry.id;
         match entry.status {
             GraftStatus::Refused if meta.gate.rules.as_ref() != Some(rules) => None,
-            GraftStatus::Refused => Some(format!(
-                "graft {id} learned the same examples with the same settings, and was refused"
-            )),
-            _ => Some(format!(
-                "graft {id} learned the same examples with the same settings, and is not in use; promote it, or \
-                 change something"
-            )),
+            GraftStatus::Refused if meta.gate.lacks_held_out(measured()) => None,
+            GraftStatus::Refused => Some(NothingToDo::RefusedBefore { graft }),
+            _ => Some(NothingToDo::NotInUse { graft }),
         }
-    }))
+    };
+    Ok(same.last().and_then(graft))
 }
 
 impl Plan {
@@ -227,14 +247,4 @@ fn clean_ancestor(
         next = meta.parent;
     }
     Ok(None)
-}
-
-/// One of each `1 / share` neighbours, by lot: always the same ones, whatever is added or deleted.
-fn is_held_out(id: u64, share: f64, seed: u64) -> bool {
-    if share.is_nan() || share <= 0.0 {
-        return false;
-    }
-    let every = (1.0 / share).round().max(2.0) as u64;
-    let (group, place) = (id / every, id % every);
-    Random::new(seed ^ group.rotate_left(32)).bits() % every == place
 }

@@ -15,6 +15,7 @@ use super::*;
 use crate::Error;
 use crate::config::EvalEvery;
 use crate::file_system::{self, FileSystem};
+use crate::gate::{Refusal, Whose};
 use crate::session::{DiscardReason, Event, Leftover};
 use crate::store::{ExampleId, GraftStatus, StoreOptions};
 use crate::testing::{CHATML, Failure, Fault, FaultyDisk, TinyModel};
@@ -301,7 +302,7 @@ fn what_was_learned_is_not_learned_again() {
     let first = store.grafts().unwrap()[0].id;
     store.promote_anyway(first).unwrap();
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
-    assert!(matches!(session.stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
+    assert_eq!(session.nothing_to_do(), Some(NothingToDo::EverythingLearned));
 
     // What came since is learned with as many of the old ones, from the graft in use.
     let mut store = session.into_store();
@@ -321,7 +322,92 @@ fn what_was_learned_is_not_learned_again() {
 
     // Refused once, the same is not tried every night.
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
-    assert!(matches!(session.stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
+    assert_eq!(session.nothing_to_do(), Some(NothingToDo::RefusedBefore { graft: second.id }));
+}
+
+#[test]
+fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
+    let place = Place::new();
+    let options = || StoreOptions { create: true, seed: Some(3), ..StoreOptions::default() };
+    for n in [1, 8, 15] {
+        let mut store = Store::open(&place.path(&format!("few-{n}")), options()).unwrap();
+        store.add(&lines(0..n)).unwrap();
+        let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+        let reason = NothingToDo::TooFew { have: n as u64, need: 16 };
+        let outcome = session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+        assert_eq!(outcome, SliceOutcome::NothingToDo { reason });
+        let json = serde_json::to_value(&outcome).unwrap();
+        let expected =
+            serde_json::json!({ "outcome": "nothing_to_do", "reason": "too_few", "have": n, "need": 16 });
+        assert_eq!(json, expected);
+        assert!(reason.to_string().contains(&format!("{n} of the 16")), "{reason}");
+        assert_eq!(session.into_store().grafts().unwrap(), []);
+    }
+    // With as many as were said, it begins; and what was drawn to be held out is so in the next session too.
+    for (n, share) in [(16, 0.1), (20, 0.1), (24, 0.1), (30, 0.1), (48, 0.1), (16, 0.2)] {
+        let name = format!("enough-{n}-{share}");
+        let mut store = Store::open(&place.path(&name), options()).unwrap();
+        store.add(&lines(0..n)).unwrap();
+        let mut request = place.request();
+        request.training.data.held_out = share;
+        let session = Session::open(store, request.clone(), &mut |_| ()).unwrap();
+        let plan = |store: &Store| store.read_document::<Plan>(plan::PLAN).unwrap().unwrap();
+        let first = plan(session.store());
+        assert!(first.held_out.len() >= 4 && first.train.len() >= 12.min(n as u64 - 6), "{n}: {first:?}");
+        let mut store = session.into_store();
+        store.drop_session().unwrap();
+        store.add(&lines(200..240)).unwrap();
+        let second = Session::open(store, request, &mut |_| ()).unwrap();
+        assert_eq!(plan(second.store()).train.intersection(&first.held_out), crate::store::IdSet::new());
+    }
+}
+
+/// Earlier builds held out too few of a small store, and refused what they had trained.
+#[test]
+fn what_was_refused_for_want_of_held_out_examples_alone_is_tried_again_with_more() {
+    let place = Place::new();
+    place.finish("want");
+    let mut store = place.store("want").unwrap();
+    let entry = store.grafts().unwrap().remove(0);
+    let graft = store.graft(entry.id).unwrap();
+    let meta = entry.meta.unwrap();
+    let mut refused = |gate: crate::gate::GateReport| {
+        let mut store = place.store("want").unwrap();
+        let old: Vec<_> = store.grafts().unwrap().iter().map(|entry| entry.id).collect();
+        let meta = meta.clone();
+        let new = crate::store::NewGraft {
+            base: meta.base,
+            parent: meta.parent,
+            saw: meta.saw,
+            steps: meta.steps,
+            kept_step: meta.kept_step,
+            tokens: meta.tokens,
+            settings: meta.settings,
+            gate,
+        };
+        store.add_graft(new, &graft.adapter).unwrap();
+        old.into_iter().for_each(|id| store.delete_graft(id).unwrap());
+        let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+        let nothing = session.nothing_to_do();
+        session.into_store().drop_session().unwrap();
+        nothing
+    };
+    drop(store);
+    let measured = |examples: u64, refusals: &[Refusal]| {
+        let mut gate = meta.gate.clone();
+        gate.comparisons[0].examples = examples;
+        gate.refusals = refusals.to_vec();
+        gate
+    };
+    let too_few = Refusal::TooFewHeldOut { examples: 2, needed: 4 };
+    let better = |gain| Refusal::NotBetter { against: Whose::Base, gain, low: Some(-0.4), needed: 0.01 };
+    assert_eq!(refused(measured(2, &[too_few.clone()])), None);
+    assert_eq!(refused(measured(2, &[too_few.clone(), better(0.2)])), None, "two are too few to be certain");
+    let before = |nothing| matches!(nothing, Some(NothingToDo::RefusedBefore { .. }));
+    assert!(before(refused(measured(2, &[too_few.clone(), better(-0.2)]))), "it was worse");
+    let worse = Refusal::Forgets { increase: 0.5, limit: 0.2 };
+    assert!(before(refused(measured(2, &[too_few, worse]))), "it had another fault");
+    assert!(before(refused(measured(40, &[better(0.2)]))), "there are no more than then");
 }
 
 #[test]
@@ -383,7 +469,7 @@ fn a_diverging_session_ends_with_a_refusal() {
     let SliceOutcome::Finished { report } = outcome else { panic!("{outcome:?}") };
     assert!(!report.gate.promote && !report.promoted && report.graft.is_none() && report.learned.is_none());
     drop(session);
-    assert!(matches!(open(request).stage, Stage::Over(SliceOutcome::NothingToDo { .. })));
+    assert_eq!(open(request).nothing_to_do(), Some(NothingToDo::DivergedBefore));
 }
 
 #[test]
@@ -421,8 +507,7 @@ fn what_was_rolled_back_is_not_learned_again() {
     store.promote_anyway(first).unwrap();
     assert_eq!(store.rollback().unwrap(), None);
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
-    let Stage::Over(SliceOutcome::NothingToDo { reason }) = &session.stage else { panic!("it begins anew") };
-    assert!(reason.contains("graft 1"), "{reason}");
+    assert_eq!(session.nothing_to_do(), Some(NothingToDo::NotInUse { graft: first }));
     // What was refused is tried again once the gate asks for something else.
     place.finish("refused");
     let mut request = place.request();

@@ -23,6 +23,7 @@ import org.nightgraft.ffi.Waiting as FfiWaiting
  * @property waiting what it waits for, in phase [Phase.WAITING] or after a pause for the same reason
  * @property estimate a sentence about how many nights are left
  * @property warning a sentence about something to know, such as examples that were cut
+ * @property nothingToDo why nothing is trained, in phase [Phase.NOTHING_TO_DO]
  */
 public data class Progress(
     val phase: Phase,
@@ -36,6 +37,7 @@ public data class Progress(
     val waiting: Waiting?,
     val estimate: String?,
     val warning: String?,
+    val nothingToDo: NothingToDoReason?,
 )
 
 /** What a session does. */
@@ -58,7 +60,7 @@ public enum class Phase {
     /** It is over, and there is a report. */
     FINISHED,
 
-    /** The store has nothing new to learn. */
+    /** The store has nothing new to learn, or too little. */
     NOTHING_TO_DO,
 }
 
@@ -128,6 +130,7 @@ internal fun FfiProgress.toPublic() =
         waiting = waiting?.toPublic(),
         estimate = estimate,
         warning = warning,
+        nothingToDo = nothingToDo?.toPublic(),
     )
 
 internal fun FfiWaiting.toPublic() = Waiting(kind.toPublic(), text)

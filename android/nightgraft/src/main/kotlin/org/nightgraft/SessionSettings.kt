@@ -17,7 +17,9 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  * @property context the most tokens of an example that are seen at once; longer ones are split or cut
  * @property batchTokens the tokens of a micro-batch: more are faster and take more memory
  * @property accumulate micro-batches for one optimizer step
- * @property heldOut the share of examples that is kept aside for the judgement, above 0
+ * @property heldOut the share of examples that is kept aside for the judgement, above 0. Where it gives fewer than
+ *   [GateSettings.minHeldOut], up to a quarter is; with fewer examples than that takes (16 with the defaults) nothing is
+ *   trained: [NothingToDoReason.TooFew]
  * @property replay old examples that are learned again for each new one
  * @property checkpointEvery optimizer steps between two saves; being stopped saves too
  * @property seed makes a session repeatable: same model, examples, settings and seed, same bytes
@@ -52,7 +54,7 @@ public data class SessionSettings(
 /**
  * What is asked of a trained adapter before it comes into use. The defaults come from measurements.
  *
- * @property minHeldOut examples kept aside without which nothing is promoted, at least 2
+ * @property minHeldOut examples kept aside without which nothing is trained and promoted, at least 2
  * @property minGain the share of the base's loss on them that it must save
  * @property minGainOnCurrent the share of the loss of the graft in use on them that it must save
  * @property maxForgetting the share by which its loss on general texts may be higher than the base's

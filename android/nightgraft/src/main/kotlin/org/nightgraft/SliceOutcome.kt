@@ -1,5 +1,6 @@
 package org.nightgraft
 
+import org.nightgraft.ffi.NothingToDoReason as FfiNothingToDoReason
 import org.nightgraft.ffi.PauseReason as FfiPauseReason
 import org.nightgraft.ffi.SessionReport as FfiSessionReport
 import org.nightgraft.ffi.SliceOutcome as FfiSliceOutcome
@@ -23,9 +24,52 @@ public sealed interface SliceOutcome {
     /**
      * The store has nothing new to learn, or too little.
      *
-     * @property reason which of the two, in words
+     * @property reason why nothing is trained
+     * @property text the same as a sentence in English
      */
-    public data class NothingToDo(val reason: String) : SliceOutcome
+    public data class NothingToDo(val reason: NothingToDoReason, val text: String) : SliceOutcome
+}
+
+/** Why nothing is trained. */
+public sealed interface NothingToDoReason {
+    /** The store has no examples. */
+    public data object NoExamples : NothingToDoReason
+
+    /** The graft in use has learned from every example that is not kept aside. */
+    public data object EverythingLearned : NothingToDoReason
+
+    /**
+     * Some examples have to be kept aside for the judgement, and the others are not worth a training. A long text counts once
+     * for each piece that the context holds, and an example that the model cannot use not at all.
+     *
+     * @property have how many examples there are
+     * @property need how many there must be: with the defaults 16 in a new store
+     */
+    public data class TooFew(val have: Long, val need: Long) : NothingToDoReason
+
+    /**
+     * The same examples with the same settings were learned before, and the gate refused the result.
+     *
+     * @property graft the number of that result
+     */
+    public data class RefusedBefore(val graft: Long) : NothingToDoReason
+
+    /**
+     * The same examples with the same settings were learned before, and the result is not in use.
+     *
+     * @property graft the number of that result
+     */
+    public data class NotInUse(val graft: Long) : NothingToDoReason
+
+    /** The same examples with the same settings were tried before, and the training diverged. */
+    public data object DivergedBefore : NothingToDoReason
+
+    /**
+     * An earlier graft came into use again: it has seen every example but the deleted ones.
+     *
+     * @property graft its number
+     */
+    public data class InUseAgain(val graft: Long) : NothingToDoReason
 }
 
 /** Why a slice ended before the session was over. */
@@ -73,7 +117,18 @@ internal fun FfiSliceOutcome.toPublic(): SliceOutcome =
     when (this) {
         is FfiSliceOutcome.Paused -> SliceOutcome.Paused(reason.toPublic())
         is FfiSliceOutcome.Finished -> SliceOutcome.Finished(report.toPublic())
-        is FfiSliceOutcome.NothingToDo -> SliceOutcome.NothingToDo(reason)
+        is FfiSliceOutcome.NothingToDo -> SliceOutcome.NothingToDo(reason.toPublic(), text)
+    }
+
+internal fun FfiNothingToDoReason.toPublic(): NothingToDoReason =
+    when (this) {
+        is FfiNothingToDoReason.NoExamples -> NothingToDoReason.NoExamples
+        is FfiNothingToDoReason.EverythingLearned -> NothingToDoReason.EverythingLearned
+        is FfiNothingToDoReason.TooFew -> NothingToDoReason.TooFew(have.toLong(), need.toLong())
+        is FfiNothingToDoReason.RefusedBefore -> NothingToDoReason.RefusedBefore(graft.toLong())
+        is FfiNothingToDoReason.NotInUse -> NothingToDoReason.NotInUse(graft.toLong())
+        is FfiNothingToDoReason.DivergedBefore -> NothingToDoReason.DivergedBefore
+        is FfiNothingToDoReason.InUseAgain -> NothingToDoReason.InUseAgain(graft.toLong())
     }
 
 private fun FfiPauseReason.toPublic(): PauseReason =

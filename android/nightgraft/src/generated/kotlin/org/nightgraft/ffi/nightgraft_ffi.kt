@@ -5513,7 +5513,7 @@ internal object FfiConverterTypeDeviceState: FfiConverterRustBuffer<DeviceState>
  */
 internal data class GateSettings (
     /**
-     * Held-out examples that are needed to judge.
+     * Held-out examples that are needed to judge; without them nothing is trained.
      */
     var `minHeldOut`: kotlin.UInt = 4u
     ,
@@ -6231,6 +6231,11 @@ internal data class Progress (
      * The last thing that its owner should know, in words.
      */
     var `warning`: kotlin.String?
+    ,
+    /**
+     * Why there is nothing to do, in the phase of that name.
+     */
+    var `nothingToDo`: NothingToDoReason?
 
 ){
 
@@ -6258,6 +6263,7 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
             FfiConverterOptionalTypeWaiting.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeNothingToDoReason.read(buf),
         )
     }
 
@@ -6272,7 +6278,8 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
             FfiConverterULong.allocationSize(value.`memoryBytes`) +
             FfiConverterOptionalTypeWaiting.allocationSize(value.`waiting`) +
             FfiConverterOptionalString.allocationSize(value.`estimate`) +
-            FfiConverterOptionalString.allocationSize(value.`warning`)
+            FfiConverterOptionalString.allocationSize(value.`warning`) +
+            FfiConverterOptionalTypeNothingToDoReason.allocationSize(value.`nothingToDo`)
     )
 
     override fun write(value: Progress, buf: ByteBuffer) {
@@ -6287,6 +6294,7 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
             FfiConverterOptionalTypeWaiting.write(value.`waiting`, buf)
             FfiConverterOptionalString.write(value.`estimate`, buf)
             FfiConverterOptionalString.write(value.`warning`, buf)
+            FfiConverterOptionalTypeNothingToDoReason.write(value.`nothingToDo`, buf)
     }
 }
 
@@ -6455,7 +6463,8 @@ internal data class SessionSettings (
     var `accumulate`: kotlin.UInt = 1u
     ,
     /**
-     * The share of the examples that is kept back, to judge the result on.
+     * The share of the examples that is kept back, to judge the result on. Where it gives fewer than `min_held_out`, up
+     * to a quarter of them is; with fewer examples than that takes (16 with the defaults) nothing is trained.
      */
     var `heldOut`: kotlin.Float = 0.1f
     ,
@@ -7613,6 +7622,223 @@ internal object FfiConverterTypeNightgraftError : FfiConverterRustBuffer<Nightgr
 
 
 /**
+ * Why nothing is trained.
+ */
+internal sealed class NothingToDoReason {
+
+    /**
+     * The store has no examples.
+     */
+    object NoExamples : NothingToDoReason()
+
+
+    /**
+     * The graft in use has learned from every example that is not held out.
+     */
+    object EverythingLearned : NothingToDoReason()
+
+
+    /**
+     * Some examples have to be held out, and the others are not worth a training. A long text counts once for each piece
+     * that the context holds, and an example that the model cannot use not at all.
+     */
+    data class TooFew(
+        /**
+         * Examples that there are.
+         */
+        val `have`: kotlin.ULong,
+        /**
+         * Examples with which a session begins.
+         */
+        val `need`: kotlin.ULong) : NothingToDoReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The same examples with the same settings were learned before, and the gate refused the result.
+     */
+    data class RefusedBefore(
+        /**
+         * The result.
+         */
+        val `graft`: kotlin.ULong) : NothingToDoReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The same examples with the same settings were learned before, and the result is not in use.
+     */
+    data class NotInUse(
+        /**
+         * The result.
+         */
+        val `graft`: kotlin.ULong) : NothingToDoReason()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The same examples with the same settings were tried before, and the training diverged.
+     */
+    object DivergedBefore : NothingToDoReason()
+
+
+    /**
+     * An earlier graft came into use again: it has seen every example but the deleted ones.
+     */
+    data class InUseAgain(
+        /**
+         * That graft.
+         */
+        val `graft`: kotlin.ULong) : NothingToDoReason()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeNothingToDoReason : FfiConverterRustBuffer<NothingToDoReason>{
+    override fun read(buf: ByteBuffer): NothingToDoReason {
+        return when(buf.getInt()) {
+            1 -> NothingToDoReason.NoExamples
+            2 -> NothingToDoReason.EverythingLearned
+            3 -> NothingToDoReason.TooFew(
+                FfiConverterULong.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            4 -> NothingToDoReason.RefusedBefore(
+                FfiConverterULong.read(buf),
+                )
+            5 -> NothingToDoReason.NotInUse(
+                FfiConverterULong.read(buf),
+                )
+            6 -> NothingToDoReason.DivergedBefore
+            7 -> NothingToDoReason.InUseAgain(
+                FfiConverterULong.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: NothingToDoReason): ULong = when(value) {
+        is NothingToDoReason.NoExamples -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is NothingToDoReason.EverythingLearned -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is NothingToDoReason.TooFew -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`have`)
+                + FfiConverterULong.allocationSize(value.`need`)
+            )
+        }
+        is NothingToDoReason.RefusedBefore -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`graft`)
+            )
+        }
+        is NothingToDoReason.NotInUse -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`graft`)
+            )
+        }
+        is NothingToDoReason.DivergedBefore -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is NothingToDoReason.InUseAgain -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`graft`)
+            )
+        }
+    }
+
+    override fun write(value: NothingToDoReason, buf: ByteBuffer) {
+        when(value) {
+            is NothingToDoReason.NoExamples -> {
+                buf.putInt(1)
+                Unit
+            }
+            is NothingToDoReason.EverythingLearned -> {
+                buf.putInt(2)
+                Unit
+            }
+            is NothingToDoReason.TooFew -> {
+                buf.putInt(3)
+                FfiConverterULong.write(value.`have`, buf)
+                FfiConverterULong.write(value.`need`, buf)
+                Unit
+            }
+            is NothingToDoReason.RefusedBefore -> {
+                buf.putInt(4)
+                FfiConverterULong.write(value.`graft`, buf)
+                Unit
+            }
+            is NothingToDoReason.NotInUse -> {
+                buf.putInt(5)
+                FfiConverterULong.write(value.`graft`, buf)
+                Unit
+            }
+            is NothingToDoReason.DivergedBefore -> {
+                buf.putInt(6)
+                Unit
+            }
+            is NothingToDoReason.InUseAgain -> {
+                buf.putInt(7)
+                FfiConverterULong.write(value.`graft`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * Why a slice ended before its session was over.
  */
 internal sealed class PauseReason {
@@ -7745,7 +7971,7 @@ internal enum class Phase {
      */
     FINISHED,
     /**
-     * There is nothing to learn.
+     * There is nothing to learn, or too little.
      */
     NOTHING_TO_DO;
 
@@ -7884,13 +8110,17 @@ internal sealed class SliceOutcome {
     }
 
     /**
-     * There was nothing to learn.
+     * There was nothing to learn, or too little.
      */
     data class NothingToDo(
         /**
-         * Why, in words.
+         * Why.
          */
-        val `reason`: kotlin.String) : SliceOutcome()
+        val `reason`: org.nightgraft.ffi.NothingToDoReason,
+        /**
+         * The same as an English sentence without a full stop.
+         */
+        val `text`: kotlin.String) : SliceOutcome()
 
     {
 
@@ -7921,6 +8151,7 @@ internal object FfiConverterTypeSliceOutcome : FfiConverterRustBuffer<SliceOutco
                 FfiConverterTypeSessionReport.read(buf),
                 )
             3 -> SliceOutcome.NothingToDo(
+                FfiConverterTypeNothingToDoReason.read(buf),
                 FfiConverterString.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -7946,7 +8177,8 @@ internal object FfiConverterTypeSliceOutcome : FfiConverterRustBuffer<SliceOutco
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterTypeNothingToDoReason.allocationSize(value.`reason`)
+                + FfiConverterString.allocationSize(value.`text`)
             )
         }
     }
@@ -7965,7 +8197,8 @@ internal object FfiConverterTypeSliceOutcome : FfiConverterRustBuffer<SliceOutco
             }
             is SliceOutcome.NothingToDo -> {
                 buf.putInt(3)
-                FfiConverterString.write(value.`reason`, buf)
+                FfiConverterTypeNothingToDoReason.write(value.`reason`, buf)
+                FfiConverterString.write(value.`text`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -8496,6 +8729,38 @@ internal object FfiConverterOptionalTypeWaiting: FfiConverterRustBuffer<Waiting?
         } else {
             buf.put(1)
             FfiConverterTypeWaiting.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeNothingToDoReason: FfiConverterRustBuffer<NothingToDoReason?> {
+    override fun read(buf: ByteBuffer): NothingToDoReason? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeNothingToDoReason.read(buf)
+    }
+
+    override fun allocationSize(value: NothingToDoReason?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeNothingToDoReason.allocationSize(value)
+        }
+    }
+
+    override fun write(value: NothingToDoReason?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeNothingToDoReason.write(value, buf)
         }
     }
 }

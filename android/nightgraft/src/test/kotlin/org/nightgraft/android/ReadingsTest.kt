@@ -7,6 +7,7 @@ import kotlin.time.Duration.Companion.minutes
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.nightgraft.NothingToDoReason
 import org.nightgraft.PauseReason
 import org.nightgraft.SessionReport
 import org.nightgraft.SliceOutcome
@@ -65,11 +66,12 @@ internal class ReadingsTest {
     fun `a job goes on, waits, or rests, as its run ended`() {
         val verdict = Verdict(true, emptyList(), 2.0, 1.0, 2.0, 2.0, "better")
         val report = SessionReport(10, 0, 2, 5, 100, false, 1, true, verdict)
+        val nothing = SliceOutcome.NothingToDo(NothingToDoReason.EverythingLearned, "nothing new")
         val paused = SliceOutcome.Paused(PauseReason.Deadline)
         assertEquals(1.minutes, pauseAfter(Run(paused, null), 6.hours))
         assertEquals(1.hours, pauseAfter(Run(paused, WaitKind.OUTSIDE_WINDOW), 6.hours))
         assertEquals(6.hours, pauseAfter(Run(SliceOutcome.Finished(report), null), 6.hours))
-        assertEquals(6.hours, pauseAfter(Run(SliceOutcome.NothingToDo("nothing new"), null), 6.hours))
+        assertEquals(6.hours, pauseAfter(Run(nothing, null), 6.hours))
         assertEquals(6.hours, pauseAfter(null, 6.hours))
         val long = WaitKind.entries.filter { it.lasts() }
         assertEquals(4, long.size)

@@ -16,6 +16,7 @@ import kotlinx.coroutines.Job
 import kotlinx.coroutines.MainScope
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
+import org.nightgraft.NothingToDoReason
 import org.nightgraft.Phase
 import org.nightgraft.Progress
 
@@ -67,7 +68,7 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
     private suspend fun keep() {
         val count = notebook.add(question.text.toString(), answer.text.toString())
         answer.text.clear()
-        status.text = "$count notes; the gate needs some twenty."
+        status.text = "$count notes."
     }
 
     private suspend fun train() = notebook.train().collect { status.text = describe(it) }
@@ -116,5 +117,9 @@ internal fun describe(progress: Progress): String =
         Phase.WAITING -> progress.waiting?.text ?: "Waiting…"
         Phase.PAUSED -> "Saved; it goes on tonight."
         Phase.FINISHED -> "Finished."
-        Phase.NOTHING_TO_DO -> "Nothing new to learn."
+        Phase.NOTHING_TO_DO ->
+            when (val reason = progress.nothingToDo) {
+                is NothingToDoReason.TooFew -> "${reason.need - reason.have} more notes are needed."
+                else -> "Nothing new to learn."
+            }
     }

@@ -4,19 +4,24 @@ import java.io.File
 import java.nio.file.Path
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
+import org.nightgraft.AdapterStore
+import org.nightgraft.NothingToDoReason
 import org.nightgraft.Phase
+import org.nightgraft.StoreSettings
 
 /** The sample and the README, through the public surface alone. */
 class SampleTest {
     @TempDir lateinit var folder: Path
 
-    private val tiny get() = File(checkNotNull(System.getenv("NIGHTGRAFT_TINY")) { "NIGHTGRAFT_TINY is not set" })
+    private val tiny get() = model("NIGHTGRAFT_TINY")
+    private val real get() = model("NIGHTGRAFT_SMOLLM2")
     private val notes = List(24) { "What is in box $it?" to "In box $it there are $it ropes." }
 
     @Test
@@ -27,17 +32,31 @@ class SampleTest {
         assertTrue(source.lines().size < 40, "${source.lines().size} lines")
     }
 
+    private fun model(variable: String) = File(checkNotNull(System.getenv(variable)) { "$variable is not set" })
+
     @Test
-    fun `the README's lines lead to an answer`() = runBlocking<Unit>(Dispatchers.Default) {
+    fun `the README's lines lead from twenty notes to a personalized answer`() = runBlocking<Unit>(Dispatchers.Default) {
         val store = File("$folder/store")
         val key = ByteArray(32) { 5 }
-        val answer = firstPersonalizedAnswer(tiny, store, key, notes, "What is in box 3?")
-        assertTrue(answer.isNotEmpty())
+        val twenty = notes.take(20)
+        // What a graft that is not in use has learned would not be said.
+        assertEquals("In box 3 there are 3 ropes.", firstPersonalizedAnswer(real, store, key, twenty, "What is in box 3?"))
+        AdapterStore.open(store.path, StoreSettings(key = key)).use { assertEquals(1L, it.current()) }
         // A second time there is nothing new, and the answer is the same.
-        assertEquals(answer, firstPersonalizedAnswer(tiny, store, key, notes, "What is in box 3?"))
+        assertEquals("In box 3 there are 3 ropes.", firstPersonalizedAnswer(real, store, key, twenty, "What is in box 3?"))
         val journal = File(store, "journal").listFiles().orEmpty()
         assertTrue(journal.isNotEmpty())
         assertTrue(journal.none { "ropes" in it.readText(Charsets.ISO_8859_1) }, "a note can be read in the store's files")
+    }
+
+    @Test
+    fun `too few notes are told in numbers before anything is trained`() = runBlocking<Unit>(Dispatchers.Default) {
+        val notebook = Notebook(tiny, File("$folder/store")) { ByteArray(32) { 7 } }
+        notes.take(3).forEach { (question, answer) -> notebook.add(question, answer) }
+        val last = notebook.train().toList().last()
+        assertEquals(Phase.NOTHING_TO_DO, last.phase)
+        assertEquals(NothingToDoReason.TooFew(have = 3, need = 16), last.nothingToDo)
+        assertEquals("13 more notes are needed.", describe(last))
     }
 
     @Test
