@@ -1,9 +1,10 @@
 //! How much memory this process takes.
 
 /// Bytes of anonymous memory now: what the system cannot drop and read again from a file, as it can the mapped model.
-/// Where the system does not say (it does on Linux and Android), all resident memory.
+/// Where the system does not say (it does on Linux and Android, and Apple's do), all resident memory.
 pub fn anonymous_bytes() -> u64 {
-    from_status().or_else(|| Some(memory_stats::memory_stats()?.physical_mem as u64)).unwrap_or(0)
+    let resident = || Some(memory_stats::memory_stats()?.physical_mem as u64);
+    from_status().or_else(nightgraft_ggml::footprint).or_else(resident).unwrap_or(0)
 }
 
 /// `RssAnon` of `/proc/self/status` (proc(5)), in kB there.

@@ -236,7 +236,6 @@ struct StopWhenDropped {
 impl Drop for StopWhenDropped {
     fn drop(&mut self) {
         self.flag.raise();
-        let own = self.flag.raw();
-        lock(&self.flags).retain(|flag| !Arc::ptr_eq(&flag.raw(), &own));
+        lock(&self.flags).retain(|flag| !flag.is_same(&self.flag));
     }
 }

@@ -178,9 +178,28 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
+    /// Makes a night that waits, or the next one that would, look at the device again.
     pub(crate) fn ring(&self) {
         *lock(&self.rung) = true;
         self.changed.notify_all();
+    }
+
+    /// Sleeps until it rings, `stop` is raised, or so much time has passed.
+    fn wait(self: &Arc<Self>, at_most: Duration, stop: &StopFlag) {
+        let bell = self.clone();
+        let _waking = stop.when_raised(move || {
+            drop(lock(&bell.rung)); // whoever is about to sleep does, and hears it
+            bell.changed.notify_all();
+        });
+        let began = Instant::now();
+        let mut rung = lock(&self.rung);
+        while !std::mem::take(&mut *rung) && !stop.is_raised() {
+            let left = at_most.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            rung = self.changed.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -198,9 +217,6 @@ impl Device {
         Self { platform, bell, began: Instant::now(), failure: None }
     }
 }
-
-/// A raised flag is noticed so soon.
-const LOOK: Duration = Duration::from_millis(20);
 
 impl night::Platform for Device {
     fn state(&mut self) -> nightgraft_core::Result<policy::DeviceState> {
@@ -231,16 +247,7 @@ impl night::Platform for Device {
     }
 
     fn wait(&mut self, at_most: Duration, stop: &StopFlag) {
-        let began = Instant::now();
-        let mut rung = lock(&self.bell.rung);
-        while !std::mem::take(&mut *rung) && !stop.is_raised() {
-            let left = at_most.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                return;
-            }
-            let woken = self.bell.changed.wait_timeout(rung, left.min(LOOK));
-            rung = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        self.bell.wait(at_most, stop);
     }
 }
 
@@ -261,6 +268,24 @@ mod tests {
             [flash_bytes_per_day, memory_reserve, storage_reserve],
             [4294967296, 268435456, 1073741824]
         );
+    }
+
+    #[test]
+    fn a_stop_and_a_change_of_the_device_end_a_wait_that_would_last_an_hour() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let (bell, stop) = (Arc::new(Bell::default()), StopFlag::new());
+        bell.ring();
+        bell.wait(HOUR, &stop); // what happened just before counts
+        let ringing = bell.clone();
+        std::thread::scope(|scope| {
+            scope.spawn(move || ringing.ring());
+            bell.wait(HOUR, &stop);
+            scope.spawn(|| stop.raise());
+            bell.wait(HOUR, &stop);
+            assert!(stop.is_raised());
+            bell.wait(HOUR, &stop);
+        });
+        bell.wait(Duration::from_millis(1), &StopFlag::new());
     }
 
     #[test]

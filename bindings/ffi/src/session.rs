@@ -369,8 +369,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.flag.raise();
         let mut calls = lock(&self.inner.calls);
-        let own = self.flag.raw();
-        calls.ends.retain(|(flag, _)| !Arc::ptr_eq(&flag.raw(), &own));
+        calls.ends.retain(|(flag, _)| !flag.is_same(&self.flag));
         if !self.is_over && calls.running > 0 {
             self.inner.shelf.interrupt();
         }

@@ -511,3 +511,58 @@ fn instructions_that_do_not_exist_are_an_error_of_opening_a_model() {
 fn unplugged() -> Arc<Hand> {
     Arc::new(Hand(Mutex::new(Ok(DeviceState { charging: false, ..Hand::ready() }))))
 }
+
+/// How often the threads of this process have gone to sleep since they began.
+fn sleeps() -> u64 {
+    let of_thread = |thread: std::io::Result<fs::DirEntry>| -> u64 {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    fs::read_dir("/proc/self/task").unwrap().map(of_thread).sum()
+}
+
+/// In a process of its own, which has no other threads.
+#[test]
+fn a_night_that_waits_does_not_wake_up() {
+    const ALONE: &str = "NIGHTGRAFT_TEST_WAITS_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        alone.args(["--exact", "a_night_that_waits_does_not_wake_up", "--nocapture"]).env(ALONE, "1");
+        assert!(alone.status().unwrap().success());
+        return;
+    }
+    const SECONDS: u64 = 5;
+    let place = Place::new();
+    let store = place.filled();
+    let session = place.session(&store, 2);
+    let heard = Arc::new(Heard::default());
+    thread::scope(|scope| {
+        let night = session.run_night(unplugged(), NightRules::default(), None, true, Some(heard.clone()));
+        let running = scope.spawn(move || block_on(night));
+        let began = Instant::now();
+        while !heard.0.lock().unwrap().contains(&Phase::Waiting) {
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not wait");
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_millis(500)); // the last state is told
+        let before = sleeps();
+        thread::sleep(Duration::from_secs(SECONDS));
+        let woken = sleeps() - before; // this thread once
+        assert!(woken < SECONDS, "woken {woken} times in {SECONDS} s");
+        session.stop();
+        let outcome = running.join().unwrap().unwrap();
+        assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
+    });
+}
+
+/// Which phases were told.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Phase>>);
+
+impl ProgressListener for Heard {
+    fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
+        self.0.lock().unwrap().push(progress.phase);
+        Ok(())
+    }
+}

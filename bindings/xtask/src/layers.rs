@@ -30,7 +30,10 @@ const ROOT_ITEMS: &[(&str, &str)] = &[("Error", "error"), ("Inconsistency", "err
 
 /// Crates of which only some modules may know.
 const CRATES: &[(&str, &[&str])] = &[
-    ("nightgraft_ggml", &["error", "gguf", "base", "ops", "lora", "transformer", "export", "generate"]),
+    (
+        "nightgraft_ggml",
+        &["error", "memory", "gguf", "base", "ops", "lora", "transformer", "export", "generate"],
+    ),
     ("nightgraft_kernels", &["gguf", "base", "ops", "lora", "transformer", "export", "testing"]),
     ("llama_cpp_2", &["generate"]),
     ("llama_cpp_sys_2", &[]),

@@ -4,8 +4,6 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
-    thread,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -124,16 +122,9 @@ impl Night<'_> {
     /// Passes its events on until it ends.
     fn follow(&mut self, mut child: Child) -> Result<Ended> {
         let lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
-        let finished = StopFlag::new();
-        let (stop, done, pid) = (self.stop.clone(), finished.clone(), Pid::from_child(&child));
-        let forward = thread::spawn(move || {
-            while !done.is_raised() {
-                if stop.is_raised() {
-                    let _ = kill_process(pid, Signal::TERM);
-                    return;
-                }
-                thread::sleep(Duration::from_millis(20));
-            }
+        let pid = Pid::from_child(&child);
+        let forward = self.stop.when_raised(move || {
+            let _ = kill_process(pid, Signal::TERM); // it may just have ended
         });
         let mut outcome = None;
         for line in lines.map_while(Result::ok) {
@@ -144,9 +135,8 @@ impl Night<'_> {
                 event => self.tell(&event)?,
             }
         }
+        drop(forward); // its number may be another's as soon as it was waited for
         let status = child.wait().context("cannot wait for the training process")?;
-        finished.raise();
-        let _ = forward.join();
         match (outcome, was_killed(status)) {
             (Some(outcome), _) => Ok(Ended::Done(outcome)),
             (None, true) => Ok(Ended::Killed),

@@ -47,6 +47,6 @@ pub use personal::{
 };
 pub use plan::{PlanRequest, plan};
 pub use shape::AskedShape;
-pub use stop::StopFlag;
+pub use stop::{StopFlag, WhenRaised};
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};

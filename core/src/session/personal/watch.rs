@@ -1,14 +1,11 @@
 //! Watching over a slice from a thread of its own, while another computes.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{Pause, Slice};
-use crate::session::StopFlag;
-
-/// How soon a stop request reaches the engine, which then ends within one operation.
-const LOOK: Duration = Duration::from_millis(5);
+use crate::session::{StopFlag, WhenRaised};
 
 /// What a look at the device says about a slice under way.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,21 +21,29 @@ pub enum Watch {
 
 /// What the thread that computes and the one that watches tell each other.
 pub(super) struct Watcher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     halt: StopFlag,
-    finished: StopFlag,
     seen: Mutex<Seen>,
+    /// Something in `seen` is new.
+    changed: Condvar,
 }
 
 struct Seen {
     pause: Option<Pause>,
     duty: f64,
+    /// Nobody computes any more.
+    is_finished: bool,
 }
 
 impl Watcher {
     /// `halt` is what stops the engine; it is raised when the slice has to end.
     pub(super) fn new(halt: StopFlag) -> Self {
         halt.lower();
-        Self { halt, finished: StopFlag::new(), seen: Mutex::new(Seen { pause: None, duty: 1.0 }) }
+        let seen = Mutex::new(Seen { pause: None, duty: 1.0, is_finished: false });
+        Self { shared: Arc::new(Shared { halt, seen, changed: Condvar::new() }) }
     }
 
     /// Starts looking, until the guard is dropped.
@@ -46,59 +51,76 @@ impl Watcher {
         &'scope self,
         scope: &'scope Scope<'scope, 'env>,
         slice: &'scope mut Slice<'_>,
-        stop: &'scope StopFlag,
+        stop: &StopFlag,
     ) -> Guard<'scope> {
-        Guard { watcher: self, thread: Some(scope.spawn(move || self.look(slice, stop))) }
+        let shared = self.shared.clone();
+        let stopping = stop.when_raised(move || shared.end(Pause::Stopped));
+        Guard { watcher: self, thread: Some(scope.spawn(move || self.look(slice))), _stopping: stopping }
     }
 
-    fn look(&self, slice: &mut Slice<'_>, stop: &StopFlag) {
+    /// Sleeps until there is something to do: the deadline, or a look at the device.
+    fn look(&self, slice: &mut Slice<'_>) {
         let mut device_due = Instant::now();
-        while !self.finished.is_raised() {
+        while !self.shared.seen().is_over() {
             let now = Instant::now();
-            let mut pause = None;
-            if stop.is_raised() {
-                pause = Some(Pause::Stopped);
-            } else if slice.deadline.is_some_and(|deadline| now >= deadline) {
-                pause = Some(Pause::Deadline);
+            if slice.deadline.is_some_and(|deadline| now >= deadline) {
+                self.shared.end(Pause::Deadline);
             } else if let Some(watch) = &mut slice.watch
                 && now >= device_due
             {
                 match watch() {
-                    Watch::GoOn { duty } => self.seen().duty = duty,
-                    Watch::Pause(reason) => pause = Some(reason),
+                    Watch::GoOn { duty } => self.shared.seen().duty = duty,
+                    Watch::Pause(reason) => self.shared.end(reason),
                 }
                 device_due = now + slice.watch_every;
             }
-            if let Some(pause) = pause {
-                self.seen().pause = Some(pause);
-                self.halt.raise();
-                return;
-            }
-            std::thread::sleep(LOOK);
+            let next = slice.watch.is_some().then_some(device_due).into_iter().chain(slice.deadline).min();
+            self.shared.sleep_until(next, Seen::is_over);
         }
     }
 
     /// Why the slice has to end, if it has to.
     pub(super) fn pause(&self) -> Option<Pause> {
-        self.seen().pause.clone()
+        self.shared.seen().pause.clone()
     }
 
     /// Rests after work that took so long, as the duty asks for; less if the slice has to end.
     pub(super) fn rest_after(&self, work: Duration) {
-        let duty = self.seen().duty;
+        let duty = self.shared.seen().duty;
         let duty = if duty.is_nan() { 1.0 } else { duty.clamp(0.01, 1.0) };
-        let end = Instant::now() + work.mul_f64(1.0 / duty - 1.0);
-        while !self.halt.is_raised() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            std::thread::sleep(left.min(LOOK));
-        }
+        let end = Instant::now().checked_add(work.mul_f64(1.0 / duty - 1.0));
+        self.shared.sleep_until(end, Seen::is_over);
+    }
+}
+
+impl Seen {
+    fn is_over(&self) -> bool {
+        self.is_finished || self.pause.is_some()
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Ends the slice, for the first reason that there is.
+    fn end(&self, pause: Pause) {
+        self.seen().pause.get_or_insert(pause); // before the engine stops and asks why
+        self.halt.raise();
+        self.changed.notify_all();
+    }
+
+    /// Sleeps until then, or until `is_due`, which something that is new in `seen` brings about.
+    fn sleep_until(&self, end: Option<Instant>, is_due: impl Fn(&Seen) -> bool) {
+        let mut seen = self.seen();
+        while !is_due(&seen) {
+            seen = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+                None => self.changed.wait(seen).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return,
+                Some(left) => self.changed.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
     }
 }
 
@@ -106,11 +128,13 @@ impl Watcher {
 pub(super) struct Guard<'scope> {
     watcher: &'scope Watcher,
     thread: Option<ScopedJoinHandle<'scope, ()>>,
+    _stopping: WhenRaised,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.watcher.finished.raise();
+        self.watcher.shared.seen().is_finished = true;
+        self.watcher.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // it can only panic where the caller's own closure does
         }
