@@ -33,7 +33,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use nightgraft_core::transformer::check_instructions;
+use nightgraft_core::session::check_instructions;
 use tracing_subscriber::EnvFilter;
 
 /// Fine-tune a 4-bit language model on the device that holds the data.

@@ -13,9 +13,8 @@ use clap::{
 };
 use nightgraft_core::{
     Error, Result,
-    config::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
+    config::{Date, Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
     session::{AskedShape, Format},
-    text::Date,
 };
 
 use crate::output;

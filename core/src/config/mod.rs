@@ -20,7 +20,7 @@ mod choices;
 mod toml_file;
 mod validate;
 
-use crate::text::Date;
+pub use crate::text::Date;
 
 pub use choices::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets};
 

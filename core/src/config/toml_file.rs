@@ -107,7 +107,9 @@ pub(super) struct Flat {
 
 impl Default for Flat {
     fn default() -> Self {
-        Self { batch_tokens: None, ..TrainConfig::default().into() }
+        let mut flat = Self::from(TrainConfig::default());
+        flat.batch_tokens = None;
+        flat
     }
 }
 

@@ -31,6 +31,7 @@ pub use crate::data::{DataReport, Format};
 pub use crate::generate::Sampling;
 pub use crate::gguf::leave_signals_alone;
 pub use crate::text::Message;
+pub use crate::transformer::check_instructions;
 pub use bench::{BenchReport, BenchRequest, Operation, bench};
 pub use discarded::{DiscardReason, Leftover};
 pub use evaluate::{EvalReport, EvalRequest, evaluate};

@@ -63,7 +63,8 @@ impl RunFolder {
         for (name, is_own) in RESULTS {
             let path = root.join(name);
             Target { option: OUT, path: &path }.refuse_inputs(inputs)?;
-            if !is_free(&path)? && !(is_run && is_plain(&path) && is_own(&path)) {
+            let is_ours = is_run && is_plain(&path) && is_own(&path);
+            if !is_ours && !is_free(&path)? {
                 foreign.push(name);
             }
         }

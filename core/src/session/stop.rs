@@ -108,7 +108,9 @@ mod tests {
         let (flag, count) = (StopFlag::new(), Arc::new(AtomicUsize::new(0)));
         let count_up = || {
             let count = count.clone();
-            move || drop(count.fetch_add(1, Ordering::Relaxed))
+            move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let first = flag.when_raised(count_up());
         assert_eq!(count.load(Ordering::Relaxed), 0);

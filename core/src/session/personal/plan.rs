@@ -152,9 +152,11 @@ fn tried(
 ) -> Result<Option<NothingToDo>> {
     let saw = seen.union(&plan.train);
     let grafts = store.grafts()?;
-    let same = grafts.iter().filter_map(|entry| Some((entry, entry.meta.as_ref()?))).filter(|(_, meta)| {
-        (meta.base, meta.parent, &meta.settings, &meta.saw) == (plan.base, plan.parent, &plan.settings, &saw)
-    });
+    let mut same =
+        grafts.iter().filter_map(|entry| Some((entry, entry.meta.as_ref()?))).filter(|(_, meta)| {
+            (meta.base, meta.parent, &meta.settings, &meta.saw)
+                == (plan.base, plan.parent, &plan.settings, &saw)
+        });
     let graft = |(entry, meta): (&GraftEntry, &GraftMeta)| {
         let graft = entry.id;
         match entry.status {
@@ -164,7 +166,7 @@ fn tried(
             _ => Some(NothingToDo::NotInUse { graft }),
         }
     };
-    Ok(same.last().and_then(graft))
+    Ok(same.next_back().and_then(graft))
 }
 
 impl Plan {

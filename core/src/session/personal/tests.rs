@@ -367,11 +367,11 @@ fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
 fn what_was_refused_for_want_of_held_out_examples_alone_is_tried_again_with_more() {
     let place = Place::new();
     place.finish("want");
-    let mut store = place.store("want").unwrap();
+    let store = place.store("want").unwrap();
     let entry = store.grafts().unwrap().remove(0);
     let graft = store.graft(entry.id).unwrap();
     let meta = entry.meta.unwrap();
-    let mut refused = |gate: crate::gate::GateReport| {
+    let refused = |gate: crate::gate::GateReport| {
         let mut store = place.store("want").unwrap();
         let old: Vec<_> = store.grafts().unwrap().iter().map(|entry| entry.id).collect();
         let meta = meta.clone();
@@ -401,7 +401,7 @@ fn what_was_refused_for_want_of_held_out_examples_alone_is_tried_again_with_more
     };
     let too_few = Refusal::TooFewHeldOut { examples: 2, needed: 4 };
     let better = |gain| Refusal::NotBetter { against: Whose::Base, gain, low: Some(-0.4), needed: 0.01 };
-    assert_eq!(refused(measured(2, &[too_few.clone()])), None);
+    assert_eq!(refused(measured(2, std::slice::from_ref(&too_few))), None);
     assert_eq!(refused(measured(2, &[too_few.clone(), better(0.2)])), None, "two are too few to be certain");
     let before = |nothing| matches!(nothing, Some(NothingToDo::RefusedBefore { .. }));
     assert!(before(refused(measured(2, &[too_few.clone(), better(-0.2)]))), "it was worse");
