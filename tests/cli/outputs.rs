@@ -33,7 +33,9 @@ fn put(bench: &Bench, folder: &str, name: &str) {
                 .unwrap();
             fs::write(path.join("adapter_model.safetensors"), "somebody's").unwrap();
         }
-        "adapter.gguf" => drop(fs::copy(bench.path("model.gguf"), path).unwrap()),
+        "adapter.gguf" => {
+            fs::copy(bench.path("model.gguf"), path).unwrap();
+        }
         "checkpoints" => {
             fs::create_dir(&path).unwrap();
             fs::write(path.join("checkpoint-10.pt"), "somebody's").unwrap();
