@@ -67,8 +67,13 @@ impl HoldOut {
             missing = missing.saturating_sub(count(id));
         }
         let mut drawn = held_out.iter().copied().filter(|id| drawn.contains(*id)).collect::<IdSet>();
-        let has_learned_all = new.is_empty() && held_out.len() < live.len();
-        if has_learned_all || missing == 0 && new.iter().any(|id| count(*id) > 0) {
+        // What this model cannot use is as good as learned.
+        let is_any_of_use = new.iter().any(|id| count(*id) > 0);
+        let has_learned_all = !is_any_of_use && held_out.len() + new.len() < live.len();
+        if has_learned_all {
+            new.clear();
+        }
+        if has_learned_all || missing == 0 && is_any_of_use {
             return Ok(Division { new, held_out, drawn });
         }
 
@@ -98,7 +103,7 @@ impl HoldOut {
     }
 
     /// One of each `1 / share` neighbours.
-    fn has_lot(&self, id: u64) -> bool {
+    pub(super) fn has_lot(&self, id: u64) -> bool {
         if self.share.is_nan() || self.share <= 0.0 {
             return false;
         }
@@ -189,6 +194,17 @@ mod tests {
         let live: Vec<_> = (1..=60).collect();
         let half = hold_out(5).divide(&live, &IdSet::new(), &IdSet::new(), |id| id % 2).unwrap();
         assert!(half.held_out.iter().filter(|id| *id % 2 == 1).count() >= 4);
+    }
+
+    #[test]
+    fn new_lines_that_the_model_cannot_use_leave_nothing_to_learn() {
+        let first = first_night(60, hold_out(5)).unwrap();
+        let seen: IdSet = first.new.iter().copied().collect();
+        let live: Vec<_> = (1..=75).collect();
+        let of_use = |last: u64| move |id| u64::from(id <= last);
+        let again = |last| hold_out(5).divide(&live, &seen, &first.drawn, of_use(last)).unwrap();
+        assert_eq!(again(60).new, [0_u64; 0]);
+        assert!(!again(75).new.is_empty());
     }
 
     #[test]
