@@ -45,9 +45,11 @@ impl WholeFile {
         Self { fingerprint, sha256, len, modified_ns, inode, device }
     }
 
-    /// Whether it is the very file that was hashed, as far as the system tells.
+    /// Whether it is the very file that was hashed, as far as the system tells. A disk's number is not looked at: it can be
+    /// another one each time that the system starts.
     pub fn is_of(&self, file: &File) -> bool {
-        self.stamp() == file.mapping().stamp()
+        let now = file.mapping().stamp();
+        FileStamp { device: now.device, ..self.stamp() } == now
     }
 
     /// What the system tells of the file at `path` that is not as it was when this one was hashed.
@@ -97,7 +99,9 @@ impl WholeCheck {
         let (mapping, fingerprint) = (file.mapping().clone(), file.fingerprint()?);
         let recorded = recorded.filter(|recorded| recorded.fingerprint == fingerprint);
         let state = match recorded {
-            Some(recorded) if recorded.is_of(file) => State::Known(recorded),
+            Some(recorded) if recorded.is_of(file) => {
+                State::Known(WholeFile::of(mapping.stamp(), fingerprint, recorded.sha256))
+            }
             _ => State::Hashing(Hashing::start(mapping.clone())?),
         };
         Ok(Self { mapping, fingerprint, expected: recorded.map(|recorded| recorded.sha256), state })
@@ -245,6 +249,12 @@ mod tests {
         let mut check = WholeCheck::start(&file, Some(first)).unwrap();
         assert!(!check.is_awaited());
         assert_eq!(check.poll().unwrap(), None);
+
+        // On a disk that has another number since.
+        let renumbered = WholeFile { device: first.device + 1, ..first };
+        let check = WholeCheck::start(&file, Some(renumbered)).unwrap();
+        assert_eq!(check.known(), Some(first));
+        assert_eq!(check.known().unwrap().change(&path), None);
 
         // A copy: read, and found to be the same.
         let copy = folder.path().join("copy.gguf");
