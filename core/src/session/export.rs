@@ -108,8 +108,12 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         }
         ExportFormat::MergedGguf => {
             let mut progress = |done: usize, total: usize| on_progress(done as u64, total as u64);
+            if let Some(problem) = tensors.misfit(&inputs.base) {
+                return Err(Error::Adapter { path: request.adapter.clone(), problem });
+            }
+            // First: what is written is not measured in vain, and whether the model has changed is asked last.
+            let loss_with_adapter = probe(Inputs::open(model, Date::now())?, Some(&tensors))?;
             let rounding = write_merged(out, &tensors, &inputs.base, &mut progress)?;
-            let loss_with_adapter = probe(inputs, Some(&tensors))?;
             let loss_merged = probe(Inputs::open(out, Date::now())?, None)?;
             Some(MergeCost { rounding, loss_with_adapter, loss_merged })
         }
