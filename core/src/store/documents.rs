@@ -66,14 +66,19 @@ impl Store {
     /// Reads a document; `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] if it is damaged, [`Error::OtherBuild`] if it does not hold a `T`, [`Error::Store`] for a name
-    /// that cannot be one, [`Error::Io`].
+    /// [`Error::Corrupted`] if it is damaged, [`Error::OtherBuild`] if a later version of this program sealed it or it does not
+    /// hold a `T`, [`Error::Store`] for a name that cannot be one, [`Error::Io`].
     pub fn read_document<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.document(name)?;
         if self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
             return Ok(None);
         }
-        let bytes = self.vault.read(&path, ROLE, MAX_BYTES)?;
+        let bytes = self.vault.read(&path, ROLE, MAX_BYTES).map_err(|error| match error {
+            Error::Corrupted { path, problem } if self.vault.later_version(&path).is_some() => {
+                Error::OtherBuild { path, problem }
+            }
+            error => error,
+        })?;
         // The seal holds: this is what was written, though not by this build.
         let value = serde_json::from_slice(&bytes).map_err(|error| Error::OtherBuild {
             path,

@@ -15,7 +15,7 @@ use crate::{Inconsistency, Result};
 pub struct RepairReport {
     /// What was wrong; the files are gone or were written anew.
     pub repaired: Vec<Damage>,
-    /// What is lost by it, a sentence each.
+    /// What is lost by it, and what was left for another build, a sentence each.
     pub lost: Vec<String>,
 }
 
@@ -27,11 +27,19 @@ impl Store {
     /// back; one that was put back goes again. If it is the manifest itself, which is lost or of an earlier time, all
     /// files are taken for what they should be.
     ///
+    /// Grafts, documents and checkpoints that a later version of this program sealed stay as they are, and are named.
+    ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io); calling it again goes on.
     pub fn repair(&mut self) -> Result<RepairReport> {
-        let damaged = self.verify()?.damaged;
-        let mut report = RepairReport { repaired: damaged.clone(), lost: Vec::new() };
+        let (later, damaged): (Vec<_>, Vec<_>) =
+            self.verify()?.damaged.into_iter().partition(|damage| self.is_for_a_later_build(damage));
+        let stays = |damage: Damage| {
+            let Damage { path, problem } = damage;
+            format!("nothing of {}: {problem}; it stays for the build that wrote it", path.display())
+        };
+        let mut report =
+            RepairReport { repaired: damaged.clone(), lost: later.into_iter().map(stays).collect() };
         if damaged.is_empty() {
             self.drop_session_of_deleted()?;
             return Ok(report);
@@ -112,6 +120,13 @@ impl Store {
         }
         self.drop_session_of_deleted()?;
         Ok(report)
+    }
+
+    /// Whether a file cannot be read here because a later version of this program sealed it, and removing it loses something.
+    fn is_for_a_later_build(&self, damage: &Damage) -> bool {
+        let kind = kind_of(&self.root, &damage.path);
+        matches!(kind, Kind::Graft(_) | Kind::Document | Kind::Checkpoint)
+            && self.vault.later_version(&damage.path).is_some()
     }
 
     /// Removes the files that the store had removed once already.

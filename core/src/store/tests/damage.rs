@@ -5,6 +5,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::file_system;
+use crate::vault::Vault;
 
 /// In each mode.
 const MUTATIONS: usize = 1_300;
@@ -41,6 +43,9 @@ fn mutate(key: Option<u8>) {
         let place = all[which].strip_prefix(&original).unwrap();
         let path = copied.join(place);
         fs::write(&path, changed).unwrap();
+        if Vault::plain(file_system::system()).later_version(&path).is_some() {
+            continue; // it is not taken for damage
+        }
         let is_segment = place.starts_with("journal");
         let is_header = place.ends_with("store.ngs") || place.ends_with("store.copy.ngs");
         let is_manifest = place.ends_with("manifest.ngs");
@@ -184,4 +189,40 @@ fn a_graft_in_use_that_is_gone_is_noticed() {
     assert!(store.verify().unwrap().is_sound());
     drop(store);
     assert_eq!(open(folder.path()).current().unwrap(), Some(GraftId(1)));
+}
+
+#[test]
+fn what_a_later_build_sealed_is_kept_and_named() {
+    let folder = folder();
+    furnish(folder.path(), None);
+    let session = "session/session.ngs";
+    let later = ["grafts/00000001.ngs", session, "session/step-00000004.ngck", "usage.ngs"];
+    let kept: Vec<_> = later
+        .iter()
+        .map(|name| {
+            let path = folder.path().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[8..12].copy_from_slice(&900u32.to_le_bytes());
+            fs::write(&path, &bytes).unwrap();
+            (path, bytes)
+        })
+        .collect();
+    let damaged = folder.path().join("grafts/00000003.ngs");
+    fs::write(&damaged, "nonsense").unwrap();
+    let mut store = open(folder.path());
+    let report = store.repair().unwrap();
+    assert_eq!(report.repaired.iter().map(|damage| &damage.path).collect::<Vec<_>>(), [&damaged]);
+    assert!(!damaged.exists());
+    for _ in 0..2 {
+        for (path, bytes) in &kept {
+            let said = format!("nothing of {}", path.display());
+            assert!(report.lost.iter().any(|lost| lost.starts_with(&said)), "{said}: {report:?}");
+            assert_eq!(fs::read(path).unwrap(), *bytes);
+        }
+        drop(store);
+        store = open(folder.path());
+        let error = store.read_document::<serde_json::Value>("usage").unwrap_err();
+        assert!(matches!(&error, Error::OtherBuild { path, .. } if path.ends_with("usage.ngs")), "{error}");
+        assert_eq!(store.repair().unwrap().repaired, []);
+    }
 }
