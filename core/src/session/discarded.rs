@@ -20,6 +20,8 @@ pub enum Leftover {
     Session,
     /// What the quality gate had measured.
     Measurements,
+    /// What was drawn to be held out; what the grafts have passed over still is.
+    HeldOut,
 }
 
 /// Why it is of no use.
@@ -68,6 +70,7 @@ impl fmt::Display for Leftover {
             Self::Plan => f.write_str("the session's plan"),
             Self::Session => f.write_str("the session that was under way"),
             Self::Measurements => f.write_str("what the quality gate had measured"),
+            Self::HeldOut => f.write_str("the list of examples that were drawn to be held out"),
         }
     }
 }

@@ -63,6 +63,7 @@ pub fn run_night(
         ends: grant.time.map(|time| platform.elapsed() + time),
         usage: document(session.store(), USAGE)?,
         memory: document(session.store(), POLICY)?,
+        nights: document(session.store(), PACES)?,
         waiting_for: None,
         pace: Pace::default(),
         total_steps: session.total_steps(),
@@ -107,6 +108,8 @@ struct Night<'a> {
     ends: Option<Duration>,
     usage: Usage,
     memory: PolicyMemory,
+    /// What each night before got done.
+    nights: Vec<NightPace>,
     /// What was told last.
     waiting_for: Option<Reason>,
     pace: Pace,
@@ -276,7 +279,7 @@ impl Night<'_> {
     /// Enters what was done and says how much longer it takes; nothing for a session without steps.
     fn estimate(&self, session: &mut Session, state: DeviceState, over: bool) -> Result<Option<String>> {
         let Some(total) = self.total_steps else { return Ok(None) };
-        let mut nights: Vec<NightPace> = document(session.store(), PACES)?;
+        let mut nights = self.nights.clone();
         let day = state.time.day(self.rules.day_begins);
         let earlier = nights.iter().find(|night| night.day == day).map_or_else(Pace::default, |n| n.pace);
         nights.retain(|night| night.day != day);
@@ -305,10 +308,13 @@ fn needs(session: &Session) -> Needs {
 }
 
 /// A document, or an empty one in place of one that is missing or damaged: none of them is worth a night.
+///
+/// # Errors
+/// [`Error::OtherBuild`] for one of another build, which is not overwritten; [`Error::Io`].
 fn document<T: serde::de::DeserializeOwned + Default>(store: &Store, name: &'static str) -> Result<T> {
     match store.read_document(name) {
         Ok(found) => Ok(found.unwrap_or_default()),
-        Err(error @ (Error::Corrupted { .. } | Error::OtherBuild { .. })) => {
+        Err(error @ Error::Corrupted { .. }) => {
             tracing::warn!(%error, "begun anew");
             Ok(T::default())
         }
@@ -357,4 +363,38 @@ fn end_of(outcome: &SliceOutcome) -> SliceEnd {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn what_another_build_remembers_of_nights_is_not_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let store = Store::open(folder.path(), options).unwrap();
+        let read = |name| match name {
+            USAGE => document::<Usage>(&store, name).map(drop),
+            POLICY => document::<PolicyMemory>(&store, name).map(drop),
+            _ => document::<Vec<NightPace>>(&store, name).map(drop),
+        };
+        for name in [USAGE, POLICY, PACES] {
+            assert!(read(name).is_ok(), "there is none");
+            let path = folder.path().join(name).with_extension("ngs");
+            let is_refused =
+                || matches!(read(name), Err(Error::OtherBuild { path: named, .. }) if named == path);
+            store.write_document(name, &"green").unwrap();
+            assert!(is_refused(), "{name}");
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[8..12].copy_from_slice(&900u32.to_le_bytes());
+            std::fs::write(&path, bytes).unwrap();
+            assert!(is_refused(), "{name}");
+            std::fs::write(&path, "nonsense").unwrap();
+            assert!(read(name).is_ok(), "damage alone costs no night");
+        }
+    }
 }

@@ -97,7 +97,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let options = open::data_options(request);
     let count = open::count(&inputs, options);
     let Work::Train(plan, _) =
-        plan::plan(store, inputs.base.fingerprint(), &settings, &choice, &request.gate, count)?
+        plan::plan(store, inputs.base.fingerprint(), &settings, &choice, &request.gate, count, &mut |_| ())?
     else {
         return Ok(TimeForecast { examples: 0, tokens: 0, steps: 0, tokens_per_second: 0.0, seconds: 0.0 });
     };

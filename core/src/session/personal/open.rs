@@ -62,8 +62,8 @@ impl Session {
                 let choice =
                     Choice { replay: request.replay, held_out: f64::from(request.training.data.held_out) };
                 let count = count(&inputs, data_options(&request));
-                match plan::plan(&store, inputs.base.fingerprint(), &settings, &choice, &request.gate, count)?
-                {
+                let base = inputs.base.fingerprint();
+                match plan::plan(&store, base, &settings, &choice, &request.gate, count, on_event)? {
                     Work::Train(plan, drawn) => {
                         plan::remember_drawn(&store, &drawn)?;
                         plan
@@ -106,10 +106,6 @@ fn under_way(
             // What a killed process may have left of the one before.
             drop_session(store, DiscardReason::Over, on_event)?;
             return Ok(None);
-        }
-        Err(Error::Corrupted { path, problem }) if store.vault().later_version(&path).is_some() => {
-            // A newer build's session: only that can go on with it.
-            return Err(Error::Corrupted { path, problem });
         }
         // Made again from the same examples it is the same plan, and the checkpoints are still of use.
         Err(error @ Error::Corrupted { .. }) => {

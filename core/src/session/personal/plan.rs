@@ -1,6 +1,5 @@
 //! What a session learns from: the examples that are new, and some of the old ones, so that those are not forgotten.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::NothingToDo;
@@ -8,6 +7,7 @@ use super::held_out::{Division, HoldOut, TooFew};
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
 use crate::random::Random;
+use crate::session::{DiscardReason, Event, Leftover};
 use crate::store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store};
 use crate::text::Date;
 use crate::{Error, Result};
@@ -65,7 +65,8 @@ pub(super) enum Work {
 /// large store.
 ///
 /// # Errors
-/// [`Error::Store`] if the graft in use belongs to another base; those of reading the store.
+/// [`Error::Store`] if the graft in use belongs to another base; those of reading the store, [`Error::OtherBuild`] for what a
+/// newer build remembers in it.
 pub(super) fn plan(
     store: &Store,
     base: &Fingerprint,
@@ -73,6 +74,7 @@ pub(super) fn plan(
     choice: &Choice,
     rules: &GateRules,
     count: impl Fn(&str) -> u64,
+    on_event: &mut dyn FnMut(&Event),
 ) -> Result<Work> {
     let live: Vec<u64> = store.examples().iter().map(|example| example.id.0).collect();
     if live.is_empty() {
@@ -83,7 +85,16 @@ pub(super) fn plan(
     let (parent, seen) = parent.map_or((None, IdSet::new()), |(id, saw)| (Some(id), saw));
 
     let hold_out = HoldOut { share: choice.held_out, at_least: rules.min_held_out, seed: store.seed() };
-    let drawn_before: IdSet = document(store, HELD_OUT)?.unwrap_or_default();
+    let grafts = store.grafts()?;
+    let drawn_before = match store.read_document(HELD_OUT) {
+        Ok(Some(drawn)) => drawn,
+        Ok(None) => passed_over(&live, &grafts, &hold_out),
+        Err(error @ Error::Corrupted { .. }) => {
+            on_event(&Event::Discarded { what: Leftover::HeldOut, why: DiscardReason::from(&error) });
+            passed_over(&live, &grafts, &hold_out)
+        }
+        Err(error) => return Err(error),
+    };
     let count = |id: u64| {
         let place = store.examples().binary_search_by_key(&id, |example| example.id.0);
         place.map_or(0, |place| count(&store.examples()[place].line))
@@ -98,7 +109,7 @@ pub(super) fn plan(
             _ => Work::Nothing(NothingToDo::EverythingLearned),
         });
     }
-    let last_graft = store.grafts()?.last().map_or(0, |entry| entry.id.0);
+    let last_graft = grafts.last().map_or(0, |entry| entry.id.0);
     let mut random = Random::new(store.seed() ^ last_graft);
     let mut old: Vec<_> = live.iter().copied().filter(|id| seen.contains(*id)).collect();
     random.shuffle_upward(&mut old);
@@ -116,7 +127,10 @@ pub(super) fn plan(
         batch_tokens: None,
         date: None,
     };
-    let diverged: Option<Plan> = document(store, DIVERGED)?;
+    let diverged: Option<Plan> = match store.read_document(DIVERGED) {
+        Err(Error::Corrupted { .. }) => None, // tried once more
+        read => read?,
+    };
     if diverged.is_some_and(|diverged| plan.repeats(&diverged)) {
         return Ok(Work::Nothing(NothingToDo::DivergedBefore));
     }
@@ -129,16 +143,22 @@ pub(super) fn plan(
 
 /// Remembers what was drawn to be held out, so that it is not trained on later.
 pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
-    let before: IdSet = document(store, HELD_OUT)?.unwrap_or_default();
-    if *drawn == before { Ok(()) } else { store.write_document(HELD_OUT, drawn) }
+    match store.read_document::<IdSet>(HELD_OUT) {
+        Ok(Some(before)) if before == *drawn => Ok(()),
+        Ok(None) if drawn.is_empty() => Ok(()),
+        Ok(_) | Err(Error::Corrupted { .. }) => store.write_document(HELD_OUT, drawn),
+        Err(error) => Err(error),
+    }
 }
 
-/// What a document remembers; nothing if it is damaged: then it is tried once more, or drawn by the same lots.
-fn document<T: DeserializeOwned>(store: &Store, name: &str) -> Result<Option<T>> {
-    match store.read_document(name) {
-        Err(Error::Corrupted { .. } | Error::OtherBuild { .. }) => Ok(None),
-        read => read,
-    }
+/// What was drawn to be held out, as far as the grafts tell: a session learns all that is not held out, so that an example
+/// which no graft saw although one saw a later one was. Those that have a lot are not among them: they are held out anyway.
+fn passed_over(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
+    let saw = grafts.iter().filter_map(|entry| entry.meta.as_ref()).map(|meta| &meta.saw);
+    let seen = saw.fold(IdSet::new(), |seen, saw| seen.union(saw));
+    let newest = seen.last().unwrap_or(0);
+    let passed = |id: &u64| *id < newest && !seen.contains(*id) && !hold_out.has_lot(*id);
+    live.iter().copied().filter(passed).collect()
 }
 
 /// What became of a graft that learned the same from the same start, if there is one: refused by the same rules, or

@@ -17,7 +17,7 @@ use crate::config::EvalEvery;
 use crate::file_system::{self, FileSystem};
 use crate::gate::{Refusal, Whose};
 use crate::session::{DiscardReason, Event, Leftover};
-use crate::store::{ExampleId, GraftStatus, StoreOptions};
+use crate::store::{ExampleId, GraftStatus, IdSet, StoreOptions};
 use crate::testing::{CHATML, Failure, Fault, FaultyDisk, TinyModel};
 
 struct Place {
@@ -621,4 +621,77 @@ fn the_plan_of_another_build_is_kept_and_refused_by_name() {
     assert!(error.to_string().contains("another build") && told.is_empty(), "{error} {told:?}");
     assert_eq!(fs::read(place.path("newer/session/session.ngs")).unwrap(), before);
     assert!(fs::read_dir(place.path("newer/session")).unwrap().count() > 1, "the checkpoints are there");
+}
+
+/// The file as a later version of this program would seal it.
+fn sealed_later(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[8..12].copy_from_slice(&900u32.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_another_build_remembers_is_kept_and_refused_by_name() {
+    let place = Place::new();
+    place.finish("whole");
+    for name in ["held-out", "diverged", "models"] {
+        for is_sealed_later in [true, false] {
+            let folder = format!("{name}-{is_sealed_later}");
+            copy(&place.path("whole"), &place.path(&folder));
+            let mut store = place.store(&folder).unwrap();
+            store.write_document(name, &"green").unwrap();
+            store.add(&lines(60..70)).unwrap();
+            drop(store);
+            let path = place.path(&folder).join(name).with_extension("ngs");
+            if is_sealed_later {
+                sealed_later(&path);
+            }
+            let before = fs::read(&path).unwrap();
+            let (opened, told) = discarded(&place, &folder, place.request());
+            let error = opened.unwrap_err();
+            assert!(matches!(&error, Error::OtherBuild { path: named, .. } if *named == path), "{error}");
+            assert!(told.is_empty() && !error.to_string().contains("green"), "{error} {told:?}");
+            assert_eq!(fs::read(&path).unwrap(), before);
+        }
+    }
+}
+
+#[test]
+fn what_was_drawn_to_be_held_out_is_not_learned_when_its_list_is_lost() {
+    let place = Place::new();
+    let mut request = place.request();
+    request.training.data.held_out = 0.05; // so few that some have to be drawn
+    let mut session = Session::open(place.store("whole").unwrap(), request.clone(), &mut |_| ()).unwrap();
+    let first: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
+    let mut store = session.into_store();
+    store.promote_anyway(store.grafts().unwrap()[0].id).unwrap();
+    store.add(&lines(60..70)).unwrap();
+    drop(store);
+    let newest = first.train.last().unwrap();
+    let measured: IdSet = first.held_out.iter().filter(|id| *id < newest).collect();
+    assert!(measured.len() >= 3);
+
+    for is_missing in [false, true] {
+        let folder = format!("lost-{is_missing}");
+        copy(&place.path("whole"), &place.path(&folder));
+        let list = place.path(&folder).join("held-out.ngs");
+        if is_missing {
+            fs::remove_file(&list).unwrap();
+        } else {
+            fs::write(&list, "nonsense").unwrap();
+        }
+        let (opened, told) = discarded(&place, &folder, request.clone());
+        opened.unwrap();
+        let is_list = |(what, why): &(Leftover, DiscardReason)| {
+            *what == Leftover::HeldOut && matches!(why, DiscardReason::Damaged { .. })
+        };
+        assert_eq!(told.iter().filter(|told| is_list(told)).count(), usize::from(!is_missing), "{told:?}");
+        let store = place.store(&folder).unwrap();
+        let plan: Plan = store.read_document(plan::PLAN).unwrap().unwrap();
+        assert!(plan.train.iter().any(|id| id > 24));
+        assert_eq!(plan.train.intersection(&measured), IdSet::new());
+        assert_eq!(plan.held_out.intersection(&measured), measured);
+        assert!(store.read_document::<IdSet>("held-out").unwrap().is_some(), "it is written anew");
+    }
 }

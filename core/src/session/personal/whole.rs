@@ -39,6 +39,8 @@ pub(super) fn remember(store: &Store, whole: WholeFile) -> Result<()> {
     store.write_document(MODELS, &models)
 }
 
+/// # Errors
+/// [`Error::OtherBuild`] for what another build remembers: it is not overwritten.
 fn known(store: &Store) -> Result<Vec<WholeFile>> {
     match store.read_document(MODELS) {
         Err(Error::Corrupted { .. }) => Ok(Vec::new()), // hashed again
