@@ -31,7 +31,7 @@ pub struct Args {
     #[command(flatten)]
     format: FormatArgs,
     /// Examples to measure on, instead of a part of --data
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = data_file())]
     valid: Option<PathBuf>,
     /// Folder for the adapter, the curve and the checkpoints
     #[arg(long, value_name = "DIR")]

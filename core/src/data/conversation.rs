@@ -69,7 +69,7 @@ pub(super) fn examples(
 /// them by themselves.
 fn parts(template: &ChatTemplate, cutter: &Cutter, conversation: &Conversation) -> Option<Vec<Supervised>> {
     let Conversation { messages, variables } = conversation;
-    let n_system = messages.iter().take_while(|message| message.role() == "system").count();
+    let n_system = messages.iter().take_while(|message| message.is_system()).count();
     let (system, turns) = messages.split_at(n_system);
     let part = |turns: &[Message]| {
         let part = Conversation { messages: [system, turns].concat(), variables: variables.clone() };

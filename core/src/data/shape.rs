@@ -52,7 +52,9 @@ pub(super) fn foreign(object: &Map<String, Value>) -> Option<Shape> {
     let is_text = |key: &str| object.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     if has("messages") {
         // Anthropic has the system text beside the turns.
-        return is_text("system").then_some(Shape::SystemBeside);
+        let has_parts =
+            || object.get("system").and_then(Value::as_array).is_some_and(|parts| !parts.is_empty());
+        return (is_text("system") || has_parts()).then_some(Shape::SystemBeside);
     }
     if has("text") || has("input_ids") || has("completion") {
         return None;

@@ -6,7 +6,7 @@ use super::line::name;
 use crate::text::Message;
 
 /// Keys that say whether a turn is learned: those of OpenAI and Mistral, and of other trainers.
-const MASKS: [&str; 4] = ["weight", "loss", "train", "training"];
+const MASKS: [&str; 6] = ["weight", "loss", "loss_weight", "train", "trainable", "training"];
 /// Types of parts that are text.
 const TEXT_PARTS: [&str; 3] = ["text", "input_text", "output_text"];
 /// Types of parts that are known not to be text.

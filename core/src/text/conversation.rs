@@ -48,6 +48,11 @@ impl Message {
         self.text("role").unwrap_or_default()
     }
 
+    /// Whether it tells the model how to behave; newer templates call that role `developer`.
+    pub fn is_system(&self) -> bool {
+        matches!(self.role(), "system" | "developer")
+    }
+
     /// Whether the model said this, or should have.
     pub fn is_answer(&self) -> bool {
         self.role() == "assistant"

@@ -85,7 +85,7 @@ pub fn unused_keys(template: &ChatTemplate, conversation: &Conversation) -> Resu
                 };
             }
         }
-        let is_system = matches!(message.role(), "system" | "developer");
+        let is_system = message.is_system();
         if (is_system || message.is_tool_result()) && !moments.at(next)?.shows_content_of(index) {
             if !is_system {
                 return Err(NotShown::ToolResult { message: index + 1 }.into());

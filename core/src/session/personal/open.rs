@@ -74,6 +74,9 @@ impl Session {
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
                     Work::Nothing(reason) => {
+                        if matches!(reason, NothingToDo::TooFew { .. }) {
+                            tell_unusable(&store, &inputs, &data_options(&request), on_event);
+                        }
                         drop_session(&mut store, DiscardReason::Over, on_event)?; // what damage may have left
                         return over(store, request, SliceOutcome::NothingToDo { reason });
                     }
@@ -268,6 +271,19 @@ pub(super) fn count(inputs: &Inputs, options: DataOptions) -> impl Fn(&str) -> u
             |example: &&Example| example.targets.iter().any(|target| *target != Example::NO_LOSS);
         read.map_or(0, |line| line.examples.iter().filter(is_measured).count() as u64)
     }
+}
+
+/// Tells how many of the store's examples this model cannot use, and why the first: without them there may be too few.
+fn tell_unusable(store: &Store, inputs: &Inputs, options: &DataOptions, on_event: &mut dyn FnMut(&Event)) {
+    let name = Path::new("an example");
+    let read =
+        |line: &str| data::load_line(name, line, &inputs.tokenizer, inputs.template.as_ref(), options).err();
+    let mut problems = store.examples().iter().filter_map(|example| read(&example.line));
+    let Some(first) = problems.next() else { return };
+    let unusable = 1 + problems.count();
+    let of = store.examples().len();
+    let text = format!("{unusable} of {of} examples cannot be used with this model; the first: {first}");
+    on_event(&Event::Warning { text });
 }
 
 /// What decides the result of a session, besides its examples and its date.
