@@ -5,7 +5,8 @@
 //! the header says is bound to the wrapped key, so that a header in which anything was changed opens nothing.
 //!
 //! Because without it an encrypted store is lost, there are two: `store.copy.ngs` says the same, and is used when the first
-//! is damaged. Where they differ because writing them was interrupted, the newer one counts.
+//! is damaged. Where they differ because writing them was interrupted, the newer one counts, if it is the store's own
+//! ([`in_force`](super::in_force)).
 
 use std::path::{Path, PathBuf};
 
@@ -63,14 +64,16 @@ pub(super) struct Found {
     pub(super) header: Header,
     /// Why the first copy could not be used, if so.
     pub(super) problem: Option<Error>,
-    /// Both can be read, and one was not brought up to date.
-    pub(super) differ: bool,
+    /// Where it is.
+    pub(super) place: PathBuf,
+    /// The other one, if both can be read and differ.
+    pub(super) older: Option<Header>,
 }
 
 impl Found {
     /// A header of which nothing is wrong.
-    pub(super) fn new(header: Header) -> Self {
-        Self { header, problem: None, differ: false }
+    pub(super) fn new(header: Header, place: PathBuf) -> Self {
+        Self { header, problem: None, place, older: None }
     }
 }
 
@@ -142,13 +145,18 @@ impl Header {
             (Ok(None), Ok(None)) => return Ok(None),
             (Ok(Some(first)), Ok(Some(second))) => {
                 let differ = first != second;
-                let header = if second.age() > first.age() { second } else { first };
-                Found { header, problem: None, differ }
+                let (place, header, older) = if second.age() > first.age() {
+                    (copy_path(root), second, first)
+                } else {
+                    (path(root), first, second)
+                };
+                Found { older: differ.then_some(older), ..Found::new(header, place) }
             }
-            (Ok(Some(header)), _) => Found::new(header),
+            (Ok(Some(header)), _) => Found::new(header, path(root)),
             (first, Ok(Some(header))) => {
                 let missing = || Error::Corrupted { path: path(root), problem: "it is missing".into() };
-                Found { header, problem: Some(first.err().unwrap_or_else(missing)), differ: false }
+                let problem = Some(first.err().unwrap_or_else(missing));
+                Found { problem, ..Found::new(header, copy_path(root)) }
             }
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };
@@ -364,7 +372,8 @@ mod tests {
                 write(newer, &plain, root);
                 plain.write(&stale, ROLE, &serde_json::to_vec(older).unwrap()).unwrap();
                 let found = Header::read(&plain, root).unwrap().unwrap();
-                assert_eq!((&found.header, found.differ), (newer, true));
+                assert_eq!((&found.header, found.older.as_ref()), (newer, Some(older)));
+                assert_ne!(found.place, stale);
             }
         }
     }

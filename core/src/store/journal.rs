@@ -35,6 +35,13 @@ pub(super) struct Journal {
     stale: bool,
 }
 
+/// What loading does with segments that others cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Covered {
+    Removed,
+    Left,
+}
+
 /// A segment on the disk.
 #[derive(Debug)]
 struct Placed {
@@ -64,15 +71,20 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`], [`Error::WrongKey`].
     pub(super) fn load(vault: &Vault, folder: &Path) -> Result<Self> {
-        Self::load_without(vault, folder, &[])
+        Self::load_without(vault, folder, &[], Covered::Removed)
     }
 
     /// As [`load`](Self::load), but the files that are no longer what they should be count as damaged, and no example of
-    /// them is shown: some may have been deleted. If there are any, nothing is removed.
+    /// them is shown: some may have been deleted. If there are any, nothing is removed, whatever `covered` says.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub(super) fn load_without(vault: &Vault, folder: &Path, distrusted: &[Deviation]) -> Result<Self> {
+    pub(super) fn load_without(
+        vault: &Vault,
+        folder: &Path,
+        distrusted: &[Deviation],
+        covered: Covered,
+    ) -> Result<Self> {
         let mut journal = Self::empty(folder);
         let mut spans: Vec<Span> = vault
             .fs()
@@ -90,7 +102,7 @@ impl Journal {
             let path = folder.join(span.file_name());
             if before.covers(span) {
                 // What covers it must be readable, or this may be the last copy.
-                if before_is_sound && distrusted.is_empty() {
+                if before_is_sound && distrusted.is_empty() && covered == Covered::Removed {
                     vault.remove(&path)?;
                 }
                 continue;
@@ -172,6 +184,11 @@ impl Journal {
             let problem = format!("examples up to number {last} were there, its newest files are missing");
             self.damage.push((self.folder.clone(), problem));
         }
+    }
+
+    /// Notes damage outside of the folder that forbids every change of the journal.
+    pub(super) fn distrust(&mut self, path: PathBuf, problem: impl Into<String>) {
+        self.damage.push((path, problem.into()));
     }
 
     /// All that were not deleted, by id.

@@ -33,6 +33,7 @@ mod history;
 mod id_set;
 mod ids;
 mod import;
+mod in_force;
 mod inventory;
 mod journal;
 mod lock;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::consistency::{self, Deviation};
 use super::header::{self, Found, Header};
+use super::in_force::{self, InForce};
 use super::inventory::{self, GRAFTS, JOURNAL, SESSION};
-use super::journal::Journal;
+use super::journal::{Covered, Journal};
 use super::lock::Lock;
 use super::sealed;
 use crate::file_system::{self, FileSystem};
@@ -28,7 +29,8 @@ pub struct StoreOptions {
     /// The seed of a new store; random otherwise.
     pub seed: Option<u64>,
     /// Open the store also if its journal is damaged, or earlier versions of files were put back, with the examples that
-    /// can be read, for [`Store::verify`] and [`Store::repair`]. Until it is repaired nothing can be added or deleted.
+    /// can be read, for [`Store::verify`] and [`Store::repair`]. Until it is repaired nothing can be added or deleted; and
+    /// if its manifest cannot be read, opening it writes and removes nothing.
     pub damaged: bool,
 }
 
@@ -113,18 +115,15 @@ impl Store {
             }
         }
         let is_new = found.is_none();
-        let Found { header, problem, differ } = match found {
+        let mut found = match found {
             Some(found) => found,
-            None => Found::new(Header::new(options.seed, options.key.as_ref(), root)?),
+            None => Found::new(Header::new(options.seed, options.key.as_ref(), root)?, header::path(root)),
         };
-        let vault = header.vault(&plain, options.key.as_ref(), root)?;
-        for folder in [JOURNAL, GRAFTS, SESSION] {
-            let folder = root.join(folder);
+        let (problem, differ) = (found.problem.take(), found.older.is_some());
+        let InForce { header, vault, passed_over } = found.open(&plain, options.key.as_ref(), root)?;
+        for folder in [JOURNAL, GRAFTS, SESSION].map(|folder| root.join(folder)) {
             fs.create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-            inventory::sweep(fs, &folder)?;
         }
-        inventory::sweep(fs, root)?;
-        inventory::make_private(fs, root)?;
         let header_is_made_up = problem.is_some() && !header::is_on_disk(&plain, root)?;
         let mut store = Self {
             root: root.to_owned(),
@@ -139,16 +138,29 @@ impl Store {
             dropped_session: false,
             _lock: lock,
         };
-        let deviations = store.take_manifest(is_new, options.damaged)?;
+        let Taken { deviations, is_made_up } = store.take_manifest(is_new, options.damaged)?;
+        if let Some(path) = passed_over.filter(|_| !is_made_up)
+            && let Some(manifest) = store.vault.manifest()
+            && manifest.agrees(&store.vault, &path)?
+        {
+            // The store itself wrote the newer header, with another key.
+            return Err(Error::WrongKey { path });
+        }
+        if !is_made_up {
+            store.tidy()?;
+        }
         let is_put_back = |deviation: &&Deviation| deviation.why != Inconsistency::Missing;
         let put_back: Vec<_> = deviations.iter().filter(is_put_back).cloned().collect();
         if let Some(deviation) = put_back.first().filter(|_| !options.damaged) {
             return Err(deviation.error());
         }
-        store.journal = Journal::load_without(&store.vault, &root.join(JOURNAL), &put_back)?;
+        let covered = if is_made_up { Covered::Left } else { Covered::Removed };
+        store.journal = Journal::load_without(&store.vault, &root.join(JOURNAL), &put_back, covered)?;
         store.note_lost_examples()?;
         if !options.damaged {
             store.journal.check()?;
+        } else if is_made_up {
+            store.journal.distrust(root.join(manifest::NAME), "it cannot be read");
         }
         for deviation in &deviations {
             if !options.damaged && !deviation.is_bearable(root) {
@@ -159,21 +171,21 @@ impl Store {
         if let Some(problem) = problem {
             tracing::warn!(%problem, "the copy of the header is used; repair the store");
         }
-        if deviations.iter().all(|deviation| deviation.is_bearable(root)) {
+        if !is_made_up && deviations.iter().all(|deviation| deviation.is_bearable(root)) {
             store.go_on(differ)?;
         }
         Ok(store)
     }
 
-    /// Reads the manifest, or begins one for a new store and for one of an earlier build. Returns what differs from it.
-    fn take_manifest(&mut self, is_new: bool, damaged: bool) -> Result<Vec<Deviation>> {
+    /// Reads the manifest, or begins one for a new store and for one of an earlier build.
+    fn take_manifest(&mut self, is_new: bool, damaged: bool) -> Result<Taken> {
         let (vault, root) = (self.vault.clone(), self.root.clone());
         let path = root.join(manifest::NAME);
         let why = match sealed::damage(Manifest::load(&vault, &root))? {
             Ok(Some(manifest)) => {
                 let deviations = consistency::deviations(&vault, &self.plain, &manifest, &root)?;
                 self.vault = vault.with_manifest(Arc::new(manifest));
-                return Ok(deviations);
+                return Ok(Taken { deviations, is_made_up: false });
             }
             Ok(None) => Some(Inconsistency::Missing),
             Err(_) if consistency::is_of_former_key(&vault, &path)? => Some(Inconsistency::EarlierManifest),
@@ -184,13 +196,24 @@ impl Store {
         let manifest = Manifest::of(&vault, &root, &consistency::tracked(&vault, &root)?)?;
         self.vault = vault.with_manifest(Arc::new(manifest));
         let is_missing = why == Some(Inconsistency::Missing);
-        if is_missing && (is_new || self.header.is_of_first_version() || Manifest::was_begun(&vault, &root)?)
-        {
+        let is_of_earlier_build =
+            self.header.is_of_first_version() && !in_force::opens_nothing(&vault, &root)?;
+        if is_missing && (is_new || is_of_earlier_build || Manifest::was_begun(&vault, &root)?) {
             self.header = self.header.renewed(self.key.as_ref(), &root)?;
             self.write_header()?;
-            return Ok(Vec::new());
+            return Ok(Taken { deviations: Vec::new(), is_made_up: false });
         }
-        Ok(why.map(|why| Deviation { path, why }).into_iter().collect())
+        let deviations = why.map(|why| Deviation { path, why }).into_iter().collect();
+        Ok(Taken { deviations, is_made_up: true })
+    }
+
+    /// Removes what unfinished writes left, and shuts others out.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let fs = self.plain.fs();
+        for folder in ["", JOURNAL, GRAFTS, SESSION] {
+            inventory::sweep(fs, &self.root.join(folder))?;
+        }
+        inventory::make_private(fs, &self.root)
     }
 
     /// Finishes what a crash has interrupted.
@@ -248,7 +271,8 @@ impl Store {
             return found;
         }
         let problem = found.err().unwrap_or_else(|| sealed::corrupted(&header::path(root), "it is missing"));
-        Ok(Some(Found { problem: Some(problem), ..Found::new(Header::new(options.seed, None, root)?) }))
+        let made_up = Found::new(Header::new(options.seed, None, root)?, header::path(root));
+        Ok(Some(Found { problem: Some(problem), ..made_up }))
     }
 
     /// Where everything is written; for the checkpoints in [`session_folder`](Self::session_folder). A clone is of no
@@ -270,6 +294,14 @@ impl Store {
     pub(super) fn problem(&self, problem: impl Into<String>) -> Error {
         Error::Store { path: self.root.clone(), problem: problem.into() }
     }
+}
+
+/// What the manifest of a store shows.
+struct Taken {
+    /// The files that are not as it says.
+    deviations: Vec<Deviation>,
+    /// It cannot be read, and one that trusts every file stands in for it. It must not get onto the disk but by a repair.
+    is_made_up: bool,
 }
 
 /// Seconds since 1970 by the device's clock.

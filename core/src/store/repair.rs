@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::inventory::{Kind, kind_of};
-use super::journal::Journal;
-use super::{Damage, Store, consistency, documents, header};
-use crate::vault::manifest;
+use super::journal::{Covered, Journal};
+use super::{Damage, Store, consistency, documents, header, in_force};
+use crate::vault::manifest::{self, Manifest};
 use crate::{Inconsistency, Result};
 
 /// What a repair did.
@@ -30,7 +30,9 @@ impl Store {
     /// Grafts, documents and checkpoints that a later version of this program sealed stay as they are, and are named.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io); calling it again goes on.
+    /// [`Error::Store`](crate::Error::Store) if neither the manifest nor any other file opens with the data keys of the
+    /// header: that is no damage but a wrong header, and nothing is changed. [`Error::Io`](crate::Error::Io); calling it
+    /// again goes on.
     pub fn repair(&mut self) -> Result<RepairReport> {
         let (later, damaged): (Vec<_>, Vec<_>) =
             self.verify()?.damaged.into_iter().partition(|damage| self.is_for_a_later_build(damage));
@@ -48,6 +50,17 @@ impl Store {
         let kind = |damage: &Damage| kind_of(&root, &damage.path);
         // What others need comes first.
         if damaged.iter().any(|damage| damage.path == root.join(manifest::NAME)) {
+            if in_force::opens_nothing(&self.vault, &root)? {
+                return Err(self.problem(
+                    "not one of its files opens with its store.ngs, which is of another store or another time; nothing \
+                     was changed. Bring back the store.ngs or store.copy.ngs that belongs to these files",
+                ));
+            }
+            self.tidy()?;
+            if !matches!(Manifest::is_there(&self.vault, &root), Ok(true)) {
+                // Before a manifest lists a header that is not the store's own.
+                self.write_header()?;
+            }
             self.rewrite_manifest()?;
             report
                 .lost
@@ -140,7 +153,8 @@ impl Store {
             self.vault.remove_all(&put_back)?;
             let distrusted: Vec<_> =
                 self.deviations()?.into_iter().filter(|left| left.why == Inconsistency::Earlier).collect();
-            self.journal = Journal::load_without(&self.vault, self.journal.folder(), &distrusted)?;
+            self.journal =
+                Journal::load_without(&self.vault, self.journal.folder(), &distrusted, Covered::Removed)?;
         }
         Ok(put_back)
     }

@@ -88,6 +88,14 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
+    /// Whether there is a manifest that can be read; nothing is settled or written.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn is_there(vault: &Vault, root: &Path) -> Result<bool> {
+        Ok(read(vault, root, NAME)?.is_some())
+    }
+
     /// Whether there is no manifest because the first one was about to be written.
     ///
     /// # Errors

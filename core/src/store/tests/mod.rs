@@ -4,6 +4,7 @@
 mod damage;
 mod examples;
 mod faults;
+mod foreign;
 mod grafts;
 mod privacy;
 mod put_back;
