@@ -113,7 +113,7 @@ impl HoldOut {
     }
 
     /// The order in which examples are drawn.
-    fn lot(&self, id: u64) -> u64 {
+    pub(super) fn lot(&self, id: u64) -> u64 {
         Random::new(!self.seed ^ id.rotate_left(32)).bits()
     }
 }

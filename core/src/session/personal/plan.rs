@@ -154,11 +154,21 @@ pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
 /// What was drawn to be held out, as far as the grafts tell: a session learns all that is not held out, so that an example
 /// which no graft saw although one saw a later one was. Those that have a lot are not among them: they are held out anyway.
 fn passed_over(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
-    let saw = grafts.iter().filter_map(|entry| entry.meta.as_ref()).map(|meta| &meta.saw);
-    let seen = saw.fold(IdSet::new(), |seen, saw| seen.union(saw));
-    let newest = seen.last().unwrap_or(0);
-    let passed = |id: &u64| *id < newest && !seen.contains(*id) && !hold_out.has_lot(*id);
-    live.iter().copied().filter(passed).collect()
+    let metas: Vec<_> = grafts.iter().filter_map(|entry| entry.meta.as_ref()).collect();
+    let seen = metas.iter().fold(IdSet::new(), |seen, meta| seen.union(&meta.saw));
+    let newest = seen.last();
+    // The next ones may be of the same time: what is drawn has a higher lot than all that is learned instead.
+    let highest_learned = |meta: &&GraftMeta| {
+        let parent = metas.iter().find(|other| Some(other.id) == meta.parent);
+        let learned = parent.map_or_else(|| meta.saw.clone(), |parent| meta.saw.difference(&parent.saw));
+        learned.iter().map(|id| hold_out.lot(id)).max()
+    };
+    let last = metas.iter().copied().filter(|meta| meta.saw.last() == newest);
+    let bar = last.filter_map(|meta| highest_learned(&meta)).min();
+    let may_be_drawn = |id: &&u64| hold_out.has_lot(**id) || bar.is_some_and(|bar| hold_out.lot(**id) > bar);
+    let (earlier, later) = live.split_at(live.partition_point(|id| Some(*id) <= newest));
+    let passed = earlier.iter().chain(later.iter().take_while(may_be_drawn)).copied();
+    passed.filter(|id| !seen.contains(*id) && !hold_out.has_lot(*id)).collect()
 }
 
 /// What became of a graft that learned the same from the same start, if there is one: refused by the same rules, or

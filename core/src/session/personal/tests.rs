@@ -668,9 +668,8 @@ fn what_was_drawn_to_be_held_out_is_not_learned_when_its_list_is_lost() {
     store.promote_anyway(store.grafts().unwrap()[0].id).unwrap();
     store.add(&lines(60..70)).unwrap();
     drop(store);
-    let newest = first.train.last().unwrap();
-    let measured: IdSet = first.held_out.iter().filter(|id| *id < newest).collect();
-    assert!(measured.len() >= 3);
+    let measured = first.held_out;
+    assert!(measured.len() >= 4);
 
     for is_missing in [false, true] {
         let folder = format!("lost-{is_missing}");
