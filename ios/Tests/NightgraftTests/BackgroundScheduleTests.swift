@@ -50,7 +50,8 @@ final class BackgroundScheduleTests: XCTestCase {
     }
 
     func testADoneNightWaitsForTheNextOne() throws {
-        for ending in [.ended(.nothingToDo(.everythingLearned, text: "")), waiting(.minutesUsedUp), waiting(.flashUsedUp)] {
+        let nothingToDo = BackgroundEnding.ended(.nothingToDo(.everythingLearned, text: ""))
+        for ending in [nothingToDo, waiting(.minutesUsedUp), waiting(.flashUsedUp)] {
             XCTAssertEqual(begin(after: ending, at: try at(23)), try at(22, day: 24))
             XCTAssertEqual(begin(after: ending, at: try at(2, day: 24)), try at(22, day: 24))
         }
