@@ -287,6 +287,15 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Gives a lock back, whoever has the same opening of the file besides.
+///
+/// # Errors
+/// If the file system has no locks.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    use rustix::fs::{FlockOperation, flock};
+    Ok(flock(file, FlockOperation::Unlock)?)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

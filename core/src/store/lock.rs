@@ -10,7 +10,7 @@ pub(super) const NAME: &str = ".lock";
 /// Taken until it is dropped, or the process ends in whatever way.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -27,6 +27,16 @@ impl Lock {
             // A file system without locks: one careful user is enough.
             Err(error) => tracing::warn!(%error, "the store cannot be locked"),
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a process that another thread is starting has the open file too, until it runs its
+        // own program.
+        if let Err(error) = file_system::unlock(&self.file) {
+            tracing::debug!(%error, "the store's lock is given back by closing it");
+        }
     }
 }
