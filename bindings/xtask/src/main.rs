@@ -31,7 +31,7 @@ usage: cargo xtask TASK
   kotlin         compile the Kotlin library and the sample app, run the tests on the JVM
   swift          build the Swift package, run its tests, check its documentation
   layers         fail when a module imports one that is not below it
-  miri           run the scalar kernels and the readers of files and texts under Miri
+  miri           run the scalar kernels under Miri
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
   python         type-check and test the Python package

@@ -67,7 +67,9 @@ final class BackgroundScheduleTests: XCTestCase {
         }
         XCTAssertEqual(begin(after: .failed(.storeLocked(reason: "")), at: try at(23)), try at(23, 15))
         XCTAssertEqual(begin(after: .failed(nil), at: try at(23)), try at(23, 15))
-        XCTAssertEqual(begin(after: .failed(.storageFull(reason: "")), at: try at(23)), try at(22, day: 24))
+        for error in [NightgraftError.storageFull(reason: ""), .modelChanged(reason: "")] {
+            XCTAssertEqual(begin(after: .failed(error), at: try at(23)), try at(22, day: 24))
+        }
     }
 
     func testNightsWithinADayAndWithoutBounds() throws {

@@ -82,8 +82,8 @@ public struct BackgroundSchedule: Sendable, Hashable {
         case .storeLocked, .cancelled, nil:
             // The app itself was busy with the store.
             return night.next(from: now + retryInterval, calendar: calendar)
-        case .outOfMemoryBudget, .storageFull:
-            // Another night may find more room.
+        case .outOfMemoryBudget, .storageFull, .modelChanged:
+            // Another night may find more room, and the model's file whole.
             return night.following(now, calendar: calendar)
         case .invalidModel, .invalidData, .corrupted, .wrongKey, .unsupported, .internalError:
             return nil
