@@ -128,11 +128,11 @@ impl<'a> Shown<'a> {
         let question = history.last().and_then(|message| message.text("content")).unwrap_or_default().trim();
         let from_question = history_text.rfind(question).filter(|_| !question.is_empty());
         if let Some(start) = from_question
-            && let Some(completion) = self.behind_last(&prompt[start..])?
+            && let Some(completion) = self.behind_last(&prompt[start..], Some(question))?
         {
             return Ok(Some(completion));
         }
-        if generation_prompt.trim().is_empty() { Ok(None) } else { self.behind_last(generation_prompt) }
+        if generation_prompt.trim().is_empty() { Ok(None) } else { self.behind_last(generation_prompt, None) }
     }
 
     /// A conversation's first turn: no prompt leads to it, so the one of later turns marks where it begins.
@@ -144,7 +144,7 @@ impl<'a> Shown<'a> {
         if let Ok((with, without)) = prompts
             && let Some(generation_prompt) = with.strip_prefix(&without)
             && !generation_prompt.is_empty()
-            && let Some(completion) = self.behind_last(generation_prompt)?
+            && let Some(completion) = self.behind_last(generation_prompt, None)?
         {
             let prompt = &self.answered[..self.answered.len() - completion.len()];
             return Ok(Answer { prompt: prompt.to_owned(), completion: completion.to_owned() });
@@ -152,15 +152,17 @@ impl<'a> Shown<'a> {
         Err(Unclear::Unprompted { message: self.index + 1 }.into())
     }
 
-    /// What stands behind the last `text` that the template writes before the answer's content.
-    fn behind_last(&self, text: &str) -> Result<Option<&str>> {
+    /// What stands behind the last `text` that the template writes before the answer's content; none if `question` comes
+    /// between the two: an earlier turn asked the same, and the last one is shown otherwise.
+    fn behind_last(&self, text: &str, question: Option<&str>) -> Result<Option<&str>> {
         let mark = unused_word(&self.answered);
         let Conversation { messages, variables } = self.conversation;
         let mut marked = messages[..=self.index].to_vec();
         marked[self.index] = marked[self.index].with("content", Value::from(mark.as_str()));
         let marked = self.template.render(&marked, variables, false)?;
         let before = marked.split(&mark).next().unwrap_or_default();
-        let end = before.rfind(text).map(|start| start + text.len());
+        let asks_again = |end: &usize| question.is_some_and(|question| before[*end..].contains(question));
+        let end = before.rfind(text).map(|start| start + text.len()).filter(|end| !asks_again(end));
         Ok(end.and_then(|end| self.answered.strip_prefix(&before[..end])))
     }
 
