@@ -48,17 +48,17 @@ pub enum NothingToDo {
         /// Examples with which a session begins.
         need: u64,
     },
-    /// The same examples with the same settings were learned before, and the gate refused the result.
+    /// An earlier session learned these examples with these settings, and the gate refused its result.
     RefusedBefore {
         /// The result.
         graft: GraftId,
     },
-    /// The same examples with the same settings were learned before, and the result was taken out of use or never promoted.
+    /// An earlier session learned these examples with these settings, and its result was taken out of use or never promoted.
     NotInUse {
         /// The result.
         graft: GraftId,
     },
-    /// The same examples with the same settings were tried before, and the training diverged.
+    /// An earlier session tried these examples with these settings, and diverged.
     DivergedBefore,
     /// An earlier graft came into use again: it has seen every example but the deleted ones.
     InUseAgain {
