@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
@@ -90,12 +90,14 @@ fn the_number_of_threads_does_not_change_a_byte() {
 #[test]
 fn killed_at_random_and_resumed_it_ends_in_the_same_bytes() {
     let bench = Bench::new();
+    let began = Instant::now();
     assert!(bench.train("straight", &[]).status().unwrap().success());
+    let longest = began.elapsed() / 5;
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut kills = 0;
     for _ in 0..200 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let wait = Duration::from_millis(20 + (state >> 33) % 300);
+        let wait = longest.mul_f64((state >> 33) as f64 / (1_u64 << 31) as f64);
         let mut child = bench.train("killed", &[]).spawn().unwrap();
         std::thread::sleep(wait);
         if let Some(status) = child.try_wait().unwrap() {
