@@ -4,6 +4,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::arguments::Arguments;
+use super::methods::pad;
 use super::{json, python, source};
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
@@ -14,6 +15,11 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("lower", |value: &Value| python::str(value).to_lowercase());
     environment.add_filter("title", title);
     environment.add_filter("trim", trim);
+    environment.add_filter("center", center);
+    environment.add_filter("default", default);
+    environment.add_filter("d", default);
+    environment.add_filter("dictsort", dictsort);
+    environment.add_filter("batch", batch);
     environment.add_filter("replace", replace);
     environment.add_filter("join", join);
     environment.add_filter("indent", indent);
@@ -50,12 +56,45 @@ fn title(value: &Value) -> String {
     text
 }
 
-fn trim(value: &Value, characters: Option<&str>) -> String {
+fn trim(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let [characters] = Arguments::new(&arguments, named).take(["chars"])?;
     let text = python::str(value);
-    match characters {
-        Some(characters) => text.trim_matches(|char| characters.contains(char)).to_owned(),
+    Ok(match characters.filter(|characters| !characters.is_none()) {
+        Some(characters) => {
+            let characters = python::str(&characters);
+            text.trim_matches(|char| characters.contains(char)).to_owned()
+        }
         None => text.trim().to_owned(),
+    })
+}
+
+fn center(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let [width] = Arguments::new(&arguments, named).take(["width"])?;
+    Ok(pad(&python::str(value), "center", width.map_or(Ok(80), usize::try_from)?, ' '))
+}
+
+fn default(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let [other, for_all_false] = Arguments::new(&arguments, named).take(["default_value", "boolean"])?;
+    let is_for_all_false = for_all_false.is_some_and(|all| all.is_true());
+    let is_replaced = value.is_undefined() || (is_for_all_false && !value.is_true());
+    Ok(if is_replaced { other.unwrap_or_else(|| Value::from("")) } else { value.clone() })
+}
+
+fn dictsort(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let names = ["case_sensitive", "by", "reverse"];
+    let taken = Arguments::new(&arguments, named).take(names)?;
+    if taken[1].as_ref().is_some_and(|by| !matches!(by.as_str(), Some("key" | "value"))) {
+        return Err(refused("there are key and value to sort by"));
     }
+    let named = names.into_iter().zip(taken).filter_map(|(name, taken)| Some((name, taken?)));
+    minijinja::filters::dictsort(value, named.collect())
+}
+
+fn batch(state: &State, value: Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let [count, filler] = Arguments::new(&arguments, named).take(["linecount", "fill_with"])?;
+    let count = count.ok_or_else(|| Error::from(ErrorKind::MissingArgument))?;
+    let filler = filler.filter(|filler| !filler.is_none());
+    minijinja::filters::batch(state, value, usize::try_from(count)?, filler)
 }
 
 fn replace(
@@ -123,19 +162,33 @@ fn int(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value, Er
     let [default, base] = Arguments::new(&arguments, named).take(["default", "base"])?;
     let base = base.map_or(Ok(10), u32::try_from)?;
     let number = match value.as_str() {
-        Some(text) if (2..=36).contains(&base) => {
-            let text = text.trim();
-            let digits = text.replace('_', "");
-            i64::from_str_radix(&digits, base)
-                .ok()
-                .or_else(|| digits.parse::<f64>().ok().map(|float| float as i64))
+        Some(text) => {
+            let text = text.trim().replace('_', "");
+            whole(&text, base).or_else(|| text.parse::<f64>().ok().map(|float| float as i64))
         }
-        Some(_) => None,
         None if value.is_integer() => return Ok(value.clone()),
         None if value.kind() == ValueKind::Bool => Some(i64::from(value.is_true())),
         None => f64::try_from(value.clone()).ok().filter(|float| float.is_finite()).map(|float| float as i64),
     };
     Ok(number.map_or_else(|| default.unwrap_or_else(|| Value::from(0)), Value::from))
+}
+
+/// Reads digits of a base, behind the prefix that may say it. With the base 0 the prefix decides.
+fn whole(text: &str, base: u32) -> Option<i64> {
+    let digits = text.trim_start_matches(['+', '-']);
+    let sign = &text[..text.len() - digits.len()];
+    let small = digits.to_ascii_lowercase();
+    let said = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, _)| small.starts_with(prefix));
+    let (digits, base) = match said {
+        Some((prefix, said)) if base == said || base == 0 => (&digits[prefix.len()..], said),
+        _ if base == 0 => (digits, 10),
+        _ => (digits, base),
+    };
+    let is_signed_twice = sign.len() > 1 || digits.starts_with(['+', '-']);
+    if is_signed_twice || !(2..=36).contains(&base) {
+        return None;
+    }
+    i64::from_str_radix(&format!("{sign}{digits}"), base).ok()
 }
 
 fn float(value: &Value, arguments: Rest<Value>, named: Kwargs) -> Result<Value, Error> {

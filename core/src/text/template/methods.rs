@@ -157,7 +157,8 @@ fn zero_fill(text: &str, width: usize) -> String {
 /// More than anybody fills up to.
 const MAX_WIDTH: usize = 1 << 16;
 
-fn pad(text: &str, method: &str, width: usize, fill: char) -> String {
+/// `ljust`, `rjust` or `center`.
+pub(super) fn pad(text: &str, method: &str, width: usize, fill: char) -> String {
     let width = width.min(MAX_WIDTH);
     let missing = width.saturating_sub(text.chars().count());
     let before = match method {
