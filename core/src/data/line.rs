@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::shape;
 use super::turns::{self, Learned};
+use super::unreadable::{ARRAY, Unreadable};
 use crate::text::{Conversation, Variables};
 
 /// What a line holds.
@@ -60,10 +61,11 @@ impl Line {
     /// # Errors
     /// What is wrong, without any of the text.
     pub(super) fn parse(json: &str, n_vocab: usize) -> Result<Parsed, String> {
-        let value: Value = serde_json::from_str(json).map_err(|error| shape::unreadable(json, &error))?;
+        let value: Value =
+            serde_json::from_str(json).map_err(|error| Unreadable::of(json, &error).to_string())?;
         let mut object = match value {
             Value::Object(object) => object,
-            Value::Array(_) => return Err(shape::ARRAY.into()),
+            Value::Array(_) => return Err(ARRAY.into()),
             other => return Err(format!("{}, not a JSON object", name(&other))),
         };
         let kinds: Vec<_> = KINDS.into_iter().filter(|key| object.contains_key(*key)).collect();

@@ -30,6 +30,7 @@ mod report;
 mod shape;
 mod shuffle;
 mod turns;
+mod unreadable;
 
 pub use batch::{Batch, assemble};
 pub use dataset::{Dataset, split};

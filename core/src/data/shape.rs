@@ -4,10 +4,6 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// What is said of a list where an object should be.
-pub(super) const ARRAY: &str = "a JSON array: each line must hold one whole object; jq -c '.[]' FILE > NEW.jsonl takes \
-                                an array apart";
-
 /// The shape of a line that another program reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -78,17 +74,6 @@ pub(super) fn foreign(object: &Map<String, Value>) -> Option<Shape> {
     }
     let pair = PAIRS.into_iter().find(|(question, answer)| has(question) && has(answer));
     pair.map(|(question, answer)| Shape::Pair { question, answer })
-}
-
-/// What is said of a line that is no JSON, without any of its text.
-pub(super) fn unreadable(line: &str, error: &serde_json::Error) -> String {
-    match (error.is_eof(), line.trim_start().starts_with('[')) {
-        (true, true) => format!("the beginning of {ARRAY}"),
-        (true, false) => "the line ends before its JSON does: each line must hold one whole object; \
-                          jq -c . FILE > NEW.jsonl writes pretty-printed ones so"
-            .into(),
-        _ => format!("not valid JSON: {:?} error at column {}", error.classify(), error.column()),
-    }
 }
 
 impl fmt::Display for Shape {
