@@ -35,6 +35,8 @@ missing_packages() {
         python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
     fi
     if [ "$task" = test ]; then
+        # The commands that convert other programs' lines are tried.
+        has jq || echo jq
         # The Kotlin tests.
         has javac || echo openjdk-17-jdk-headless
         has mvn || echo maven

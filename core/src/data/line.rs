@@ -139,7 +139,8 @@ fn variables(object: &mut Map<String, Value>) -> Result<Variables, String> {
     for key in VARIABLES {
         let value = match object.remove(key) {
             None | Some(Value::Null) => continue,
-            // Tables of strings have lists as their JSON.
+            // Tables of strings have lists as their JSON, and nothing for none.
+            Some(Value::String(json)) if json.trim().is_empty() => continue,
             Some(Value::String(json)) => serde_json::from_str(&json).unwrap_or(Value::String(json)),
             Some(value) => value,
         };

@@ -296,4 +296,4 @@ fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,183 +1,295 @@
-//! Lines and files in the shapes of other programs, recognized by name, each with the way to convert it.
+//! Lines in the shapes of other programs, recognized by name, each with the command that converts it where there is one.
+
+mod filter;
+mod turns;
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// The shape of a line that another program reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// `{"conversations": [{"from", "value"}]}`
-    ShareGpt(Turns),
-    /// The turns of `messages` under another name.
-    Messages(Turns),
-    /// `{"contents": [{"role", "parts"}]}`
-    Gemini,
-    /// `{"system", "messages"}`
-    SystemBeside,
-    /// `{"instruction", "input", "output"}`
-    Alpaca,
-    /// `{"instruction", "context", "response"}`
-    Dolly,
-    /// A question and its answer under other names.
-    Pair { question: &'static str, answer: &'static str },
-    /// `{"prompt", "chosen", "rejected"}`
-    Preference { has_prompt: bool },
+use self::filter::{ABOUT, Asked, Chosen, Filter};
+use self::turns::{Exchange, Named, Turns};
+use super::turns::is_text;
+
+/// A line that another program reads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Foreign {
+    shape: Shape,
+    remedy: Result<Filter, Obstacle>,
 }
 
-/// The key under which a shape has its turns.
-pub(super) type Turns = &'static str;
+/// The shape of a line that another program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Turns under this key, or under these keys of each.
+    Turns { key: &'static str, turns: Option<Turns> },
+    /// `{"contents": [{"role", "parts"}]}`
+    Gemini,
+    /// Turns with the system text beside them.
+    SystemBeside,
+    /// A question and its answer, perhaps with what the question is about.
+    Exchange(Exchange),
+    /// What was chosen and what was rejected.
+    Preference,
+}
 
-const TURNS: [Turns; 5] = ["conversations", "conversation", "dialog", "dialogue", "chat"];
-/// Names of a question and its answer. `{"prompt", "completion"}` is ours.
-const PAIRS: [(&str, &str); 9] = [
-    ("question", "answer"),
-    ("question", "response"),
-    ("query", "response"),
-    ("query", "answer"),
-    ("prompt", "response"),
-    ("prompt", "answer"),
-    ("input", "output"),
-    ("instruction", "response"),
-    ("user", "assistant"),
+/// Why no command converts a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    /// Nothing tells which of the speakers the model is.
+    Speakers,
+    /// The entries are no turns that are known.
+    Turns,
+    /// What stands under the key is more than text.
+    NotText(&'static str),
+    /// The tools are declared in another way than templates show them.
+    Tools,
+    /// Earlier turns are no pairs of texts.
+    History,
+    /// What was chosen answers nothing.
+    NoQuestion,
+    /// What was chosen has another question than the line.
+    OtherQuestion,
+    /// The key has a meaning here and would stay.
+    Besides(&'static str),
+}
+
+const TURNS: [&str; 5] = ["conversations", "conversation", "dialog", "dialogue", "chat"];
+const QUESTIONS: [&str; 6] = ["prompt", "question", "instruction", "query", "input", "user"];
+/// Names of a question and its answer. `{"prompt", "completion"}` is ours unless there is a system text.
+const PAIRS: [Exchange; 11] = [
+    Exchange { question: "instruction", answer: "output" },
+    Exchange { question: "instruction", answer: "response" },
+    Exchange { question: "question", answer: "answer" },
+    Exchange { question: "question", answer: "response" },
+    Exchange { question: "query", answer: "response" },
+    Exchange { question: "query", answer: "answer" },
+    Exchange { question: "prompt", answer: "response" },
+    Exchange { question: "prompt", answer: "answer" },
+    Exchange { question: "input", answer: "output" },
+    Exchange { question: "user", answer: "assistant" },
+    Exchange { question: "prompt", answer: "completion" },
 ];
 
 /// The shape of an object that is none of ours, if it is a known one.
-pub(super) fn foreign(object: &Map<String, Value>) -> Option<Shape> {
+pub(super) fn foreign(object: &Map<String, Value>) -> Option<Foreign> {
     let has = |key: &str| object.contains_key(key);
-    let is_text = |key: &str| object.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     if has("messages") {
-        // Anthropic has the system text beside the turns.
-        let has_parts =
-            || object.get("system").and_then(Value::as_array).is_some_and(|parts| !parts.is_empty());
-        return (is_text("system") || has_parts()).then_some(Shape::SystemBeside);
+        return of_messages(object);
     }
-    if has("text") || has("input_ids") || has("completion") {
+    let is_completion = match object.get("completion") {
+        Some(Value::String(_)) => !has_system(object),
+        completion => completion.is_some(),
+    };
+    if has("text") || has("input_ids") || is_completion {
         return None;
     }
     if has("chosen") {
-        return Some(Shape::Preference { has_prompt: has("prompt") });
+        return Some(Foreign { shape: Shape::Preference, remedy: preference(object) });
     }
-    for key in TURNS {
-        if let Some(first) = object.get(key).and_then(Value::as_array).and_then(|turns| turns.first()) {
-            let is_message = first.get("role").is_some();
-            return Some(if is_message { Shape::Messages(key) } else { Shape::ShareGpt(key) });
+    if let Some((key, items)) = TURNS.into_iter().find_map(|key| Some((key, list(object, key)?))) {
+        let turns = Turns::of(items);
+        let shape = Shape::Turns { key, turns: turns.ok() };
+        let remedy = turns.and_then(|turns| alone(object, &[], Filter::turns(key, &turns)));
+        return Some(Foreign { shape, remedy });
+    }
+    if let Some(contents) = list(object, "contents") {
+        return Some(Foreign { shape: Shape::Gemini, remedy: gemini(object, contents) });
+    }
+    let exchange = PAIRS.into_iter().find(|pair| has(pair.question) && has(pair.answer))?;
+    Some(Foreign { shape: Shape::Exchange(exchange), remedy: asked(object, exchange) })
+}
+
+/// Our own key, with other names in its turns or a system text beside it.
+fn of_messages(object: &Map<String, Value>) -> Option<Foreign> {
+    let items = list(object, "messages")?;
+    if items.iter().any(|item| item.get("content").is_some_and(|content| !is_text(content))) {
+        return None; // which says more by itself
+    }
+    let key = "messages";
+    let is_answered = items.iter().any(|item| item.get("role").is_some_and(|role| role == "assistant"));
+    let turns = Turns::of(items);
+    let shape = match turns {
+        Ok(turns) if !is_answered => Shape::Turns { key, turns: Some(turns) },
+        _ if has_system(object) => Shape::SystemBeside,
+        _ => return None,
+    };
+    let remedy = turns.and_then(|turns| alone(object, &[], Filter::turns(key, &turns)));
+    Some(Foreign { shape, remedy })
+}
+
+fn gemini(object: &Map<String, Value>, contents: &[Value]) -> Result<Filter, Obstacle> {
+    let is_given = |key: &str| object.get(key).is_some_and(|value| !value.is_null());
+    if is_given("tools") {
+        return Err(Obstacle::Tools);
+    }
+    alone(object, &[], Filter::gemini(&Turns::of(contents)?))
+}
+
+fn asked(object: &Map<String, Value>, exchange: Exchange) -> Result<Filter, Obstacle> {
+    let Exchange { question, answer } = exchange;
+    texts(object, &[question, answer])?;
+    let is_pair = |entry: &Value| {
+        entry.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string))
+    };
+    match object.get("history") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(history)) if history.iter().all(is_pair) => {}
+        Some(_) => return Err(Obstacle::History),
+    }
+    alone(object, &[question, answer], Filter::asked(exchange))
+}
+
+fn preference(object: &Map<String, Value>) -> Result<Filter, Obstacle> {
+    let question = QUESTIONS.into_iter().find(|key| object.get(*key).is_some_and(Value::is_string));
+    let turns = ["prompt"].into_iter().chain(TURNS).find_map(|key| Some((key, list(object, key)?)));
+    let asked = match (question, turns) {
+        (Some(key), None) => Some(Asked::Text(key)),
+        (None, Some((key, items))) => Some(Asked::Turns(key, Named::of(items)?)),
+        (None, None) => None,
+        (Some(key), Some(_)) => return Err(Obstacle::Besides(key)),
+    };
+    texts(object, &[])?;
+    let used: Vec<_> = asked.iter().map(Asked::key).collect();
+    let is_bare = !has_system(object) && ABOUT.into_iter().all(|about| !object.contains_key(about));
+    let filter = match object.get("chosen") {
+        Some(Value::String(text)) => match asked {
+            Some(Asked::Text("prompt")) if is_bare => Filter::chosen_text("prompt"),
+            Some(_) => Filter::chosen(asked.as_ref(), &Chosen::Text),
+            None if text.starts_with("\n\nHuman:") => Filter::chosen_dialogue(),
+            None => return Err(Obstacle::NoQuestion),
+        },
+        Some(turn @ Value::Object(_)) => {
+            let named = Named::of(std::slice::from_ref(turn))?;
+            let asked = asked.ok_or(Obstacle::NoQuestion)?;
+            Filter::chosen(Some(&asked), &Chosen::Turn(named))
+        }
+        Some(Value::Array(items)) => {
+            let Turns::Named(named) = Turns::of(items)? else { return Err(Obstacle::Turns) };
+            let asks = |item: &&Value| named.role(item) == Some("user");
+            match (items.iter().find(asks), question, turns) {
+                (None, None, None) => return Err(Obstacle::NoQuestion),
+                (Some(first), Some(key), _) if first.get(named.what) != object.get(key) => {
+                    return Err(Obstacle::OtherQuestion);
+                }
+                (Some(_), _, Some((_, asked))) if !items.starts_with(asked) => {
+                    return Err(Obstacle::OtherQuestion);
+                }
+                _ => Filter::chosen(asked.as_ref(), &Chosen::Turns(named)),
+            }
+        }
+        _ => return Err(Obstacle::NotText("chosen")),
+    };
+    alone(object, &used, filter)
+}
+
+fn list<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a [Value]> {
+    object.get(key).and_then(Value::as_array).map(Vec::as_slice).filter(|items| !items.is_empty())
+}
+
+fn has_system(object: &Map<String, Value>) -> bool {
+    let is_given = |value: &Value| match value {
+        Value::String(text) => !text.is_empty(),
+        // Anthropic's is a list of parts.
+        Value::Array(parts) => !parts.is_empty(),
+        _ => false,
+    };
+    ["system", "system_prompt"].iter().any(|key| object.get(*key).is_some_and(is_given))
+}
+
+/// Checks that these keys have texts, and so those that belong to a question if they are there.
+fn texts(object: &Map<String, Value>, keys: &[&'static str]) -> Result<(), Obstacle> {
+    let is_no_text = |key: &&str| object.get(*key).is_some_and(|value| !value.is_string());
+    let is_more = |key: &&str| object.get(*key).is_some_and(|value| !value.is_string() && !value.is_null());
+    let no_text = keys.iter().find(|key| is_no_text(key)).or(ABOUT.iter().find(|key| is_more(key)));
+    no_text.map_or(Ok(()), |key| Err(Obstacle::NotText(key)))
+}
+
+/// The filter, if no key that has a meaning here stays behind it.
+fn alone(object: &Map<String, Value>, used: &[&str], filter: Filter) -> Result<Filter, Obstacle> {
+    let stays = |key: &&str| object.contains_key(*key) && !used.contains(key);
+    ["prompt", "text", "input_ids"]
+        .into_iter()
+        .find(stays)
+        .map_or(Ok(filter), |key| Err(Obstacle::Besides(key)))
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "the shape is {}; ", self.shape)?;
+        match &self.remedy {
+            Ok(filter) => write!(formatter, "jq -c '{filter}' FILE > NEW.jsonl converts it"),
+            Err(obstacle) => write!(formatter, "no command converts it: {obstacle}"),
         }
     }
-    if object.get("contents").is_some_and(Value::is_array) {
-        return Some(Shape::Gemini);
-    }
-    match (has("instruction"), has("output"), has("context") && has("response")) {
-        (true, true, _) => return Some(Shape::Alpaca),
-        (true, _, true) => return Some(Shape::Dolly),
-        _ => {}
-    }
-    let pair = PAIRS.into_iter().find(|(question, answer)| has(question) && has(answer));
-    pair.map(|(question, answer)| Shape::Pair { question, answer })
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let (what, filter) = match *self {
-            Self::ShareGpt(key) => (
-                format!("ShareGPT's ({{{key:?}: [{{\"from\", \"value\"}}]}})"),
-                format!(
-                    "{{messages: [.{key}[] | {{role: ({{human: \"user\", gpt: \"assistant\", chatgpt: \"assistant\", \
-                     bing: \"assistant\", bard: \"assistant\"}}[.from] // .from), content: .value}}]}}"
-                ),
+        match *self {
+            Self::Turns { key, turns: None } => write!(formatter, "that of a conversation ({{{key:?}: [...]}})"),
+            Self::Turns { key, turns: Some(Turns::Named(Named { is_ours: true, .. })) } => {
+                write!(formatter, "that of {{\"messages\"}} under another name, {key:?}")
+            }
+            Self::Turns { key, turns: Some(Turns::Named(Named { who, what, .. })) } => {
+                let whose = match (who, what) {
+                    ("from", "value") => "ShareGPT's",
+                    _ => "that of {\"messages\"} with other names",
+                };
+                write!(formatter, "{whose} ({{{key:?}: [{{{who:?}, {what:?}}}]}})")
+            }
+            Self::Turns { key, turns: Some(Turns::Exchanges(Exchange { question, answer })) } => {
+                write!(formatter, "that of questions and their answers ({{{key:?}: [{{{question:?}, {answer:?}}}]}})")
+            }
+            Self::Gemini => formatter.write_str("Gemini's ({\"contents\": [{\"role\", \"parts\"}]})"),
+            Self::SystemBeside => formatter.write_str("Anthropic's, with the system text beside \"messages\""),
+            Self::Exchange(Exchange { question: "instruction", answer: "output" }) => {
+                formatter.write_str("Alpaca's ({\"instruction\", \"input\", \"output\"})")
+            }
+            Self::Exchange(Exchange { question: "instruction", answer: "response" }) => {
+                formatter.write_str("Dolly's ({\"instruction\", \"context\", \"response\"})")
+            }
+            Self::Exchange(Exchange { question: "prompt", answer: "completion" }) => {
+                formatter.write_str("that of {\"prompt\", \"completion\"} with a system text, which only conversations have")
+            }
+            Self::Exchange(Exchange { question, answer }) => {
+                write!(formatter, "a question and its answer ({{{question:?}, {answer:?}}})")
+            }
+            Self::Preference => formatter.write_str(
+                "that of preferences ({\"chosen\", \"rejected\"}), of which only what was chosen can be learned",
             ),
-            Self::Messages(key) => (
-                format!("that of {{\"messages\"}} under another name, {key:?}"),
-                format!(".messages = .{key} | del(.{key})"),
-            ),
-            Self::Gemini => (
-                "Gemini's ({\"contents\": [{\"role\", \"parts\"}]})".into(),
-                "{messages: [.contents[] | {role: (if .role == \"model\" then \"assistant\" else .role end), \
-                 content: ([.parts[].text] | join(\"\"))}]}"
-                    .into(),
-            ),
-            Self::SystemBeside => (
-                "Anthropic's, with \"system\" beside \"messages\"".into(),
-                ".messages = [{role: \"system\", content: .system}] + .messages | del(.system)".into(),
-            ),
-            Self::Alpaca => (
-                "Alpaca's ({\"instruction\", \"input\", \"output\"})".into(),
-                instruction("input", "output"),
-            ),
-            Self::Dolly => (
-                "Dolly's ({\"instruction\", \"context\", \"response\"})".into(),
-                instruction("context", "response"),
-            ),
-            Self::Pair { question, answer } => (
-                format!("a question and its answer ({{{question:?}, {answer:?}}})"),
-                format!(
-                    "{{messages: [{{role: \"user\", content: .{question}}}, {{role: \"assistant\", content: .{answer}}}]}}"
-                ),
-            ),
-            Self::Preference { has_prompt } => (
-                "that of preferences ({\"chosen\", \"rejected\"}), of which only what was chosen can be learned".into(),
-                if has_prompt { "{prompt, completion: .chosen}" } else { "{messages: .chosen}" }.into(),
-            ),
-        };
-        write!(formatter, "the shape is {what}; jq -c '{filter}' FILE > NEW.jsonl converts it")
+        }
     }
 }
 
-/// The filter for an instruction with, perhaps, what it is about.
-fn instruction(about: &str, answer: &str) -> String {
-    format!(
-        "{{messages: [{{role: \"user\", content: ([.instruction, .{about} // \"\"] | map(select(. != \"\")) | \
-         join(\"\\n\\n\"))}}, {{role: \"assistant\", content: .{answer}}}]}}"
-    )
+impl fmt::Display for Obstacle {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Speakers => formatter.write_str(
+                "nothing tells which of the speakers the model is; write {\"messages\": [{\"role\", \"content\"}]} with \
+                 the role \"assistant\" for it",
+            ),
+            Self::Turns => formatter.write_str(
+                "its entries are not turns with a speaker and a text; write {\"messages\": [{\"role\", \"content\"}]}",
+            ),
+            Self::NotText(key) => {
+                write!(formatter, "what stands under {key:?} is more than a text; only text can be learned")
+            }
+            Self::Tools => formatter.write_str(
+                "its tools are declared otherwise than chat templates show them; write them as {\"tools\": [{\"type\": \
+                 \"function\", \"function\"}]} beside \"messages\"",
+            ),
+            Self::History => formatter.write_str("its \"history\" is not a list of pairs of texts; write {\"messages\"}"),
+            Self::NoQuestion => formatter.write_str(
+                "nothing tells what was asked; write {\"prompt\", \"completion\"} or {\"messages\"}",
+            ),
+            Self::OtherQuestion => formatter.write_str(
+                "\"chosen\" has another question than the one beside it; write {\"messages\"} with both",
+            ),
+            Self::Besides(key) => write!(formatter, "it has {key:?} besides; keep one of them"),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn said(line: &str) -> Option<String> {
-        let value: Value = serde_json::from_str(line).unwrap();
-        foreign(value.as_object().unwrap()).map(|shape| shape.to_string())
-    }
-
-    #[test]
-    fn shapes_of_other_trainers_are_named_with_the_way_to_convert_them() {
-        for (line, name, filter) in [
-            (r#"{"conversations": [{"from": "human", "value": "q"}]}"#, "ShareGPT's", ".conversations[]"),
-            (
-                r#"{"conversation": [{"role": "user", "content": "q"}]}"#,
-                "under another name",
-                "del(.conversation)",
-            ),
-            (r#"{"instruction": "q", "input": "", "output": "a"}"#, "Alpaca's", ".output"),
-            (r#"{"instruction": "q", "context": "", "response": "a"}"#, "Dolly's", ".response"),
-            (r#"{"instruction": "q", "response": "a"}"#, "a question and its answer", ".instruction"),
-            (r#"{"question": "q", "answer": "a"}"#, "a question and its answer", ".question"),
-            (r#"{"prompt": "q", "response": "a"}"#, "a question and its answer", ".response"),
-            (
-                r#"{"prompt": "q", "chosen": "a", "rejected": "b"}"#,
-                "preferences",
-                "{prompt, completion: .chosen}",
-            ),
-            (r#"{"chosen": [], "rejected": []}"#, "preferences", "{messages: .chosen}"),
-            (r#"{"contents": [{"role": "user", "parts": []}]}"#, "Gemini's", ".contents[]"),
-            (r#"{"system": "s", "messages": []}"#, "Anthropic's", "del(.system)"),
-        ] {
-            let said = said(line).unwrap();
-            assert!(
-                said.contains(name) && said.contains(filter) && said.contains("jq -c '"),
-                "{line}: {said}"
-            );
-        }
-        for line in [
-            r#"{"txt": "a"}"#,
-            r#"{"text": "a", "instruction": "q", "output": "a"}"#,
-            r#"{"prompt": "q", "completion": "a", "answer": "b"}"#,
-            r#"{"messages": [], "system": ""}"#,
-            r#"{"conversations": []}"#,
-        ] {
-            assert_eq!(said(line), None, "{line}");
-        }
-    }
-}
+mod tests;

@@ -109,6 +109,11 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
     Ok(if is_masked { message.masked() } else { message })
 }
 
+/// Whether it is a text, or a list of parts that are.
+pub(super) fn is_text(content: &Value) -> bool {
+    content.is_string() || (content.is_array() && joined(content).is_ok())
+}
+
 /// The text of a list of parts, joined as they stand.
 fn joined(parts: &Value) -> Result<String, String> {
     let mut text = String::new();

@@ -148,13 +148,19 @@ fn long_conversations_are_split_between_turns_behind_the_system_message() {
     assert_eq!((dataset.examples.len(), dataset.report.truncated_lines), (3, 1));
 }
 
-/// Loads lines for a model with this template.
-fn load_with(source: &str, content: &str, context: usize) -> Result<Dataset> {
+/// Loads lines for a model with this template, and gives its tokenizer, too.
+pub(in crate::data) fn load_with(
+    source: &str,
+    content: &str,
+    context: usize,
+) -> Result<(Dataset, Tokenizer)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, content).unwrap();
     let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
-    load(&path, None, &tokenizer(false), Some(&template), &options(context))
+    let tokenizer = tokenizer(false);
+    let dataset = load(&path, None, &tokenizer, Some(&template), &options(context))?;
+    Ok((dataset, tokenizer))
 }
 
 const TWO_EXCHANGES: &str = r#"{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "one"}, {"role": "user", "content": "2"}, {"role": "assistant", "content": "two"}]}"#;
@@ -165,13 +171,13 @@ fn answers_that_later_turns_show_otherwise_are_examples_of_their_own() {
     let texts = |dataset: &Dataset| -> Vec<String> {
         dataset.examples.iter().map(|example| tokenizer(false).decode(&example.ids)).collect()
     };
-    let dataset = load_with(source, TWO_EXCHANGES, 99).unwrap();
+    let (dataset, _) = load_with(source, TWO_EXCHANGES, 99).unwrap();
     assert_eq!(texts(&dataset), ["u1aone!", "u1aoneu2atwo!"]);
     let report = &dataset.report;
     assert_eq!((report.separated_lines, report.split_lines, report.truncated_lines), (1, 0, 0));
     assert_eq!(report.supervised_tokens, 5 + 5);
     // What does not fit loses the beginning of its prompt.
-    let dataset = load_with(source, TWO_EXCHANGES, 10).unwrap();
+    let (dataset, _) = load_with(source, TWO_EXCHANGES, 10).unwrap();
     assert_eq!(texts(&dataset), ["u1aone!", "eu2atwo!"]);
     let report = &dataset.report;
     assert_eq!((report.separated_lines, report.truncated_lines, report.truncated_tokens), (1, 1, 6));
@@ -184,7 +190,7 @@ fn what_the_template_leaves_open_and_what_has_no_effect_is_counted() {
     let line = TWO_EXCHANGES.replace("\"1\"}", "\"1\", \"id\": 7, \"name\": \"\"}");
     let line = line.replace("{\"messages\"", "{\"source\": \"notes\", \"messages\"");
     let text = r#"{"text": "ab", "source": "notes", "kind": 1}"#;
-    let dataset = load_with(source, &[&line, &line, text].join("\n"), 99).unwrap();
+    let (dataset, _) = load_with(source, &[&line, &line, text].join("\n"), 99).unwrap();
     let report = &dataset.report;
     assert_eq!((report.lines, report.unclosed_lines, report.separated_lines), (3, 2, 2));
     let unused: Vec<_> = report.unused_keys.iter().map(|(key, lines)| (key.as_str(), *lines)).collect();

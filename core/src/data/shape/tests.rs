@@ -1,0 +1,313 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use super::*;
+use crate::data::load::tests::load_with;
+use crate::data::report::DataReport;
+
+fn said(line: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(line).unwrap();
+    foreign(value.as_object().unwrap()).map(|shape| shape.to_string())
+}
+
+/// What the printed command makes of a line.
+fn converted(line: &str) -> String {
+    let said = said(line).unwrap_or_else(|| unreachable!("not recognized: {line}"));
+    let filter = said.split_once("jq -c '").and_then(|(_, rest)| rest.split_once("' FILE > NEW.jsonl"));
+    let (filter, _) = filter.unwrap_or_else(|| unreachable!("no command for {line}: {said}"));
+    assert!(!filter.contains('\''), "a shell would end the filter: {filter}");
+    let mut jq = Command::new("jq");
+    jq.args(["-c", filter]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut jq = jq.spawn().expect("jq is installed, see bindings/xtask/setup.sh");
+    jq.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let output = jq.wait_with_output().unwrap();
+    assert!(output.status.success(), "jq refuses {filter}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Shows everything that it is given.
+const TEMPLATE: &str = "{{ tools | tojson if tools }}{% for m in messages %}{{ '\n' + m.role + ': ' + m.content }}\
+                        {{ m.tool_calls | tojson if m.tool_calls }}{{ eos_token }}{% endfor %}\
+                        {{ '\nassistant: ' if add_generation_prompt }}";
+
+/// What the loader makes of a line: all texts, what is learned of them, and what is told of the line.
+fn loaded(line: &str) -> (String, String, DataReport) {
+    let (dataset, tokenizer) =
+        load_with(TEMPLATE, line, 9999).unwrap_or_else(|error| unreachable!("{error}: {line}"));
+    let text = |ids: Vec<u32>| tokenizer.decode(&ids).replace('▁', " ");
+    let learned = |targets: &[i32]| targets.iter().filter_map(|target| u32::try_from(*target).ok()).collect();
+    (
+        dataset.examples.iter().map(|example| text(example.ids.clone())).collect(),
+        dataset.examples.iter().map(|example| text(learned(&example.targets))).collect::<Vec<_>>().join("|"),
+        dataset.report,
+    )
+}
+
+#[test]
+fn the_printed_commands_write_lines_that_say_all_that_the_others_said() {
+    let tools = r#"[{"type": "function", "function": {"name": "tide"}}]"#;
+    let call = r#"[{"type": "function", "function": {"name": "tide", "arguments": {"day": 3}}}]"#;
+    let mut wrong = Vec::new();
+    for (line, text, learned) in [
+        // ShareGPT
+        (
+            r#"{"id": "7", "conversations": [{"from": "system", "value": "Sys"}, {"from": "Human", "value": "Ask"},
+                {"from": "gpt", "value": "No", "weight": 0}, {"from": "user", "value": "Again"},
+                {"from": "model", "value": "Say", "weight": 1}], "weight": 1}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: No\nuser: Again\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            format!(
+                r#"{{"system": "Sys", "tools": {}, "conversations": [{{"from": "human", "value": "Ask"}},
+                {{"from": "function_call", "value": "{{\"name\": \"tide\", \"arguments\": {{\"day\": 3}}}}"}},
+                {{"from": "observation", "value": "2 m"}}, {{"from": "gpt", "value": "Say"}}]}}"#,
+                Value::from(tools)
+            ),
+            format!("{tools}\nsystem: Sys\nuser: Ask\nassistant: {call}\ntool: 2 m\nassistant: Say"),
+            &format!("{call}Say"),
+        ),
+        (
+            r#"{"system": null, "tools": "", "conversation": [{"from": "human", "value": "Ask"}, {"from": "gpt", "value": "Say"}]}"#
+                .to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        // our turns under other names
+        (
+            r#"{"conversation": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Say"}], "system": "Sys"}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"messages": [{"from": "human", "value": "Ask"}, {"from": "gpt", "value": "Say"}]}"#.to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"messages": [{"role": "user", "content": "Ask"}, {"role": "model", "content": "Say"}]}"#.to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"dialogue": [{"speaker": "USER", "text": "Ask"}, {"speaker": "BOT", "text": "Say"}]}"#.to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"conversation": [{"system": "Sys", "input": "Ask", "output": "Say"}, {"input": "Again", "output": "More"}]}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say\nuser: Again\nassistant: More".to_owned(),
+            "SayMore",
+        ),
+        // the system text beside the turns
+        (
+            format!(
+                r#"{{"system": [{{"type": "text", "text": "Sys"}}], "tools": {tools}, "messages": [{{"role": "user",
+                "content": "Ask"}}, {{"role": "assistant", "content": [{{"type": "text", "text": "Say"}}]}}]}}"#
+            ),
+            format!("{tools}\nsystem: Sys\nuser: Ask\nassistant: Say"),
+            "Say",
+        ),
+        // Gemini
+        (
+            r#"{"systemInstruction": {"parts": [{"text": "S"}, {"text": "ys"}]}, "contents": [{"parts": [{"text": "Ask"}]},
+                {"role": "model", "parts": [{"text": "Sa"}, {"text": "y"}]}]}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"system_instruction": "Sys", "contents": [{"role": "user", "parts": [{"text": "Ask"}]},
+                {"role": "model", "parts": [{"text": "Say"}], "weight": 1}]}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        // a question and its answer
+        (
+            r#"{"instruction": "Ask", "input": "About", "output": "Say", "system": "Sys", "history": [["One", "Two"]]}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: One\nassistant: Two\nuser: Ask\n\nAbout\nassistant: Say".to_owned(),
+            "TwoSay",
+        ),
+        (
+            r#"{"instruction": "Ask", "input": "", "output": "Say", "history": []}"#.to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"instruction": "Ask", "context": "About", "response": "Say", "weight": 1}"#.to_owned(),
+            "\nuser: Ask\n\nAbout\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"system_prompt": "Sys", "question": "Ask", "response": "Say"}"#.to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"question": "Ask", "context": "About", "answer": "Say"}"#.to_owned(),
+            "\nuser: Ask\n\nAbout\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            format!(r#"{{"input": "Ask", "output": "Say", "tools": {tools}}}"#),
+            format!("{tools}\nuser: Ask\nassistant: Say"),
+            "Say",
+        ),
+        (
+            r#"{"system": "Sys", "prompt": "Ask", "completion": "Say"}"#.to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        // preferences
+        (r#"{"prompt": "Ask", "chosen": "Say", "rejected": "No"}"#.to_owned(), "AskSay".to_owned(), "Say"),
+        (
+            r#"{"system": "Sys", "question": "Ask", "chosen": "Say", "rejected": "No"}"#.to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"prompt": "Ask", "chosen": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Say"}],
+                "rejected": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "No"}]}"#
+                .to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"prompt": "Ask", "chosen": [{"role": "assistant", "content": "Say"}], "rejected": []}"#.to_owned(),
+            "\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"prompt": [{"role": "system", "content": "Sys"}, {"role": "user", "content": "Ask"}],
+                "chosen": [{"role": "assistant", "content": "Say"}], "rejected": [{"role": "assistant", "content": "No"}]}"#
+                .to_owned(),
+            "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            r#"{"prompt": [{"role": "user", "content": "One"}, {"role": "assistant", "content": "Two"}, {"role": "user",
+                "content": "Ask"}], "chosen": "Say", "rejected": "No"}"#
+                .to_owned(),
+            "\nuser: One\nassistant: Two\nuser: Ask\nassistant: Say".to_owned(),
+            "Say",
+        ),
+        (
+            format!(
+                r#"{{"tools": {tools}, "conversations": [{{"from": "human", "value": "Ask"}}], "chosen": {{"from": "gpt",
+                "value": "Say"}}, "rejected": {{"from": "gpt", "value": "No"}}}}"#
+            ),
+            format!("{tools}\nuser: Ask\nassistant: Say"),
+            "Say",
+        ),
+        (
+            r#"{"chosen": "\n\nHuman: One\n\nAssistant: Two\n\nHuman: Ask\n\nAssistant: Say", "rejected": "No"}"#.to_owned(),
+            "\nuser: One\nassistant: Two\nuser: Ask\nassistant: Say".to_owned(),
+            "TwoSay",
+        ),
+    ] {
+        let new = converted(&line.replace('\n', " "));
+        let (all, said, report) = loaded(&new);
+        let unused: Vec<_> = report.unused_keys.into_keys().filter(|key| key != "id").collect();
+        if (&all, said.as_str(), unused.is_empty()) != (&text, learned, true) {
+            wrong.push(format!("{line}\n{new}{all:?}, of which {said:?}, without {unused:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn shapes_of_other_programs_are_named() {
+    for (line, name) in [
+        (
+            r#"{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}"#,
+            "ShareGPT's ({\"conversations\": [{\"from\", \"value\"}]})",
+        ),
+        (
+            r#"{"conversation": [{"role": "assistant", "content": "a"}]}"#,
+            "under another name, \"conversation\"",
+        ),
+        (r#"{"dialog": [{"speaker": "bot", "text": "a"}]}"#, "({\"dialog\": [{\"speaker\", \"text\"}]})"),
+        (r#"{"instruction": "q", "input": "", "output": "a"}"#, "Alpaca's"),
+        (r#"{"instruction": "q", "context": "", "response": "a"}"#, "Dolly's"),
+        (r#"{"question": "q", "answer": "a"}"#, "a question and its answer ({\"question\", \"answer\"})"),
+        (r#"{"prompt": "q", "chosen": "a", "rejected": "b"}"#, "preferences"),
+        (r#"{"contents": [{"role": "model", "parts": [{"text": "a"}]}]}"#, "Gemini's"),
+        (r#"{"system": "s", "messages": [{"role": "assistant", "content": "a"}]}"#, "Anthropic's"),
+    ] {
+        let said = said(line).unwrap();
+        assert!(
+            said.contains(name) && said.contains("jq -c 'del(") && said.ends_with(" converts it"),
+            "{line}: {said}"
+        );
+    }
+    for line in [
+        r#"{"txt": "a"}"#,
+        r#"{"text": "a", "instruction": "q", "output": "a"}"#,
+        r#"{"prompt": "q", "completion": "a", "answer": "b"}"#,
+        r#"{"prompt": "q", "completion": "a", "system": ""}"#,
+        r#"{"prompt": [], "completion": [], "system": "s"}"#,
+        r#"{"messages": [], "system": ""}"#,
+        r#"{"messages": [{"role": "user", "content": "q"}]}"#,
+        r#"{"messages": [{"role": "assistant", "content": [{"type": "image"}]}], "system": "s"}"#,
+        r#"{"conversations": []}"#,
+    ] {
+        assert_eq!(said(line), None, "{line}");
+    }
+}
+
+#[test]
+fn what_no_command_converts_is_named_without_one() {
+    for (line, why) in [
+        (r#"{"dialog": ["secret", "b"]}"#, "not turns with a speaker and a text"),
+        (r#"{"conversations": [["secret", "b"]]}"#, "not turns with a speaker and a text"),
+        (r#"{"conversations": [{"who": "secret", "words": "b"}]}"#, "not turns with a speaker and a text"),
+        (r#"{"dialogue": [{"speaker": "secret", "text": "b"}]}"#, "which of the speakers the model is"),
+        (
+            r#"{"conversations": [{"from": "human", "value": "secret"}]}"#,
+            "which of the speakers the model is",
+        ),
+        (
+            r#"{"conversations": [{"from": "function_call", "value": "secret"}, {"from": "gpt", "value": "a"}]}"#,
+            "which of the speakers the model is",
+        ),
+        (
+            r#"{"conversations": [{"from": "gpt", "value": {"secret": 1}}]}"#,
+            "under \"value\" is more than a text",
+        ),
+        (
+            r#"{"contents": [{"role": "model", "parts": [{"functionCall": {"name": "secret"}}]}]}"#,
+            "under \"parts\" is more than a text",
+        ),
+        (r#"{"tools": [{}], "contents": [{"role": "model", "parts": [{"text": "secret"}]}]}"#, "its tools"),
+        (r#"{"question": "secret", "answer": 3}"#, "under \"answer\" is more than a text"),
+        (r#"{"question": "q", "context": {"secret": 1}, "answer": "a"}"#, "under \"context\" is more"),
+        (
+            r#"{"instruction": "q", "output": "a", "history": ["secret"]}"#,
+            "\"history\" is not a list of pairs",
+        ),
+        (r#"{"prompt": "secret", "question": "q", "answer": "a"}"#, "has \"prompt\" besides"),
+        (
+            r#"{"prompt": "secret", "conversations": [{"from": "gpt", "value": "a"}]}"#,
+            "has \"prompt\" besides",
+        ),
+        (r#"{"chosen": "secret", "rejected": "b"}"#, "what was asked"),
+        (r#"{"chosen": [{"role": "assistant", "content": "secret"}], "rejected": []}"#, "what was asked"),
+        (r#"{"chosen": [], "rejected": []}"#, "not turns with a speaker and a text"),
+        (
+            r#"{"prompt": "secret", "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}"#,
+            "another question",
+        ),
+        (r#"{"prompt": "q", "chosen": 3, "rejected": 1}"#, "under \"chosen\" is more than a text"),
+    ] {
+        let said = said(line).unwrap();
+        assert!(said.contains("no command converts it") && said.contains(why), "{line}: {said}");
+        assert!(!said.contains("jq") && !said.contains("secret"), "{said}");
+    }
+}
