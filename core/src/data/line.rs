@@ -55,6 +55,9 @@ const VARIABLES: [&str; 3] = ["tools", "functions", "documents"];
 /// A key beside a conversation whose entries its template may look at.
 const TEMPLATE_OPTIONS: &str = "chat_template_kwargs";
 
+/// Keys beside an answer that say whether it was accepted, as KTO learns from both kinds.
+const VERDICTS: [&str; 2] = ["label", "kto_tag"];
+
 impl Line {
     /// Parses a line; ids must be below `n_vocab`.
     ///
@@ -91,6 +94,9 @@ impl Line {
             }
             several => return Err(format!("has {several:?} at once; keep one of them")),
         };
+        if matches!(line, Self::Completion { .. } | Self::Conversation(_)) {
+            check_verdict(&mut object)?;
+        }
         match object.remove("weight").map(|weight| turns::is_learned(&weight)) {
             None | Some(Some(true)) => {}
             Some(Some(false)) => {
@@ -131,6 +137,22 @@ impl Line {
             false => "no message has the role \"assistant\": there is nothing to learn".into(),
         })
     }
+}
+
+/// Takes the verdict over an answer. What is neither yes nor no stays, as an ordinary key.
+fn check_verdict(object: &mut Map<String, Value>) -> Result<(), String> {
+    for key in VERDICTS {
+        match object.get(key).map(turns::is_learned) {
+            Some(Some(true)) => drop(object.remove(key)),
+            Some(Some(false)) => {
+                return Err(format!(
+                    "{key:?} is false: this answer was rejected, and is not to be learned; leave the line out"
+                ));
+            }
+            Some(None) | None => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a template may look at besides the turns.

@@ -6,7 +6,9 @@ use super::line::name;
 use crate::text::Message;
 
 /// Keys that say whether a turn is learned: those of OpenAI and Mistral, and of other trainers.
-const MASKS: [&str; 6] = ["weight", "loss", "loss_weight", "train", "trainable", "training"];
+const MASKS: [&str; 7] = ["weight", "loss", "loss_mask", "loss_weight", "train", "trainable", "training"];
+/// Keys that may take a turn from what is learned, or a part of it, and do not say it in one way.
+const UNCLEAR_MASKS: [&str; 4] = ["mask", "masked", "train_detail", "training_detail"];
 /// Types of parts that are text.
 const TEXT_PARTS: [&str; 3] = ["text", "input_text", "output_text"];
 /// Types of parts that are known not to be text.
@@ -90,17 +92,21 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
     let mut is_masked = learned == Learned::Nothing;
     if keys.get("role").is_some_and(|role| role == "assistant") {
         for mask in MASKS {
-            // Other trainers' words are ordinary keys where they are no switches.
-            let is_switch = |weight: &Value| mask == "weight" || is_learned(weight).is_some();
-            if let Some(weight) = keys.get(mask).filter(|weight| is_switch(weight)) {
-                let learned = is_learned(weight).ok_or_else(|| {
+            if let Some(weight) = keys.shift_remove(mask) {
+                let learned = is_learned(&weight).ok_or_else(|| {
                     format!(
                         "has a {mask:?} that is neither 0 (not learned) nor 1 (learned); write one of them"
                     )
                 })?;
                 is_masked |= !learned;
-                keys.shift_remove(mask);
             }
+        }
+        let is_set = |mask: &&str| !is_masked && keys.get(*mask).is_some_and(|value| !value.is_null());
+        if let Some(mask) = UNCLEAR_MASKS.into_iter().find(is_set) {
+            return Err(format!(
+                "has a {mask:?}, which may mean that it is not to be learned; write \"weight\": 0 (not learned) or 1 \
+                 (learned) in its place"
+            ));
         }
     } else if keys.get("weight").is_some_and(|weight| is_learned(weight) == Some(false)) {
         keys.shift_remove("weight"); // it is not learned anyway

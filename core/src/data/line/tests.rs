@@ -63,14 +63,14 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
         (r#""loss": false"#, false),
         (r#""train": false"#, false),
         (r#""training": true"#, true),
-        (r#""train": "often""#, true),
+        (r#""loss_mask": 0"#, false),
     ] {
         let turns = format!(
             r#"{{"messages": [{{"role": "assistant", "content": "a", {weight}}}, {{"role": "assistant", "content": "b"}}]}}"#
         );
         let turns = conversation(&turns).messages;
         assert_eq!(turns[0].is_learned(), is_learned, "{weight}");
-        assert_eq!(turns[0].keys().len(), if weight.contains("often") { 3 } else { 2 });
+        assert_eq!(turns[0].keys().len(), 2);
     }
     let weighted = |weight: &str| {
         problem(&format!(r#"{{"messages": [{{"role": "assistant", "content": "a", "weight": {weight}}}]}}"#))
@@ -79,9 +79,64 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
     for weight in ["0.5", "-1", "2", "\"high\"", "[]"] {
         assert!(weighted(weight).contains("message 1 has a \"weight\" that is neither 0"), "{weight}");
     }
+    // A word may say no, too: nothing is learned that may not be.
+    for (mask, value) in [
+        ("training", "\"no\""),
+        ("train", "\"never\""),
+        ("loss", "0.5"),
+        ("mask", "true"),
+        ("mask", "false"),
+        ("masked", "1"),
+        ("train_detail", "[{\"train\": false}]"),
+    ] {
+        let turns = |role: &str| {
+            format!(
+                r#"{{"messages": [{{"role": "{role}", "content": "a", "{mask}": {value}}}, {{"role": "assistant", "content": "b"}}]}}"#
+            )
+        };
+        let problem = problem(&turns("assistant"));
+        assert!(
+            problem.contains(&format!("message 1 has a {mask:?}")) && problem.contains("0 (not learned)"),
+            "{problem}"
+        );
+        assert_eq!(conversation(&turns("user")).messages[0].keys().len(), 3);
+    }
+    // What is not learned anyway may say so in any way.
+    for line in [
+        r#"{"messages": [{"role": "assistant", "content": "a", "weight": 0, "mask": 1}, {"role": "assistant", "content": "b"}]}"#,
+        r#"{"prompt": [{"role": "assistant", "content": "a", "mask": 1}], "completion": [{"role": "assistant", "content": "b"}]}"#,
+    ] {
+        assert!(!conversation(line).messages[0].is_learned(), "{line}");
+    }
     assert!(parse(r#"{"text": "a", "weight": 1}"#) == Line::Text("a".into()));
     assert!(problem(r#"{"text": "a", "weight": 0}"#).contains("\"weight\" is 0"));
     assert!(problem(r#"{"text": "a", "weight": 0.3}"#).contains("\"weight\" is neither 0 nor 1"));
+}
+
+#[test]
+fn rejected_answers_are_refused_and_accepted_ones_learned() {
+    let answers = [
+        r#"{"prompt": "a", "completion": "b", VERDICT}"#,
+        r#"{"messages": [{"role": "assistant", "content": "b"}], VERDICT}"#,
+        r#"{"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}], VERDICT}"#,
+    ];
+    for answer in answers {
+        for key in ["label", "kto_tag"] {
+            for rejected in ["false", "0"] {
+                let problem = problem(&answer.replace("VERDICT", &format!("{key:?}: {rejected}")));
+                assert!(
+                    problem.contains(&format!("{key:?} is false")) && problem.contains("rejected"),
+                    "{problem}"
+                );
+            }
+            for (other, unused) in [("true", 0), ("1", 0), ("null", 0), ("\"joy\"", 1), ("3", 1)] {
+                let line = answer.replace("VERDICT", &format!("{key:?}: {other}"));
+                assert_eq!(Line::parse(&line, 9).unwrap().unused_keys.len(), unused, "{line}");
+            }
+        }
+    }
+    // What a text is about is no verdict on it.
+    assert!(Line::parse(r#"{"text": "a", "label": 0}"#, 9).unwrap().unused_keys.iter().eq(["label"]));
 }
 
 #[test]
