@@ -12,11 +12,16 @@ fn said(line: &str) -> Option<String> {
     foreign(value.as_object().unwrap()).map(|shape| shape.to_string())
 }
 
-/// What the printed command makes of a line.
+/// What the command that is printed for a line makes of it.
 fn converted(line: &str) -> String {
-    let said = said(line).unwrap_or_else(|| unreachable!("not recognized: {line}"));
+    converted_as(line, line)
+}
+
+/// What the command that is printed for the `first` line of a file makes of this one.
+fn converted_as(first: &str, line: &str) -> String {
+    let said = said(first).unwrap_or_else(|| unreachable!("not recognized: {first}"));
     let filter = said.split_once("jq -c '").and_then(|(_, rest)| rest.split_once("' FILE > NEW.jsonl"));
-    let (filter, _) = filter.unwrap_or_else(|| unreachable!("no command for {line}: {said}"));
+    let (filter, _) = filter.unwrap_or_else(|| unreachable!("no command for {first}: {said}"));
     assert!(!filter.contains('\''), "a shell would end the filter: {filter}");
     let mut jq = Command::new("jq");
     jq.args(["-c", filter]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -220,6 +225,37 @@ fn the_printed_commands_write_lines_that_say_all_that_the_others_said() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_command_loses_nothing_of_lines_that_have_more_than_the_first() {
+    for (first, line, text) in [
+        (
+            r#"{"conversations": [{"from": "human", "value": "Ask"}, {"from": "gpt", "value": "Say"}]}"#,
+            r#"{"system": "Sys", "tools": "[{\"name\": \"tide\"}]", "conversations": [{"from": "function_call", "value":
+                "{\"name\": \"tide\"}"}, {"from": "observation", "value": "2 m"}, {"from": "gpt", "value": "Say"}]}"#,
+            "[{\"name\": \"tide\"}]\nsystem: Sys\nassistant: [{\"type\": \"function\", \"function\": {\"name\": \"tide\"}}]\
+             \ntool: 2 m\nassistant: Say",
+        ),
+        (
+            r#"{"instruction": "Ask", "output": "Say"}"#,
+            r#"{"instruction": "Ask", "input": "About", "output": "Say", "history": [["One", "Two"]], "system": "Sys"}"#,
+            "\nsystem: Sys\nuser: One\nassistant: Two\nuser: Ask\n\nAbout\nassistant: Say",
+        ),
+        (
+            r#"{"chosen": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Say"}]}"#,
+            r#"{"system": "Sys", "chosen": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Say"}]}"#,
+            "\nsystem: Sys\nuser: Ask\nassistant: Say",
+        ),
+        (
+            r#"{"contents": [{"role": "user", "parts": [{"text": "Ask"}]}, {"role": "model", "parts": [{"text": "Say"}]}]}"#,
+            r#"{"systemInstruction": "Sys", "contents": [{"role": "model", "parts": [{"text": "Say"}]}]}"#,
+            "\nsystem: Sys\nassistant: Say",
+        ),
+    ] {
+        let new = converted_as(first, &line.replace('\n', " "));
+        assert_eq!(loaded(&new).0, text, "{new}");
+    }
 }
 
 #[test]
