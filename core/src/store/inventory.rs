@@ -158,17 +158,21 @@ pub(super) fn make_private(fs: &Arc<dyn FileSystem>, root: &Path) -> Result<()> 
     Ok(())
 }
 
-/// Whether a store can begin in `root`: there is nothing but empty folders of a beginning that was interrupted.
+/// Whether a store can begin in `root`: it is not there, or holds nothing but what a beginning leaves that was
+/// interrupted, empty folders and scratch files.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn is_vacant(fs: &Arc<dyn FileSystem>, root: &Path) -> Result<bool> {
+    if fs.metadata(root).map_err(Error::io("open", root))?.is_none() {
+        return Ok(true);
+    }
     for entry in list(fs, root)? {
         let ours = [JOURNAL, GRAFTS, SESSION].iter().any(|name| entry.name == *name);
         let vacant = if entry.is_dir {
             ours && list(fs, &root.join(&entry.name))?.is_empty()
         } else {
-            entry.name == lock::NAME || entry.name == manifest::NEXT_NAME
+            entry.name == lock::NAME || entry.name == manifest::NEXT_NAME || atomic::is_scratch(&entry.name)
         };
         if !vacant {
             return Ok(false);

@@ -97,22 +97,32 @@ impl Store {
         let refuse = |problem: &str| Error::Store { path: root.to_owned(), problem: problem.into() };
         let plain = Vault::plain(fs);
         let fs = plain.fs();
-        if !options.create && Self::read_header(&plain, root, &options)?.is_none() {
-            return Err(refuse("there is no store"));
+        let foreign = || {
+            refuse(
+                "the folder holds other files and no header of a store; choose an empty folder, or bring back its \
+                 store.ngs",
+            )
+        };
+        // Not even a lock is left in a folder that is not a store's.
+        if Self::read_header(&plain, root, &options)?.is_none() {
+            if !options.create {
+                return Err(refuse("there is no store"));
+            }
+            // Looked at in this order: another process may have begun the store meanwhile.
+            if !inventory::is_vacant(fs, root)? && Self::read_header(&plain, root, &options)?.is_none() {
+                return Err(foreign());
+            }
         }
         fs.create_dir_all(root).map_err(Error::io("create", root))?;
         let lock = Lock::take(root)?;
         // Read again: somebody else may have changed it before the lock was ours.
         let found = Self::read_header(&plain, root, &options)?;
         if found.is_none() {
+            if !inventory::is_vacant(fs, root)? {
+                return Err(foreign());
+            }
             // Whatever a beginning leaves behind when it is interrupted is removed or used by the next one.
             inventory::sweep(fs, root)?;
-            if !inventory::is_vacant(fs, root)? {
-                return Err(refuse(
-                    "the folder holds other files and no header of a store; choose an empty folder, or bring back \
-                     its store.ngs",
-                ));
-            }
         }
         let is_new = found.is_none();
         let mut found = match found {

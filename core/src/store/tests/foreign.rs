@@ -183,3 +183,28 @@ fn a_backup_from_before_a_change_of_the_key_survives_one_newer_header() {
         assert_eq!(view(&Store::open(&root, with_key(KEY)).unwrap()), whole);
     }
 }
+
+/// Neither a lock nor a folder, nor is anything swept away.
+#[test]
+fn a_folder_of_somebody_else_is_refused_untouched() {
+    for (name, text) in
+        [("notes.txt", "water the plants"), ("store.ngs", "another program's"), ("store.copy.ngs", "")]
+    {
+        let folder = folder();
+        let root = folder.path();
+        fs::write(root.join(name), text).unwrap();
+        fs::write(root.join(".download-1-1.ngtmp"), "half").unwrap();
+        for options in [with_key(None), with_key(KEY)] {
+            Store::open(root, options).unwrap_err();
+            let left: Vec<_> =
+                files(root).iter().map(|path| path.strip_prefix(root).unwrap().to_owned()).collect();
+            assert_eq!(left, [Path::new(".download-1-1.ngtmp"), Path::new(name)], "{name}");
+        }
+    }
+    let parent = folder();
+    let root = parent.path().join("new");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join(".store.ngs.1-1.ngtmp"), "half a header").unwrap();
+    open(&root);
+    assert!(files(&root).iter().all(|path| !crate::atomic::is_scratch(path.file_name().unwrap())));
+}
