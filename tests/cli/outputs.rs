@@ -83,12 +83,7 @@ fn a_run_s_folder_is_not_a_free_hand() {
         } else {
             fs::remove_file(&result).unwrap()
         }
-        // A configuration of ours is one, whoever wrote it.
-        if *name == "config.toml" {
-            fs::write(&result, "[tool]\nname = 1\n").unwrap();
-        } else {
-            put(&bench, "out", name);
-        }
+        put(&bench, "out", name);
         let before = state(&bench.path("out"));
         bench.train(&format!("--out out {QUICK} --resume never")).refuses(2, &["--out: ", name]);
         assert_eq!(state(&bench.path("out")), before, "{name}");
@@ -97,6 +92,30 @@ fn a_run_s_folder_is_not_a_free_hand() {
     bench.train(&format!("--out out {QUICK}")).ok();
     fs::write(bench.path("out/adapter/README.md"), "mine").unwrap();
     bench.train(&format!("--out out {QUICK}")).refuses(2, &["adapter"]);
+}
+
+/// Other programs have files of these names too.
+#[test]
+fn another_program_s_note_and_settings_are_no_run() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("out")).unwrap();
+    let settings = bench.path("out/config.toml");
+    let note = |fingerprint: &str| {
+        let note = format!("{{\"model\": \"other\", \"fingerprint\": \"{fingerprint}\"}}");
+        fs::write(bench.path("out/base.json"), note).unwrap();
+    };
+    for (fingerprint, config, foreign) in [
+        ("v1.2", "", "lose base.json,"),
+        ("v1.2", "rank = 4\n", "lose base.json, config.toml,"),
+        (&"9e".repeat(32), "# mine\n", "lose config.toml,"),
+        (&"9e".repeat(32), "rank = 4\nlr = 0.001\nepochs = 3\nseed = 1\n", "lose config.toml,"),
+    ] {
+        note(fingerprint);
+        fs::write(&settings, config).unwrap();
+        let before = state(&bench.path("out"));
+        bench.train(&format!("--out out {QUICK}")).refuses(2, &[foreign]);
+        assert_eq!(state(&bench.path("out")), before, "{fingerprint} {config}");
+    }
 }
 
 #[test]

@@ -33,6 +33,15 @@ impl TrainConfig {
         Ok(config)
     }
 
+    /// Whether a run wrote this file: it then has every setting that has a default, where a person names those that matter.
+    /// Settings that are added later must be passed over here, or runs of earlier builds would not be known any more.
+    pub(crate) fn is_written_by_a_run(path: &Path) -> bool {
+        let keys = |text: &str| toml::from_str::<toml::Table>(text).ok();
+        let own = Self::read(path).ok().and_then(|_| keys(&std::fs::read_to_string(path).ok()?));
+        let all = Self::default().to_toml().ok().and_then(|text| keys(&text));
+        own.zip(all).is_some_and(|(own, all)| all.keys().all(|key| own.contains_key(key)))
+    }
+
     /// As [`TrainConfig::read`], from the text of a file.
     ///
     /// # Errors

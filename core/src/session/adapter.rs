@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub(super) fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)> {
     let FromOutside { tensors, base: mut recorded } = read_from_outside(path, base)?;
     if recorded.fingerprint.is_none() {
-        recorded.fingerprint = BaseNote::beside(path).map(|note| note.fingerprint);
+        recorded.fingerprint = BaseNote::beside(path).map(|note| note.fingerprint.to_string());
     }
     Ok((tensors, recorded.other_than(base)))
 }

@@ -84,7 +84,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         return Err(Error::Config { option: "--model", problem: problem.into() });
     };
     let inputs = Inputs::open(model, Date::now())?;
-    if note.as_ref().is_some_and(|note| note.fingerprint != inputs.base.fingerprint().to_string()) {
+    if note.as_ref().is_some_and(|note| note.fingerprint != *inputs.base.fingerprint()) {
         let problem = format!("{} is not the model any more that this run was for", model.display());
         return Err(Error::Adapter { path: request.adapter.clone(), problem });
     }

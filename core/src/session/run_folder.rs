@@ -12,7 +12,7 @@ use crate::checkpoint::is_checkpoint;
 use crate::config::TrainConfig;
 use crate::export::{Input, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
 use crate::file_system::{open_lock, system, tighten, try_lock};
-use crate::gguf::WholeFile;
+use crate::gguf::{Fingerprint, WholeFile};
 use crate::text::Date;
 use crate::train::is_loss_svg;
 use crate::vault::Vault;
@@ -35,7 +35,7 @@ type IsOwn = fn(&Path) -> bool;
 /// All that a run writes into its folder.
 const RESULTS: [(&str, IsOwn); 7] = [
     (BASE, |path| path.parent().is_some_and(|folder| BaseNote::in_folder(folder).is_some())),
-    (CONFIG, |path| TrainConfig::read(path).is_ok()),
+    (CONFIG, TrainConfig::is_written_by_a_run),
     (METRICS, is_metrics),
     (PEFT, is_own_peft),
     (GGUF, is_own_gguf_adapter),
@@ -189,8 +189,8 @@ impl RunFolder {
 pub(super) struct BaseNote {
     /// The model file.
     pub(super) model: PathBuf,
-    /// The model's fingerprint.
-    pub(super) fingerprint: String,
+    /// The model's fingerprint, which no file of this name but a run's has.
+    pub(super) fingerprint: Fingerprint,
     /// All of the model's bytes, once they have been hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) whole: Option<WholeFile>,

@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         let model = &self.request.model;
         self.folder.write_base(&BaseNote {
             model: std::path::absolute(model).map_err(Error::io("find", model))?,
-            fingerprint: self.base().fingerprint().to_string(),
+            fingerprint: *self.base().fingerprint(),
             whole,
         })
     }
