@@ -59,6 +59,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if verbosity.json {
         output::json(&report)?;
     } else {
+        output::warnings(&report.warnings);
         output::write(describe(&report))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -67,9 +67,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if verbosity.json {
         output::json(&report)?;
     } else {
-        for warning in left_out::sentences(&report.data).iter().chain(&report.warnings) {
-            output::note(format_args!("warning: {warning}"));
-        }
+        output::warnings(left_out::sentences(&report.data).iter().chain(&report.warnings));
         output::write(format::pairs(&[
             ("loss", format!("{:.4}", report.loss)),
             ("perplexity", format!("{:.3}", report.perplexity)),

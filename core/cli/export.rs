@@ -59,6 +59,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
+    output::warnings(&report.warnings);
     let mut text = format!("{}  ({})\n", report.path.display(), format::bytes(report.bytes));
     if let Some(cost) = &report.merge {
         text.push_str(&describe(cost));

@@ -84,6 +84,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let report = report?;
     if verbosity.json {
         output::json(&report)?;
+    } else {
+        output::warnings(&report.warnings);
     }
     Ok(if stop.is_raised() { failure::interrupted() } else { ExitCode::SUCCESS })
 }

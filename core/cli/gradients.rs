@@ -9,7 +9,7 @@ use nightgraft_core::session::{self, GradientsRequest};
 use crate::{
     Verbosity,
     fetch::catalogue,
-    format, interrupt, output,
+    format, interrupt, left_out, output,
     settings::{self, CommonSettings, FormatArgs, OrderSettings, data_file},
 };
 
@@ -66,6 +66,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if verbosity.json {
         output::json(&report)?;
     } else {
+        output::warnings(left_out::sentences(&report.data).iter().chain(&report.warnings));
         output::write(format::pairs(&[
             ("loss", format!("{:.6}", report.loss)),
             ("supervised tokens", format!("{} in {} examples", report.supervised_tokens, report.examples)),

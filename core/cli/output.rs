@@ -36,6 +36,13 @@ pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Notes what a person should know and what stops nothing.
+pub fn warnings(texts: impl IntoIterator<Item = impl Display>) {
+    for text in texts {
+        note(format_args!("warning: {text}"));
+    }
+}
+
 /// Writes a piece of text and makes it visible at once.
 pub fn write(text: impl Display) -> Result<()> {
     let mut stdout = io::stdout().lock();

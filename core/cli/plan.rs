@@ -36,11 +36,12 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         config: args.settings.resolve()?,
         memory_limit: args.memory,
     };
-    let plan = session::plan(&request)?;
+    let report = session::plan(&request)?;
     if verbosity.json {
-        output::json(&plan)?;
+        output::json(&report)?;
     } else {
-        output::write(describe(&plan))?;
+        output::warnings(&report.warnings);
+        output::write(describe(&report.memory))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -230,7 +230,7 @@ fn answers_are_streamed_and_an_adapter_changes_them() {
     let adapted = bench.run(&format!("{ask} --adapter out/adapter")).ok();
     assert!(base.out.ends_with('\n') && base.out != adapted.out, "{:?} {:?}", base.out, adapted.out);
     let again = bench.run(&format!("{ask} --adapter out/adapter.gguf --json")).ok().json();
-    assert_eq!(keys(&again), ["text", "tokens", "prompt_tokens", "seconds"]);
+    assert_eq!(keys(&again), ["text", "tokens", "prompt_tokens", "seconds", "warnings"]);
     assert_eq!(again["text"].as_str().unwrap().trim_end_matches('\n'), adapted.out.trim_end_matches('\n'));
 }
 
@@ -273,7 +273,7 @@ fn gradients_are_written_with_their_names() {
     let command =
         "gradients --model model.gguf --init-adapter out/adapter --data chats.jsonl --out g.safetensors";
     let report = bench.run(&format!("{command} --json")).ok().json();
-    assert_eq!(keys(&report), ["loss", "supervised_tokens", "examples", "tensors"]);
+    assert_eq!(keys(&report), ["loss", "supervised_tokens", "examples", "tensors", "data", "warnings"]);
     assert_eq!(report["tensors"], 2 * 7 * 2, "A and B of seven modules in two layers");
     let bytes = fs::read(bench.path("g.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();

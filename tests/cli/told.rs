@@ -2,7 +2,16 @@
 
 use std::fs;
 
+use nightgraft_core::testing::{CHATML, TinyModel};
+use nightgraft_kernels::WeightType;
+
 use super::{Bench, Ran};
+
+/// Another tiny model.
+fn model(bench: &Bench, name: &str, kind: WeightType, template: &str) {
+    let model = TinyModel { chat_template: Some(template.to_owned()), ..TinyModel::new(kind) };
+    model.write(&bench.path(name)).unwrap();
+}
 
 impl Ran {
     /// The warnings, each once.
@@ -48,6 +57,14 @@ fn a_context_beyond_the_model_is_told() {
         bench.run("eval --model model.gguf --data chats.jsonl --context 512").ok().warnings(),
         [""; 0]
     );
+    for command in ["plan --model model.gguf", "bench --model model.gguf --seconds 1"] {
+        let command = format!("{command} --context 600");
+        let told = bench.run(&command).ok();
+        assert!(told.warnings()[0].contains("--context 600 is more than the 512 tokens"), "{}", told.err);
+        let json = bench.run(&format!("{command} --json")).ok().json();
+        assert!(json["warnings"][0].as_str().unwrap().contains("512"), "{json}");
+    }
+    assert_eq!(bench.run("plan --model model.gguf --context 512").ok().warnings(), [""; 0]);
 }
 
 #[test]
@@ -98,18 +115,51 @@ fn what_was_left_out_is_told_wherever_data_is_read() {
     assert!(told.warnings()[0].starts_with("1 line is longer than --context: "), "{}", told.err);
     let json = bench.run(&format!("{eval} --json")).ok().json();
     assert!(json["data"]["truncated_tokens"].as_u64().unwrap() > 1000, "{json}");
+
+    bench.run("train --model model.gguf --data chats.jsonl --out start --steps 1 --held-out 0").ok();
+    let gradients = "gradients --model model.gguf --init-adapter start/adapter --data bad.jsonl --skip-bad \
+                     --context 2000 --out g.safetensors";
+    let told = bench.run(gradients).ok();
+    assert_eq!(told.warnings()[0], "3 of 4 lines could not be used and were left out");
+    assert!(told.warnings()[1].contains("--context 2000 is more than the 512 tokens"), "{}", told.err);
+    let json = bench.run(&format!("{gradients} --json")).ok().json();
+    assert_eq!((&json["data"]["lines"], &json["data"]["skipped_lines"]), (&4.into(), &3.into()));
+    assert!(json["warnings"][0].as_str().unwrap().contains("512"), "{json}");
 }
 
 /// A model without a template can use none of the conversations: one sentence, not one for each.
 #[test]
 fn a_warning_is_said_once_with_a_count() {
     let bench = Bench::new();
-    let plain = nightgraft_core::testing::TinyModel::new(nightgraft_kernels::WeightType::Q4_1);
-    plain.write(&bench.path("plain.gguf")).unwrap();
+    TinyModel::new(WeightType::Q4_1).write(&bench.path("plain.gguf")).unwrap();
     let texts = (0..40).map(|i| format!("{{\"text\": \"the heron waits {i}\"}}\n")).collect::<String>();
     fs::write(bench.path("mixed.jsonl"), super::chats() + &texts).unwrap();
     let ran = bench.run("night --model plain.gguf --store mine --data mixed.jsonl --steps 1");
     let about: Vec<_> = ran.err.lines().filter(|line| line.contains("no chat template")).collect();
     // One for what is trained on, one for what is held out.
     assert!((1..=2).contains(&about.len()) && about[0].contains("examples are left out"), "{}", ran.err);
+}
+
+/// An adapter that says that it is another model's.
+#[test]
+fn another_model_s_adapter_is_a_warning_like_others() {
+    let bench = Bench::new();
+    bench.train("--out out --steps 1 --held-out 0").ok();
+    model(&bench, "other.gguf", WeightType::Q8_0, CHATML);
+    let adapter = "--model other.gguf --adapter out/adapter";
+    for command in [
+        format!("eval {adapter} --data chats.jsonl"),
+        format!("generate {adapter} --prompt a --max-tokens 1"),
+        format!("export {adapter} --to gguf --out a.gguf"),
+        "gradients --model other.gguf --init-adapter out/adapter --data chats.jsonl --out g.safetensors".to_owned(),
+        "train --model other.gguf --init-adapter out/adapter --data chats.jsonl --out on --steps 1 --held-out 0"
+            .to_owned(),
+    ] {
+        let ran = bench.run(&command).ok();
+        let told = ran.warnings();
+        assert!(told.len() == 1 && told[0].starts_with("the adapter may do harm: "), "{command}: {}", ran.err);
+        assert!(!ran.err.contains("WARN"), "{command}: {}", ran.err);
+        let json = bench.run(&format!("{command} --json")).ok();
+        assert!(json.out.contains("the adapter may do harm: "), "{command}: {}", json.out);
+    }
 }

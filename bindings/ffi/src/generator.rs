@@ -214,7 +214,8 @@ impl Generator {
                 return Err(NightgraftError::Cancelled { reason: failure.to_string() });
             }
             let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let GenerateReport { text, tokens, prompt_tokens, seconds } = report;
+            // Adapters that were made for another model are refused here, so that there is nothing to warn of.
+            let GenerateReport { text, tokens, prompt_tokens, seconds, warnings: _ } = report;
             let (tokens, prompt_tokens) = (small(tokens), small(prompt_tokens));
             Ok(Answer { text, tokens, prompt_tokens, seconds, stopped: flag.is_raised() })
         })

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::notice::Notice;
 use super::run_folder::BaseNote;
 use crate::base::Base;
 use crate::export::{FromOutside, OtherBase, read_from_outside};
@@ -9,7 +10,7 @@ use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
 /// An adapter, and how it shows that it was trained on another model, if it does.
-pub(super) fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)> {
+fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)> {
     let FromOutside { tensors, base: mut recorded } = read_from_outside(path, base)?;
     if recorded.fingerprint.is_none() {
         recorded.fingerprint = BaseNote::beside(path).map(|note| note.fingerprint.to_string());
@@ -17,16 +18,13 @@ pub(super) fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<O
     Ok((tensors, recorded.other_than(base)))
 }
 
-/// An adapter, with a warning if it was trained on another model: a person may know why.
+/// An adapter, with a notice if it was trained on another model: a person may know why.
 ///
 /// # Errors
 /// As [`read_from_outside`].
-pub(super) fn read_or_warn(path: &Path, base: &Base) -> Result<AdapterTensors> {
+pub(super) fn read_noticing(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<Notice>)> {
     let (tensors, other_base) = read(path, base)?;
-    if let Some(other) = other_base {
-        tracing::warn!("the adapter may do harm: {other}");
-    }
-    Ok(tensors)
+    Ok((tensors, other_base.map(Notice::OtherBase)))
 }
 
 /// An adapter of this base and no other.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::inputs::threads;
 use super::memory::{self, Copies, MemoryPlan, Planner};
+use super::notice::Notice;
 use super::{StopFlag, course};
 use crate::base::{Base, Module};
 use crate::config::{Precision, TrainConfig};
@@ -66,6 +67,8 @@ pub struct BenchReport {
     pub plan: MemoryPlan,
     /// Kinds of operations, the slowest first; none unless asked for.
     pub operations: Vec<Operation>,
+    /// What a person should know of the settings, in words.
+    pub warnings: Vec<String>,
 }
 
 /// All operations of one kind.
@@ -89,6 +92,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     request.config.validate()?;
     let mut config = request.config.clone();
     let base = Base::open(gguf::File::open(&request.model)?)?.without_vocabulary();
+    let notice = Notice::of_context(&config.data, &base);
     let spec = base.spec.clone();
     let process = memory::process_bytes();
     let tensors = course::start(&mut config, None, &base)?;
@@ -147,6 +151,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         anonymous_bytes: anonymous,
         plan: planner.plan(layout),
         operations: operations(times, steps, wall),
+        warnings: Notice::words(&notice),
     })
 }
 

@@ -80,10 +80,14 @@ pub fn evaluate(
     let inputs = Inputs::open(&request.model, date)?;
     let Dataset { examples, report } = inputs.load(&request.data, request.format, &request.data_config)?;
     let Inputs { base, .. } = inputs;
-    let notice = Notice::of_context(&request.data_config, &base);
+    let mut notices: Vec<_> = Notice::of_context(&request.data_config, &base).into_iter().collect();
     let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));
     let logits = logits.transpose()?;
-    let adapter = request.adapter.as_ref().map(|path| adapter::read_or_warn(path, &base)).transpose()?;
+    let adapter = request.adapter.as_ref().map(|path| adapter::read_noticing(path, &base)).transpose()?;
+    let adapter = adapter.map(|(tensors, notice)| {
+        notices.extend(notice);
+        tensors
+    });
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
     let batch_tokens = request.data_config.batch_tokens;
     let mut model = Model::new(
@@ -115,6 +119,6 @@ pub fn evaluate(
         accuracy: sum.correct as f64 / n,
         supervised_tokens: sum.supervised,
         data: report,
-        warnings: notice.iter().map(Notice::to_string).collect(),
+        warnings: Notice::words(&notices),
     })
 }

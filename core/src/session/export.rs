@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::StopFlag;
 use super::adapter;
 use super::inputs::Inputs;
+use super::notice::Notice;
 use super::run_folder::BaseNote;
 use crate::export::{
     MergeReport, Target, is_own_gguf_adapter, is_own_merged, is_own_peft, write_gguf_adapter, write_merged,
@@ -57,6 +58,8 @@ pub struct ExportReport {
     pub bytes: u64,
     /// What merging cost, for a merged model.
     pub merge: Option<MergeCost>,
+    /// What a person should know of the adapter, in words.
+    pub warnings: Vec<String>,
 }
 
 /// What adding an adapter to quantized weights lost.
@@ -96,7 +99,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         ExportFormat::Gguf => is_own_gguf_adapter(path),
         ExportFormat::MergedGguf => is_own_merged(path, &inputs.base),
     })?;
-    let tensors = adapter::read_or_warn(&request.adapter, &inputs.base)?;
+    let (tensors, notice) = adapter::read_noticing(&request.adapter, &inputs.base)?;
     let merge = match request.to {
         ExportFormat::Peft => {
             write_peft(out, &tensors, &inputs.base)?;
@@ -118,7 +121,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
             Some(MergeCost { rounding, loss_with_adapter, loss_merged })
         }
     };
-    Ok(ExportReport { path: out.clone(), bytes: size(out)?, merge })
+    Ok(ExportReport { path: out.clone(), bytes: size(out)?, merge, warnings: Notice::words(&notice) })
 }
 
 /// The loss of the built-in text.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::StopFlag;
 use super::adapter;
 use super::inputs::{self, Inputs};
+use super::notice::Notice;
 use crate::generate::{Generator, Sampling};
 use crate::store::Graft;
 use crate::text::{Date, Message, Tokenizer, Variables};
@@ -45,6 +46,8 @@ pub struct GenerateReport {
     pub prompt_tokens: usize,
     /// Wall-clock time, loading not counted.
     pub seconds: f64,
+    /// What a person should know of the adapter, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Generates; calls `on_text` with each new piece of text. A raised stop flag ends the text early.
@@ -60,20 +63,23 @@ pub fn generate(
     let sampling = Sampling { max_tokens, temperature, seed };
     check(&sampling)?;
     let mut chat = Chat::open(&request.model, threads)?;
+    let mut notice = None;
     if let Some(adapter) = &request.adapter {
-        let tensors = adapter::read_or_warn(adapter, &chat.inputs.base)?;
+        let (tensors, other_base) = adapter::read_noticing(adapter, &chat.inputs.base)?;
         chat.generator.set_adapter(Some(&tensors), &chat.inputs.base)?;
+        notice = other_base;
     }
     let mut on_text = |piece: &str| {
         on_text(piece);
         !stop.is_raised()
     };
-    if request.chat {
+    let report = if request.chat {
         let user = Message::new("user", request.prompt.as_str());
         chat.answer(&[user], &sampling, &mut on_text)
     } else {
         chat.complete(&request.prompt, &sampling, &mut on_text)
-    }
+    };
+    Ok(GenerateReport { warnings: Notice::words(&notice), ..report? })
 }
 
 /// A model that is loaded once and then answers, with or without an adapter, again and again.
@@ -183,7 +189,7 @@ impl Chat {
             },
         )?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(GenerateReport { text, tokens, prompt_tokens: prompt.len(), seconds })
+        Ok(GenerateReport { text, tokens, prompt_tokens: prompt.len(), seconds, warnings: Vec::new() })
     }
 }
 

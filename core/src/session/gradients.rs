@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::StopFlag;
 use super::adapter;
 use super::inputs::{Inputs, threads};
+use super::notice::Notice;
 use crate::config::{DataConfig, Precision};
-use crate::data::{self, BatchOptions, Format};
+use crate::data::{self, BatchOptions, DataReport, Dataset, Format};
 use crate::export::{Target, is_own_tensors, write_peft_tensors};
 use crate::lora::Adapter;
 use crate::memory::spare_bytes;
@@ -40,7 +41,7 @@ pub struct GradientsRequest {
 }
 
 /// What was computed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GradientsReport {
     /// Mean loss of the micro-batch over its supervised tokens, in nats.
     pub loss: f64,
@@ -50,6 +51,10 @@ pub struct GradientsReport {
     pub examples: usize,
     /// Tensors written.
     pub tensors: usize,
+    /// What was read of the whole data file, and what of it was left out.
+    pub data: DataReport,
+    /// What a person should know of the settings, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Writes the gradients of the mean loss of the first micro-batch.
@@ -65,9 +70,10 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let config = &request.data_config;
     let date = config.date.unwrap_or_else(Date::now);
     let inputs = Inputs::open(&request.model, date)?;
-    let examples = inputs.load(&request.data, request.format, config)?.examples;
+    let Dataset { examples, report } = inputs.load(&request.data, request.format, config)?;
     let Inputs { base, .. } = inputs;
-    let tensors = adapter::read_or_warn(&request.init_adapter, &base)?;
+    let (tensors, other_base) = adapter::read_noticing(&request.init_adapter, &base)?;
+    let warnings = Notice::words(Notice::of_context(config, &base).iter().chain(&other_base));
     let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {
         batch_tokens: config.batch_tokens,
@@ -106,5 +112,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         supervised_tokens: sum.supervised,
         examples: members.len(),
         tensors: 2 * gradients.pairs.len(),
+        data: report,
+        warnings,
     })
 }

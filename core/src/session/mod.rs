@@ -46,7 +46,7 @@ pub use personal::{
     SessionReport, SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time,
     verify_model,
 };
-pub use plan::{PlanRequest, plan};
+pub use plan::{PlanReport, PlanRequest, plan};
 pub use shape::AskedShape;
 pub use stop::{StopFlag, WhenRaised};
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};

@@ -5,6 +5,7 @@ use std::fmt;
 use super::shape::Overruled;
 use crate::base::Base;
 use crate::config::DataConfig;
+use crate::export::OtherBase;
 
 /// Something that is as it was asked for, or nearly, and may not be what was meant.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,8 @@ pub(super) enum Notice {
     ContextBeyondModel { context: usize, trained: usize },
     /// The adapter that training starts from has its own shape.
     OwnShape(Vec<Overruled>),
+    /// The adapter was trained on another model.
+    OtherBase(OtherBase),
 }
 
 impl Notice {
@@ -20,6 +23,11 @@ impl Notice {
     pub(super) fn of_context(config: &DataConfig, base: &Base) -> Option<Self> {
         let (context, trained) = (config.context, base.spec.n_ctx_train);
         (context > trained).then_some(Self::ContextBeyondModel { context, trained })
+    }
+
+    /// The words of all of them, for a report.
+    pub(super) fn words<'a>(notices: impl IntoIterator<Item = &'a Self>) -> Vec<String> {
+        notices.into_iter().map(Self::to_string).collect()
     }
 
     /// Whether settings are overruled.
@@ -44,6 +52,7 @@ impl fmt::Display for Notice {
                 }
                 Ok(())
             }
+            Self::OtherBase(other) => write!(f, "the adapter may do harm: {other}"),
         }
     }
 }

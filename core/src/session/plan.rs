@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::memory::{Copies, MemoryPlan, Planner, process_bytes};
+use super::notice::Notice;
 use super::{course, inputs::Inputs};
 use crate::Result;
 use crate::config::TrainConfig;
@@ -19,12 +22,22 @@ pub struct PlanRequest {
     pub memory_limit: Option<u64>,
 }
 
+/// What was planned.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanReport {
+    /// The memory.
+    #[serde(flatten)]
+    pub memory: MemoryPlan,
+    /// What a person should know of the settings, in words.
+    pub warnings: Vec<String>,
+}
+
 /// Plans a run with examples of up to `context` tokens; the examples themselves are not counted.
 ///
 /// # Errors
 /// [`Error::OutOfMemoryBudget`](crate::Error::OutOfMemoryBudget) with the least that would do, and any of
 /// [`Error`](crate::Error)'s for an unusable model or settings.
-pub fn plan(request: &PlanRequest) -> Result<MemoryPlan> {
+pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     request.config.validate()?;
     let mut config = request.config.clone();
     // Opened as a run does, which leaves the tokenizer's traces in the process.
@@ -33,5 +46,7 @@ pub fn plan(request: &PlanRequest) -> Result<MemoryPlan> {
     let start = course::start(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens.max(config.data.context.min(base.spec.n_ctx_train));
     let planner = Planner::new(&base, &start, &config, Copies::of(&config), [tokens as u64, process])?;
-    Ok(planner.plan(planner.layout(request.memory_limit)?))
+    let memory = planner.plan(planner.layout(request.memory_limit)?);
+    let notice = Notice::of_context(&request.config.data, &base);
+    Ok(PlanReport { memory, warnings: Notice::words(&notice) })
 }

@@ -148,17 +148,14 @@ impl<'a> Run<'a> {
         });
 
         let base = inputs.into_base();
-        let earlier = request.init_adapter.as_ref().map(|path| adapter::read(path, &base)).transpose()?;
-        let earlier = earlier.map(|(tensors, other_base)| {
-            if let Some(other) = other_base {
-                on_event(&Event::Warning { text: format!("the adapter may not be of use: {other}") });
-            }
-            tensors
-        });
+        let earlier =
+            request.init_adapter.as_ref().map(|path| adapter::read_noticing(path, &base)).transpose()?;
+        let (earlier, other_base) = earlier.unzip();
         let process = memory::process_bytes();
         let is_earlier = earlier.is_some();
         let start = course::start(&mut config, earlier, &base)?;
-        let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
+        let mut notices: Vec<_> =
+            other_base.flatten().into_iter().chain(Notice::of_context(&config.data, &base)).collect();
         if is_earlier {
             let n_layer = base.spec.n_layer;
             request.asked.check(&config.lora, n_layer)?;
