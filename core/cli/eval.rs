@@ -63,7 +63,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let mut progress = Progress::tokens(verbosity.progress, "evaluating");
     let report = session::evaluate(&request, &stop, &mut |done, total| progress.set(done, total));
     progress.close();
-    let report = report?;
+    let mut report = report?;
+    report.warnings.extend(args.settings.idle_in([&report.data]));
     if verbosity.json {
         output::json(&report)?;
     } else {

@@ -62,7 +62,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         out: args.out.clone(),
     };
     let stop = interrupt::stop_flag("stopping ...")?;
-    let report = session::gradients(&request, &stop)?;
+    let mut report = session::gradients(&request, &stop)?;
+    report.warnings.extend(args.settings.idle_in([&report.data]));
     if verbosity.json {
         output::json(&report)?;
     } else {

@@ -2,6 +2,8 @@
 //!
 //! An option that was not given is `None`, so that the file's value, or else the default, holds.
 
+mod idle;
+
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
@@ -16,8 +18,6 @@ use nightgraft_core::{
     config::{Date, Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
     session::{AskedShape, Format},
 };
-
-use crate::output;
 
 /// Every training setting.
 #[derive(Args)]
@@ -203,43 +203,6 @@ impl TrainSettings {
     pub fn asked_shape(&self) -> AskedShape {
         let Self { rank, alpha, targets, layers, .. } = self;
         AskedShape { rank: *rank, alpha: *alpha, targets: targets.clone(), layers: layers.clone() }
-    }
-
-    /// Says which of these options do nothing, with a file of held-out examples or without.
-    pub fn warn_of_idle(&self, config: &TrainConfig, has_valid: bool) {
-        for warning in self.idle(config, has_valid) {
-            output::note(format_args!("warning: {warning}"));
-        }
-    }
-
-    fn idle(&self, config: &TrainConfig, has_valid: bool) -> Vec<String> {
-        let never = config.run.eval_every == EvalEvery::Steps(0);
-        let why_not = match (never, has_valid, config.data.held_out > 0.0) {
-            (true, ..) => Some("--eval-every 0 switches evaluation off"),
-            (_, false, false) => Some("no examples are held out"),
-            _ => None,
-        };
-        let evaluates = why_not.is_none();
-        let needs_evaluation = [
-            ("--patience", self.patience.is_some_and(|patience| patience > 0)),
-            ("--eval-every", self.eval_every.is_some_and(|every| every != EvalEvery::Steps(0))),
-            ("--held-out", never && self.held_out.is_some_and(|fraction| fraction > 0.0)),
-            ("--valid", never && has_valid),
-        ];
-        let idle = needs_evaluation.into_iter().filter(|(_, given)| *given && !evaluates);
-        let mut warnings: Vec<_> = idle
-            .map(|(option, _)| format!("{option} does nothing: {}", why_not.unwrap_or_default()))
-            .collect();
-        if evaluates && has_valid && self.held_out.is_some_and(|fraction| fraction > 0.0) {
-            warnings
-                .push("--held-out does nothing: the examples of --valid are measured on instead".to_owned());
-        }
-        if self.keep_checkpoints.is_some() && config.run.checkpoint_every == 0 {
-            warnings.push(
-                "--keep-checkpoints does nothing: --checkpoint-every 0 switches checkpoints off".to_owned(),
-            );
-        }
-        warnings
     }
 
     fn apply(&self, config: &mut TrainConfig) {
@@ -429,32 +392,6 @@ mod tests {
         for line in changed.lines() {
             let fixed = ["epochs = ", "device = ", "precision = "].iter().any(|key| line.starts_with(key));
             assert!(fixed || !default.lines().any(|other| other == line), "not set: {line}");
-        }
-    }
-
-    #[test]
-    fn options_that_do_nothing_are_told() {
-        let idle = |args: &[&str], has_valid| {
-            let settings = Train::try_parse_from([&["train"], args].concat()).unwrap().settings;
-            settings.idle(&settings.resolve().unwrap(), has_valid)
-        };
-        for fine in
-            [&[][..], &["--patience", "2"], &["--eval-every", "0", "--patience", "0"], &["--held-out", "0"]]
-        {
-            assert_eq!(idle(fine, false), Vec::<String>::new(), "{fine:?}");
-        }
-        assert_eq!(idle(&["--held-out", "0"], true), Vec::<String>::new());
-        for (args, has_valid, option) in [
-            (&["--patience", "2", "--held-out", "0"][..], false, "--patience"),
-            (&["--patience", "2", "--eval-every", "0"], true, "--patience"),
-            (&["--eval-every", "5", "--held-out", "0"], false, "--eval-every"),
-            (&["--eval-every", "0"], true, "--valid"),
-            (&["--eval-every", "0", "--held-out", "0.2"], false, "--held-out"),
-            (&["--held-out", "0.2"], true, "--held-out"),
-            (&["--keep-checkpoints", "4", "--checkpoint-every", "0"], false, "--keep-checkpoints"),
-        ] {
-            let told = idle(args, has_valid);
-            assert!(told[0].starts_with(&format!("{option} does nothing: ")), "{args:?}: {told:?}");
         }
     }
 

@@ -77,9 +77,13 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         config,
         memory_limit: args.memory,
     };
+    let idle = |event: &Event| args.settings.idle_in(event);
     let stop = interrupt::stop_flag("stopping after this step and saving a checkpoint ...")?;
-    let report =
-        if verbosity.json { train_json(&request, &stop)? } else { train_shown(&request, &stop, verbosity)? };
+    let report = if verbosity.json {
+        train_json(&request, &stop, &idle)?
+    } else {
+        train_shown(&request, &stop, verbosity, &idle)?
+    };
     if report.outcome != Outcome::Interrupted {
         return Ok(ExitCode::SUCCESS);
     }
@@ -88,11 +92,15 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
 }
 
 /// One JSON object per event on standard output, the report last. A reader that goes away stops the run as Ctrl-C does.
-fn train_json(request: &TrainRequest, stop: &StopFlag) -> Result<TrainReport> {
+fn train_json(
+    request: &TrainRequest,
+    stop: &StopFlag,
+    idle: &dyn Fn(&Event) -> Vec<Event>,
+) -> Result<TrainReport> {
     let mut written = Ok(());
     let report = session::train(request, stop, &mut |event| {
         if written.is_ok() {
-            written = output::json(event);
+            written = output::json(event).and_then(|()| idle(event).iter().try_for_each(output::json));
         }
         if written.is_err() {
             stop.raise();
@@ -115,9 +123,17 @@ struct Done<'a> {
     report: &'a TrainReport,
 }
 
-fn train_shown(request: &TrainRequest, stop: &StopFlag, verbosity: Verbosity) -> Result<TrainReport> {
+fn train_shown(
+    request: &TrainRequest,
+    stop: &StopFlag,
+    verbosity: Verbosity,
+    idle: &dyn Fn(&Event) -> Vec<Event>,
+) -> Result<TrainReport> {
     let mut progress = TrainProgress::new(verbosity.progress);
-    let report = session::train(request, stop, &mut |event: &Event| progress.show(event));
+    let report = session::train(request, stop, &mut |event: &Event| {
+        progress.show(event);
+        idle(event).iter().for_each(|warning| progress.show(warning));
+    });
     progress.close();
     let report = report?;
     if report.outcome != Outcome::Interrupted {

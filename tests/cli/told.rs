@@ -67,6 +67,62 @@ fn a_context_beyond_the_model_is_told() {
     assert_eq!(bench.run("plan --model model.gguf --context 512").ok().warnings(), [""; 0]);
 }
 
+const IDLE_CHAT: &str = "--chat does nothing: no line of the data has a prompt and a completion";
+const IDLE_DATE: &str = "--date does nothing: the chat template never asks for the date of this data";
+
+#[test]
+fn options_that_the_data_has_no_use_for_are_told() {
+    let bench = Bench::new();
+    let texts = (0..40).map(|i| format!("{{\"text\": \"the heron waits {i}\"}}\n")).collect::<String>();
+    fs::write(bench.path("texts.jsonl"), texts).unwrap();
+    let pairs = (0..40).map(|i| format!("{{\"prompt\": \"a {i}\", \"completion\": \"b {i}\"}}\n"));
+    fs::write(bench.path("pairs.jsonl"), pairs.collect::<String>()).unwrap();
+    let idle = "--chat --date 2026-01-02";
+    bench.train("--out start --steps 1 --held-out 0").ok();
+    for command in [
+        "eval --model model.gguf",
+        "gradients --model model.gguf --init-adapter start/adapter --out g.safetensors",
+        "train --model model.gguf --steps 1 --checkpoint-every 0 --resume never --out out",
+    ] {
+        let told = bench.run(&format!("{command} --data texts.jsonl {idle}")).ok();
+        assert_eq!(told.warnings(), [IDLE_CHAT, IDLE_DATE], "{command}");
+        let json = bench.run(&format!("{command} --data texts.jsonl {idle} --json")).ok();
+        assert!(json.out.contains(IDLE_CHAT) && json.out.contains(IDLE_DATE), "{command}: {}", json.out);
+        let told = bench.run(&format!("{command} --data pairs.jsonl --chat")).ok();
+        assert_eq!(told.warnings(), [""; 0], "{command}");
+    }
+    // A run's settings name a date for whoever measures with them.
+    let told =
+        bench.run("eval --model model.gguf --data texts.jsonl --config out/config.toml --no-chat").ok();
+    assert_eq!(told.warnings(), [""; 0]);
+
+    let night = "night --model model.gguf --store mine --steps 1";
+    let told =
+        bench.run(&format!("{night} --data texts.jsonl {idle} --resume never --eval-every 0 --patience 2"));
+    let expected = [
+        "--resume does nothing: a session that is under way goes on; --start-anew forgets one that cannot",
+        "--patience does nothing: --eval-every 0 switches evaluation off",
+        IDLE_CHAT,
+        IDLE_DATE,
+    ];
+    assert_eq!(told.ok().warnings(), expected);
+    let told = bench.run(&format!("{night} --skip-bad --format text")).ok();
+    let idle: Vec<_> =
+        told.warnings().iter().filter_map(|text| text.split_once(" does")).map(|it| it.0).collect();
+    assert_eq!(idle, ["--skip-bad", "--format"], "{}", told.err);
+    let told = bench.run("retrain-without 1 --model model.gguf --store mine --steps 1 --resume auto").ok();
+    assert!(told.warnings()[0].starts_with("--resume does nothing"), "{}", told.err);
+}
+
+/// Only where the template never asks.
+#[test]
+fn a_date_that_is_used_is_not_told() {
+    let bench = Bench::new();
+    model(&bench, "dated.gguf", WeightType::Q4_1, &format!("{{{{ strftime_now('%Y') }}}}{CHATML}"));
+    let told = bench.run("eval --model dated.gguf --data chats.jsonl --date 2026-01-02").ok();
+    assert_eq!(told.warnings(), [""; 0]);
+}
+
 #[test]
 fn options_that_do_nothing_are_told() {
     let bench = Bench::new();

@@ -59,9 +59,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stop = interrupt::stop_flag("saving ...")?;
     let mut session = Session::open(store, args.request()?, &mut |event| {
         // A warning is repeated each time; what is given up happens once.
-        let is_known = grant.grant_told && matches!(event, Event::Warning { .. });
-        if let Some(text) = event.warning().filter(|_| !is_known) {
-            output::note(format_args!("warning: {text}"));
+        let is_known = grant.grant_told && matches!(event, Event::Warning { .. } | Event::Data { .. });
+        if !is_known {
+            let idle = args.settings.idle_in(event);
+            output::warnings(std::iter::once(event).chain(&idle).filter_map(Event::warning));
         }
     })?;
     let grant = Granted { time: Some(Duration::try_from_secs_f64(to - from)?), last: grant.grant_last };

@@ -9,27 +9,40 @@ use nightgraft_core::{
 };
 use serde::Serialize;
 
-use crate::{Verbosity, failure, format, interrupt, output, progress::TrainProgress};
+use crate::{
+    Verbosity, failure, format, interrupt, output, progress::TrainProgress, settings::TrainSettings,
+};
 
-pub fn run(store: Store, request: SessionRequest, verbosity: Verbosity) -> Result<ExitCode> {
-    run_session(store, request, verbosity).map(|(code, _)| code)
+pub fn run(
+    store: Store,
+    request: SessionRequest,
+    settings: &TrainSettings,
+    verbosity: Verbosity,
+) -> Result<ExitCode> {
+    run_session(store, request, settings, verbosity).map(|(code, _)| code)
 }
 
 /// Gives the store back as well.
-pub fn run_session(store: Store, request: SessionRequest, verbosity: Verbosity) -> Result<(ExitCode, Store)> {
+pub fn run_session(
+    store: Store,
+    request: SessionRequest,
+    settings: &TrainSettings,
+    verbosity: Verbosity,
+) -> Result<(ExitCode, Store)> {
     let stop = interrupt::stop_flag("stopping and saving ...")?;
     let mut progress = TrainProgress::new(verbosity.progress);
     let mut written = Ok(());
     let mut show = |event: &Event| {
-        if verbosity.json {
-            if written.is_ok() {
+        let idle = settings.idle_in(event);
+        for event in std::iter::once(event).chain(&idle) {
+            if !verbosity.json {
+                progress.show(event);
+            } else if written.is_ok() {
                 written = output::json(event);
             }
-            if written.is_err() {
-                stop.raise(); // the reader has gone: save and end
-            }
-        } else {
-            progress.show(event);
+        }
+        if written.is_err() {
+            stop.raise(); // the reader has gone: save and end
         }
     };
     let mut session = Session::open(store, request, &mut show)?;

@@ -75,9 +75,16 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if args.grant.is_given() {
         return child::run(args);
     }
+    args.settings.warn_of_idle_at_night(&args.settings.resolve()?, args.data.is_some());
+    if args.format.format.is_some() && args.data.is_none() {
+        output::warnings(["--format does nothing: no file is read; --data adds one"]);
+    }
     match &args.trace {
         Some(trace) => simulated::run(args, trace, verbosity),
-        None => here::run(args.open_store_and_add(verbosity)?, args.request()?, verbosity),
+        None => {
+            let (store, request) = (args.open_store_and_add(verbosity)?, args.request()?);
+            here::run(store, request, &args.settings, verbosity)
+        }
     }
 }
 

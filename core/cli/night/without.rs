@@ -29,6 +29,7 @@ model, and learns all others. Grafts that saw them are deleted as soon as the ne
 it does not pass the gate they stay, and `nightgraft store` says how to be rid of them.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    args.settings.warn_of_idle_at_night(&args.settings.resolve()?, false);
     let request = args.session.request(&args.settings)?;
     let mut store = args.session.open_store(&args.settings)?;
     let is_there = |id: &ExampleId| store.examples().iter().any(|example| example.id == *id);
@@ -45,7 +46,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             output::note(format_args!("{} examples deleted", report.deleted.len()));
         }
     }
-    let (code, mut store) = here::run_session(store, request, verbosity)?;
+    let (code, mut store) = here::run_session(store, request, &args.settings, verbosity)?;
     let marked = marked(&store)?;
     if let Some((id, _)) = marked.iter().find(|(_, in_use)| *in_use) {
         output::note(format_args!(

@@ -118,6 +118,7 @@ struct Loader<'a> {
 #[derive(Default)]
 struct LineExamples {
     fitted: Fitted,
+    is_completion: bool,
     unused_keys: BTreeSet<String>,
 }
 
@@ -191,6 +192,7 @@ impl Loader<'_> {
         let context = self.options.context;
         let Parsed { line, mut unused_keys } =
             Line::parse(line, self.tokenizer.n_vocab()).map_err(|problem| self.problem(None, problem))?;
+        let is_completion = matches!(line, Line::Completion { .. });
         let fitted = match line {
             Line::Text(text) => {
                 let mut ids = self.tokenizer.encode(&text, true)?;
@@ -232,7 +234,7 @@ impl Loader<'_> {
         if fitted.examples.iter().all(|example| example.n_supervised() == 0) {
             return Err(self.problem(None, "too short: no token is left to learn"));
         }
-        Ok(LineExamples { fitted, unused_keys })
+        Ok(LineExamples { fitted, is_completion, unused_keys })
     }
 
     fn conversation(&self, conversation: &Conversation, unused: &mut BTreeSet<String>) -> Result<Fitted> {
@@ -255,13 +257,15 @@ impl Loader<'_> {
     }
 
     fn add(&mut self, line: LineExamples) {
-        let LineExamples { fitted, unused_keys } = line;
+        let LineExamples { fitted, is_completion, unused_keys } = line;
         let Fitted { examples, lost_tokens, is_split, is_separated, is_unclosed } = fitted;
         self.report.split_lines += usize::from(is_split);
         self.report.truncated_lines += usize::from(lost_tokens > 0);
         self.report.truncated_tokens += lost_tokens;
         self.report.separated_lines += usize::from(is_separated);
         self.report.unclosed_lines += usize::from(is_unclosed);
+        self.report.completion_lines += usize::from(is_completion);
+        self.report.is_dated = self.template.is_some_and(ChatTemplate::has_asked_for_the_date);
         for key in unused_keys {
             self.report.add_unused_key(&key, 1);
         }

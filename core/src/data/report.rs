@@ -36,6 +36,12 @@ pub struct DataReport {
     /// token is learned there; without it a model would not stop.
     #[serde(default)]
     pub unclosed_lines: usize,
+    /// Lines with a prompt and its completion.
+    #[serde(default)]
+    pub completion_lines: usize,
+    /// Whether the chat template asked for the date, to render any of them.
+    #[serde(default)]
+    pub is_dated: bool,
     /// Keys that had no effect, with the number of lines that have them: nothing reads them, or the chat template
     /// does not show them. A key of a message is written `messages[].key`.
     #[serde(default)]
@@ -55,6 +61,8 @@ impl DataReport {
         self.truncated_tokens += other.truncated_tokens;
         self.separated_lines += other.separated_lines;
         self.unclosed_lines += other.unclosed_lines;
+        self.completion_lines += other.completion_lines;
+        self.is_dated |= other.is_dated;
         for (key, &lines) in &other.unused_keys {
             self.add_unused_key(key, lines);
         }

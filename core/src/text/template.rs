@@ -11,6 +11,9 @@ mod predicates;
 mod python;
 mod source;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde_json::Value as Json;
@@ -32,6 +35,8 @@ pub struct ChatTemplate {
     parsed: Result<Environment<'static>, Failure>,
     bos: String,
     eos: String,
+    /// Raised when a text is made that depends on the date.
+    asked_for_date: Arc<AtomicBool>,
 }
 
 /// Why a template gave no text.
@@ -53,8 +58,9 @@ impl ChatTemplate {
         if source.trim().is_empty() {
             return None;
         }
-        let parsed = parse(source, date);
-        Some(Self { parsed, bos: text(tokenizer.bos()), eos: text(tokenizer.eos()) })
+        let asked_for_date = Arc::default();
+        let parsed = parse(source, date, &asked_for_date);
+        Some(Self { parsed, bos: text(tokenizer.bos()), eos: text(tokenizer.eos()), asked_for_date })
     }
 
     /// Parses a template that may use `bos` and `eos`, the texts of those tokens. It takes the present for now.
@@ -62,15 +68,21 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Rendering`] if the template cannot be parsed.
     pub fn new(source: &str, bos: impl Into<String>, eos: impl Into<String>) -> Result<Self> {
-        let parsed = Ok(parse(source, Date::now())?);
-        Ok(Self { parsed, bos: bos.into(), eos: eos.into() })
+        let asked_for_date = Arc::default();
+        let parsed = Ok(parse(source, Date::now(), &asked_for_date)?);
+        Ok(Self { parsed, bos: bos.into(), eos: eos.into(), asked_for_date })
     }
 
     /// Changes what the template takes for now.
     pub fn set_date(&mut self, date: Date) {
         if let Ok(environment) = &mut self.parsed {
-            tell(environment, date);
+            tell(environment, date, &self.asked_for_date);
         }
+    }
+
+    /// Whether any text so far may depend on the date.
+    pub fn has_asked_for_the_date(&self) -> bool {
+        self.asked_for_date.load(Ordering::Relaxed)
     }
 
     /// Whether it can be rendered at all.
@@ -119,19 +131,23 @@ impl ChatTemplate {
     }
 }
 
-fn parse(source: &str, date: Date) -> Result<Environment<'static>, Failure> {
+fn parse(source: &str, date: Date, asked: &Arc<AtomicBool>) -> Result<Environment<'static>, Failure> {
     if source.len() > MAX_TEMPLATE_BYTES {
         return Err(Failure { fault: TemplateFault::TooLong, line: None, words: Unlogged::default() });
     }
     let mut environment =
         jinja::environment(source).map_err(|error| Failure::of(&error, TemplateFault::Unparsable))?;
-    tell(&mut environment, date);
+    tell(&mut environment, date, asked);
     Ok(environment)
 }
 
-/// Sets what `strftime_now` formats.
-fn tell(environment: &mut Environment<'static>, date: Date) {
-    environment.add_function("strftime_now", move |format: &str| date.strftime(format));
+/// Sets what `strftime_now` formats, which raises the flag.
+fn tell(environment: &mut Environment<'static>, date: Date, asked: &Arc<AtomicBool>) {
+    let asked = asked.clone();
+    environment.add_function("strftime_now", move |format: &str| {
+        asked.store(true, Ordering::Relaxed);
+        date.strftime(format)
+    });
 }
 
 impl Failure {
