@@ -101,7 +101,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     else {
         return Ok(TimeForecast { examples: 0, tokens: 0, steps: 0, tokens_per_second: 0.0, seconds: 0.0 });
     };
-    let examples = open::encode(store, &plan.train, &inputs, &options).examples;
+    let examples = open::encode(store, &plan.train, &inputs, &options).0.examples;
     if examples.is_empty() {
         let problem = "none of its examples can be used with this model".into();
         return Err(Error::Store { path: store.root().to_owned(), problem });

@@ -161,12 +161,14 @@ fn begin(
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Training> {
     let options = data_options(request);
-    let train = encode(store, &plan.train, &inputs, &options);
-    let held_out = encode(store, &plan.held_out, &inputs, &options);
+    let (train, mut unusable) = encode(store, &plan.train, &inputs, &options);
+    let (held_out, others) = encode(store, &plan.held_out, &inputs, &options);
     on_event(&Event::Data {
         train: train.report.clone(),
         held_out: (!held_out.examples.is_empty()).then(|| held_out.report.clone()),
     });
+    unusable.add(others);
+    unusable.tell(plan.train.len() + plan.held_out.len(), on_event);
     let retention = probe(request, &inputs, &options)?;
     let order = shuffled(store, &plan, &inputs, &options);
     let base = inputs.into_base();
@@ -278,12 +280,36 @@ fn tell_unusable(store: &Store, inputs: &Inputs, options: &DataOptions, on_event
     let name = Path::new("an example");
     let read =
         |line: &str| data::load_line(name, line, &inputs.tokenizer, inputs.template.as_ref(), options).err();
-    let mut problems = store.examples().iter().filter_map(|example| read(&example.line));
-    let Some(first) = problems.next() else { return };
-    let unusable = 1 + problems.count();
-    let of = store.examples().len();
-    let text = format!("{unusable} of {of} examples cannot be used with this model; the first: {first}");
-    on_event(&Event::Warning { text });
+    let mut unusable = Unusable::default();
+    store.examples().iter().filter_map(|example| read(&example.line)).for_each(|why| unusable.count(why));
+    unusable.tell(store.examples().len() as u64, on_event);
+}
+
+/// Examples that a model cannot use.
+#[derive(Default)]
+pub(super) struct Unusable {
+    examples: u64,
+    /// Why the first of them cannot be used.
+    first: Option<Error>,
+}
+
+impl Unusable {
+    fn count(&mut self, why: Error) {
+        self.examples += 1;
+        self.first.get_or_insert(why);
+    }
+
+    fn add(&mut self, others: Self) {
+        self.examples += others.examples;
+        self.first = self.first.take().or(others.first);
+    }
+
+    /// Tells of them, out of so many examples in all, in one sentence.
+    fn tell(&self, of: u64, on_event: &mut dyn FnMut(&Event)) {
+        let Self { examples, first: Some(first) } = self else { return };
+        let text = format!("{examples} of {of} examples cannot be used with this model; the first: {first}");
+        on_event(&Event::Warning { text });
+    }
 }
 
 /// What decides the result of a session, besides its examples and its date.
@@ -294,25 +320,22 @@ pub(super) fn settings(request: &SessionRequest) -> Result<String> {
 }
 
 /// The examples with these ids. What is stored was checked when it came; what this model cannot use all the same is
-/// counted, and does not stop the night.
-pub(super) fn encode(store: &Store, ids: &IdSet, inputs: &Inputs, options: &DataOptions) -> Dataset {
-    let mut dataset = Dataset::default();
-    let mut first_error = None;
+/// counted apart, and does not stop the night.
+pub(super) fn encode(
+    store: &Store,
+    ids: &IdSet,
+    inputs: &Inputs,
+    options: &DataOptions,
+) -> (Dataset, Unusable) {
+    let (mut dataset, mut unusable) = (Dataset::default(), Unusable::default());
     for example in store.examples().iter().filter(|example| ids.contains(example.id.0)) {
         let name = PathBuf::from(format!("example {}", example.id));
         match data::load_line(&name, &example.line, &inputs.tokenizer, inputs.template.as_ref(), options) {
             Ok(line) => dataset.append(line),
-            Err(error) => {
-                first_error.get_or_insert(error);
-                dataset.report.lines += 1;
-                dataset.report.skipped_lines += 1;
-            }
+            Err(error) => unusable.count(error),
         }
     }
-    if let Some(error) = first_error {
-        tracing::warn!(%error, examples = dataset.report.skipped_lines, "examples are left out; the first error");
-    }
-    dataset
+    (dataset, unusable)
 }
 
 /// The texts on which the model must not get worse. Chats are left out for a model without a template.
