@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
+use crate::store::GraftId;
 use crate::{CheckpointProblem, Error};
 
 /// Something that was left.
@@ -22,6 +23,8 @@ pub enum Leftover {
     Measurements,
     /// What was drawn to be held out; what the grafts have passed over still is.
     HeldOut,
+    /// A graft that a session would have started from.
+    Start(GraftId),
 }
 
 /// Why it is of no use.
@@ -30,6 +33,11 @@ pub enum DiscardReason {
     /// It is not what was once written.
     Damaged {
         /// Which file, and how that shows.
+        problem: String,
+    },
+    /// The same of a graft: the session starts from the base model instead.
+    DamagedStart {
+        /// How that shows.
         problem: String,
     },
     /// It is of another run.
@@ -71,6 +79,7 @@ impl fmt::Display for Leftover {
             Self::Session => f.write_str("the session that was under way"),
             Self::Measurements => f.write_str("what the quality gate had measured"),
             Self::HeldOut => f.write_str("the list of examples that were drawn to be held out"),
+            Self::Start(id) => write!(f, "graft {id}"),
         }
     }
 }
@@ -79,6 +88,9 @@ impl fmt::Display for DiscardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged { problem } => f.write_str(problem),
+            Self::DamagedStart { problem } => {
+                write!(f, "{problem}; the session starts from the base model, and learns all examples anew")
+            }
             Self::OtherRun(problem) => f.write_str(problem.what().as_str()),
             Self::ExamplesDeleted => f.write_str("examples that it learned from were deleted"),
             Self::LostStart => {

@@ -81,7 +81,7 @@ pub(super) fn plan(
         return Ok(Work::Nothing(NothingToDo::NoExamples));
     }
     let current = store.current()?;
-    let parent = clean_ancestor(store, current, base)?;
+    let parent = clean_ancestor(store, current, base, on_event)?;
     let (parent, seen) = parent.map_or((None, IdSet::new()), |(id, saw)| (Some(id), saw));
 
     let hold_out = HoldOut { share: choice.held_out, at_least: rules.min_held_out, seed: store.seed() };
@@ -255,17 +255,24 @@ impl Plan {
     }
 }
 
-/// The nearest ancestor of `graft`, itself included, that saw none of the deleted examples, and what it saw.
+/// The nearest ancestor of `graft`, itself included, that saw none of the deleted examples, and what it saw. None behind
+/// one that is damaged, which is told, or was removed.
 fn clean_ancestor(
     store: &Store,
     graft: Option<GraftId>,
     base: &Fingerprint,
+    on_event: &mut dyn FnMut(&Event),
 ) -> Result<Option<(GraftId, IdSet)>> {
     let entries = store.grafts()?;
     let mut next = graft;
     while let Some(id) = next {
-        let entry = entries.iter().find(|entry| entry.id == id && entry.status != GraftStatus::Damaged);
-        let Some(meta) = entry.and_then(|entry| entry.meta.as_ref()) else { return Ok(None) };
+        let Some(entry) = entries.iter().find(|entry| entry.id == id) else { return Ok(None) };
+        let Some(meta) = &entry.meta else {
+            let problem = entry.problem.clone().unwrap_or_default();
+            let why = DiscardReason::DamagedStart { problem };
+            on_event(&Event::Discarded { what: Leftover::Start(id), why });
+            return Ok(None);
+        };
         if meta.base != *base {
             let problem = format!(
                 "the graft in use, {id}, was made for another base model; use that one, or a store of its own for \

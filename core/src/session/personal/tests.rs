@@ -604,6 +604,28 @@ fn nothing_of_a_session_goes_without_a_word() {
     }
 }
 
+#[test]
+fn a_damaged_graft_to_start_from_is_told() {
+    let place = Place::new();
+    place.finish("start");
+    let mut store = place.store("start").unwrap();
+    let first = store.grafts().unwrap()[0].id;
+    store.promote_anyway(first).unwrap();
+    store.add(&lines(60..70)).unwrap();
+    drop(store);
+    let [graft] = fs::read_dir(place.path("start/grafts")).unwrap().collect::<Vec<_>>().try_into().unwrap();
+    let graft = graft.unwrap().path();
+    let mut bytes = fs::read(&graft).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(graft, bytes).unwrap();
+    let (opened, told) = discarded(&place, "start", place.request());
+    opened.unwrap();
+    let [(what, why @ DiscardReason::DamagedStart { .. })] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(*what, Leftover::Start(first));
+    assert!(why.to_string().contains("starts from the base model"), "{why}");
+}
+
 /// A plan that another build wrote is sound, and may be gone on with by that build.
 #[test]
 fn the_plan_of_another_build_is_kept_and_refused_by_name() {
