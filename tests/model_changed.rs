@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nightgraft_core::config::{EvalEvery, TrainConfig};
 use nightgraft_core::gguf;
+use nightgraft_core::session::{self, AskedShape, Event, Outcome, StopFlag, TrainRequest};
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
 
@@ -327,6 +329,78 @@ fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
     assert_eq!(adapter(&place, "straight"), adapter(&place, "out"));
     place.whole_night("store", &[]);
     assert!(place.graft("store", &[]) == place.graft("straight-night", &[]));
+}
+
+/// A run of two steps on a model most of which is a hole, which nobody hashes to its end in a test's time.
+fn on_a_hole(place: &Place) -> TrainRequest {
+    cut(&place.path("tiny.gguf"), 1 << 40);
+    let mut config = TrainConfig::default();
+    config.run.steps = Some(2);
+    config.run.eval_every = EvalEvery::Steps(0);
+    TrainRequest {
+        memory_limit: None,
+        model: place.path("tiny.gguf"),
+        data: place.path("notes.jsonl"),
+        format: None,
+        valid: None,
+        out: place.path("out"),
+        init_adapter: None,
+        asked: AskedShape::default(),
+        config,
+    }
+}
+
+/// Stops a run so long after a step; gives how far it came, and what it warned of.
+fn stopped_after(step: u64, wait: Duration, request: &TrainRequest) -> (u64, Vec<String>) {
+    let stop = StopFlag::new();
+    let (mut stopping, mut warnings) = (None, Vec::new());
+    let report = session::train(request, &stop, &mut |event| {
+        if matches!(event, Event::Step(metrics) if metrics.step == step) {
+            let stop = stop.clone();
+            let raise = move || {
+                std::thread::sleep(wait);
+                stop.raise();
+            };
+            if wait.is_zero() { raise() } else { stopping = Some(std::thread::spawn(raise)) }
+        }
+        warnings.extend(event.warning());
+    });
+    let _ = stopping.map(std::thread::JoinHandle::join);
+    let report = report.unwrap();
+    assert_eq!(report.outcome, Outcome::Interrupted);
+    (report.steps, warnings)
+}
+
+/// Long enough for a run to come to where it waits.
+const A_MOMENT: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
+    let place = Place::tiny();
+    let request = on_a_hole(&place);
+    assert_eq!(stopped_after(2, A_MOMENT, &request), (2, Vec::new()));
+    assert!(!fs::read_to_string(place.path("out/base.json")).unwrap().contains("sha256"));
+    assert!(place.path("out/checkpoints/step-00000002.ngck").exists());
+}
+
+/// Nothing that comes from a model is kept before that is known to be the run's; what was kept before stays.
+#[test]
+fn a_stop_does_not_wait_until_the_model_is_known_again() {
+    let place = Place::tiny();
+    let request = on_a_hole(&place);
+    assert_eq!(stopped_after(1, Duration::ZERO, &request), (1, Vec::new()));
+    let path = place.path("out/base.json");
+    let mut note: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    note["whole"] = serde_json::json!({
+        "fingerprint": note["fingerprint"], "sha256": "9e".repeat(32),
+        "len": 1, "modified_ns": 1, "inode": 1, "device": 1,
+    });
+    fs::write(&path, note.to_string()).unwrap();
+    let (steps, warnings) = stopped_after(2, A_MOMENT, &request);
+    assert_eq!(steps, 2);
+    assert!(matches!(&warnings[..], [told] if told.contains("goes on after step 1")), "{warnings:?}");
+    assert!(place.path("out/checkpoints/step-00000001.ngck").exists());
+    assert!(!place.path("out/checkpoints/step-00000002.ngck").exists());
 }
 
 /// An adapter is read at once, and nobody minds what becomes of it then.

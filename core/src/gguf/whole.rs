@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nightgraft_ggml::{FileChange, FileStamp, MappedFile};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::{Error, Result};
 
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
+/// How often who waits looks whether to stop, and whether the hashing is over.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// All bytes of a model's file, and the file that had them: as long as the system says that it is the same and was not written
 /// to, it is not hashed again.
@@ -128,15 +131,32 @@ impl WholeCheck {
     pub fn poll(&mut self) -> Result<Option<WholeFile>> {
         match &self.state {
             State::Hashing(Hashing { thread: Some(thread), .. }) if !thread.is_finished() => Ok(None),
-            _ => self.wait(),
+            _ => self.ended(),
         }
     }
 
     /// Waits for the end of the hashing; what was found out, if that is news.
     ///
     /// # Errors
+    /// [`Error::Cancelled`] if `stop` is raised before the end: the hashing goes on, and can be waited for again.
     /// [`Error::ModelChanged`] if the bytes are not those of the earlier time, change, or cannot be read; then always.
-    pub fn wait(&mut self) -> Result<Option<WholeFile>> {
+    pub fn wait(&mut self, stop: &AtomicBool) -> Result<Option<WholeFile>> {
+        loop {
+            if let Some(news) = self.poll()? {
+                return Ok(Some(news));
+            }
+            if !matches!(self.state, State::Hashing(_)) {
+                return Ok(None);
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// What was found out, once the hashing is over.
+    fn ended(&mut self) -> Result<Option<WholeFile>> {
         if let State::Hashing(hashing) = &mut self.state {
             self.state = match hashing.finish() {
                 Ok(sha256) if self.expected.is_none_or(|expected| expected == sha256) => {
@@ -214,6 +234,8 @@ mod tests {
     use super::*;
     use crate::testing::TinyModel;
 
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+
     fn model(path: &Path) -> File {
         TinyModel::new(WeightType::F32).write(path).unwrap();
         File::open(path).unwrap()
@@ -233,6 +255,24 @@ mod tests {
         assert!(unseen);
     }
 
+    /// A file that nobody hashes to its end in a test's time: most of it is a hole.
+    #[test]
+    fn a_stop_does_not_wait_for_the_end_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        drop(model(&path));
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        let mut check = WholeCheck::start(&File::open(&path).unwrap(), None).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let raised = stop.clone();
+        let other = std::thread::spawn(move || raised.store(true, Ordering::Relaxed));
+        for _ in 0..2 {
+            assert!(matches!(check.wait(&stop), Err(Error::Cancelled)));
+        }
+        assert_eq!((check.known(), check.poll().unwrap()), (None, None), "it goes on");
+        other.join().unwrap();
+    }
+
     #[test]
     fn a_byte_between_the_samples_counts() {
         let folder = tempfile::tempdir().unwrap();
@@ -240,10 +280,10 @@ mod tests {
         let file = model(&path);
         let mut check = WholeCheck::start(&file, None).unwrap();
         assert!(!check.is_awaited());
-        let first = check.wait().unwrap().unwrap();
+        let first = check.wait(&GO_ON).unwrap().unwrap();
         assert_eq!(first, WholeFile::read(&file).unwrap());
         assert_eq!(first.sha256.to_string(), format!("{:x}", Sha256::digest(fs::read(&path).unwrap())));
-        assert_eq!(check.wait().unwrap(), None, "it is no news any more");
+        assert_eq!(check.wait(&GO_ON).unwrap(), None, "it is no news any more");
 
         // The very file: nothing is read.
         let mut check = WholeCheck::start(&file, Some(first)).unwrap();
@@ -262,13 +302,13 @@ mod tests {
         fs::rename(&copy, &path).unwrap();
         let mut check = WholeCheck::start(&File::open(&path).unwrap(), Some(first)).unwrap();
         assert!(check.is_awaited());
-        assert_eq!(check.wait().unwrap().unwrap().sha256, first.sha256);
+        assert_eq!(check.wait(&GO_ON).unwrap().unwrap().sha256, first.sha256);
         assert!(!check.is_awaited());
 
         damage(&path);
         let mut check = WholeCheck::start(&File::open(&path).unwrap(), Some(first)).unwrap();
         for _ in 0..2 {
-            let error = check.wait().unwrap_err();
+            let error = check.wait(&GO_ON).unwrap_err();
             assert!(matches!(error, Error::ModelChanged { change: FileChange::OtherBytes, .. }), "{error}");
         }
     }

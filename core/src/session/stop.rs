@@ -67,6 +67,11 @@ impl StopFlag {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// The flag itself, for code that only looks at it for as long as it is called.
+    pub(super) fn as_atomic(&self) -> &AtomicBool {
+        &self.0.is_raised
+    }
+
     /// The flag itself, for code that only knows atomics and looks at it.
     pub(crate) fn raw(&self) -> Arc<AtomicBool> {
         self.0.is_raised.clone()

@@ -229,8 +229,12 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until all of the model has been hashed, and notes the result.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] at a stop; [`Error::ModelChanged`].
     fn wait_for_whole(&mut self) -> Result<()> {
-        self.whole.wait()?.map_or(Ok(()), |whole| self.note_base(Some(whole)))
+        let whole = self.whole.wait(self.stop.as_atomic())?;
+        whole.map_or(Ok(()), |whole| self.note_base(Some(whole)))
     }
 
     fn base(&self) -> &Base {
@@ -240,10 +244,18 @@ impl<'a> Run<'a> {
     /// Works until the end, a stop or the end of patience.
     fn run(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
         match self.work(on_event) {
-            Err(Error::Cancelled) => {
-                self.save(on_event)?;
-                Ok(Outcome::Interrupted)
-            }
+            Err(Error::Cancelled) => match self.save(on_event) {
+                // The model has not shown yet that it is the run's, and a stop does not wait for that.
+                Err(Error::Cancelled) => {
+                    let step = self.saved_at.unwrap_or(0);
+                    let text = format!(
+                        "stopped before all of the model was read: the run goes on after step {step}"
+                    );
+                    on_event(&Event::Warning { text });
+                    Ok(Outcome::Interrupted)
+                }
+                saved => saved.map(|()| Outcome::Interrupted),
+            },
             // What was computed with other weights than the run's was not counted; the rest is as good as at any stop.
             Err(error @ Error::ModelChanged { .. }) => {
                 self.save(on_event)?;
@@ -275,8 +287,13 @@ impl<'a> Run<'a> {
                 Advanced::Evaluated { step, loss, best } => {
                     on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
                 }
-                Advanced::Ended(Ending::Finished) => return Ok(Outcome::Finished),
-                Advanced::Ended(Ending::OutOfPatience) => return Ok(Outcome::EarlyStopped),
+                Advanced::Ended(ending) => {
+                    self.wait_for_whole()?;
+                    return Ok(match ending {
+                        Ending::Finished => Outcome::Finished,
+                        Ending::OutOfPatience => Outcome::EarlyStopped,
+                    });
+                }
             }
             if self.stop.is_raised() {
                 return Err(Error::Cancelled);
@@ -328,10 +345,6 @@ impl<'a> Run<'a> {
         let mut kept_step = step;
         let interrupted = outcome == Outcome::Interrupted;
         if !interrupted {
-            if let Err(error) = self.wait_for_whole() {
-                self.save(on_event)?;
-                return Err(error);
-            }
             if self.request.config.run.checkpoint_every > 0 && self.saved_at != Some(step) {
                 self.save(on_event)?;
             }

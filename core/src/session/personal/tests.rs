@@ -604,6 +604,60 @@ fn nothing_of_a_session_goes_without_a_word() {
     }
 }
 
+/// Most of the model's file is a hole, which nobody hashes to its end in a test's time.
+#[test]
+fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
+    let place = Place::new();
+    fs::OpenOptions::new().write(true).open(place.path("tiny.gguf")).unwrap().set_len(1 << 40).unwrap();
+    let stop = StopFlag::new();
+    let mut stopping = None;
+    let mut session = place.session("hole").unwrap();
+    let outcome = session.run_slice(Slice::default(), &stop, &mut |event| {
+        if matches!(event, Event::Evaluated { step: 8, .. }) {
+            // All is done, and the session waits for the hash before it goes on.
+            let stop = stop.clone();
+            stopping = Some(std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(200));
+                stop.raise();
+            }));
+        }
+    });
+    stopping.unwrap().join().unwrap();
+    assert_eq!(outcome.unwrap(), SliceOutcome::Paused { reason: Pause::Stopped });
+    assert!(session.store().read_document::<serde_json::Value>(crate::store::MODELS).unwrap().is_none());
+}
+
+/// Nothing that comes from a model is kept before that is known to be the one of an earlier time.
+#[test]
+fn a_stop_does_not_wait_until_the_model_is_known_again() {
+    let place = Place::new();
+    fs::OpenOptions::new().write(true).open(place.path("tiny.gguf")).unwrap().set_len(1 << 40).unwrap();
+    let store = place.store("known").unwrap();
+    let fingerprint = crate::gguf::File::open(&place.path("tiny.gguf")).unwrap().fingerprint().unwrap();
+    let known = serde_json::json!([{
+        "fingerprint": fingerprint, "sha256": "9e".repeat(32), "len": 1, "modified_ns": 1, "inode": 1, "device": 1,
+    }]);
+    store.write_document(crate::store::MODELS, &known).unwrap();
+    let stop = StopFlag::new();
+    let mut stopping = None;
+    let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
+    let outcome = session.run_slice(Slice::default(), &stop, &mut |event| {
+        assert!(!matches!(event, Event::Saved { .. }));
+        if matches!(event, Event::Step(metrics) if metrics.step == 2) {
+            let stop = stop.clone();
+            stopping = Some(std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(200));
+                stop.raise();
+            }));
+        }
+    });
+    stopping.unwrap().join().unwrap();
+    assert_eq!(outcome.unwrap(), SliceOutcome::Paused { reason: Pause::Stopped });
+    let is_checkpoint = |entry: fs::DirEntry| entry.path().extension().is_some_and(|kind| kind == "ngck");
+    let session = fs::read_dir(place.path("known/session")).unwrap();
+    assert!(!session.map(Result::unwrap).any(is_checkpoint));
+}
+
 #[test]
 fn a_damaged_graft_to_start_from_is_told() {
     let place = Place::new();

@@ -1,6 +1,7 @@
 //! All bytes of the models that a store has learned with.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use super::OnChange;
 use crate::base::Base;
@@ -24,7 +25,7 @@ pub(super) fn check(store: &Store, base: &Base, on_change: OnChange) -> Result<W
 /// [`Error::ModelChanged`] if it has other bytes; those of files that cannot be used.
 pub fn verify_model(store: &Store, model: &Path) -> Result<()> {
     let base = Base::open(gguf::File::open(model)?)?;
-    match check(store, &base, OnChange::Refuse)?.wait()? {
+    match check(store, &base, OnChange::Refuse)?.wait(&AtomicBool::new(false))? {
         Some(whole) => remember(store, whole),
         None => Ok(()), // the very file was hashed before
     }

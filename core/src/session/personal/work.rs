@@ -44,7 +44,14 @@ impl Session {
         // Whatever ended the slice: nothing that was done may be lost.
         let saved = self.save_if_moved(on_event);
         let outcome = outcome?;
-        saved?;
+        match saved {
+            // The model has not shown yet that it is the session's, and the end of a slice does not wait for that: what was
+            // done is saved by the next slice, if that is of this process.
+            Err(Error::Cancelled) => {
+                tracing::info!("nothing is saved before all of the model's file was read")
+            }
+            saved => saved?,
+        }
         Ok(outcome)
     }
 
@@ -56,8 +63,16 @@ impl Session {
             let started = Instant::now();
             let next = match &mut self.stage {
                 Stage::Over(outcome) => return Ok(outcome.clone()),
-                Stage::Training(training) => training.work(&mut self.store, &self.request, started, on_event),
+                Stage::Training(training) => {
+                    training.work(&mut self.store, &self.request, &self.halt, started, on_event)
+                }
                 Stage::Judging(judging) => judging.work(&mut self.store, &self.request, &self.halt, on_event),
+            };
+            let next = match next {
+                Err(Error::NotFinite { .. }) if matches!(self.stage, Stage::Training(_)) => {
+                    self.give_up(on_event).map(|()| None)
+                }
+                next => next,
             };
             match next {
                 Ok(None) => {}
@@ -71,9 +86,6 @@ impl Session {
                     let reason = watcher.pause().unwrap_or(Pause::Stopped);
                     return Ok(SliceOutcome::Paused { reason });
                 }
-                Err(Error::NotFinite { .. }) if matches!(self.stage, Stage::Training(_)) => {
-                    self.give_up(on_event)?;
-                }
                 Err(error) => return Err(error),
             }
             let worked = started.elapsed();
@@ -86,7 +98,7 @@ impl Session {
     fn give_up(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         let plan = match &mut self.stage {
             Stage::Training(training) => {
-                training.whole.wait()?; // damaged weights diverge, too, and it is not the examples' fault
+                training.whole.wait(self.halt.as_atomic())?; // damaged weights diverge, too, and it is not the examples' fault
                 training.plan.clone()
             }
             _ => return Ok(()),
@@ -109,7 +121,9 @@ impl Session {
 
     fn save_if_moved(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         match &mut self.stage {
-            Stage::Training(training) => training.save_if_moved(&self.store, &self.request, on_event),
+            Stage::Training(training) => {
+                training.save_if_moved(&self.store, &self.request, &self.halt, on_event)
+            }
             Stage::Judging(judging) => judging.save(&mut self.store),
             Stage::Over(_) => Ok(()),
         }
@@ -121,6 +135,7 @@ impl Training {
         &mut self,
         store: &mut Store,
         request: &SessionRequest,
+        halt: &StopFlag,
         started: Instant,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Option<Stage>> {
@@ -143,15 +158,15 @@ impl Training {
                 on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
             }
             Advanced::Ended(ending) => {
-                self.save_if_moved(store, request, on_event)?;
-                if let Some(model) = self.whole.wait()? {
+                self.save_if_moved(store, request, halt, on_event)?;
+                if let Some(model) = self.whole.wait(halt.as_atomic())? {
                     whole::remember(store, model)?;
                 }
                 return self.judging(ending, store, on_event).map(Some);
             }
         }
         if due {
-            self.save_if_moved(store, request, on_event)?;
+            self.save_if_moved(store, request, halt, on_event)?;
         }
         Ok(None)
     }
@@ -160,6 +175,7 @@ impl Training {
         &mut self,
         store: &Store,
         request: &SessionRequest,
+        halt: &StopFlag,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<()> {
         let position = Position::of(&self.course);
@@ -167,7 +183,7 @@ impl Training {
             return Ok(());
         }
         if self.whole.is_awaited()
-            && let Some(model) = self.whole.wait()?
+            && let Some(model) = self.whole.wait(halt.as_atomic())?
         {
             whole::remember(store, model)?;
         }
