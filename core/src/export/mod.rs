@@ -14,6 +14,7 @@ mod hugging_face;
 mod merged;
 mod peft;
 mod peft_config;
+mod peft_modules;
 mod peft_options;
 mod read;
 mod recorded_base;

@@ -123,11 +123,7 @@ pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<FromOutside> {
     let pairs = read_pairs(&file, base).map_err(|problem| wrong(&path, problem))?;
     contents.check(&path)?;
     let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
-    if !config.mixed_ranks
-        && let Some(other) = ranks.iter().find(|&&rank| rank != config.rank)
-    {
-        return Err(wrong(folder, format!("{CONFIG} says rank {}, a tensor has {other}", config.rank)));
-    }
+    config.modules.check(&pairs).map_err(|problem| wrong(&config_path, problem.to_string()))?;
     let alpha = config.plain_alpha(&ranks).map_err(|problem| wrong(&config_path, problem))?;
     let tensors = AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs };
     let (_, header) =

@@ -6,18 +6,17 @@ use serde_json::{Map, Value, json};
 
 use super::foreign::Foreign;
 use super::hugging_face::module_path;
+use super::peft_modules::ModuleOptions;
 use super::peft_options::{self, is_set};
 use crate::base::{Base, Module};
 use crate::gguf::Metadata;
 use crate::lora::AdapterTensors;
 
 /// What the scale of an adapter from elsewhere depends on.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct PeftConfig {
-    /// The rank where no pattern says otherwise.
-    pub rank: usize,
-    /// Whether `rank_pattern` says otherwise for some modules.
-    pub mixed_ranks: bool,
+    /// What it says of single modules.
+    pub modules: ModuleOptions,
     pub alpha: f64,
     /// The scale is `alpha / √rank` instead of `alpha / rank`.
     pub rank_stabilized: bool,
@@ -41,10 +40,11 @@ impl PeftConfig {
             });
         };
         peft_options::check(config, peft_type).map_err(|problem| problem.to_string())?;
+        let (rank, alpha) = (rank(config)?, alpha(config)?);
+        let modules = ModuleOptions::parse(config, rank, alpha).map_err(|problem| problem.to_string())?;
         Ok(Self {
-            rank: rank(config)?,
-            mixed_ranks: config.get("rank_pattern").is_some_and(is_set),
-            alpha: alpha(config)?,
+            modules,
+            alpha,
             rank_stabilized: config.get("use_rslora").is_some_and(is_set),
             dropout: dropout(config),
             base: config.get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned),

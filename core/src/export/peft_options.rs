@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 /// Why an adapter that PEFT wrote cannot be used as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum NotPlain {
     /// Another method than LoRA.
     Method(String),
@@ -20,6 +20,14 @@ pub enum NotPlain {
     UnknownStart(String),
     /// Options that nobody has heard of here, and that say something.
     UnknownOptions(Vec<String>),
+    /// An option that is not written as PEFT writes it.
+    Senseless(&'static str),
+    /// Tensors of another rank than the module has by the configuration.
+    OtherRank { path: String, says: usize, has: usize },
+    /// A module whose scale is another one.
+    OtherAlpha { path: String, alpha: f64 },
+    /// Tensors of a module that an option leaves out.
+    LeftOut { option: &'static str, path: String },
 }
 
 impl fmt::Display for NotPlain {
@@ -50,6 +58,22 @@ impl fmt::Display for NotPlain {
                     "init_lora_weights is {start:?}, which is not known here: it may have changed the base; {MERGE}"
                 )
             }
+            Self::Senseless(option) => write!(f, "{option} makes no sense"),
+            Self::OtherRank { path, says, has } => {
+                write!(f, "it says rank {says}, a tensor has {has} (r, rank_pattern and {path})")
+            }
+            Self::OtherAlpha { path, alpha } => {
+                write!(
+                    f,
+                    "alpha_pattern is set: an alpha of its own for {path}, {alpha}, cannot be read; {MERGE}"
+                )
+            }
+            Self::LeftOut { option, path } => {
+                write!(
+                    f,
+                    "{option} leaves out {path}, and there are tensors of it; take out one or the other"
+                )
+            }
             Self::UnknownOptions(keys) => {
                 let keys: Vec<_> = keys.iter().map(|key| format!("{key:?}")).collect();
                 write!(
@@ -72,8 +96,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("velora_config", "VeLoRA adapters"),
     ("arrow_config", "routing between adapters (Arrow)"),
     ("lora_bias", "biases on the adapter"),
-    ("fan_in_fan_out", "transposed base weights"),
-    ("alpha_pattern", "a different alpha for some modules"),
     ("modules_to_save", "whole modules beside the adapter"),
     ("target_parameters", "adapters on bare parameters"),
     ("trainable_token_indices", "trained token embeddings"),
@@ -83,8 +105,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable_lora", "adapters on parts of joined matrices"),
 ];
 
-/// Options that are read elsewhere, choose what is adapted (which the tensors' names say, too), or matter in training
-/// alone.
+/// Options that are read elsewhere, choose what is adapted (which [`peft_modules`](super::peft_modules) compares with the
+/// tensors), or matter in training alone.
 const HARMLESS: &[&str] = &[
     "peft_type",
     "peft_version",
@@ -96,6 +118,9 @@ const HARMLESS: &[&str] = &[
     "r",
     "rank_pattern",
     "lora_alpha",
+    "alpha_pattern",
+    // PEFT itself takes it back for linear modules, and the models that can be read have no others.
+    "fan_in_fan_out",
     "use_rslora",
     "lora_dropout",
     "bias",

@@ -299,8 +299,23 @@ fn unusable_peft_folders_are_refused() {
     config("peft_type", json!("IA3"), "\"IA3\"; only plain LORA");
     config("peft_type", json!(null), "peft_type is missing");
     config("use_dora", json!(true), "DoRA");
-    config("alpha_pattern", json!({"q_proj": 3}), "alpha_pattern");
-    config("fan_in_fan_out", json!(true), "transposed");
+    config(
+        "alpha_pattern",
+        json!({"v_proj": 3}),
+        "alpha_pattern is set: an alpha of its own for model.layers.0",
+    );
+    config("alpha_pattern", json!({".*_proj": 3}), "alpha_pattern is set");
+    config("alpha_pattern", json!(3), "alpha_pattern makes no sense");
+    config("rank_pattern", json!({"v_proj": 4}), "says rank 4, a tensor has 2 (r, rank_pattern");
+    config("rank_pattern", json!({"^model.layers.0.*": 4}), "says rank 4, a tensor has 2");
+    config("rank_pattern", json!({"(v_proj": 2}), "rank_pattern makes no sense");
+    config("rank_pattern", json!({"v_proj": "2"}), "rank_pattern makes no sense");
+    config("layers_to_transform", json!(1), "layers_to_transform leaves out model.layers.0.self_attn.v_proj");
+    config("layers_to_transform", json!([1, 2]), "layers_to_transform leaves out");
+    config("layers_to_transform", json!("0"), "layers_to_transform makes no sense");
+    config("exclude_modules", json!(["o_proj", "v_proj"]), "exclude_modules leaves out model.layers.0");
+    config("exclude_modules", json!(".*v_proj"), "exclude_modules leaves out");
+    config("exclude_modules", json!("(v_proj"), "exclude_modules makes no sense");
     config("bias", json!("all"), "trained biases");
     config("lora_bias", json!(true), "lora_bias");
     config("modules_to_save", json!(["lm_head"]), "modules_to_save");
@@ -401,7 +416,7 @@ fn adapters_that_are_not_plain_lora_are_refused_by_name() {
         ("arrow_config", json!({"top_k": 2})),
         ("megatron_config", json!({"tensor_model_parallel_size": 2})),
         ("modules_to_save", json!(["lm_head"])),
-        ("alpha_pattern", json!({"q_proj": 4})),
+        ("alpha_pattern", json!({"v_proj": 4})),
         ("use_bdlora", json!({"nblocks": 2})),
     ] {
         bench.refusal(&written(key, value), &format!("{key} is set"));
@@ -412,7 +427,17 @@ fn adapters_that_are_not_plain_lora_are_refused_by_name() {
         ("use_tomorrow", json!(false)),
         ("megatron_core", json!("megatron.core")),
         ("auto_mapping", json!({"base_model_class": "LlamaForCausalLM"})),
-        ("exclude_modules", json!(["lm_head"])),
+        ("exclude_modules", json!(["lm_head", "proj"])),
+        ("exclude_modules", json!("v_proj")),
+        ("exclude_modules", json!("")),
+        ("alpha_pattern", json!({})),
+        ("alpha_pattern", json!({"q_proj": 4, "v_proj": 6, "self_attn.v_proj": 9})),
+        ("fan_in_fan_out", json!(true)),
+        ("rank_pattern", json!({"q_proj": 4, "_proj": 4, "layers.1.self_attn.v_proj": 4})),
+        ("rank_pattern", json!({"self_attn.(q|v)_proj": 2, "v_proj": 4})),
+        ("layers_to_transform", json!(0)),
+        ("layers_to_transform", json!([0, 5])),
+        ("layers_to_transform", json!([])),
         ("corda_config", json!({"cache_file": "x"})),
         ("qalora_group_size", json!(16)),
     ] {
