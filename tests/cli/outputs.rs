@@ -137,6 +137,25 @@ fn a_run_of_ours_goes_on_or_is_replaced() {
     bench.train(&format!("--out new {QUICK}")).ok();
 }
 
+/// Not even a lock is left.
+#[test]
+fn an_empty_file_in_the_place_of_a_folder_is_refused_untouched() {
+    let bench = Bench::new();
+    for (name, is_folder) in [("adapter", false), ("config.toml", true), ("adapter.gguf", true)] {
+        let path = bench.path("out").join(name);
+        fs::create_dir_all(&path).unwrap();
+        if !is_folder {
+            fs::remove_dir(&path).unwrap();
+            fs::write(&path, "").unwrap();
+        }
+        bench.train(&format!("--out out {QUICK}")).refuses(1, &[name]);
+        let left: Vec<_> =
+            fs::read_dir(bench.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [name]);
+        fs::remove_dir_all(bench.path("out")).unwrap();
+    }
+}
+
 #[test]
 fn links_in_the_place_of_results_are_refused() {
     let bench = Bench::new();

@@ -83,6 +83,13 @@ impl RunFolder {
     /// Makes the folder if need be, and makes sure that it can be written to and belongs to this process alone.
     pub(super) fn open(root: &Path) -> Result<Self> {
         system().create_dir_all(root).map_err(Error::io("create", root))?;
+        // An empty file or folder in the place of the other; nothing is left in a folder that is refused.
+        check_peft_target(&root.join(PEFT))?;
+        for file in [GGUF, CONFIG, PLOT].map(|name| root.join(name)) {
+            if file.is_dir() {
+                return Err(Error::io("write", &file)(std::io::ErrorKind::IsADirectory.into()));
+            }
+        }
         let path = root.join(LOCK);
         let lock = open_lock(&path).map_err(Error::io("write to", root))?;
         match try_lock(&lock) {
@@ -96,13 +103,6 @@ impl RunFolder {
         }
         atomic::sweep(root)?;
         let folder = Self { root: root.to_owned(), _lock: lock };
-        // An empty file or folder in the place of the other.
-        check_peft_target(&folder.peft())?;
-        for file in [folder.gguf(), folder.config(), folder.plot()] {
-            if file.is_dir() {
-                return Err(Error::io("write", &file)(std::io::ErrorKind::IsADirectory.into()));
-            }
-        }
         folder.tighten()?;
         Ok(folder)
     }
