@@ -67,8 +67,9 @@ fn a_context_beyond_the_model_is_told() {
     assert_eq!(bench.run("plan --model model.gguf --context 512").ok().warnings(), [""; 0]);
 }
 
-const IDLE_CHAT: &str = "--chat does nothing: no line of the data has a prompt and a completion";
-const IDLE_DATE: &str = "--date does nothing: the chat template never asks for the date of this data";
+const IDLE_CHAT: &str =
+    "--chat does nothing: no line of the data has a prompt and a completion that are texts";
+const IDLE_DATE: &str = "--date does nothing to this data: the chat template never asks for the date";
 
 #[test]
 fn options_that_the_data_has_no_use_for_are_told() {

@@ -84,10 +84,11 @@ impl CommonSettings {
             completions += report.completion_lines;
             is_dated |= report.is_dated;
         }
-        let chat = (self.chat && completions == 0)
-            .then_some("--chat does nothing: no line of the data has a prompt and a completion");
+        let chat = (self.chat && completions == 0).then_some(
+            "--chat does nothing: no line of the data has a prompt and a completion that are texts",
+        );
         let date = (self.date.is_some() && !is_dated)
-            .then_some("--date does nothing: the chat template never asks for the date of this data");
+            .then_some("--date does nothing to this data: the chat template never asks for the date");
         chat.into_iter().chain(date).map(str::to_owned).collect()
     }
 }

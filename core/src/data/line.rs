@@ -97,15 +97,7 @@ impl Line {
         if matches!(line, Self::Completion { .. } | Self::Conversation(_)) {
             check_verdict(&mut object)?;
         }
-        match object.remove("weight").map(|weight| turns::is_learned(&weight)) {
-            None | Some(Some(true)) => {}
-            Some(Some(false)) => {
-                return Err("\"weight\" is 0: there is nothing to learn; leave the line out".into());
-            }
-            Some(None) => {
-                return Err("\"weight\" is neither 0 nor 1; write 1, or leave the line out".into());
-            }
-        }
+        check_masks(&mut object)?;
         Ok(Parsed { line, unused_keys: object.into_iter().map(|(key, _)| key).collect() })
     }
 
@@ -139,15 +131,37 @@ impl Line {
     }
 }
 
-/// Takes the verdict over an answer. What is neither yes nor no stays, as an ordinary key.
+/// Takes the verdict over an answer. What is no verdict, such as the number of a class, stays as an ordinary key.
 fn check_verdict(object: &mut Map<String, Value>) -> Result<(), String> {
     for key in VERDICTS {
-        match object.get(key).map(turns::is_learned) {
-            Some(Some(true)) => drop(object.remove(key)),
-            Some(Some(false)) => {
+        match object.get(key) {
+            Some(Value::Bool(true)) => drop(object.shift_remove(key)),
+            Some(Value::Bool(false)) => {
                 return Err(format!(
                     "{key:?} is false: this answer was rejected, and is not to be learned; leave the line out"
                 ));
+            }
+            Some(Value::Number(number)) if number.as_f64() == Some(0.0) => {
+                return Err(format!(
+                    "{key:?} is 0, which may mean that this answer was rejected; leave the line out if so, or else the key"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes what says of a whole line that it is learned. What is neither yes nor no stays, as an ordinary key, but for a weight.
+fn check_masks(object: &mut Map<String, Value>) -> Result<(), String> {
+    for key in turns::MASKS {
+        match object.get(key).map(turns::is_learned) {
+            Some(Some(true)) => drop(object.shift_remove(key)),
+            Some(Some(false)) => {
+                return Err(format!("{key:?} is 0: there is nothing to learn; leave the line out"));
+            }
+            Some(None) if key == "weight" => {
+                return Err("\"weight\" is neither 0 nor 1; write 1, or leave the line out".into());
             }
             Some(None) | None => {}
         }

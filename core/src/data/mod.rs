@@ -13,9 +13,10 @@
 //! | `.jsonl` | `{"prompt", "completion"}`, both lists of messages | the same in the assistant's turns of the completion |
 //! | `.jsonl` | `{"input_ids", "labels"}` | where the label is not −100; nothing is added |
 //!
-//! In conversations, `"weight": 0` takes the loss from a turn (so do `loss`, `train` and `training` that are false), and a line
-//! whose answer was rejected (`"label": false`, as KTO has it) is refused;
-//! a `content` of text parts is joined; every other key of a message, and `tools`, `functions`, `documents` and the
+//! In conversations, `"weight": 0` takes the loss from a turn; so do `loss`, `loss_mask`, `loss_weight`, `train`, `trainable` and
+//! `training` that are 0 or false. A line of which they say so, one whose answer was rejected (`"label": false`, as KTO has it)
+//! and one with an answer of which it is not clear (`mask`, `masked`, `train_detail`) are refused. A `content` of text parts is
+//! joined; every other key of a message, and `tools`, `functions`, `documents` and the
 //! entries of `chat_template_kwargs` beside them, reach the template. What the answers stand on and the template does
 //! not show is refused by name, and every other key without effect is counted in the report.
 

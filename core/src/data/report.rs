@@ -36,7 +36,7 @@ pub struct DataReport {
     /// token is learned there; without it a model would not stop.
     #[serde(default)]
     pub unclosed_lines: usize,
-    /// Lines with a prompt and its completion.
+    /// Lines with a prompt and a completion that are texts.
     #[serde(default)]
     pub completion_lines: usize,
     /// Whether the chat template asked for the date, to render any of them.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use self::filter::{ABOUT, Asked, Chosen, Filter};
+use self::filter::{ABOUT, Asked, Chosen, Filter, SYSTEM_KEYS};
 use self::turns::{Exchange, Named, Turns};
 use super::turns::is_text;
 
@@ -103,7 +103,8 @@ pub(super) fn foreign(object: &Map<String, Value>) -> Option<Foreign> {
 /// Our own key, with other names in its turns or a system text beside it.
 fn of_messages(object: &Map<String, Value>) -> Option<Foreign> {
     let items = list(object, "messages")?;
-    if items.iter().any(|item| item.get("content").is_some_and(|content| !is_text(content))) {
+    let is_more = |content: &Value| !content.is_null() && !is_text(content);
+    if items.iter().any(|item| item.get("content").is_some_and(is_more)) {
         return None; // which says more by itself
     }
     let key = "messages";
@@ -111,7 +112,7 @@ fn of_messages(object: &Map<String, Value>) -> Option<Foreign> {
     let turns = Turns::of(items);
     let shape = match turns {
         Ok(turns) if !is_answered => Shape::Turns { key, turns: Some(turns) },
-        _ if has_system(object) => Shape::SystemBeside,
+        _ if has_system(object) && !repeats_system(object, items) => Shape::SystemBeside,
         _ => return None,
     };
     let remedy = turns.and_then(|turns| alone(object, &[], Filter::turns(key, &turns)));
@@ -194,7 +195,16 @@ fn has_system(object: &Map<String, Value>) -> bool {
         Value::Array(parts) => !parts.is_empty(),
         _ => false,
     };
-    ["system", "system_prompt"].iter().any(|key| object.get(*key).is_some_and(is_given))
+    SYSTEM_KEYS.iter().any(|key| object.get(*key).is_some_and(is_given))
+}
+
+/// Whether the turns begin with the very text that stands beside them.
+fn repeats_system(object: &Map<String, Value>, turns: &[Value]) -> bool {
+    let first = turns.first().filter(|turn| turn.get("role").is_some_and(|role| role == "system"));
+    let beside = SYSTEM_KEYS.into_iter().filter_map(|key| object.get(key));
+    first
+        .and_then(|first| first.get("content"))
+        .is_some_and(|text| beside.into_iter().all(|beside| beside == text))
 }
 
 /// Checks that these keys have texts, and so those that belong to a question if they are there.

@@ -6,7 +6,8 @@ use super::line::name;
 use crate::text::Message;
 
 /// Keys that say whether a turn is learned: those of OpenAI and Mistral, and of other trainers.
-const MASKS: [&str; 7] = ["weight", "loss", "loss_mask", "loss_weight", "train", "trainable", "training"];
+pub(super) const MASKS: [&str; 7] =
+    ["weight", "loss", "loss_mask", "loss_weight", "train", "trainable", "training"];
 /// Keys that may take a turn from what is learned, or a part of it, and do not say it in one way.
 const UNCLEAR_MASKS: [&str; 4] = ["mask", "masked", "train_detail", "training_detail"];
 /// Types of parts that are text.
@@ -89,30 +90,36 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
         Some(other) => return Err(format!("has {} as its \"content\", not a string", name(other))),
         None => return Err("has no \"content\"".into()),
     }
-    let mut is_masked = learned == Learned::Nothing;
-    if keys.get("role").is_some_and(|role| role == "assistant") {
-        for mask in MASKS {
-            if let Some(weight) = keys.shift_remove(mask) {
-                let learned = is_learned(&weight).ok_or_else(|| {
-                    format!(
-                        "has a {mask:?} that is neither 0 (not learned) nor 1 (learned); write one of them"
-                    )
-                })?;
-                is_masked |= !learned;
-            }
-        }
-        let is_set = |mask: &&str| !is_masked && keys.get(*mask).is_some_and(|value| !value.is_null());
-        if let Some(mask) = UNCLEAR_MASKS.into_iter().find(is_set) {
-            return Err(format!(
-                "has a {mask:?}, which may mean that it is not to be learned; write \"weight\": 0 (not learned) or 1 \
-                 (learned) in its place"
-            ));
-        }
-    } else if keys.get("weight").is_some_and(|weight| is_learned(weight) == Some(false)) {
-        keys.shift_remove("weight"); // it is not learned anyway
+    let masks = MASKS.into_iter().filter_map(|mask| Some((mask, is_learned(keys.get(mask)?))));
+    let masks: Vec<_> = masks.collect();
+    let is_answer = keys.get("role").is_some_and(|role| role == "assistant");
+    let is_masked = learned == Learned::Nothing || masks.iter().any(|(_, learned)| *learned == Some(false));
+    if is_answer && !is_masked {
+        check_masks(&keys, &masks)?;
+    }
+    // What says of another turn that it is not learned is right as well.
+    let is_followed = |learned: Option<bool>| learned == Some(false) || is_answer && learned.is_some();
+    for (mask, _) in masks.into_iter().filter(|(_, learned)| is_followed(*learned)) {
+        keys.shift_remove(mask);
     }
     let message = Message::from_keys(keys);
     Ok(if is_masked { message.masked() } else { message })
+}
+
+/// Refuses an answer that may not be meant to be learned.
+fn check_masks(keys: &Map<String, Value>, masks: &[(&str, Option<bool>)]) -> Result<(), String> {
+    if let Some((mask, _)) = masks.iter().find(|(_, learned)| learned.is_none()) {
+        return Err(format!(
+            "has a {mask:?} that is neither 0 (not learned) nor 1 (learned); write one of them"
+        ));
+    }
+    let is_set = |mask: &&str| keys.get(*mask).is_some_and(|value| !value.is_null());
+    UNCLEAR_MASKS.into_iter().find(is_set).map_or(Ok(()), |mask| {
+        Err(format!(
+            "has a {mask:?}, which may mean that it is not to be learned; write \"weight\": 0 (not learned) or 1 \
+             (learned) in its place"
+        ))
+    })
 }
 
 /// Whether it is a text, or a list of parts that are.

@@ -79,7 +79,7 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
     for weight in ["0.5", "-1", "2", "\"high\"", "[]"] {
         assert!(weighted(weight).contains("message 1 has a \"weight\" that is neither 0"), "{weight}");
     }
-    // A word may say no, too: nothing is learned that may not be.
+    // A word may say no, too, so that an answer with one is refused.
     for (mask, value) in [
         ("training", "\"no\""),
         ("train", "\"never\""),
@@ -103,6 +103,8 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
     }
     // What is not learned anyway may say so in any way.
     for line in [
+        r#"{"messages": [{"role": "assistant", "content": "a", "weight": 0, "loss": 0.37}, {"role": "assistant", "content": "b"}]}"#,
+        r#"{"prompt": [{"role": "assistant", "content": "a", "loss": 0.37}], "completion": [{"role": "assistant", "content": "b"}]}"#,
         r#"{"messages": [{"role": "assistant", "content": "a", "weight": 0, "mask": 1}, {"role": "assistant", "content": "b"}]}"#,
         r#"{"prompt": [{"role": "assistant", "content": "a", "mask": 1}], "completion": [{"role": "assistant", "content": "b"}]}"#,
     ] {
@@ -110,6 +112,10 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
     }
     assert!(parse(r#"{"text": "a", "weight": 1}"#) == Line::Text("a".into()));
     assert!(problem(r#"{"text": "a", "weight": 0}"#).contains("\"weight\" is 0"));
+    for mask in ["loss_weight", "loss_mask", "train", "trainable"] {
+        let problem = problem(&format!(r#"{{"prompt": "a", "completion": "b", "{mask}": 0}}"#));
+        assert!(problem.contains(&format!("{mask:?} is 0: there is nothing to learn")), "{problem}");
+    }
     assert!(problem(r#"{"text": "a", "weight": 0.3}"#).contains("\"weight\" is neither 0 nor 1"));
 }
 
@@ -125,11 +131,11 @@ fn rejected_answers_are_refused_and_accepted_ones_learned() {
             for rejected in ["false", "0"] {
                 let problem = problem(&answer.replace("VERDICT", &format!("{key:?}: {rejected}")));
                 assert!(
-                    problem.contains(&format!("{key:?} is false")) && problem.contains("rejected"),
+                    problem.contains(&format!("{key:?} is {rejected}")) && problem.contains("rejected"),
                     "{problem}"
                 );
             }
-            for (other, unused) in [("true", 0), ("1", 0), ("null", 0), ("\"joy\"", 1), ("3", 1)] {
+            for (other, unused) in [("true", 0), ("1", 1), ("null", 1), ("\"joy\"", 1), ("3", 1)] {
                 let line = answer.replace("VERDICT", &format!("{key:?}: {other}"));
                 assert_eq!(Line::parse(&line, 9).unwrap().unused_keys.len(), unused, "{line}");
             }

@@ -10,14 +10,20 @@ use super::turns::{ALIASES, Exchange, Named, Turns};
 
 /// The system text beside the turns.
 const SYSTEM: &str = r#"(.system, .system_prompt | select((. // "") != "") | {role: "system", content: .})"#;
-const SYSTEM_KEYS: [&str; 2] = ["system", "system_prompt"];
+pub(super) const SYSTEM_KEYS: [&str; 2] = ["system", "system_prompt"];
 /// Gemini's system text.
 const INSTRUCTION: &str =
     r#"(.systemInstruction, .system_instruction | select(.) | {role: "system", content: (.parts? // .)})"#;
 /// Earlier questions with their answers.
 const HISTORY: &str = r#"(.history[]? | {role: "user", content: .[0]}, {role: "assistant", content: .[1]})"#;
 /// A dialogue in one text: what follows a name is said, and what stands before all of them is the system text.
-const DIALOGUE: &str = r#"(.chosen | split("\n\nHuman:") | to_entries[] | (if .key == 0 then "system" else "user" end) as $first | .value | split("\n\nAssistant:") | ({role: $first, content: (.[0] // "")}, (.[1:][] | {role: "assistant", content: .})) | .content |= ltrimstr(" ") | select(.content != ""))"#;
+const DIALOGUE: &str = concat!(
+    r#"(.chosen | split("\n\nHuman:") | to_entries[]"#,
+    r#" | (if .key == 0 then "system" else "user" end) as $first"#,
+    r#" | .value | split("\n\nAssistant:")"#,
+    r#" | ({role: $first, content: (.[0] // "")}, (.[1:][] | {role: "assistant", content: .}))"#,
+    r#" | .content |= ltrimstr(" ") | select(.content != ""))"#
+);
 
 /// What may stand beside a question and belongs to it.
 pub(super) const ABOUT: [&str; 2] = ["input", "context"];
@@ -43,11 +49,16 @@ impl Filter {
         Self::messages(&used, &[SYSTEM, HISTORY, &exchange.turns()])
     }
 
-    /// Two texts stay texts.
+    /// Two texts stay texts where a line has nothing that belongs to the question.
     pub(super) fn chosen_text(question: &'static str) -> Self {
+        let besides = [&abouts(question)[..], &SYSTEM_KEYS].concat();
+        let more: Vec<_> = besides.iter().map(|key| format!(".{key}")).collect();
+        let (more, turns) = (more.join(", "), Self::answered(&self::question(question)));
         Self::replacing(
-            &[question, "chosen", "rejected"],
-            &format!("{{prompt: .{question}, completion: .chosen}}"),
+            &[&[question, "chosen", "rejected"][..], &besides].concat(),
+            &format!(
+                "if any({more}; (. // \"\") != \"\") then {turns} else {{prompt: .{question}, completion: .chosen}} end"
+            ),
         )
     }
 
@@ -62,25 +73,33 @@ impl Filter {
         used.extend(asked.iter().flat_map(|asked| asked.used()));
         let asked = asked.map_or_else(|| "empty".to_owned(), Asked::stream);
         let put = match chosen {
-            Chosen::Text => {
+            Chosen::Text => Self::answered(&asked),
+            Chosen::Turn(named) => {
                 format!(
-                    "{{prompt: [{SYSTEM}, {asked}], completion: [{{role: \"assistant\", content: .chosen}}]}}"
+                    "{{prompt: {}, completion: [.chosen | {}]}}",
+                    turns_of(&[SYSTEM, &asked]),
+                    named.turn()
                 )
             }
-            Chosen::Turn(named) => {
-                format!("{{prompt: [{SYSTEM}, {asked}], completion: [.chosen | {}]}}", named.turn())
-            }
             Chosen::Turns(named) => format!(
-                "([.chosen[] | {}] as $chosen | if any($chosen[]; .role == \"user\") then {{messages: [{SYSTEM}, $chosen[]]}} \
-                 else {{prompt: [{SYSTEM}, {asked}], completion: $chosen}} end)",
-                named.turn()
+                "([.chosen[] | {}] as $chosen | if any($chosen[]; .role == \"user\") then {{messages: {}}} else {{prompt: {}, \
+                 completion: $chosen}} end)",
+                named.turn(),
+                turns_of(&[SYSTEM, "$chosen[]"]),
+                turns_of(&[SYSTEM, &asked])
             ),
         };
         Self::replacing(&used, &put)
     }
 
+    /// Turns that ask, and the text that was chosen.
+    fn answered(asked: &str) -> String {
+        let asked = turns_of(&[SYSTEM, asked]);
+        format!("{{prompt: {asked}, completion: [{{role: \"assistant\", content: .chosen}}]}}")
+    }
+
     fn messages(used: &[&str], streams: &[&str]) -> Self {
-        Self::replacing(used, &format!("{{messages: [{}]}}", streams.join(", ")))
+        Self::replacing(used, &format!("{{messages: {}}}", turns_of(streams)))
     }
 
     fn replacing(used: &[&str], put: &str) -> Self {
@@ -169,6 +188,12 @@ impl Named {
         };
         format!("({said}) + del(.{who}, .{what})")
     }
+}
+
+/// The list of all turns of these streams. Where the system text stands beside the turns and before them, it is there once.
+fn turns_of(streams: &[&str]) -> String {
+    let again = ".[1].role? == \"system\" and .[0].content == .[1].content";
+    format!("([{}] | if {again} then .[1:] else . end)", streams.join(", "))
 }
 
 fn stream(key: &str, turns: &Turns) -> String {

@@ -33,7 +33,7 @@ fn converted_as(first: &str, line: &str) -> String {
 }
 
 /// Shows everything that it is given.
-const TEMPLATE: &str = "{{ tools | tojson if tools }}{% for m in messages %}{{ '\n' + m.role + ': ' + m.content }}\
+const TEMPLATE: &str = "{{ tools | tojson if tools }}{% for m in messages %}{{ '\n' + m.role + ': ' + (m.content or '') }}\
                         {{ m.tool_calls | tojson if m.tool_calls }}{{ eos_token }}{% endfor %}\
                         {{ '\nassistant: ' if add_generation_prompt }}";
 
@@ -170,6 +170,14 @@ fn the_printed_commands_write_lines_that_say_all_that_the_others_said() {
             "\nsystem: Sys\nuser: Ask\nassistant: Say".to_owned(),
             "Say",
         ),
+        (
+            format!(
+                r#"{{"system": "Sys", "messages": [{{"role": "user", "content": "Ask"}}, {{"role": "assistant", "content": null,
+                "weight": 0, "tool_calls": {call}}}, {{"role": "tool", "content": "2 m"}}, {{"role": "assistant", "content": "Say"}}]}}"#
+            ),
+            format!("\nsystem: Sys\nuser: Ask\nassistant: {call}\ntool: 2 m\nassistant: Say"),
+            "Say",
+        ),
         // preferences
         (r#"{"prompt": "Ask", "chosen": "Say", "rejected": "No"}"#.to_owned(), "AskSay".to_owned(), "Say"),
         (
@@ -252,6 +260,16 @@ fn a_command_loses_nothing_of_lines_that_have_more_than_the_first() {
             r#"{"systemInstruction": "Sys", "contents": [{"role": "model", "parts": [{"text": "Say"}]}]}"#,
             "\nsystem: Sys\nassistant: Say",
         ),
+        (
+            r#"{"prompt": "Ask", "chosen": "Say", "rejected": "No"}"#,
+            r#"{"prompt": "Ask", "context": "About", "system": "Sys", "chosen": "Say", "rejected": "No"}"#,
+            "\nsystem: Sys\nuser: Ask\n\nAbout\nassistant: Say",
+        ),
+        (
+            r#"{"conversations": [{"from": "human", "value": "Ask"}, {"from": "gpt", "value": "Say"}]}"#,
+            r#"{"system": "Sys", "conversations": [{"from": "system", "value": "Sys"}, {"from": "gpt", "value": "Say"}]}"#,
+            "\nsystem: Sys\nassistant: Say",
+        ),
     ] {
         let new = converted_as(first, &line.replace('\n', " "));
         assert_eq!(loaded(&new).0, text, "{new}");
@@ -290,6 +308,7 @@ fn shapes_of_other_programs_are_named() {
         r#"{"prompt": "q", "completion": "a", "system": ""}"#,
         r#"{"prompt": [], "completion": [], "system": "s"}"#,
         r#"{"messages": [], "system": ""}"#,
+        r#"{"messages": [{"role": "system", "content": "s"}, {"role": "assistant", "content": "a"}], "system_prompt": "s"}"#,
         r#"{"messages": [{"role": "user", "content": "q"}]}"#,
         r#"{"messages": [{"role": "assistant", "content": [{"type": "image"}]}], "system": "s"}"#,
         r#"{"conversations": []}"#,
