@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::hugging_face::module_path;
@@ -12,7 +12,12 @@ use crate::base::Module;
 use crate::lora::LoraPair;
 
 /// Regular expressions that a configuration may have; PEFT's own have names.
-const MAX_EXPRESSIONS: usize = 256;
+const MAX_EXPRESSIONS: usize = 64;
+/// Steps back that an expression may take on one path.
+const MAX_STEPS_BACK: usize = 10_000;
+
+/// The word for all modules with weights but the head.
+const ALL_LINEAR: &str = "all-linear";
 
 /// The options that choose modules, or say something else of some of them.
 #[derive(Debug)]
@@ -23,7 +28,9 @@ pub struct ModuleOptions {
     alphas: Vec<(Pattern, f64)>,
     /// The only layers; none for all.
     layers: Option<Vec<u64>>,
-    /// Which modules the list of layers is not asked about: those that are named by their whole path.
+    /// The only modules; none for all.
+    targets: Option<Vec<Pattern>>,
+    /// Modules that are named by their whole path. They are adapted whatever their layer.
     named: Vec<String>,
     excluded: Vec<Pattern>,
 }
@@ -80,14 +87,22 @@ impl ModuleOptions {
             }
             Some(list) => names(list, "exclude_modules")?.into_iter().map(Pattern::Names).collect(),
         };
-        let named = match config.get("target_modules") {
-            Some(list @ Value::Array(_)) => names(list, "target_modules")?,
-            _ => Vec::new(),
+        let mut named = Vec::new();
+        let targets = match config.get("target_modules") {
+            Some(Value::String(text)) if text != ALL_LINEAR => {
+                let target = Pattern::expression(text, "", &mut expressions);
+                Some(vec![target.ok_or(NotPlain::Senseless("target_modules"))?])
+            }
+            Some(list @ Value::Array(_)) => {
+                named = names(list, "target_modules")?;
+                Some(named.iter().cloned().map(Pattern::Names).collect())
+            }
+            _ => None,
         };
         // An expression as the target decides alone.
         let is_asked = !matches!(config.get("target_modules"), Some(Value::String(_)));
         let layers = layers(config.get("layers_to_transform"))?.filter(|_| is_asked);
-        Ok(Self { rank, ranks, alpha, alphas, layers, named, excluded })
+        Ok(Self { rank, ranks, alpha, alphas, layers, targets, named, excluded })
     }
 
     /// Makes sure that PEFT would do with these tensors what is done here.
@@ -97,18 +112,24 @@ impl ModuleOptions {
     pub fn check(&self, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Result<(), NotPlain> {
         for (&(layer, module), pair) in pairs {
             let path = module_path(layer, module);
-            let says = first(&self.ranks, &path).unwrap_or(self.rank);
+            let says = first("rank_pattern", &self.ranks, &path)?.unwrap_or(self.rank);
             if says != pair.rank {
                 return Err(NotPlain::OtherRank { path, says, has: pair.rank });
             }
-            if let Some(alpha) = first(&self.alphas, &path).filter(|alpha| *alpha != self.alpha) {
+            let alpha = first("alpha_pattern", &self.alphas, &path)?;
+            if let Some(alpha) = alpha.filter(|alpha| *alpha != self.alpha) {
                 return Err(NotPlain::OtherAlpha { path, alpha });
             }
             let is_left_out = self.layers.as_ref().is_some_and(|layers| !layers.contains(&(layer as u64)));
             if is_left_out && !self.named.contains(&path) {
                 return Err(NotPlain::LeftOut { option: "layers_to_transform", path });
             }
-            if self.excluded.iter().any(|pattern| pattern.is_of(&path)) {
+            if let Some(targets) = &self.targets
+                && !any("target_modules", targets, &path)?
+            {
+                return Err(NotPlain::LeftOut { option: "target_modules", path });
+            }
+            if any("exclude_modules", &self.excluded, &path)? {
                 return Err(NotPlain::LeftOut { option: "exclude_modules", path });
             }
         }
@@ -128,24 +149,45 @@ impl Pattern {
 
     fn expression(text: &str, prefix: &str, expressions: &mut usize) -> Option<Self> {
         *expressions += 1;
-        let regex = Regex::new(&format!("^(?:{prefix}(?:{text}))$"));
+        let mut builder = RegexBuilder::new(&format!("^(?:{prefix}(?:{text}))$"));
+        let regex = builder.backtrack_limit(MAX_STEPS_BACK).build();
         regex.ok().filter(|_| *expressions <= MAX_EXPRESSIONS).map(Self::Expression)
     }
 
-    fn is_of(&self, path: &str) -> bool {
+    /// Whether a module is among those that an option speaks of.
+    ///
+    /// # Errors
+    /// The option, if its expression takes too many steps to tell.
+    fn is_of(&self, option: &'static str, path: &str) -> Result<bool, NotPlain> {
         match self {
             Self::Names(names) => {
-                path.strip_suffix(names.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                let rest = path.strip_suffix(names.as_str());
+                Ok(rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
             }
-            // One that never comes to an end is of no module.
-            Self::Expression(expression) => expression.is_match(path).unwrap_or(false),
+            Self::Expression(expression) => {
+                expression.is_match(path).map_err(|_| NotPlain::Senseless(option))
+            }
         }
     }
 }
 
-/// What the first pattern of this module says.
-fn first<T: Copy>(patterns: &[(Pattern, T)], path: &str) -> Option<T> {
-    patterns.iter().find(|(pattern, _)| pattern.is_of(path)).map(|(_, value)| *value)
+/// What an option's first pattern of this module says.
+fn first<T: Copy>(
+    option: &'static str,
+    patterns: &[(Pattern, T)],
+    path: &str,
+) -> Result<Option<T>, NotPlain> {
+    for (pattern, value) in patterns {
+        if pattern.is_of(option, path)? {
+            return Ok(Some(*value));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether one of an option's patterns is of this module.
+fn any(option: &'static str, patterns: &[Pattern], path: &str) -> Result<bool, NotPlain> {
+    patterns.iter().try_fold(false, |found, pattern| Ok(found || pattern.is_of(option, path)?))
 }
 
 fn names(list: &Value, option: &'static str) -> Result<Vec<String>, NotPlain> {

@@ -316,6 +316,10 @@ fn unusable_peft_folders_are_refused() {
     config("exclude_modules", json!(["o_proj", "v_proj"]), "exclude_modules leaves out model.layers.0");
     config("exclude_modules", json!(".*v_proj"), "exclude_modules leaves out");
     config("exclude_modules", json!("(v_proj"), "exclude_modules makes no sense");
+    config("exclude_modules", json!(r"(([a-z0-9_.]+)+)+(?=!)!"), "exclude_modules makes no sense");
+    config("target_modules", json!(["q_proj"]), "target_modules leaves out model.layers.0.self_attn.v_proj");
+    config("target_modules", json!(".*q_proj"), "target_modules leaves out");
+    config("target_modules", json!("v_proj"), "target_modules leaves out");
     config("bias", json!("all"), "trained biases");
     config("lora_bias", json!(true), "lora_bias");
     config("modules_to_save", json!(["lm_head"]), "modules_to_save");
@@ -430,6 +434,10 @@ fn adapters_that_are_not_plain_lora_are_refused_by_name() {
         ("exclude_modules", json!(["lm_head", "proj"])),
         ("exclude_modules", json!("v_proj")),
         ("exclude_modules", json!("")),
+        ("target_modules", json!(null)),
+        ("target_modules", json!("all-linear")),
+        ("target_modules", json!(r"model\.layers\.\d+\.self_attn\.(q|v)_proj")),
+        ("target_modules", json!(["self_attn.v_proj", "lm_head"])),
         ("alpha_pattern", json!({})),
         ("alpha_pattern", json!({"q_proj": 4, "v_proj": 6, "self_attn.v_proj": 9})),
         ("fan_in_fan_out", json!(true)),
