@@ -14,6 +14,22 @@ use crate::{Error, Result};
 /// More than any configuration holds; keeps a wrong path from filling the memory.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Settings that every build has written for every run.
+const ALWAYS_WRITTEN: [&str; 12] = [
+    "rank",
+    "alpha",
+    "targets",
+    "lr",
+    "schedule",
+    "weight_decay",
+    "beta1",
+    "eps",
+    "context",
+    "batch_tokens",
+    "checkpoint_every",
+    "keep_checkpoints",
+];
+
 impl TrainConfig {
     /// Reads a configuration file; what it does not name keeps its default. Values are checked by
     /// [`TrainConfig::validate`], once nothing overrides them any more.
@@ -33,13 +49,10 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Whether a run wrote this file: it then has every setting that has a default, where a person names those that matter.
-    /// Settings that are added later must be passed over here, or runs of earlier builds would not be known any more.
+    /// Whether a run wrote this file: it then has all of [`ALWAYS_WRITTEN`], where a person names the settings that matter.
     pub(crate) fn is_written_by_a_run(path: &Path) -> bool {
-        let keys = |text: &str| toml::from_str::<toml::Table>(text).ok();
-        let own = Self::read(path).ok().and_then(|_| keys(&std::fs::read_to_string(path).ok()?));
-        let all = Self::default().to_toml().ok().and_then(|text| keys(&text));
-        own.zip(all).is_some_and(|(own, all)| all.keys().all(|key| own.contains_key(key)))
+        let table = Self::read(path).ok().and_then(|_| std::fs::read_to_string(path).ok()?.parse().ok());
+        table.is_some_and(|table: toml::Table| ALWAYS_WRITTEN.iter().all(|key| table.contains_key(*key)))
     }
 
     /// As [`TrainConfig::read`], from the text of a file.
