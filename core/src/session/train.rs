@@ -256,11 +256,12 @@ impl<'a> Run<'a> {
                 }
                 saved => saved.map(|()| Outcome::Interrupted),
             },
+            Err(error @ Error::NotFinite { .. }) => Err(error),
             // What was computed with other weights than the run's was not counted; the rest is as good as at any stop.
-            Err(error @ Error::ModelChanged { .. }) => {
-                self.save(on_event)?;
-                Err(error)
-            }
+            Err(error) => match self.save(on_event) {
+                Ok(()) | Err(Error::Cancelled) => Err(error),
+                Err(problem) => Err(problem),
+            },
             ended => ended,
         }
     }

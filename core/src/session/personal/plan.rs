@@ -81,8 +81,11 @@ pub(super) fn plan(
         return Ok(Work::Nothing(NothingToDo::NoExamples));
     }
     let current = store.current()?;
-    let parent = clean_ancestor(store, current, base, on_event)?;
-    let (parent, seen) = parent.map_or((None, IdSet::new()), |(id, saw)| (Some(id), saw));
+    let ancestor = clean_ancestor(store, current, base)?;
+    let (parent, seen) = match &ancestor {
+        Ancestor::Clean(id, saw) => (Some(*id), saw.clone()),
+        Ancestor::Damaged(..) | Ancestor::None => (None, IdSet::new()),
+    };
 
     let hold_out = HoldOut { share: choice.held_out, at_least: rules.min_held_out, seed: store.seed() };
     let grafts = store.grafts()?;
@@ -137,7 +140,13 @@ pub(super) fn plan(
     let measured = || plan.held_out.iter().map(count).sum();
     Ok(match tried(store, &plan, &seen, rules, measured)? {
         Some(why) => Work::Nothing(why),
-        None => Work::Train(plan, drawn),
+        None => {
+            if let Ancestor::Damaged(id, problem) = ancestor {
+                let why = DiscardReason::DamagedStart { problem };
+                on_event(&Event::Discarded { what: Leftover::Start(id), why });
+            }
+            Work::Train(plan, drawn)
+        }
     })
 }
 
@@ -255,23 +264,24 @@ impl Plan {
     }
 }
 
-/// The nearest ancestor of `graft`, itself included, that saw none of the deleted examples, and what it saw. None behind
-/// one that is damaged, which is told, or was removed.
-fn clean_ancestor(
-    store: &Store,
-    graft: Option<GraftId>,
-    base: &Fingerprint,
-    on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<(GraftId, IdSet)>> {
+/// What a session can start from.
+enum Ancestor {
+    /// This graft, which saw these examples.
+    Clean(GraftId, IdSet),
+    /// Not this graft, which is damaged, and so none before it.
+    Damaged(GraftId, String),
+    /// The base alone.
+    None,
+}
+
+/// The nearest ancestor of `graft`, itself included, that saw none of the deleted examples.
+fn clean_ancestor(store: &Store, graft: Option<GraftId>, base: &Fingerprint) -> Result<Ancestor> {
     let entries = store.grafts()?;
     let mut next = graft;
     while let Some(id) = next {
-        let Some(entry) = entries.iter().find(|entry| entry.id == id) else { return Ok(None) };
+        let Some(entry) = entries.iter().find(|entry| entry.id == id) else { return Ok(Ancestor::None) };
         let Some(meta) = &entry.meta else {
-            let problem = entry.problem.clone().unwrap_or_default();
-            let why = DiscardReason::DamagedStart { problem };
-            on_event(&Event::Discarded { what: Leftover::Start(id), why });
-            return Ok(None);
+            return Ok(Ancestor::Damaged(id, entry.problem.clone().unwrap_or_default()));
         };
         if meta.base != *base {
             let problem = format!(
@@ -281,9 +291,9 @@ fn clean_ancestor(
             return Err(Error::Store { path: store.root().to_owned(), problem });
         }
         if meta.saw.intersection(store.deleted()).is_empty() {
-            return Ok(Some((id, meta.saw.clone())));
+            return Ok(Ancestor::Clean(id, meta.saw.clone()));
         }
         next = meta.parent;
     }
-    Ok(None)
+    Ok(Ancestor::None)
 }

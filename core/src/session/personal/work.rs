@@ -24,7 +24,9 @@ const SAVE_LOSSES_EVERY: usize = 8;
 const SAVE_EVERY: Duration = Duration::from_secs(300);
 
 impl Session {
-    /// Works until the session is over, the deadline, a stop request or the watch ends the slice; saves; says which.
+    /// Works until the session is over, the deadline, a stop request or the watch ends the slice; saves; says which. Nothing is
+    /// saved before a model's file that is another one than at the session's beginning was read to its end: a slice waits for
+    /// that, and a stop request, which does not, is told of with a warning.
     ///
     /// # Errors
     /// Those of reading and writing the store; what was saved last is then still there. [`Error::ModelChanged`] if the
@@ -41,14 +43,14 @@ impl Session {
             let _watching = watcher.start(scope, &mut slice, stop);
             self.work(&watcher, on_event)
         });
-        // Whatever ended the slice: nothing that was done may be lost.
-        let saved = self.save_if_moved(on_event);
+        // Whatever ended the slice: what was done is not to be lost.
+        let saved = self.save_if_moved(stop, on_event);
         let outcome = outcome?;
         match saved {
-            // The model has not shown yet that it is the session's, and the end of a slice does not wait for that: what was
-            // done is saved by the next slice, if that is of this process.
             Err(Error::Cancelled) => {
-                tracing::info!("nothing is saved before all of the model's file was read")
+                let text = "nothing of this slice is saved: it was stopped before all of the model's file was read, which has \
+                            to show first that it is the one of the session's beginning";
+                on_event(&Event::Warning { text: text.to_owned() });
             }
             saved => saved?,
         }
@@ -98,7 +100,8 @@ impl Session {
     fn give_up(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         let plan = match &mut self.stage {
             Stage::Training(training) => {
-                training.whole.wait(self.halt.as_atomic())?; // damaged weights diverge, too, and it is not the examples' fault
+                // Damaged weights diverge, too, and it is not the examples' fault.
+                training.whole.wait(self.halt.as_atomic())?;
                 training.plan.clone()
             }
             _ => return Ok(()),
@@ -119,11 +122,9 @@ impl Session {
         Ok(())
     }
 
-    fn save_if_moved(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+    fn save_if_moved(&mut self, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         match &mut self.stage {
-            Stage::Training(training) => {
-                training.save_if_moved(&self.store, &self.request, &self.halt, on_event)
-            }
+            Stage::Training(training) => training.save_if_moved(&self.store, &self.request, stop, on_event),
             Stage::Judging(judging) => judging.save(&mut self.store),
             Stage::Over(_) => Ok(()),
         }
