@@ -4,6 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     path::Path,
     process::Command,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::fixtures::{self, MODEL_VARIABLE};
 use crate::program::{cargo, run as finish};
-use crate::{layers, scenario};
+use crate::{cross, layers, scenario, swift};
 
 struct Step {
     name: &'static str,
@@ -30,6 +31,8 @@ enum What {
     Model,
     /// A task of this program, in a process of its own, for its environment.
     Task(&'static [&'static str]),
+    /// Waits for what [`install_ahead`] installs.
+    Installed,
     /// Compares the adapters that the suites of all languages have left.
     Scenario,
     /// A script below the root, and its arguments.
@@ -54,15 +57,12 @@ const STEPS: &[Step] = &[
         ]),
     },
     Step { name: "doc", what: What::Doc(&["doc", "--release", "--locked", "--workspace", "--no-deps"]) },
+    // What is as fast as it ships is tried by the later steps; here every overflow and every broken assumption is an error.
     Step {
         name: "unit",
-        what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--lib", "--bins"]),
-    },
-    Step {
-        name: "checked",
         what: What::Wrapped(
             "checked.sh",
-            &["test", "--release", "--locked", "--workspace", "--exclude", "xtask", "--lib"],
+            &["test", "--release", "--locked", "--workspace", "--lib", "--bins"],
         ),
     },
     Step {
@@ -86,6 +86,7 @@ const STEPS: &[Step] = &[
         what: What::Cargo(&["test", "--release", "--locked", "--package", "nightgraft-ffi", "--test", "*"]),
     },
     Step { name: "kotlin", what: What::Task(&["kotlin"]) },
+    Step { name: "installed", what: What::Installed },
     Step { name: "swift", what: What::Task(&["swift"]) },
     Step { name: "python", what: What::Task(&["python"]) },
     Step { name: "scenario", what: What::Scenario },
@@ -104,7 +105,12 @@ pub fn run(root: &Path, names: &[&str]) -> Result<()> {
         bail!("unknown step '{unknown}'; there are {}", step_names().join(", "));
     }
     let adapters = tempfile::tempdir()?;
-    let mut runner = Runner { root, model: std::env::var_os(MODEL_VARIABLE), adapters: adapters.path() };
+    let mut runner = Runner {
+        root,
+        model: std::env::var_os(MODEL_VARIABLE),
+        adapters: adapters.path(),
+        installing: names.is_empty().then(|| install_ahead(root)),
+    };
     let mut done: Vec<(&str, Duration)> = Vec::new();
     for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
         println!("== {}", step.name);
@@ -123,12 +129,24 @@ pub fn run(root: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Installs what the last steps need, which waits for the network more than for the processor, beside the first ones. What
+/// cannot be installed is told by the step that needs it.
+fn install_ahead(root: &Path) -> JoinHandle<()> {
+    let root = root.to_owned();
+    std::thread::spawn(move || {
+        drop(cross::installed(&root));
+        drop(swift::toolchain(&root));
+    })
+}
+
 struct Runner<'a> {
     root: &'a Path,
     /// The file for `MODEL_VARIABLE`.
     model: Option<OsString>,
     /// Where the suites leave the scenario's adapters.
     adapters: &'a Path,
+    /// What installs things meanwhile.
+    installing: Option<JoinHandle<()>>,
 }
 
 impl Runner<'_> {
@@ -156,6 +174,10 @@ impl Runner<'_> {
                 let program = std::env::current_exe().context("this program has no path")?;
                 finish(self.command(program.as_os_str()).args(*words))
             }
+            What::Installed => match self.installing.take().map(JoinHandle::join) {
+                Some(Err(_)) => bail!("what is installed ahead has panicked"),
+                Some(Ok(())) | None => Ok(()),
+            },
             What::Scenario => scenario::compare(self.adapters),
         }
     }

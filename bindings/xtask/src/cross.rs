@@ -135,7 +135,7 @@ fn build_arm64(root: &Path) -> Result<Artifacts> {
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// Installs what is missing, or says why that cannot be.
-fn installed(root: &Path) -> Result<std::result::Result<(), String>> {
+pub fn installed(root: &Path) -> Result<std::result::Result<(), String>> {
     let script = root.join("bindings/xtask/arm64.sh");
     let output = Command::new(&script)
         .stderr(std::process::Stdio::inherit())

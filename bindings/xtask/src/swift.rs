@@ -24,8 +24,8 @@ use crate::scenario::OUT_VARIABLE;
 /// # Errors
 /// The first check that fails.
 pub fn run(root: &Path) -> Result<()> {
-    let cache = fs::canonicalize(fixtures::cache()?)?;
-    let toolchain = match Toolchain::find(root, &cache) {
+    let cache = cache()?;
+    let toolchain = match toolchain(root) {
         Ok(toolchain) => toolchain,
         Err(error) => return unavailable("the Swift suite", &format!("{error:#}")),
     };
@@ -37,6 +37,18 @@ pub fn run(root: &Path) -> Result<()> {
     let symbols = checks.documentation()?;
     println!("swift: {tests} tests passed, {symbols} public symbols documented");
     Ok(())
+}
+
+/// The toolchain, made if there is none.
+///
+/// # Errors
+/// What is missing.
+pub fn toolchain(root: &Path) -> Result<Toolchain> {
+    Toolchain::find(root, &cache()?)
+}
+
+fn cache() -> Result<PathBuf> {
+    Ok(fs::canonicalize(fixtures::cache()?)?)
 }
 
 /// The files that the checks need, and where theirs go.
