@@ -34,8 +34,9 @@ fn last_event(lines: &[Value], settings: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
     command.args(["night", "--json", "--model"]).arg(support::smollm2());
     command.arg("--store").arg(folder.path().join("store")).arg("--data").arg(&data);
-    let output =
-        command.args(["--lr=1e-3", "--layers=last:10", "--eval-every=0"]).args(settings).output().unwrap();
+    // Tests run beside each other, on as many threads as there are cores.
+    command.args(["--lr=1e-3", "--layers=last:10", "--eval-every=0", "--threads=1"]);
+    let output = command.args(settings).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
     serde_json::from_str(&last).unwrap()
@@ -79,9 +80,17 @@ fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
     let expected =
         json!({ "event": "done", "outcome": "nothing_to_do", "reason": "too_few", "have": 8, "need": 16 });
     assert_eq!(few, expected);
+    // A few of the general texts, measured twice in each night, are enough here.
+    let probe = tempfile::NamedTempFile::new().unwrap();
+    let texts = fs::read_to_string("core/src/session/probe.jsonl").unwrap();
+    fs::write(probe.path(), texts.lines().step_by(5).map(|line| format!("{line}\n")).collect::<String>())
+        .unwrap();
     // The seed decides who is held out.
     for (n, seed) in [(16, 1), (20, 2), (20, 42), (24, 3), (30, 4), (48, 5)] {
-        let report = night(&notes()[..n], &["--steps=9", "--batch-tokens=256", &format!("--seed={seed}")]);
+        let seed_option = format!("--seed={seed}");
+        let settings =
+            ["--steps=9", "--batch-tokens=256", &seed_option, "--probe", probe.path().to_str().unwrap()];
+        let report = night(&notes()[..n], &settings);
         assert_eq!(report["gate"]["refusals"], json!([]), "{n} notes, seed {seed}: {}", report["gate"]);
         assert_eq!(report["promoted"], true);
         let [trained, held_out] = ["trained", "held_out"].map(|name| report[name].as_u64().unwrap() as usize);

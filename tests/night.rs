@@ -48,6 +48,7 @@ impl Place {
             "--steps=12",
             "--lr=1e-3",
             "--layers=last:6",
+            "--threads=1",
             "--batch-tokens=128",
             "--context=128",
             "--checkpoint-every=2",

@@ -91,7 +91,7 @@ const STEPS: &[Step] = &[
     Step { name: "python", what: What::Task(&["python"]) },
     Step { name: "scenario", what: What::Scenario },
     Step { name: "cross", what: What::Task(&["cross"]) },
-    Step { name: "fuzz", what: What::Script("tests/fuzz/smoke.sh", &["10"]) },
+    Step { name: "fuzz", what: What::Script("tests/fuzz/smoke.sh", &["6"]) },
 ];
 
 /// The names that [`run`] knows.

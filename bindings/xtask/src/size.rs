@@ -33,7 +33,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let host = host()?;
     sizes.insert(host.clone(), Library::of_this_machine(root, &host)?.measure()?);
     if host != cross::ARM64 {
-        match cross::build_or_reason(root)? {
+        match cross::build_or_reason(root, cross::Use::Size)? {
             Ok(built) => {
                 let library = Library::of_arm64(root, &built)?;
                 sizes.insert(cross::ARM64.to_owned(), library.measure()?);
@@ -74,9 +74,15 @@ impl Library {
     }
 
     fn of_arm64(root: &Path, built: &Artifacts) -> Result<Self> {
-        let target = cross::arm64_folder(root);
+        let target = cross::arm64_folder(root, cross::Use::Size);
         let llama = built.llama.as_ref().context("nothing of the arm64 build is llama.cpp's")?;
-        build(cross::cargo_for_arm64(root), &target, cross::ARM64, llama, &["--target", cross::ARM64])?;
+        build(
+            cross::cargo_for_arm64(root, cross::Use::Size),
+            &target,
+            cross::ARM64,
+            llama,
+            &["--target", cross::ARM64],
+        )?;
         let file = target.join(cross::ARM64).join(PROFILE).join("libnightgraft_ffi.so");
         Ok(Self { file, sections: "aarch64-linux-gnu-size" })
     }
