@@ -225,8 +225,8 @@ fn an_answer_whose_model_changes_ends_with_an_error() {
     }
 }
 
-/// Also while llama.cpp loads it: an error that names the file, or, where the cut came after the last look at it, the
-/// very text of a file that was left alone.
+/// A cut while llama.cpp loads the file is among them. Each gives an error that names the file, or, where it came after the last
+/// look at it, the very text of a file that was left alone.
 #[test]
 fn a_model_that_is_cut_short_at_any_moment_of_an_answer_kills_nobody() {
     const CUTS: u32 = 30;

@@ -1,5 +1,5 @@
-//! `cargo xtask cross`: what apps contain, built for arm64 Linux and its tests run under emulation, and type-checked for
-//! Android and iOS.
+//! `cargo xtask cross`: the kernels, the ggml layer and the engine are built for arm64 Linux and tested under emulation; all
+//! that apps contain is type-checked for Android and iOS.
 
 use std::{
     env::consts::{ARCH, OS},
@@ -36,7 +36,7 @@ struct Trial {
     only: &'static [&'static str],
 }
 
-/// Tests that start their own program again: a processor's emulator is not there for what it starts.
+/// Tests that start their own program again, which the emulator does not emulate.
 const STARTS_ITSELF: &[&str] = &["faults::", "instructions_that_are_not_there"];
 
 /// What computes. Text, files and stores know no processor.

@@ -35,7 +35,7 @@ pub enum DiscardReason {
         /// Which file, and how that shows.
         problem: String,
     },
-    /// The same of a graft: the session starts from the base model instead.
+    /// The graft is not what was once written, so that the session starts from the base model instead.
     DamagedStart {
         /// How that shows.
         problem: String,

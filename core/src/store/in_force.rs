@@ -35,7 +35,7 @@ impl Found {
     /// Chooses the header that is in force, and opens it with the app's `key`.
     ///
     /// # Errors
-    /// As [`Header::vault`], if no header opens anything of the store; [`Error::Io`].
+    /// Those of [`Header::vault`], if no header opens anything of the store; [`Error::Io`].
     pub(super) fn open(self, plain: &Vault, key: Option<&Key>, root: &Path) -> Result<InForce> {
         let newest = self.header.vault(plain, key, root);
         if let Some(older) = self.older

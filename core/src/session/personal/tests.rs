@@ -604,6 +604,15 @@ fn nothing_of_a_session_goes_without_a_word() {
     }
 }
 
+/// Raises the flag while a session waits.
+fn stop_soon(stop: &StopFlag) -> std::thread::JoinHandle<()> {
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        stop.raise();
+    })
+}
+
 /// Most of the model's file is a hole, which nobody hashes to its end in a test's time.
 #[test]
 fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
@@ -615,11 +624,7 @@ fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
     let outcome = session.run_slice(Slice::default(), &stop, &mut |event| {
         if matches!(event, Event::Evaluated { step: 8, .. }) {
             // All is done, and the session waits for the hash before it goes on.
-            let stop = stop.clone();
-            stopping = Some(std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(200));
-                stop.raise();
-            }));
+            stopping = Some(stop_soon(&stop));
         }
     });
     stopping.unwrap().join().unwrap();
@@ -644,11 +649,7 @@ fn a_stop_does_not_wait_until_the_model_is_known_again() {
     let outcome = session.run_slice(Slice::default(), &stop, &mut |event| {
         assert!(!matches!(event, Event::Saved { .. }));
         if matches!(event, Event::Step(metrics) if metrics.step == 2) {
-            let stop = stop.clone();
-            stopping = Some(std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(200));
-                stop.raise();
-            }));
+            stopping = Some(stop_soon(&stop));
         }
     });
     stopping.unwrap().join().unwrap();
