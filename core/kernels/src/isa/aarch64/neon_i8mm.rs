@@ -61,7 +61,8 @@ fn round_panel_to_halves(panel: &[f32], steps: f32, out: &mut [f32], column_scal
     for (out, rows) in groups.iter_mut().zip(rows.as_chunks::<EIGHT>().0) {
         for (block, out) in out.as_chunks_mut::<{ FLOATS * EIGHT }>().0.iter_mut().enumerate() {
             // SAFETY: the block has eight values.
-            let inverse = unsafe { [0, 4].map(|i| vld1q_f32(inverse[block].as_ptr().add(i))) };
+            let inverse = unsafe { vld1q_f32_x2(inverse[block].as_ptr()) };
+            let inverse = [inverse.0, inverse.1];
             let (mut high, mut low) = ([vdup_n_s8(0); EIGHT], [vdup_n_s8(0); EIGHT]);
             for (i, row) in rows.iter().enumerate() {
                 [high[i], low[i]] = halves(round(&row.as_chunks().0[block], inverse));
@@ -182,8 +183,9 @@ unsafe fn multiply_halves<const ROWS: usize>(tile: &RoundedTile, first: usize) {
 #[target_feature(enable = "neon")]
 fn joined(products: [int32x4_t; COLUMNS]) -> int32x4_t {
     let weights = vcombine_s32(vcreate_s32(128 << 32 | 128 * 128), vcreate_s32(1 << 32 | 128));
-    let [a, b, c, d] = products.map(|products| vmulq_s32(products, weights));
-    vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d))
+    let [a, b, c, d] = products;
+    let ab = vpaddq_s32(vmulq_s32(a, weights), vmulq_s32(b, weights));
+    vpaddq_s32(ab, vpaddq_s32(vmulq_s32(c, weights), vmulq_s32(d, weights)))
 }
 
 /// The 2 × 2 matrix `sums + a bᵀ`, of matrices of 2 × 8. Rust has no stable intrinsic for it.
