@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::support;
 
@@ -15,6 +16,20 @@ use crate::support;
 fn sample() -> Vec<Value> {
     let path = Path::new("tests/data/demo/train.jsonl");
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// As many of them as an app has after a while, of which a judgement takes half as long.
+fn some() -> Vec<Value> {
+    sample().into_iter().take(24).collect()
+}
+
+/// A few of the general texts, which are measured twice in each night.
+fn few_texts() -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    let texts = fs::read_to_string("core/src/session/probe.jsonl").unwrap();
+    fs::write(file.path(), texts.lines().step_by(5).map(|line| format!("{line}\n")).collect::<String>())
+        .unwrap();
+    file
 }
 
 /// Trains on `lines` in a new store; gives the report.
@@ -64,12 +79,13 @@ fn reasons(report: &Value) -> Vec<String> {
 
 #[test]
 fn a_good_run_is_promoted() {
-    let report = night(&sample(), &["--steps=10"]);
+    let probe = few_texts();
+    let report = night(&some(), &["--steps=10", "--probe", probe.path().to_str().unwrap()]);
     assert_eq!(report["gate"]["refusals"], json!([]));
     assert_eq!((&report["promoted"], &report["graft"]), (&json!(true), &json!(1)));
     let held_out = &report["gate"]["comparisons"][0];
     assert!(
-        held_out["high"].as_f64().unwrap() < 0.0 && held_out["tokens"].as_u64().unwrap() > 300,
+        held_out["high"].as_f64().unwrap() < 0.0 && held_out["tokens"].as_u64().unwrap() > 150,
         "{held_out}"
     );
 }
@@ -80,13 +96,9 @@ fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
     let expected =
         json!({ "event": "done", "outcome": "nothing_to_do", "reason": "too_few", "have": 8, "need": 16 });
     assert_eq!(few, expected);
-    // A few of the general texts, measured twice in each night, are enough here.
-    let probe = tempfile::NamedTempFile::new().unwrap();
-    let texts = fs::read_to_string("core/src/session/probe.jsonl").unwrap();
-    fs::write(probe.path(), texts.lines().step_by(5).map(|line| format!("{line}\n")).collect::<String>())
-        .unwrap();
+    let probe = few_texts();
     // The seed decides who is held out.
-    for (n, seed) in [(16, 1), (20, 2), (20, 42), (24, 3), (30, 4), (48, 5)] {
+    for (n, seed) in [(16, 1), (20, 42), (24, 3), (48, 5)] {
         let seed_option = format!("--seed={seed}");
         let settings =
             ["--steps=9", "--batch-tokens=256", &seed_option, "--probe", probe.path().to_str().unwrap()];
@@ -100,7 +112,7 @@ fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
 
 #[test]
 fn words_without_order_are_refused() {
-    let mut lines = sample();
+    let mut lines = some();
     let mut random = 88_172_645_463_325_252_u64;
     for line in &mut lines {
         for message in line["messages"].as_array_mut().unwrap() {
@@ -113,7 +125,9 @@ fn words_without_order_are_refused() {
             message["content"] = words.join(" ").into();
         }
     }
-    assert!(reasons(&night(&lines, &["--steps=5"])).contains(&"not_language".to_owned()));
+    let probe = few_texts();
+    let report = night(&lines, &["--steps=5", "--probe", probe.path().to_str().unwrap()]);
+    assert!(reasons(&report).contains(&"not_language".to_owned()), "{}", report["gate"]);
 }
 
 #[test]
@@ -121,15 +135,17 @@ fn what_was_learned_by_heart_is_refused() {
     // 20 examples to train on, 5 to measure on; the last adapter is taken, however bad it has become.
     let mut lines = sample();
     lines.sort_by_key(|line| line.to_string().len());
-    let settings = ["--epochs=30", "--held-out=0.2", "--patience=0", "--lr=2e-3", "--batch-tokens=256"];
-    let report = night(&lines[..25], &settings);
+    let probe = few_texts();
+    let settings =
+        ["--epochs=15", "--held-out=0.2", "--patience=0", "--lr=4e-3", "--batch-tokens=256", "--probe"];
+    let report = night(&lines[..25], &[&settings[..], &[probe.path().to_str().unwrap()]].concat());
     assert_eq!((&report["trained"], &report["held_out"]), (&json!(20), &json!(5)));
     assert!(reasons(&report).contains(&"overfits".to_owned()), "{}", report["gate"]);
 }
 
 #[test]
 fn numbers_that_are_none_are_refused() {
-    let report = night(&sample(), &["--steps=4", "--alpha=1e30"]);
+    let report = night(&some(), &["--steps=4", "--alpha=1e30"]);
     assert_eq!(reasons(&report), ["not_finite"]);
     assert_eq!((&report["graft"], &report["learned"]), (&Value::Null, &Value::Null));
 }
@@ -137,7 +153,7 @@ fn numbers_that_are_none_are_refused() {
 #[test]
 fn what_makes_general_texts_worse_is_refused() {
     // As good as the others for its owner, who does not want to pay for it with more than half a percent elsewhere.
-    let rules = tempfile::NamedTempFile::new().unwrap();
+    let rules = NamedTempFile::new().unwrap();
     fs::write(rules.path(), "[gate]\nmax_forgetting = 0.005\n").unwrap();
     let report = night(&sample(), &["--steps=10", "--lr=1e-2", "--rules", rules.path().to_str().unwrap()]);
     assert_eq!(reasons(&report), ["forgets"], "{}", report["gate"]);

@@ -201,7 +201,7 @@ fn generate(model: &Path) -> Command {
         "--temperature",
         "0.9",
         "--max-tokens",
-        "500",
+        "200",
         "--threads",
         "2",
     ]);

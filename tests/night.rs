@@ -191,7 +191,7 @@ fn two_hundred_kills_do_not_change_a_byte() {
 
 #[test]
 fn twenty_kills_of_the_real_model_do_not_change_a_byte() {
-    kill_at_random(&Place::smollm2(), 20, 300..4000, 2);
+    kill_at_random(&Place::smollm2(), 20, 300..3000, 2);
 }
 
 /// One night of a trace on the tiny model; gives its events, and checks that the timeline was drawn.
