@@ -39,7 +39,7 @@ def losses(precision: str, folder: Path, options: argparse.Namespace) -> list[fl
     out = folder / precision
     command = [options.nightgraft.resolve(), "train", "--model", options.model, "--data", options.data, "--out", out]
     command += ["--steps", options.steps, "--eval-every", "0", "--patience", "0"]
-    command += ["--precision", precision]
+    command += ["--lr", "2e-4", "--batch-tokens", "512", "--precision", precision]
     subprocess.run([str(part) for part in command], check=True)
     return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 

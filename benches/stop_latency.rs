@@ -33,8 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut request = SessionRequest::new(model);
     let mut training = TrainConfig::default();
-    training.run.epochs = 1000;
-    training.data.batch_tokens = 256;
+    training.run.epochs = 1000.into();
+    training.data.batch_tokens = 256.into();
     training.data.accumulate = 2;
     request.training = training;
     let mut session = Session::open(store, request, &mut |_| ())?;

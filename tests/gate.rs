@@ -80,7 +80,8 @@ fn reasons(report: &Value) -> Vec<String> {
 #[test]
 fn a_good_run_is_promoted() {
     let probe = few_texts();
-    let report = night(&some(), &["--steps=10", "--probe", probe.path().to_str().unwrap()]);
+    let report =
+        night(&some(), &["--steps=10", "--batch-tokens=512", "--probe", probe.path().to_str().unwrap()]);
     assert_eq!(report["gate"]["refusals"], json!([]));
     assert_eq!((&report["promoted"], &report["graft"]), (&json!(true), &json!(1)));
     let held_out = &report["gate"]["comparisons"][0];
@@ -126,7 +127,8 @@ fn words_without_order_are_refused() {
         }
     }
     let probe = few_texts();
-    let report = night(&lines, &["--steps=5", "--probe", probe.path().to_str().unwrap()]);
+    let report =
+        night(&lines, &["--steps=5", "--batch-tokens=512", "--probe", probe.path().to_str().unwrap()]);
     assert!(reasons(&report).contains(&"not_language".to_owned()), "{}", report["gate"]);
 }
 
@@ -145,7 +147,7 @@ fn what_was_learned_by_heart_is_refused() {
 
 #[test]
 fn numbers_that_are_none_are_refused() {
-    let report = night(&some(), &["--steps=4", "--alpha=1e30"]);
+    let report = night(&some(), &["--steps=4", "--batch-tokens=512", "--alpha=1e30"]);
     assert_eq!(reasons(&report), ["not_finite"]);
     assert_eq!((&report["graft"], &report["learned"]), (&Value::Null, &Value::Null));
 }
@@ -155,6 +157,9 @@ fn what_makes_general_texts_worse_is_refused() {
     // As good as the others for its owner, who does not want to pay for it with more than half a percent elsewhere.
     let rules = NamedTempFile::new().unwrap();
     fs::write(rules.path(), "[gate]\nmax_forgetting = 0.005\n").unwrap();
-    let report = night(&sample(), &["--steps=10", "--lr=1e-2", "--rules", rules.path().to_str().unwrap()]);
+    let report = night(
+        &sample(),
+        &["--steps=10", "--batch-tokens=512", "--lr=1e-2", "--rules", rules.path().to_str().unwrap()],
+    );
     assert_eq!(reasons(&report), ["forgets"], "{}", report["gate"]);
 }

@@ -33,7 +33,7 @@ fn expected() -> Value {
 fn data_config(batch_tokens: usize) -> DataConfig {
     DataConfig {
         context: 128,
-        batch_tokens,
+        batch_tokens: batch_tokens.into(),
         packing: false,
         shuffle: false,
         held_out: 0.0,
@@ -118,8 +118,8 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = TrainConfig { data: data_config(1), ..TrainConfig::default() };
     // One sequence a step: no two fit.
-    config.data.batch_tokens = 128;
-    config.optimizer.lr = expected["adamw"]["lr"].as_f64().unwrap();
+    config.data.batch_tokens = 128.into();
+    config.optimizer.lr = expected["adamw"]["lr"].as_f64().unwrap().into();
     config.optimizer.schedule = Schedule::Constant;
     config.optimizer.warmup = 0.0;
     config.optimizer.clip = 0.0;

@@ -115,6 +115,32 @@ fn killed_at_random_and_resumed_it_ends_in_the_same_bytes() {
     assert_eq!(scratch_files(&bench.path("killed")), Vec::<PathBuf>::new());
 }
 
+#[test]
+fn a_rate_that_is_too_high_is_lowered_once_also_by_a_run_that_is_killed() {
+    let bench = Bench::new();
+    let high = ["--lr", "1", "--warmup", "0", "--checkpoint-every", "1", "--patience", "0", "--json"];
+    let straight = bench.train("straight", &high).stdout(Stdio::piped()).output().unwrap();
+    assert!(straight.status.success());
+    let events = String::from_utf8(straight.stdout).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lowered: Vec<_> = events.filter(|event| event["event"] == "rate_lowered").collect();
+    assert_eq!(lowered.len(), 1, "{lowered:?}");
+    assert_eq!(lowered[0]["lr"], 0.25);
+    for steps in 1..12 {
+        let metrics = bench.path("killed/metrics.jsonl");
+        let mut child = bench.train("killed", &high).spawn().unwrap();
+        let lines = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+        while lines() < steps && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(bench.train("killed", &high).status().unwrap().success());
+    assert_eq!(bench.adapter("straight"), bench.adapter("killed"));
+    assert_eq!(bench.metrics("straight"), bench.metrics("killed"));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_exits_with_130() {

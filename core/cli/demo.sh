@@ -7,7 +7,7 @@ nightgraft=${1:?usage: demo.sh NIGHTGRAFT OUT}
 out=${2:?usage: demo.sh NIGHTGRAFT OUT}
 data=$(dirname "$0")/../../tests/data/demo
 epochs=${DEMO_EPOCHS:-4}
-lr=${DEMO_LR:-1e-3}
+lr=${DEMO_LR:-auto}
 
 bold() {
     if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi

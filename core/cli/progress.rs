@@ -124,10 +124,10 @@ impl TrainProgress {
                     self.warn(&format!("held-out examples: {sentence}"));
                 }
             }
-            &Event::Planned { steps, trainable_parameters, adapted_layers, threads } => {
+            &Event::Planned { steps, trainable_parameters, adapted_layers, lr, threads } => {
                 self.say(&format!(
-                    "plan: {steps} steps, {} trainable parameters, backward through {adapted_layers} layers, \
-                    {threads} threads",
+                    "plan: {steps} steps, rate up to {lr:.1e}, {} trainable parameters, backward through \
+                    {adapted_layers} layers, {threads} threads",
                     format::count(trainable_parameters as u64)
                 ));
                 self.start(steps);

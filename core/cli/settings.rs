@@ -15,7 +15,7 @@ use clap::{
 };
 use nightgraft_core::{
     Error, Result,
-    config::{Date, Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets, TrainConfig},
+    config::{Date, Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
     session::{AskedShape, Format},
 };
 
@@ -38,9 +38,9 @@ pub struct TrainSettings {
     #[arg(long, value_name = "P", help_heading = "Adapter", allow_negative_numbers = true)]
     dropout: Option<f32>,
 
-    /// Passes over the examples [default: 1]
-    #[arg(long, value_name = "N", help_heading = "Length", conflicts_with = "steps")]
-    epochs: Option<u64>,
+    /// Passes over the examples, or auto [default: auto, 3]
+    #[arg(long, value_name = "N", help_heading = "Length", conflicts_with = "steps", value_parser = parsed::<OrAuto<u64>>)]
+    epochs: Option<OrAuto<u64>>,
     /// Optimizer steps, instead of passes
     #[arg(long, value_name = "N", help_heading = "Length")]
     steps: Option<u64>,
@@ -48,9 +48,9 @@ pub struct TrainSettings {
     #[arg(long, value_name = "N", help_heading = "Length")]
     patience: Option<usize>,
 
-    /// Highest learning rate of the schedule [default: 2e-4]
-    #[arg(long, value_name = "X", help_heading = "Optimizer (AdamW)", allow_negative_numbers = true)]
-    lr: Option<f64>,
+    /// Highest learning rate of the schedule, or auto: by the number of steps [default: auto]
+    #[arg(long, value_name = "X", help_heading = "Optimizer (AdamW)", allow_negative_numbers = true, value_parser = parsed::<OrAuto<f64>>)]
+    lr: Option<OrAuto<f64>>,
     /// After the warm-up: constant, linear or cosine [default: cosine]
     #[arg(long, value_name = "NAME", help_heading = "Optimizer (AdamW)", value_parser = parsed::<Schedule>)]
     schedule: Option<Schedule>,
@@ -151,9 +151,9 @@ pub struct CommonSettings {
     /// Longest example in tokens; longer ones are split or truncated [default: 256]
     #[arg(long, value_name = "N", help_heading = "Data")]
     context: Option<usize>,
-    /// Most tokens in one micro-batch, at least --context [default: 512, or --context if that is more]
-    #[arg(long, value_name = "N", help_heading = "Data")]
-    batch_tokens: Option<usize>,
+    /// Most tokens in one micro-batch, at least --context; or auto: by how many there are, 64 to 512 [default: auto]
+    #[arg(long, value_name = "N", help_heading = "Data", value_parser = parsed::<OrAuto<usize>>)]
+    batch_tokens: Option<OrAuto<usize>>,
     /// Render {"prompt", "completion"} lines as a user and an assistant turn
     #[arg(long, help_heading = "Data", overrides_with = "no_chat")]
     chat: bool,
@@ -196,6 +196,7 @@ impl TrainSettings {
         let mut config = read(self.common.config.as_deref())?;
         self.apply(&mut config);
         config.validate()?;
+        an_example_fits(self.common.batch_tokens.and_then(OrAuto::given), config.data.context)?;
         Ok(config)
     }
 
@@ -247,13 +248,13 @@ impl BenchSettings {
     /// As [`TrainSettings::resolve`].
     pub fn resolve(&self) -> Result<TrainConfig> {
         let mut config = read(self.config.as_deref())?;
-        if let Some(context) = self.context {
-            config.data.set_context(context);
-        }
+        set(&mut config.data.context, &self.context);
+        let data = &mut config.data;
+        data.batch_tokens = OrAuto::from(self.batch_tokens).or(data.batch_tokens);
         if self.config.is_none() {
-            config.data.batch_tokens = config.data.context;
+            data.batch_tokens = data.batch_tokens.or(data.context);
         }
-        set(&mut config.data.batch_tokens, &self.batch_tokens);
+        an_example_fits(self.batch_tokens, data.context)?;
         set(&mut config.lora.rank, &self.rank);
         set(&mut config.lora.targets, &self.targets);
         set(&mut config.lora.layers, &self.layers);
@@ -275,14 +276,13 @@ impl CommonSettings {
             order.apply(&mut config);
         }
         config.validate()?;
+        an_example_fits(self.batch_tokens.and_then(OrAuto::given), config.data.context)?;
         Ok(config)
     }
 
     fn apply(&self, config: &mut TrainConfig) {
         let data = &mut config.data;
-        if let Some(context) = self.context {
-            data.set_context(context);
-        }
+        set(&mut data.context, &self.context);
         set(&mut data.batch_tokens, &self.batch_tokens);
         set(&mut data.chat, &switch(self.chat, self.no_chat));
         set(&mut data.skip_bad, &switch(self.skip_bad, self.no_skip_bad));
@@ -324,6 +324,18 @@ fn switch(on: bool, off: bool) -> Option<bool> {
 /// The path of a data file, for clap: `-` is standard input.
 pub fn data_file() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|path| if path.as_os_str() == "-" { "/dev/stdin".into() } else { path })
+}
+
+/// Refuses a size of micro-batches that is given and below the context: whoever gives it expects it to hold. One that is chosen may
+/// be below, and then a longer example is a micro-batch by itself.
+fn an_example_fits(batch_tokens: Option<usize>, context: usize) -> Result<()> {
+    match batch_tokens {
+        Some(tokens) if tokens < context => {
+            let problem = format!("{tokens} is not {context} or more: an example of --context must fit");
+            Err(Error::Config { option: "--batch-tokens", problem })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// For clap, which names the option itself.
@@ -368,15 +380,15 @@ mod tests {
         let path = file.path().to_str().unwrap();
 
         let config = resolve(&["--config", path]).unwrap();
-        assert_eq!((config.lora.rank, config.optimizer.lr, config.run.steps), (4, 1e-3, Some(9)));
+        assert_eq!((config.lora.rank, config.optimizer.lr, config.run.steps), (4, 1e-3.into(), Some(9)));
         assert!(!config.data.packing && config.data.chat);
         assert_eq!(config.lora.alpha, 16.0);
 
         let config =
             resolve(&["--config", path, "--rank", "2", "--epochs", "5", "--packing", "--no-chat"]).unwrap();
-        assert_eq!((config.lora.rank, config.run.epochs, config.run.steps), (2, 5, None));
+        assert_eq!((config.lora.rank, config.run.epochs, config.run.steps), (2, 5.into(), None));
         assert!(config.data.packing && !config.data.chat);
-        assert_eq!((config.optimizer.lr, config.run.threads), (1e-3, Some(3)));
+        assert_eq!((config.optimizer.lr, config.run.threads), (1e-3.into(), Some(3)));
     }
 
     #[test]

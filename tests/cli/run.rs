@@ -110,12 +110,14 @@ fn quiet_says_only_the_result() {
 }
 
 #[test]
-fn a_context_alone_makes_room_for_its_examples() {
+fn what_is_left_open_is_decided_and_noted() {
     let bench = Bench::new();
     bench.train("--out out --steps 1 --context 1024").ok();
     let config = fs::read_to_string(bench.path("out/config.toml")).unwrap();
-    assert!(config.contains("context = 1024\nbatch_tokens = 1024\n"), "{config}");
-    bench.train("--out again --steps 1 --config out/config.toml --context 2048").ok();
+    for line in ["lr = 0.003\n", "context = 1024\nbatch_tokens = 104\n", "epochs = 3\nsteps = 1\n"] {
+        assert!(config.contains(line), "{config}");
+    }
+    bench.train("--out again --steps 1 --config out/config.toml --context 2048 --lr auto").ok();
     bench.run("eval --model model.gguf --data chats.jsonl --context 1024").ok();
 }
 

@@ -25,7 +25,7 @@ pub struct MemoryPlan {
     pub needed: u64,
     /// Bytes of the smallest way.
     pub smallest: u64,
-    /// Tokens that it would work on at a time; 0 if nothing fits.
+    /// Tokens that it would work on at a time, at most; 0 if nothing fits.
     pub batch_tokens: u32,
     /// Whether it would be the slower way, with the same result.
     pub slower: bool,

@@ -1,6 +1,6 @@
 //! How stores and sessions are set up.
 
-use nightgraft_core::config::{Layers, Targets};
+use nightgraft_core::config::{Layers, Targets, TrainConfig};
 use nightgraft_core::gate::GateRules;
 use nightgraft_core::session::{OnChange, SessionRequest};
 
@@ -51,9 +51,9 @@ pub struct SessionSettings {
     /// The fraction of a pair's inputs that is zeroed while training, from 0 to below 1.
     #[uniffi(default = 0.0)]
     pub dropout: f32,
-    /// The highest learning rate of the schedule.
-    #[uniffi(default = 2e-4)]
-    pub learning_rate: f64,
+    /// The highest learning rate of the schedule; none for the one that suits what there is to learn.
+    #[uniffi(default = None)]
+    pub learning_rate: Option<f64>,
     /// Passes over the examples; not used when `steps` is set.
     #[uniffi(default = 3)]
     pub epochs: u32,
@@ -63,9 +63,9 @@ pub struct SessionSettings {
     /// The longest example, in tokens; longer ones are split.
     #[uniffi(default = 256)]
     pub context: u32,
-    /// The most tokens that are worked on at a time.
-    #[uniffi(default = 512)]
-    pub batch_tokens: u32,
+    /// The most tokens that are worked on at a time, at least `context`; none for 64 to 512, by how much there is to learn.
+    #[uniffi(default = None)]
+    pub batch_tokens: Option<u32>,
     /// Micro-batches that make one optimizer step.
     #[uniffi(default = 1)]
     pub accumulate: u32,
@@ -104,11 +104,11 @@ impl Default for SessionSettings {
             targets: "all".into(),
             layers: "all".into(),
             dropout: 0.0,
-            learning_rate: 2e-4,
+            learning_rate: None,
             epochs: 3,
             steps: None,
             context: 256,
-            batch_tokens: 512,
+            batch_tokens: None,
             accumulate: 1,
             held_out: 0.1,
             replay: 1.0,
@@ -166,24 +166,9 @@ impl SessionSettings {
     /// [`NightgraftError::Unsupported`](crate::NightgraftError::Unsupported) names the setting that makes no sense.
     pub(crate) fn request(&self, model: &BaseModel) -> Result<SessionRequest> {
         let mut request = SessionRequest::new(model.path().to_owned());
-        let training = &mut request.training;
-        training.lora.rank = self.rank as usize;
-        training.lora.alpha = self.alpha;
-        training.lora.targets = self.targets.parse::<Targets>()?;
-        training.lora.layers = self.layers.parse::<Layers>()?;
-        training.lora.dropout = self.dropout;
-        training.optimizer.lr = self.learning_rate;
-        training.data.batch_tokens = self.batch_tokens as usize;
-        training.data.set_context(self.context as usize);
-        training.data.accumulate = self.accumulate as usize;
-        training.data.held_out = self.held_out;
+        request.training = self.training()?;
         // A prompt with its completion is a conversation for a model that knows conversations.
-        training.data.chat = model.info().has_chat_template;
-        training.run.epochs = self.epochs.into();
-        training.run.steps = self.steps.map(u64::from);
-        training.run.seed = self.seed;
-        training.run.threads = self.threads.map(|n| n as usize);
-        training.run.checkpoint_every = self.checkpoint_every.into();
+        request.training.data.chat = model.info().has_chat_template;
         request.replay = self.replay;
         request.memory_limit = self.memory_limit;
         request.on_change = if self.start_anew { OnChange::StartAnew } else { OnChange::Refuse };
@@ -201,11 +186,42 @@ impl SessionSettings {
         request.validate()?;
         Ok(request)
     }
+
+    fn training(&self) -> Result<TrainConfig> {
+        let mut training = TrainConfig::default();
+        training.lora.rank = self.rank as usize;
+        training.lora.alpha = self.alpha;
+        training.lora.targets = self.targets.parse::<Targets>()?;
+        training.lora.layers = self.layers.parse::<Layers>()?;
+        training.lora.dropout = self.dropout;
+        training.optimizer.lr = self.learning_rate.into();
+        training.data.batch_tokens = self.batch_tokens.map(|n| n.max(self.context) as usize).into();
+        training.data.context = self.context as usize;
+        training.data.accumulate = self.accumulate as usize;
+        training.data.held_out = self.held_out;
+        training.run.epochs = u64::from(self.epochs).into();
+        training.run.steps = self.steps.map(u64::from);
+        training.run.seed = self.seed;
+        training.run.threads = self.threads.map(|n| n as usize);
+        training.run.checkpoint_every = self.checkpoint_every.into();
+        Ok(training)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// The attributes, which foreign callers get, stand beside these numbers.
+    #[test]
+    fn the_sessions_defaults_are_the_engines() {
+        let settings = SessionSettings::default();
+        let mut engines = TrainConfig::default();
+        engines.run.epochs = engines.run.epochs().into();
+        assert_eq!(settings.training().unwrap(), engines);
+        assert_eq!(settings.replay, SessionRequest::new("model.gguf".into()).replay);
+    }
 
     /// Foreign callers get the numbers of the attributes.
     #[test]

@@ -53,7 +53,7 @@ impl Place {
     fn session(&self, store: &Arc<AdapterStore>, epochs: u32) -> Arc<PersonalizationSession> {
         let settings = SessionSettings {
             context: 64,
-            batch_tokens: 64,
+            batch_tokens: Some(64),
             epochs,
             threads: Some(2),
             ..SessionSettings::default()

@@ -3693,20 +3693,26 @@ class SessionSettings:
     """
     How a session trains, and what its result must prove.
 """
-    def __init__(self, *, rank:int = 8, alpha:float = 16.0, targets:str = "all", layers:str = "all", dropout:float = 0.0, learning_rate:float = 2e-4, epochs:int = 3, steps:typing.Optional[int] = _DEFAULT, context:int = 256, batch_tokens:int = 512, accumulate:int = 1, held_out:float = 0.1, replay:float = 1.0, checkpoint_every:int = 20, seed:int = 42, threads:typing.Optional[int] = _DEFAULT, memory_limit:typing.Optional[int] = _DEFAULT, start_anew:bool = False, gate:typing.Optional[GateSettings] = _DEFAULT):
+    def __init__(self, *, rank:int = 8, alpha:float = 16.0, targets:str = "all", layers:str = "all", dropout:float = 0.0, learning_rate:typing.Optional[float] = _DEFAULT, epochs:int = 3, steps:typing.Optional[int] = _DEFAULT, context:int = 256, batch_tokens:typing.Optional[int] = _DEFAULT, accumulate:int = 1, held_out:float = 0.1, replay:float = 1.0, checkpoint_every:int = 20, seed:int = 42, threads:typing.Optional[int] = _DEFAULT, memory_limit:typing.Optional[int] = _DEFAULT, start_anew:bool = False, gate:typing.Optional[GateSettings] = _DEFAULT):
         self.rank = rank
         self.alpha = alpha
         self.targets = targets
         self.layers = layers
         self.dropout = dropout
-        self.learning_rate = learning_rate
+        if learning_rate is _DEFAULT:
+            self.learning_rate = None
+        else:
+            self.learning_rate = learning_rate
         self.epochs = epochs
         if steps is _DEFAULT:
             self.steps = None
         else:
             self.steps = steps
         self.context = context
-        self.batch_tokens = batch_tokens
+        if batch_tokens is _DEFAULT:
+            self.batch_tokens = None
+        else:
+            self.batch_tokens = batch_tokens
         self.accumulate = accumulate
         self.held_out = held_out
         self.replay = replay
@@ -3781,11 +3787,11 @@ class _UniffiFfiConverterTypeSessionSettings(_UniffiConverterRustBuffer):
             targets=_UniffiFfiConverterString.read(buf),
             layers=_UniffiFfiConverterString.read(buf),
             dropout=_UniffiFfiConverterFloat32.read(buf),
-            learning_rate=_UniffiFfiConverterFloat64.read(buf),
+            learning_rate=_UniffiFfiConverterOptionalFloat64.read(buf),
             epochs=_UniffiFfiConverterUInt32.read(buf),
             steps=_UniffiFfiConverterOptionalUInt32.read(buf),
             context=_UniffiFfiConverterUInt32.read(buf),
-            batch_tokens=_UniffiFfiConverterUInt32.read(buf),
+            batch_tokens=_UniffiFfiConverterOptionalUInt32.read(buf),
             accumulate=_UniffiFfiConverterUInt32.read(buf),
             held_out=_UniffiFfiConverterFloat32.read(buf),
             replay=_UniffiFfiConverterFloat64.read(buf),
@@ -3804,11 +3810,11 @@ class _UniffiFfiConverterTypeSessionSettings(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.check_lower(value.targets)
         _UniffiFfiConverterString.check_lower(value.layers)
         _UniffiFfiConverterFloat32.check_lower(value.dropout)
-        _UniffiFfiConverterFloat64.check_lower(value.learning_rate)
+        _UniffiFfiConverterOptionalFloat64.check_lower(value.learning_rate)
         _UniffiFfiConverterUInt32.check_lower(value.epochs)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.steps)
         _UniffiFfiConverterUInt32.check_lower(value.context)
-        _UniffiFfiConverterUInt32.check_lower(value.batch_tokens)
+        _UniffiFfiConverterOptionalUInt32.check_lower(value.batch_tokens)
         _UniffiFfiConverterUInt32.check_lower(value.accumulate)
         _UniffiFfiConverterFloat32.check_lower(value.held_out)
         _UniffiFfiConverterFloat64.check_lower(value.replay)
@@ -3826,11 +3832,11 @@ class _UniffiFfiConverterTypeSessionSettings(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.targets, buf)
         _UniffiFfiConverterString.write(value.layers, buf)
         _UniffiFfiConverterFloat32.write(value.dropout, buf)
-        _UniffiFfiConverterFloat64.write(value.learning_rate, buf)
+        _UniffiFfiConverterOptionalFloat64.write(value.learning_rate, buf)
         _UniffiFfiConverterUInt32.write(value.epochs, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.steps, buf)
         _UniffiFfiConverterUInt32.write(value.context, buf)
-        _UniffiFfiConverterUInt32.write(value.batch_tokens, buf)
+        _UniffiFfiConverterOptionalUInt32.write(value.batch_tokens, buf)
         _UniffiFfiConverterUInt32.write(value.accumulate, buf)
         _UniffiFfiConverterFloat32.write(value.held_out, buf)
         _UniffiFfiConverterFloat64.write(value.replay, buf)

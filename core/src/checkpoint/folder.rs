@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::format::{self, VERSION};
+use super::format::{self, OLDEST, VERSION};
 use super::{Snapshot, State};
 use crate::atomic;
 use crate::vault::{SealedReader, Vault};
@@ -119,7 +119,7 @@ pub fn clear(vault: &Vault, folder: &Path) -> Result<usize> {
 
 fn read(file: &mut SealedReader, path: &Path) -> Result<State> {
     let version = format::decode_version(file).map_err(|error| file.error(error))?;
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(other_version(path, version));
     }
     format::decode(file).map_err(|error| file.error(error))

@@ -16,8 +16,11 @@ use super::{Pairs, Progress, Snapshot, State};
 use crate::gguf::Fingerprint;
 use crate::lora::AdapterTensors;
 
-/// Raised with every change of the format. Version 1 was a file with a magic and a checksum of its own.
-pub(super) const VERSION: u32 = 2;
+/// Raised with every change of the format. Version 1 was a file with a magic and a checksum of its own; version 2 did not have
+/// [`Progress::first_steps`].
+pub(super) const VERSION: u32 = 3;
+/// The oldest version that is read.
+pub(super) const OLDEST: u32 = 2;
 
 /// The sets of numbers, in the order of the file.
 const SETS: [&str; 5] = ["adapter", "first_moment", "second_moment", "gradient", "best"];

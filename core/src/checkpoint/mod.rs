@@ -15,4 +15,6 @@ mod tests;
 pub use adapter::{Shape, decode_adapter, encode_adapter, matrices};
 pub(crate) use folder::{ROLE, is_checkpoint};
 pub use folder::{clear, load, load_latest, load_latest_telling, save};
-pub use state::{EarlyStopping, Evaluation, Numbers, Pairs, PartialEvaluation, Progress, Snapshot, State};
+pub use state::{
+    EarlyStopping, Evaluation, FirstSteps, Numbers, Pairs, PartialEvaluation, Progress, Snapshot, State,
+};

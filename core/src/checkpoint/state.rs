@@ -112,6 +112,23 @@ pub struct Progress {
     pub evaluating: Option<PartialEvaluation>,
     /// What decides on an early end.
     pub early_stopping: EarlyStopping,
+    /// What the first steps have shown of the rate. Checkpoints did not always have it.
+    #[serde(default)]
+    pub first_steps: FirstSteps,
+}
+
+/// What a run's first steps were like, by which a rate that is too high is noticed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstSteps {
+    /// Their losses.
+    #[serde(with = "all_bits")]
+    pub losses: Vec<f64>,
+    /// The norms of their gradients.
+    #[serde(with = "all_bits")]
+    pub norms: Vec<f64>,
+    /// The step after which the rate was lowered, if it was.
+    pub lowered_after: Option<u64>,
 }
 
 /// One measurement on the held-out examples.
@@ -163,6 +180,19 @@ mod bits {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         u64::deserialize(deserializer).map(f64::from_bits)
+    }
+}
+
+/// The same for several.
+mod all_bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|value| value.to_bits()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<u64>::deserialize(deserializer)?.into_iter().map(f64::from_bits).collect())
     }
 }
 

@@ -70,6 +70,11 @@ fn state(step: u64) -> State {
             ],
             evaluating: Some(PartialEvaluation { next_batch: 4, loss: -0.0, correct: 5, supervised: 6 }),
             early_stopping: EarlyStopping { best_loss: Some(1.0 / 3.0), best_step: 9, evaluations_since: 2 },
+            first_steps: FirstSteps {
+                losses: vec![0.1, f64::NEG_INFINITY],
+                norms: vec![1.0 / 3.0],
+                lowered_after: Some(2),
+            },
         },
         adapter: AdapterTensors { spec, pairs: pairs(&mut rng) },
         first_moment: pairs(&mut rng),
@@ -306,7 +311,7 @@ fn another_version_is_refused_not_skipped() {
         bytes[..4].copy_from_slice(&(VERSION + 1).to_le_bytes());
         vault.write(&path, "checkpoint", &bytes).unwrap();
         for error in [load(&vault, &path).unwrap_err(), load_latest(&vault, folder.path()).unwrap_err()] {
-            assert!(error.to_string().contains("version 3 of the format"), "{error}");
+            assert!(error.to_string().contains("version 4 of the format"), "{error}");
         }
         // What a later sealing is like nobody knows yet, but for its start.
         save(&vault, folder.path(), state(2).snapshot(), 5).unwrap();

@@ -155,7 +155,7 @@ impl fmt::Display for Layers {
 
 /// When the held-out examples are evaluated during the run (they always are before and after it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "NumberOrWord", into = "NumberOrWord")]
+#[serde(try_from = "NumberOrWord<u64>", into = "NumberOrWord<u64>")]
 pub enum EvalEvery {
     /// `auto`: ten times in the run.
     Auto,
@@ -179,7 +179,7 @@ impl FromStr for EvalEvery {
 
     fn from_str(text: &str) -> Result<Self> {
         match text.trim() {
-            "auto" => Ok(Self::Auto),
+            AUTO => Ok(Self::Auto),
             number => number.parse().map(Self::Steps).map_err(|_| Error::Config {
                 option: "--eval-every",
                 problem: format!("'{text}' is neither auto nor a number of steps (0 for never)"),
@@ -191,38 +191,116 @@ impl FromStr for EvalEvery {
 impl fmt::Display for EvalEvery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Auto => f.write_str("auto"),
+            Self::Auto => f.write_str(AUTO),
             Self::Steps(n) => write!(f, "{n}"),
         }
     }
 }
 
-/// How [`EvalEvery`] stands in a file: `"auto"` or `20`.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected \"auto\" or a number of steps")]
-enum NumberOrWord {
-    Number(u64),
-    Word(String),
-}
-
-impl From<EvalEvery> for NumberOrWord {
+impl From<EvalEvery> for NumberOrWord<u64> {
     fn from(every: EvalEvery) -> Self {
         match every {
-            EvalEvery::Auto => Self::Word("auto".to_owned()),
+            EvalEvery::Auto => Self::Word(AUTO.to_owned()),
             EvalEvery::Steps(n) => Self::Number(n),
         }
     }
 }
 
-impl TryFrom<NumberOrWord> for EvalEvery {
+impl TryFrom<NumberOrWord<u64>> for EvalEvery {
     type Error = Error;
 
-    fn try_from(value: NumberOrWord) -> Result<Self> {
+    fn try_from(value: NumberOrWord<u64>) -> Result<Self> {
         match value {
             NumberOrWord::Number(n) => Ok(Self::Steps(n)),
             NumberOrWord::Word(word) => word.parse(),
         }
     }
+}
+
+/// A number that may be left open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrWord<T>", into = "NumberOrWord<T>")]
+#[serde(bound(serialize = "T: Serialize + Clone", deserialize = "T: Deserialize<'de>"))]
+pub enum OrAuto<T> {
+    /// `auto`: decided by [`TrainConfig::decide`](super::TrainConfig::decide) once it is known what there is to learn.
+    #[default]
+    Auto,
+    /// This one.
+    Given(T),
+}
+
+impl<T: Copy> OrAuto<T> {
+    /// The number, if it is given.
+    pub fn given(self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Given(number) => Some(number),
+        }
+    }
+
+    /// The number that is given, or what `other` is.
+    #[must_use]
+    pub fn or(self, other: impl Into<Self>) -> Self {
+        self.given().map_or_else(|| other.into(), Self::Given)
+    }
+}
+
+impl<T> From<T> for OrAuto<T> {
+    fn from(number: T) -> Self {
+        Self::Given(number)
+    }
+}
+
+impl<T> From<Option<T>> for OrAuto<T> {
+    fn from(number: Option<T>) -> Self {
+        number.map_or(Self::Auto, Self::Given)
+    }
+}
+
+impl<T: FromStr> FromStr for OrAuto<T> {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.trim() {
+            AUTO => Ok(Self::Auto),
+            number => number.parse().map(Self::Given).map_err(|_| Error::Config {
+                option: "--config",
+                problem: format!("'{text}' is neither auto nor a number that fits"),
+            }),
+        }
+    }
+}
+
+impl<T> From<OrAuto<T>> for NumberOrWord<T> {
+    fn from(choice: OrAuto<T>) -> Self {
+        match choice {
+            OrAuto::Auto => Self::Word(AUTO.to_owned()),
+            OrAuto::Given(number) => Self::Number(number),
+        }
+    }
+}
+
+impl<T> TryFrom<NumberOrWord<T>> for OrAuto<T> {
+    type Error = String;
+
+    fn try_from(value: NumberOrWord<T>) -> std::result::Result<Self, String> {
+        match value {
+            NumberOrWord::Number(number) => Ok(Self::Given(number)),
+            NumberOrWord::Word(word) if word == AUTO => Ok(Self::Auto),
+            NumberOrWord::Word(word) => Err(format!("expected \"auto\" or a number, not \"{word}\"")),
+        }
+    }
+}
+
+/// The word for what is decided when more is known.
+const AUTO: &str = "auto";
+
+/// How a number that may be left open stands in a file: `"auto"` or `20`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"auto\" or a number")]
+enum NumberOrWord<N> {
+    Number(N),
+    Word(String),
 }
 
 /// Makes an enum whose variants are one word each, the same on the command line and in TOML.

@@ -17,12 +17,14 @@
 //! learns, warm-up and decay, clipping, a tenth held out, early stopping.
 
 mod choices;
+mod recipe;
 mod toml_file;
 mod validate;
 
 pub use crate::text::Date;
 
-pub use choices::{Device, EvalEvery, Layers, Precision, Resume, Schedule, Targets};
+pub use choices::{Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets};
+pub use recipe::{default_batch_tokens, default_rate};
 
 /// Everything that can be set for a training run.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -63,7 +65,7 @@ impl Default for LoraConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerConfig {
     /// `lr`: the highest learning rate of the schedule.
-    pub lr: f64,
+    pub lr: OrAuto<f64>,
     /// `schedule`: how the rate goes on after the warm-up.
     pub schedule: Schedule,
     /// `warmup`: the fraction of all steps over which the rate rises linearly from 0, in [0, 1].
@@ -83,7 +85,7 @@ pub struct OptimizerConfig {
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
-            lr: 2e-4,
+            lr: OrAuto::Auto,
             schedule: Schedule::Cosine,
             warmup: 0.05,
             clip: 1.0,
@@ -100,8 +102,8 @@ impl Default for OptimizerConfig {
 pub struct DataConfig {
     /// `context`: the longest example, in tokens; longer ones are split or truncated, and counted.
     pub context: usize,
-    /// `batch_tokens`: the most tokens in one micro-batch, at least `context`; real tokens, nothing is padded.
-    pub batch_tokens: usize,
+    /// `batch_tokens`: the most tokens in one micro-batch; real tokens, nothing is padded. A longer example is one by itself.
+    pub batch_tokens: OrAuto<usize>,
     /// `accumulate`: micro-batches whose gradients make one optimizer step.
     pub accumulate: usize,
     /// `packing`: several examples share a micro-batch row, kept apart by the attention mask.
@@ -123,7 +125,7 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             context: 256,
-            batch_tokens: 512,
+            batch_tokens: OrAuto::Auto,
             accumulate: 1,
             packing: true,
             shuffle: true,
@@ -135,19 +137,11 @@ impl Default for DataConfig {
     }
 }
 
-impl DataConfig {
-    /// Sets the longest example, and makes micro-batches large enough for it.
-    pub fn set_context(&mut self, context: usize) {
-        self.context = context;
-        self.batch_tokens = self.batch_tokens.max(context);
-    }
-}
-
 /// How long a run lasts, where it runs, and what it leaves behind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
     /// `epochs`: passes over the examples; not used when `steps` is set.
-    pub epochs: u64,
+    pub epochs: OrAuto<u64>,
     /// `steps`: optimizer steps, instead of `epochs`.
     pub steps: Option<u64>,
     /// `seed`: decides the initial adapter, the held-out split, the order and the dropout.
@@ -173,7 +167,7 @@ pub struct RunConfig {
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
-            epochs: 1,
+            epochs: OrAuto::Auto,
             steps: None,
             seed: 42,
             threads: None,

@@ -13,7 +13,7 @@ fn the_defaults_are_valid_and_written_like_this() {
     targets = "all"
     layers = "all"
     dropout = 0.0
-    lr = 0.0002
+    lr = "auto"
     schedule = "cosine"
     warmup = 0.05
     clip = 1.0
@@ -22,14 +22,14 @@ fn the_defaults_are_valid_and_written_like_this() {
     beta2 = 0.999
     eps = 0.00000001
     context = 256
-    batch_tokens = 512
+    batch_tokens = "auto"
     accumulate = 1
     packing = true
     shuffle = true
     chat = false
     skip_bad = false
     held_out = 0.1
-    epochs = 1
+    epochs = "auto"
     seed = 42
     device = "cpu"
     precision = "auto"
@@ -52,7 +52,7 @@ fn every_setting_survives_the_file() {
             dropout: 0.15,
         },
         optimizer: OptimizerConfig {
-            lr: 1.7e-3,
+            lr: 1.7e-3.into(),
             schedule: Schedule::Linear,
             warmup: 0.31,
             clip: 0.0,
@@ -63,7 +63,7 @@ fn every_setting_survives_the_file() {
         },
         data: DataConfig {
             context: 64,
-            batch_tokens: 96,
+            batch_tokens: 96.into(),
             accumulate: 4,
             packing: false,
             shuffle: false,
@@ -73,7 +73,7 @@ fn every_setting_survives_the_file() {
             date: Some("2026-11-29T23:59:30".parse().unwrap()),
         },
         run: RunConfig {
-            epochs: 7,
+            epochs: 7.into(),
             steps: Some(123),
             seed: i64::MAX as u64,
             threads: Some(5),
@@ -107,11 +107,14 @@ fn bad_files_are_refused_with_the_line() {
     let problem = problem_of("rank = 8\nrnak = 9\n");
     assert!(problem.starts_with("--config: line 2: unknown field `rnak`"), "{problem}");
     let problem = problem_of("rank = 8\n\nlr = \"fast\"\n");
-    assert!(problem.starts_with("--config: line 3: invalid type"), "{problem}");
+    assert!(
+        problem.starts_with("--config: line 3: expected \"auto\" or a number, not \"fast\""),
+        "{problem}"
+    );
     let problem = problem_of("targets = \"attn,wq\"");
     assert!(problem.contains("line 1") && problem.contains("unknown module 'wq'"), "{problem}");
     let problem = problem_of("eval_every = true");
-    assert!(problem.contains("expected \"auto\" or a number of steps"), "{problem}");
+    assert!(problem.contains("expected \"auto\" or a number"), "{problem}");
     let problem = problem_of("rank = -1");
     assert!(problem.starts_with("--config: line 1: "), "{problem}");
     let problem = problem_of("rank = = 1");
@@ -142,8 +145,6 @@ fn nonsense_is_refused_by_the_name_of_its_option() {
         ("eps = 0.0", "--eps"),
         ("context = 1", "--context"),
         ("context = 100000000", "--context"),
-        ("context = 513\nbatch_tokens = 512", "--batch-tokens"),
-        ("batch_tokens = 255", "--batch-tokens"),
         ("batch_tokens = 0", "--batch-tokens"),
         ("batch_tokens = 1000000000000", "--batch-tokens"),
         ("accumulate = 0", "--accumulate"),
@@ -210,12 +211,34 @@ fn evaluations_are_spread_over_the_run() {
 }
 
 #[test]
-fn a_context_alone_makes_micro_batches_large_enough() {
-    let batch = |text: &str| TrainConfig::from_toml(text).unwrap().data.batch_tokens;
-    assert_eq!((batch("context = 1024"), batch("context = 64")), (1024, 512));
-    assert_eq!(batch("context = 64\nbatch_tokens = 100"), 100);
-    let mut data = DataConfig::default();
-    data.set_context(2048);
-    data.set_context(128);
-    assert_eq!((data.context, data.batch_tokens), (128, 2048));
+fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
+    let mut config = TrainConfig::from_toml("lr = \"auto\"").unwrap();
+    assert_eq!(config, TrainConfig::default());
+    config.decide(2000, |decided| {
+        assert_eq!((decided.data.batch_tokens, decided.run.epochs), (250.into(), 3.into()));
+        25
+    });
+    assert_eq!(config.optimizer.lr, 2e-3.into());
+    let mut given = TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 9").unwrap();
+    let before = given.clone();
+    given.decide(2000, |_| 25);
+    assert_eq!(given, before);
+    let mut going_on = TrainConfig::from_toml("epochs = 2").unwrap();
+    going_on.decide_as(&given);
+    assert_eq!(going_on, TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 2").unwrap());
+}
+
+#[test]
+fn defaults_stay_within_their_limits() {
+    assert_eq!(
+        [0, 1, 512, 513, 1000, 1 << 40].map(|tokens| default_batch_tokens(tokens, 1)),
+        [64, 64, 64, 64, 125, 512]
+    );
+    assert_eq!((default_batch_tokens(4000, 2), default_batch_tokens(4000, 0)), (250, 500));
+    let rates = [0, 1, 10, 100, 1000, u64::MAX].map(default_rate);
+    assert!(rates.is_sorted_by(|a, b| a >= b) && rates[0] <= 3e-3 && rates[5] >= 5e-4, "{rates:?}");
+    for rate in (0..5000).map(default_rate) {
+        let json = serde_json::to_string(&rate).unwrap();
+        assert_eq!(serde_json::from_str::<f64>(&json).unwrap(), rate);
+    }
 }

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataConfig, Device, EvalEvery, Layers, LoraConfig, OptimizerConfig, Precision, Resume, RunConfig,
+    DataConfig, Device, EvalEvery, Layers, LoraConfig, OptimizerConfig, OrAuto, Precision, Resume, RunConfig,
     Schedule, Targets, TrainConfig,
 };
 use crate::text::Date;
@@ -93,7 +93,7 @@ pub(super) struct Flat {
     targets: Targets,
     layers: Layers,
     dropout: f32,
-    lr: f64,
+    lr: OrAuto<f64>,
     schedule: Schedule,
     warmup: f64,
     clip: f32,
@@ -102,8 +102,7 @@ pub(super) struct Flat {
     beta2: f64,
     eps: f64,
     context: usize,
-    /// None in a file that names a context alone.
-    batch_tokens: Option<usize>,
+    batch_tokens: OrAuto<usize>,
     accumulate: usize,
     packing: bool,
     shuffle: bool,
@@ -112,7 +111,7 @@ pub(super) struct Flat {
     held_out: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<Date>,
-    epochs: u64,
+    epochs: OrAuto<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
     seed: u64,
@@ -129,9 +128,7 @@ pub(super) struct Flat {
 
 impl Default for Flat {
     fn default() -> Self {
-        let mut flat = Self::from(TrainConfig::default());
-        flat.batch_tokens = None;
-        flat
+        Self::from(TrainConfig::default())
     }
 }
 
@@ -180,7 +177,7 @@ impl From<TrainConfig> for Flat {
             beta2,
             eps,
             context,
-            batch_tokens: Some(batch_tokens),
+            batch_tokens,
             accumulate,
             packing,
             shuffle,
@@ -225,9 +222,7 @@ impl From<Flat> for TrainConfig {
             },
             data: DataConfig {
                 context: flat.context,
-                batch_tokens: flat
-                    .batch_tokens
-                    .unwrap_or(DataConfig::default().batch_tokens.max(flat.context)),
+                batch_tokens: flat.batch_tokens,
                 accumulate: flat.accumulate,
                 packing: flat.packing,
                 shuffle: flat.shuffle,

@@ -45,7 +45,9 @@ impl OptimizerConfig {
     /// # Errors
     /// [`Error::Config`]
     pub fn validate(&self) -> Result<()> {
-        check("--lr", self.lr > 0.0 && self.lr <= 1.0, self.lr, "above 0 and at most 1, such as 2e-4")?;
+        if let Some(rate) = self.lr.given() {
+            check("--lr", rate > 0.0 && rate <= 1.0, rate, "above 0 and at most 1, such as 1e-3, or auto")?;
+        }
         check(
             "--warmup",
             (0.0..=1.0).contains(&self.warmup),
@@ -72,9 +74,7 @@ impl DataConfig {
     /// [`Error::Config`]
     pub fn validate(&self) -> Result<()> {
         within("--context", self.context as u64, 2, MAX_BATCH_TOKENS as u64)?;
-        let allowed = format!("{} to {MAX_BATCH_TOKENS}: an example of --context must fit", self.context);
-        let fits = (self.context..=MAX_BATCH_TOKENS).contains(&self.batch_tokens);
-        check("--batch-tokens", fits, self.batch_tokens, &allowed)?;
+        within("--batch-tokens", self.batch_tokens() as u64, 1, MAX_BATCH_TOKENS as u64)?;
         within("--accumulate", self.accumulate as u64, 1, MAX_ACCUMULATE as u64)?;
         check("--held-out", (0.0..=0.9).contains(&self.held_out), self.held_out, "0 to 0.9 of the examples")
     }
@@ -86,7 +86,7 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`]
     pub fn validate(&self) -> Result<()> {
-        within("--epochs", self.epochs, 1, MAX_EPOCHS)?;
+        within("--epochs", self.epochs(), 1, MAX_EPOCHS)?;
         if let Some(steps) = self.steps {
             within("--steps", steps, 1, MAX_STEPS)?;
         }

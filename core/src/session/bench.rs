@@ -22,6 +22,9 @@ use crate::transformer::speed::{self, OpTime};
 use crate::transformer::{Model, ModelOptions, resolved};
 use crate::{Result, gguf};
 
+/// Any rate takes the same time.
+const RATE: f64 = 1e-4;
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct BenchRequest {
@@ -97,7 +100,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let process = memory::process_bytes();
     let tensors = course::start(&mut config, None, &base)?;
     let n_threads = threads(config.run.threads);
-    let (context, capacity) = (config.data.context, config.data.batch_tokens.max(config.data.context));
+    let (context, capacity) = (config.data.context, config.data.batch_tokens().max(config.data.context));
     let planner = Planner::new(&base, &tensors, &config, Copies::NONE, [capacity as u64, process])?;
     let layout = planner.layout(request.memory_limit)?;
     let options = ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, layout };
@@ -123,7 +126,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         for members in &plan {
             supervised += model.accumulate_gradients(&data::assemble(&examples, members))?.supervised;
         }
-        optimizer.update(&adapter, supervised, config.optimizer.lr)?;
+        optimizer.update(&adapter, supervised, RATE)?;
         anonymous = anonymous.max(anonymous_bytes());
         if wall.is_empty() {
             // The first step makes the graphs and reads the model's pages.

@@ -7,7 +7,7 @@ use crate::base::Base;
 use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
-use crate::train::{Course, CourseRules, Trainer};
+use crate::train::{Course, CourseRules, Trainer, total_steps};
 use crate::transformer::{Layout, Model, ModelOptions, release_freed_memory, resolved};
 
 /// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
@@ -40,10 +40,21 @@ pub(super) fn start(
     Ok(initialize(&spec, base, config.run.seed))
 }
 
+/// Decides what the settings leave open for training on these examples: it then stands in them, and a run that goes on has the
+/// same.
+pub(super) fn decide(config: &mut TrainConfig, train: &[Example]) {
+    config.decide(tokens(train), |config| total_steps(config, train));
+}
+
+/// Tokens of all these examples.
+pub(super) fn tokens(examples: &[Example]) -> usize {
+    examples.iter().map(Example::len).sum()
+}
+
 /// Tokens of the largest micro-batch: an example that is longer than the others may be is one by itself.
 pub(super) fn capacity(config: &TrainConfig, sets: &[&[Example]]) -> usize {
     let longest = sets.iter().copied().flatten().map(Example::len).max().unwrap_or(0);
-    config.data.batch_tokens.max(longest)
+    config.data.batch_tokens().max(longest)
 }
 
 /// A run at its start.
@@ -73,7 +84,7 @@ pub(super) fn course(
     let rules = CourseRules {
         eval_every: config.run.eval_every.interval(trainer.total_steps()),
         patience: config.run.patience,
-        batch_tokens: config.data.batch_tokens,
+        batch_tokens: config.data.batch_tokens(),
     };
     Ok(Course::new(trainer, held_out, rules))
 }

@@ -14,7 +14,7 @@ use crate::config::DataConfig;
 use crate::data::{DataReport, Dataset, Format};
 use crate::export::Target;
 use crate::lora::Adapter;
-use crate::text::Date;
+use crate::text::{Date, Example};
 use crate::train;
 use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
@@ -89,7 +89,8 @@ pub fn evaluate(
         tensors
     });
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
-    let batch_tokens = request.data_config.batch_tokens;
+    let longest = examples.iter().map(Example::len).max().unwrap_or(0);
+    let batch_tokens = request.data_config.batch_tokens().max(longest);
     let mut model = Model::new(
         base,
         adapter.as_ref(),

@@ -8,7 +8,7 @@ use super::{DiscardReason, Leftover, MemoryPlan, ModelInfo};
 use crate::data::DataReport;
 use crate::gate::GateReport;
 use crate::store::GraftId;
-use crate::train::{Course, Stepped};
+use crate::train::{Course, Stepped, TooHigh};
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +32,8 @@ pub enum Event {
         trainable_parameters: usize,
         /// Layers that the backward pass runs through.
         adapted_layers: usize,
+        /// The highest learning rate.
+        lr: f64,
         /// Threads that compute.
         threads: usize,
     },
@@ -46,6 +48,15 @@ pub enum Event {
     },
     /// An optimizer step was made.
     Step(StepMetrics),
+    /// The first steps have shown that the learning rate is too high: it is lowered for the rest of the run.
+    RateLowered {
+        /// After which step.
+        step: u64,
+        /// The highest rate of the rest.
+        lr: f64,
+        /// What has shown it.
+        why: TooHigh,
+    },
     /// The adapter was measured on the held-out examples.
     Evaluated {
         /// After how many optimizer steps; 0 is before training.
@@ -115,9 +126,17 @@ impl Event {
     pub fn warning(&self) -> Option<String> {
         match self {
             Self::Warning { text } => Some(text.clone()),
+            Self::RateLowered { step, lr, why } => {
+                Some(format!("after step {step} the learning rate is lowered to {lr:.1e}: {why}"))
+            }
             Self::Discarded { what, why } => Some(format!("{what} is not used any more: {why}")),
             _ => None,
         }
+    }
+
+    pub(super) fn lowered(course: &Course, too_high: Option<TooHigh>) -> Option<Self> {
+        let trainer = course.trainer();
+        too_high.map(|why| Self::RateLowered { step: trainer.step(), lr: trainer.highest_rate(), why })
     }
 
     pub(super) fn planned(course: &Course, threads: usize) -> Self {
@@ -126,6 +145,7 @@ impl Event {
             steps: trainer.total_steps(),
             trainable_parameters: trainer.adapter().n_parameters(),
             adapted_layers: trainer.base().spec.n_layer - trainer.adapter().lowest_layer().unwrap_or(0),
+            lr: trainer.highest_rate(),
             threads,
         }
     }

@@ -76,7 +76,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let warnings = Notice::words(Notice::of_context(config, &base).iter().chain(&other_base));
     let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {
-        batch_tokens: config.batch_tokens,
+        batch_tokens: config.batch_tokens(),
         packing: config.packing,
         shuffle: config.shuffle,
         seed: request.seed,

@@ -44,7 +44,7 @@ pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     let base = Inputs::open(&request.model, Date::now())?.into_base();
     let process = process_bytes();
     let start = course::start(&mut config, None, &base)?;
-    let tokens = config.data.batch_tokens.max(config.data.context.min(base.spec.n_ctx_train));
+    let tokens = config.data.batch_tokens().max(config.data.context.min(base.spec.n_ctx_train));
     let planner = Planner::new(&base, &start, &config, Copies::of(&config), [tokens as u64, process])?;
     let memory = planner.plan(planner.layout(request.memory_limit)?);
     let notice = Notice::of_context(&request.config.data, &base);

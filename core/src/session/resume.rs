@@ -8,14 +8,13 @@ use sha2::{Digest, Sha256};
 use super::{Event, Leftover};
 use crate::base::{Base, Module};
 use crate::checkpoint::{
-    self, EarlyStopping, Evaluation, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
+    self, EarlyStopping, Evaluation, FirstSteps, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
 };
 use crate::config::{RunConfig, TrainConfig};
 use crate::data::Dataset;
 use crate::gguf::Fingerprint;
 use crate::lora::{AdapterTensors, LoraPair};
-use crate::text::Date;
-use crate::train::{Best, Course, Cursor, PartialEvaluation, Past, Pending, set_values};
+use crate::train::{Best, Course, Cursor, Guard, PartialEvaluation, Past, Pending, set_values};
 use crate::transformer::LossSum;
 use crate::vault::Vault;
 use crate::{CheckpointProblem, Error, Result};
@@ -75,15 +74,19 @@ fn is_date(line: &str) -> bool {
     line.starts_with("date = ")
 }
 
-/// The date that the newest sound checkpoint's data was rendered for, if it says so.
-pub(super) fn saved_date(vault: &Vault, folder: &Path) -> Result<Option<Date>> {
+/// What the newest sound checkpoint says of the settings that may be left open: the date that its data was rendered for, and
+/// what was decided when the run began.
+pub(super) fn saved_settings(vault: &Vault, folder: &Path) -> Result<TrainConfig> {
     let state = match checkpoint::load_latest(vault, folder) {
         Ok(Some((_, state))) => state,
-        Ok(None) | Err(Error::WrongKey { .. }) => return Ok(None),
+        Ok(None) | Err(Error::WrongKey { .. }) => return Ok(TrainConfig::default()),
         Err(error) => return Err(error),
     };
-    let line = state.config.lines().find(|line| is_date(line));
-    Ok(line.and_then(|line| TrainConfig::from_toml(line).ok()?.data.date))
+    let is_read = |line: &&str| {
+        is_date(line) || ["batch_tokens = ", "epochs = ", "lr = "].iter().any(|key| line.starts_with(key))
+    };
+    let lines: String = state.config.split_inclusive('\n').filter(is_read).collect();
+    Ok(TrainConfig::from_toml(&lines).unwrap_or_default())
 }
 
 /// The settings that decide the result, as TOML.
@@ -131,7 +134,7 @@ pub(super) fn save(
     keep: usize,
 ) -> Result<()> {
     let trainer = course.trainer();
-    let Past { best, evaluations, evaluating } = course.past();
+    let Past { best, evaluations, evaluating, guard } = course.past();
     let adapter = trainer.adapter();
     let optimizer = trainer.optimizer();
     let Pending { micro_steps, tokens, sum } = trainer.pending();
@@ -157,6 +160,11 @@ pub(super) fn save(
             best_loss: best.at.map(|(loss, _)| loss),
             best_step: best.at.map_or(0, |(_, step)| step),
             evaluations_since: best.evaluations_since,
+        },
+        first_steps: FirstSteps {
+            losses: guard.losses.clone(),
+            norms: guard.norms.clone(),
+            lowered_after: guard.lowered_after,
         },
     };
     let shapes = adapter.pairs().map(|(place, pair)| {
@@ -222,6 +230,11 @@ impl Saved {
                 next_batch: at.next_batch,
                 sum: LossSum { loss: at.loss, correct: at.correct, supervised: at.supervised },
             }),
+            guard: Guard {
+                losses: progress.first_steps.losses.clone(),
+                norms: progress.first_steps.norms.clone(),
+                lowered_after: progress.first_steps.lowered_after,
+            },
         };
         course.restore(past, |trainer| {
             set_values(trainer.adapter(), &adapter)?;

@@ -220,11 +220,18 @@ pub(super) fn date_of(root: &Path, vault: &Vault) -> Result<Option<Date>> {
     if !checkpoints.is_dir() {
         return Ok(None);
     }
-    let saved = resume::saved_date(vault, &checkpoints)?;
+    let saved = resume::saved_settings(vault, &checkpoints)?.data.date;
     // Runs did not always note the date. Their settings were written each time when the data had been read, and dates were
     // those of UTC.
     let written = || fs::metadata(root.join(CONFIG)).and_then(|config| config.modified()).ok();
     Ok(saved.or_else(|| written().map(Date::utc)))
+}
+
+/// The settings of the run in this folder that would go on, if there is one.
+pub(super) fn settings_under_way(root: &Path) -> Option<TrainConfig> {
+    let mut files = fs::read_dir(root.join(CHECKPOINTS)).ok()?.flatten();
+    files.find(|file| file.file_name().to_str().is_some_and(is_checkpoint))?;
+    TrainConfig::read(&root.join(CONFIG)).ok()
 }
 
 /// The date of the run in whose folder an adapter is, if it is in one.

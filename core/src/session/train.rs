@@ -168,6 +168,12 @@ impl<'a> Run<'a> {
         for notice in notices {
             on_event(&Event::Warning { text: notice.to_string() });
         }
+        if config.run.resume == Resume::Auto
+            && let Some(begun) = run_folder::settings_under_way(&request.out)
+        {
+            config.decide_as(&begun);
+        }
+        course::decide(&mut config, &train.examples);
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;
@@ -179,7 +185,15 @@ impl<'a> Run<'a> {
             Resume::Never => None,
         };
 
-        let course = course::course(&config, base, start, train.examples, held_out, layout, stop)?;
+        let mut course = course::course(&config, base, start, train.examples, held_out, layout, stop)?;
+        let resumed = match saved {
+            Some((checkpoint, state)) => {
+                let step = state.step();
+                state.restore(&mut course)?;
+                Some((step, checkpoint))
+            }
+            None => None,
+        };
         on_event(&Event::planned(&course, threads(config.run.threads)));
         let planned = planner.plan(layout);
         on_event(&Event::Memory(planned));
@@ -187,10 +201,10 @@ impl<'a> Run<'a> {
         if config.run.resume == Resume::Never && checkpoint::clear(&vault, &folder.checkpoints())? > 0 {
             on_event(&Event::Discarded { what: Leftover::Checkpoints, why: DiscardReason::Asked });
         }
-        let step = saved.as_ref().map_or(0, |(_, state)| state.step());
+        let step = resumed.as_ref().map_or(0, |(step, _)| *step);
         let (metrics, earlier) = folder.metrics(step)?;
         // What goes on has to go on with the same bytes, of which a fingerprint sees a few.
-        let recorded = saved.as_ref().and_then(|_| folder.base()?.whole);
+        let recorded = resumed.as_ref().and_then(|_| folder.base()?.whole);
         let whole = WholeCheck::start(course.trainer().base().file(), recorded)?;
         let mut run = Self {
             request,
@@ -211,8 +225,7 @@ impl<'a> Run<'a> {
         };
         run.note_base(recorded)?;
         atomic::write_file(&run.folder.config(), config.to_toml()?.as_bytes())?;
-        if let Some((checkpoint, state)) = saved {
-            state.restore(&mut run.course)?;
+        if let Some((step, checkpoint)) = resumed {
             run.saved_at = Some(step);
             on_event(&Event::Resumed { step, checkpoint });
         }
@@ -277,9 +290,12 @@ impl<'a> Run<'a> {
             let seconds = started.elapsed().as_secs_f64();
             match advanced {
                 Advanced::MicroStep => self.step_seconds += seconds,
-                Advanced::Step(stepped) => {
+                Advanced::Step { stepped, too_high } => {
                     let seconds = std::mem::take(&mut self.step_seconds) + seconds;
                     self.record(&stepped, seconds, on_event)?;
+                    if let Some(event) = Event::lowered(&self.course, too_high) {
+                        on_event(&event);
+                    }
                     if checkpoint_every > 0 && stepped.step.is_multiple_of(checkpoint_every) {
                         self.save(on_event)?;
                     }

@@ -1,7 +1,7 @@
 //! A whole run as a stream of short pieces of work. After each of them the run can be saved, and while one is under
 //! way it can be stopped: a run that is cut anywhere and goes on ends as one that was not.
 
-use super::{Best, Stepped, Trainer};
+use super::{Best, Guard, Stepped, TooHigh, Trainer};
 use crate::data::{self, BatchOptions};
 use crate::text::Example;
 use crate::transformer::{LossSum, Model};
@@ -37,6 +37,8 @@ pub struct Past {
     pub evaluations: Vec<(u64, f64)>,
     /// The evaluation under way, if one is.
     pub evaluating: Option<PartialEvaluation>,
+    /// What watches the rate.
+    pub guard: Guard,
 }
 
 /// An evaluation that has run over some of its micro-batches.
@@ -54,7 +56,13 @@ pub enum Advanced {
     /// The gradients of one more micro-batch were added.
     MicroStep,
     /// The same, and it completed an optimizer step.
-    Step(Stepped),
+    Step {
+        /// The step.
+        stepped: Stepped,
+        /// What it has shown if the rate is too high: it is then lowered for the rest of the run, which goes on from the best
+        /// adapter so far.
+        too_high: Option<TooHigh>,
+    },
     /// One more micro-batch of held-out examples was measured.
     Measured,
     /// The same, and it completed an evaluation.
@@ -115,6 +123,9 @@ impl Course {
     /// For setting a run back to a saved moment.
     pub fn restore(&mut self, past: Past, trainer: impl FnOnce(&mut Trainer) -> Result<()>) -> Result<()> {
         trainer(&mut self.trainer)?;
+        if past.guard.lowered_after.is_some() {
+            self.trainer.lower_rate();
+        }
         self.past = past;
         Ok(())
     }
@@ -135,7 +146,16 @@ impl Course {
         if self.past.best.is_out_of_patience(self.rules.patience) {
             return Ok(Advanced::Ended(Ending::OutOfPatience));
         }
-        Ok(self.trainer.advance()?.map_or(Advanced::MicroStep, Advanced::Step))
+        let Some(stepped) = self.trainer.advance()? else { return Ok(Advanced::MicroStep) };
+        let Stepped { step, loss, grad_norm, .. } = stepped;
+        let too_high = self.past.guard.watch(step, self.trainer.total_steps(), loss, grad_norm);
+        if too_high.is_some() {
+            self.trainer.lower_rate();
+            if let Some(best) = &self.past.best.adapter {
+                self.trainer.go_back_to(best)?;
+            }
+        }
+        Ok(Advanced::Step { stepped, too_high })
     }
 
     /// Before the first step, every `eval_every` steps and after the last.

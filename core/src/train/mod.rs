@@ -2,6 +2,7 @@
 
 mod best;
 mod course;
+mod guard;
 mod optimizer;
 mod plot;
 mod schedule;
@@ -12,8 +13,9 @@ mod tests;
 
 pub use best::Best;
 pub use course::{Advanced, Course, CourseRules, Ending, PartialEvaluation, Past};
+pub use guard::{Guard, TooHigh};
 pub use optimizer::AdamW;
 pub use plot::{is_loss_svg, loss_svg};
 pub(crate) use plot::{problem_svg, short};
 pub use schedule::learning_rate;
-pub use trainer::{Cursor, Pending, Stepped, Trainer, evaluate, set_values};
+pub use trainer::{Cursor, Pending, Stepped, Trainer, evaluate, set_values, total_steps};

@@ -114,11 +114,11 @@ fn trainer(stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     };
     let examples = [40, 55, 33, 60, 21, 44, 50].map(example).to_vec();
     let mut config = TrainConfig::default();
-    config.data.batch_tokens = 64;
+    config.data.batch_tokens = 64.into();
     config.data.accumulate = 3;
     config.optimizer.schedule = Schedule::Constant;
-    config.optimizer.lr = 1e-2;
-    config.run.epochs = 2;
+    config.optimizer.lr = 1e-2.into();
+    config.run.epochs = 2.into();
     let options = ModelOptions { trains: true, ..ModelOptions::for_measuring(64, 2) };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
     (folder, Trainer::new(&config, model, adapter, examples).unwrap())

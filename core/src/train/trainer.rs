@@ -1,8 +1,9 @@
 //! The training loop as a stream of micro-steps.
 
+use super::guard::LOWERED_TO;
 use super::optimizer::AdamW;
 use super::schedule::learning_rate;
-use crate::config::TrainConfig;
+use crate::config::{TrainConfig, default_rate};
 use crate::data::{self, Batch, BatchOptions};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::random;
@@ -18,6 +19,7 @@ pub struct Trainer {
     optimizer: AdamW,
     examples: Vec<Example>,
     total_steps: u64,
+    highest_rate: f64,
     cursor: Cursor,
     pending: Pending,
     epoch_plan: Vec<Vec<usize>>,
@@ -73,20 +75,22 @@ impl Trainer {
             return Err(Error::Config { option: "--data", problem: "no example is left to train on".into() });
         }
         let optimizer = AdamW::new(&config.optimizer, &adapter);
+        let total_steps = total_steps(config, &examples);
+        let highest_rate = config.optimizer.lr.given().unwrap_or_else(|| default_rate(total_steps));
         let mut trainer = Self {
             config: config.clone(),
             model,
             adapter,
             optimizer,
             examples,
-            total_steps: 0,
+            total_steps,
+            highest_rate,
             cursor: Cursor::default(),
             pending: Pending::default(),
             epoch_plan: Vec::new(),
             last_good: None,
             keeps_last_good: true,
         };
-        trainer.total_steps = config.run.steps.unwrap_or_else(|| trainer.steps_of_all_epochs());
         trainer.epoch_plan = trainer.plan(0);
         Ok(trainer)
     }
@@ -94,6 +98,11 @@ impl Trainer {
     /// Optimizer steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.total_steps
+    }
+
+    /// The rate at the end of the warm-up.
+    pub fn highest_rate(&self) -> f64 {
+        self.highest_rate
     }
 
     /// Optimizer steps done.
@@ -158,6 +167,22 @@ impl Trainer {
     /// The base model.
     pub fn base(&self) -> &crate::base::Base {
         self.model.base()
+    }
+
+    /// Lowers the rate of all steps to come.
+    pub fn lower_rate(&mut self) {
+        self.highest_rate *= LOWERED_TO;
+    }
+
+    /// Sets the adapter back to an earlier one, and forgets which way it was moving. The squares of the gradients, which keep
+    /// steps small, stay.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`] if the two do not have the same shapes.
+    pub fn go_back_to(&mut self, earlier: &AdapterTensors) -> Result<()> {
+        set_values(&self.adapter, earlier)?;
+        self.optimizer.mean.iter_mut().for_each(|mean| mean.fill(0.0));
+        Ok(())
     }
 
     /// Goes back to a saved moment. The adapter's values and gradients are set by the caller.
@@ -229,7 +254,7 @@ impl Trainer {
     }
 
     fn finish_step(&mut self) -> Result<Stepped> {
-        let lr = learning_rate(&self.config.optimizer, self.step(), self.total_steps);
+        let lr = learning_rate(&self.config.optimizer, self.highest_rate, self.step(), self.total_steps);
         let supervised_tokens = self.pending.sum.supervised;
         let grad_norm = self.optimizer.update(&self.adapter, supervised_tokens, lr)?;
         let done = std::mem::take(&mut self.pending);
@@ -260,19 +285,25 @@ impl Trainer {
     }
 
     fn plan(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let options = BatchOptions {
-            batch_tokens: self.config.data.batch_tokens,
-            packing: self.config.data.packing,
-            shuffle: self.config.data.shuffle,
-            seed: self.config.run.seed,
-        };
-        data::plan_epoch(&self.examples, epoch, &options)
+        plan(&self.config, &self.examples, epoch)
     }
+}
 
-    fn steps_of_all_epochs(&self) -> u64 {
-        let accumulate = self.config.data.accumulate;
-        (0..self.config.run.epochs).map(|epoch| self.plan(epoch).len().div_ceil(accumulate) as u64).sum()
-    }
+fn plan(config: &TrainConfig, examples: &[Example], epoch: u64) -> Vec<Vec<usize>> {
+    let options = BatchOptions {
+        batch_tokens: config.data.batch_tokens(),
+        packing: config.data.packing,
+        shuffle: config.data.shuffle,
+        seed: config.run.seed,
+    };
+    data::plan_epoch(examples, epoch, &options)
+}
+
+/// Optimizer steps of a run: as many as are asked for, or those of all epochs.
+pub fn total_steps(config: &TrainConfig, examples: &[Example]) -> u64 {
+    let accumulate = config.data.accumulate;
+    let of_epoch = |epoch| plan(config, examples, epoch).len().div_ceil(accumulate) as u64;
+    config.run.steps.unwrap_or_else(|| (0..config.run.epochs()).map(of_epoch).sum())
 }
 
 /// The loss of `examples`, packed into micro-batches; calls `on_tokens` with the tokens of each.

@@ -56,7 +56,7 @@ public final class Notebook {
     ///   - settings: How to train.
     ///   - key: The store's key.
     public init(
-        modelURL: URL, folder: URL, settings: SessionSettings = SessionSettings(learningRate: 1e-3),
+        modelURL: URL, folder: URL, settings: SessionSettings = SessionSettings(),
         key: @escaping @Sendable () throws -> StoreKey
     ) {
         self.modelURL = modelURL

@@ -12,16 +12,16 @@ public struct SessionSettings: Sendable, Hashable {
     public var layers: AdapterLayers
     /// The share of the adapter's inputs that is left out at random in training. Default: 0.
     public var dropout: Float
-    /// The size of the first steps; it falls along a cosine. Default: 2e-4.
-    public var learningRate: Double
+    /// The size of the first steps; it falls along a cosine. `nil` for one by the number of steps.
+    public var learningRate: Double?
     /// How often each example is learned from. Default: 3.
     public var epochs: Int
     /// The number of steps, instead of whole epochs.
     public var steps: Int?
     /// The longest example in tokens; longer ones are split or cut. Default: 256.
     public var context: Int
-    /// Tokens that are worked on at a time. Default: 512.
-    public var batchTokens: Int
+    /// Tokens that are worked on at a time; `nil` for 64 to 512, by how much there is to learn.
+    public var batchTokens: Int?
     /// How many such batches make a step. Default: 1.
     public var accumulation: Int
     /// The share of the examples that is not trained on, but judges the result. Where it gives fewer than
@@ -67,8 +67,8 @@ public struct SessionSettings: Sendable, Hashable {
     ///   - gate: When the result may come into use.
     public init(
         rank: Int = 8, alpha: Float = 16, targets: AdapterTargets = .all, layers: AdapterLayers = .all,
-        dropout: Float = 0, learningRate: Double = 2e-4, epochs: Int = 3, steps: Int? = nil, context: Int = 256,
-        batchTokens: Int = 512, accumulation: Int = 1, heldOut: Float = 0.1, replay: Double = 1,
+        dropout: Float = 0, learningRate: Double? = nil, epochs: Int = 3, steps: Int? = nil, context: Int = 256,
+        batchTokens: Int? = nil, accumulation: Int = 1, heldOut: Float = 0.1, replay: Double = 1,
         checkpointInterval: Int = 20, seed: UInt64 = 42, threads: Int? = nil, memoryLimit: Int? = nil,
         startsAnew: Bool = false, gate: GateSettings = GateSettings()
     ) {

@@ -3741,7 +3741,7 @@ public struct MemoryPlan: Equatable, Hashable {
      */
     public var smallest: UInt64
     /**
-     * Tokens that it would work on at a time; 0 if nothing fits.
+     * Tokens that it would work on at a time, at most; 0 if nothing fits.
      */
     public var batchTokens: UInt32
     /**
@@ -3762,7 +3762,7 @@ public struct MemoryPlan: Equatable, Hashable {
          * Bytes of the smallest way.
          */smallest: UInt64,
         /**
-         * Tokens that it would work on at a time; 0 if nothing fits.
+         * Tokens that it would work on at a time, at most; 0 if nothing fits.
          */batchTokens: UInt32,
         /**
          * Whether it would be the slower way, with the same result.
@@ -4593,9 +4593,9 @@ public struct SessionSettings: Equatable, Hashable {
      */
     public var dropout: Float
     /**
-     * The highest learning rate of the schedule.
+     * The highest learning rate of the schedule; none for the one that suits what there is to learn.
      */
-    public var learningRate: Double
+    public var learningRate: Double?
     /**
      * Passes over the examples; not used when `steps` is set.
      */
@@ -4609,9 +4609,9 @@ public struct SessionSettings: Equatable, Hashable {
      */
     public var context: UInt32
     /**
-     * The most tokens that are worked on at a time.
+     * The most tokens that are worked on at a time, at least `context`; none for 64 to 512, by how much there is to learn.
      */
-    public var batchTokens: UInt32
+    public var batchTokens: UInt32?
     /**
      * Micro-batches that make one optimizer step.
      */
@@ -4669,8 +4669,8 @@ public struct SessionSettings: Equatable, Hashable {
          * The fraction of a pair's inputs that is zeroed while training, from 0 to below 1.
          */dropout: Float = Float(0.0),
         /**
-         * The highest learning rate of the schedule.
-         */learningRate: Double = Double(2e-4),
+         * The highest learning rate of the schedule; none for the one that suits what there is to learn.
+         */learningRate: Double? = nil,
         /**
          * Passes over the examples; not used when `steps` is set.
          */epochs: UInt32 = UInt32(3),
@@ -4681,8 +4681,8 @@ public struct SessionSettings: Equatable, Hashable {
          * The longest example, in tokens; longer ones are split.
          */context: UInt32 = UInt32(256),
         /**
-         * The most tokens that are worked on at a time.
-         */batchTokens: UInt32 = UInt32(512),
+         * The most tokens that are worked on at a time, at least `context`; none for 64 to 512, by how much there is to learn.
+         */batchTokens: UInt32? = nil,
         /**
          * Micro-batches that make one optimizer step.
          */accumulate: UInt32 = UInt32(1),
@@ -4753,11 +4753,11 @@ public struct FfiConverterTypeSessionSettings: FfiConverterRustBuffer {
                 targets: FfiConverterString.read(from: &buf),
                 layers: FfiConverterString.read(from: &buf),
                 dropout: FfiConverterFloat.read(from: &buf),
-                learningRate: FfiConverterDouble.read(from: &buf),
+                learningRate: FfiConverterOptionDouble.read(from: &buf),
                 epochs: FfiConverterUInt32.read(from: &buf),
                 steps: FfiConverterOptionUInt32.read(from: &buf),
                 context: FfiConverterUInt32.read(from: &buf),
-                batchTokens: FfiConverterUInt32.read(from: &buf),
+                batchTokens: FfiConverterOptionUInt32.read(from: &buf),
                 accumulate: FfiConverterUInt32.read(from: &buf),
                 heldOut: FfiConverterFloat.read(from: &buf),
                 replay: FfiConverterDouble.read(from: &buf),
@@ -4776,11 +4776,11 @@ public struct FfiConverterTypeSessionSettings: FfiConverterRustBuffer {
         FfiConverterString.write(value.targets, into: &buf)
         FfiConverterString.write(value.layers, into: &buf)
         FfiConverterFloat.write(value.dropout, into: &buf)
-        FfiConverterDouble.write(value.learningRate, into: &buf)
+        FfiConverterOptionDouble.write(value.learningRate, into: &buf)
         FfiConverterUInt32.write(value.epochs, into: &buf)
         FfiConverterOptionUInt32.write(value.steps, into: &buf)
         FfiConverterUInt32.write(value.context, into: &buf)
-        FfiConverterUInt32.write(value.batchTokens, into: &buf)
+        FfiConverterOptionUInt32.write(value.batchTokens, into: &buf)
         FfiConverterUInt32.write(value.accumulate, into: &buf)
         FfiConverterFloat.write(value.heldOut, into: &buf)
         FfiConverterDouble.write(value.replay, into: &buf)

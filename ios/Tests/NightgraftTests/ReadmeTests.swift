@@ -46,7 +46,7 @@ func personalizedAnswer(
     let store = try await AdapterStore(at: ProtectedFolder.prepare(folder), key: key)
     try await store.add(examples)
 
-    let settings = SessionSettings(learningRate: 1e-3, epochs: 4, memoryLimit: 400 << 20)
+    let settings = SessionSettings(epochs: 4, memoryLimit: 400 << 20)
     guard try await Planner(model: model).memory(for: settings).fits else {
         return "This device has too little memory for this model."
     }

@@ -34,7 +34,7 @@ pub struct MemoryForecast {
 pub struct ChosenSize {
     /// Bytes that it takes.
     pub bytes: u64,
-    /// Tokens of a micro-batch.
+    /// Tokens of a micro-batch; where that is left open, the most that it could be.
     pub batch_tokens: usize,
     /// Whether it is the slower way, with the same result as with so many tokens at full speed.
     pub small: bool,
@@ -66,8 +66,8 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     let start = course::start(&mut config, None, &base)?;
     let longest = config.data.context.min(base.spec.n_ctx_train);
     let (mut full, mut smallest, mut chosen) = (None, 0, None);
-    for size in memory::sizes(request) {
-        config.data.batch_tokens = size;
+    for size in memory::sizes(&request.training.data) {
+        config.data.batch_tokens = size.into();
         let sizes = [size.max(longest) as u64, memory::BESIDES];
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?;
         let fastest = planner.layout(None)?;
@@ -110,6 +110,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let mut config = request.training.clone();
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     let start = course::start(&mut config, parent, &inputs.base)?;
+    course::decide(&mut config, &examples);
     let base = inputs.into_base();
     let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
     let layout =
@@ -160,8 +161,8 @@ mod tests {
         tiny.write(&model).unwrap();
         let mut request = SessionRequest::new(model);
         request.training.data.context = 64;
-        request.training.data.batch_tokens = 64;
-        request.training.run.epochs = 3;
+        request.training.data.batch_tokens = 64.into();
+        request.training.run.epochs = 3.into();
         let options = StoreOptions { seed: Some(5), ..StoreOptions::default() };
         let mut store = Store::open(&folder.path().join("store"), options).unwrap();
         let nothing = forecast_time(&store, &request, &StopFlag::new()).unwrap();

@@ -1,6 +1,7 @@
 //! How much memory a session takes, and what it does with less.
 
-use super::{Session, SessionRequest, Stage};
+use super::{Session, Stage};
+use crate::config::DataConfig;
 use crate::session::memory::Planner;
 use crate::transformer::Layout;
 
@@ -22,11 +23,10 @@ pub(super) fn needs(planner: &Planner, layout: Layout) -> MemoryNeeds {
     MemoryNeeds { full: planner.plan(layout).total, small: planner.plan(Layout::SMALLEST).total }
 }
 
-/// The sizes of micro-batches to try, in tokens: what was asked for, then down to the longest example.
-pub(super) fn sizes(request: &SessionRequest) -> Vec<usize> {
-    let data = &request.training.data;
-    let smallest = data.context.min(data.batch_tokens);
-    let halves = std::iter::successors(Some(data.batch_tokens), |n| Some(n / 2));
+/// The sizes of micro-batches to try, in tokens: what is set, then down to the longest example.
+pub(super) fn sizes(data: &DataConfig) -> Vec<usize> {
+    let smallest = data.context.min(data.batch_tokens());
+    let halves = std::iter::successors(Some(data.batch_tokens()), |n| Some(n / 2));
     halves.take_while(|&n| n > smallest).chain([smallest]).collect()
 }
 

@@ -10,6 +10,7 @@ use super::settings::PROBE;
 use super::{NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
 use crate::base::Base;
 use crate::checkpoint;
+use crate::config::TrainConfig;
 use crate::data::{self, DataOptions, Dataset};
 use crate::gate;
 use crate::lora::AdapterTensors;
@@ -66,7 +67,7 @@ impl Session {
                 match plan::plan(&store, base, &settings, &choice, &request.gate, count, on_event)? {
                     Work::Train(plan, drawn) => {
                         plan::remember_drawn(&store, &drawn)?;
-                        plan
+                        *plan
                     }
                     Work::Return(graft) => {
                         store.promote(graft)?;
@@ -83,14 +84,16 @@ impl Session {
                 }
             }
         };
+        let mut begun = plan.decided();
         if plan.date.is_none() {
             // Checkpoints are there if the plan was damaged.
-            let begun = resume::saved_date(store.vault(), &store.session_folder())?;
-            plan.date = Some(request.training.data.date.or(begun).unwrap_or(now));
+            let saved = resume::saved_settings(store.vault(), &store.session_folder())?;
+            plan.date = Some(request.training.data.date.or(saved.data.date).unwrap_or(now));
+            begun.decide_as(&saved);
         }
         inputs.set_date(plan.date.unwrap_or(now));
         let halt = StopFlag::new();
-        let training = begin(&mut store, &request, inputs, plan, &halt, on_event)?;
+        let training = begin(&mut store, &request, inputs, (plan, &begun), &halt, on_event)?;
         Ok(Self { store, request, stage: Stage::Training(Box::new(training)), halt, busy: Duration::ZERO })
     }
 }
@@ -151,12 +154,13 @@ fn drop_session(store: &mut Store, why: DiscardReason, on_event: &mut dyn FnMut(
     Ok(())
 }
 
-/// Puts the run together, in the memory that it may take, and sets it back to its newest sound checkpoint.
+/// Puts the run together, in the memory that it may take, and sets it back to its newest sound checkpoint. What the request
+/// leaves open is as it was when the session was `begun`, as far as it was decided then.
 fn begin(
     store: &mut Store,
     request: &SessionRequest,
     inputs: Inputs,
-    mut plan: Plan,
+    (mut plan, begun): (Plan, &TrainConfig),
     halt: &StopFlag,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Training> {
@@ -196,11 +200,13 @@ fn begin(
         order,
     };
     // A session under way keeps the size that it was begun with: another one would change the result.
-    let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(request), |size| vec![size]);
+    config.decide_as(begun);
+    config.data.decide(course::tokens(&train.examples));
+    let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(&config.data), |size| vec![size]);
     let mut fitting = None;
     let mut too_large = None;
     for size in sizes {
-        config.data.batch_tokens = size;
+        config.data.batch_tokens = size.into();
         let capacity = course::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, memory::BESIDES])?;
         match planner.layout(request.memory_limit) {
@@ -214,22 +220,23 @@ fn begin(
     let Some((needs, layout)) = fitting else {
         return Err(too_large.expect("sizes are never none"));
     };
+    course::decide(&mut config, &train.examples);
     if plan.batch_tokens.is_none() {
-        plan.batch_tokens = Some(config.data.batch_tokens);
+        plan.batch_tokens = config.data.batch_tokens.given();
+        plan.epochs = config.run.epochs.given();
+        plan.lr = config.optimizer.lr.given();
         store.write_document(PLAN, &plan)?;
     }
     let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
     let mut course = course::course(&config, base, start, train.examples, held_out.examples, layout, halt)?;
-    on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
 
     let folder = store.session_folder();
-    let mut saved = None;
+    let mut resumed = None;
     match resume::load(store.vault(), &folder, &identity, on_event) {
         Ok(Some((checkpoint, state))) => {
             let step = state.step();
             state.restore(&mut course)?;
-            saved = Some(super::Position::of(&course));
-            on_event(&Event::Resumed { step, checkpoint });
+            resumed = Some(Event::Resumed { step, checkpoint });
         }
         Ok(None) => {}
         // The plan was damaged, and examples have come since: it is another one now.
@@ -244,7 +251,10 @@ fn begin(
         Err(Error::WrongKey { .. }) => drop(checkpoint::clear(store.vault(), &folder)?),
         Err(error) => return Err(error),
     }
+    on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
+    resumed.iter().for_each(&mut *on_event);
     let whole = whole::check(store, course.trainer().base(), request.on_change)?;
+    let saved = resumed.map(|_| super::Position::of(&course));
     Ok(Training {
         course,
         whole,

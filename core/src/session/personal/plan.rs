@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NothingToDo;
 use super::held_out::{Division, HoldOut, TooFew};
+use crate::config::{OrAuto, TrainConfig};
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
 use crate::random::Random;
@@ -38,10 +39,19 @@ pub(super) struct Plan {
     pub(super) held_out: IdSet,
     /// Tokens of a micro-batch: those of the settings, or fewer where memory is short. None until that is known.
     pub(super) batch_tokens: Option<usize>,
+    /// Passes over the examples, which are decided at the same time. Plans did not always have them.
+    #[serde(default)]
+    pub(super) epochs: Option<u64>,
+    /// The highest learning rate, likewise.
+    #[serde(default)]
+    pub(super) lr: Option<f64>,
     /// What the chat template takes for now until the session is over. Plans did not always have it.
     #[serde(default)]
     pub(super) date: Option<Date>,
 }
+
+/// The settings that may be left open, by their names in the file.
+const LEFT_OPEN: [&str; 3] = ["batch_tokens", "epochs", "lr"];
 
 /// How examples are chosen.
 pub(super) struct Choice {
@@ -54,7 +64,7 @@ pub(super) struct Choice {
 /// What there is to do.
 pub(super) enum Work {
     /// A session, and which examples were drawn to be held out for it or for an earlier one.
-    Train(Plan, IdSet),
+    Train(Box<Plan>, IdSet),
     /// Only to use this graft again: it has seen everything but what was deleted.
     Return(GraftId),
     /// Nothing, for this reason.
@@ -128,6 +138,8 @@ pub(super) fn plan(
         replayed,
         held_out: held_out.into_iter().collect(),
         batch_tokens: None,
+        epochs: None,
+        lr: None,
         date: None,
     };
     let diverged: Option<Plan> = match store.read_document(DIVERGED) {
@@ -145,7 +157,7 @@ pub(super) fn plan(
                 let why = DiscardReason::DamagedStart { problem };
                 on_event(&Event::Discarded { what: Leftover::Start(id), why });
             }
-            Work::Train(plan, drawn)
+            Work::Train(Box::new(plan), drawn)
         }
     })
 }
@@ -226,6 +238,28 @@ impl Plan {
         }
     }
 
+    /// What was decided when the session began, or what its settings name.
+    pub(super) fn decided(&self) -> TrainConfig {
+        let named = self.settings.split_inclusive('\n').filter(|line| LEFT_OPEN.contains(&key(line)));
+        let named = TrainConfig::from_toml(&named.collect::<String>()).unwrap_or_default();
+        let mut decided = TrainConfig::default();
+        decided.data.batch_tokens = OrAuto::from(self.batch_tokens).or(named.data.batch_tokens);
+        decided.run.epochs = OrAuto::from(self.epochs).or(named.run.epochs);
+        decided.optimizer.lr = OrAuto::from(self.lr).or(named.optimizer.lr);
+        decided
+    }
+
+    /// The settings, with those left open that `asked` leaves open: a session goes on with what it was begun with, also one that
+    /// an earlier build began, whose defaults were numbers.
+    fn settings_as_open_as(&self, asked: &str) -> String {
+        let open: Vec<_> = asked
+            .split_inclusive('\n')
+            .filter(|line| LEFT_OPEN.contains(&key(line)) && line.ends_with("\"auto\"\n"))
+            .collect();
+        let as_open = |line| open.iter().find(|open| key(open) == key(line)).copied().unwrap_or(line);
+        self.settings.split_inclusive('\n').map(as_open).collect()
+    }
+
     /// Why the session cannot go on, if so.
     pub(super) fn difference(
         &self,
@@ -248,12 +282,13 @@ impl Plan {
         {
             return Some(format!("it was begun with the date {then}, now {now}"));
         }
-        (self.settings != settings).then(|| {
+        let begun = self.settings_as_open_as(settings);
+        (begun != settings).then(|| {
             let lines = |from: &str, other: &str| -> Vec<String> {
                 let differs = |line: &&str| !other.lines().any(|there| there == *line);
                 from.lines().filter(differs).map(str::to_owned).collect()
             };
-            let (then, now) = (lines(&self.settings, settings), lines(settings, &self.settings));
+            let (then, now) = (lines(&begun, settings), lines(settings, &begun));
             format!("it was begun with {}, now {}", then.join(", "), now.join(", "))
         })
     }
@@ -262,6 +297,11 @@ impl Plan {
     pub(super) fn remember_diverged(&self, store: &mut Store) -> Result<()> {
         store.write_document(DIVERGED, self)
     }
+}
+
+/// The name of the setting on a line of TOML.
+fn key(line: &str) -> &str {
+    line.split_once(" = ").map_or("", |(key, _)| key)
 }
 
 /// What a session can start from.

@@ -39,12 +39,12 @@ impl Place {
     fn request(&self) -> SessionRequest {
         let mut request = SessionRequest::new(self.path("tiny.gguf"));
         let training = &mut request.training;
-        training.data.batch_tokens = 64;
+        training.data.batch_tokens = 64.into();
         training.data.context = 64;
         training.data.accumulate = 2;
         training.data.held_out = 0.2;
         training.lora.dropout = 0.1;
-        training.optimizer.lr = 1e-3;
+        training.optimizer.lr = 1e-3.into();
         training.run.steps = Some(8);
         training.run.threads = Some(1);
         training.run.checkpoint_every = 2;
@@ -246,7 +246,7 @@ fn a_session_notices_what_has_changed() {
     place.stopped("changed", 3);
 
     let mut other = place.request();
-    other.training.optimizer.lr = 2e-3;
+    other.training.optimizer.lr = 2e-3.into();
     let refused =
         |request| Session::open(place.store("changed").unwrap(), request, &mut |_| ()).err().unwrap();
     let error = refused(other.clone()).to_string();
@@ -559,7 +559,7 @@ fn nothing_of_a_session_goes_without_a_word() {
     let place = Place::new();
     place.stopped("anew", 3);
     let mut other = place.request();
-    other.training.optimizer.lr = 2e-3;
+    other.training.optimizer.lr = 2e-3.into();
     other.on_change = OnChange::StartAnew;
     let (opened, told) = discarded(&place, "anew", other);
     opened.unwrap();

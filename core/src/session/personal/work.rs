@@ -148,9 +148,12 @@ impl Training {
         let mut due = self.saved_at.elapsed() >= SAVE_EVERY;
         match advanced {
             Advanced::MicroStep => self.step_seconds += seconds,
-            Advanced::Step(stepped) => {
+            Advanced::Step { stepped, too_high } => {
                 let seconds = std::mem::take(&mut self.step_seconds) + seconds;
                 on_event(&Event::Step(StepMetrics::new(&stepped, seconds)));
+                if let Some(event) = Event::lowered(&self.course, too_high) {
+                    on_event(&event);
+                }
                 let every = request.training.run.checkpoint_every;
                 due |= every > 0 && stepped.step.is_multiple_of(every);
             }

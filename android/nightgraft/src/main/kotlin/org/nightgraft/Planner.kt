@@ -57,7 +57,7 @@ public class Planner(model: BaseModel) : AutoCloseable {
  * @property fits whether it fits into the budget
  * @property needed bytes of the plan that it would choose
  * @property smallest bytes of the smallest plan: slower with the same result, or with fewer tokens at a time
- * @property batchTokens the tokens at a time that it would choose; 0 if nothing fits
+ * @property batchTokens the tokens at a time that it would choose at most; 0 if nothing fits
  * @property slower whether it would choose the slower way
  */
 public data class MemoryPlan(

@@ -11,11 +11,12 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  * @property targets which products of a block are adapted: `all`, `attention`, or a list of names with commas
  * @property layers which blocks are adapted: `all`, or a range such as `16-29`; the last ones alone are faster
  * @property dropout the share of an adapter's inputs that is left out at random, 0 to below 1
- * @property learningRate the rate at its highest
+ * @property learningRate the rate at its highest; null for one by the number of steps
  * @property epochs how often each example is learned
  * @property steps optimizer steps at most; null for all epochs
  * @property context the most tokens of an example that are seen at once; longer ones are split or cut
- * @property batchTokens the tokens of a micro-batch: more are faster and take more memory
+ * @property batchTokens the tokens of a micro-batch: more take more memory, and make fewer steps; null for 64 to 512, by how much
+ *   there is to learn
  * @property accumulate micro-batches for one optimizer step
  * @property heldOut the share of examples that is kept aside for the judgement, above 0. Where it gives fewer than
  *   [GateSettings.minHeldOut], up to a quarter is; with fewer examples than that takes (16 with the defaults) nothing is
@@ -35,11 +36,11 @@ public data class SessionSettings(
     val targets: String = "all",
     val layers: String = "all",
     val dropout: Float = 0f,
-    val learningRate: Double = 2e-4,
+    val learningRate: Double? = null,
     val epochs: Int = 3,
     val steps: Int? = null,
     val context: Int = 256,
-    val batchTokens: Int = 512,
+    val batchTokens: Int? = null,
     val accumulate: Int = 1,
     val heldOut: Float = 0.1f,
     val replay: Double = 1.0,
@@ -82,7 +83,7 @@ internal fun SessionSettings.toFfi() = settings {
         epochs = epochs.unsigned("epochs"),
         steps = steps?.unsigned("steps"),
         context = context.unsigned("context"),
-        batchTokens = batchTokens.unsigned("batchTokens"),
+        batchTokens = batchTokens?.unsigned("batchTokens"),
         accumulate = accumulate.unsigned("accumulate"),
         heldOut = heldOut,
         replay = replay,

@@ -5797,7 +5797,7 @@ internal data class MemoryPlan (
     var `smallest`: kotlin.ULong
     ,
     /**
-     * Tokens that it would work on at a time; 0 if nothing fits.
+     * Tokens that it would work on at a time, at most; 0 if nothing fits.
      */
     var `batchTokens`: kotlin.UInt
     ,
@@ -6433,9 +6433,9 @@ internal data class SessionSettings (
     var `dropout`: kotlin.Float = 0.0f
     ,
     /**
-     * The highest learning rate of the schedule.
+     * The highest learning rate of the schedule; none for the one that suits what there is to learn.
      */
-    var `learningRate`: kotlin.Double = 2e-4
+    var `learningRate`: kotlin.Double? = null
     ,
     /**
      * Passes over the examples; not used when `steps` is set.
@@ -6453,9 +6453,9 @@ internal data class SessionSettings (
     var `context`: kotlin.UInt = 256u
     ,
     /**
-     * The most tokens that are worked on at a time.
+     * The most tokens that are worked on at a time, at least `context`; none for 64 to 512, by how much there is to learn.
      */
-    var `batchTokens`: kotlin.UInt = 512u
+    var `batchTokens`: kotlin.UInt? = null
     ,
     /**
      * Micro-batches that make one optimizer step.
@@ -6523,11 +6523,11 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
             FfiConverterString.read(buf),
             FfiConverterString.read(buf),
             FfiConverterFloat.read(buf),
-            FfiConverterDouble.read(buf),
+            FfiConverterOptionalDouble.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterUInt.read(buf),
-            FfiConverterUInt.read(buf),
+            FfiConverterOptionalUInt.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterFloat.read(buf),
             FfiConverterDouble.read(buf),
@@ -6546,11 +6546,11 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
             FfiConverterString.allocationSize(value.`targets`) +
             FfiConverterString.allocationSize(value.`layers`) +
             FfiConverterFloat.allocationSize(value.`dropout`) +
-            FfiConverterDouble.allocationSize(value.`learningRate`) +
+            FfiConverterOptionalDouble.allocationSize(value.`learningRate`) +
             FfiConverterUInt.allocationSize(value.`epochs`) +
             FfiConverterOptionalUInt.allocationSize(value.`steps`) +
             FfiConverterUInt.allocationSize(value.`context`) +
-            FfiConverterUInt.allocationSize(value.`batchTokens`) +
+            FfiConverterOptionalUInt.allocationSize(value.`batchTokens`) +
             FfiConverterUInt.allocationSize(value.`accumulate`) +
             FfiConverterFloat.allocationSize(value.`heldOut`) +
             FfiConverterDouble.allocationSize(value.`replay`) +
@@ -6568,11 +6568,11 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
             FfiConverterString.write(value.`targets`, buf)
             FfiConverterString.write(value.`layers`, buf)
             FfiConverterFloat.write(value.`dropout`, buf)
-            FfiConverterDouble.write(value.`learningRate`, buf)
+            FfiConverterOptionalDouble.write(value.`learningRate`, buf)
             FfiConverterUInt.write(value.`epochs`, buf)
             FfiConverterOptionalUInt.write(value.`steps`, buf)
             FfiConverterUInt.write(value.`context`, buf)
-            FfiConverterUInt.write(value.`batchTokens`, buf)
+            FfiConverterOptionalUInt.write(value.`batchTokens`, buf)
             FfiConverterUInt.write(value.`accumulate`, buf)
             FfiConverterFloat.write(value.`heldOut`, buf)
             FfiConverterDouble.write(value.`replay`, buf)

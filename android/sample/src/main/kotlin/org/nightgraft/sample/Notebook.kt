@@ -86,7 +86,7 @@ class Notebook(val model: File, private val store: File, private val key: () -> 
     }
 
     companion object {
-        /** Few and short notes bear a higher rate than the default. */
-        val SETTINGS = SessionSettings(learningRate = 1e-3, epochs = 4)
+        /** Few and short notes are to be learned more than three times. */
+        val SETTINGS = SessionSettings(epochs = 4)
     }
 }

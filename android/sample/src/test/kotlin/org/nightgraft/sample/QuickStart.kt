@@ -18,7 +18,7 @@ suspend fun firstPersonalizedAnswer(
     BaseModel.open(model.path).use { base ->
         AdapterStore.open(folder.path, StoreSettings(key = key)).use { store ->
             store.add(notes.map { (question, answer) -> Example.answer(question, answer) })
-            val settings = SessionSettings(learningRate = 1e-3, epochs = 4)
+            val settings = SessionSettings(epochs = 4)
             PersonalizationSession.open(base, store, settings).use { session ->
                 session.slice(maxTime = 10.minutes).collect { println("${it.phase}: ${it.step} of ${it.totalSteps}") }
                 session.report?.let { println(it.verdict.text) }

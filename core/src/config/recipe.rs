@@ -1,0 +1,65 @@
+//! What is decided for those who leave it open, from what is known before the first step.
+//!
+//! The numbers come from `benches/defaults.py`, which compares them with the best that the same time could have given.
+
+use super::{DataConfig, OrAuto, RunConfig, TrainConfig};
+
+/// Passes over the examples. More of them cost time, and learn by heart what there is little of.
+const EPOCHS: u64 = 3;
+/// Optimizer steps that a pass should have: few examples make small micro-batches.
+const STEPS_OF_PASS: usize = 8;
+/// Tokens of a micro-batch. Below, the processor has too little to do at a time; above, steps are lost.
+const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=512;
+/// The rate of a run of one step; it falls with the root of their number ...
+const RATE_OF_ONE_STEP: f64 = 1e-2;
+/// ... within these.
+const RATES: std::ops::RangeInclusive<f64> = 5e-4..=3e-3;
+
+/// The highest learning rate of a run of so many optimizer steps, of two digits: files of all kinds give it back exactly.
+pub fn default_rate(steps: u64) -> f64 {
+    let rate = (RATE_OF_ONE_STEP / (steps.max(1) as f64).sqrt()).clamp(*RATES.start(), *RATES.end());
+    format!("{rate:.1e}").parse().unwrap_or(rate)
+}
+
+/// Tokens of a micro-batch for examples of so many tokens together, of which `accumulate` make a step.
+pub fn default_batch_tokens(tokens: usize, accumulate: usize) -> usize {
+    (tokens / STEPS_OF_PASS / accumulate.max(1)).clamp(*BATCH_TOKENS.start(), *BATCH_TOKENS.end())
+}
+
+impl DataConfig {
+    /// Tokens of a micro-batch: those that are given, or the most that are chosen where it is left open.
+    pub fn batch_tokens(&self) -> usize {
+        self.batch_tokens.given().unwrap_or(*BATCH_TOKENS.end())
+    }
+
+    /// Decides the size of micro-batches, if it is left open, for examples of so many tokens together.
+    pub fn decide(&mut self, tokens: usize) {
+        self.batch_tokens = self.batch_tokens.or(default_batch_tokens(tokens, self.accumulate));
+    }
+}
+
+impl RunConfig {
+    /// Passes over the examples, where the steps are not given.
+    pub fn epochs(&self) -> u64 {
+        self.epochs.given().unwrap_or(EPOCHS)
+    }
+}
+
+impl TrainConfig {
+    /// Decides what is left open for examples of so many tokens together. `steps` counts the optimizer steps of a run with
+    /// settings of which only the rate is open.
+    pub fn decide(&mut self, tokens: usize, steps: impl FnOnce(&Self) -> u64) {
+        self.data.decide(tokens);
+        self.run.epochs = self.run.epochs().into();
+        if self.optimizer.lr == OrAuto::Auto {
+            self.optimizer.lr = default_rate(steps(self)).into();
+        }
+    }
+
+    /// Takes what is left open from an earlier decision, as far as that one was made.
+    pub fn decide_as(&mut self, earlier: &Self) {
+        self.data.batch_tokens = self.data.batch_tokens.or(earlier.data.batch_tokens);
+        self.run.epochs = self.run.epochs.or(earlier.run.epochs);
+        self.optimizer.lr = self.optimizer.lr.or(earlier.optimizer.lr);
+    }
+}
