@@ -295,7 +295,9 @@ fn a_night_of_kills_comes_to_the_same_graft() {
     let events = place.whole_night("killed", &[&args[..], &["--speed=600x", "--kill-every=5"]].concat());
     let kills = events.iter().filter(|event| event["event"] == "killed").count();
     assert!(kills >= 2, "{kills} kills");
-    assert_eq!(events.last().unwrap()["outcome"], "finished");
+    // One that was killed behind its last step has finished all the same, and the next finds nothing to do.
+    let outcome = events.last().unwrap()["outcome"].as_str().unwrap();
+    assert!(["finished", "nothing_to_do"].contains(&outcome), "{outcome}");
     assert!(place.graft("killed", &[]) == place.graft("straight", &[]));
     assert_no_scratch(&place.path("killed"));
 }
