@@ -2,7 +2,12 @@
 
 use crate::lora::AdapterTensors;
 
-/// Remembers the adapter with the lowest held-out loss.
+/// An adapter is better if it adds so much of what the best one gained over the start. Less is not worth its price: what goes on
+/// learning texts that are known by then changes everything else the more (on twenty short notes of one pattern the loss on general
+/// texts rose from 2.99 to 4.16 while that on held-out ones fell from 0.007 to 0.0006).
+const WORTHWHILE: f64 = 0.01;
+
+/// Remembers the adapter with the lowest held-out loss, but for differences that are not worth while.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Best {
     /// Its held-out loss and step; none before the first evaluation.
@@ -14,8 +19,8 @@ pub struct Best {
 }
 
 impl Best {
-    /// Takes in an evaluation; `keep` is asked to write the adapter, over the last best one, only if it is the best yet, which
-    /// is returned.
+    /// Takes in an evaluation of a run whose loss was `start` before the first step; `keep` is asked to write the adapter, over the
+    /// last best one, only if it is the best yet, which is returned.
     ///
     /// # Errors
     /// Whatever `keep` fails with.
@@ -23,10 +28,14 @@ impl Best {
         &mut self,
         step: u64,
         loss: f64,
+        start: f64,
         keep: impl FnOnce(&mut Option<AdapterTensors>) -> Result<(), E>,
     ) -> Result<bool, E> {
         // A loss that is not a number never beats one that is.
-        let better = self.at.is_none_or(|(best, _)| loss < best || best.is_nan());
+        let better = self.at.is_none_or(|(best, _)| {
+            let needed = WORTHWHILE * (start - best).max(0.0);
+            loss < best - needed || best.is_nan()
+        });
         if better {
             keep(&mut self.adapter)?;
             self.at = Some((loss, step));
@@ -57,7 +66,7 @@ mod tests {
             *best = Some(AdapterTensors { spec, pairs: BTreeMap::new() });
             Ok::<_, Infallible>(())
         };
-        match best.consider(step, loss, keep) {
+        match best.consider(step, loss, 3.0, keep) {
             Ok(better) => better,
             Err(never) => match never {},
         }
@@ -74,5 +83,6 @@ mod tests {
         assert!(best.is_out_of_patience(2) && !best.is_out_of_patience(3) && !best.is_out_of_patience(0));
         assert!(consider(&mut best, 20, 1.0));
         assert!(!best.is_out_of_patience(1));
+        assert!(!consider(&mut best, 25, 0.981) && consider(&mut best, 30, 0.979), "a hundredth of the gain");
     }
 }

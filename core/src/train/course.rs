@@ -181,8 +181,9 @@ impl Course {
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, place: "the held-out loss".into() });
         }
+        let start = self.past.evaluations.first().map_or(loss, |&(_, start)| start);
         let adapter = self.trainer.adapter();
-        let best = self.past.best.consider(step, loss, |best| adapter.copy_to(best))?;
+        let best = self.past.best.consider(step, loss, start, |best| adapter.copy_to(best))?;
         self.past.evaluations.push((step, loss));
         self.past.evaluating = None;
         Ok(Advanced::Evaluated { step, loss, best })
