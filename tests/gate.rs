@@ -18,7 +18,7 @@ fn sample() -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// As many of them as an app has after a while, of which a judgement takes half as long.
+/// The first of the sample conversations, as many as an app has after a while: judging them takes half as long.
 fn some() -> Vec<Value> {
     sample().into_iter().take(24).collect()
 }

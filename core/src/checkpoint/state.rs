@@ -183,7 +183,7 @@ mod bits {
     }
 }
 
-/// The same for several.
+/// Writes a list of `f64` as their bits, so that it comes back exactly.
 mod all_bits {
     use serde::{Deserialize, Deserializer, Serializer};
 

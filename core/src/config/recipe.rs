@@ -1,6 +1,7 @@
 //! What is decided for those who leave it open, from what is known before the first step.
 //!
-//! The numbers come from `benches/defaults.py`, which compares them with the best that the same time could have given.
+//! `benches/defaults.py` compares the result with the best that the same time could have given. The numbers rest on few runs so
+//! far: SmolLM2-135M on 20 e-mails and 20 sayings.
 
 use super::{DataConfig, OrAuto, RunConfig, TrainConfig};
 

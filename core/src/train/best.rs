@@ -3,8 +3,9 @@
 use crate::lora::AdapterTensors;
 
 /// An adapter is better if it adds so much of what the best one gained over the start. Less is not worth its price: what goes on
-/// learning texts that are known by then changes everything else the more (on twenty short notes of one pattern the loss on general
-/// texts rose from 2.99 to 4.16 while that on held-out ones fell from 0.007 to 0.0006).
+/// learning texts that are known by then changes everything else the more (SmolLM2-135M at a constant rate of 2e-3 on twenty short
+/// notes of one pattern: from step 6 to 12 the loss on general texts rose from 2.99 to 4.16, and that on held-out ones fell from
+/// 0.007 to 0.0006).
 const WORTHWHILE: f64 = 0.01;
 
 /// Remembers the adapter with the lowest held-out loss, but for differences that are not worth while.
