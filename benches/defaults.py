@@ -4,13 +4,15 @@
     python3 benches/defaults.py search DATA --nightgraft BIN --model NAME=FILE [--sources A,B] [--sizes 20,100,400]
     python3 benches/defaults.py default DATA --nightgraft BIN --model NAME=FILE ...
     python3 benches/defaults.py table
+    python3 benches/defaults.py texts DATA > texts.json                       # for defaults_torch.py, or as DATA elsewhere
 
 `search` tries rates from 1e-4 to 3e-3, micro-batches of 128 to 512 tokens and one to eight epochs by successive halving:
 a coarse grid of rates for each number of epochs, then the neighbours of the best, then other sizes of micro-batches with it.
 `default` does what a person gets who sets nothing. Every run is kept as a line of results/defaults.jsonl, and one that is
 there is not done again, so that both can be stopped and go on. `table` compares: a cell is a source, a size and a model;
-the best is over all runs that took no longer than the default did. Time is counted as tokens (one of a held-out
-evaluation is a third of one that is trained on), since every setting but the batch runs at the same speed.
+the best is over all runs that took no longer than the default did, those of defaults_torch.py among them. Time is counted as
+tokens (one of a held-out evaluation is a third of one that is trained on), since every setting but the batch runs at the same
+speed. A run of another implementation counts as if it had been stopped when the time was over, at its best until then.
 
 Texts stay in DATA: e-mails are their writers' property. Authors are chosen by how much they wrote, and not named.
 """
@@ -29,6 +31,7 @@ import tempfile
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results" / "defaults.jsonl"
+OF_TORCH = RESULTS.with_name("defaults-torch.jsonl")
 PICTURE = RESULTS.with_suffix(".svg")
 PROBE = Path(__file__).resolve().parents[1] / "core/src/session/probe.jsonl"
 HELD_OUT = 50
@@ -45,7 +48,8 @@ BATCH, BATCHES = 256, [64, 128, 512]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("fetch").add_argument("data", type=Path)
+    for name in ["fetch", "texts"]:
+        commands.add_parser(name).add_argument("data", type=Path)
     for name in ["search", "default"]:
         command = commands.add_parser(name)
         command.add_argument("data", type=Path)
@@ -59,6 +63,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "fetch":
         fetch(options.data)
+    elif options.command == "texts":
+        json.dump({source: examples(options.data, source) for source in SOURCES}, sys.stdout, ensure_ascii=False)
     elif options.command == "table":
         table()
     else:
@@ -138,6 +144,15 @@ SOURCES = {
 }
 
 
+def examples(data: Path, source: str) -> list[dict]:
+    """In the order in which they are held out and learned; `data` may be what `texts` printed."""
+    if data.is_file():
+        return json.loads(data.read_text("utf-8"))[source]
+    texts = SOURCES[source](data)
+    random.Random(1).shuffle(texts)
+    return texts
+
+
 # Runs
 
 
@@ -153,15 +168,13 @@ class Lab:
 
     def examples(self, source: str) -> list[dict]:
         if source not in self.texts:
-            texts = SOURCES[source](self.options.data)
-            random.Random(1).shuffle(texts)
-            self.texts[source] = texts
+            self.texts[source] = examples(self.options.data, source)
         return self.texts[source]
 
     def run(self, source: str, size: int, settings: dict) -> dict | None:
         """A training with these settings, or what it gave before; none where the source has not half as many texts."""
         key = {"model": self.name, "source": source, "size": size, "seed": self.options.seed, "settings": settings}
-        done = next((run for run in results() if all(run[name] == value for name, value in key.items())), None)
+        done = next((run for run in results(RESULTS) if all(run[name] == value for name, value in key.items())), None)
         if done:
             return done
         texts = self.examples(source)
@@ -206,8 +219,7 @@ class Lab:
         }
         with RESULTS.open("a") as file:
             file.write(json.dumps(run) + "\n")
-        gain, forgot = 1 - run["best"] / run["before"], run["general"] / run["general_before"] - 1
-        print(f"{self.name} {source} {size} {settings} gain {gain:.4f} general {forgot:+.4f} {run['seconds']} s", flush=True)
+        print(f"{self.name} {source} {size} {settings} gain {gain(run):.4f} general {forgetting(run):+.4f} {run['seconds']} s", flush=True)
         return run
 
     def nightgraft(self, *arguments: object) -> list[dict]:
@@ -218,8 +230,8 @@ class Lab:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+def results(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def search(lab: Lab, source: str, size: int, only: str | None) -> None:
@@ -252,18 +264,31 @@ def search(lab: Lab, source: str, size: int, only: str | None) -> None:
 
 
 class Cell:
-    """All runs of a model on so many texts of a source."""
+    """All runs of a model on so many texts of a source, and what each of them had reached when the default was done."""
 
-    def __init__(self, key: tuple, runs: list[dict]) -> None:
+    def __init__(self, key: tuple, runs: list[dict], of_torch: list[dict]) -> None:
         self.model, self.source, self.size = key
-        self.default = next((run for run in runs if not run["settings"]), None)
+        # The worse of its seeds.
+        self.default = max((run for run in runs if not run["settings"]), key=lambda run: run["best"], default=None)
         limit = 1.05 * cost(self.default) if self.default else float("inf")
         self.runs = [run for run in runs if run["settings"] and cost(run) <= limit]
-        self.best = min([*self.runs, *([self.default] if self.default else [])], key=lambda run: run["best"])
+        if self.default:
+            self.runs += [stopped(run, 1.05 * self.default["tokens"]) for run in of_torch]
+        self.best = min([*self.runs, *([self.default] if self.default else [])], key=lambda run: run["best"] / run["before"])
 
     def share(self, run: dict) -> float:
         """How much of what the best run gained on held-out texts this one did."""
-        return (run["before"] - run["best"]) / (self.best["before"] - self.best["best"])
+        return gain(run) / gain(self.best)
+
+
+def stopped(run: dict, tokens: float) -> dict:
+    """A run that had no more time than for so many tokens."""
+    return run | {"best": min(loss for _, spent, loss in run["evaluations"] if spent <= tokens)}
+
+
+def gain(run: dict) -> float:
+    """The part of the loss that it took away: what is measured before the first step differs a little between implementations."""
+    return 1 - run["best"] / run["before"]
 
 
 def cost(run: dict) -> float:
@@ -281,16 +306,17 @@ def words(run: dict) -> str:
 
 def table() -> None:
     """The cells as Markdown, and as a picture beside the results."""
-    by_cell = collections.defaultdict(list)
-    for run in results():
-        by_cell[run["model"], run["source"], run["size"]].append(run)
-    cells = [Cell(key, runs) for key, runs in sorted(by_cell.items())]
+    by_cell = collections.defaultdict(lambda: ([], []))
+    for engine, file in enumerate([RESULTS, OF_TORCH]):
+        for run in results(file):
+            by_cell[run["model"], run["source"], run["size"]][engine].append(run)
+    cells = [Cell(key, *runs) for key, runs in sorted(by_cell.items()) if runs[0]]
     print("| model | texts | | loss before | default | best in the time | share | general texts | the best's settings | runs |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for cell in cells:
         default, best = cell.default, cell.best
         measured = f"{default['best']:.3f} | {best['best']:.3f} | {cell.share(default):.0%}" if default else f"| {best['best']:.3f} |"
-        general = forgetting(default or best)
+        general = forgetting(default) if default else 0
         print(f"| {cell.model} | {cell.source} | {cell.size} | {best['before']:.3f} | {measured} | {general:+.1%} | {words(best)} | {len(cell.runs)} |")
     done = [cell for cell in cells if cell.default]
     if done:

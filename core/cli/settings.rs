@@ -48,7 +48,7 @@ pub struct TrainSettings {
     #[arg(long, value_name = "N", help_heading = "Length")]
     patience: Option<usize>,
 
-    /// Highest learning rate of the schedule, or auto: by the number of steps [default: auto]
+    /// Highest learning rate of the schedule, or auto: by the number of steps and the size of the weights [default: auto]
     #[arg(long, value_name = "X", help_heading = "Optimizer (AdamW)", allow_negative_numbers = true, value_parser = parsed::<OrAuto<f64>>)]
     lr: Option<OrAuto<f64>>,
     /// After the warm-up: constant, linear or cosine [default: cosine]

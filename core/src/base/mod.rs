@@ -8,6 +8,7 @@
 mod architecture;
 mod module;
 mod open;
+mod row_norm;
 mod spec;
 mod weight;
 

@@ -40,10 +40,13 @@ pub(super) fn start(
     Ok(initialize(&spec, base, config.run.seed))
 }
 
-/// Decides what the settings leave open for training on these examples: it then stands in them, and a run that goes on has the
-/// same.
-pub(super) fn decide(config: &mut TrainConfig, train: &[Example]) {
-    config.decide(tokens(train), |config| total_steps(config, train));
+/// Decides what the settings leave open for training this model on these examples: it then stands in them, and a run that goes
+/// on has the same.
+pub(super) fn decide(config: &mut TrainConfig, base: &Base, train: &[Example]) -> Result<()> {
+    let layers = config.lora.layers.range(base.spec.n_layer)?;
+    let row_norm = base.row_norm(&config.lora.targets.modules(), layers)?;
+    config.decide(tokens(train), row_norm, |config| total_steps(config, train));
+    Ok(())
 }
 
 /// Tokens of all these examples.

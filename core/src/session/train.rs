@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
         {
             config.decide_as(&begun);
         }
-        course::decide(&mut config, &train.examples);
+        course::decide(&mut config, &base, &train.examples)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;

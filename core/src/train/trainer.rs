@@ -3,7 +3,7 @@
 use super::guard::LOWERED_TO;
 use super::optimizer::AdamW;
 use super::schedule::learning_rate;
-use crate::config::{TrainConfig, default_rate};
+use crate::config::TrainConfig;
 use crate::data::{self, Batch, BatchOptions};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::random;
@@ -69,14 +69,15 @@ impl Trainer {
     /// Puts the parts together at step 0. `model` must have been made with `adapter`.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is nothing to train on.
+    /// [`Error::Config`] if there is nothing to train on, or no rate.
     pub fn new(config: &TrainConfig, model: Model, adapter: Adapter, examples: Vec<Example>) -> Result<Self> {
         if examples.is_empty() {
             return Err(Error::Config { option: "--data", problem: "no example is left to train on".into() });
         }
         let optimizer = AdamW::new(&config.optimizer, &adapter);
         let total_steps = total_steps(config, &examples);
-        let highest_rate = config.optimizer.lr.given().unwrap_or_else(|| default_rate(total_steps));
+        let undecided = || Error::Config { option: "--lr", problem: "it is not decided yet".into() };
+        let highest_rate = config.optimizer.lr.given().ok_or_else(undecided)?;
         let mut trainer = Self {
             config: config.clone(),
             model,

@@ -12,7 +12,7 @@ public struct SessionSettings: Sendable, Hashable {
     public var layers: AdapterLayers
     /// The share of the adapter's inputs that is left out at random in training. Default: 0.
     public var dropout: Float
-    /// The size of the first steps; it falls along a cosine. `nil` for one by the number of steps.
+    /// The size of the first steps; it falls along a cosine. `nil`: by the number of steps and the size of the weights.
     public var learningRate: Double?
     /// How often each example is learned from. Default: 3.
     public var epochs: Int

@@ -110,7 +110,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let mut config = request.training.clone();
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     let start = course::start(&mut config, parent, &inputs.base)?;
-    course::decide(&mut config, &examples);
+    course::decide(&mut config, &inputs.base, &examples)?;
     let base = inputs.into_base();
     let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
     let layout =

@@ -220,7 +220,7 @@ fn begin(
     let Some((needs, layout)) = fitting else {
         return Err(too_large.expect("sizes are never none"));
     };
-    course::decide(&mut config, &train.examples);
+    course::decide(&mut config, &base, &train.examples)?;
     if plan.batch_tokens.is_none() {
         plan.batch_tokens = config.data.batch_tokens.given();
         plan.epochs = config.run.epochs.given();

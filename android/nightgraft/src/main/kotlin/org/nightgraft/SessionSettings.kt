@@ -11,7 +11,7 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  * @property targets which products of a block are adapted: `all`, `attention`, or a list of names with commas
  * @property layers which blocks are adapted: `all`, or a range such as `16-29`; the last ones alone are faster
  * @property dropout the share of an adapter's inputs that is left out at random, 0 to below 1
- * @property learningRate the rate at its highest; null for one by the number of steps
+ * @property learningRate the rate at its highest; null for one by the number of steps and the size of the weights
  * @property epochs how often each example is learned
  * @property steps optimizer steps at most; null for all epochs
  * @property context the most tokens of an example that are seen at once; longer ones are split or cut
