@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
+use crate::arena::Plan;
 use crate::custom::{CustomNode, Params};
-use crate::plan::Plan;
 use crate::raw::Context;
 use crate::refusal::Refused;
 use crate::{Error, Leaf};

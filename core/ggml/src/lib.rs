@@ -31,6 +31,8 @@
 
 mod adapted_model;
 mod allocator;
+mod arena;
+mod buffer;
 mod callbacks;
 mod cpu;
 mod custom;
@@ -39,11 +41,9 @@ mod error;
 pub mod faults;
 mod footprint;
 mod graph;
-mod leaf;
 mod log;
 mod mapping;
 mod ops;
-mod plan;
 mod pool;
 mod products;
 mod profile;
@@ -52,7 +52,7 @@ mod raw;
 mod reference;
 mod refusal;
 mod stamp;
-mod weight_place;
+mod tensor_location;
 
 #[cfg(test)]
 mod safety_tests;
@@ -61,13 +61,13 @@ mod tests;
 
 pub use adapted_model::AdaptedModel;
 pub use allocator::release_freed_memory;
+pub use buffer::Leaf;
 pub use cpu::Cpu;
 pub use custom::DropoutKey;
 pub use device::{Device, devices};
 pub use error::Error;
 pub use footprint::footprint;
 pub use graph::{Graph, Tensor};
-pub use leaf::Leaf;
 pub use log::route_log_to_tracing;
 pub use mapping::{MappedFile, SharedFile};
 pub use nightgraft_kernels::{
@@ -79,7 +79,7 @@ pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
 pub use refusal::Refusal;
 pub use stamp::{FileChange, FileStamp};
-pub use weight_place::WeightPlace;
+pub use tensor_location::WeightPlace;
 
 /// Whether the instructions that `NIGHTGRAFT_ISA` asks for, if it does, are there; computing asks, too.
 ///

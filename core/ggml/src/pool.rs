@@ -1,6 +1,6 @@
 //! Threads that work together on one node at a time.
 
-mod board;
+mod job_slot;
 mod sync;
 
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use self::board::{Board, MAX_PARTS, Work};
+use self::job_slot::{Board, MAX_PARTS, Work};
 use crate::Error;
 
 thread_local! {

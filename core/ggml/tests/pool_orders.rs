@@ -1,7 +1,7 @@
 //! Every order in which the pool's threads can take their steps, tried by loom on the file that the pool itself is made of.
 
-#[path = "../src/pool/board.rs"]
-mod board;
+#[path = "../src/pool/job_slot.rs"]
+mod job_slot;
 
 /// The same names as the pool's own `sync`, with loom's primitives behind them.
 mod sync {
@@ -61,7 +61,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use board::{Board, MAX_PARTS};
+use job_slot::{Board, MAX_PARTS};
 use sync::Thread;
 
 /// The counters that a job's parts write to, each of them without a lock, as kernels write to their rows.

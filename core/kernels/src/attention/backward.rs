@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::blocks::{BLOCK, rows};
 use super::panels::{ByDim, ByToken, Factors};
-use super::plan::{BLOCK, rows};
-use super::slices::{Slices, Unit};
+use super::partition::{Slices, Unit};
 use super::{AttentionShape, Saved};
 use crate::WeightType;
 use crate::error::KernelError;

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::AttentionShape;
+use super::blocks::{BLOCK, Block, Plan};
 use super::panels::{ByDim, ByToken, Factors};
-use super::plan::{BLOCK, Block, Plan};
 use crate::error::KernelError;
 use crate::isa::{DEPTH, Kernels, PACKED, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
-use crate::passes::LANES;
+use crate::microkernels::LANES;
 use crate::scratch;
 
 /// Working memory of [`forward`] for `n_keys` keys, in floats.

@@ -8,20 +8,20 @@
 //! with them.
 
 mod backward;
+mod blocks;
 mod forward;
 mod panels;
-mod plan;
+mod partition;
 mod shape;
-mod slices;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{IndexError, KernelError, ShapeError, same};
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
-use plan::Plan;
+use blocks::Plan;
+use partition::Slices;
 pub use shape::{AttentionShape, MAX_HEAD_DIM, MAX_HEADS};
-use slices::Slices;
 
 /// The tensors that the backward passes read, besides the shape and the segments.
 #[derive(Clone, Copy)]
@@ -60,7 +60,7 @@ pub unsafe fn attention(
 
 /// Matrices of gradients for keys and values that [`attention_back`] writes, at least 1.
 pub fn attention_slices(shape: &AttentionShape) -> usize {
-    slices::n_slices(shape)
+    partition::n_slices(shape)
 }
 
 /// Gradients of [`attention`], given `out` as it was written and `dout` `[T, n_head * head_dim]` (more columns, such as those

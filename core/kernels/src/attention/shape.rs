@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::slices::MAX_SLICES;
+use super::partition::MAX_SLICES;
 use crate::error::ShapeError;
 use crate::isa::DEPTH;
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::epilogue::Tail;
 use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
-use super::tail::Tail;
 use super::{SAME_ROW, Start};
 use crate::error::KernelError;
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};

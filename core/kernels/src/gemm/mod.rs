@@ -6,11 +6,11 @@
 //! pass of its own.
 
 mod blocked;
+mod epilogue;
+mod int16;
 mod low_rank;
 mod operands;
-mod rounded;
 mod split;
-mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +18,11 @@ use crate::error::{KernelError, ShapeError, same};
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::weights::Weights;
+use epilogue::Tail;
+pub(crate) use int16::PAIR;
+pub use int16::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
 use operands::Operands;
-pub(crate) use rounded::PAIR;
-pub use rounded::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
 use split::Split;
-use tail::Tail;
 
 /// A product with a matrix in any format.
 #[derive(Clone, Copy)]
@@ -97,7 +97,7 @@ pub fn check_sum_of_products(
 ) -> Result<(), ShapeError> {
     const OP: &str = "sum_of_products";
     if let Some(product) = rounded {
-        rounded::check(product, y)?;
+        int16::check(product, y)?;
     } else {
         same(OP, "number of products", products.len().max(1), products.len())?;
     }
@@ -265,7 +265,7 @@ unsafe fn sum_of_products_on(
     let split = Split::new(y.n_rows(), y.n_cols(), y.n_rows() * row, part);
     if let Some(product) = rounded {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        unsafe { rounded::product(kernels, &product, &tails, start, y, &split)? };
+        unsafe { int16::product(kernels, &product, &tails, start, y, &split)? };
         if main.is_empty() {
             return Ok(());
         }

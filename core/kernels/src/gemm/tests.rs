@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::rounded::round_rows_on;
+use super::int16::round_rows_on;
 use super::{
     Direction, Product, RoundedProduct, RoundedRows, Start, accumulate_outer_on, linear_on,
     linear_transposed_on, sum_of_products_on,

@@ -2,14 +2,14 @@
 
 use super::table::kernels;
 use super::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, Square, multiply_rows};
+use crate::microkernels::{self, Square, multiply_rows};
 
 kernels! {
     tier: Tier::Scalar,
     max_rows: 4,
     tile: tile_f32_f32_scalar,
     rounded_tile: rounded_tile,
-    round: [passes::round_row, passes::round_panel],
+    round: [microkernels::round_row, microkernels::round_panel],
     transpose: transpose,
     half: crate::weights::PortableHalf,
     dots: multiply_rows,
@@ -20,7 +20,7 @@ kernels! {
 /// The tile's pointers must be valid.
 unsafe fn rounded_tile(tile: RoundedTile) {
     // SAFETY: the caller's promise.
-    unsafe { passes::rounded_tile(tile) }
+    unsafe { microkernels::rounded_tile(tile) }
 }
 
 /// # Safety

@@ -265,7 +265,7 @@ macro_rules! kernels {
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::passes::panel_rows::<Format, $half>(source, rows, group, panel))
+                $crate::microkernels::panel_rows::<Format, $half>(source, rows, group, panel))
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -277,7 +277,7 @@ macro_rules! kernels {
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::passes::panel_transposed::<Format, $half>(source, rows, groups, panel, |values, panel| {
+                $crate::microkernels::panel_transposed::<Format, $half>(source, rows, groups, panel, |values, panel| {
                     $transpose(values, panel)
                 }))
         }
@@ -294,77 +294,77 @@ macro_rules! kernels {
 
         $(#[target_feature(enable = $feature)])?
         fn dot(a: &[f32], b: &[f32]) -> f32 {
-            $crate::passes::dot(a, b)
+            $crate::microkernels::dot(a, b)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn max(values: &[f32]) -> f32 {
-            $crate::passes::max(values)
+            $crate::microkernels::max(values)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn exp_scaled(values: &mut [f32], scale: f32, offset: f32) -> f32 {
-            $crate::passes::exp_scaled(values, scale, offset)
+            $crate::microkernels::exp_scaled(values, scale, offset)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn multiply(values: &mut [f32], factor: f32) {
-            $crate::passes::multiply(values, factor)
+            $crate::microkernels::multiply(values, factor)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn back_columns(shared: &$crate::isa::BackColumns, scores: &mut [f32], dp: &mut [f32]) {
-            $crate::passes::back_columns(shared, scores, dp)
+            $crate::microkernels::back_columns(shared, scores, dp)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn dropout(x: &[f32], y: &mut [f32], keep: f32, seed: u64) {
-            $crate::passes::dropout(x, y, keep, seed)
+            $crate::microkernels::dropout(x, y, keep, seed)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn scaled(x: &[f32], w: &[f32], factor: f32, y: &mut [f32]) {
-            $crate::passes::scaled(x, w, factor, y)
+            $crate::microkernels::scaled(x, w, factor, y)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn norm_back(x: &[f32], w: &[f32], dy: &[f32], root: f32, dx: &mut [f32]) {
-            $crate::passes::norm_back(x, w, dy, root, dx)
+            $crate::microkernels::norm_back(x, w, dy, root, dx)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn swiglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
-            $crate::passes::swiglu(gate, up, y)
+            $crate::microkernels::swiglu(gate, up, y)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn swiglu_back(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
-            $crate::passes::swiglu_back(gate, up, dy)
+            $crate::microkernels::swiglu_back(gate, up, dy)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn dots_of_rows(x: &[&[f32]], w: &[f32], scale: f32, y: &mut [&mut [f32]]) {
-            $crate::passes::dots(x, w, scale, y, |x, w| $dots(x, w))
+            $crate::microkernels::dots(x, w, scale, y, |x, w| $dots(x, w))
         }
 
         $(#[target_feature(enable = $feature)])?
         fn outer(u: $crate::Rows, x: $crate::Rows, sums: &mut [f32]) {
-            $crate::passes::outer(u, x, sums)
+            $crate::microkernels::outer(u, x, sums)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn narrow_row(x: &[f32], out: &mut [f32]) {
-            $crate::passes::narrow(x, out)
+            $crate::microkernels::narrow(x, out)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn widen_row(x: &[f32], out: &mut [f32]) {
-            $crate::passes::widen(x, out)
+            $crate::microkernels::widen(x, out)
         }
 
         $(#[target_feature(enable = $feature)])?
         fn round_to_bf16(x: &mut [f32]) {
-            $crate::passes::round_to_bf16(x)
+            $crate::microkernels::round_to_bf16(x)
         }
     };
 }

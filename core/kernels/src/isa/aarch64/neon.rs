@@ -4,14 +4,14 @@ use std::arch::aarch64::*;
 
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, BLOCK, Dots, Square};
+use crate::microkernels::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Neon,
     max_rows: 6,
     tile: tile_f32_f32_neon,
     rounded_tile: rounded_tile,
-    round: [passes::round_row, passes::round_panel],
+    round: [microkernels::round_row, microkernels::round_panel],
     transpose: transpose,
     half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
@@ -23,7 +23,7 @@ kernels! {
 #[target_feature(enable = "neon")]
 unsafe fn rounded_tile(tile: RoundedTile) {
     // SAFETY: the caller's promise.
-    unsafe { passes::rounded_tile(tile) }
+    unsafe { microkernels::rounded_tile(tile) }
 }
 
 /// # Safety
@@ -82,7 +82,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     }
 }
 
-/// Four rows times four, for [`passes::dots`].
+/// Four rows times four, for [`microkernels::dots`].
 #[target_feature(enable = "neon")]
 pub(super) fn dots_f32_f32_neon(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
@@ -111,7 +111,7 @@ pub(super) fn dots_f32_f32_neon(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots 
     dots
 }
 
-/// Adds the lanes in the order of [`passes::dot`].
+/// Adds the lanes in the order of [`microkernels::dot`].
 #[target_feature(enable = "neon")]
 fn sum_lanes(lanes: [float32x4_t; 4]) -> f32 {
     let of_4 = vaddq_f32(vaddq_f32(lanes[0], lanes[2]), vaddq_f32(lanes[1], lanes[3]));

@@ -11,7 +11,7 @@ use std::arch::asm;
 use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose};
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, WIDTH};
-use crate::passes;
+use crate::microkernels;
 
 kernels! {
     tier: Tier::NeonI8mm,
@@ -32,11 +32,11 @@ const FLOATS: usize = EIGHT / 2;
 /// Columns of a tile whose sums are in registers at once.
 const COLUMNS: usize = 4;
 
-/// As [`passes::round_row`], in halves.
+/// As [`microkernels::round_row`], in halves.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn round_row_to_halves(x: &[f32], steps: f32, out: &mut [f32]) -> f32 {
-    let (inverse, scale) = passes::scales(passes::largest_of_row(x), steps);
+    let (inverse, scale) = microkernels::scales(microkernels::largest_of_row(x), steps);
     let inverse = vdupq_n_f32(inverse);
     for (out, x) in out.as_chunks_mut::<FLOATS>().0.iter_mut().zip(x.as_chunks::<EIGHT>().0) {
         let [high, low] = halves(round(x, [inverse; 2]));
@@ -46,15 +46,15 @@ fn round_row_to_halves(x: &[f32], steps: f32, out: &mut [f32]) -> f32 {
     scale
 }
 
-/// As [`passes::round_panel`], in halves: `[depth / 8][WIDTH]` times 16 bytes.
+/// As [`microkernels::round_panel`], in halves: `[depth / 8][WIDTH]` times 16 bytes.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn round_panel_to_halves(panel: &[f32], steps: f32, out: &mut [f32], column_scales: &mut [f32]) {
     let rows = panel.as_chunks::<WIDTH>().0;
-    let largest = passes::largest_of_columns(rows);
+    let largest = microkernels::largest_of_columns(rows);
     let mut inverse = [0.0f32; WIDTH];
     for c in 0..WIDTH {
-        (inverse[c], column_scales[c]) = passes::scales(largest[c], steps);
+        (inverse[c], column_scales[c]) = microkernels::scales(largest[c], steps);
     }
     let inverse = inverse.as_chunks::<EIGHT>().0;
     let groups = out.as_chunks_mut::<{ FLOATS * WIDTH }>().0;
@@ -85,7 +85,7 @@ fn round_panel_to_halves(panel: &[f32], steps: f32, out: &mut [f32], column_scal
 #[inline]
 #[target_feature(enable = "neon")]
 fn round(x: &[f32; EIGHT], inverse: [float32x4_t; 2]) -> int16x8_t {
-    let offset = vdupq_n_f32(passes::ROUND);
+    let offset = vdupq_n_f32(microkernels::ROUND);
     let four = |i: usize| {
         // SAFETY: four floats from `4 i`, with `i` below 2.
         let x = unsafe { vld1q_f32(x.as_ptr().add(4 * i)) };

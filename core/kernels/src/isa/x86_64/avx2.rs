@@ -2,17 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::pairs::rounded_tile_256;
+use super::int16_256::rounded_tile_256;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{BLOCK, Dots, Square};
+use crate::microkernels::{BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx2,
     max_rows: 6,
     tile: tile_f32_f32_avx2,
     rounded_tile: rounded_tile,
-    round: [crate::passes::round_row, crate::passes::round_panel],
+    round: [crate::microkernels::round_row, crate::microkernels::round_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx2,
@@ -86,7 +86,7 @@ unsafe fn columns<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     }
 }
 
-/// Four rows times four, for [`passes::dots`].
+/// Four rows times four, for [`microkernels::dots`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
@@ -115,7 +115,7 @@ pub(super) fn dots_f32_f32_avx2(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots 
     dots
 }
 
-/// Adds the lanes in the order of [`passes::dot`].
+/// Adds the lanes in the order of [`microkernels::dot`].
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sum_lanes(lanes: [__m256; 2]) -> f32 {
     let of_8 = _mm256_add_ps(lanes[0], lanes[1]);

@@ -2,17 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::left::Left;
+use super::lhs::Left;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
-use crate::passes::{self, BLOCK, Dots, Square};
+use crate::microkernels::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx512,
     max_rows: 14,
     tile: tile_f32_f32_avx512,
     rounded_tile: rounded_tile,
-    round: [passes::round_row, passes::round_panel],
+    round: [microkernels::round_row, microkernels::round_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx512,
@@ -24,7 +24,7 @@ kernels! {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn rounded_tile(tile: RoundedTile) {
     // SAFETY: the caller's promise.
-    unsafe { passes::rounded_tile(tile) }
+    unsafe { microkernels::rounded_tile(tile) }
 }
 
 /// # Safety
@@ -112,7 +112,7 @@ unsafe fn narrow<const ROWS: usize>(tile: Tile) {
     }
 }
 
-/// Four rows times four, for [`passes::dots`].
+/// Four rows times four, for [`microkernels::dots`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) fn dots_f32_f32_avx512(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     let n = x.iter().chain(&w).map(|row| row.len()).min().unwrap_or(0);
@@ -140,7 +140,7 @@ pub(super) fn dots_f32_f32_avx512(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dot
     dots
 }
 
-/// Adds the lanes in the order of [`passes::dot`].
+/// Adds the lanes in the order of [`microkernels::dot`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 fn sum_lanes(lanes: __m512) -> f32 {
     let of_8 = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps::<1>(lanes));

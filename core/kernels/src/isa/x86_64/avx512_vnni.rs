@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose};
-use super::left::Left;
+use super::lhs::Left;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, WIDTH};
 
@@ -13,7 +13,7 @@ kernels! {
     max_rows: 14,
     tile: tile_f32_f32_avx512,
     rounded_tile: tile_i16_i16_avx512_vnni,
-    round: [crate::passes::round_row, crate::passes::round_panel],
+    round: [crate::microkernels::round_row, crate::microkernels::round_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx512,

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::{dots_f32_f32_avx2, tile_f32_f32_avx2, transpose};
-use super::pairs::rounded_tile_256;
+use super::int16_256::rounded_tile_256;
 use crate::isa::table::kernels;
 use crate::isa::{RoundedTile, Tier, WIDTH};
 
@@ -13,7 +13,7 @@ kernels! {
     max_rows: 6,
     tile: tile_f32_f32_avx2,
     rounded_tile: rounded_tile,
-    round: [crate::passes::round_row, crate::passes::round_panel],
+    round: [crate::microkernels::round_row, crate::microkernels::round_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx2,

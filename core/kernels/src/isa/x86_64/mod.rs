@@ -4,8 +4,8 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod avx512_vnni;
 pub(super) mod avx_vnni;
-mod left;
-mod pairs;
+mod int16_256;
+mod lhs;
 
 use std::arch::asm;
 

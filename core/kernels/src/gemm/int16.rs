@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
+use super::epilogue::Tail;
 use super::split::{Split, blocks, even_block};
-use super::tail::Tail;
 use super::{Direction, SAME_ROW, Start};
 use crate::error::{KernelError, ShapeError, same};
 use crate::isa::{Kernels, RoundedTile, WIDTH, copy_row};

@@ -3,25 +3,27 @@
 //! They are inlined into functions compiled for each tier. Every operation is one IEEE operation or one fused
 //! multiply-add and every reduction has [`LANES`] lanes, so the width of the vectors does not change a bit.
 
-mod activate;
-mod attend;
+mod bf16;
+mod dropout;
 mod exp;
+mod int16;
 mod low_rank;
-mod mask;
-mod narrow;
+mod norm;
 mod panel;
-mod rounded;
+mod softmax_back;
+mod swiglu;
 
-pub(crate) use activate::{norm_back, scaled, swiglu, swiglu_back};
-pub(crate) use attend::back_columns;
+pub(crate) use bf16::{narrow, round_to_bf16, widen};
+pub(crate) use dropout::dropout;
 pub(crate) use exp::exp_scaled;
-pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
-pub(crate) use mask::dropout;
-pub(crate) use narrow::{narrow, round_to_bf16, widen};
-pub(crate) use panel::{Square, panel_rows, panel_transposed};
 #[cfg(target_arch = "aarch64")]
-pub(crate) use rounded::{ROUND, largest_of_columns, largest_of_row, scales};
-pub(crate) use rounded::{round_panel, round_row, rounded_tile};
+pub(crate) use int16::{ROUND, largest_of_columns, largest_of_row, scales};
+pub(crate) use int16::{round_panel, round_row, rounded_tile};
+pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
+pub(crate) use norm::{norm_back, scaled};
+pub(crate) use panel::{Square, panel_rows, panel_transposed};
+pub(crate) use softmax_back::back_columns;
+pub(crate) use swiglu::{swiglu, swiglu_back};
 
 /// Partial results of a reduction.
 pub(crate) const LANES: usize = 16;

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::AttentionShape;
-use super::plan::first_keys;
+use super::blocks::first_keys;
 use crate::isa::WIDTH;
 use crate::matrix::Part;
 
