@@ -305,8 +305,8 @@ callback!(rms_norm_back, |n| kernels::rms_norm_back(
 ));
 callback!(swiglu, |n| kernels::swiglu(n.rows(0)?, n.rows(1)?, n.result(), n.part));
 callback!(swiglu_back, |n| kernels::swiglu_back(n.result(), n.rows_mut(0)?, n.rows_mut(1)?, n.part));
-callback!(narrow, |n| kernels::narrow(n.rows(0)?, n.result(), n.part));
-callback!(widen, |n| kernels::widen(n.rows(0)?, n.result(), n.part));
+callback!(to_bf16, |n| kernels::to_bf16(n.rows(0)?, n.result(), n.part));
+callback!(from_bf16, |n| kernels::from_bf16(n.rows(0)?, n.result(), n.part));
 callback!(round_to_bf16, |n| {
     kernels::round_to_bf16(n.result(), n.part);
     Ok::<(), Refusal>(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, Rotation, attention_slices, narrow_columns};
+use nightgraft_kernels::{AttentionShape, Rotation, attention_slices, bf16_columns};
 
 use crate::callbacks::{self, Callback};
 use crate::graph::matrix_bytes;
@@ -233,31 +233,31 @@ impl Graph {
         self.run(node)
     }
 
-    /// `x` `[T, n]` rounded to bfloat16, at half the width, over `kept` `[T, narrow_columns(n)]`, when the graph is computed.
+    /// Rounds `x` `[T, n]` to bfloat16, at half the width, into `out` `[T, bf16_columns(n)]`, when the graph is computed.
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
-    pub fn narrow(&mut self, x: Tensor, kept: Tensor) -> Result<(), Error> {
-        let op = "narrow";
+    pub fn to_bf16(&mut self, x: Tensor, out: Tensor) -> Result<(), Error> {
+        let op = "to_bf16";
         let (n_rows, n_cols) = self.shape(op, x)?;
         self.is_f32(op, x)?;
-        self.expect_shape(op, kept, (n_rows, narrow_columns(n_cols)))?;
-        let node = self.custom_onto(op, kept, &[x], callbacks::narrow, None)?;
+        self.expect_shape(op, out, (n_rows, bf16_columns(n_cols)))?;
+        let node = self.custom_onto(op, out, &[x], callbacks::to_bf16, None)?;
         self.run(node)
     }
 
-    /// What [`Graph::narrow`] kept of a matrix of `n_cols` columns.
+    /// The matrix of `n_cols` columns that [`Graph::to_bf16`] rounded to `x`, as floats.
     ///
     /// # Errors
     /// As [`Graph::linear`].
-    pub fn widen(&mut self, kept: Tensor, n_cols: usize) -> Result<Tensor, Error> {
-        let op = "widen";
-        let (n_rows, _) = self.shape(op, kept)?;
-        self.expect_shape(op, kept, (n_rows, narrow_columns(n_cols)))?;
-        self.custom(op, [n_rows, n_cols], &[kept], callbacks::widen, None)
+    pub fn from_bf16(&mut self, x: Tensor, n_cols: usize) -> Result<Tensor, Error> {
+        let op = "from_bf16";
+        let (n_rows, _) = self.shape(op, x)?;
+        self.expect_shape(op, x, (n_rows, bf16_columns(n_cols)))?;
+        self.custom(op, [n_rows, n_cols], &[x], callbacks::from_bf16, None)
     }
 
-    /// `x` rounded to bfloat16, in its place, which must not be used any more.
+    /// `x` rounded to bfloat16 in place: `x` must not be used any more.
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.

@@ -72,7 +72,7 @@ pub use log::route_log_to_tracing;
 pub use mapping::{MappedFile, SharedFile};
 pub use nightgraft_kernels::{
     AttentionShape, Direction, KernelError, MAX_HEAD_DIM, Rotation, TIER_VARIABLE as INSTRUCTIONS_VARIABLE,
-    TierError, WeightType, narrow_columns,
+    TierError, WeightType, bf16_columns,
 };
 pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};

@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use nightgraft_kernels::{KernelError, WeightType, narrow_columns};
+use nightgraft_kernels::{KernelError, WeightType, bf16_columns};
 
 use crate::{
     AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Product, Refusal, Rotation,
@@ -71,10 +71,10 @@ const IN_PLACE: [(&str, Writes); 12] = [
         let (gate, up) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
         g.swiglu_back(gate, up, t)
     }),
-    ("narrow", |g, t| {
+    ("to_bf16", |g, t| {
         let x = g.leaf(&Leaf::f32(2, 8)?)?;
-        assert_eq!(narrow_columns(8), 4);
-        g.narrow(x, t)
+        assert_eq!(bf16_columns(8), 4);
+        g.to_bf16(x, t)
     }),
     ("sum_of_products onto", |g, t| product(g, Place::Onto(t))),
     ("sum_of_products over", |g, t| product(g, Place::Over(t))),
@@ -172,7 +172,7 @@ fn operands_of_another_type_are_refused() {
         g.columns(numbers, 0, 2).err(),
         g.linear(x, numbers).err(),
         g.linear(numbers, x).err(),
-        g.widen(numbers, 8).err(),
+        g.from_bf16(numbers, 8).err(),
         g.store(numbers, &Leaf::f32(1, 4).unwrap()).err(),
     ];
     for (i, result) in results.into_iter().enumerate() {

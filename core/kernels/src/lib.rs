@@ -47,7 +47,7 @@ pub use attention::{
     AttentionShape, MAX_HEAD_DIM, MAX_HEADS, attention, attention_back, attention_back_sum, attention_slices,
     check_attention,
 };
-pub use bf16::{check_narrow, check_widen, narrow, narrow_columns, round_to_bf16, widen};
+pub use bf16::{bf16_columns, check_from_bf16, check_to_bf16, from_bf16, round_to_bf16, to_bf16};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use error::{IndexError, KernelError, ShapeError};

@@ -9,7 +9,7 @@
 //! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are kept so, which
 //! halves the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
 
-use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor, narrow_columns};
+use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor, bf16_columns};
 
 use crate::ops::linear::{self, Input, Linear};
 use crate::ops::norm::{self, Norm};
@@ -59,7 +59,7 @@ impl Block {
 
     /// Columns of what [`Kept::feed_forward`] holds.
     fn feed_forward_columns(&self, geometry: &Geometry) -> [usize; 3] {
-        let kept = |n| if geometry.rounds { narrow_columns(n) } else { n };
+        let kept = |n| if geometry.rounds { bf16_columns(n) } else { n };
         [&self.attn_output, &self.ffn_gate, &self.ffn_up].map(|linear| kept(linear.n_out()))
     }
 
@@ -145,7 +145,7 @@ pub fn forward(
     let [gate, up] = project(g, block, geometry, h2, [gate, up])?;
     if let Some(kept) = kept.filter(|_| geometry.rounds) {
         for (value, kept) in [x1, gate, up].into_iter().zip(kept) {
-            g.narrow(value, kept)?;
+            g.to_bf16(value, kept)?;
         }
     }
     let activated = swiglu::forward(g, gate, up)?;
@@ -182,7 +182,7 @@ pub fn backward(
     let (x1, h2, gate, up) = match &kept.feed_forward {
         Some(kept) => {
             let kept = leaves(g, kept, n_tokens)?;
-            let [x1, gate, up] = if geometry.rounds { widen(g, block, kept)? } else { kept };
+            let [x1, gate, up] = if geometry.rounds { from_bf16(g, block, kept)? } else { kept };
             (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
         None => {
@@ -190,7 +190,7 @@ pub fn backward(
             let h2 = norm::forward(g, &block.ffn_norm, x1)?;
             let [gate, up] = project(g, block, geometry, h2, [Place::New; 2])?;
             if geometry.rounds {
-                let [x1, gate, up] = round(g, [x1, gate, up])?;
+                let [x1, gate, up] = round_to_bf16(g, [x1, gate, up])?;
                 (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
             } else {
                 (x1, h2, gate, up)
@@ -283,16 +283,16 @@ fn matrices<const N: usize>(
 }
 
 /// What [`Kept::feed_forward`] holds in mixed precision, as floats.
-fn widen(g: &mut Graph, block: &Block, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
+fn from_bf16(g: &mut Graph, block: &Block, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
     Ok([
-        g.widen(x1, block.attn_output.n_out())?,
-        g.widen(gate, block.ffn_gate.n_out())?,
-        g.widen(up, block.ffn_up.n_out())?,
+        g.from_bf16(x1, block.attn_output.n_out())?,
+        g.from_bf16(gate, block.ffn_gate.n_out())?,
+        g.from_bf16(up, block.ffn_up.n_out())?,
     ])
 }
 
-/// The same, of values that were computed again.
-fn round(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
+/// Rounds values that were computed again as [`Kept::feed_forward`] holds them in mixed precision.
+fn round_to_bf16(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
     // These are computed from `x1` as it is, before it is rounded in its place.
     g.run(gate)?;
     g.run(up)?;

@@ -142,10 +142,10 @@ pub(crate) struct Kernels {
     pub dots: unsafe fn(&[&[f32]], &[f32], f32, &mut [&mut [f32]]),
     /// `sums += uᵀ x`, for the rows of `u` and `x`: `(u, x, sums)`; there are as many columns of sums as of `x`.
     pub outer: unsafe fn(Rows, Rows, &mut [f32]),
-    /// Rounds a row to bfloat16: `(x, out)`.
-    pub narrow_row: unsafe fn(&[f32], &mut [f32]),
-    /// Floats of such a row: `(x, out)`.
-    pub widen_row: unsafe fn(&[f32], &mut [f32]),
+    /// Rounds a row to bfloat16, two values to a float: `(x, out)`.
+    pub to_bf16_row: unsafe fn(&[f32], &mut [f32]),
+    /// Turns a row in bfloat16 back into floats: `(x, out)`.
+    pub from_bf16_row: unsafe fn(&[f32], &mut [f32]),
     /// Rounds a row to bfloat16 in place.
     pub round_to_bf16: unsafe fn(&mut [f32]),
 }
@@ -251,8 +251,8 @@ macro_rules! kernels {
             swiglu_back,
             dots: dots_of_rows,
             outer,
-            narrow_row,
-            widen_row,
+            to_bf16_row,
+            from_bf16_row,
             round_to_bf16,
         };
 
@@ -353,13 +353,13 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn narrow_row(x: &[f32], out: &mut [f32]) {
-            $crate::microkernels::narrow(x, out)
+        fn to_bf16_row(x: &[f32], out: &mut [f32]) {
+            $crate::microkernels::to_bf16(x, out)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn widen_row(x: &[f32], out: &mut [f32]) {
-            $crate::microkernels::widen(x, out)
+        fn from_bf16_row(x: &[f32], out: &mut [f32]) {
+            $crate::microkernels::from_bf16(x, out)
         }
 
         $(#[target_feature(enable = $feature)])?

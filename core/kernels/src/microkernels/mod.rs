@@ -13,7 +13,7 @@ mod panel;
 mod softmax_back;
 mod swiglu;
 
-pub(crate) use bf16::{narrow, round_to_bf16, widen};
+pub(crate) use bf16::{from_bf16, round_to_bf16, to_bf16};
 pub(crate) use dropout::dropout;
 pub(crate) use exp::exp_scaled;
 #[cfg(target_arch = "aarch64")]

@@ -36,9 +36,9 @@ pub(super) unsafe fn tile_f32_f32_avx512(tile: Tile) {
             // SAFETY: the caller's promise, for the number of rows that the tile has.
             unsafe {
                 match (tile.rows, tile.width) {
-                    $(($rows, 32) => wide::<$rows, 2>(tile),
-                    ($rows, 16) => wide::<$rows, 1>(tile),
-                    ($rows, _) => narrow::<$rows>(tile),)*
+                    $(($rows, 32) => columns_16::<$rows, 2>(tile),
+                    ($rows, 16) => columns_16::<$rows, 1>(tile),
+                    ($rows, _) => columns_8::<$rows>(tile),)*
                     _ => debug_assert!(false, "a tile of {} rows", tile.rows),
                 }
             }
@@ -52,7 +52,7 @@ pub(super) unsafe fn tile_f32_f32_avx512(tile: Tile) {
 /// # Safety
 /// As for the tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
+unsafe fn columns_16<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
@@ -89,7 +89,7 @@ unsafe fn wide<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
 /// # Safety
 /// As for the tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn narrow<const ROWS: usize>(tile: Tile) {
+unsafe fn columns_8<const ROWS: usize>(tile: Tile) {
     let mut sums = [_mm256_setzero_ps(); ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
