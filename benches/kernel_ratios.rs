@@ -123,7 +123,7 @@ fn options() -> Result<Options> {
 struct Contest {
     cpu: Cpu,
     ours: Graph,
-    /// With the rounding of the rows.
+    /// Includes the quantization of the rows.
     mixed: Graph,
     ggmls: Graph,
     /// `[from, to]` as f32: the layout in which the `gemm` crate is fastest.
@@ -172,7 +172,7 @@ impl Contest {
             false => (graph(Graph::linear)?, graph(Graph::ggml_mul_mat)?),
             true => (graph(Graph::linear_transposed)?, graph(Graph::ggml_out_prod)?),
         };
-        let mixed = graph(if backward { rounded_transposed } else { rounded })?;
+        let mixed = graph(if backward { int16_transposed } else { int16 })?;
         let cpu = Cpu::new(usize::from(options.threads), Arc::default())?;
         let output = vec![0.0; options.tokens * to];
         Ok(Self { cpu, ours, mixed, ggmls, matrix, input, output, n_out, n_in, backward })
@@ -244,26 +244,26 @@ impl Contest {
     }
 }
 
-fn rounded(g: &mut Graph, w: Tensor, x: Tensor) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
-    rounded_product(g, w, x, Direction::Linear)
+fn int16(g: &mut Graph, w: Tensor, x: Tensor) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
+    int16_product(g, w, x, Direction::Linear)
 }
 
-fn rounded_transposed(
+fn int16_transposed(
     g: &mut Graph,
     w: Tensor,
     dy: Tensor,
 ) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
-    rounded_product(g, w, dy, Direction::Transposed)
+    int16_product(g, w, dy, Direction::Transposed)
 }
 
-fn rounded_product(
+fn int16_product(
     g: &mut Graph,
     w: Tensor,
     x: Tensor,
     direction: Direction,
 ) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
-    let x = g.round_rows(x)?;
-    g.sum_of_products(&[Product::Rounded { w, x, direction }], None, Place::New)
+    let x = g.quantize_rows_int16(x)?;
+    g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Place::New)
 }
 
 /// Reproducible values in [-1, 1).

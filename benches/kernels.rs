@@ -9,8 +9,8 @@ use std::sync::Arc;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use nightgraft_ggml::{
-    AttentionShape, Cpu, Direction, Error, Graph, Leaf, MappedFile, Place, Product, Tensor, WeightPlace,
-    WeightType, quantize,
+    AttentionShape, ComputeType, Cpu, Direction, Error, Graph, Leaf, MappedFile, Place, Product, Tensor,
+    WeightPlace, WeightType, quantize,
 };
 use nightgraft_kernels::Tier;
 use rand::{Rng, SeedableRng};
@@ -50,8 +50,8 @@ fn products(criterion: &mut Criterion) {
             });
             run(&mut group, &format!("{name}/{}/mixed", kind.name()), |g| {
                 let (w, x) = (g.leaf(&weight)?, g.leaf(&x)?);
-                let x = g.round_rows(x)?;
-                g.sum_of_products(&[Product::Rounded { w, x, direction }], None, Place::New)
+                let x = g.quantize_rows_int16(x)?;
+                g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Place::New)
             });
         }
     }
@@ -59,13 +59,16 @@ fn products(criterion: &mut Criterion) {
 
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("attention, {}", Tier::current().name()));
-    for (n_tokens, rounds) in [(256, false), (256, true), (2048, false), (2048, true)] {
-        let shape = AttentionShape::new([9, 3], 64, 0.125).expect("heads that can be shared").rounded(rounds);
+    use ComputeType::{F32, Int16};
+    for (n_tokens, compute_type) in [(256, F32), (256, Int16), (2048, F32), (2048, Int16)] {
+        let shape = AttentionShape::new([9, 3], 64, 0.125)
+            .expect("heads that can be shared")
+            .with_compute_type(compute_type);
         let pairs = n_tokens * (n_tokens + 1) / 2;
         group.throughput(Throughput::Elements((2 * 2 * pairs * 9 * 64) as u64));
         let [q, k, v] = [9, 3, 3].map(|n_heads| matrix(n_tokens, 64 * n_heads));
         let starts = Leaf::i32(n_tokens).expect("memory for the starts");
-        let precision = if rounds { "mixed" } else { "f32" };
+        let precision = if compute_type == Int16 { "mixed" } else { "f32" };
         run(&mut group, &format!("forward/{n_tokens} tokens/{precision}"), |g| {
             let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
             let starts = g.leaf(&starts)?;
@@ -96,9 +99,9 @@ fn passes(criterion: &mut Criterion) {
         let (x, up) = (g.leaf(&x)?, g.leaf(&up)?);
         g.swiglu(x, up)
     });
-    run(&mut group, "round_rows", |g| {
+    run(&mut group, "quantize_rows_int16", |g| {
         let x = g.leaf(&x)?;
-        g.round_rows(x)
+        g.quantize_rows_int16(x)
     });
 }
 

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
-    self as kernels, AttentionShape, Direction, Part, Product, RoundedProduct, RoundedRows, Rows, RowsMut,
-    Start, WeightType, Weights,
+    self as kernels, AttentionShape, Direction, Int16Product, Int16Rows, Part, Product, Rows, RowsMut, Start,
+    WeightType, Weights,
 };
 
 use crate::custom::{CustomNode, Params};
@@ -163,8 +163,8 @@ fn products_kind(n: &Node) -> Result<(&'static str, f64), Refusal> {
         let name = match kind {
             ProductKind::Linear { .. } => "linear f32",
             ProductKind::Transposed => "linear transposed f32",
-            ProductKind::Rounded(Direction::Linear) => "linear i16",
-            ProductKind::Rounded(Direction::Transposed) => "linear transposed i16",
+            ProductKind::Int16(Direction::Linear) => "linear i16",
+            ProductKind::Int16(Direction::Transposed) => "linear transposed i16",
         };
         let own = 2.0 * product([n.result().n_rows(), w.n_rows(), w.n_cols()]);
         flops += own;
@@ -227,16 +227,16 @@ callback!(
         let Some(Params::Products(SumOfProducts { kinds, onto })) = n.params else {
             return Err(Refusal::Params);
         };
-        let (mut rounded, mut products) = (None, Vec::with_capacity(kinds.len()));
+        let (mut int16, mut products) = (None, Vec::with_capacity(kinds.len()));
         for (i, kind) in kinds.iter().enumerate() {
             let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
             match *kind {
                 ProductKind::Linear { scale } => products.push(Product::Linear { w, x: rows, scale }),
                 ProductKind::Transposed => products.push(Product::Transposed { w, dy: rows }),
-                ProductKind::Rounded(direction) => {
+                ProductKind::Int16(direction) => {
                     let n = if direction == Direction::Linear { w.n_cols() } else { w.n_rows() };
-                    let x = RoundedRows::new(rows, n).ok_or(Refusal::Operand(2 * i + 1))?;
-                    rounded = Some(RoundedProduct { w, x, direction });
+                    let x = Int16Rows::new(rows, n).ok_or(Refusal::Operand(2 * i + 1))?;
+                    int16 = Some(Int16Product { w, x, direction });
                 }
             }
         }
@@ -248,11 +248,11 @@ callback!(
                 start => Start::From(start),
             },
         };
-        kernels::sum_of_products(rounded, &products, start, n.result(), n.part)
+        kernels::sum_of_products(int16, &products, start, n.result(), n.part)
     },
     |n| products_kind(n)
 );
-callback!(round_rows, |n| kernels::round_rows(n.rows(0)?, n.result(), n.part));
+callback!(quantize_rows_int16, |n| kernels::quantize_rows_int16(n.rows(0)?, n.result(), n.part));
 callback!(accumulate_outer, |n| kernels::accumulate_outer(n.rows(0)?, n.rows(1)?, n.result(), n.part), |n| {
     let (u, x) = (n.rows(0)?, n.rows(1)?);
     Ok(("adapter gradient", 2.0 * product([u.n_rows(), u.n_cols(), x.n_cols()])))

@@ -71,8 +71,8 @@ pub use graph::{Graph, Tensor};
 pub use log::route_log_to_tracing;
 pub use mapping::{MappedFile, SharedFile};
 pub use nightgraft_kernels::{
-    AttentionShape, Direction, KernelError, MAX_HEAD_DIM, Rotation, TIER_VARIABLE as INSTRUCTIONS_VARIABLE,
-    TierError, WeightType, bf16_columns,
+    AttentionShape, ComputeType, Direction, KernelError, MAX_HEAD_DIM, Rotation,
+    TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
 };
 pub use products::{Place, Product};
 pub use profile::{OpTime, profile, profiled};
@@ -95,7 +95,7 @@ pub fn instructions() -> &'static str {
     nightgraft_kernels::Tier::current().name()
 }
 
-/// Whether products of 16-bit integers ([`Product::Rounded`]) are faster here than those of floats.
-pub fn multiplies_pairs() -> bool {
-    nightgraft_kernels::Tier::current().multiplies_pairs()
+/// Whether products of 16-bit integers ([`Product::Int16`]) are faster here than products of floats.
+pub fn int16_is_faster() -> bool {
+    nightgraft_kernels::Tier::current().int16_is_faster()
 }

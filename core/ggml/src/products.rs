@@ -1,7 +1,7 @@
 //! Products with weights, as custom nodes.
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{Direction, RoundedRows, WeightType};
+use nightgraft_kernels::{Direction, Int16Rows, WeightType};
 
 use crate::callbacks;
 use crate::custom::Params;
@@ -26,8 +26,8 @@ pub enum Product {
         /// The rows.
         dy: Tensor,
     },
-    /// `x · Wᵀ` or `x · W` for rows from [`Graph::round_rows`]; only as the first of a sum.
-    Rounded {
+    /// `x · Wᵀ` or `x · W` for rows from [`Graph::quantize_rows_int16`]; only the first product of a sum can be one.
+    Int16 {
         /// The matrix, `[n_out, n_in]`.
         w: Tensor,
         /// The rows.
@@ -61,24 +61,24 @@ pub(crate) struct SumOfProducts {
 pub(crate) enum ProductKind {
     Linear { scale: f32 },
     Transposed,
-    Rounded(Direction),
+    Int16(Direction),
 }
 
 impl Graph {
-    /// Rows of `x` `[T, n]` rounded to 16 bits, for [`Product::Rounded`].
+    /// Quantizes the rows of `x` `[T, n]` to 16-bit integers, for [`Product::Int16`].
     ///
     /// # Errors
     /// As [`Graph::linear`]; [`Error::Shape`] if `n` is not a multiple of 32.
-    pub fn round_rows(&mut self, x: Tensor) -> Result<Tensor, Error> {
-        let op = "round_rows";
+    pub fn quantize_rows_int16(&mut self, x: Tensor) -> Result<Tensor, Error> {
+        let op = "quantize_rows_int16";
         let (n_rows, n_cols) = self.shape(op, x)?;
         self.is_f32(op, x)?;
-        let width = RoundedRows::columns(n_cols).ok_or_else(|| Error::Shape {
+        let width = Int16Rows::columns(n_cols).ok_or_else(|| Error::Shape {
             op,
             expected: "a multiple of 32 columns".into(),
             got: n_cols.to_string(),
         })?;
-        self.custom(op, [n_rows, width], &[x], callbacks::round_rows, None)
+        self.custom(op, [n_rows, width], &[x], callbacks::quantize_rows_int16, None)
     }
 
     /// `y = x · Wᵀ`: `w` is `[n_out, n_in]` in any format, `x` `[T, n_in]`, the result `[T, n_out]`.
@@ -129,9 +129,9 @@ impl Graph {
                     kinds.push(ProductKind::Transposed);
                     (self.transposed_shape(op, w, dy)?, w, dy)
                 }
-                Product::Rounded { w, x, direction } => {
-                    kinds.push(ProductKind::Rounded(direction));
-                    (self.rounded_shape(op, w, x, direction, kinds.len() == 1)?, w, x)
+                Product::Int16 { w, x, direction } => {
+                    kinds.push(ProductKind::Int16(direction));
+                    (self.int16_shape(op, w, x, direction, kinds.len() == 1)?, w, x)
                 }
             };
             let shape = *shape.get_or_insert(of_product);
@@ -211,7 +211,7 @@ impl Graph {
         Ok((n_tokens, n_in))
     }
 
-    fn rounded_shape(
+    fn int16_shape(
         &self,
         op: &'static str,
         w: Tensor,
@@ -225,10 +225,10 @@ impl Graph {
             Direction::Transposed => (n_out, n_in),
         };
         self.is_f32(op, x)?;
-        if !is_first || RoundedRows::columns(from) != Some(width) {
+        if !is_first || Int16Rows::columns(from) != Some(width) {
             return Err(Error::Shape {
                 op,
-                expected: format!("a first product, with rounded rows of {from} values"),
+                expected: format!("a first product, with quantized rows of {from} values"),
                 got: format!("{width} columns"),
             });
         }

@@ -86,10 +86,10 @@ const IN_PLACE: [(&str, Writes); 12] = [
         let out = g.attention(shape, qkv, starts, Place::Over(t))?;
         g.run(out)
     }),
-    ("sum_of_products of rounded rows", |g, t| {
+    ("sum_of_products of quantized rows", |g, t| {
         let (w, x) = (g.leaf(&Leaf::f32(4, 32)?)?, g.leaf(&Leaf::f32(2, 32)?)?);
-        let x = g.round_rows(x)?;
-        let product = Product::Rounded { w, x, direction: crate::Direction::Linear };
+        let x = g.quantize_rows_int16(x)?;
+        let product = Product::Int16 { w, x, direction: crate::Direction::Linear };
         let sum = g.sum_of_products(&[product], None, Place::Over(t))?;
         g.run(sum)
     }),

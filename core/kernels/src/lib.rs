@@ -52,9 +52,9 @@ pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use error::{IndexError, KernelError, ShapeError};
 pub use gemm::{
-    Direction, Product, RoundedProduct, RoundedRows, Start, accumulate_outer, check_accumulate_outer,
-    check_linear, check_linear_transposed, check_round_rows, check_sum_of_products, linear,
-    linear_transposed, round_rows, sum_of_products,
+    ComputeType, Direction, Int16Product, Int16Rows, Product, Start, accumulate_outer,
+    check_accumulate_outer, check_linear, check_linear_transposed, check_quantize_rows_int16,
+    check_sum_of_products, linear, linear_transposed, quantize_rows_int16, sum_of_products,
 };
 pub use isa::{TIER_VARIABLE, Tier, TierError};
 pub use matrix::{Part, Rows, RowsMut};

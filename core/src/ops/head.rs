@@ -8,7 +8,7 @@
 //! Logits are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
 //! over them. Losses and gradients are sums over tokens: who averages divides once, at the end of a step.
 
-use nightgraft_ggml::{Error, Graph, Leaf, Place, Tensor};
+use nightgraft_ggml::{ComputeType, Error, Graph, Leaf, Place, Tensor};
 
 use super::linear::{self, Input, Linear};
 use super::norm::{self, Norm};
@@ -20,8 +20,8 @@ pub struct Head {
     pub norm: Norm,
     /// `[n_vocab, n_embd]`, any format; the embedding itself where they are tied.
     pub weight: Leaf,
-    /// Whether logits are products of 16-bit integers.
-    pub rounds: bool,
+    /// The type of the numbers that are multiplied for logits.
+    pub compute_type: ComputeType,
 }
 
 impl Head {
@@ -54,8 +54,8 @@ pub fn forward(g: &mut Graph, head: &Head, x: Tensor, targets: Tensor, loss: &Le
 /// # Errors
 /// If shapes do not fit.
 pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Result<Tensor, Error> {
-    // Never rounded: the target's own entry is so large that little would be left of the others.
-    let dlogits = Input::new(g, saved.dlogits, false)?;
+    // Never quantized: the target's own entry is so large that little would be left of the others.
+    let dlogits = Input::new(g, saved.dlogits, ComputeType::F32)?;
     let (dh, _) = linear::input_gradient(g, &head.linear(), dlogits, None)?;
     norm::backward(g, &head.norm, saved.x, dh, stream)
 }
@@ -66,6 +66,6 @@ pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Re
 /// If shapes do not fit.
 pub fn logits(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
     let h = norm::forward(g, &head.norm, x)?;
-    let h = Input::new(g, h, head.rounds)?;
+    let h = Input::new(g, h, head.compute_type)?;
     linear::forward(g, &head.linear(), h, None, Place::New)
 }

@@ -11,7 +11,7 @@
 //! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
 //! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
-use nightgraft_ggml::{Direction, DropoutKey, Error, Graph, Leaf, Place, Product, Tensor};
+use nightgraft_ggml::{ComputeType, Direction, DropoutKey, Error, Graph, Leaf, Place, Product, Tensor};
 
 /// A frozen matrix and, where the layer is adapted, its adapter.
 #[derive(Clone)]
@@ -74,30 +74,31 @@ impl LowRank {
     }
 }
 
-/// What one or several frozen matrices are multiplied with: rows and, for products of 16-bit integers, the same rounded once
-/// for all of them.
+/// What one or several frozen matrices are multiplied with: rows and, for products of 16-bit integers, the same rows
+/// quantized once for all of them.
 #[derive(Clone, Copy)]
 pub struct Input {
     /// The rows, `[T, n]`.
     pub rows: Tensor,
-    rounded: Option<Tensor>,
+    int16: Option<Tensor>,
 }
 
 impl Input {
-    /// With `rounds`, the products are of 16-bit integers, where rows consist of whole groups of 32.
+    /// `rows`, to be multiplied as `compute_type` says; in floats, where rows do not consist of whole groups of 32.
     ///
     /// # Errors
     /// If the graph is full.
-    pub fn new(g: &mut Graph, rows: Tensor, rounds: bool) -> Result<Self, Error> {
+    pub fn new(g: &mut Graph, rows: Tensor, compute_type: ComputeType) -> Result<Self, Error> {
         let (_, n) = g.shape("input", rows)?;
-        let rounded = (rounds && n.is_multiple_of(32)).then(|| g.round_rows(rows)).transpose()?;
-        Ok(Self { rows, rounded })
+        let is_int16 = compute_type == ComputeType::Int16 && n.is_multiple_of(32);
+        let int16 = is_int16.then(|| g.quantize_rows_int16(rows)).transpose()?;
+        Ok(Self { rows, int16 })
     }
 
     fn times(&self, g: &mut Graph, weight: &Leaf, direction: Direction) -> Result<Product, Error> {
         let w = g.leaf(weight)?;
-        Ok(match (self.rounded, direction) {
-            (Some(x), direction) => Product::Rounded { w, x, direction },
+        Ok(match (self.int16, direction) {
+            (Some(x), direction) => Product::Int16 { w, x, direction },
             (None, Direction::Linear) => Product::Linear { w, x: self.rows, scale: 1.0 },
             (None, Direction::Transposed) => Product::Transposed { w, dy: self.rows },
         })

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Tensor, WeightPlace, WeightType,
-    quantize,
+    AttentionShape, ComputeType, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Tensor, WeightPlace,
+    WeightType, quantize,
 };
 
 use super::head::{self, Head};
@@ -127,12 +127,12 @@ fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
     let linear = Linear { weight, bias: None, adapter: Some(adapter.clone()) };
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
         let x = g.leaf(&x)?;
-        let input = Input::new(g, x, false)?;
+        let input = Input::new(g, x, ComputeType::F32)?;
         let y = linear::forward(g, &linear, input, None, Place::New)?;
         if let Some((dy, gradients)) = dy {
             adapter.grad_a.clear()?;
             adapter.grad_b.clear()?;
-            let dy = Input::new(g, dy, false)?;
+            let dy = Input::new(g, dy, ComputeType::F32)?;
             let dx = linear::backward(g, &linear, x, dy, None)?;
             g.store(dx, &gradients[0])?;
             let (grad_a, grad_b) = (g.leaf(&adapter.grad_a)?, g.leaf(&adapter.grad_b)?);
@@ -160,14 +160,15 @@ fn linear_with_dropout_uses_one_mask_in_both_passes() {
 
 #[test]
 fn a_bias_is_added_to_every_row() {
-    for (rounds, n_rows) in [(false, 3), (true, 3), (false, 1), (true, 1)] {
+    use ComputeType::{F32, Int16};
+    for (compute_type, n_rows) in [(F32, 3), (Int16, 3), (F32, 1), (Int16, 1)] {
         let (weight, bias, x) = (weight(WeightType::Q8_0, 6, 32, 1), matrix(1, 6, 2), matrix(n_rows, 32, 3));
         let [without, with] = [None, Some(bias.clone())].map(|bias| {
             let linear = Linear { weight: weight.clone(), bias, adapter: Some(low_rank(3, 32, 6, None)) };
             let out = Leaf::f32(n_rows, 6).unwrap();
             let mut g = Graph::new(64).unwrap();
             let x = g.leaf(&x).unwrap();
-            let x = Input::new(&mut g, x, rounds).unwrap();
+            let x = Input::new(&mut g, x, compute_type).unwrap();
             let y = linear::forward(&mut g, &linear, x, None, Place::New).unwrap();
             g.store(y, &out).unwrap();
             // Its sums begin with the bias; they cannot begin with something else, too.
@@ -193,7 +194,7 @@ fn a_backward_adds_onto_what_is_there() {
     let (alone, onto) = (Leaf::f32(2, 4).unwrap(), Leaf::f32(2, 4).unwrap());
     let mut g = Graph::new(64).unwrap();
     let (x, dy) = (g.leaf(&x).unwrap(), g.leaf(&dy).unwrap());
-    let dy = Input::new(&mut g, dy, false).unwrap();
+    let dy = Input::new(&mut g, dy, ComputeType::F32).unwrap();
     let dx = linear::backward(&mut g, &linear, x, dy, None).unwrap();
     g.store(dx, &alone).unwrap();
     onto.write(0, &base.to_vec().unwrap()).unwrap();
@@ -286,7 +287,7 @@ fn head_with_loss() {
     let head = Head {
         norm: Norm { weight: matrix(1, 32, 1), eps: 1e-5 },
         weight: weight(WeightType::Q8_0, 11, 32, 2),
-        rounds: false,
+        compute_type: ComputeType::F32,
     };
     let (x, targets) = (matrix(4, 32, 3), integers(&[10, 0, -1, 5]));
     let (loss, gradient) = (Leaf::f32(4, 2).unwrap(), Leaf::f32(4, 32).unwrap());

@@ -9,7 +9,7 @@
 //! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are kept so, which
 //! halves the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
 
-use nightgraft_ggml::{AttentionShape, Error, Graph, Leaf, Place, Tensor, bf16_columns};
+use nightgraft_ggml::{AttentionShape, ComputeType, Error, Graph, Leaf, Place, Tensor, bf16_columns};
 
 use crate::ops::linear::{self, Input, Linear};
 use crate::ops::norm::{self, Norm};
@@ -23,8 +23,15 @@ pub struct Geometry {
     pub attention: AttentionShape,
     /// Which values of a head are rotated together.
     pub layout: PairLayout,
-    /// Mixed precision: products with frozen matrices are of 16-bit integers, and values of the feed-forward part are kept rounded.
-    pub rounds: bool,
+    /// How products with frozen matrices are computed. 16-bit integers mean mixed precision: values of the feed-forward part
+    /// are then kept in bfloat16.
+    pub compute_type: ComputeType,
+}
+
+impl Geometry {
+    fn is_mixed(&self) -> bool {
+        self.compute_type == ComputeType::Int16
+    }
 }
 
 /// The matrices of one block, with their adapters.
@@ -59,7 +66,7 @@ impl Block {
 
     /// Columns of what [`Kept::feed_forward`] holds.
     fn feed_forward_columns(&self, geometry: &Geometry) -> [usize; 3] {
-        let kept = |n| if geometry.rounds { bf16_columns(n) } else { n };
+        let kept = |n| if geometry.is_mixed() { bf16_columns(n) } else { n };
         [&self.attn_output, &self.ffn_gate, &self.ffn_up].map(|linear| kept(linear.n_out()))
     }
 
@@ -137,19 +144,19 @@ pub fn forward(
     let kept = kept.feed_forward.as_ref().map(|kept| leaves(g, kept, n_tokens)).transpose()?;
     // Where they are kept as they are, they are computed there.
     let [x1, gate, up] =
-        kept.filter(|_| !geometry.rounds).map_or([Place::New; 3], |kept| kept.map(Place::Over));
+        kept.filter(|_| !geometry.is_mixed()).map_or([Place::New; 3], |kept| kept.map(Place::Over));
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
     let x1 = add_attended(g, block, geometry, &attention, x, x1)?;
     let h2 = norm::forward(g, &block.ffn_norm, x1)?;
     let [gate, up] = project(g, block, geometry, h2, [gate, up])?;
-    if let Some(kept) = kept.filter(|_| geometry.rounds) {
+    if let Some(kept) = kept.filter(|_| geometry.is_mixed()) {
         for (value, kept) in [x1, gate, up].into_iter().zip(kept) {
             g.to_bf16(value, kept)?;
         }
     }
     let activated = swiglu::forward(g, gate, up)?;
-    let activated = Input::new(g, activated, geometry.rounds)?;
+    let activated = Input::new(g, activated, geometry.compute_type)?;
     let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Place::Over(y))?;
     g.run(y)
 }
@@ -182,14 +189,14 @@ pub fn backward(
     let (x1, h2, gate, up) = match &kept.feed_forward {
         Some(kept) => {
             let kept = leaves(g, kept, n_tokens)?;
-            let [x1, gate, up] = if geometry.rounds { from_bf16(g, block, kept)? } else { kept };
+            let [x1, gate, up] = if geometry.is_mixed() { from_bf16(g, block, kept)? } else { kept };
             (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
         None => {
             let x1 = add_attended(g, block, geometry, &attention, x, Place::New)?;
             let h2 = norm::forward(g, &block.ffn_norm, x1)?;
             let [gate, up] = project(g, block, geometry, h2, [Place::New; 2])?;
-            if geometry.rounds {
+            if geometry.is_mixed() {
                 let [x1, gate, up] = round_to_bf16(g, [x1, gate, up])?;
                 (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
             } else {
@@ -198,25 +205,25 @@ pub fn backward(
         }
     };
 
-    let dy = Input::new(g, grad, geometry.rounds)?;
+    let dy = Input::new(g, grad, geometry.compute_type)?;
     let (dactivated, reduced) = linear::input_gradient(g, &block.ffn_down, dy, None)?;
     let [dgate, dup, activated] = swiglu::backward(g, gate, up, dactivated)?;
     linear::adapter_gradients(g, &block.ffn_down, activated, grad, reduced)?;
-    let dgate = Input::new(g, dgate, geometry.rounds)?;
-    let dup = Input::new(g, dup, geometry.rounds)?;
+    let dgate = Input::new(g, dgate, geometry.compute_type)?;
+    let dup = Input::new(g, dup, geometry.compute_type)?;
     let dh2 = linear::backward(g, &block.ffn_gate, h2, dgate, None)?;
     let dh2 = linear::backward(g, &block.ffn_up, h2, dup, Some(dh2))?;
     let grad = norm::backward(g, &block.ffn_norm, x1, dh2, grad)?;
 
     let attended = attention.output(g)?;
-    let dx1 = Input::new(g, grad, geometry.rounds)?;
+    let dx1 = Input::new(g, grad, geometry.compute_type)?;
     let dattended = linear::backward(g, &block.attn_output, attended, dx1, None)?;
     let [dq, dk, dv] = attention::backward(g, &attention, dattended)?;
     let dq = rope::backward(g, geometry.layout, dq, tokens.angles)?;
     let dk = rope::backward(g, geometry.layout, dk, tokens.angles)?;
-    let dq = Input::new(g, dq, geometry.rounds)?;
-    let dk = Input::new(g, dk, geometry.rounds)?;
-    let dv = Input::new(g, dv, geometry.rounds)?;
+    let dq = Input::new(g, dq, geometry.compute_type)?;
+    let dk = Input::new(g, dk, geometry.compute_type)?;
+    let dv = Input::new(g, dv, geometry.compute_type)?;
     let dh = linear::backward(g, &block.attn_q, h, dq, None)?;
     let dh = linear::backward(g, &block.attn_k, h, dk, Some(dh))?;
     let dh = linear::backward(g, &block.attn_v, h, dv, Some(dh))?;
@@ -237,7 +244,7 @@ fn attend(
     [q, k, v]: [Place; 3],
     out: Place,
 ) -> Result<attention::Saved, Error> {
-    let h = Input::new(g, h, geometry.rounds)?;
+    let h = Input::new(g, h, geometry.compute_type)?;
     let q = linear::forward(g, &block.attn_q, h, None, q)?;
     let k = linear::forward(g, &block.attn_k, h, None, k)?;
     let v = linear::forward(g, &block.attn_v, h, None, v)?;
@@ -256,7 +263,7 @@ fn add_attended(
     place: Place,
 ) -> Result<Tensor, Error> {
     let attended = attention.output(g)?;
-    let attended = Input::new(g, attended, geometry.rounds)?;
+    let attended = Input::new(g, attended, geometry.compute_type)?;
     linear::forward(g, &block.attn_output, attended, Some(x), place)
 }
 
@@ -268,7 +275,7 @@ fn project(
     h2: Tensor,
     [gate, up]: [Place; 2],
 ) -> Result<[Tensor; 2], Error> {
-    let h2 = Input::new(g, h2, geometry.rounds)?;
+    let h2 = Input::new(g, h2, geometry.compute_type)?;
     let gate = linear::forward(g, &block.ffn_gate, h2, None, gate)?;
     let up = linear::forward(g, &block.ffn_up, h2, None, up)?;
     Ok([gate, up])

@@ -88,10 +88,10 @@ impl Demand {
     /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out.
     pub fn new(base: &Base, tensors: &AdapterTensors, capacity: usize, precision: Precision) -> Result<Self> {
         let spec = &base.spec;
-        let rounds = model::resolved(precision) == Precision::Mixed;
+        let compute_type = model::compute_type(precision);
         let adapter = Adapter::planned(tensors)?;
         let mapped = MappedWeights::new(base)?;
-        let geometry = weights::geometry(base, rounds)?;
+        let geometry = weights::geometry(base, compute_type)?;
         let n_dims = weights::angles(base).n_dims();
         let lowest = adapter.lowest_layer().unwrap_or(spec.n_layer);
         // The angles of the tokens, and the table that they are copied from.
@@ -105,7 +105,7 @@ impl Demand {
                 graphs += if keeping == 0 { headers } else { 0 };
             }
         }
-        let head = mapped.head(base, rounds);
+        let head = mapped.head(base, compute_type);
         let mut head_arenas = [0; HEAD_ROWS.len()];
         for (rows, arena) in HEAD_ROWS.iter().zip(&mut head_arenas) {
             *arena = head_bytes(&head, spec.n_embd, *rows.min(&capacity))?;

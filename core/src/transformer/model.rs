@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use nightgraft_ggml::{Cpu, Graph, Leaf};
+use nightgraft_ggml::{ComputeType, Cpu, Graph, Leaf};
 
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
@@ -70,9 +70,17 @@ impl ModelOptions {
 /// What `precision` means on this processor: never `Auto`.
 pub fn resolved(precision: Precision) -> Precision {
     match precision {
-        Precision::Auto if nightgraft_ggml::multiplies_pairs() => Precision::Mixed,
+        Precision::Auto if nightgraft_ggml::int16_is_faster() => Precision::Mixed,
         Precision::Auto => Precision::F32,
         Precision::F32 | Precision::Mixed => precision,
+    }
+}
+
+/// How `precision` has products with frozen matrices computed on this processor.
+pub(super) fn compute_type(precision: Precision) -> ComputeType {
+    match resolved(precision) {
+        Precision::Mixed => ComputeType::Int16,
+        Precision::F32 | Precision::Auto => ComputeType::F32,
     }
 }
 
@@ -122,7 +130,7 @@ impl Model {
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let ModelOptions { trains, capacity, n_threads, precision, layout } = options;
-        let rounds = resolved(precision) == Precision::Mixed;
+        let compute_type = compute_type(precision);
         let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
         let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
@@ -136,7 +144,7 @@ impl Model {
         }
         Ok(Self {
             blocks,
-            geometry: weights::geometry(&base, rounds)?,
+            geometry: weights::geometry(&base, compute_type)?,
             angles: weights::angles(&base),
             stream: Stream {
                 lowest,
@@ -145,7 +153,7 @@ impl Model {
                 grad: trains.then(|| rows(capacity)).transpose()?,
             },
             layers: None,
-            head: mapped.head(&base, rounds),
+            head: mapped.head(&base, compute_type),
             chunk: Chunk {
                 x: rows(layout.head_rows)?,
                 dx: rows(layout.head_rows)?,

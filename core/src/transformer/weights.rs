@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nightgraft_ggml::{AttentionShape, Leaf, WeightPlace};
+use nightgraft_ggml::{AttentionShape, ComputeType, Leaf, WeightPlace};
 
 use super::block::{Block, Geometry};
 use crate::base::{Base, LayerWeights, Module, RopeLayout, Weight};
@@ -30,8 +30,8 @@ impl MappedWeights {
         Ok(Self { leaves, eps: base.spec.norm_eps })
     }
 
-    pub(super) fn head(&self, base: &Base, rounds: bool) -> Head {
-        Head { norm: self.norm(&base.output_norm), weight: self.leaf(&base.output), rounds }
+    pub(super) fn head(&self, base: &Base, compute_type: ComputeType) -> Head {
+        Head { norm: self.norm(&base.output_norm), weight: self.leaf(&base.output), compute_type }
     }
 
     pub(super) fn block(&self, base: &Base, index: usize, adapter: Option<&Adapter>) -> Block {
@@ -67,16 +67,16 @@ impl MappedWeights {
 ///
 /// # Errors
 /// [`Error::UnsupportedModel`] for heads that the attention cannot compute.
-pub(super) fn geometry(base: &Base, rounds: bool) -> Result<Geometry> {
+pub(super) fn geometry(base: &Base, compute_type: ComputeType) -> Result<Geometry> {
     let spec = &base.spec;
-    // Biases of keys can be a hundred times what else is in a head (Qwen 2.5); rounded with them, the rest would be lost.
+    // Biases of keys can be a hundred times what else is in a head (Qwen 2.5); quantized with them, the rest would be lost.
     let is_biased = base.layers.iter().any(|layer| layer.qkv_bias.iter().any(Option::is_some));
     let heads = [spec.n_head, spec.n_head_kv];
     let attention = AttentionShape::new(heads, spec.head_dim, 1.0 / (spec.head_dim as f32).sqrt())
         .map_err(|error| Error::UnsupportedModel { problem: error.to_string() })?
-        .rounded(rounds && !is_biased);
+        .with_compute_type(if is_biased { ComputeType::F32 } else { compute_type });
     let halves = spec.rope.layout == RopeLayout::Halves;
-    Ok(Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, rounds })
+    Ok(Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, compute_type })
 }
 
 /// How positions become angles.

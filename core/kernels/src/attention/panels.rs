@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::AttentionShape;
 use crate::WeightType;
-use crate::gemm::PAIR;
-use crate::isa::{CHAIN, Kernels, MAX_ROWS, PACKED, RoundedTile, Tile, WIDTH};
+use crate::gemm::{ComputeType, PAIR};
+use crate::isa::{CHAIN, Int16Tile, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::Source;
 
@@ -29,20 +29,23 @@ pub(super) struct ByDim<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Factors {
     dim: usize,
-    /// The largest magnitude of a rounded value; none for floats.
-    steps: Option<f32>,
+    /// The largest magnitude of a quantized value; none for floats.
+    q_max: Option<f32>,
 }
 
-/// Vectors longer than this are not rounded.
-const MAX_ROUNDED: usize = 256;
+/// Vectors longer than this are not quantized.
+const MAX_INT16_DIM: usize = 256;
 
 impl Factors {
-    /// Both sides are rounded alike: a score is then the same number forward and backward.
+    /// Both sides are quantized alike: a score is then the same number forward and backward.
     pub fn new(shape: &AttentionShape) -> Self {
         let dim = shape.head_dim();
-        // The sum of products of so many steps fits 32 bits.
-        let steps = (f64::from(i32::MAX) / dim.next_multiple_of(WIDTH) as f64).sqrt().floor() as f32;
-        Self { dim, steps: (shape.rounds() && dim <= MAX_ROUNDED).then_some(steps) }
+        // The sum of so many products of `q_max` times itself fits 32 bits.
+        let q_max = (f64::from(i32::MAX) / dim.next_multiple_of(WIDTH) as f64).sqrt().floor() as f32;
+        Self {
+            dim,
+            q_max: (shape.compute_type() == ComputeType::Int16 && dim <= MAX_INT16_DIM).then_some(q_max),
+        }
     }
 
     fn padded(&self) -> usize {
@@ -61,19 +64,19 @@ impl Factors {
         packed: &mut [f32],
     ) {
         for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED)) {
-            let Some(steps) = self.steps else {
+            let Some(q_max) = self.q_max else {
                 packed[..self.dim].copy_from_slice(vectors.row(row));
                 continue;
             };
             let (row, (pairs, rest)) = (vectors.row(row), packed.split_at_mut(self.padded() / PAIR));
             // SAFETY: the caller promises the instructions.
-            let mut round = |row: &[f32]| unsafe { (kernels.round_row)(row, steps, pairs) };
+            let mut quantize = |row: &[f32]| unsafe { (kernels.quantize_row)(row, q_max, pairs) };
             rest[0] = if self.dim == self.padded() {
-                round(row)
+                quantize(row)
             } else {
-                let mut padded = [0.0; MAX_ROUNDED];
+                let mut padded = [0.0; MAX_INT16_DIM];
                 padded[..self.dim].copy_from_slice(row);
-                round(&padded[..self.padded()])
+                quantize(&padded[..self.padded()])
             };
         }
     }
@@ -149,20 +152,20 @@ impl<'a> ByDim<'a> {
         memory: &'a mut [f32],
     ) -> ByDim<'a> {
         let tile_len = factors.padded() * WIDTH;
-        let mut floats = [0.0; MAX_ROUNDED * WIDTH];
+        let mut floats = [0.0; MAX_INT16_DIM * WIDTH];
         for (first, panel) in tokens.clone().step_by(WIDTH).zip(memory.chunks_exact_mut(tile_len)) {
             let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..factors.padded() / WIDTH);
             let source = Source::floats(vectors);
             // SAFETY: the caller promises the instructions.
             unsafe {
-                let Some(steps) = factors.steps else {
+                let Some(q_max) = factors.q_max else {
                     (kernels.panel_transposed)(WeightType::F32, source, rows, groups, panel);
                     continue;
                 };
                 let floats = &mut floats[..tile_len];
                 (kernels.panel_transposed)(WeightType::F32, source, rows, groups, floats);
                 let (pairs, scales) = panel.split_at_mut(tile_len / PAIR);
-                (kernels.round_panel)(floats, steps, pairs, &mut scales[..WIDTH]);
+                (kernels.quantize_panel)(floats, q_max, pairs, &mut scales[..WIDTH]);
             }
         }
         ByDim { memory, first_token: tokens.start, tile_len, factors }
@@ -186,12 +189,12 @@ impl<'a> ByDim<'a> {
         for (panel, column) in panels.zip((0..tokens.len()).step_by(WIDTH)) {
             // SAFETY: the caller promises the instructions.
             unsafe {
-                match self.factors.steps {
+                match self.factors.q_max {
                     None => {
                         let c = (&mut c[column..], PACKED);
                         multiply(kernels, n_rows, self.factors.dim, (x, PACKED), panel, c, false)
                     }
-                    Some(_) => self.multiply_rounded(kernels, n_rows, x, panel, &mut c[column..]),
+                    Some(_) => self.multiply_int16(kernels, n_rows, x, panel, &mut c[column..]),
                 }
             }
         }
@@ -199,7 +202,7 @@ impl<'a> ByDim<'a> {
 
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    unsafe fn multiply_rounded(
+    unsafe fn multiply_int16(
         &self,
         kernels: &Kernels,
         n_rows: usize,
@@ -217,7 +220,7 @@ impl<'a> ByDim<'a> {
                 *scale = x[row * PACKED + pairs];
             }
             let sums = &mut c[first * PACKED..][..(rows - 1) * PACKED + WIDTH];
-            let tile = RoundedTile {
+            let tile = Int16Tile {
                 rows,
                 pairs,
                 x,
@@ -229,7 +232,7 @@ impl<'a> ByDim<'a> {
                 to: (sums.as_mut_ptr(), PACKED),
             };
             // SAFETY: the sums were cut to what the tile writes; the caller promises the instructions.
-            unsafe { (kernels.rounded_tile)(tile) };
+            unsafe { (kernels.int16_tile)(tile) };
         }
     }
 }

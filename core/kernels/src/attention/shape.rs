@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::partition::MAX_SLICES;
 use crate::error::ShapeError;
+use crate::gemm::ComputeType;
 use crate::isa::DEPTH;
 
 /// The widest head that [`attention`](super::attention()) and its gradients take.
@@ -19,7 +20,7 @@ pub struct AttentionShape {
     head_dim: usize,
     scale: f32,
     window: Option<NonZeroUsize>,
-    rounds: bool,
+    compute_type: ComputeType,
 }
 
 /// A token's values in all matrices of the backward pass together.
@@ -54,7 +55,7 @@ impl AttentionShape {
         if !(scale > 0.0 && scale.is_finite()) {
             return fail("number of positive scales", 1, 0);
         }
-        Ok(Self { n_head, n_head_kv, head_dim, scale, window: None, rounds: false })
+        Ok(Self { n_head, n_head_kv, head_dim, scale, window: None, compute_type: ComputeType::F32 })
     }
 
     /// With a window: a query attends to at most so many keys, itself included.
@@ -62,10 +63,10 @@ impl AttentionShape {
         Self { window, ..self }
     }
 
-    /// With scores, and their gradients, that are products of 16-bit integers, or not: heads are then rounded with a scale for
-    /// each vector.
-    pub fn rounded(self, rounds: bool) -> Self {
-        Self { rounds, ..self }
+    /// This shape with scores, and their gradients, that are products of numbers of `compute_type`. Heads are quantized to 16-bit
+    /// integers with a scale for each vector.
+    pub fn with_compute_type(self, compute_type: ComputeType) -> Self {
+        Self { compute_type, ..self }
     }
 
     /// Number of query heads, a multiple of [`n_head_kv`](Self::n_head_kv).
@@ -98,9 +99,9 @@ impl AttentionShape {
         self.window.map(NonZeroUsize::get)
     }
 
-    /// Whether scores are products of 16-bit integers.
-    pub fn rounds(&self) -> bool {
-        self.rounds
+    /// The type of the numbers that are multiplied for scores.
+    pub fn compute_type(&self) -> ComputeType {
+        self.compute_type
     }
 
     /// Columns of the queries, and of the output without the log-sum-exps.

@@ -7,14 +7,14 @@ use super::{
 };
 use crate::isa::Kernels;
 use crate::weights::reference::Random;
-use crate::{KernelError, Part, Rows, RowsMut, Tier};
+use crate::{ComputeType, KernelError, Part, Rows, RowsMut, Tier};
 
 /// Single-precision rounding in scores, exponentials and sums, for values of about 1.
 const TOLERANCE: f64 = 2e-6;
 /// Central differences in double precision with a step of 1e-4: their own error is about 1e-8.
 const STEP: f64 = 1e-4;
-/// Vectors rounded to some thousands of steps of their largest value, in scores of up to ±30 that are exponents.
-const ROUNDED_TOLERANCE: f64 = 2e-3;
+/// Vectors are quantized to some thousands of steps of their largest value, in scores of up to ±30 that are exponents.
+const INT16_TOLERANCE: f64 = 2e-3;
 const DIFFERENCE_TOLERANCE: f64 = 1e-5;
 
 #[derive(Clone)]
@@ -195,14 +195,14 @@ fn check(case: &Case) {
     assert_close("dv", &first.dv, &expected.dv, 4.0 * TOLERANCE);
     same_everywhere(case, &first);
 
-    let rounded = Case { shape: case.shape.rounded(true), ..case.clone() };
-    let first = rounded.kernels(fastest, 1);
-    assert_close("rounded out", &first.out, &expected.out, ROUNDED_TOLERANCE);
-    assert_close("rounded lse", &first.lse, &expected.lse, ROUNDED_TOLERANCE);
-    assert_close("rounded dq", &first.dq, &expected.dq, ROUNDED_TOLERANCE);
-    assert_close("rounded dk", &first.dk, &expected.dk, ROUNDED_TOLERANCE);
-    assert_close("rounded dv", &first.dv, &expected.dv, ROUNDED_TOLERANCE);
-    same_everywhere(&rounded, &first);
+    let int16 = Case { shape: case.shape.with_compute_type(ComputeType::Int16), ..case.clone() };
+    let first = int16.kernels(fastest, 1);
+    assert_close("int16 out", &first.out, &expected.out, INT16_TOLERANCE);
+    assert_close("int16 lse", &first.lse, &expected.lse, INT16_TOLERANCE);
+    assert_close("int16 dq", &first.dq, &expected.dq, INT16_TOLERANCE);
+    assert_close("int16 dk", &first.dk, &expected.dk, INT16_TOLERANCE);
+    assert_close("int16 dv", &first.dv, &expected.dv, INT16_TOLERANCE);
+    same_everywhere(&int16, &first);
 }
 
 fn same_everywhere(case: &Case, first: &Results<f32>) {
@@ -225,7 +225,7 @@ fn attention_and_its_gradients_agree_with_the_definition() {
     check(&Case::new((4, 1, 37), &[2, 90], Some(9)));
     check(&Case::new((2, 2, 16), &[64, 64], Some(32)));
     check(&Case::new((1, 1, 256), &[40], Some(1)));
-    // Heads that are not rounded, being wide; many that share keys; as many slices as there can be, one to three.
+    // Heads that are not quantized, being wide; many that share keys; as many slices as there can be, one to three.
     check(&Case::new((1, 1, 320), &[50], None));
     check(&Case::new((20, 1, 8), &[100], None));
     check(&Case::new((8, 4, 16), &[200], None));

@@ -1,10 +1,10 @@
-//! Products of 16-bit integers: rows and weights rounded, sums exact.
+//! Products of 16-bit integers: rows and weights are quantized, sums are exact.
 //!
-//! A block of up to 256 values of a row is rounded to ±4095 times a scale of its own, a block of a column of the right-hand
-//! matrix to ±2047 times one. The sum of the products of two blocks then fits 32 bits and is exact, whatever the order; it
-//! is multiplied by both scales and added in single precision. Rounding changes a product by about a thousandth of its
-//! length, four times less than rounding activations to 8 bits does; for pairs of 16 bits many processors have a multiply-add
-//! that is faster than that of floats, in either direction and for weights in any format.
+//! A block of up to 256 values of a row is quantized to integers of at most ±4095 with a scale of its own, a block of a column
+//! of the right-hand matrix to at most ±2047 with one. The sum of the products of two blocks then fits 32 bits and is exact,
+//! whatever the order; it is multiplied by both scales and added in single precision. Quantizing changes a product by about a
+//! thousandth of its length, four times less than with 8 bits for activations; for pairs of 16 bits many processors have a
+//! multiply-add that is faster than that of floats, in either direction and for weights in any format.
 
 use std::ops::Range;
 
@@ -12,38 +12,38 @@ use super::epilogue::Tail;
 use super::split::{Split, blocks, even_block};
 use super::{Direction, SAME_ROW, Start};
 use crate::error::{KernelError, ShapeError, same};
-use crate::isa::{Kernels, RoundedTile, WIDTH, copy_row};
+use crate::isa::{Int16Tile, Kernels, WIDTH, copy_row};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
 use crate::weights::{GROUP, Weights};
 
-/// The most values that share a scale: `BLOCK · ROW_STEPS · COLUMN_STEPS` is below 2^31.
+/// The most values that share a scale: `BLOCK · ROW_Q_MAX · COLUMN_Q_MAX` is below 2^31.
 const BLOCK: usize = 256;
-/// The largest magnitude of a rounded value of a row.
-const ROW_STEPS: f32 = 4095.0;
-/// The largest magnitude of a rounded value of a column.
-const COLUMN_STEPS: f32 = 2047.0;
-/// Values are rounded and multiplied in pairs, which take the place of one float.
+/// The largest magnitude of a quantized value of a row.
+const ROW_Q_MAX: f32 = 4095.0;
+/// The largest magnitude of a quantized value of a column.
+const COLUMN_Q_MAX: f32 = 2047.0;
+/// Values are quantized and multiplied in pairs, which take the place of one float.
 pub(crate) const PAIR: usize = 2;
 /// Rows whose sums are kept at once.
 const ROWS: usize = 504;
 /// Panels that a block of the depth of these rows is multiplied with while it is in the cache; their sums take 256 KiB.
 const PANELS: usize = 4;
 
-/// Rows rounded to 16 bits, in the memory of a matrix of floats: `[n / 2]` pairs, then the blocks' scales.
+/// Rows quantized to 16-bit integers, in the memory of a matrix of floats: `[n / 2]` pairs, then the blocks' scales.
 #[derive(Clone, Copy, Debug)]
-pub struct RoundedRows<'a> {
+pub struct Int16Rows<'a> {
     memory: Rows<'a>,
     n_cols: usize,
 }
 
-impl<'a> RoundedRows<'a> {
-    /// Columns of a matrix of floats that holds rows of `n` values, rounded; `None` if `n` is not a multiple of 32, or 0.
+impl<'a> Int16Rows<'a> {
+    /// The columns of a matrix of floats that holds quantized rows of `n` values; `None` if `n` is not a multiple of 32, or 0.
     pub fn columns(n: usize) -> Option<usize> {
         (n > 0 && n.is_multiple_of(GROUP)).then(|| (n / PAIR + n.div_ceil(block_len(n))).next_multiple_of(16))
     }
 
-    /// The rows that [`round_rows`] wrote to `memory`, of `n_cols` values each; `None` for another width.
+    /// The rows that [`quantize_rows_int16`] wrote to `memory`, of `n_cols` values each; `None` for another width.
     pub fn new(memory: Rows<'a>, n_cols: usize) -> Option<Self> {
         (Self::columns(n_cols)? == memory.n_cols()).then_some(Self { memory, n_cols })
     }
@@ -66,46 +66,46 @@ impl<'a> RoundedRows<'a> {
     }
 }
 
-/// A product with rows that were rounded.
+/// A product of a matrix with quantized rows.
 #[derive(Clone, Copy)]
-pub struct RoundedProduct<'a> {
+pub struct Int16Product<'a> {
     /// The matrix, `[n_out, n_in]`.
     pub w: Weights<'a>,
     /// The rows: of `n_in` values, or, transposed, of `n_out`.
-    pub x: RoundedRows<'a>,
-    /// Which side of the matrix they are multiplied with.
+    pub x: Int16Rows<'a>,
+    /// Which side of the matrix the rows are multiplied with.
     pub direction: Direction,
 }
 
-/// Rounds the rows of `x` `[T, n]`; `out` is `[T, RoundedRows::columns(n)]`.
+/// Quantizes the rows of `x` `[T, n]`; `out` is `[T, Int16Rows::columns(n)]`.
 ///
 /// A value that is not finite makes its block's scale not a number, and so all results of its row.
 ///
 /// # Safety
 /// Each part `0..part.count` must be run exactly once, at the same time or not, and nothing else may touch `out`
 /// meanwhile.
-pub unsafe fn round_rows(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
+pub unsafe fn quantize_rows_int16(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { round_rows_on(Kernels::current(), x, out, part) }
+    unsafe { quantize_rows_int16_on(Kernels::current(), x, out, part) }
 }
 
-/// Whether the shapes fit for [`round_rows`].
-pub fn check_round_rows(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
-    const OP: &str = "round_rows";
+/// Whether the shapes fit for [`quantize_rows_int16`].
+pub fn check_quantize_rows_int16(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
+    const OP: &str = "quantize_rows_int16";
     same(OP, "columns in groups of 32", x.n_cols() / GROUP * GROUP, x.n_cols())?;
-    same(OP, "columns of the result", RoundedRows::columns(x.n_cols()).unwrap_or(0), out.n_cols())?;
+    same(OP, "columns of the result", Int16Rows::columns(x.n_cols()).unwrap_or(0), out.n_cols())?;
     same(OP, "rows of the result", x.n_rows(), out.n_rows())
 }
 
 /// # Safety
-/// As for [`round_rows`], and the machine must have the instructions of `kernels`.
-pub(super) unsafe fn round_rows_on(
+/// As for [`quantize_rows_int16`], and the machine must have the instructions of `kernels`.
+pub(super) unsafe fn quantize_rows_int16_on(
     kernels: &Kernels,
     x: Rows,
     out: RowsMut,
     part: Part,
 ) -> Result<(), ShapeError> {
-    check_round_rows(&x, &out)?;
+    check_quantize_rows_int16(&x, &out)?;
     let n = x.n_cols();
     for row in part.range(x.n_rows()) {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
@@ -114,16 +114,16 @@ pub(super) unsafe fn round_rows_on(
         let x = x.row(row).chunks(block_len(n));
         for ((x, pairs), scale) in x.zip(pairs.chunks_mut(block_len(n) / PAIR)).zip(scales) {
             // SAFETY: the caller promises the instructions.
-            *scale = unsafe { (kernels.round_row)(x, ROW_STEPS, pairs) };
+            *scale = unsafe { (kernels.quantize_row)(x, ROW_Q_MAX, pairs) };
         }
     }
     Ok(())
 }
 
 /// Whether the shapes fit.
-pub(super) fn check(product: &RoundedProduct, y: &RowsMut) -> Result<(), ShapeError> {
-    const OP: &str = "rounded product";
-    let RoundedProduct { w, x, direction } = product;
+pub(super) fn check(product: &Int16Product, y: &RowsMut) -> Result<(), ShapeError> {
+    const OP: &str = "int16 product";
+    let Int16Product { w, x, direction } = product;
     let (n_in, n_out) = match direction {
         Direction::Linear => (w.n_cols(), w.n_rows()),
         Direction::Transposed => (w.n_rows(), w.n_cols()),
@@ -140,7 +140,7 @@ pub(super) fn check(product: &RoundedProduct, y: &RowsMut) -> Result<(), ShapeEr
 /// and nothing else may touch `y` meanwhile.
 pub(super) unsafe fn product(
     kernels: &Kernels,
-    product: &RoundedProduct,
+    product: &Int16Product,
     tails: &[Tail],
     start: Start,
     y: RowsMut,
@@ -168,7 +168,7 @@ pub(super) unsafe fn product(
                             // SAFETY: parts share no (rows, columns); the caller promises the instructions.
                             unsafe {
                                 product.panel(kernels, depth.clone(), sums.columns.clone(), floats);
-                                (kernels.round_panel)(floats, COLUMN_STEPS, pairs, scales);
+                                (kernels.quantize_panel)(floats, COLUMN_Q_MAX, pairs, scales);
                                 let ends = (sums.from(index == 0), sums.to(depth.end == n));
                                 let panel = Panel { pairs, scales, row_scales };
                                 panel.multiply(kernels, &product.x, rows.clone(), depth.clone(), ends);
@@ -193,7 +193,7 @@ pub(super) unsafe fn product(
     })
 }
 
-impl RoundedProduct<'_> {
+impl Int16Product<'_> {
     /// Rows `depth` and columns `columns` of the right-hand matrix, as floats.
     ///
     /// # Safety
@@ -215,7 +215,7 @@ impl RoundedProduct<'_> {
     }
 }
 
-/// A panel of the right-hand matrix for a block of the depth, rounded, and the scales of that block of the rows.
+/// A quantized panel of the right-hand matrix for a block of the depth, and the scales of that block of the rows.
 struct Panel<'a> {
     pairs: &'a [f32],
     scales: &'a [f32],
@@ -230,7 +230,7 @@ impl Panel<'_> {
     unsafe fn multiply(
         &self,
         kernels: &Kernels,
-        x: &RoundedRows,
+        x: &Int16Rows,
         rows: Range<usize>,
         depth: Range<usize>,
         (from, to): (Option<(*const f32, usize)>, (*mut f32, usize)),
@@ -240,7 +240,7 @@ impl Panel<'_> {
         for tile in 0..n_tiles {
             let local = Part { index: tile, count: n_tiles }.range(rows.len());
             let rows = rows.start + local.start..rows.start + local.end;
-            let tile = RoundedTile {
+            let tile = Int16Tile {
                 rows: rows.len(),
                 pairs: depth.len(),
                 x: x.memory.block(rows, depth.clone()).unwrap_or(&[]),
@@ -252,7 +252,7 @@ impl Panel<'_> {
                 to: (to.0.wrapping_add(local.start * to.1), to.1),
             };
             // SAFETY: the caller's promise, for some of the rows.
-            unsafe { (kernels.rounded_tile)(tile) };
+            unsafe { (kernels.int16_tile)(tile) };
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::matrix::{Part, Rows, RowsMut};
 use crate::weights::Weights;
 use epilogue::Tail;
 pub(crate) use int16::PAIR;
-pub use int16::{RoundedProduct, RoundedRows, check_round_rows, round_rows};
+pub use int16::{Int16Product, Int16Rows, check_quantize_rows_int16, quantize_rows_int16};
 use operands::Operands;
 use split::Split;
 
@@ -54,6 +54,15 @@ pub enum Direction {
     Transposed,
 }
 
+/// The type of the numbers that a product multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComputeType {
+    /// Single precision.
+    F32,
+    /// 16-bit integers, to which both sides are quantized: their sums are exact.
+    Int16,
+}
+
 /// What the sums of a product begin with.
 #[derive(Clone, Copy)]
 pub enum Start<'a> {
@@ -70,7 +79,7 @@ pub enum Start<'a> {
 /// Distance between the rows of a start that is one row.
 const SAME_ROW: usize = 0;
 
-/// `y = start + rounded + Σ products`, of whichever there are.
+/// `y = start + int16 + Σ products`, of whichever there are.
 ///
 /// # Errors
 /// For shapes that [`check_sum_of_products`] refuses, which leave `y` untouched; [`KernelError::OutOfMemory`].
@@ -78,25 +87,25 @@ const SAME_ROW: usize = 0;
 /// # Safety
 /// As for [`linear`].
 pub unsafe fn sum_of_products(
-    rounded: Option<RoundedProduct>,
+    int16: Option<Int16Product>,
     products: &[Product],
     start: Start,
     y: RowsMut,
     part: Part,
 ) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { sum_of_products_on(Kernels::current(), rounded, products, start, y, part) }
+    unsafe { sum_of_products_on(Kernels::current(), int16, products, start, y, part) }
 }
 
 /// Whether there is a product, and the shapes fit for [`sum_of_products`].
 pub fn check_sum_of_products(
-    rounded: Option<&RoundedProduct>,
+    int16: Option<&Int16Product>,
     products: &[Product],
     start: &Start,
     y: &RowsMut,
 ) -> Result<(), ShapeError> {
     const OP: &str = "sum_of_products";
-    if let Some(product) = rounded {
+    if let Some(product) = int16 {
         int16::check(product, y)?;
     } else {
         same(OP, "number of products", products.len().max(1), products.len())?;
@@ -117,7 +126,7 @@ pub fn check_sum_of_products(
     }
 }
 
-/// Floats of working memory for so many rows: products of rounded rows take less.
+/// Floats of working memory for so many rows; products of 16-bit integers take less.
 pub(crate) fn scratch_floats(n_rows: usize) -> usize {
     blocked::scratch_floats(n_rows)
 }
@@ -234,14 +243,14 @@ unsafe fn linear_transposed_on(
 /// As for [`sum_of_products`], and the machine must have the instructions of `kernels`.
 unsafe fn sum_of_products_on(
     kernels: &Kernels,
-    rounded: Option<RoundedProduct>,
+    int16: Option<Int16Product>,
     products: &[Product],
     start: Start,
     y: RowsMut,
     part: Part,
 ) -> Result<(), KernelError> {
-    check_sum_of_products(rounded.as_ref(), products, &start, &y)?;
-    if let (None, [Product::Linear { w, x, scale }]) = (rounded, products) {
+    check_sum_of_products(int16.as_ref(), products, &start, &y)?;
+    if let (None, [Product::Linear { w, x, scale }]) = (int16, products) {
         // SAFETY: the shapes fit; the rest is the caller's promise.
         if unsafe { low_rank::project(kernels, (w, x, *scale), &start, &y, part) } {
             return Ok(());
@@ -249,7 +258,7 @@ unsafe fn sum_of_products_on(
     }
     let terms: Vec<&dyn Operands> = products.iter().map(|product| product as &dyn Operands).collect();
     // Short terms are added to the sums of the first, unless they are all there is.
-    let n_main = usize::from(rounded.is_none());
+    let n_main = usize::from(int16.is_none());
     let (tails, rest): (Vec<_>, Vec<_>) = terms
         .iter()
         .skip(n_main)
@@ -258,12 +267,12 @@ unsafe fn sum_of_products_on(
     let tails: Vec<Tail> = tails.into_iter().filter_map(|(tail, _)| tail).collect();
     let mut main = terms[..n_main].to_vec();
     main.extend(rest.into_iter().map(|(_, term)| term));
-    let row = match rounded {
+    let row = match int16 {
         Some(product) => product.x.n_cols() * size_of::<i16>(),
         None => main.first().map_or(0, |term| term.depth() * size_of::<f32>()),
     };
     let split = Split::new(y.n_rows(), y.n_cols(), y.n_rows() * row, part);
-    if let Some(product) = rounded {
+    if let Some(product) = int16 {
         // SAFETY: the shapes fit; the rest is the caller's promise.
         unsafe { int16::product(kernels, &product, &tails, start, y, &split)? };
         if main.is_empty() {

@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use super::int16::round_rows_on;
+use super::int16::quantize_rows_int16_on;
 use super::{
-    Direction, Product, RoundedProduct, RoundedRows, Start, accumulate_outer_on, linear_on,
-    linear_transposed_on, sum_of_products_on,
+    Direction, Int16Product, Int16Rows, Product, Start, accumulate_outer_on, linear_on, linear_transposed_on,
+    sum_of_products_on,
 };
 use crate::isa::Kernels;
 use crate::weights::reference::{Random, random_bytes, values};
@@ -340,10 +340,10 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
     }
 }
 
-/// Rows and weights rounded to 16 bits: close to the exact product, the same bits on every tier and for every number of
-/// parts, from any start.
+/// Products of rows and weights quantized to 16 bits are close to the exact ones, and the same bits on every tier, for every
+/// number of parts and from any start.
 #[test]
-fn rounded_products_are_close_and_the_same_everywhere() {
+fn int16_products_are_close_and_the_same_everywhere() {
     for (kind, direction) in WeightType::ALL
         .into_iter()
         .flat_map(|kind| [(kind, Direction::Linear), (kind, Direction::Transposed)])
@@ -364,10 +364,10 @@ fn rounded_products_are_close_and_the_same_everywhere() {
             let mut results: [Vec<Vec<f32>>; 2] = Default::default();
             for tier in Tier::available() {
                 let kernels = Kernels::of(tier).unwrap();
-                let memory = rounded(kernels, x);
-                let width = RoundedRows::columns(n_in).unwrap();
-                let x = RoundedRows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
-                let product = Some(RoundedProduct { w, x, direction });
+                let memory = quantized(kernels, x);
+                let width = Int16Rows::columns(n_in).unwrap();
+                let x = Int16Rows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
+                let product = Some(Int16Product { w, x, direction });
                 for count in [1, 2, 5] {
                     let from = Rows::new(&start, n_tokens, n_out, n_out).unwrap();
                     for from in [Start::Zero, Start::Itself, Start::From(from)] {
@@ -405,31 +405,31 @@ fn rounded_products_are_close_and_the_same_everywhere() {
     }
 }
 
-fn rounded(kernels: &Kernels, x: Rows) -> Vec<f32> {
-    let width = RoundedRows::columns(x.n_cols()).unwrap();
+fn quantized(kernels: &Kernels, x: Rows) -> Vec<f32> {
+    let width = Int16Rows::columns(x.n_cols()).unwrap();
     let mut memory = vec![0.0; x.n_rows() * width];
     let rows = RowsMut::new(&mut memory, x.n_rows(), width, width).unwrap();
     for index in 0..3 {
         // SAFETY: the callers' tiers are available, each part is run once, and nothing else touches the memory.
-        unsafe { round_rows_on(kernels, x, rows, Part { index, count: 3 }) }.unwrap();
+        unsafe { quantize_rows_int16_on(kernels, x, rows, Part { index, count: 3 }) }.unwrap();
     }
     memory
 }
 
 /// The sum of the largest products there can be does not overflow.
 #[test]
-fn the_largest_rounded_sums_are_exact() {
+fn the_largest_int16_sums_are_exact() {
     let (n_in, n_out) = (512, 40);
     let bytes: Vec<u8> = std::iter::repeat_n(3.0f32.to_le_bytes(), n_in * n_out).flatten().collect();
     let w = Weights::new(WeightType::F32, n_out, n_in, &bytes).unwrap();
     for (tier, sign) in Tier::available().into_iter().flat_map(|tier| [(tier, 1.0), (tier, -1.0)]) {
         let kernels = Kernels::of(tier).unwrap();
         let values = vec![2.0 * sign; n_in];
-        let memory = rounded(kernels, Rows::new(&values, 1, n_in, n_in).unwrap());
-        let x = RoundedRows::new(Rows::new(&memory, 1, memory.len(), memory.len()).unwrap(), n_in).unwrap();
+        let memory = quantized(kernels, Rows::new(&values, 1, n_in, n_in).unwrap());
+        let x = Int16Rows::new(Rows::new(&memory, 1, memory.len(), memory.len()).unwrap(), n_in).unwrap();
         let mut out = vec![0.0; n_out];
         let y = RowsMut::new(&mut out, 1, n_out, n_out).unwrap();
-        let product = Some(RoundedProduct { w, x, direction: Direction::Linear });
+        let product = Some(Int16Product { w, x, direction: Direction::Linear });
         // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
         unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) }.unwrap();
         assert!(out.iter().all(|v| (v - sign * 3072.0).abs() < 1e-2), "{tier:?}: {}", out[0]);
@@ -437,7 +437,7 @@ fn the_largest_rounded_sums_are_exact() {
 }
 
 #[test]
-fn a_rounded_row_with_a_value_that_is_not_finite_gives_none_that_is() {
+fn a_quantized_row_with_a_value_that_is_not_finite_gives_none_that_is() {
     let (n_in, n_out) = (64, 8);
     let bytes = random_bytes(WeightType::Q4_1, n_out, n_in, &mut Random::new(1));
     let w = Weights::new(WeightType::Q4_1, n_out, n_in, &bytes).unwrap();
@@ -448,12 +448,12 @@ fn a_rounded_row_with_a_value_that_is_not_finite_gives_none_that_is() {
         let kernels = Kernels::of(tier).unwrap();
         let mut values = Random::new(2).floats(2 * n_in);
         values[40] = bad;
-        let memory = rounded(kernels, Rows::new(&values, 2, n_in, n_in).unwrap());
-        let width = RoundedRows::columns(n_in).unwrap();
-        let x = RoundedRows::new(Rows::new(&memory, 2, width, width).unwrap(), n_in).unwrap();
+        let memory = quantized(kernels, Rows::new(&values, 2, n_in, n_in).unwrap());
+        let width = Int16Rows::columns(n_in).unwrap();
+        let x = Int16Rows::new(Rows::new(&memory, 2, width, width).unwrap(), n_in).unwrap();
         let mut out = [0.0f32; 16];
         let y = RowsMut::new(&mut out, 2, n_out, n_out).unwrap();
-        let product = Some(RoundedProduct { w, x, direction: Direction::Linear });
+        let product = Some(Int16Product { w, x, direction: Direction::Linear });
         // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
         unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) }.unwrap();
         assert!(
@@ -475,16 +475,16 @@ fn a_start_of_one_row_is_that_row_for_all() {
         .flat_map(|kind| Tier::available().into_iter().map(move |tier| (kind, tier)))
     {
         let kernels = Kernels::of(tier).unwrap();
-        let memory = rounded(kernels, x);
-        let width = RoundedRows::columns(n_in).unwrap();
-        let rounded_x = RoundedRows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
+        let memory = quantized(kernels, x);
+        let width = Int16Rows::columns(n_in).unwrap();
+        let int16_x = Int16Rows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
         // A narrow matrix, as that of an adapter, and a wide one.
         for n_out in [6, n_out] {
             let bytes = random_bytes(kind, n_out, n_in, &mut random);
             let w = Weights::new(kind, n_out, n_in, &bytes).unwrap();
-            let rounded = RoundedProduct { w, x: rounded_x, direction: Direction::Linear };
+            let int16 = Int16Product { w, x: int16_x, direction: Direction::Linear };
             let plain = [Product::Linear { w, x, scale: 0.5 }];
-            for (rounded, products) in [(None, &plain[..]), (Some(rounded), &[]), (Some(rounded), &plain)] {
+            for (int16, products) in [(None, &plain[..]), (Some(int16), &[]), (Some(int16), &plain)] {
                 let [one, all] = [
                     Start::Row(&row[..n_out]),
                     Start::From(Rows::new(&repeated, n_tokens, n_out, row.len()).unwrap()),
@@ -493,7 +493,7 @@ fn a_start_of_one_row_is_that_row_for_all() {
                     let mut out = vec![f32::NAN; n_tokens * n_out];
                     let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
                     // SAFETY: the tier is available, the only part is run once, nothing else touches the result.
-                    unsafe { sum_of_products_on(kernels, rounded, products, start, y, Part::WHOLE) }.unwrap();
+                    unsafe { sum_of_products_on(kernels, int16, products, start, y, Part::WHOLE) }.unwrap();
                     out
                 });
                 assert_eq!(one, all, "{kind:?} {tier:?}");

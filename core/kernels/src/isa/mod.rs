@@ -1,7 +1,7 @@
 //! Instruction-set tiers: one table of inner kernels each, chosen at run time.
 //!
-//! A table holds the parts that are worth specializing: the register-blocked tile of a product, the dequantizing of
-//! panels, and passes over rows. Everything else is written once on top of it. All tables give the same bits.
+//! A table holds the parts that are worth specializing: the register-blocked tile of a product, the dequantization of
+//! panels, and operations on a row. Everything else is written once on top of it. All tables give the same bits.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -14,7 +14,7 @@ mod x86_64;
 use std::sync::OnceLock;
 
 pub use request::{TIER_VARIABLE, TierError};
-pub(crate) use table::{BackColumns, Kernels, RoundedTile, Tile, copy_row};
+pub(crate) use table::{BackColumns, Int16Tile, Kernels, Tile, copy_row};
 
 /// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
 /// that the division does not change the result.
@@ -72,9 +72,9 @@ impl Tier {
         request::requested().clone()
     }
 
-    /// Whether products of 16-bit integers are faster than those of floats. Measured: 1.3 times with AVX2, 1.6 to 2 with
+    /// Whether products of 16-bit integers are faster than products of floats. Measured: 1.3 times with AVX2, 1.6 to 2 with
     /// AVX-512 and VNNI; by the count of multiplications an instruction makes: AVX-VNNI and I8MM, which make twice as many.
-    pub fn multiplies_pairs(self) -> bool {
+    pub fn int16_is_faster(self) -> bool {
         matches!(self, Tier::Avx2 | Tier::AvxVnni | Tier::Avx512Vnni | Tier::NeonI8mm)
     }
 

@@ -1,15 +1,15 @@
 //! The tier without special instructions; the oracle of the others.
 
 use super::table::kernels;
-use super::{RoundedTile, Tier, Tile, WIDTH};
+use super::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{self, Square, multiply_rows};
 
 kernels! {
     tier: Tier::Scalar,
     max_rows: 4,
     tile: tile_f32_f32_scalar,
-    rounded_tile: rounded_tile,
-    round: [microkernels::round_row, microkernels::round_panel],
+    int16_tile: tile_i16_i16_scalar,
+    quantize: [microkernels::quantize_row, microkernels::quantize_panel],
     transpose: transpose,
     half: crate::weights::PortableHalf,
     dots: multiply_rows,
@@ -18,9 +18,9 @@ kernels! {
 
 /// # Safety
 /// The tile's pointers must be valid.
-unsafe fn rounded_tile(tile: RoundedTile) {
+unsafe fn tile_i16_i16_scalar(tile: Int16Tile) {
     // SAFETY: the caller's promise.
-    unsafe { microkernels::rounded_tile(tile) }
+    unsafe { microkernels::int16_tile(tile) }
 }
 
 /// # Safety

@@ -32,30 +32,30 @@ pub(crate) struct Tile {
     pub accumulate: bool,
 }
 
-/// A product of rounded rows with a rounded panel.
-pub(crate) struct RoundedTile<'a> {
+/// A register-blocked product of rows and a panel of 16-bit integers.
+pub(crate) struct Int16Tile<'a> {
     /// Rows, from 1 to the table's `max_rows`.
     pub rows: usize,
     /// Length of the sums, in pairs of 16 bits.
     pub pairs: usize,
-    /// `[rows][x_stride]` pairs from `round_row` of the same table, of which each row's first `pairs` count.
+    /// `[rows][x_stride]` pairs from `quantize_row` of the same table; the first `pairs` of each row count.
     pub x: &'a [f32],
     /// Distance between rows of `x`.
     pub x_stride: usize,
-    /// For each row.
+    /// The scale of each row.
     pub x_scales: &'a [f32],
-    /// `pairs · WIDTH` of them, as `round_panel` of the same table arranges them.
+    /// `pairs · WIDTH` pairs, as `quantize_panel` of the same table arranges them.
     pub panel: &'a [f32],
-    /// For each column.
+    /// The scale of each column.
     pub scales: &'a [f32],
-    /// What the sums start from, if not 0: a pointer to `WIDTH` columns of `rows` rows, and the distance between these. It may
-    /// be where the sums go.
+    /// What the sums are added to, if not 0: a pointer to `WIDTH` columns of `rows` rows, and the distance between rows. It
+    /// may be where the sums go.
     pub from: Option<(*const f32, usize)>,
-    /// Where the sums go, likewise.
+    /// Where the sums go, in the same form.
     pub to: (*mut f32, usize),
 }
 
-impl RoundedTile<'_> {
+impl Int16Tile<'_> {
     /// Whether the slices have all that a tile of so many rows and pairs reads.
     pub fn fits(&self) -> bool {
         self.rows >= 1
@@ -65,12 +65,12 @@ impl RoundedTile<'_> {
             && self.scales.len() >= WIDTH
     }
 
-    /// Where the vector of sums of row `row` from column `column` on starts from, if anywhere, and where it goes.
+    /// Pointers to what the sums of row `row` from column `column` on are added to, if anything, and to where they go.
     ///
     /// # Safety
     /// The row and the column must be the tile's, and its pointers valid.
     #[inline(always)]
-    pub unsafe fn place(&self, row: usize, column: usize) -> (Option<*const f32>, *mut f32) {
+    pub unsafe fn pointers(&self, row: usize, column: usize) -> (Option<*const f32>, *mut f32) {
         // SAFETY: the caller's promise.
         unsafe {
             let from = self.from.map(|(from, stride)| from.add(row * stride + column));
@@ -110,14 +110,15 @@ pub(crate) struct Kernels {
     /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
     /// other columns are 0: `(kind, source, rows, groups, panel)`.
     pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
-    /// Rounds a block of a row to 16 bits, two in the place of a float, of magnitudes up to `steps`: `(x, steps, pairs)`;
-    /// returns its scale. How the bits are arranged is the tier's own matter, within groups of 8 values.
-    pub round_row: unsafe fn(&[f32], f32, &mut [f32]) -> f32,
-    /// Rounds a panel `[depth][WIDTH]` so, with a scale for each column: `(panel, steps, pairs, scales)`. `depth` is a
-    /// multiple of 8.
-    pub round_panel: unsafe fn(&[f32], f32, &mut [f32], &mut [f32]),
-    /// Computes a tile: for each element a sum of products, exact, times both scales. Its pointers must be valid.
-    pub rounded_tile: unsafe fn(RoundedTile),
+    /// Quantizes a block of a row to 16-bit integers of magnitudes up to `q_max`, two in the place of a float: `(x, q_max,
+    /// pairs)`; returns the block's scale. How the bits are arranged within groups of 8 values is the tier's own matter.
+    pub quantize_row: unsafe fn(&[f32], f32, &mut [f32]) -> f32,
+    /// Quantizes a panel `[depth][WIDTH]` in the same way, with a scale for each column: `(panel, q_max, pairs, scales)`.
+    /// `depth` is a multiple of 8.
+    pub quantize_panel: unsafe fn(&[f32], f32, &mut [f32], &mut [f32]),
+    /// Computes a tile of 16-bit integers: for each element an exact sum of products, times both scales. Its pointers must be
+    /// valid.
+    pub int16_tile: unsafe fn(Int16Tile),
     /// Σ a·b.
     pub dot: unsafe fn(&[f32], &[f32]) -> f32,
     /// The largest value; −∞ if there is none.
@@ -225,20 +226,20 @@ pub(crate) unsafe fn copy_row(from: *const f32, to: *mut f32, n: usize) {
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<f32>; MAX_ROWS * WIDTH]);
 
-/// Declares `KERNELS` for a tier: the tiles, `transpose`, `dots` and some roundings are hand-written, the rest is compiled from the portable passes
-/// with the tier's instructions enabled.
+/// Declares `KERNELS` for a tier: the tiles, `transpose`, `dots` and some quantizations are hand-written, the rest is compiled
+/// from the portable micro-kernels with the tier's instructions enabled.
 macro_rules! kernels {
-    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, rounded_tile: $rounded_tile:path,
-     round: [$round_row:path, $round_panel:path], transpose: $transpose:path, half: $half:path, dots: $dots:path, features: [$($feature:literal)?]) => {
+    (tier: $tier:expr, max_rows: $max_rows:expr, tile: $tile:path, int16_tile: $int16_tile:path,
+     quantize: [$quantize_row:path, $quantize_panel:path], transpose: $transpose:path, half: $half:path, dots: $dots:path, features: [$($feature:literal)?]) => {
         pub(crate) static KERNELS: $crate::isa::Kernels = $crate::isa::Kernels {
             tier: $tier,
             max_rows: $max_rows,
             tile: $tile,
             panel_rows,
             panel_transposed,
-            round_row,
-            round_panel,
-            rounded_tile: $rounded_tile,
+            quantize_row,
+            quantize_panel,
+            int16_tile: $int16_tile,
             dot,
             max,
             exp_scaled,
@@ -283,13 +284,13 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
-            $round_row(x, steps, pairs)
+        fn quantize_row(x: &[f32], q_max: f32, pairs: &mut [f32]) -> f32 {
+            $quantize_row(x, q_max, pairs)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], scales: &mut [f32]) {
-            $round_panel(panel, steps, pairs, scales)
+        fn quantize_panel(panel: &[f32], q_max: f32, pairs: &mut [f32], scales: &mut [f32]) {
+            $quantize_panel(panel, q_max, pairs, scales)
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -1,51 +1,51 @@
-//! Rounding of rows and panels to 16 bits, and the product of the two.
+//! Quantizes rows and panels to 16-bit integers, and multiplies the two.
 
 use crate::gemm::PAIR;
-use crate::isa::{RoundedTile, WIDTH};
+use crate::isa::{Int16Tile, WIDTH};
 
-/// Adding this leaves an integer in the low bits.
-pub(crate) const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+/// Adding this to a float leaves its nearest integer in the low bits.
+pub(crate) const ROUND_MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
 
-/// Rounds a block of a row to pairs; returns its scale, which is not a number if a value is not finite.
+/// Quantizes a block of a row to pairs of integers; returns its scale, which is not a number if a value is not finite.
 #[inline(always)]
-pub(crate) fn round_row(x: &[f32], steps: f32, pairs: &mut [f32]) -> f32 {
-    let (inverse, scale) = scales(largest_of_row(x), steps);
+pub(crate) fn quantize_row(x: &[f32], q_max: f32, pairs: &mut [f32]) -> f32 {
+    let (inverse, scale) = scales(row_amax_bits(x), q_max);
     for (pair, x) in pairs.iter_mut().zip(x.as_chunks::<PAIR>().0) {
-        *pair = joined(round(x[0] * inverse), round(x[1] * inverse));
+        *pair = pack_pair(round(x[0] * inverse), round(x[1] * inverse));
     }
     scale
 }
 
-/// Rounds a panel `[depth][WIDTH]` of an even depth to pairs `[depth / 2][WIDTH]`, with a scale for each column.
+/// Quantizes a panel `[depth][WIDTH]` of an even depth to pairs `[depth / 2][WIDTH]`, with a scale for each column.
 #[inline(always)]
-pub(crate) fn round_panel(panel: &[f32], steps: f32, pairs: &mut [f32], column_scales: &mut [f32]) {
+pub(crate) fn quantize_panel(panel: &[f32], q_max: f32, pairs: &mut [f32], column_scales: &mut [f32]) {
     let rows = panel.as_chunks::<WIDTH>().0;
-    let largest = largest_of_columns(rows);
+    let amax_bits = column_amax_bits(rows);
     let mut inverse = [0.0f32; WIDTH];
     for c in 0..WIDTH {
-        (inverse[c], column_scales[c]) = scales(largest[c], steps);
+        (inverse[c], column_scales[c]) = scales(amax_bits[c], q_max);
     }
     for (pairs, rows) in pairs.as_chunks_mut::<WIDTH>().0.iter_mut().zip(rows.as_chunks::<PAIR>().0) {
         for c in 0..WIDTH {
-            pairs[c] = joined(round(rows[0][c] * inverse[c]), round(rows[1][c] * inverse[c]));
+            pairs[c] = pack_pair(round(rows[0][c] * inverse[c]), round(rows[1][c] * inverse[c]));
         }
     }
 }
 
-/// The product of a tile, in plain integers: for tiers without an instruction for pairs.
+/// Computes a tile in plain integers, for tiers without an instruction for pairs.
 ///
 /// # Safety
 /// The tile's pointers must be valid.
 #[inline(always)]
-pub(crate) unsafe fn rounded_tile(tile: RoundedTile) {
+pub(crate) unsafe fn int16_tile(tile: Int16Tile) {
     let panel = &tile.panel.as_chunks::<WIDTH>().0[..tile.pairs];
     for row in 0..tile.rows {
         let x = &tile.x[row * tile.x_stride..][..tile.pairs];
         let mut dots = [0i32; WIDTH];
         for (x, panel) in x.iter().zip(panel) {
-            let [x0, x1] = separated(*x);
+            let [x0, x1] = unpack_pair(*x);
             for c in 0..WIDTH {
-                let [w0, w1] = separated(panel[c]);
+                let [w0, w1] = unpack_pair(panel[c]);
                 // They can only wrap where a scale is not a number, and with it the result.
                 dots[c] = dots[c].wrapping_add(x0 * w0).wrapping_add(x1 * w1);
             }
@@ -54,16 +54,16 @@ pub(crate) unsafe fn rounded_tile(tile: RoundedTile) {
             let product = |start| (dots[c] as f32).mul_add(tile.scales[c] * tile.x_scales[row], start);
             // SAFETY: the row and the column are the tile's, and its pointers valid.
             unsafe {
-                let (from, to) = tile.place(row, c);
+                let (from, to) = tile.pointers(row, c);
                 *to = product(from.map_or(0.0, |from| *from));
             }
         }
     }
 }
 
-/// The bits of the largest magnitude. Magnitudes compare as their bits do, and what is not finite is above all that is.
+/// The bits of the largest magnitude in a row. Magnitudes compare as their bits do; what is not finite is above all that is.
 #[inline(always)]
-pub(crate) fn largest_of_row(x: &[f32]) -> u32 {
+pub(crate) fn row_amax_bits(x: &[f32]) -> u32 {
     let mut largest = 0u32;
     for value in x {
         largest = largest.max(value.abs().to_bits());
@@ -71,9 +71,9 @@ pub(crate) fn largest_of_row(x: &[f32]) -> u32 {
     largest
 }
 
-/// The same of each column.
+/// The bits of the largest magnitude in each column.
 #[inline(always)]
-pub(crate) fn largest_of_columns(rows: &[[f32; WIDTH]]) -> [u32; WIDTH] {
+pub(crate) fn column_amax_bits(rows: &[[f32; WIDTH]]) -> [u32; WIDTH] {
     let mut largest = [0u32; WIDTH];
     for row in rows {
         for c in 0..WIDTH {
@@ -83,31 +83,32 @@ pub(crate) fn largest_of_columns(rows: &[[f32; WIDTH]]) -> [u32; WIDTH] {
     largest
 }
 
-/// What to multiply by to get to the steps, and back, for a largest magnitude with these bits.
+/// The factor from floats to integers of magnitudes up to `q_max`, and the one back, for a largest magnitude with these bits.
 #[inline(always)]
-pub(crate) fn scales(largest: u32, steps: f32) -> (f32, f32) {
+pub(crate) fn scales(amax_bits: u32, q_max: f32) -> (f32, f32) {
     /// Below this the inverse would overflow; such values are rounded to 0.
     const SMALLEST: f32 = 1e-30;
-    let largest = f32::from_bits(largest);
-    let inverse = if largest > SMALLEST { steps / largest } else { 0.0 };
-    let scale = if largest.is_finite() { largest / steps } else { f32::NAN };
+    let amax = f32::from_bits(amax_bits);
+    let inverse = if amax > SMALLEST { q_max / amax } else { 0.0 };
+    let scale = if amax.is_finite() { amax / q_max } else { f32::NAN };
     (inverse, scale)
 }
 
-/// To the nearest integer, for magnitudes far below 2^22; some number for what is not one.
+/// Rounds to the nearest integer, for magnitudes far below 2^22; what is not a number becomes some integer.
 #[inline(always)]
 fn round(value: f32) -> i32 {
-    (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
+    (value + ROUND_MAGIC).to_bits().wrapping_sub(ROUND_MAGIC.to_bits()) as i32
 }
 
-/// Two numbers of 16 bits in the place of a float.
+/// Puts two integers of 16 bits in the place of a float.
 #[inline(always)]
-fn joined(low: i32, high: i32) -> f32 {
+fn pack_pair(low: i32, high: i32) -> f32 {
     f32::from_bits((low as u32 & 0xffff) | ((high as u32) << 16))
 }
 
+/// The two integers that [`pack_pair`] put in the place of a float.
 #[inline(always)]
-fn separated(pair: f32) -> [i32; 2] {
+fn unpack_pair(pair: f32) -> [i32; 2] {
     let bits = pair.to_bits();
     [i32::from(bits as u16 as i16), i32::from((bits >> 16) as u16 as i16)]
 }

@@ -17,8 +17,8 @@ pub(crate) use bf16::{from_bf16, round_to_bf16, to_bf16};
 pub(crate) use dropout::dropout;
 pub(crate) use exp::exp_scaled;
 #[cfg(target_arch = "aarch64")]
-pub(crate) use int16::{ROUND, largest_of_columns, largest_of_row, scales};
-pub(crate) use int16::{round_panel, round_row, rounded_tile};
+pub(crate) use int16::{ROUND_MAGIC, column_amax_bits, row_amax_bits, scales};
+pub(crate) use int16::{int16_tile, quantize_panel, quantize_row};
 pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use norm::{norm_back, scaled};
 pub(crate) use panel::{Square, panel_rows, panel_transposed};

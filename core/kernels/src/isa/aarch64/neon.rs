@@ -3,15 +3,15 @@
 use std::arch::aarch64::*;
 
 use crate::isa::table::kernels;
-use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
+use crate::isa::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Neon,
     max_rows: 6,
     tile: tile_f32_f32_neon,
-    rounded_tile: rounded_tile,
-    round: [microkernels::round_row, microkernels::round_panel],
+    int16_tile: tile_i16_i16_neon,
+    quantize: [microkernels::quantize_row, microkernels::quantize_panel],
     transpose: transpose,
     half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
@@ -21,9 +21,9 @@ kernels! {
 /// # Safety
 /// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "neon")]
-unsafe fn rounded_tile(tile: RoundedTile) {
+unsafe fn tile_i16_i16_neon(tile: Int16Tile) {
     // SAFETY: the caller's promise.
-    unsafe { microkernels::rounded_tile(tile) }
+    unsafe { microkernels::int16_tile(tile) }
 }
 
 /// # Safety

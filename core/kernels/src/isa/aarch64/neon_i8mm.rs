@@ -10,15 +10,15 @@ use std::arch::asm;
 
 use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose};
 use crate::isa::table::kernels;
-use crate::isa::{RoundedTile, Tier, WIDTH};
+use crate::isa::{Int16Tile, Tier, WIDTH};
 use crate::microkernels;
 
 kernels! {
     tier: Tier::NeonI8mm,
     max_rows: 6,
     tile: tile_f32_f32_neon,
-    rounded_tile: tile_i16_i16_neon_i8mm,
-    round: [round_row_to_halves, round_panel_to_halves],
+    int16_tile: tile_i16_i16_neon_i8mm,
+    quantize: [quantize_row_to_halves, quantize_panel_to_halves],
     transpose: transpose,
     half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
@@ -32,11 +32,11 @@ const FLOATS: usize = EIGHT / 2;
 /// Columns of a tile whose sums are in registers at once.
 const COLUMNS: usize = 4;
 
-/// As [`microkernels::round_row`], in halves.
+/// Does what [`microkernels::quantize_row`] does, and writes the integers in halves.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-fn round_row_to_halves(x: &[f32], steps: f32, out: &mut [f32]) -> f32 {
-    let (inverse, scale) = microkernels::scales(microkernels::largest_of_row(x), steps);
+fn quantize_row_to_halves(x: &[f32], q_max: f32, out: &mut [f32]) -> f32 {
+    let (inverse, scale) = microkernels::scales(microkernels::row_amax_bits(x), q_max);
     let inverse = vdupq_n_f32(inverse);
     for (out, x) in out.as_chunks_mut::<FLOATS>().0.iter_mut().zip(x.as_chunks::<EIGHT>().0) {
         let [high, low] = halves(round(x, [inverse; 2]));
@@ -46,15 +46,15 @@ fn round_row_to_halves(x: &[f32], steps: f32, out: &mut [f32]) -> f32 {
     scale
 }
 
-/// As [`microkernels::round_panel`], in halves: `[depth / 8][WIDTH]` times 16 bytes.
+/// Does what [`microkernels::quantize_panel`] does, and writes the integers in halves: `[depth / 8][WIDTH]` times 16 bytes.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-fn round_panel_to_halves(panel: &[f32], steps: f32, out: &mut [f32], column_scales: &mut [f32]) {
+fn quantize_panel_to_halves(panel: &[f32], q_max: f32, out: &mut [f32], column_scales: &mut [f32]) {
     let rows = panel.as_chunks::<WIDTH>().0;
-    let largest = microkernels::largest_of_columns(rows);
+    let amax_bits = microkernels::column_amax_bits(rows);
     let mut inverse = [0.0f32; WIDTH];
     for c in 0..WIDTH {
-        (inverse[c], column_scales[c]) = microkernels::scales(largest[c], steps);
+        (inverse[c], column_scales[c]) = microkernels::scales(amax_bits[c], q_max);
     }
     let inverse = inverse.as_chunks::<EIGHT>().0;
     let groups = out.as_chunks_mut::<{ FLOATS * WIDTH }>().0;
@@ -81,11 +81,11 @@ fn round_panel_to_halves(panel: &[f32], steps: f32, out: &mut [f32], column_scal
     }
 }
 
-/// To the nearest integers, as the portable pass does.
+/// Rounds to the nearest integers, as the portable micro-kernel does.
 #[inline]
 #[target_feature(enable = "neon")]
 fn round(x: &[f32; EIGHT], inverse: [float32x4_t; 2]) -> int16x8_t {
-    let offset = vdupq_n_f32(microkernels::ROUND);
+    let offset = vdupq_n_f32(microkernels::ROUND_MAGIC);
     let four = |i: usize| {
         // SAFETY: four floats from `4 i`, with `i` below 2.
         let x = unsafe { vld1q_f32(x.as_ptr().add(4 * i)) };
@@ -95,7 +95,7 @@ fn round(x: &[f32; EIGHT], inverse: [float32x4_t; 2]) -> int16x8_t {
     vcombine_s16(four(0), four(1))
 }
 
-/// High and low halves; low ones are from -64 to 63.
+/// The high and the low halves; low ones are from -64 to 63.
 #[inline]
 #[target_feature(enable = "neon")]
 fn halves(v: int16x8_t) -> [int8x8_t; 2] {
@@ -104,7 +104,7 @@ fn halves(v: int16x8_t) -> [int8x8_t; 2] {
     [vmovn_s16(high), vmovn_s16(low)]
 }
 
-/// From eight rows of eight bytes to their columns, two in each vector.
+/// Turns eight rows of eight bytes into their columns, two in each vector.
 #[inline]
 #[target_feature(enable = "neon")]
 fn transpose_8(rows: [int8x8_t; EIGHT]) -> [int8x16_t; EIGHT / 2] {
@@ -123,7 +123,7 @@ fn transpose_8(rows: [int8x8_t; EIGHT]) -> [int8x16_t; EIGHT / 2] {
 /// # Safety
 /// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tile_i16_i16_neon_i8mm(tile: RoundedTile) {
+unsafe fn tile_i16_i16_neon_i8mm(tile: Int16Tile) {
     if !tile.fits() {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
         return;
@@ -149,7 +149,7 @@ unsafe fn tile_i16_i16_neon_i8mm(tile: RoundedTile) {
 /// # Safety
 /// The tile must fit, have valid pointers and `ROWS` rows; `first` is at most `WIDTH - COLUMNS`.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn multiply_halves<const ROWS: usize>(tile: &RoundedTile, first: usize) {
+unsafe fn multiply_halves<const ROWS: usize>(tile: &Int16Tile, first: usize) {
     let mut products = [[vdupq_n_s32(0); COLUMNS]; ROWS];
     // SAFETY: all offsets are below the lengths that the caller promises.
     unsafe {
@@ -171,17 +171,17 @@ unsafe fn multiply_halves<const ROWS: usize>(tile: &RoundedTile, first: usize) {
         let scales = vld1q_f32(tile.scales.as_ptr().add(first));
         for r in 0..ROWS {
             let factor = vmulq_n_f32(scales, *tile.x_scales.as_ptr().add(r));
-            let (from, to) = tile.place(r, first);
+            let (from, to) = tile.pointers(r, first);
             let start = from.map_or(vdupq_n_f32(0.0), |from| vld1q_f32(from));
-            vst1q_f32(to, vfmaq_f32(start, vcvtq_f32_s32(joined(products[r])), factor));
+            vst1q_f32(to, vfmaq_f32(start, vcvtq_f32_s32(combine_halves(products[r])), factor));
         }
     }
 }
 
-/// The products of values, of those of their halves: `high·high, high·low, low·high, low·low` of four columns.
+/// The products of values, from the products of their halves: `high·high, high·low, low·high, low·low` of four columns.
 #[inline]
 #[target_feature(enable = "neon")]
-fn joined(products: [int32x4_t; COLUMNS]) -> int32x4_t {
+fn combine_halves(products: [int32x4_t; COLUMNS]) -> int32x4_t {
     let weights = vcombine_s32(vcreate_s32(128 << 32 | 128 * 128), vcreate_s32(1 << 32 | 128));
     let [a, b, c, d] = products;
     let ab = vpaddq_s32(vmulq_s32(a, weights), vmulq_s32(b, weights));

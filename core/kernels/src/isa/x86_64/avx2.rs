@@ -2,24 +2,24 @@
 
 use std::arch::x86_64::*;
 
-use super::int16_256::rounded_tile_256;
+use super::int16_256::tile_i16_i16_256;
 use crate::isa::table::kernels;
-use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
+use crate::isa::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx2,
     max_rows: 6,
     tile: tile_f32_f32_avx2,
-    rounded_tile: rounded_tile,
-    round: [crate::microkernels::round_row, crate::microkernels::round_panel],
+    int16_tile: tile_i16_i16_avx2,
+    quantize: [crate::microkernels::quantize_row, crate::microkernels::quantize_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx2,
     features: ["avx2,fma,f16c"]
 }
 
-rounded_tile_256!(add_products, "avx2,fma,f16c");
+tile_i16_i16_256!(tile_i16_i16_avx2, add_products, "avx2,fma,f16c");
 
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -4,15 +4,15 @@ use std::arch::x86_64::*;
 
 use super::lhs::Left;
 use crate::isa::table::kernels;
-use crate::isa::{RoundedTile, Tier, Tile, WIDTH};
+use crate::isa::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{self, BLOCK, Dots, Square};
 
 kernels! {
     tier: Tier::Avx512,
     max_rows: 14,
     tile: tile_f32_f32_avx512,
-    rounded_tile: rounded_tile,
-    round: [microkernels::round_row, microkernels::round_panel],
+    int16_tile: tile_i16_i16_avx512,
+    quantize: [microkernels::quantize_row, microkernels::quantize_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx512,
@@ -22,9 +22,9 @@ kernels! {
 /// # Safety
 /// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn rounded_tile(tile: RoundedTile) {
+unsafe fn tile_i16_i16_avx512(tile: Int16Tile) {
     // SAFETY: the caller's promise.
-    unsafe { microkernels::rounded_tile(tile) }
+    unsafe { microkernels::int16_tile(tile) }
 }
 
 /// # Safety

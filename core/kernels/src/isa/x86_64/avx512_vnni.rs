@@ -6,14 +6,14 @@ use std::arch::x86_64::*;
 use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose};
 use super::lhs::Left;
 use crate::isa::table::kernels;
-use crate::isa::{RoundedTile, Tier, WIDTH};
+use crate::isa::{Int16Tile, Tier, WIDTH};
 
 kernels! {
     tier: Tier::Avx512Vnni,
     max_rows: 14,
     tile: tile_f32_f32_avx512,
-    rounded_tile: tile_i16_i16_avx512_vnni,
-    round: [crate::microkernels::round_row, crate::microkernels::round_panel],
+    int16_tile: tile_i16_i16_avx512_vnni,
+    quantize: [crate::microkernels::quantize_row, crate::microkernels::quantize_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx512,
@@ -23,7 +23,7 @@ kernels! {
 /// # Safety
 /// The machine must have the instructions, and the tile's pointers must be valid.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
+unsafe fn tile_i16_i16_avx512_vnni(tile: Int16Tile) {
     if !tile.fits() {
         debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
         return;
@@ -47,7 +47,7 @@ unsafe fn tile_i16_i16_avx512_vnni(tile: RoundedTile) {
 /// # Safety
 /// The slices must be as long as the tile's rows and pairs ask for, its pointers valid.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn multiply_pairs<const ROWS: usize>(tile: RoundedTile) {
+unsafe fn multiply_pairs<const ROWS: usize>(tile: Int16Tile) {
     let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
     // SAFETY: all offsets are below the lengths that the caller promises.
     unsafe {
@@ -69,7 +69,7 @@ unsafe fn multiply_pairs<const ROWS: usize>(tile: RoundedTile) {
         for r in 0..ROWS {
             let factor = _mm512_set1_ps(*tile.x_scales.as_ptr().add(r));
             for v in 0..2 {
-                let (from, to) = tile.place(r, 16 * v);
+                let (from, to) = tile.pointers(r, 16 * v);
                 let (dot, factor) = (_mm512_cvtepi32_ps(dots[r][v]), _mm512_mul_ps(scales[v], factor));
                 let start = from.map_or(_mm512_setzero_ps(), |from| _mm512_loadu_ps(from));
                 _mm512_storeu_ps(to, _mm512_fmadd_ps(dot, factor, start));

@@ -4,23 +4,23 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::{dots_f32_f32_avx2, tile_f32_f32_avx2, transpose};
-use super::int16_256::rounded_tile_256;
+use super::int16_256::tile_i16_i16_256;
 use crate::isa::table::kernels;
-use crate::isa::{RoundedTile, Tier, WIDTH};
+use crate::isa::{Int16Tile, Tier, WIDTH};
 
 kernels! {
     tier: Tier::AvxVnni,
     max_rows: 6,
     tile: tile_f32_f32_avx2,
-    rounded_tile: rounded_tile,
-    round: [crate::microkernels::round_row, crate::microkernels::round_panel],
+    int16_tile: tile_i16_i16_avx_vnni,
+    quantize: [crate::microkernels::quantize_row, crate::microkernels::quantize_panel],
     transpose: transpose,
     half: super::F16c,
     dots: dots_f32_f32_avx2,
     features: ["avx2,fma,f16c,avxvnni"]
 }
 
-rounded_tile_256!(add_products, "avx2,fma,f16c,avxvnni");
+tile_i16_i16_256!(tile_i16_i16_avx_vnni, add_products, "avx2,fma,f16c,avxvnni");
 
 /// In assembly for the reason that is given for AVX-512.
 #[inline]

@@ -1,13 +1,13 @@
 //! Products of 16-bit integers in vectors of 256 bits.
 
-/// Declares `rounded_tile`, for up to 6 rows, of `add_products(sums, a, b)`: `sums + a₀ b₀ + a₁ b₁` of the 16-bit halves of
-/// each of eight lanes.
-macro_rules! rounded_tile_256 {
-    ($add_products:path, $features:literal) => {
+/// Declares a tile of up to 6 rows, made of `add_products(sums, a, b)`, which computes `sums + a₀ b₀ + a₁ b₁` of the 16-bit
+/// halves of each of eight lanes.
+macro_rules! tile_i16_i16_256 {
+    ($tile:ident, $add_products:path, $features:literal) => {
         /// # Safety
         /// The machine must have the instructions, and the tile's pointers must be valid.
         #[target_feature(enable = $features)]
-        unsafe fn rounded_tile(tile: RoundedTile) {
+        unsafe fn $tile(tile: Int16Tile) {
             if !tile.fits() {
                 debug_assert!(false, "a tile of {} rows and {} pairs", tile.rows, tile.pairs);
                 return;
@@ -33,7 +33,7 @@ macro_rules! rounded_tile_256 {
         /// # Safety
         /// The tile must fit, have valid pointers and `ROWS` rows; `first` is at most `WIDTH - 16`.
         #[target_feature(enable = $features)]
-        unsafe fn multiply_pairs<const ROWS: usize>(tile: &RoundedTile, first: usize) {
+        unsafe fn multiply_pairs<const ROWS: usize>(tile: &Int16Tile, first: usize) {
             let mut dots = [[_mm256_setzero_si256(); 2]; ROWS];
             // SAFETY: all offsets are below the lengths that the caller promises.
             unsafe {
@@ -54,7 +54,7 @@ macro_rules! rounded_tile_256 {
                     let factor = _mm256_set1_ps(*tile.x_scales.as_ptr().add(r));
                     for v in 0..2 {
                         let scales = _mm256_loadu_ps(tile.scales.as_ptr().add(first + 8 * v));
-                        let (from, to) = tile.place(r, first + 8 * v);
+                        let (from, to) = tile.pointers(r, first + 8 * v);
                         let (dot, factor) = (_mm256_cvtepi32_ps(dots[r][v]), _mm256_mul_ps(scales, factor));
                         let start = from.map_or(_mm256_setzero_ps(), |from| _mm256_loadu_ps(from));
                         _mm256_storeu_ps(to, _mm256_fmadd_ps(dot, factor, start));
@@ -65,4 +65,4 @@ macro_rules! rounded_tile_256 {
     };
 }
 
-pub(super) use rounded_tile_256;
+pub(super) use tile_i16_i16_256;
