@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
-    self as kernels, AttentionShape, Direction, Int16Product, Int16Rows, Part, Product, Rows, RowsMut, Start,
-    WeightType, Weights,
+    self as kernels, Accumulator, AttentionShape, Direction, F32Product, Int16Product, Int16Rows, Part, Rows,
+    RowsMut, WeightType, Weights,
 };
 
 use crate::custom::{CustomNode, Params};
@@ -231,8 +231,8 @@ callback!(
         for (i, kind) in kinds.iter().enumerate() {
             let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
             match *kind {
-                ProductKind::Linear { scale } => products.push(Product::Linear { w, x: rows, scale }),
-                ProductKind::Transposed => products.push(Product::Transposed { w, dy: rows }),
+                ProductKind::Linear { scale } => products.push(F32Product::Linear { w, x: rows, scale }),
+                ProductKind::Transposed => products.push(F32Product::Transposed { w, dy: rows }),
                 ProductKind::Int16(direction) => {
                     let n = if direction == Direction::Linear { w.n_cols() } else { w.n_rows() };
                     let x = Int16Rows::new(rows, n).ok_or(Refusal::Operand(2 * i + 1))?;
@@ -240,15 +240,15 @@ callback!(
                 }
             }
         }
-        let start = match n.operand(2 * kinds.len()) {
-            None if *onto => Start::Itself,
-            None => Start::Zero,
+        let accumulator = match n.operand(2 * kinds.len()) {
+            None if *onto => Accumulator::Existing,
+            None => Accumulator::Zero,
             Some(_) => match n.rows(2 * kinds.len())? {
-                start if start.n_rows() == 1 => Start::Row(start.row(0)),
-                start => Start::From(start),
+                rows if rows.n_rows() == 1 => Accumulator::Row(rows.row(0)),
+                rows => Accumulator::Matrix(rows),
             },
         };
-        kernels::sum_of_products(int16, &products, start, n.result(), n.part)
+        kernels::sum_of_products(int16, &products, accumulator, n.result(), n.part)
     },
     |n| products_kind(n)
 );

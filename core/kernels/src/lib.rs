@@ -52,7 +52,7 @@ pub use cross_entropy::{check_cross_entropy, cross_entropy};
 pub use dropout::{check_dropout, dropout};
 pub use error::{IndexError, KernelError, ShapeError};
 pub use gemm::{
-    ComputeType, Direction, Int16Product, Int16Rows, Product, Start, accumulate_outer,
+    Accumulator, ComputeType, Direction, F32Product, Int16Product, Int16Rows, accumulate_outer,
     check_accumulate_outer, check_linear, check_linear_transposed, check_quantize_rows_int16,
     check_sum_of_products, linear, linear_transposed, quantize_rows_int16, sum_of_products,
 };

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::epilogue::Tail;
+use super::epilogue::LowRankEpilogue;
 use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
-use super::{SAME_ROW, Start};
+use super::{Accumulator, SAME_ROW};
 use crate::error::KernelError;
 use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
@@ -17,21 +17,21 @@ const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
 const PANELS: usize = 32;
 
-/// Floats of working memory for so many rows, beside tails of a rank of up to 32.
+/// Floats of working memory for so many rows and epilogues of a depth of up to 32.
 pub(super) fn scratch_floats(n_rows: usize) -> usize {
     n_rows.min(ROWS) * PACKED + DEPTH * WIDTH + PANELS * WIDTH * GROUP
 }
 
-/// `C = start + Σ A · B`, this part of it, over the terms in their order, then the tails.
+/// Computes this part of `C = accumulator + Σ A · B`, over the terms in their order, then the epilogues.
 ///
 /// # Safety
-/// The terms, `start` and `split` must fit `c`, the machine must have the instructions of `kernels`, each part must be run
-/// exactly once, and nothing else may touch `c` meanwhile.
+/// The terms, `accumulator` and `split` must fit `c`, the machine must have the instructions of `kernels`, each part must be
+/// run exactly once, and nothing else may touch `c` meanwhile.
 pub(super) unsafe fn product(
     kernels: &Kernels,
     terms: &[&dyn Operands],
-    tails: &[Tail],
-    start: Start,
+    epilogues: &[LowRankEpilogue],
+    accumulator: Accumulator,
     c: RowsMut,
     split: &Split,
 ) -> Result<(), KernelError> {
@@ -42,33 +42,33 @@ pub(super) unsafe fn product(
     let depth_block = |term: &dyn Operands| even_block(term.depth(), DEPTH, CHAIN);
     let batch = |term: &dyn Operands| (DEPTH / depth_block(term)).clamp(1, PANELS);
     let memory = terms.iter().map(|term| batch(*term) * depth_block(*term) * WIDTH).max().unwrap_or(0);
-    let tail_len: usize = tails.iter().map(Tail::panel_len).sum();
+    let epilogue_len: usize = epilogues.iter().map(LowRankEpilogue::panel_len).sum();
 
-    scratch::with([row_block * PACKED, memory, PANELS * tail_len], |[packed, memory, tail_memory]| {
+    scratch::with([row_block * PACKED, memory, PANELS * epilogue_len], |[packed, memory, epilogue_memory]| {
         split.for_each(|chunk_rows, panels| {
             for rows in blocks(chunk_rows, row_block) {
                 let mut packed_now = None;
                 for panels in panels.blocks(PANELS) {
-                    let mut start = start;
+                    let mut accumulator = accumulator;
                     for (index, term) in terms.iter().enumerate() {
                         for sums in blocks_or_empty(0..term.depth(), depth_block(*term)) {
-                            let left = term.left(rows.clone(), sums.clone()).unwrap_or_else(|| {
+                            let lhs = term.lhs(rows.clone(), sums.clone()).unwrap_or_else(|| {
                                 if packed_now.replace((index, sums.start)) != Some((index, sums.start)) {
-                                    term.pack(rows.clone(), sums.clone(), packed);
+                                    term.pack_lhs(rows.clone(), sums.clone(), packed);
                                 }
                                 Strided { values: packed, stride: PACKED }
                             });
                             for panels in panels.blocks(batch(*term)) {
                                 let (rows, depth) = (rows.clone(), sums.clone());
                                 let is_last = index + 1 == terms.len() && depth.end == term.depth();
-                                let tails = if is_last { tails } else { &[] };
+                                let epilogues = if is_last { epilogues } else { &[] };
                                 let columns = panels.all_columns();
-                                let block = Block { left, rows, columns, depth, start, tails };
+                                let block = Block { lhs, rows, columns, depth, accumulator, epilogues };
                                 // SAFETY: parts share no (rows, panel), so no two touch the same element of `c`; the
                                 // caller promises the instructions.
-                                unsafe { block.multiply(kernels, *term, [memory, tail_memory], c) };
+                                unsafe { block.multiply(kernels, *term, [memory, epilogue_memory], c) };
                             }
-                            start = Start::Itself;
+                            accumulator = Accumulator::Existing;
                         }
                     }
                 }
@@ -77,15 +77,15 @@ pub(super) unsafe fn product(
     })
 }
 
-/// A block of rows on the left, and the columns and the depth for which they are multiplied.
+/// A block of left-hand rows, and the columns and the depth for which they are multiplied.
 struct Block<'a> {
-    left: Strided<'a>,
+    lhs: Strided<'a>,
     rows: Range<usize>,
     columns: Range<usize>,
     depth: Range<usize>,
-    start: Start<'a>,
+    accumulator: Accumulator<'a>,
     /// What is added to the sums once they are there.
-    tails: &'a [Tail<'a>],
+    epilogues: &'a [LowRankEpilogue<'a>],
 }
 
 impl Block<'_> {
@@ -95,30 +95,30 @@ impl Block<'_> {
         &self,
         kernels: &Kernels,
         operands: &dyn Operands,
-        [memory, tail_memory]: [&mut [f32]; 2],
+        [memory, epilogue_memory]: [&mut [f32]; 2],
         c: RowsMut,
     ) {
         let panel_len = self.depth.len().next_multiple_of(WIDTH) * WIDTH;
         let panels = || blocks(self.columns.clone(), WIDTH);
         for (columns, panel) in panels().zip(memory.chunks_mut(panel_len.max(WIDTH))) {
             // SAFETY: the caller promises the instructions.
-            unsafe { operands.panel(kernels, self.depth.clone(), columns, panel) };
+            unsafe { operands.pack_rhs(kernels, self.depth.clone(), columns, panel) };
         }
-        let tail_panels: usize = self.tails.iter().map(Tail::panel_len).sum();
+        let epilogue_floats: usize = self.epilogues.iter().map(LowRankEpilogue::panel_len).sum();
         for (index, columns) in panels().enumerate() {
-            let mut memory = &mut tail_memory[index * tail_panels..][..tail_panels];
-            for tail in self.tails {
-                let (panel, rest) = memory.split_at_mut(tail.panel_len());
+            let mut memory = &mut epilogue_memory[index * epilogue_floats..][..epilogue_floats];
+            for epilogue in self.epilogues {
+                let (panel, rest) = memory.split_at_mut(epilogue.panel_len());
                 // SAFETY: the caller promises the instructions.
-                unsafe { tail.panel(kernels, columns.clone(), panel) };
+                unsafe { epilogue.pack_rhs(kernels, columns.clone(), panel) };
                 memory = rest;
             }
         }
         let n_tiles = self.rows.len().div_ceil(kernels.max_rows);
         for tile in 0..n_tiles {
             let rows = Part { index: tile, count: n_tiles }.range(self.rows.len());
-            let last = (rows.end - 1) * self.left.stride + self.depth.len();
-            let x = &self.left.values[rows.start * self.left.stride..last];
+            let last = (rows.end - 1) * self.lhs.stride + self.depth.len();
+            let x = &self.lhs.values[rows.start * self.lhs.stride..last];
             for (index, columns) in panels().enumerate() {
                 let panel = &memory[index * panel_len..][..panel_len];
                 let (row, column) = (self.rows.start + rows.start, columns.start);
@@ -127,29 +127,29 @@ impl Block<'_> {
                     width: width(columns.len()),
                     depth: self.depth.len(),
                     x: x.as_ptr(),
-                    x_stride: self.left.stride,
+                    x_stride: self.lhs.stride,
                     panel: panel.as_ptr(),
                     panel_stride: WIDTH,
                     // SAFETY: the rows and columns are inside `c` by the caller's promise.
                     c: unsafe { c.at(row, column) },
                     c_stride: c.stride(),
-                    accumulate: !matches!(self.start, Start::Zero),
+                    accumulate: !matches!(self.accumulator, Accumulator::Zero),
                 };
-                let from = match &self.start {
-                    Start::From(matrix) => (matrix.row(row)[column..].as_ptr(), matrix.stride()),
-                    Start::Row(values) => (values[column..].as_ptr(), SAME_ROW),
-                    Start::Zero | Start::Itself => (tile.c.cast_const(), tile.c_stride),
+                let from = match &self.accumulator {
+                    Accumulator::Matrix(matrix) => (matrix.row(row)[column..].as_ptr(), matrix.stride()),
+                    Accumulator::Row(values) => (values[column..].as_ptr(), SAME_ROW),
+                    Accumulator::Zero | Accumulator::Existing => (tile.c.cast_const(), tile.c_stride),
                 };
                 // SAFETY: the rows and columns are inside `c` and a matrix of its shape; `x` was cut to the rows, the
                 // panel has the depth and at least the columns; the caller promises the rest.
                 unsafe { run(kernels, tile, from, columns.len()) };
-                let mut panels = &tail_memory[index * tail_panels..][..tail_panels];
-                for tail in self.tails {
-                    let (panel, rest) = panels.split_at(tail.panel_len());
+                let mut panels = &epilogue_memory[index * epilogue_floats..][..epilogue_floats];
+                for epilogue in self.epilogues {
+                    let (panel, rest) = panels.split_at(epilogue.panel_len());
                     let rows = row..row + tile.rows;
                     let add = |c, stride| {
                         // SAFETY: as above, for a place as wide as the tile.
-                        unsafe { tail.add(kernels, rows, panel, (c, stride), tile.width) };
+                        unsafe { epilogue.add(kernels, rows, panel, (c, stride), tile.width) };
                     };
                     match columns.len() == tile.width {
                         true => add(tile.c, tile.c_stride),
@@ -163,7 +163,7 @@ impl Block<'_> {
     }
 }
 
-/// Runs a tile of which only `n_cols` columns exist in `c`, and in `from`, what the sums start from.
+/// Runs a tile of which only `n_cols` columns exist in `c`, and in `from`, what the sums are added to.
 ///
 /// # Safety
 /// As for the tile, except that `c` and `from` have `n_cols` columns.
@@ -214,7 +214,7 @@ fn width(n_cols: usize) -> usize {
     if n_cols <= 8 { 8 } else { n_cols.next_multiple_of(16) }
 }
 
-/// As [`blocks`], but one empty block for an empty range: sums of nothing are 0 and have to be stored.
+/// The [`blocks`] of a range, but one empty block for an empty range: sums of nothing are 0 and have to be stored.
 fn blocks_or_empty(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     let empty = range.is_empty().then_some(range.clone());
     blocks(range, size).chain(empty)

@@ -1,4 +1,4 @@
-//! Terms of a sum of products whose depth is so short, as that of a low-rank branch, that they are added to the sums of the
+//! Epilogues of a product: products of so little depth, as that of a low-rank branch, that they are added to the sums of the
 //! main product while these are at hand.
 
 use std::ops::Range;
@@ -8,43 +8,44 @@ use crate::isa::{CHAIN, Kernels, Tile, WIDTH};
 use crate::matrix::Part;
 use crate::weights::GROUP;
 
-/// One such term.
+/// A product of little depth that is added to the sums of another.
 #[derive(Clone, Copy)]
-pub(super) struct Tail<'a> {
+pub(super) struct LowRankEpilogue<'a> {
     term: &'a dyn Operands,
     /// All of its left-hand rows.
-    left: Strided<'a>,
+    lhs: Strided<'a>,
 }
 
-impl<'a> Tail<'a> {
-    /// `term`, of `n_rows` rows, if it is short, and its rows can be used where they lie.
+impl<'a> LowRankEpilogue<'a> {
+    /// An epilogue of `term`, a product of `n_rows` rows, if its depth is small and its rows can be used in place.
     pub fn new(term: &'a dyn Operands, n_rows: usize) -> Option<Self> {
         let depth = term.depth();
         if !(1..=CHAIN).contains(&depth) {
             return None;
         }
-        Some(Self { term, left: term.left(0..n_rows, 0..depth)? })
+        Some(Self { term, lhs: term.lhs(0..n_rows, 0..depth)? })
     }
 
     fn depth(&self) -> usize {
         self.term.depth()
     }
 
-    /// Floats of a panel of its right-hand side.
+    /// Floats that a panel of its right-hand side takes.
     pub fn panel_len(&self) -> usize {
         self.depth().next_multiple_of(GROUP) * WIDTH
     }
 
-    /// The columns `columns` of its right-hand side, as `[depth][WIDTH]`.
+    /// Writes the columns `columns` of its right-hand side to `panel: [depth][WIDTH]`.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    pub unsafe fn panel(&self, kernels: &Kernels, columns: Range<usize>, memory: &mut [f32]) {
+    pub unsafe fn pack_rhs(&self, kernels: &Kernels, columns: Range<usize>, panel: &mut [f32]) {
         // SAFETY: the caller promises the instructions.
-        unsafe { self.term.panel(kernels, 0..self.depth(), columns, memory) };
+        unsafe { self.term.pack_rhs(kernels, 0..self.depth(), columns, panel) };
     }
 
-    /// Adds its products to sums, a pointer to the first of the rows `rows` and the distance between them, in `width` columns.
+    /// Adds this product, of the rows `rows` and `width` columns, to sums: a pointer to the first row and the distance between
+    /// rows.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`, and the sums must be valid for so many rows and columns.
@@ -60,14 +61,14 @@ impl<'a> Tail<'a> {
         let panel = &panel[..self.depth() * WIDTH];
         for tile in 0..n_tiles {
             let local = Part { index: tile, count: n_tiles }.range(rows.len());
-            let first = (rows.start + local.start) * self.left.stride;
-            let x = &self.left.values[first..first + (local.len() - 1) * self.left.stride + self.depth()];
+            let first = (rows.start + local.start) * self.lhs.stride;
+            let x = &self.lhs.values[first..first + (local.len() - 1) * self.lhs.stride + self.depth()];
             let tile = Tile {
                 rows: local.len(),
                 width,
                 depth: self.depth(),
                 x: x.as_ptr(),
-                x_stride: self.left.stride,
+                x_stride: self.lhs.stride,
                 panel: panel.as_ptr(),
                 panel_stride: WIDTH,
                 // SAFETY: a row that the caller promises.

@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
-use super::epilogue::Tail;
+use super::epilogue::LowRankEpilogue;
 use super::split::{Split, blocks, even_block};
-use super::{Direction, SAME_ROW, Start};
+use super::{Accumulator, Direction, SAME_ROW};
 use crate::error::{KernelError, ShapeError, same};
 use crate::isa::{Int16Tile, Kernels, WIDTH, copy_row};
 use crate::matrix::{Part, Rows, RowsMut};
@@ -133,7 +133,7 @@ pub(super) fn check(product: &Int16Product, y: &RowsMut) -> Result<(), ShapeErro
     same(OP, "rows of y", x.n_rows(), y.n_rows())
 }
 
-/// `y = start + product + Σ tails`, this part of it. The sums of a panel stay together until all is added.
+/// Computes this part of `y = accumulator + product + Σ epilogues`. The sums of a panel stay together until all is added.
 ///
 /// # Safety
 /// The shapes and `split` must fit, the machine must have the instructions of `kernels`, each part must be run exactly once,
@@ -141,15 +141,15 @@ pub(super) fn check(product: &Int16Product, y: &RowsMut) -> Result<(), ShapeErro
 pub(super) unsafe fn product(
     kernels: &Kernels,
     product: &Int16Product,
-    tails: &[Tail],
-    start: Start,
+    epilogues: &[LowRankEpilogue],
+    accumulator: Accumulator,
     y: RowsMut,
     split: &Split,
 ) -> Result<(), KernelError> {
     let n = product.x.n_cols();
     let block = block_len(n);
     let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);
-    let floats = tails.iter().map(Tail::panel_len).max().unwrap_or(0).max(block * WIDTH);
+    let floats = epilogues.iter().map(LowRankEpilogue::panel_len).max().unwrap_or(0).max(block * WIDTH);
     let panel_sums = rows_at_once * WIDTH;
     let lengths = [floats, block / PAIR * WIDTH, WIDTH, rows_at_once, PANELS * panel_sums];
     scratch::with(lengths, |[floats, pairs, scales, row_scales, kept]| {
@@ -159,7 +159,7 @@ pub(super) unsafe fn product(
                     let mut sums = panels.columns().zip(kept.chunks_exact_mut(panel_sums));
                     let sums: [_; PANELS] = std::array::from_fn(|_| {
                         let (columns, kept) = sums.next()?;
-                        Some(Sums { rows: rows.clone(), columns, start, y, kept: kept.as_mut_ptr() })
+                        Some(Sums { rows: rows.clone(), columns, accumulator, y, kept: kept.as_mut_ptr() })
                     });
                     for (index, depth) in blocks(0..n, block).enumerate() {
                         product.x.scales(index, rows.clone(), row_scales);
@@ -167,7 +167,7 @@ pub(super) unsafe fn product(
                             let floats = &mut floats[..depth.len() * WIDTH];
                             // SAFETY: parts share no (rows, columns); the caller promises the instructions.
                             unsafe {
-                                product.panel(kernels, depth.clone(), sums.columns.clone(), floats);
+                                product.pack_rhs(kernels, depth.clone(), sums.columns.clone(), floats);
                                 (kernels.quantize_panel)(floats, COLUMN_Q_MAX, pairs, scales);
                                 let ends = (sums.from(index == 0), sums.to(depth.end == n));
                                 let panel = Panel { pairs, scales, row_scales };
@@ -176,16 +176,16 @@ pub(super) unsafe fn product(
                         }
                     }
                     for sums in sums.iter().flatten() {
-                        for tail in tails {
-                            let panel = &mut floats[..tail.panel_len()];
+                        for epilogue in epilogues {
+                            let panel = &mut floats[..epilogue.panel_len()];
                             // SAFETY: the caller promises the instructions, and where the sums are there is room.
                             unsafe {
-                                tail.panel(kernels, sums.columns.clone(), panel);
-                                tail.add(kernels, rows.clone(), panel, sums.to(true), WIDTH);
+                                epilogue.pack_rhs(kernels, sums.columns.clone(), panel);
+                                epilogue.add(kernels, rows.clone(), panel, sums.to(true), WIDTH);
                             }
                         }
                         // SAFETY: as above.
-                        unsafe { sums.end() };
+                        unsafe { sums.finish() };
                     }
                 }
             }
@@ -194,11 +194,17 @@ pub(super) unsafe fn product(
 }
 
 impl Int16Product<'_> {
-    /// Rows `depth` and columns `columns` of the right-hand matrix, as floats.
+    /// Writes rows `depth` and columns `columns` of the right-hand matrix to `panel: [depth][WIDTH]`, as floats.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
+    unsafe fn pack_rhs(
+        &self,
+        kernels: &Kernels,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        panel: &mut [f32],
+    ) {
         let (kind, source) = (self.w.kind(), self.w.source());
         // SAFETY: the caller promises the instructions.
         unsafe {
@@ -257,12 +263,12 @@ impl Panel<'_> {
     }
 }
 
-/// The sums of some rows of the result, and at most 32 columns: from what they start, where they are kept between blocks of the
-/// depth, and where they go. Where there are fewer columns than a tile has, they start and end where they are kept.
+/// The sums of some rows of the result, and at most 32 columns: what they are added to, where they are kept between blocks of
+/// the depth, and where they go. Where there are fewer columns than a tile has, they begin and end where they are kept.
 struct Sums<'a> {
     rows: Range<usize>,
     columns: Range<usize>,
-    start: Start<'a>,
+    accumulator: Accumulator<'a>,
     y: RowsMut<'a>,
     /// `[rows][WIDTH]`
     kept: *mut f32,
@@ -273,24 +279,24 @@ impl Sums<'_> {
         self.columns.len() < WIDTH
     }
 
-    /// Where the sums so far are, if they are not 0.
+    /// A pointer to the sums so far, if they are not 0, and the distance between rows.
     ///
     /// # Safety
-    /// The rows and columns must be inside `y` and `start`, and nobody else's.
+    /// The rows and columns must be inside `y` and the accumulator, and nobody else's.
     unsafe fn from(&self, is_first: bool) -> Option<(*const f32, usize)> {
         let kept = (self.kept.cast_const(), WIDTH);
         if !is_first {
             return Some(kept);
         }
-        let from = match &self.start {
-            Start::Zero => return None,
+        let from = match &self.accumulator {
+            Accumulator::Zero => return None,
             // SAFETY: the caller's promise.
-            Start::Itself => unsafe { self.in_result() },
-            Start::From(matrix) => {
+            Accumulator::Existing => unsafe { self.in_result() },
+            Accumulator::Matrix(matrix) => {
                 let first = &matrix.row(self.rows.start)[self.columns.start..];
                 (first.as_ptr().cast_mut(), matrix.stride())
             }
-            Start::Row(values) => (values[self.columns.start..].as_ptr().cast_mut(), SAME_ROW),
+            Accumulator::Row(values) => (values[self.columns.start..].as_ptr().cast_mut(), SAME_ROW),
         };
         if !self.are_kept() {
             return Some((from.0.cast_const(), from.1));
@@ -300,7 +306,7 @@ impl Sums<'_> {
         Some(kept)
     }
 
-    /// Where the next sums go.
+    /// A pointer to where the next sums go, and the distance between rows.
     ///
     /// # Safety
     /// As for [`Sums::from`].
@@ -312,11 +318,11 @@ impl Sums<'_> {
         }
     }
 
-    /// Once all is added, the sums are in the result.
+    /// Brings the sums into the result once all is added.
     ///
     /// # Safety
     /// As for [`Sums::from`].
-    unsafe fn end(&self) {
+    unsafe fn finish(&self) {
         if self.are_kept() {
             // SAFETY: the caller's promise.
             unsafe { self.copy((self.kept, WIDTH), self.in_result()) };

@@ -1,7 +1,7 @@
-//! Products with the narrow factors of an adapter: onto a few columns, and the gradient of a few rows. Both read the long
-//! rows of activations as they lie, once.
+//! Products with the low-rank factors of an adapter: the projection to a few columns, and the gradient of a few rows. Both
+//! read the long rows of activations in place, once.
 
-use super::Start;
+use super::Accumulator;
 use super::split::blocks;
 use crate::error::KernelError;
 use crate::isa::{CHAIN, Kernels, WIDTH};
@@ -9,22 +9,22 @@ use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
 use crate::weights::Weights;
 
-/// A matrix with no more rows is narrow.
+/// A matrix with no more rows is taken for a factor of an adapter.
 const MAX_RANK: usize = 64;
 /// Rows of activations that are multiplied at a time.
 const ROWS: usize = 16;
 /// Sums of gradients that stay in the nearest cache.
-const SUMS: usize = 4096;
+const MAX_SUMS: usize = 4096;
 
-/// `y = start + scale · x · wᵀ`, this part of it, if `w` is a narrow matrix of floats; whether it is.
+/// Computes this part of `y = accumulator + scale · x · wᵀ` if `w` is a matrix of few rows of floats; returns whether it is.
 ///
 /// # Safety
 /// The shapes must fit, the machine must have the instructions of `kernels`, each part must be run exactly once, and
 /// nothing else may touch `y` meanwhile.
-pub(super) unsafe fn project(
+pub(super) unsafe fn try_linear(
     kernels: &Kernels,
     (w, x, scale): (&Weights, &Rows, f32),
-    start: &Start,
+    accumulator: &Accumulator,
     y: &RowsMut,
     part: Part,
 ) -> bool {
@@ -32,11 +32,11 @@ pub(super) unsafe fn project(
     let row_of_sums = |row| {
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         let y = unsafe { y.row_mut(row, 0..w.n_rows()) };
-        match start {
-            Start::Zero => y.fill(0.0),
-            Start::Itself => {}
-            Start::From(matrix) => y.copy_from_slice(matrix.row(row)),
-            Start::Row(values) => y.copy_from_slice(values),
+        match accumulator {
+            Accumulator::Zero => y.fill(0.0),
+            Accumulator::Existing => {}
+            Accumulator::Matrix(matrix) => y.copy_from_slice(matrix.row(row)),
+            Accumulator::Row(values) => y.copy_from_slice(values),
         }
         y
     };
@@ -52,10 +52,10 @@ pub(super) unsafe fn project(
     true
 }
 
-/// `grad[r, j] += Σ_t u[t, r] · x[t, j]`, this part of it: chains of [`CHAIN`] tokens, which are added up.
+/// Computes this part of `grad[r, j] += Σ_t u[t, r] · x[t, j]`, in chains of [`CHAIN`] tokens, which are added up.
 ///
 /// # Safety
-/// As for [`project`], with `grad` for `y`.
+/// As for [`try_linear`], with `grad` for `y`.
 pub(super) unsafe fn accumulate_outer(
     kernels: &Kernels,
     u: &Rows,
@@ -68,7 +68,7 @@ pub(super) unsafe fn accumulate_outer(
         return Ok(());
     }
     let panels = part.range(n_cols.div_ceil(WIDTH));
-    let most = (SUMS / n_rows / WIDTH).clamp(1, 16);
+    let most = (MAX_SUMS / n_rows / WIDTH).clamp(1, 16);
     scratch::with([n_rows * most * WIDTH], |[sums]| {
         for panels in blocks(panels, most) {
             let columns = panels.start * WIDTH..(panels.end * WIDTH).min(n_cols);

@@ -1,9 +1,9 @@
 //! Matrix products with weights in any format, in both directions.
 //!
-//! All are one loop (`blocked`): a panel `[depth][32]` of the right-hand matrix is dequantized into cache once and
+//! Every product is one loop (`blocked`): a panel `[depth][32]` of the right-hand matrix is dequantized into cache once and
 //! multiplied with every row of the left-hand one. They differ in how the panel and the left-hand rows are packed. A sum of
-//! several products ([`sum_of_products`]) is one product with a longer depth: a low-rank branch beside a matrix needs no
-//! pass of its own.
+//! several products ([`sum_of_products`]) is one product with a longer depth: a low-rank branch beside a matrix does not read
+//! or write the result once more.
 
 mod blocked;
 mod epilogue;
@@ -18,22 +18,22 @@ use crate::error::{KernelError, ShapeError, same};
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::weights::Weights;
-use epilogue::Tail;
+use epilogue::LowRankEpilogue;
 pub(crate) use int16::PAIR;
 pub use int16::{Int16Product, Int16Rows, check_quantize_rows_int16, quantize_rows_int16};
 use operands::Operands;
 use split::Split;
 
-/// A product with a matrix in any format.
+/// A product with a matrix in any format, computed in floats.
 #[derive(Clone, Copy)]
-pub enum Product<'a> {
+pub enum F32Product<'a> {
     /// `scale · x · wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`.
     Linear {
         /// The matrix.
         w: Weights<'a>,
         /// The rows.
         x: Rows<'a>,
-        /// A factor of the matrix; with 1, no work.
+        /// A factor of the matrix; 1 costs nothing.
         scale: f32,
     },
     /// `dy · w`: dy `[T, n_out]`, w `[n_out, n_in]`.
@@ -45,7 +45,7 @@ pub enum Product<'a> {
     },
 }
 
-/// Which side of a matrix rows are multiplied with.
+/// Which side of a matrix is multiplied with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// `x · wᵀ`.
@@ -63,23 +63,23 @@ pub enum ComputeType {
     Int16,
 }
 
-/// What the sums of a product begin with.
+/// What the sums of a product are added to.
 #[derive(Clone, Copy)]
-pub enum Start<'a> {
-    /// 0.
+pub enum Accumulator<'a> {
+    /// Nothing: the result is overwritten.
     Zero,
-    /// What the result's place holds.
-    Itself,
+    /// What the result holds already.
+    Existing,
     /// Another matrix of the result's shape, apart from it.
-    From(Rows<'a>),
-    /// One row, the same for all of the result's, and apart from it.
+    Matrix(Rows<'a>),
+    /// One row, such as a bias, for all rows of the result, and apart from it.
     Row(&'a [f32]),
 }
 
-/// Distance between the rows of a start that is one row.
+/// Distance between the rows of an accumulator that is one row.
 const SAME_ROW: usize = 0;
 
-/// `y = start + int16 + Σ products`, of whichever there are.
+/// Computes `y = accumulator + int16 + Σ products`, of which at least one product must be there.
 ///
 /// # Errors
 /// For shapes that [`check_sum_of_products`] refuses, which leave `y` untouched; [`KernelError::OutOfMemory`].
@@ -88,20 +88,20 @@ const SAME_ROW: usize = 0;
 /// As for [`linear`].
 pub unsafe fn sum_of_products(
     int16: Option<Int16Product>,
-    products: &[Product],
-    start: Start,
+    products: &[F32Product],
+    accumulator: Accumulator,
     y: RowsMut,
     part: Part,
 ) -> Result<(), KernelError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
-    unsafe { sum_of_products_on(Kernels::current(), int16, products, start, y, part) }
+    unsafe { sum_of_products_on(Kernels::current(), int16, products, accumulator, y, part) }
 }
 
 /// Whether there is a product, and the shapes fit for [`sum_of_products`].
 pub fn check_sum_of_products(
     int16: Option<&Int16Product>,
-    products: &[Product],
-    start: &Start,
+    products: &[F32Product],
+    accumulator: &Accumulator,
     y: &RowsMut,
 ) -> Result<(), ShapeError> {
     const OP: &str = "sum_of_products";
@@ -112,17 +112,17 @@ pub fn check_sum_of_products(
     }
     for product in products {
         match product {
-            Product::Linear { w, x, .. } => check_linear(w, x, y)?,
-            Product::Transposed { w, dy } => check_linear_transposed(w, dy, y)?,
+            F32Product::Linear { w, x, .. } => check_linear(w, x, y)?,
+            F32Product::Transposed { w, dy } => check_linear_transposed(w, dy, y)?,
         }
     }
-    match start {
-        Start::Zero | Start::Itself => Ok(()),
-        Start::From(matrix) => {
-            same(OP, "rows of the start", y.n_rows(), matrix.n_rows())?;
-            same(OP, "columns of the start", y.n_cols(), matrix.n_cols())
+    match accumulator {
+        Accumulator::Zero | Accumulator::Existing => Ok(()),
+        Accumulator::Matrix(matrix) => {
+            same(OP, "rows of the accumulator", y.n_rows(), matrix.n_rows())?;
+            same(OP, "columns of the accumulator", y.n_cols(), matrix.n_cols())
         }
-        Start::Row(values) => same(OP, "columns of the start", y.n_cols(), values.len()),
+        Accumulator::Row(values) => same(OP, "columns of the accumulator", y.n_cols(), values.len()),
     }
 }
 
@@ -217,8 +217,8 @@ unsafe fn linear_on(
 ) -> Result<(), KernelError> {
     // SAFETY: the caller's promise.
     unsafe {
-        let product = Product::Linear { w, x, scale: 1.0 };
-        sum_of_products_on(kernels, None, &[product], start(accumulate), y, part)
+        let product = F32Product::Linear { w, x, scale: 1.0 };
+        sum_of_products_on(kernels, None, &[product], accumulator(accumulate), y, part)
     }
 }
 
@@ -234,8 +234,8 @@ unsafe fn linear_transposed_on(
 ) -> Result<(), KernelError> {
     // SAFETY: the caller's promise.
     unsafe {
-        let product = Product::Transposed { w, dy };
-        sum_of_products_on(kernels, None, &[product], start(accumulate), dx, part)
+        let product = F32Product::Transposed { w, dy };
+        sum_of_products_on(kernels, None, &[product], accumulator(accumulate), dx, part)
     }
 }
 
@@ -244,27 +244,28 @@ unsafe fn linear_transposed_on(
 unsafe fn sum_of_products_on(
     kernels: &Kernels,
     int16: Option<Int16Product>,
-    products: &[Product],
-    start: Start,
+    products: &[F32Product],
+    accumulator: Accumulator,
     y: RowsMut,
     part: Part,
 ) -> Result<(), KernelError> {
-    check_sum_of_products(int16.as_ref(), products, &start, &y)?;
-    if let (None, [Product::Linear { w, x, scale }]) = (int16, products) {
+    check_sum_of_products(int16.as_ref(), products, &accumulator, &y)?;
+    if let (None, [F32Product::Linear { w, x, scale }]) = (int16, products) {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        if unsafe { low_rank::project(kernels, (w, x, *scale), &start, &y, part) } {
+        if unsafe { low_rank::try_linear(kernels, (w, x, *scale), &accumulator, &y, part) } {
             return Ok(());
         }
     }
     let terms: Vec<&dyn Operands> = products.iter().map(|product| product as &dyn Operands).collect();
-    // Short terms are added to the sums of the first, unless they are all there is.
+    // Products of little depth become epilogues of the first one, unless they are all there is.
     let n_main = usize::from(int16.is_none());
-    let (tails, rest): (Vec<_>, Vec<_>) = terms
+    let (epilogues, rest): (Vec<_>, Vec<_>) = terms
         .iter()
         .skip(n_main)
-        .map(|term| (Tail::new(*term, y.n_rows()), *term))
-        .partition(|(tail, _)| tail.is_some());
-    let tails: Vec<Tail> = tails.into_iter().filter_map(|(tail, _)| tail).collect();
+        .map(|term| (LowRankEpilogue::new(*term, y.n_rows()), *term))
+        .partition(|(epilogue, _)| epilogue.is_some());
+    let epilogues: Vec<LowRankEpilogue> =
+        epilogues.into_iter().filter_map(|(epilogue, _)| epilogue).collect();
     let mut main = terms[..n_main].to_vec();
     main.extend(rest.into_iter().map(|(_, term)| term));
     let row = match int16 {
@@ -274,15 +275,15 @@ unsafe fn sum_of_products_on(
     let split = Split::new(y.n_rows(), y.n_cols(), y.n_rows() * row, part);
     if let Some(product) = int16 {
         // SAFETY: the shapes fit; the rest is the caller's promise.
-        unsafe { int16::product(kernels, &product, &tails, start, y, &split)? };
+        unsafe { int16::product(kernels, &product, &epilogues, accumulator, y, &split)? };
         if main.is_empty() {
             return Ok(());
         }
         // SAFETY: as above; the split is the same in both products.
-        return unsafe { blocked::product(kernels, &main, &[], Start::Itself, y, &split) };
+        return unsafe { blocked::product(kernels, &main, &[], Accumulator::Existing, y, &split) };
     }
     // SAFETY: as above.
-    unsafe { blocked::product(kernels, &main, &tails, start, y, &split) }
+    unsafe { blocked::product(kernels, &main, &epilogues, accumulator, y, &split) }
 }
 
 /// # Safety
@@ -299,6 +300,6 @@ unsafe fn accumulate_outer_on(
     unsafe { low_rank::accumulate_outer(kernels, &u, &x, &grad, part) }
 }
 
-fn start(accumulate: bool) -> Start<'static> {
-    if accumulate { Start::Itself } else { Start::Zero }
+fn accumulator(accumulate: bool) -> Accumulator<'static> {
+    if accumulate { Accumulator::Existing } else { Accumulator::Zero }
 }

@@ -1,32 +1,38 @@
-//! How each product packs its two sides.
+//! How a product packs its two sides.
 
 use std::ops::Range;
 
-use super::Product;
+use super::F32Product;
 use crate::isa::{Kernels, PACKED, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::GROUP;
 
 /// Rows that lie a multiple of so many floats apart share few sets of the nearest cache: 4 KiB are one way of most.
-const ALIASED: usize = 1024;
+const ALIASING_STRIDE: usize = 1024;
 
 /// The two sides of `C[m, n] = Σ_k A[m, k] · B[k, n]`.
 pub(super) trait Operands {
     /// Length of the sums.
     fn depth(&self) -> usize;
 
-    /// Rows `rows` of `A`, columns `depth`, where they lie, if they lie well.
-    fn left(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>>;
+    /// Rows `rows` of `A`, columns `depth`, in place; none if they have to be packed.
+    fn lhs(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>>;
 
     /// Copies rows `rows` of `A`, columns `depth`, to `packed: [rows][PACKED]`.
-    fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]);
+    fn pack_lhs(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]);
 
     /// Writes rows `depth` and columns `columns` (at most 32, from a multiple of 32 on) of `B` to
     /// `panel: [depth][WIDTH]`. `depth.start` is a multiple of 32.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]);
+    unsafe fn pack_rhs(
+        &self,
+        kernels: &Kernels,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        panel: &mut [f32],
+    );
 }
 
 /// Rows of a block of one side: at least as many values as were asked for, from the first one on.
@@ -38,22 +44,28 @@ pub(super) struct Strided<'a> {
 }
 
 /// A = x, B = scale · wᵀ; or A = dy, B = w.
-impl Operands for Product<'_> {
+impl Operands for F32Product<'_> {
     fn depth(&self) -> usize {
-        self.rows().n_cols()
+        self.lhs_rows().n_cols()
     }
 
-    fn left(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>> {
-        where_it_lies(self.rows(), rows, depth)
+    fn lhs(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>> {
+        in_place(self.lhs_rows(), rows, depth)
     }
 
-    fn pack(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
-        copy_rows(self.rows(), rows, depth, packed);
+    fn pack_lhs(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]) {
+        copy_rows(self.lhs_rows(), rows, depth, packed);
     }
 
-    unsafe fn panel(&self, kernels: &Kernels, depth: Range<usize>, columns: Range<usize>, panel: &mut [f32]) {
+    unsafe fn pack_rhs(
+        &self,
+        kernels: &Kernels,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        panel: &mut [f32],
+    ) {
         match self {
-            Product::Linear { w, scale, .. } => {
+            F32Product::Linear { w, scale, .. } => {
                 let groups = depth.start / GROUP..depth.end.div_ceil(GROUP);
                 // SAFETY: the caller promises the instructions.
                 unsafe { (kernels.panel_transposed)(w.kind(), w.source(), columns, groups, panel) };
@@ -62,7 +74,7 @@ impl Operands for Product<'_> {
                     unsafe { (kernels.multiply)(&mut panel[..depth.len() * WIDTH], *scale) };
                 }
             }
-            Product::Transposed { w, .. } => {
+            F32Product::Transposed { w, .. } => {
                 let group = columns.start / WIDTH;
                 // SAFETY: the caller promises the instructions.
                 unsafe { (kernels.panel_rows)(w.kind(), w.source(), depth, group, panel) };
@@ -71,19 +83,19 @@ impl Operands for Product<'_> {
     }
 }
 
-impl<'a> Product<'a> {
-    fn rows(&self) -> &Rows<'a> {
+impl<'a> F32Product<'a> {
+    fn lhs_rows(&self) -> &Rows<'a> {
         match self {
-            Product::Linear { x, .. } => x,
-            Product::Transposed { dy, .. } => dy,
+            F32Product::Linear { x, .. } => x,
+            F32Product::Transposed { dy, .. } => dy,
         }
     }
 }
 
-/// None if the rows lie so that they would push each other out of the nearest cache.
-fn where_it_lies<'a>(matrix: &Rows<'a>, rows: Range<usize>, columns: Range<usize>) -> Option<Strided<'a>> {
-    let lies_well = !matrix.stride().is_multiple_of(ALIASED);
-    let values = if lies_well { matrix.block(rows, columns)? } else { return None };
+/// The rows in place; none if they lie so that they would push each other out of the nearest cache.
+fn in_place<'a>(matrix: &Rows<'a>, rows: Range<usize>, columns: Range<usize>) -> Option<Strided<'a>> {
+    let is_cacheable = !matrix.stride().is_multiple_of(ALIASING_STRIDE);
+    let values = if is_cacheable { matrix.block(rows, columns)? } else { return None };
     Some(Strided { values, stride: matrix.stride() })
 }
 

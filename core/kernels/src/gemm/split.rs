@@ -7,19 +7,19 @@ use crate::matrix::Part;
 
 /// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
 const PANEL_COST: usize = 12;
-/// A left-hand side of more bytes comes from far away, once for each part.
-const FAR: usize = 4 << 20;
-/// So many panels of a part make up for that.
-const WORTH_FETCHING: usize = 8;
-/// More parts are for several cores, which may be of unequal speed: there all are needed to even that out.
-const FEW_PARTS: usize = 4;
+/// A left-hand side of more bytes does not stay in the caches: it comes from memory, once for each part.
+const MAX_CACHED_LHS_BYTES: usize = 4 << 20;
+/// A part with so many panels makes up for that.
+const MIN_PANELS_PER_FETCH: usize = 8;
+/// More parts are for several cores, which may be of unequal speed: all of them are needed to even that out.
+const MAX_PAIRED_PARTS: usize = 4;
 
 /// One part's share of a result: panels of 32 columns, each of a chunk of the rows.
 pub(super) struct Split {
     n_rows: usize,
     n_cols: usize,
     n_chunks: usize,
-    /// Of all (chunk, panel), in this order.
+    /// The share of all pairs of a chunk and a panel, ordered by chunk.
     share: Range<usize>,
 }
 
@@ -31,14 +31,14 @@ pub(super) struct Panels {
 }
 
 impl Split {
-    /// Depends on the sizes and the number of parts only, of which whoever divides work among threads makes two for each;
-    /// `left` is the size of the left-hand side in bytes. Where it is large and the share of a part small, the first of two
+    /// The share of `part`. It depends on the sizes and the number of parts only; whoever divides work among threads makes two
+    /// parts for each. Where the left-hand side, of `lhs_bytes`, is large and the share of a part small, the first of two
     /// parts takes what is for both.
-    pub fn new(n_rows: usize, n_cols: usize, left: usize, part: Part) -> Self {
+    pub fn new(n_rows: usize, n_cols: usize, lhs_bytes: usize, part: Part) -> Self {
         let n_panels = n_cols.div_ceil(WIDTH);
-        let in_pairs = left > FAR
-            && n_panels < WORTH_FETCHING * part.count
-            && part.count <= FEW_PARTS
+        let in_pairs = lhs_bytes > MAX_CACHED_LHS_BYTES
+            && n_panels < MIN_PANELS_PER_FETCH * part.count
+            && part.count <= MAX_PAIRED_PARTS
             && part.count.is_multiple_of(2);
         let size = if in_pairs { 2 } else { 1 };
         let n_chunks = row_chunks(n_rows, n_panels, part.count.div_ceil(2));
@@ -68,13 +68,13 @@ impl Split {
 }
 
 impl Panels {
-    /// In blocks of at most `most` panels.
+    /// These panels in blocks of at most `most`.
     pub fn blocks(&self, most: usize) -> impl Iterator<Item = Panels> {
         let n_cols = self.n_cols;
         blocks(self.panels.clone(), most).map(move |panels| Panels { panels, n_cols })
     }
 
-    /// From the first column to the last.
+    /// The columns from the first panel's to the last one's.
     pub fn all_columns(&self) -> Range<usize> {
         self.panels.start * WIDTH..(self.panels.end * WIDTH).min(self.n_cols)
     }
@@ -85,7 +85,7 @@ impl Panels {
     }
 }
 
-/// `range` in pieces of `size` and a rest.
+/// Cuts `range` into blocks of `size` and a rest.
 pub(super) fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     range.clone().step_by(size).map(move |start| start..(start + size).min(range.end))
 }
@@ -95,8 +95,8 @@ pub(super) fn even_block(n: usize, most: usize, unit: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1).next_multiple_of(unit)
 }
 
-/// Into how many chunks to divide the rows, so that threads finish (chunk, panel) pairs at about the same time without
-/// dequantizing panels more often than that is worth.
+/// The number of chunks into which to divide the rows, so that threads finish (chunk, panel) pairs at about the same time
+/// without dequantizing panels more often than that is worth.
 fn row_chunks(n_rows: usize, n_panels: usize, n_threads: usize) -> usize {
     let most = n_rows.div_ceil(8).min(4 * n_threads).max(1);
     let time = |chunks: &usize| {
@@ -118,18 +118,22 @@ mod tests {
     #[test]
     fn parts_cover_every_panel_of_every_row_once() {
         for (n_rows, n_cols) in [(1, 8), (7, 64), (40, 70), (128, 576), (300, 2000)] {
-            for (left, count) in
-                [0, FAR + 1].into_iter().flat_map(|left| (1..9).map(move |count| (left, count)))
+            for (lhs_bytes, count) in [0, MAX_CACHED_LHS_BYTES + 1]
+                .into_iter()
+                .flat_map(|bytes| (1..9).map(move |count| (bytes, count)))
             {
                 let mut covered = vec![0; n_rows * n_cols];
                 for index in 0..count {
-                    Split::new(n_rows, n_cols, left, Part { index, count }).for_each(|rows, panels| {
+                    Split::new(n_rows, n_cols, lhs_bytes, Part { index, count }).for_each(|rows, panels| {
                         for row in rows {
                             covered[row * n_cols..][panels.all_columns()].iter_mut().for_each(|n| *n += 1);
                         }
                     });
                 }
-                assert!(covered.iter().all(|n| *n == 1), "{n_rows} x {n_cols}, {left} bytes, {count} parts");
+                assert!(
+                    covered.iter().all(|n| *n == 1),
+                    "{n_rows} x {n_cols}, {lhs_bytes} bytes, {count} parts"
+                );
             }
         }
     }

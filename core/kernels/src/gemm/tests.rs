@@ -2,8 +2,8 @@
 
 use super::int16::quantize_rows_int16_on;
 use super::{
-    Direction, Int16Product, Int16Rows, Product, Start, accumulate_outer_on, linear_on, linear_transposed_on,
-    sum_of_products_on,
+    Accumulator, Direction, F32Product, Int16Product, Int16Rows, accumulate_outer_on, linear_on,
+    linear_transposed_on, sum_of_products_on,
 };
 use crate::isa::Kernels;
 use crate::weights::reference::{Random, random_bytes, values};
@@ -207,8 +207,8 @@ fn working_memory_is_no_larger_than_planned() {
         unsafe { linear_on(kernels, w, x, y, false, Part::WHOLE) }.unwrap();
         crate::scratch::held()
     });
-    let narrow = crate::AttentionShape::new([1, 1], 1, 1.0).unwrap();
-    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, &narrow));
+    let smallest = crate::AttentionShape::new([1, 1], 1, 1.0).unwrap();
+    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, &smallest));
     assert!(held <= planned && held > planned / 2, "{held} of {planned}");
 }
 
@@ -295,8 +295,8 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
     let (x, z) = (random.floats(n_tokens * n_in), random.floats(n_tokens * rank));
     let (x, z) = (Rows::new(&x, n_tokens, n_in, n_in).unwrap(), Rows::new(&z, n_tokens, rank, rank).unwrap());
     let start = random.floats(n_tokens * n_out);
-    let from = Start::From(Rows::new(&start, n_tokens, n_out, n_out).unwrap());
-    let products = [Product::Linear { w, x, scale: 0.5 }, Product::Transposed { w: b, dy: z }];
+    let accumulator = Accumulator::Matrix(Rows::new(&start, n_tokens, n_out, n_out).unwrap());
+    let products = [F32Product::Linear { w, x, scale: 0.5 }, F32Product::Transposed { w: b, dy: z }];
     for tier in Tier::available() {
         let kernels = Kernels::of(tier).unwrap();
         let mut separate = start.clone();
@@ -308,7 +308,7 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
                     kernels,
                     None,
                     std::slice::from_ref(product),
-                    Start::Itself,
+                    Accumulator::Existing,
                     y,
                     Part::WHOLE,
                 )
@@ -320,8 +320,10 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
             let y = RowsMut::new(&mut together, n_tokens, n_out, n_out).unwrap();
             for index in 0..count {
                 // SAFETY: as above, with each part run once.
-                unsafe { sum_of_products_on(kernels, None, &products, from, y, Part { index, count }) }
-                    .unwrap();
+                unsafe {
+                    sum_of_products_on(kernels, None, &products, accumulator, y, Part { index, count })
+                }
+                .unwrap();
             }
             assert_eq!(separate, together, "{tier:?} {count}");
         }
@@ -331,8 +333,8 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
             let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
             // SAFETY: as above.
             unsafe {
-                let product = Product::Linear { w, x, scale };
-                sum_of_products_on(kernels, None, &[product], Start::Zero, y, Part::WHOLE).unwrap();
+                let product = F32Product::Linear { w, x, scale };
+                sum_of_products_on(kernels, None, &[product], Accumulator::Zero, y, Part::WHOLE).unwrap();
             }
             out
         };
@@ -341,7 +343,7 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
 }
 
 /// Products of rows and weights quantized to 16 bits are close to the exact ones, and the same bits on every tier, for every
-/// number of parts and from any start.
+/// number of parts and every accumulator.
 #[test]
 fn int16_products_are_close_and_the_same_everywhere() {
     for (kind, direction) in WeightType::ALL
@@ -370,15 +372,16 @@ fn int16_products_are_close_and_the_same_everywhere() {
                 let product = Some(Int16Product { w, x, direction });
                 for count in [1, 2, 5] {
                     let from = Rows::new(&start, n_tokens, n_out, n_out).unwrap();
-                    for from in [Start::Zero, Start::Itself, Start::From(from)] {
+                    for accumulator in [Accumulator::Zero, Accumulator::Existing, Accumulator::Matrix(from)] {
                         let mut out = start.clone();
                         let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
                         for index in 0..count {
                             let part = Part { index, count };
                             // SAFETY: the tier is available, each part is run once, nothing else touches the result.
-                            unsafe { sum_of_products_on(kernels, product, &[], from, y, part) }.unwrap();
+                            unsafe { sum_of_products_on(kernels, product, &[], accumulator, y, part) }
+                                .unwrap();
                         }
-                        results[usize::from(!matches!(from, Start::Zero))].push(out);
+                        results[usize::from(!matches!(accumulator, Accumulator::Zero))].push(out);
                     }
                 }
             }
@@ -431,7 +434,7 @@ fn the_largest_int16_sums_are_exact() {
         let y = RowsMut::new(&mut out, 1, n_out, n_out).unwrap();
         let product = Some(Int16Product { w, x, direction: Direction::Linear });
         // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
-        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) }.unwrap();
+        unsafe { sum_of_products_on(kernels, product, &[], Accumulator::Zero, y, Part::WHOLE) }.unwrap();
         assert!(out.iter().all(|v| (v - sign * 3072.0).abs() < 1e-2), "{tier:?}: {}", out[0]);
     }
 }
@@ -455,7 +458,7 @@ fn a_quantized_row_with_a_value_that_is_not_finite_gives_none_that_is() {
         let y = RowsMut::new(&mut out, 2, n_out, n_out).unwrap();
         let product = Some(Int16Product { w, x, direction: Direction::Linear });
         // SAFETY: the tier is available, the only part is run once, and nothing else touches the result.
-        unsafe { sum_of_products_on(kernels, product, &[], Start::Zero, y, Part::WHOLE) }.unwrap();
+        unsafe { sum_of_products_on(kernels, product, &[], Accumulator::Zero, y, Part::WHOLE) }.unwrap();
         assert!(
             out[..8].iter().all(|v| !v.is_finite()) && out[8..].iter().all(|v| v.is_finite()),
             "{tier:?}"
@@ -464,7 +467,7 @@ fn a_quantized_row_with_a_value_that_is_not_finite_gives_none_that_is() {
 }
 
 #[test]
-fn a_start_of_one_row_is_that_row_for_all() {
+fn an_accumulator_of_one_row_is_that_row_for_all() {
     let [n_tokens, n_out, n_in] = [7, 70, 96];
     let mut random = Random::new(5);
     let (values, row) = (random.floats(n_tokens * n_in), random.floats(n_out));
@@ -478,27 +481,28 @@ fn a_start_of_one_row_is_that_row_for_all() {
         let memory = quantized(kernels, x);
         let width = Int16Rows::columns(n_in).unwrap();
         let int16_x = Int16Rows::new(Rows::new(&memory, n_tokens, width, width).unwrap(), n_in).unwrap();
-        // A narrow matrix, as that of an adapter, and a wide one.
+        // A matrix of few rows, as a factor of an adapter, and one of many.
         for n_out in [6, n_out] {
             let bytes = random_bytes(kind, n_out, n_in, &mut random);
             let w = Weights::new(kind, n_out, n_in, &bytes).unwrap();
             let int16 = Int16Product { w, x: int16_x, direction: Direction::Linear };
-            let plain = [Product::Linear { w, x, scale: 0.5 }];
+            let plain = [F32Product::Linear { w, x, scale: 0.5 }];
             for (int16, products) in [(None, &plain[..]), (Some(int16), &[]), (Some(int16), &plain)] {
                 let [one, all] = [
-                    Start::Row(&row[..n_out]),
-                    Start::From(Rows::new(&repeated, n_tokens, n_out, row.len()).unwrap()),
+                    Accumulator::Row(&row[..n_out]),
+                    Accumulator::Matrix(Rows::new(&repeated, n_tokens, n_out, row.len()).unwrap()),
                 ]
-                .map(|start| {
+                .map(|accumulator| {
                     let mut out = vec![f32::NAN; n_tokens * n_out];
                     let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
                     // SAFETY: the tier is available, the only part is run once, nothing else touches the result.
-                    unsafe { sum_of_products_on(kernels, int16, products, start, y, Part::WHOLE) }.unwrap();
+                    unsafe { sum_of_products_on(kernels, int16, products, accumulator, y, Part::WHOLE) }
+                        .unwrap();
                     out
                 });
                 assert_eq!(one, all, "{kind:?} {tier:?}");
             }
-            let short = Start::Row(&row[..n_out - 1]);
+            let short = Accumulator::Row(&row[..n_out - 1]);
             let mut out = vec![7.0; n_tokens * n_out];
             let y = RowsMut::new(&mut out, n_tokens, n_out, n_out).unwrap();
             // SAFETY: as above.

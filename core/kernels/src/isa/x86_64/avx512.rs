@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lhs::Left;
+use super::lhs::LhsRows;
 use crate::isa::table::kernels;
 use crate::isa::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{self, BLOCK, Dots, Square};
@@ -56,7 +56,7 @@ unsafe fn columns_16<const ROWS: usize, const VECTORS: usize>(tile: Tile) {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     // SAFETY: all offsets are below the tile's rows, width and depth, for which the caller promises valid pointers.
     unsafe {
-        let (mut x, mut panel) = (Left::new(tile.x, tile.x_stride, ROWS), tile.panel);
+        let (mut x, mut panel) = (LhsRows::new(tile.x, tile.x_stride, ROWS), tile.panel);
         for _ in 0..tile.depth {
             let mut b = [_mm512_setzero_ps(); VECTORS];
             for v in 0..VECTORS {

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose};
-use super::lhs::Left;
+use super::lhs::LhsRows;
 use crate::isa::table::kernels;
 use crate::isa::{Int16Tile, Tier, WIDTH};
 
@@ -51,7 +51,7 @@ unsafe fn multiply_pairs<const ROWS: usize>(tile: Int16Tile) {
     let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
     // SAFETY: all offsets are below the lengths that the caller promises.
     unsafe {
-        let mut x = Left::new(tile.x.as_ptr().cast::<i32>(), tile.x_stride, ROWS);
+        let mut x = LhsRows::new(tile.x.as_ptr().cast::<i32>(), tile.x_stride, ROWS);
         let mut panel = tile.panel.as_ptr();
         for _ in 0..tile.pairs {
             let b0 = _mm512_loadu_si512(panel.cast());

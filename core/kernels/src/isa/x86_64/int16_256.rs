@@ -37,7 +37,7 @@ macro_rules! tile_i16_i16_256 {
             let mut dots = [[_mm256_setzero_si256(); 2]; ROWS];
             // SAFETY: all offsets are below the lengths that the caller promises.
             unsafe {
-                let mut x = super::lhs::Left::new(tile.x.as_ptr().cast::<i32>(), tile.x_stride, ROWS);
+                let mut x = super::lhs::LhsRows::new(tile.x.as_ptr().cast::<i32>(), tile.x_stride, ROWS);
                 let mut panel = tile.panel.as_ptr().add(first);
                 for _ in 0..tile.pairs {
                     let b = [_mm256_loadu_si256(panel.cast()), _mm256_loadu_si256(panel.add(8).cast())];

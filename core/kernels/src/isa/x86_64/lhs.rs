@@ -10,15 +10,15 @@ const SHARE: usize = 7;
 /// The compiler, if it knew how the rows lie, would compute some of the addresses in every column: the processor could then not
 /// begin two multiplications in each cycle, for want of room for their instructions.
 #[derive(Clone, Copy)]
-pub(super) struct Left<T> {
-    /// To the first row and the one after those that share the first pointer.
+pub(super) struct LhsRows<T> {
+    /// Pointers to the first row, and to the first one that does not share its pointer.
     first: [*const T; 2],
-    /// From either on.
+    /// The distance of each row from the pointer that it shares.
     offsets: [usize; SHARE],
 }
 
-impl<T> Left<T> {
-    /// For the first column of `n_rows` rows.
+impl<T> LhsRows<T> {
+    /// Pointers to the first column of `n_rows` rows.
     ///
     /// # Safety
     /// They must be valid pointers.
@@ -45,7 +45,7 @@ impl<T> Left<T> {
     }
 }
 
-/// The same number, of which the compiler knows nothing.
+/// Returns the number, of which the compiler then knows nothing.
 #[inline(always)]
 fn unknown(mut number: usize) -> usize {
     // SAFETY: there is no instruction.
