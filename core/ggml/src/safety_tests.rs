@@ -8,8 +8,8 @@ use std::sync::Arc;
 use nightgraft_kernels::{KernelError, WeightType, bf16_columns};
 
 use crate::{
-    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Product, Refusal, Rotation,
-    Tensor, WeightPlace,
+    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Product, Refusal, RopeStyle,
+    Rotation, Tensor, WeightPlace,
 };
 
 /// A weight in a mapped file, zeros.
@@ -45,7 +45,7 @@ const IN_PLACE: [(&str, Writes); 12] = [
     ("round_to_bf16", |g, t| g.round_to_bf16(t).and_then(|t| g.run(t))),
     ("rope", |g, t| {
         let table = g.leaf(&Leaf::f32(2, 2)?)?;
-        let rotation = Rotation { head_dim: 4, halves: false, back: false };
+        let rotation = Rotation { head_dim: 4, style: RopeStyle::Interleaved, back: false };
         let turned = g.rope(t, table, rotation)?;
         g.run(turned)
     }),

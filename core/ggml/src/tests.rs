@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nightgraft_kernels::{WeightType, Weights};
 
-use crate::{Cpu, Error, Graph, Leaf, MappedFile, Place, Product, Rotation, WeightPlace, quantize};
+use crate::{
+    Cpu, Error, Graph, Leaf, MappedFile, Place, Product, RopeStyle, Rotation, WeightPlace, quantize,
+};
 
 /// A reproducible stream in [-1, 1).
 fn numbers(seed: u64, n: usize) -> Vec<f32> {
@@ -224,7 +226,7 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.columns(ta, 2, 2), Err(Error::Shape { .. })));
     assert!(matches!(g.columns(ta, usize::MAX, 2), Err(Error::Shape { .. })));
     assert!(matches!(g.dropout(ta, 0.0, &crate::DropoutKey::default(), 0), Err(Error::Shape { .. })));
-    let rotation = Rotation { head_dim: 2, halves: false, back: false };
+    let rotation = Rotation { head_dim: 2, style: RopeStyle::Interleaved, back: false };
     assert!(matches!(g.rope(ta, tb, rotation), Err(Error::Shape { .. })));
     assert!(matches!(g.leaf_rows(&a, 3), Err(Error::Shape { .. })));
     assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));

@@ -59,7 +59,7 @@ pub use gemm::{
 pub use isa::{TIER_VARIABLE, Tier, TierError};
 pub use matrix::{Part, Rows, RowsMut};
 pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
-pub use rope::{Rotation, check_rope, rope};
+pub use rope::{RopeStyle, Rotation, check_rope, rope};
 pub use scratch::scratch_bytes;
 pub use swiglu::{check_swiglu, check_swiglu_back, swiglu, swiglu_back};
 pub use weights::{WeightType, Weights};

@@ -8,10 +8,19 @@ use crate::matrix::{Part, Rows, RowsMut};
 pub struct Rotation {
     /// Values per head.
     pub head_dim: usize,
-    /// Pair value `i` with `i + n_dims / 2`; otherwise `2i` with `2i + 1`.
-    pub halves: bool,
+    /// How the values are paired.
+    pub style: RopeStyle,
     /// Rotate the other way, which is the gradient.
     pub back: bool,
+}
+
+/// How the rotated values of a head are paired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopeStyle {
+    /// Value `2i` with `2i + 1`: what llama.cpp calls NORM.
+    Interleaved,
+    /// Value `i` with `i + n_dims / 2`, as GPT-NeoX does: what llama.cpp calls NEOX, and PyTorch code `rotate_half`.
+    Neox,
 }
 
 /// Rotates the first `n_dims` values of each head of `x` `[T, n_heads * head_dim]` by the angles of `table` `[T, n_dims]`
@@ -48,7 +57,10 @@ fn rotate_row(rotation: Rotation, table: &[f32], x: &mut [f32]) {
     for x in x.chunks_exact_mut(rotation.head_dim) {
         for (i, (&cos, &sin)) in cosines.iter().zip(sines).enumerate() {
             let sin = if rotation.back { -sin } else { sin };
-            let (a, b) = if rotation.halves { (i, i + n_pairs) } else { (2 * i, 2 * i + 1) };
+            let (a, b) = match rotation.style {
+                RopeStyle::Interleaved => (2 * i, 2 * i + 1),
+                RopeStyle::Neox => (i, i + n_pairs),
+            };
             (x[a], x[b]) = (x[a] * cos - x[b] * sin, x[a] * sin + x[b] * cos);
         }
     }
@@ -78,7 +90,7 @@ mod tests {
         let x = RowsMut::new(&mut x, 1, 8, 8).unwrap();
         for (head_dim, n_dims) in [(0, 0), (0, 2), (3, 2), (16, 2), (4, 3), (2, 4), (usize::MAX, 2)] {
             let table = Rows::new(&table, 1, n_dims, n_dims).unwrap();
-            let rotation = Rotation { head_dim, halves: true, back: false };
+            let rotation = Rotation { head_dim, style: RopeStyle::Neox, back: false };
             // SAFETY: the only part is run once, and nothing else touches `x`.
             let refused = unsafe { rope(rotation, x, table, Part::WHOLE) };
             assert!(refused.is_err(), "{head_dim} {n_dims}");
@@ -86,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn rotates_pairs_of_either_layout_and_back() {
+    fn rotates_pairs_of_either_style_and_back() {
         let angles = [0.0f64, 0.7, 2.5, 1.0, -3.0, 100.0, 0.1, 0.2, 0.3];
         let table: Vec<f32> = angles
             .chunks(3)
@@ -94,13 +106,16 @@ mod tests {
             .map(|value| value as f32)
             .collect();
         let x: Vec<f32> = (0..48).map(|i| (i as f32 * 0.37).sin()).collect();
-        for halves in [false, true] {
-            let rotation = Rotation { head_dim: 8, halves, back: false };
+        for style in [RopeStyle::Interleaved, RopeStyle::Neox] {
+            let rotation = Rotation { head_dim: 8, style, back: false };
             let y = run(rotation, &x, &table, 1);
             for (at, angle) in angles.iter().enumerate() {
                 let (token, pair) = (at / 3, at % 3);
                 for head in [token * 16, token * 16 + 8] {
-                    let (a, b) = if halves { (pair, pair + 3) } else { (2 * pair, 2 * pair + 1) };
+                    let (a, b) = match style {
+                        RopeStyle::Interleaved => (2 * pair, 2 * pair + 1),
+                        RopeStyle::Neox => (pair, pair + 3),
+                    };
                     let (u, v) = (f64::from(x[head + a]), f64::from(x[head + b]));
                     assert!((f64::from(y[head + a]) - (u * angle.cos() - v * angle.sin())).abs() < 1e-6);
                     assert!((f64::from(y[head + b]) - (u * angle.sin() + v * angle.cos())).abs() < 1e-6);

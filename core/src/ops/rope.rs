@@ -9,15 +9,15 @@
 //! Positions restart at 0 in each packed segment. The angles are the same for all heads and layers, so they
 //! are computed once a micro-batch, in [`Angles::table`].
 
-use nightgraft_ggml::{Error, Graph, Rotation, Tensor};
+use nightgraft_ggml::{Error, Graph, RopeStyle, Rotation, Tensor};
 
 /// How the values of a head are paired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PairLayout {
     /// Values per head.
     pub head_dim: usize,
-    /// Value `i` with `i + n_dims / 2`; otherwise `2i` with `2i + 1`.
-    pub halves: bool,
+    /// Which values are a pair.
+    pub style: RopeStyle,
 }
 
 /// Rotates queries or keys `[T, n_heads · head_dim]` by `angles` `[T, n_dims]`, in place.
@@ -38,7 +38,7 @@ pub fn backward(g: &mut Graph, layout: PairLayout, dy: Tensor, angles: Tensor) -
 
 impl PairLayout {
     fn rotation(self, back: bool) -> Rotation {
-        Rotation { head_dim: self.head_dim, halves: self.halves, back }
+        Rotation { head_dim: self.head_dim, style: self.style, back }
     }
 }
 

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, ComputeType, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Tensor, WeightPlace,
-    WeightType, quantize,
+    AttentionShape, ComputeType, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, RopeStyle, Tensor,
+    WeightPlace, WeightType, quantize,
 };
 
 use super::head::{self, Head};
@@ -225,11 +225,11 @@ fn rms_norm() {
 }
 
 #[test]
-fn rotary_embedding_in_both_layouts() {
+fn rotary_embedding_in_both_styles() {
     let angles = Leaf::f32(3, 6).unwrap();
     angles.write(0, &Angles::new(6, 100.0, Some(&[1.0, 2.0, 3.0]), 0.5).table(&[0, 1, 9])).unwrap();
-    for halves in [false, true] {
-        let layout = PairLayout { head_dim: 8, halves };
+    for style in [RopeStyle::Interleaved, RopeStyle::Neox] {
+        let layout = PairLayout { head_dim: 8, style };
         let x = matrix(3, 16, 1);
         check("rope", &[&x], |g, dy| {
             let (x, angles) = (g.leaf(&x)?, g.leaf(&angles)?);

@@ -155,7 +155,7 @@ fn gradients_are_right_with_an_untied_head_and_scaled_positions() {
 }
 
 #[test]
-fn gradients_are_right_with_biases_and_rope_over_halves() {
+fn gradients_are_right_with_biases_and_neox_rope() {
     let tiny = TinyModel { architecture: "qwen2", tied: false, ..TinyModel::new(WeightType::Q5_0) };
     check_gradients("qwen2", &tiny);
 }

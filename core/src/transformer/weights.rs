@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nightgraft_ggml::{AttentionShape, ComputeType, Leaf, WeightPlace};
+use nightgraft_ggml::{AttentionShape, ComputeType, Leaf, RopeStyle, WeightPlace};
 
 use super::block::{Block, Geometry};
 use crate::base::{Base, LayerWeights, Module, RopeLayout, Weight};
@@ -75,8 +75,11 @@ pub(super) fn geometry(base: &Base, compute_type: ComputeType) -> Result<Geometr
     let attention = AttentionShape::new(heads, spec.head_dim, 1.0 / (spec.head_dim as f32).sqrt())
         .map_err(|error| Error::UnsupportedModel { problem: error.to_string() })?
         .with_compute_type(if is_biased { ComputeType::F32 } else { compute_type });
-    let halves = spec.rope.layout == RopeLayout::Halves;
-    Ok(Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, halves }, compute_type })
+    let style = match spec.rope.layout {
+        RopeLayout::Interleaved => RopeStyle::Interleaved,
+        RopeLayout::Halves => RopeStyle::Neox,
+    };
+    Ok(Geometry { attention, layout: PairLayout { head_dim: spec.head_dim, style }, compute_type })
 }
 
 /// How positions become angles.
