@@ -272,7 +272,7 @@ callback!(
         let (out, dout) = (n.rows(4)?, n.rows(5)?);
         let shape = n.attention()?;
         // The gradients lie in the node's one result, one behind the other.
-        let (rows, columns) = (k.n_rows() * kernels::attention_slices(&shape), 2 * k.n_cols());
+        let (rows, columns) = (k.n_rows() * kernels::attention_back_splits(&shape), 2 * k.n_cols());
         let divided = n.result().first_rows(q.n_rows(), q.n_cols()).and_then(|(dq, rest)| {
             let (dkv, _) = rest.first_rows(rows, columns)?;
             Some((dq, dkv))

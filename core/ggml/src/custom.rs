@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, Rotation, attention_slices, bf16_columns};
+use nightgraft_kernels::{AttentionShape, Rotation, attention_back_splits, bf16_columns};
 
 use crate::callbacks::{self, Callback};
 use crate::graph::matrix_bytes;
@@ -95,10 +95,10 @@ impl Graph {
         self.expect_shape(op, out, (n_tokens, shape.result_columns()))?;
         self.expect_shape(op, dout, (n_tokens, shape.query_columns()))?;
         let (wide, narrow) = (shape.query_columns(), 2 * shape.key_columns());
-        let n_slices = attention_slices(&shape);
+        let n_splits = attention_back_splits(&shape);
         // So large a matrix has been refused if any of the sizes below, which are parts of it, does not fit.
-        matrix_bytes(op, [n_tokens, wide + n_slices * narrow])?;
-        let others = n_tokens * (n_slices - 1);
+        matrix_bytes(op, [n_tokens, wide + n_splits * narrow])?;
+        let others = n_tokens * (n_splits - 1);
         // One node has one result: the matrices lie in it one behind the other.
         let all = self.custom(
             op,

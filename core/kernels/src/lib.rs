@@ -44,8 +44,8 @@ mod swiglu;
 mod weights;
 
 pub use attention::{
-    AttentionShape, MAX_HEAD_DIM, MAX_HEADS, attention, attention_back, attention_back_sum, attention_slices,
-    check_attention,
+    AttentionShape, MAX_HEAD_DIM, MAX_HEADS, attention, attention_back, attention_back_splits,
+    attention_back_sum, check_attention,
 };
 pub use bf16::{bf16_columns, check_from_bf16, check_to_bf16, from_bf16, round_to_bf16, to_bf16};
 pub use cross_entropy::{check_cross_entropy, cross_entropy};

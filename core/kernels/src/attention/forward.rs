@@ -1,22 +1,30 @@
-//! Attention, forward.
+//! The forward pass of attention.
 
 use std::ops::Range;
 
 use super::AttentionShape;
-use super::blocks::{BLOCK, Block, Plan};
-use super::panels::{ByDim, ByToken, Factors};
+use super::blocks::{BLOCK_ROWS, QueryBlock, QueryBlocks};
+use super::panels::{PackFormat, PackedRhs, PackedRhsTransposed};
 use crate::error::KernelError;
 use crate::isa::{DEPTH, Kernels, PACKED, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::microkernels::LANES;
 use crate::scratch;
 
-/// Working memory of [`forward`] for `n_keys` keys, in floats.
+/// The working memory of [`forward`] for `n_keys` keys, in floats.
 pub(super) fn lengths(n_keys: usize, dim: usize) -> [usize; 5] {
-    let (rows, sums) = (BLOCK * PACKED, BLOCK * dim.next_multiple_of(WIDTH));
-    [ByDim::len(n_keys, dim), ByToken::len(n_keys, dim), rows, n_keys.div_ceil(DEPTH) * rows, sums]
+    let (rows, sums) = (BLOCK_ROWS * PACKED, BLOCK_ROWS * dim.next_multiple_of(WIDTH));
+    [
+        PackedRhsTransposed::len(n_keys, dim),
+        PackedRhs::len(n_keys, dim),
+        rows,
+        n_keys.div_ceil(DEPTH) * rows,
+        sums,
+    ]
 }
 
+/// Writes this part of the output and of the log-sum-exps.
+///
 /// # Safety
 /// The arguments must fit each other, the machine must have the instructions of `kernels`, each part must be run
 /// exactly once, and nothing else may touch `out` meanwhile.
@@ -24,29 +32,35 @@ pub(super) unsafe fn forward(
     kernels: &Kernels,
     shape: &AttentionShape,
     [q, k, v]: [Rows; 3],
-    plan: &Plan,
+    blocks: &QueryBlocks,
     out: RowsMut,
     part: Part,
 ) -> Result<(), KernelError> {
-    let (dim, factors) = (shape.head_dim(), Factors::new(shape));
-    let group = shape.group();
-    for run in plan.share(shape.n_head_kv(), part) {
-        let keys = plan.columns(&run);
+    let (dim, format) = (shape.head_dim(), PackFormat::new(shape));
+    let group = shape.group_size();
+    for run in blocks.share(shape.n_head_kv(), part) {
+        let keys = blocks.keys(&run);
         scratch::with(lengths(keys.len(), dim), |[k_memory, v_memory, packed, scores, sums]| {
             let columns = run.head * dim;
             // SAFETY: the caller promises the instructions.
             let (k, v) = unsafe {
                 (
-                    ByDim::pack(kernels, factors, &k.columns(columns, dim), keys.clone(), k_memory),
-                    ByToken::pack(kernels, &v.columns(columns, dim), keys.clone(), v_memory),
+                    PackedRhsTransposed::pack(
+                        kernels,
+                        format,
+                        &k.columns(columns, dim),
+                        keys.clone(),
+                        k_memory,
+                    ),
+                    PackedRhs::pack(kernels, &v.columns(columns, dim), keys.clone(), v_memory),
                 )
             };
-            for block in &plan.blocks[run.blocks.clone()] {
+            for block in &blocks.blocks[run.blocks.clone()] {
                 for head in run.head * group..(run.head + 1) * group {
-                    let mut query = Queries { kernels, shape, plan, block, scores, sums };
+                    let mut query = Queries { kernels, shape, blocks, block, scores, sums };
                     // SAFETY: the caller promises the instructions; the block and the head are this part's alone.
                     unsafe {
-                        factors.pack_rows(kernels, &q.columns(head * dim, dim), block.rows.clone(), packed);
+                        format.pack_lhs(kernels, &q.columns(head * dim, dim), block.queries.clone(), packed);
                         query.attend(packed, &k, &v, head, out);
                     }
                 }
@@ -60,8 +74,8 @@ pub(super) unsafe fn forward(
 struct Queries<'a> {
     kernels: &'a Kernels,
     shape: &'a AttentionShape,
-    plan: &'a Plan,
-    block: &'a Block,
+    blocks: &'a QueryBlocks,
+    block: &'a QueryBlock,
     /// `[chunk of keys][query][PACKED]`
     scores: &'a mut [f32],
     /// `[query][dim]`
@@ -71,25 +85,32 @@ struct Queries<'a> {
 impl Queries<'_> {
     /// # Safety
     /// The machine must have the instructions, and nobody else may touch the block's rows of `out` for this head.
-    unsafe fn attend(&mut self, packed: &[f32], k: &ByDim, v: &ByToken, head: usize, out: RowsMut) {
-        let (kernels, dim, n_rows) = (self.kernels, self.shape.head_dim(), self.block.rows.len());
-        let chunks = || chunks(&self.block.columns);
-        for (keys, scores) in chunks().zip(self.scores.chunks_exact_mut(BLOCK * PACKED)) {
+    unsafe fn attend(
+        &mut self,
+        packed: &[f32],
+        k: &PackedRhsTransposed,
+        v: &PackedRhs,
+        head: usize,
+        out: RowsMut,
+    ) {
+        let (kernels, dim, n_rows) = (self.kernels, self.shape.head_dim(), self.block.queries.len());
+        let chunks = || chunks(&self.block.keys);
+        for (keys, scores) in chunks().zip(self.scores.chunks_exact_mut(BLOCK_ROWS * PACKED)) {
             // SAFETY: the caller promises the instructions.
-            unsafe { k.products(kernels, packed, n_rows, keys, scores) };
+            unsafe { k.multiply(kernels, packed, n_rows, keys, scores) };
         }
-        let mut totals = [(0.0f32, 0.0f32); BLOCK];
+        let mut totals = [(0.0f32, 0.0f32); BLOCK_ROWS];
         for (row, total) in totals[..n_rows].iter_mut().enumerate() {
             // SAFETY: the caller promises the instructions.
             *total = unsafe { self.softmax(row) };
         }
-        for (keys, scores) in chunks().zip(self.scores.chunks_exact(BLOCK * PACKED)) {
-            let accumulate = keys.start > self.block.columns.start;
+        for (keys, scores) in chunks().zip(self.scores.chunks_exact(BLOCK_ROWS * PACKED)) {
+            let accumulate = keys.start > self.block.keys.start;
             // SAFETY: the caller promises the instructions.
-            unsafe { v.combine(kernels, (scores, PACKED), n_rows, keys, self.sums, accumulate) };
+            unsafe { v.multiply(kernels, (scores, PACKED), n_rows, keys, self.sums, accumulate) };
         }
         let sums = self.sums.chunks_exact(dim.next_multiple_of(WIDTH));
-        for ((token, sums), (sum, lse)) in self.block.rows.clone().zip(sums).zip(totals) {
+        for ((token, sums), (sum, lse)) in self.block.queries.clone().zip(sums).zip(totals) {
             // SAFETY: the places are inside `out`, as its shape was checked, and are ours by the caller's promise.
             let (values, last) = unsafe {
                 let last = self.shape.query_columns() + head;
@@ -109,14 +130,14 @@ impl Queries<'_> {
     /// # Safety
     /// The machine must have the instructions.
     unsafe fn softmax(&mut self, row: usize) -> (f32, f32) {
-        let query = self.block.rows.start + row;
-        let first = self.block.columns.start;
-        let attended = self.plan.first_key[query] as usize - first..query + 1 - first;
+        let query = self.block.queries.start + row;
+        let first = self.block.keys.start;
+        let attended = self.blocks.first_key[query] as usize - first..query + 1 - first;
         let (kernels, scale) = (self.kernels, self.shape.scale());
-        let n_columns = self.block.columns.len();
+        let n_keys = self.block.keys.len();
 
         let mut largest = f32::NEG_INFINITY;
-        for chunk in 0..n_columns.div_ceil(DEPTH) {
+        for chunk in 0..n_keys.div_ceil(DEPTH) {
             let (scores, attended) = self.chunk(chunk, row, &attended);
             let lanes = lanes(&attended);
             scores[..lanes.start].fill(0.0);
@@ -128,7 +149,7 @@ impl Queries<'_> {
         }
         let offset = -(largest * scale);
         let mut sum = 0.0;
-        for chunk in 0..n_columns.div_ceil(DEPTH) {
+        for chunk in 0..n_keys.div_ceil(DEPTH) {
             let (scores, attended) = self.chunk(chunk, row, &attended);
             // SAFETY: the caller promises the instructions.
             sum += unsafe { (kernels.exp_scaled)(&mut scores[lanes(&attended)], scale, offset) };
@@ -136,16 +157,16 @@ impl Queries<'_> {
         (sum, (libm::log(f64::from(sum)) - f64::from(offset)) as f32)
     }
 
-    /// A query's scores in a chunk of keys, and which of them count.
+    /// A query's scores in a chunk of keys, and the range of those that it attends to.
     fn chunk(&mut self, chunk: usize, row: usize, attended: &Range<usize>) -> (&mut [f32], Range<usize>) {
-        let n = (self.block.columns.len() - chunk * DEPTH).min(DEPTH).next_multiple_of(WIDTH);
+        let n = (self.block.keys.len() - chunk * DEPTH).min(DEPTH).next_multiple_of(WIDTH);
         let clamp = |column: usize| column.saturating_sub(chunk * DEPTH).min(n);
-        let scores = &mut self.scores[(chunk * BLOCK + row) * PACKED..][..n];
+        let scores = &mut self.scores[(chunk * BLOCK_ROWS + row) * PACKED..][..n];
         (scores, clamp(attended.start)..clamp(attended.end))
     }
 }
 
-/// The range widened to whole groups of lanes; empty if it is.
+/// Extends the range to whole groups of lanes, unless it is empty.
 pub(super) fn lanes(range: &Range<usize>) -> Range<usize> {
     if range.is_empty() {
         return range.clone();
@@ -153,7 +174,7 @@ pub(super) fn lanes(range: &Range<usize>) -> Range<usize> {
     range.start - range.start % LANES..range.end.next_multiple_of(LANES)
 }
 
-/// The range in pieces of at most `DEPTH`.
+/// Cuts the range into chunks of at most `DEPTH`.
 pub(super) fn chunks(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let range = range.clone();
     range.clone().step_by(DEPTH).map(move |start| start..(start + DEPTH).min(range.end))

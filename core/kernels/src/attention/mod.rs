@@ -19,11 +19,11 @@ mod tests;
 use crate::error::{IndexError, KernelError, ShapeError, same};
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
-use blocks::Plan;
-use partition::Slices;
+use blocks::QueryBlocks;
+use partition::QueryPartition;
 pub use shape::{AttentionShape, MAX_HEAD_DIM, MAX_HEADS};
 
-/// The tensors that the backward passes read, besides the shape and the segments.
+/// The tensors that the backward pass reads, besides the shape and the segments.
 #[derive(Clone, Copy)]
 struct Saved<'a> {
     q: Rows<'a>,
@@ -33,7 +33,7 @@ struct Saved<'a> {
     dout: Rows<'a>,
 }
 
-/// Attention of `q` `[T, n_head * head_dim]` to `k` and `v` `[T, n_head_kv * head_dim]`.
+/// Computes the attention of `q` `[T, n_head * head_dim]` to `k` and `v` `[T, n_head_kv * head_dim]`.
 ///
 /// `starts[t]` is the index of the first token of t's segment: t attends to `max(starts[t], t + 1 − window) ..= t`. `out`
 /// `[T, n_head * head_dim + n_head]` gets the output, then the log-sum-exp of each head's scores.
@@ -58,14 +58,15 @@ pub unsafe fn attention(
     unsafe { attention_on(Kernels::current(), shape, q, k, v, starts, out, part) }
 }
 
-/// Matrices of gradients for keys and values that [`attention_back`] writes, at least 1.
-pub fn attention_slices(shape: &AttentionShape) -> usize {
-    partition::n_slices(shape)
+/// The number of splits of the queries, at least 1. [`attention_back`] writes one matrix of gradients for keys and values for
+/// each.
+pub fn attention_back_splits(shape: &AttentionShape) -> usize {
+    partition::n_splits(shape)
 }
 
-/// Gradients of [`attention`], given `out` as it was written and `dout` `[T, n_head * head_dim]` (more columns, such as those
-/// of `out`, are ignored): `dq` `[T, n_head * head_dim]`, and `dkv` `[n * T, 2 * n_head_kv * head_dim]`, where n is
-/// [`attention_slices`]. The latter is n matrices, one below the other, not all rows of which are written;
+/// Computes the gradients of [`attention`], given `out` as it was written and `dout` `[T, n_head * head_dim]` (more columns,
+/// such as those of `out`, are ignored): `dq` `[T, n_head * head_dim]`, and `dkv` `[n * T, 2 * n_head_kv * head_dim]`, where n
+/// is [`attention_back_splits`]. The latter is n matrices, one below the other, not all rows of which are written;
 /// [`attention_back_sum`] adds up those that are.
 ///
 /// # Errors
@@ -111,18 +112,18 @@ pub unsafe fn attention_back_sum(
     check_starts(OP, starts)?;
     same(OP, "rows of dkv", starts.len(), dkv.n_rows())?;
     same(OP, "columns of dkv", 2 * shape.key_columns(), dkv.n_cols())?;
-    same(OP, "other rows", starts.len().saturating_mul(attention_slices(shape) - 1), others.n_rows())?;
+    same(OP, "other rows", starts.len().saturating_mul(attention_back_splits(shape) - 1), others.n_rows())?;
     same(OP, "columns of the others", dkv.n_cols(), others.n_cols())?;
-    let slices = Slices::new(shape, starts);
+    let partition = QueryPartition::new(shape, starts);
     for key in part.range(starts.len()) {
         // SAFETY: the row is inside `dkv`, and this part's alone.
         let sums = unsafe { dkv.row_mut(key, 0..dkv.n_cols()) };
-        let mut of_key = slices.of_key(key).peekable();
-        if of_key.next_if_eq(&0).is_none() {
+        let mut splits = partition.splits_of_key(key).peekable();
+        if splits.next_if_eq(&0).is_none() {
             sums.fill(0.0);
         }
-        for slice in of_key {
-            for (sum, other) in sums.iter_mut().zip(others.row((slice - 1) * starts.len() + key)) {
+        for split in splits {
+            for (sum, other) in sums.iter_mut().zip(others.row((split - 1) * starts.len() + key)) {
                 *sum += other;
             }
         }
@@ -130,10 +131,10 @@ pub unsafe fn attention_back_sum(
     Ok(())
 }
 
-/// Floats of working memory for so many tokens.
+/// The number of floats of working memory for so many tokens.
 pub(crate) fn scratch_floats(n_tokens: usize, shape: &AttentionShape) -> usize {
     let forward = forward::lengths(n_tokens, shape.head_dim()).iter().sum::<usize>();
-    forward.max(backward::lengths(n_tokens, shape.group(), shape.head_dim()).iter().sum())
+    forward.max(backward::lengths(n_tokens, shape.group_size(), shape.head_dim()).iter().sum())
 }
 
 /// Whether `q`, `k`, `v` fit the shape, and `0 <= starts[t] <= t`.
@@ -159,7 +160,7 @@ pub fn check_attention(
     Ok(check_starts(OP, starts)?)
 }
 
-/// No segment starts behind a token of it.
+/// Checks that no segment starts behind a token of it.
 fn check_starts(op: &'static str, starts: &[i32]) -> Result<(), IndexError> {
     let is_inside = |(token, start): (usize, &i32)| usize::try_from(*start).is_ok_and(|start| start <= token);
     match starts.iter().enumerate().position(|start| !is_inside(start)) {
@@ -185,9 +186,9 @@ unsafe fn attention_on(
 ) -> Result<(), KernelError> {
     check_attention(shape, &q, &k, &v, starts)?;
     check_out("attention", shape, &q, (out.n_rows(), out.n_cols()))?;
-    let plan = Plan::queries(shape, starts);
+    let blocks = QueryBlocks::new(shape, starts);
     // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { forward::forward(kernels, shape, [q, k, v], &plan, out, part) }
+    unsafe { forward::forward(kernels, shape, [q, k, v], &blocks, out, part) }
 }
 
 /// # Safety
@@ -204,11 +205,11 @@ unsafe fn back_on(
     check_saved(shape, saved, starts)?;
     same(OP, "rows of dq", saved.q.n_rows(), dq.n_rows())?;
     same(OP, "columns of dq", saved.q.n_cols(), dq.n_cols())?;
-    same(OP, "rows of dkv", saved.k.n_rows().saturating_mul(attention_slices(shape)), dkv.n_rows())?;
+    same(OP, "rows of dkv", saved.k.n_rows().saturating_mul(attention_back_splits(shape)), dkv.n_rows())?;
     same(OP, "columns of dkv", 2 * saved.k.n_cols(), dkv.n_cols())?;
-    let slices = Slices::new(shape, starts);
+    let partition = QueryPartition::new(shape, starts);
     // SAFETY: the shapes fit; the rest is the caller's promise.
-    unsafe { backward::backward(kernels, shape, saved, &slices, [dq, dkv], part) }
+    unsafe { backward::backward(kernels, shape, saved, &partition, [dq, dkv], part) }
 }
 
 fn check_saved(shape: &AttentionShape, saved: &Saved, starts: &[i32]) -> Result<(), KernelError> {

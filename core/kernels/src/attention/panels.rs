@@ -1,4 +1,4 @@
-//! A head's vectors as panels, and blocks of rows multiplied with them.
+//! A head's vectors packed as panels, and the products of blocks of rows with them.
 
 use std::ops::Range;
 
@@ -9,25 +9,27 @@ use crate::isa::{CHAIN, Int16Tile, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::Source;
 
-/// Consecutive tokens' vectors of a head, packed with the tokens along the panel's rows: `[group][token][32]`.
-pub(super) struct ByToken<'a> {
+/// A head's vectors of consecutive tokens, a matrix M `[token][dim]`, packed as the right-hand side of x · M:
+/// `[dim / 32][token][32]`.
+pub(super) struct PackedRhs<'a> {
     memory: &'a [f32],
     tokens: Range<usize>,
     n_groups: usize,
 }
 
-/// Consecutive tokens' vectors of a head, packed with the tokens along the panel's columns: `[token / 32][dim][32]`; or, where
-/// products are of integers, in half the room, as the tier arranges them, with a row of their scales behind.
-pub(super) struct ByDim<'a> {
+/// A head's vectors of consecutive tokens, a matrix M `[token][dim]`, packed as the right-hand side of x · Mᵀ:
+/// `[token / 32][dim][32]`; or, where products are of integers, in half the room, as the tier arranges them, with a row of
+/// their scales behind.
+pub(super) struct PackedRhsTransposed<'a> {
     memory: &'a [f32],
     first_token: usize,
     tile_len: usize,
-    factors: Factors,
+    format: PackFormat,
 }
 
-/// How the two sides of the products of vectors are packed.
+/// How the two sides of x · Mᵀ are packed.
 #[derive(Clone, Copy)]
-pub(super) struct Factors {
+pub(super) struct PackFormat {
     dim: usize,
     /// The largest magnitude of a quantized value; none for floats.
     q_max: Option<f32>,
@@ -36,8 +38,9 @@ pub(super) struct Factors {
 /// Vectors longer than this are not quantized.
 const MAX_INT16_DIM: usize = 256;
 
-impl Factors {
-    /// Both sides are quantized alike: a score is then the same number forward and backward.
+impl PackFormat {
+    /// The format for an attention of this shape. Both sides are quantized alike: a score is then the same number forward and
+    /// backward.
     pub fn new(shape: &AttentionShape) -> Self {
         let dim = shape.head_dim();
         // The sum of so many products of `q_max` times itself fits 32 bits.
@@ -48,46 +51,42 @@ impl Factors {
         }
     }
 
-    fn padded(&self) -> usize {
+    fn padded_dim(&self) -> usize {
         self.dim.next_multiple_of(WIDTH)
     }
 
-    /// Writes the rows `rows` to `[rows][PACKED]`: as they are, or as pairs and a scale.
+    /// Writes the rows `rows` of the left-hand side to `[rows][PACKED]`: as they are, or as pairs and a scale.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    pub unsafe fn pack_rows(
-        &self,
-        kernels: &Kernels,
-        vectors: &Rows,
-        rows: Range<usize>,
-        packed: &mut [f32],
-    ) {
+    pub unsafe fn pack_lhs(&self, kernels: &Kernels, vectors: &Rows, rows: Range<usize>, packed: &mut [f32]) {
         for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED)) {
             let Some(q_max) = self.q_max else {
                 packed[..self.dim].copy_from_slice(vectors.row(row));
                 continue;
             };
-            let (row, (pairs, rest)) = (vectors.row(row), packed.split_at_mut(self.padded() / PAIR));
+            let (row, (pairs, rest)) = (vectors.row(row), packed.split_at_mut(self.padded_dim() / PAIR));
             // SAFETY: the caller promises the instructions.
             let mut quantize = |row: &[f32]| unsafe { (kernels.quantize_row)(row, q_max, pairs) };
-            rest[0] = if self.dim == self.padded() {
+            rest[0] = if self.dim == self.padded_dim() {
                 quantize(row)
             } else {
                 let mut padded = [0.0; MAX_INT16_DIM];
                 padded[..self.dim].copy_from_slice(row);
-                quantize(&padded[..self.padded()])
+                quantize(&padded[..self.padded_dim()])
             };
         }
     }
 }
 
-impl<'a> ByToken<'a> {
-    /// Floats of memory for so many tokens.
+impl<'a> PackedRhs<'a> {
+    /// The number of floats that so many tokens take.
     pub fn len(n_tokens: usize, dim: usize) -> usize {
         dim.div_ceil(WIDTH) * n_tokens * WIDTH
     }
 
+    /// Packs the vectors of `tokens`.
+    ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
     pub unsafe fn pack(
@@ -95,7 +94,7 @@ impl<'a> ByToken<'a> {
         vectors: &Rows,
         tokens: Range<usize>,
         memory: &'a mut [f32],
-    ) -> ByToken<'a> {
+    ) -> PackedRhs<'a> {
         let n_groups = vectors.n_cols().div_ceil(WIDTH);
         for group in 0..n_groups {
             let panel = &mut memory[group * tokens.len() * WIDTH..][..tokens.len() * WIDTH];
@@ -104,15 +103,15 @@ impl<'a> ByToken<'a> {
                 (kernels.panel_rows)(WeightType::F32, Source::floats(vectors), tokens.clone(), group, panel);
             }
         }
-        ByToken { memory, tokens, n_groups }
+        PackedRhs { memory, tokens, n_groups }
     }
 
-    /// `c[r, d] (+)= Σ_t x[r, t] · vector[t][d]` for the tokens `tokens`: x, whose rows are `x_stride` apart, and c
+    /// Computes `c[r, d] (+)= Σ_t x[r, t] · M[t, d]` over the tokens `tokens`; the rows of x are `x_stride` apart, c is
     /// `[rows][32 · groups]`.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    pub unsafe fn combine(
+    pub unsafe fn multiply(
         &self,
         kernels: &Kernels,
         (x, x_stride): (&[f32], usize),
@@ -128,37 +127,37 @@ impl<'a> ByToken<'a> {
             let c = &mut c[group * WIDTH..];
             // SAFETY: the caller promises the instructions.
             unsafe {
-                multiply(kernels, n_rows, tokens.len(), (x, x_stride), panel, (c, c_stride), accumulate)
+                multiply_f32(kernels, n_rows, tokens.len(), (x, x_stride), panel, (c, c_stride), accumulate)
             };
         }
     }
 }
 
-impl<'a> ByDim<'a> {
-    /// Floats of memory for so many tokens.
+impl<'a> PackedRhsTransposed<'a> {
+    /// The number of floats that so many tokens take.
     pub fn len(n_tokens: usize, dim: usize) -> usize {
         n_tokens.next_multiple_of(WIDTH) * dim.next_multiple_of(WIDTH)
     }
 
-    /// `tokens.start` must be a multiple of 32.
+    /// Packs the vectors of `tokens`; `tokens.start` must be a multiple of 32.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
     pub unsafe fn pack(
         kernels: &Kernels,
-        factors: Factors,
+        format: PackFormat,
         vectors: &Rows,
         tokens: Range<usize>,
         memory: &'a mut [f32],
-    ) -> ByDim<'a> {
-        let tile_len = factors.padded() * WIDTH;
+    ) -> PackedRhsTransposed<'a> {
+        let tile_len = format.padded_dim() * WIDTH;
         let mut floats = [0.0; MAX_INT16_DIM * WIDTH];
         for (first, panel) in tokens.clone().step_by(WIDTH).zip(memory.chunks_exact_mut(tile_len)) {
-            let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..factors.padded() / WIDTH);
+            let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..format.padded_dim() / WIDTH);
             let source = Source::floats(vectors);
             // SAFETY: the caller promises the instructions.
             unsafe {
-                let Some(q_max) = factors.q_max else {
+                let Some(q_max) = format.q_max else {
                     (kernels.panel_transposed)(WeightType::F32, source, rows, groups, panel);
                     continue;
                 };
@@ -168,15 +167,15 @@ impl<'a> ByDim<'a> {
                 (kernels.quantize_panel)(floats, q_max, pairs, &mut scales[..WIDTH]);
             }
         }
-        ByDim { memory, first_token: tokens.start, tile_len, factors }
+        PackedRhsTransposed { memory, first_token: tokens.start, tile_len, format }
     }
 
-    /// `c[r, t] = Σ_d x[r, d] · vector[t][d]` for the tokens `tokens` and on to the next multiple of 32: x, from
-    /// [`Factors::pack_rows`], and c `[rows][PACKED]`. `tokens.start` must be a multiple of 32.
+    /// Computes `c[r, t] = Σ_d x[r, d] · M[t, d]` for the tokens `tokens` and on to the next multiple of 32; x is from
+    /// [`PackFormat::pack_lhs`], c `[rows][PACKED]`. `tokens.start` must be a multiple of 32.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
-    pub unsafe fn products(
+    pub unsafe fn multiply(
         &self,
         kernels: &Kernels,
         x: &[f32],
@@ -189,10 +188,10 @@ impl<'a> ByDim<'a> {
         for (panel, column) in panels.zip((0..tokens.len()).step_by(WIDTH)) {
             // SAFETY: the caller promises the instructions.
             unsafe {
-                match self.factors.q_max {
+                match self.format.q_max {
                     None => {
                         let c = (&mut c[column..], PACKED);
-                        multiply(kernels, n_rows, self.factors.dim, (x, PACKED), panel, c, false)
+                        multiply_f32(kernels, n_rows, self.format.dim, (x, PACKED), panel, c, false)
                     }
                     Some(_) => self.multiply_int16(kernels, n_rows, x, panel, &mut c[column..]),
                 }
@@ -210,7 +209,7 @@ impl<'a> ByDim<'a> {
         panel: &[f32],
         c: &mut [f32],
     ) {
-        let pairs = self.factors.padded() / PAIR;
+        let pairs = self.format.padded_dim() / PAIR;
         let (panel, scales) = panel.split_at(self.tile_len / PAIR);
         for first in (0..n_rows).step_by(kernels.max_rows) {
             let rows = (n_rows - first).min(kernels.max_rows);
@@ -237,12 +236,12 @@ impl<'a> ByDim<'a> {
     }
 }
 
-/// `c (+)= x · panel`, 32 columns wide; x and c with the distances of their rows. As [`Kernels::product`], in chains, but all on
-/// `c` itself: its rows do not push each other out of the cache.
+/// Computes `c (+)= x · panel`, 32 columns wide; x and c come with the distances of their rows. The chains are those of
+/// [`Kernels::product`], but they are added up in `c` itself: its rows do not push each other out of the cache.
 ///
 /// # Safety
 /// The machine must have the instructions of `kernels`.
-unsafe fn multiply(
+unsafe fn multiply_f32(
     kernels: &Kernels,
     n_rows: usize,
     depth: usize,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::partition::MAX_SLICES;
+use super::partition::MAX_SPLITS;
 use crate::error::ShapeError;
 use crate::gemm::ComputeType;
 use crate::isa::DEPTH;
@@ -24,7 +24,7 @@ pub struct AttentionShape {
 }
 
 /// A token's values in all matrices of the backward pass together.
-const MOST_COLUMNS: Option<usize> = match (2 * MAX_SLICES + 2).checked_mul(MAX_HEADS) {
+const MOST_COLUMNS: Option<usize> = match (2 * MAX_SPLITS + 2).checked_mul(MAX_HEADS) {
     Some(heads) => heads.checked_mul(MAX_HEAD_DIM),
     None => None,
 };
@@ -63,8 +63,8 @@ impl AttentionShape {
         Self { window, ..self }
     }
 
-    /// This shape with scores, and their gradients, that are products of numbers of `compute_type`. Heads are quantized to 16-bit
-    /// integers with a scale for each vector.
+    /// This shape with scores, and their gradients, that are products of numbers of `compute_type`. Heads are quantized to
+    /// 16-bit integers with a scale for each vector.
     pub fn with_compute_type(self, compute_type: ComputeType) -> Self {
         Self { compute_type, ..self }
     }
@@ -79,8 +79,8 @@ impl AttentionShape {
         self.n_head_kv
     }
 
-    /// Query heads that share a key head.
-    pub fn group(&self) -> usize {
+    /// The number of query heads that share a key head.
+    pub fn group_size(&self) -> usize {
         self.n_head / self.n_head_kv
     }
 
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(shape.query_columns(), MAX_HEADS * MAX_HEAD_DIM);
         assert_eq!(shape.result_columns(), shape.key_columns() + MAX_HEADS);
         let shape = AttentionShape::new([6, 2], 8, 0.5).unwrap();
-        assert_eq!((shape.group(), shape.query_columns(), shape.key_columns()), (3, 48, 16));
+        assert_eq!((shape.group_size(), shape.query_columns(), shape.key_columns()), (3, 48, 16));
         assert_eq!(shape.windowed(NonZeroUsize::new(7)).window(), Some(7));
     }
 }

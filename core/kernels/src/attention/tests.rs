@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::{
-    AttentionShape, Saved, attention_back_sum, attention_on, attention_slices, back_on, check_attention,
+    AttentionShape, Saved, attention_back_splits, attention_back_sum, attention_on, back_on, check_attention,
 };
 use crate::isa::Kernels;
 use crate::weights::reference::Random;
@@ -76,8 +76,8 @@ impl Case {
         let v = Rows::new(&self.v, n, narrow, narrow + 3).unwrap();
         let out_width = self.shape.result_columns();
         let mut out = vec![f32::NAN; n * out_width];
-        let n_slices = attention_slices(&self.shape);
-        let (mut dq, mut dkv) = (vec![f32::NAN; n * wide], vec![f32::NAN; n_slices * n * 2 * narrow]);
+        let n_splits = attention_back_splits(&self.shape);
+        let (mut dq, mut dkv) = (vec![f32::NAN; n * wide], vec![f32::NAN; n_splits * n * 2 * narrow]);
         for index in (0..count).rev() {
             let y = RowsMut::new(&mut out, n, out_width, out_width).unwrap();
             // SAFETY: the tier is available, each part is run once, and nothing else touches `out`.
@@ -93,13 +93,13 @@ impl Case {
         };
         for index in (0..count).rev() {
             let dq = RowsMut::new(&mut dq, n, wide, wide).unwrap();
-            let dkv = RowsMut::new(&mut dkv, n_slices * n, 2 * narrow, 2 * narrow).unwrap();
+            let dkv = RowsMut::new(&mut dkv, n_splits * n, 2 * narrow, 2 * narrow).unwrap();
             let part = Part { index, count };
             // SAFETY: the tier is available, each part is run once, and nothing else touches the results.
             unsafe { back_on(kernels, &self.shape, &saved, &self.starts, [dq, dkv], part) }.unwrap();
         }
         let (dkv, others) = dkv.split_at_mut(n * 2 * narrow);
-        let others = Rows::new(others, (n_slices - 1) * n, 2 * narrow, 2 * narrow).unwrap();
+        let others = Rows::new(others, (n_splits - 1) * n, 2 * narrow, 2 * narrow).unwrap();
         for index in 0..count {
             let dkv = RowsMut::new(dkv, n, 2 * narrow, 2 * narrow).unwrap();
             let part = Part { index, count };
@@ -142,7 +142,7 @@ impl Case {
         for t in 0..n {
             for head in 0..n_head {
                 let at_q = t * wide + head * head_dim;
-                let at_k = |j: usize| j * narrow + head / self.shape.group() * head_dim;
+                let at_k = |j: usize| j * narrow + head / self.shape.group_size() * head_dim;
                 let attends =
                     |j: &usize| *j >= self.starts[t] as usize && window.is_none_or(|window| t - j < window);
                 let keys: Vec<usize> = (0..=t).filter(attends).collect();
@@ -225,7 +225,7 @@ fn attention_and_its_gradients_agree_with_the_definition() {
     check(&Case::new((4, 1, 37), &[2, 90], Some(9)));
     check(&Case::new((2, 2, 16), &[64, 64], Some(32)));
     check(&Case::new((1, 1, 256), &[40], Some(1)));
-    // Heads that are not quantized, being wide; many that share keys; as many slices as there can be, one to three.
+    // Heads that are not quantized, being wide; many that share keys; as many splits as there can be, one to three.
     check(&Case::new((1, 1, 320), &[50], None));
     check(&Case::new((20, 1, 8), &[100], None));
     check(&Case::new((8, 4, 16), &[200], None));

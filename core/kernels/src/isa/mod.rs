@@ -14,7 +14,7 @@ mod x86_64;
 use std::sync::OnceLock;
 
 pub use request::{TIER_VARIABLE, TierError};
-pub(crate) use table::{BackColumns, Int16Tile, Kernels, Tile, copy_row};
+pub(crate) use table::{Int16Tile, Kernels, SoftmaxBack, Tile, copy_row};
 
 /// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
 /// that the division does not change the result.

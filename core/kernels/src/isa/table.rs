@@ -79,19 +79,19 @@ impl Int16Tile<'_> {
     }
 }
 
-/// One key's scores `s` and products `dp = dout · v`, for consecutive queries.
-pub(crate) struct BackColumns<'a> {
+/// What [`Kernels::softmax_back`] needs besides the scores and the products: one key and consecutive queries.
+pub(crate) struct SoftmaxBack<'a> {
     /// Factor of the scores.
     pub scale: f32,
     /// The index of the key.
     pub key: u32,
     /// The index of the first query.
     pub first_query: u32,
-    /// Per query: log-sum-exp.
+    /// The log-sum-exp of each query.
     pub lse: &'a [f32],
-    /// Per query: Σ dout · out.
+    /// Σ dout · out of each query.
     pub delta: &'a [f32],
-    /// Per query: the first key that it attends to.
+    /// The first key that each query attends to.
     pub first_key: &'a [u32],
 }
 
@@ -127,8 +127,8 @@ pub(crate) struct Kernels {
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
     /// `v = v · factor`.
     pub multiply: unsafe fn(&mut [f32], f32),
-    /// The scores become probabilities and `dp` the gradient of `q·k`: `(numbers of the queries, scores, dp)`.
-    pub back_columns: unsafe fn(&BackColumns, &mut [f32], &mut [f32]),
+    /// The scores become probabilities, and `dp = dout · v` the gradient of `q·k`: `(queries, scores, dp)`.
+    pub softmax_back: unsafe fn(&SoftmaxBack, &mut [f32], &mut [f32]),
     /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
     pub dropout: unsafe fn(&[f32], &mut [f32], f32, u64),
     /// `y = w ⊙ x · factor`: `(x, w, factor, y)`.
@@ -244,7 +244,7 @@ macro_rules! kernels {
             max,
             exp_scaled,
             multiply,
-            back_columns,
+            softmax_back,
             dropout,
             scaled,
             norm_back,
@@ -314,8 +314,8 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn back_columns(shared: &$crate::isa::BackColumns, scores: &mut [f32], dp: &mut [f32]) {
-            $crate::microkernels::back_columns(shared, scores, dp)
+        fn softmax_back(shared: &$crate::isa::SoftmaxBack, scores: &mut [f32], dp: &mut [f32]) {
+            $crate::microkernels::softmax_back(shared, scores, dp)
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -1,12 +1,12 @@
-//! The element-wise step of the backward of attention.
+//! The element-wise step of the backward of attention: through the softmax.
 
 use super::exp::exp;
-use crate::isa::BackColumns;
+use crate::isa::SoftmaxBack;
 
-/// For one key and some queries: `p = exp(scale · s − lse)` and `dp = scale · p · (dp − delta)`, both 0 where the query does
-/// not attend to the key.
+/// Computes `p = exp(scale · s − lse)`, in the place of the scores `s`, and `dp = scale · p · (dp − delta)` for one key and some
+/// queries; both are 0 where the query does not attend to the key.
 #[inline(always)]
-pub(crate) fn back_columns(shared: &BackColumns, scores: &mut [f32], dp: &mut [f32]) {
+pub(crate) fn softmax_back(shared: &SoftmaxBack, scores: &mut [f32], dp: &mut [f32]) {
     let n = scores.len();
     let (dp, lse, delta) = (&mut dp[..n], &shared.lse[..n], &shared.delta[..n]);
     let first_key = &shared.first_key[..n];
