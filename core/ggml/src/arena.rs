@@ -110,7 +110,8 @@ unsafe fn last_uses(nodes: &[*mut sys::ggml_tensor]) -> HashMap<*mut sys::ggml_t
     last
 }
 
-/// The first operand of a sum, the one element-wise operation of ggml's own, if it is of the same size, owns its memory and dies there.
+/// The first operand of a sum, the one element-wise operation of ggml's own, if it is of the same size, owns its memory and
+/// dies there.
 unsafe fn reusable_operand(
     node: *mut sys::ggml_tensor,
     i: usize,

@@ -273,8 +273,8 @@ callback!(
         let shape = n.attention()?;
         // The gradients lie in the node's one result, one behind the other.
         let (rows, columns) = (k.n_rows() * kernels::attention_back_splits(&shape), 2 * k.n_cols());
-        let divided = n.result().first_rows(q.n_rows(), q.n_cols()).and_then(|(dq, rest)| {
-            let (dkv, _) = rest.first_rows(rows, columns)?;
+        let divided = n.result().split_matrix(q.n_rows(), q.n_cols()).and_then(|(dq, rest)| {
+            let (dkv, _) = rest.split_matrix(rows, columns)?;
             Some((dq, dkv))
         });
         let (dq, dkv) = divided.ok_or(Refusal::Params)?;

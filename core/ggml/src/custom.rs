@@ -77,8 +77,8 @@ impl Graph {
         )
     }
 
-    /// The gradients of [`Graph::attention`] for `q`, and for `k` and `v` side by side, `[T, 2 · n_head_kv · head_dim]`; `out` is
-    /// its result, `dout` `[T, n_head · head_dim]`.
+    /// The gradients of [`Graph::attention`] for `q`, and for `k` and `v` side by side, `[T, 2 · n_head_kv · head_dim]`;
+    /// `out` is its result, `dout` `[T, n_head · head_dim]`.
     ///
     /// # Errors
     /// As [`Graph::linear`].

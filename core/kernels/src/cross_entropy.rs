@@ -88,7 +88,7 @@ unsafe fn row_loss(kernels: &Kernels, values: &mut [f32], target: usize) -> (f32
         sum += f64::from(unsafe { (kernels.exp_scaled)(block, 1.0, -largest) });
     }
     // SAFETY: the caller promises the instructions.
-    unsafe { (kernels.multiply)(values, (1.0 / sum) as f32) };
+    unsafe { (kernels.scale)(values, (1.0 / sum) as f32) };
     values[target] -= 1.0;
     ((libm::log(sum) + f64::from(largest) - f64::from(own)) as f32, hit)
 }

@@ -38,8 +38,8 @@ impl<'a> Rows<'a> {
         &self.data[row * self.stride..][..self.n_cols]
     }
 
-    /// The rows `rows`, of which there must be one.
-    pub(crate) fn tokens(&self, rows: Range<usize>) -> Rows<'a> {
+    /// The rows `rows`; there must be at least one.
+    pub(crate) fn row_range(&self, rows: Range<usize>) -> Rows<'a> {
         debug_assert!(!rows.is_empty() && rows.end <= self.n_rows);
         Rows { data: &self.data[rows.start * self.stride..], n_rows: rows.len(), ..*self }
     }
@@ -117,8 +117,8 @@ impl<'a> RowsMut<'a> {
         self.stride
     }
 
-    /// Of a single row its first values as a matrix, and the row that is left; `None` if there are fewer.
-    pub fn first_rows(self, n_rows: usize, n_cols: usize) -> Option<(Self, Self)> {
+    /// Splits a single row into a matrix of its first values and a row of the rest; `None` if there are fewer values.
+    pub fn split_matrix(self, n_rows: usize, n_cols: usize) -> Option<(Self, Self)> {
         let length = n_rows.checked_mul(n_cols)?;
         let left = self.n_cols.checked_sub(length).filter(|_| self.n_rows == 1)?;
         // SAFETY: the values behind the first ones are in the row, too, or there are none.
@@ -160,7 +160,7 @@ fn span(n_rows: usize, n_cols: usize, stride: usize) -> Option<usize> {
     }
 }
 
-/// One thread's share of a kernel's work: number `index` of `count` equal shares.
+/// A share of a kernel's work, done by one thread: number `index` of `count` equal shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Which share, from 0.
@@ -173,7 +173,7 @@ impl Part {
     /// All of the work in one call.
     pub const WHOLE: Part = Part { index: 0, count: 1 };
 
-    /// This part's contiguous range of `n` equal units; empty if `index` is not below `count`.
+    /// This part's contiguous range of `n` equal items; empty if `index` is not below `count`.
     pub(crate) fn range(self, n: usize) -> Range<usize> {
         if self.index >= self.count {
             return 0..0;
@@ -205,8 +205,8 @@ mod tests {
     fn a_row_divides_into_matrices() {
         let mut data: Vec<f32> = (0..10).map(|value| value as f32).collect();
         let row = RowsMut::new(&mut data, 1, 10, 10).unwrap();
-        let (first, rest) = row.first_rows(2, 3).unwrap();
-        let (second, rest) = rest.first_rows(1, 4).unwrap();
+        let (first, rest) = row.split_matrix(2, 3).unwrap();
+        let (second, rest) = rest.split_matrix(1, 4).unwrap();
         assert_eq!((first.n_rows(), first.n_cols(), first.stride()), (2, 3, 3));
         // SAFETY: the places are inside, and nobody else uses them.
         unsafe {
@@ -214,8 +214,8 @@ mod tests {
             assert_eq!(second.row_mut(0, 0..4), [6.0, 7.0, 8.0, 9.0]);
         }
         assert_eq!(rest.n_cols(), 0);
-        assert!(rest.first_rows(1, 1).is_none() && row.first_rows(2, usize::MAX).is_none());
-        assert!(first.first_rows(1, 1).is_none(), "not a single row");
+        assert!(rest.split_matrix(1, 1).is_none() && row.split_matrix(2, usize::MAX).is_none());
+        assert!(first.split_matrix(1, 1).is_none(), "not a single row");
     }
 
     #[test]

@@ -59,7 +59,7 @@ unsafe fn rms_norm_on(
     for row in part.range(x.n_rows()) {
         let x = x.row(row);
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
-        unsafe { (kernels.scaled)(x, w, root(kernels, x, eps), y.row_mut(row, 0..w.len())) };
+        unsafe { (kernels.rms_norm)(x, w, inverse_rms(kernels, x, eps), y.row_mut(row, 0..w.len())) };
     }
     Ok(())
 }
@@ -81,8 +81,8 @@ unsafe fn rms_norm_back_on(
         let (x, dy) = (x.row(row), dy.row(row));
         // SAFETY: the row exists, parts share no row, and the caller promises the rest.
         unsafe {
-            let root = root(kernels, x, eps);
-            (kernels.norm_back)(x, w, dy, root, dx.row_mut(row, 0..w.len()));
+            let r = inverse_rms(kernels, x, eps);
+            (kernels.rms_norm_back)(x, w, dy, r, dx.row_mut(row, 0..w.len()));
         }
     }
     Ok(())
@@ -92,7 +92,7 @@ unsafe fn rms_norm_back_on(
 ///
 /// # Safety
 /// The machine must have the instructions of `kernels`.
-unsafe fn root(kernels: &Kernels, x: &[f32], eps: f32) -> f32 {
+unsafe fn inverse_rms(kernels: &Kernels, x: &[f32], eps: f32) -> f32 {
     // SAFETY: the caller's promise.
     let squares = unsafe { (kernels.dot)(x, x) };
     1.0 / (squares / x.len() as f32 + eps).sqrt()

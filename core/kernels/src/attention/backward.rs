@@ -8,10 +8,10 @@ use super::partition::{QueryPartition, WorkItem};
 use super::{AttentionShape, Saved};
 use crate::WeightType;
 use crate::error::KernelError;
-use crate::isa::{Kernels, PACKED, SoftmaxBack, WIDTH};
+use crate::isa::{Kernels, PACKED_STRIDE, SoftmaxBack, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
-use crate::weights::Source;
+use crate::weights::RawRows;
 
 /// The number of queries' vectors that are packed at a time, for all heads that share a key head together: what each block of
 /// keys is multiplied with stays in a core's cache, if heads are not very wide nor very many.
@@ -28,7 +28,8 @@ pub(super) fn lengths(n_tokens: usize, group: usize, dim: usize) -> [usize; 15] 
     let tokens = packed_tokens(n_tokens, group);
     let queries = [PackedRhsTransposed::len(tokens, dim), PackedRhs::len(tokens, dim), tokens];
     let [transposed, rhs, scalars] = queries.map(|length| group * length);
-    let (rows, block, columns) = (BLOCK_ROWS * PACKED, PackedRhs::len(BLOCK_ROWS, dim), tokens * WIDTH);
+    let (rows, block, columns) =
+        (BLOCK_ROWS * PACKED_STRIDE, PackedRhs::len(BLOCK_ROWS, dim), tokens * WIDTH);
     let queries = [transposed, transposed, rhs, rhs, scalars, scalars, rhs];
     let [q_t, dout_t, q, dout, lse, delta, dq] = queries;
     [q_t, dout_t, q, dout, lse, delta, dq, rows, rows, block, rows, rows, columns, block, block]
@@ -146,16 +147,30 @@ impl<'a> Backward<'a> {
                         delta: &head.delta[local.clone()],
                         first_key: &partition.first_key[attending.clone()],
                     };
-                    let scores = &mut scores[row * PACKED..][..attending.len()];
-                    let products = &mut products[row * PACKED..][..attending.len()];
+                    let scores = &mut scores[row * PACKED_STRIDE..][..attending.len()];
+                    let products = &mut products[row * PACKED_STRIDE..][..attending.len()];
                     // SAFETY: the caller promises the instructions.
                     unsafe { (kernels.softmax_back)(&column, scores, products) };
                 }
                 let dq = &mut head.dq[local.start * dim.next_multiple_of(WIDTH)..];
                 // SAFETY: the caller promises the instructions.
                 unsafe {
-                    head.dout.multiply(kernels, (scores, PACKED), keys.len(), attending.clone(), dv, true);
-                    head.q.multiply(kernels, (products, PACKED), keys.len(), attending.clone(), dk, true);
+                    head.dout.multiply(
+                        kernels,
+                        (scores, PACKED_STRIDE),
+                        keys.len(),
+                        attending.clone(),
+                        dv,
+                        true,
+                    );
+                    head.q.multiply(
+                        kernels,
+                        (products, PACKED_STRIDE),
+                        keys.len(),
+                        attending.clone(),
+                        dk,
+                        true,
+                    );
                     self.transpose(products, keys.len(), attending.len(), transposed);
                     k.multiply(kernels, (transposed, WIDTH), attending.len(), keys.clone(), dq, true);
                 }
@@ -204,17 +219,17 @@ impl<'a> Backward<'a> {
         }
     }
 
-    /// Writes `rows`, `[n_rows][PACKED]`, to `transposed[column][row]`.
+    /// Writes `rows`, `[n_rows][PACKED_STRIDE]`, to `transposed[column][row]`.
     ///
     /// # Safety
     /// The machine must have the instructions.
     unsafe fn transpose(&self, rows: &[f32], n_rows: usize, n_columns: usize, transposed: &mut [f32]) {
-        let Some(rows) = Rows::new(rows, n_rows, n_columns, PACKED) else { return };
+        let Some(rows) = Rows::new(rows, n_rows, n_columns, PACKED_STRIDE) else { return };
         let groups = 0..n_columns.div_ceil(WIDTH);
         // SAFETY: the caller promises the instructions.
         unsafe {
-            let transpose = self.kernels.panel_transposed;
-            transpose(WeightType::F32, Source::floats(&rows), 0..n_rows, groups, transposed);
+            let transpose = self.kernels.dequantize_panel_transposed;
+            transpose(WeightType::F32, RawRows::of_floats(&rows), 0..n_rows, groups, transposed);
         }
     }
 

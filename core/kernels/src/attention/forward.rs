@@ -6,19 +6,19 @@ use super::AttentionShape;
 use super::blocks::{BLOCK_ROWS, QueryBlock, QueryBlocks};
 use super::panels::{PackFormat, PackedRhs, PackedRhsTransposed};
 use crate::error::KernelError;
-use crate::isa::{DEPTH, Kernels, PACKED, WIDTH};
+use crate::isa::{Kernels, MAX_DEPTH, PACKED_STRIDE, WIDTH};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::microkernels::LANES;
 use crate::scratch;
 
 /// The working memory of [`forward`] for `n_keys` keys, in floats.
 pub(super) fn lengths(n_keys: usize, dim: usize) -> [usize; 5] {
-    let (rows, sums) = (BLOCK_ROWS * PACKED, BLOCK_ROWS * dim.next_multiple_of(WIDTH));
+    let (rows, sums) = (BLOCK_ROWS * PACKED_STRIDE, BLOCK_ROWS * dim.next_multiple_of(WIDTH));
     [
         PackedRhsTransposed::len(n_keys, dim),
         PackedRhs::len(n_keys, dim),
         rows,
-        n_keys.div_ceil(DEPTH) * rows,
+        n_keys.div_ceil(MAX_DEPTH) * rows,
         sums,
     ]
 }
@@ -76,7 +76,7 @@ struct Queries<'a> {
     shape: &'a AttentionShape,
     blocks: &'a QueryBlocks,
     block: &'a QueryBlock,
-    /// `[chunk of keys][query][PACKED]`
+    /// `[chunk of keys][query][PACKED_STRIDE]`
     scores: &'a mut [f32],
     /// `[query][dim]`
     sums: &'a mut [f32],
@@ -95,7 +95,7 @@ impl Queries<'_> {
     ) {
         let (kernels, dim, n_rows) = (self.kernels, self.shape.head_dim(), self.block.queries.len());
         let chunks = || chunks(&self.block.keys);
-        for (keys, scores) in chunks().zip(self.scores.chunks_exact_mut(BLOCK_ROWS * PACKED)) {
+        for (keys, scores) in chunks().zip(self.scores.chunks_exact_mut(BLOCK_ROWS * PACKED_STRIDE)) {
             // SAFETY: the caller promises the instructions.
             unsafe { k.multiply(kernels, packed, n_rows, keys, scores) };
         }
@@ -104,10 +104,10 @@ impl Queries<'_> {
             // SAFETY: the caller promises the instructions.
             *total = unsafe { self.softmax(row) };
         }
-        for (keys, scores) in chunks().zip(self.scores.chunks_exact(BLOCK_ROWS * PACKED)) {
+        for (keys, scores) in chunks().zip(self.scores.chunks_exact(BLOCK_ROWS * PACKED_STRIDE)) {
             let accumulate = keys.start > self.block.keys.start;
             // SAFETY: the caller promises the instructions.
-            unsafe { v.multiply(kernels, (scores, PACKED), n_rows, keys, self.sums, accumulate) };
+            unsafe { v.multiply(kernels, (scores, PACKED_STRIDE), n_rows, keys, self.sums, accumulate) };
         }
         let sums = self.sums.chunks_exact(dim.next_multiple_of(WIDTH));
         for ((token, sums), (sum, lse)) in self.block.queries.clone().zip(sums).zip(totals) {
@@ -137,7 +137,7 @@ impl Queries<'_> {
         let n_keys = self.block.keys.len();
 
         let mut largest = f32::NEG_INFINITY;
-        for chunk in 0..n_keys.div_ceil(DEPTH) {
+        for chunk in 0..n_keys.div_ceil(MAX_DEPTH) {
             let (scores, attended) = self.chunk(chunk, row, &attended);
             let lanes = lanes(&attended);
             scores[..lanes.start].fill(0.0);
@@ -149,7 +149,7 @@ impl Queries<'_> {
         }
         let offset = -(largest * scale);
         let mut sum = 0.0;
-        for chunk in 0..n_keys.div_ceil(DEPTH) {
+        for chunk in 0..n_keys.div_ceil(MAX_DEPTH) {
             let (scores, attended) = self.chunk(chunk, row, &attended);
             // SAFETY: the caller promises the instructions.
             sum += unsafe { (kernels.exp_scaled)(&mut scores[lanes(&attended)], scale, offset) };
@@ -159,9 +159,9 @@ impl Queries<'_> {
 
     /// A query's scores in a chunk of keys, and the range of those that it attends to.
     fn chunk(&mut self, chunk: usize, row: usize, attended: &Range<usize>) -> (&mut [f32], Range<usize>) {
-        let n = (self.block.keys.len() - chunk * DEPTH).min(DEPTH).next_multiple_of(WIDTH);
-        let clamp = |column: usize| column.saturating_sub(chunk * DEPTH).min(n);
-        let scores = &mut self.scores[(chunk * BLOCK_ROWS + row) * PACKED..][..n];
+        let n = (self.block.keys.len() - chunk * MAX_DEPTH).min(MAX_DEPTH).next_multiple_of(WIDTH);
+        let clamp = |column: usize| column.saturating_sub(chunk * MAX_DEPTH).min(n);
+        let scores = &mut self.scores[(chunk * BLOCK_ROWS + row) * PACKED_STRIDE..][..n];
         (scores, clamp(attended.start)..clamp(attended.end))
     }
 }
@@ -174,8 +174,8 @@ pub(super) fn lanes(range: &Range<usize>) -> Range<usize> {
     range.start - range.start % LANES..range.end.next_multiple_of(LANES)
 }
 
-/// Cuts the range into chunks of at most `DEPTH`.
+/// Cuts the range into chunks of at most `MAX_DEPTH`.
 pub(super) fn chunks(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let range = range.clone();
-    range.clone().step_by(DEPTH).map(move |start| start..(start + DEPTH).min(range.end))
+    range.clone().step_by(MAX_DEPTH).map(move |start| start..(start + MAX_DEPTH).min(range.end))
 }

@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::AttentionShape;
 use crate::WeightType;
 use crate::gemm::{ComputeType, PAIR};
-use crate::isa::{CHAIN, Int16Tile, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
+use crate::isa::{CHAIN, Int16Tile, Kernels, MAX_ROWS, PACKED_STRIDE, Tile, WIDTH};
 use crate::matrix::Rows;
-use crate::weights::Source;
+use crate::weights::RawRows;
 
 /// A head's vectors of consecutive tokens, a matrix M `[token][dim]`, packed as the right-hand side of x · M:
 /// `[dim / 32][token][32]`.
@@ -55,12 +55,12 @@ impl PackFormat {
         self.dim.next_multiple_of(WIDTH)
     }
 
-    /// Writes the rows `rows` of the left-hand side to `[rows][PACKED]`: as they are, or as pairs and a scale.
+    /// Writes the rows `rows` of the left-hand side to `[rows][PACKED_STRIDE]`: as they are, or as pairs and a scale.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
     pub unsafe fn pack_lhs(&self, kernels: &Kernels, vectors: &Rows, rows: Range<usize>, packed: &mut [f32]) {
-        for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED)) {
+        for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED_STRIDE)) {
             let Some(q_max) = self.q_max else {
                 packed[..self.dim].copy_from_slice(vectors.row(row));
                 continue;
@@ -100,7 +100,13 @@ impl<'a> PackedRhs<'a> {
             let panel = &mut memory[group * tokens.len() * WIDTH..][..tokens.len() * WIDTH];
             // SAFETY: the caller promises the instructions.
             unsafe {
-                (kernels.panel_rows)(WeightType::F32, Source::floats(vectors), tokens.clone(), group, panel);
+                (kernels.dequantize_panel)(
+                    WeightType::F32,
+                    RawRows::of_floats(vectors),
+                    tokens.clone(),
+                    group,
+                    panel,
+                );
             }
         }
         PackedRhs { memory, tokens, n_groups }
@@ -154,15 +160,15 @@ impl<'a> PackedRhsTransposed<'a> {
         let mut floats = [0.0; MAX_INT16_DIM * WIDTH];
         for (first, panel) in tokens.clone().step_by(WIDTH).zip(memory.chunks_exact_mut(tile_len)) {
             let (rows, groups) = (first..(first + WIDTH).min(tokens.end), 0..format.padded_dim() / WIDTH);
-            let source = Source::floats(vectors);
+            let source = RawRows::of_floats(vectors);
             // SAFETY: the caller promises the instructions.
             unsafe {
                 let Some(q_max) = format.q_max else {
-                    (kernels.panel_transposed)(WeightType::F32, source, rows, groups, panel);
+                    (kernels.dequantize_panel_transposed)(WeightType::F32, source, rows, groups, panel);
                     continue;
                 };
                 let floats = &mut floats[..tile_len];
-                (kernels.panel_transposed)(WeightType::F32, source, rows, groups, floats);
+                (kernels.dequantize_panel_transposed)(WeightType::F32, source, rows, groups, floats);
                 let (pairs, scales) = panel.split_at_mut(tile_len / PAIR);
                 (kernels.quantize_panel)(floats, q_max, pairs, &mut scales[..WIDTH]);
             }
@@ -171,7 +177,7 @@ impl<'a> PackedRhsTransposed<'a> {
     }
 
     /// Computes `c[r, t] = Σ_d x[r, d] · M[t, d]` for the tokens `tokens` and on to the next multiple of 32; x is from
-    /// [`PackFormat::pack_lhs`], c `[rows][PACKED]`. `tokens.start` must be a multiple of 32.
+    /// [`PackFormat::pack_lhs`], c `[rows][PACKED_STRIDE]`. `tokens.start` must be a multiple of 32.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
@@ -190,8 +196,8 @@ impl<'a> PackedRhsTransposed<'a> {
             unsafe {
                 match self.format.q_max {
                     None => {
-                        let c = (&mut c[column..], PACKED);
-                        multiply_f32(kernels, n_rows, self.format.dim, (x, PACKED), panel, c, false)
+                        let c = (&mut c[column..], PACKED_STRIDE);
+                        multiply_f32(kernels, n_rows, self.format.dim, (x, PACKED_STRIDE), panel, c, false)
                     }
                     Some(_) => self.multiply_int16(kernels, n_rows, x, panel, &mut c[column..]),
                 }
@@ -213,22 +219,22 @@ impl<'a> PackedRhsTransposed<'a> {
         let (panel, scales) = panel.split_at(self.tile_len / PAIR);
         for first in (0..n_rows).step_by(kernels.max_rows) {
             let rows = (n_rows - first).min(kernels.max_rows);
-            let x = &x[first * PACKED..];
+            let x = &x[first * PACKED_STRIDE..];
             let mut x_scales = [0.0; MAX_ROWS];
             for (row, scale) in x_scales[..rows].iter_mut().enumerate() {
-                *scale = x[row * PACKED + pairs];
+                *scale = x[row * PACKED_STRIDE + pairs];
             }
-            let sums = &mut c[first * PACKED..][..(rows - 1) * PACKED + WIDTH];
+            let sums = &mut c[first * PACKED_STRIDE..][..(rows - 1) * PACKED_STRIDE + WIDTH];
             let tile = Int16Tile {
                 rows,
                 pairs,
                 x,
-                x_stride: PACKED,
+                x_stride: PACKED_STRIDE,
                 x_scales: &x_scales,
                 panel,
                 scales,
                 from: None,
-                to: (sums.as_mut_ptr(), PACKED),
+                to: (sums.as_mut_ptr(), PACKED_STRIDE),
             };
             // SAFETY: the sums were cut to what the tile writes; the caller promises the instructions.
             unsafe { (kernels.int16_tile)(tile) };

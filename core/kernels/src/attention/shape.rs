@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use super::partition::MAX_SPLITS;
 use crate::error::ShapeError;
 use crate::gemm::ComputeType;
-use crate::isa::DEPTH;
+use crate::isa::MAX_DEPTH;
 
 /// The widest head that [`attention`](super::attention()) and its gradients take.
-pub const MAX_HEAD_DIM: usize = DEPTH;
+pub const MAX_HEAD_DIM: usize = MAX_DEPTH;
 /// The most heads: a thousand times what models have, and few enough that a token's columns can always be counted.
 pub const MAX_HEADS: usize = 1 << 16;
 

@@ -7,19 +7,19 @@ use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
 use super::{Accumulator, SAME_ROW};
 use crate::error::KernelError;
-use crate::isa::{CHAIN, DEPTH, Kernels, MAX_ROWS, PACKED, Tile, WIDTH};
+use crate::isa::{CHAIN, Kernels, MAX_DEPTH, MAX_ROWS, PACKED_STRIDE, Tile, WIDTH};
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
 use crate::weights::GROUP;
 
-/// Rows of `A` packed at a time: with `DEPTH` columns, 1 MiB.
+/// Rows of `A` packed at a time: with `MAX_DEPTH` columns, 1 MiB.
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
 const PANELS: usize = 32;
 
 /// Floats of working memory for so many rows and epilogues of a depth of up to 32.
 pub(super) fn scratch_floats(n_rows: usize) -> usize {
-    n_rows.min(ROWS) * PACKED + DEPTH * WIDTH + PANELS * WIDTH * GROUP
+    n_rows.min(ROWS) * PACKED_STRIDE + MAX_DEPTH * WIDTH + PANELS * WIDTH * GROUP
 }
 
 /// Computes this part of `C = accumulator + Σ A · B`, over the terms in their order, then the epilogues.
@@ -39,42 +39,45 @@ pub(super) unsafe fn product(
         return Ok(());
     }
     let row_block = even_block(split.chunk_rows(), ROWS, 1);
-    let depth_block = |term: &dyn Operands| even_block(term.depth(), DEPTH, CHAIN);
-    let batch = |term: &dyn Operands| (DEPTH / depth_block(term)).clamp(1, PANELS);
+    let depth_block = |term: &dyn Operands| even_block(term.depth(), MAX_DEPTH, CHAIN);
+    let batch = |term: &dyn Operands| (MAX_DEPTH / depth_block(term)).clamp(1, PANELS);
     let memory = terms.iter().map(|term| batch(*term) * depth_block(*term) * WIDTH).max().unwrap_or(0);
     let epilogue_len: usize = epilogues.iter().map(LowRankEpilogue::panel_len).sum();
 
-    scratch::with([row_block * PACKED, memory, PANELS * epilogue_len], |[packed, memory, epilogue_memory]| {
-        split.for_each(|chunk_rows, panels| {
-            for rows in blocks(chunk_rows, row_block) {
-                let mut packed_now = None;
-                for panels in panels.blocks(PANELS) {
-                    let mut accumulator = accumulator;
-                    for (index, term) in terms.iter().enumerate() {
-                        for sums in blocks_or_empty(0..term.depth(), depth_block(*term)) {
-                            let lhs = term.lhs(rows.clone(), sums.clone()).unwrap_or_else(|| {
-                                if packed_now.replace((index, sums.start)) != Some((index, sums.start)) {
-                                    term.pack_lhs(rows.clone(), sums.clone(), packed);
+    scratch::with(
+        [row_block * PACKED_STRIDE, memory, PANELS * epilogue_len],
+        |[packed, memory, epilogue_memory]| {
+            split.for_each(|chunk_rows, panels| {
+                for rows in blocks(chunk_rows, row_block) {
+                    let mut packed_now = None;
+                    for panels in panels.blocks(PANELS) {
+                        let mut accumulator = accumulator;
+                        for (index, term) in terms.iter().enumerate() {
+                            for sums in blocks_or_empty(0..term.depth(), depth_block(*term)) {
+                                let lhs = term.lhs(rows.clone(), sums.clone()).unwrap_or_else(|| {
+                                    if packed_now.replace((index, sums.start)) != Some((index, sums.start)) {
+                                        term.pack_lhs(rows.clone(), sums.clone(), packed);
+                                    }
+                                    Strided { values: packed, stride: PACKED_STRIDE }
+                                });
+                                for panels in panels.blocks(batch(*term)) {
+                                    let (rows, depth) = (rows.clone(), sums.clone());
+                                    let is_last = index + 1 == terms.len() && depth.end == term.depth();
+                                    let epilogues = if is_last { epilogues } else { &[] };
+                                    let columns = panels.all_columns();
+                                    let block = Block { lhs, rows, columns, depth, accumulator, epilogues };
+                                    // SAFETY: parts share no (rows, panel), so no two touch the same element of `c`; the
+                                    // caller promises the instructions.
+                                    unsafe { block.multiply(kernels, *term, [memory, epilogue_memory], c) };
                                 }
-                                Strided { values: packed, stride: PACKED }
-                            });
-                            for panels in panels.blocks(batch(*term)) {
-                                let (rows, depth) = (rows.clone(), sums.clone());
-                                let is_last = index + 1 == terms.len() && depth.end == term.depth();
-                                let epilogues = if is_last { epilogues } else { &[] };
-                                let columns = panels.all_columns();
-                                let block = Block { lhs, rows, columns, depth, accumulator, epilogues };
-                                // SAFETY: parts share no (rows, panel), so no two touch the same element of `c`; the
-                                // caller promises the instructions.
-                                unsafe { block.multiply(kernels, *term, [memory, epilogue_memory], c) };
+                                accumulator = Accumulator::Existing;
                             }
-                            accumulator = Accumulator::Existing;
                         }
                     }
                 }
-            }
-        });
-    })
+            });
+        },
+    )
 }
 
 /// A block of left-hand rows, and the columns and the depth for which they are multiplied.

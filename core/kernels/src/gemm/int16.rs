@@ -205,16 +205,16 @@ impl Int16Product<'_> {
         columns: Range<usize>,
         panel: &mut [f32],
     ) {
-        let (kind, source) = (self.w.kind(), self.w.source());
+        let (kind, source) = (self.w.kind(), self.w.raw_rows());
         // SAFETY: the caller promises the instructions.
         unsafe {
             match self.direction {
                 Direction::Linear => {
                     let groups = depth.start / GROUP..depth.end / GROUP;
-                    (kernels.panel_transposed)(kind, source, columns, groups, panel);
+                    (kernels.dequantize_panel_transposed)(kind, source, columns, groups, panel);
                 }
                 Direction::Transposed => {
-                    (kernels.panel_rows)(kind, source, depth, columns.start / WIDTH, panel);
+                    (kernels.dequantize_panel)(kind, source, depth, columns.start / WIDTH, panel);
                 }
             }
         }

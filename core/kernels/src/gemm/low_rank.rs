@@ -76,7 +76,7 @@ pub(super) unsafe fn accumulate_outer(
             for tokens in blocks(0..n_tokens, CHAIN) {
                 sums.fill(0.0);
                 let (u, x) =
-                    (u.tokens(tokens.clone()), x.tokens(tokens).columns(columns.start, columns.len()));
+                    (u.row_range(tokens.clone()), x.row_range(tokens).columns(columns.start, columns.len()));
                 // SAFETY: the caller promises the instructions.
                 unsafe { (kernels.outer)(u, x, sums) };
                 for (row, sums) in sums.chunks_exact(columns.len()).enumerate() {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::F32Product;
-use crate::isa::{Kernels, PACKED, WIDTH};
+use crate::isa::{Kernels, PACKED_STRIDE, WIDTH};
 use crate::matrix::Rows;
 use crate::weights::GROUP;
 
@@ -18,7 +18,7 @@ pub(super) trait Operands {
     /// Rows `rows` of `A`, columns `depth`, in place; none if they have to be packed.
     fn lhs(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Strided<'_>>;
 
-    /// Copies rows `rows` of `A`, columns `depth`, to `packed: [rows][PACKED]`.
+    /// Copies rows `rows` of `A`, columns `depth`, to `packed: [rows][PACKED_STRIDE]`.
     fn pack_lhs(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]);
 
     /// Writes rows `depth` and columns `columns` (at most 32, from a multiple of 32 on) of `B` to
@@ -68,16 +68,18 @@ impl Operands for F32Product<'_> {
             F32Product::Linear { w, scale, .. } => {
                 let groups = depth.start / GROUP..depth.end.div_ceil(GROUP);
                 // SAFETY: the caller promises the instructions.
-                unsafe { (kernels.panel_transposed)(w.kind(), w.source(), columns, groups, panel) };
+                unsafe {
+                    (kernels.dequantize_panel_transposed)(w.kind(), w.raw_rows(), columns, groups, panel)
+                };
                 if *scale != 1.0 {
                     // SAFETY: as above.
-                    unsafe { (kernels.multiply)(&mut panel[..depth.len() * WIDTH], *scale) };
+                    unsafe { (kernels.scale)(&mut panel[..depth.len() * WIDTH], *scale) };
                 }
             }
             F32Product::Transposed { w, .. } => {
                 let group = columns.start / WIDTH;
                 // SAFETY: the caller promises the instructions.
-                unsafe { (kernels.panel_rows)(w.kind(), w.source(), depth, group, panel) };
+                unsafe { (kernels.dequantize_panel)(w.kind(), w.raw_rows(), depth, group, panel) };
             }
         }
     }
@@ -100,7 +102,7 @@ fn in_place<'a>(matrix: &Rows<'a>, rows: Range<usize>, columns: Range<usize>) ->
 }
 
 fn copy_rows(matrix: &Rows, rows: Range<usize>, columns: Range<usize>, packed: &mut [f32]) {
-    for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED)) {
+    for (row, packed) in rows.zip(packed.chunks_exact_mut(PACKED_STRIDE)) {
         packed[..columns.len()].copy_from_slice(&matrix.row(row)[columns.clone()]);
     }
 }

@@ -23,15 +23,15 @@ pub(crate) const CHAIN: usize = 64;
 pub(crate) const WIDTH: usize = 32;
 /// The largest `max_rows` of any tier.
 pub(crate) const MAX_ROWS: usize = 16;
-/// The most rows of a panel: one pass over `depth` is at most this long.
-pub(crate) const DEPTH: usize = 512;
-/// Distance between packed rows of the left-hand matrix; more than `DEPTH`, so that rows do not share cache sets.
-pub(crate) const PACKED: usize = DEPTH + 16;
+/// The most rows of a panel: a larger depth is divided into blocks.
+pub(crate) const MAX_DEPTH: usize = 512;
+/// Distance between packed rows of the left-hand matrix; more than `MAX_DEPTH`, so that rows do not share cache sets.
+pub(crate) const PACKED_STRIDE: usize = MAX_DEPTH + 16;
 
 /// A set of instructions that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tier {
-    /// No vector instructions beyond the target's baseline.
+    /// The target's baseline, without further vector instructions.
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,

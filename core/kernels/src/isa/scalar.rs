@@ -10,7 +10,7 @@ kernels! {
     tile: tile_f32_f32_scalar,
     int16_tile: tile_i16_i16_scalar,
     quantize: [microkernels::quantize_row, microkernels::quantize_panel],
-    transpose: transpose,
+    transpose: transpose_f32_scalar,
     half: crate::weights::PortableHalf,
     dots: multiply_rows,
     features: []
@@ -43,7 +43,7 @@ unsafe fn tile_f32_f32_scalar(tile: Tile) {
     }
 }
 
-fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+fn transpose_f32_scalar(values: &Square, panel: &mut [f32; 1024]) {
     for (r, row) in values.0.iter().enumerate() {
         for (i, value) in row.iter().enumerate() {
             panel[i * WIDTH + r] = *value;

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
-use crate::weights::Source;
+use crate::weights::RawRows;
 use crate::{Rows, WeightType};
 
 /// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
@@ -105,11 +105,11 @@ pub(crate) struct Kernels {
     /// Computes a tile of a depth of at most [`CHAIN`], as one chain of fused multiply-adds from 0 for each element; its
     /// pointers must be valid for the shape that it states. [`Kernels::product`] is for any depth.
     pub tile: unsafe fn(Tile),
-    /// `panel[k][0..32]` = group `group` of row `rows.start + k`: `(kind, source, rows, group, panel)`.
-    pub panel_rows: unsafe fn(WeightType, Source, Range<usize>, usize, &mut [f32]),
-    /// `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row `rows.start + r`, for at most 32 rows; the
-    /// other columns are 0: `(kind, source, rows, groups, panel)`.
-    pub panel_transposed: unsafe fn(WeightType, Source, Range<usize>, Range<usize>, &mut [f32]),
+    /// Dequantizes a panel: `panel[k][0..32]` = group `group` of row `rows.start + k`: `(kind, source, rows, group, panel)`.
+    pub dequantize_panel: unsafe fn(WeightType, RawRows, Range<usize>, usize, &mut [f32]),
+    /// Dequantizes a panel and transposes it: `panel[32 * g + i][r]` = value `i` of group `groups.start + g` of row
+    /// `rows.start + r`, for at most 32 rows; the other columns are 0: `(kind, source, rows, groups, panel)`.
+    pub dequantize_panel_transposed: unsafe fn(WeightType, RawRows, Range<usize>, Range<usize>, &mut [f32]),
     /// Quantizes a block of a row to 16-bit integers of magnitudes up to `q_max`, two in the place of a float: `(x, q_max,
     /// pairs)`; returns the block's scale. How the bits are arranged within groups of 8 values is the tier's own matter.
     pub quantize_row: unsafe fn(&[f32], f32, &mut [f32]) -> f32,
@@ -125,16 +125,16 @@ pub(crate) struct Kernels {
     pub max: unsafe fn(&[f32]) -> f32,
     /// `v = exp(v · scale + offset)`; returns the sum of the results.
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
-    /// `v = v · factor`.
-    pub multiply: unsafe fn(&mut [f32], f32),
+    /// `v = v · factor`: `(values, factor)`.
+    pub scale: unsafe fn(&mut [f32], f32),
     /// The scores become probabilities, and `dp = dout · v` the gradient of `q·k`: `(queries, scores, dp)`.
     pub softmax_back: unsafe fn(&SoftmaxBack, &mut [f32], &mut [f32]),
     /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
     pub dropout: unsafe fn(&[f32], &mut [f32], f32, u64),
-    /// `y = w ⊙ x · factor`: `(x, w, factor, y)`.
-    pub scaled: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
-    /// `dx += root · (g − x · root² · mean(g ⊙ x))` with `g = w ⊙ dy`: `(x, w, dy, root, dx)`.
-    pub norm_back: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    /// `y = w ⊙ x · r`: `(x, w, r, y)`.
+    pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    /// `dx += r · (g − x · r² · mean(g ⊙ x))` with `g = w ⊙ dy`: `(x, w, dy, r, dx)`.
+    pub rms_norm_back: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
     /// `y = silu(gate) ⊙ up`: `(gate, up, y)`.
     pub swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     /// `gate` and `up` become their gradients, and `dy` becomes `y`: `(gate, up, dy)`.
@@ -162,8 +162,8 @@ impl Kernels {
         unsafe { self.product_from(tile, (tile.c, tile.c_stride)) }
     }
 
-    /// As [`Kernels::product`], but a tile that accumulates adds the sums to the elements of another matrix (a pointer to
-    /// its rows, and the distance between them) instead of those of `c`.
+    /// Does what [`Kernels::product`] does, but a tile that accumulates adds the sums to the elements of another matrix (a
+    /// pointer to its rows, and the distance between them) instead of those of `c`.
     ///
     /// Between the chains the sums are kept in a block of their own: the rows of `c` may lie so that they push each other
     /// out of the cache.
@@ -235,19 +235,19 @@ macro_rules! kernels {
             tier: $tier,
             max_rows: $max_rows,
             tile: $tile,
-            panel_rows,
-            panel_transposed,
+            dequantize_panel,
+            dequantize_panel_transposed,
             quantize_row,
             quantize_panel,
             int16_tile: $int16_tile,
             dot,
             max,
             exp_scaled,
-            multiply,
+            scale,
             softmax_back,
             dropout,
-            scaled,
-            norm_back,
+            rms_norm,
+            rms_norm_back,
             swiglu,
             swiglu_back,
             dots: dots_of_rows,
@@ -258,29 +258,28 @@ macro_rules! kernels {
         };
 
         $(#[target_feature(enable = $feature)])?
-        fn panel_rows(
+        fn dequantize_panel(
             kind: $crate::WeightType,
-            source: $crate::weights::Source,
+            source: $crate::weights::RawRows,
             rows: std::ops::Range<usize>,
             group: usize,
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::microkernels::panel_rows::<Format, $half>(source, rows, group, panel))
+                $crate::microkernels::dequantize_panel::<Format, $half>(source, rows, group, panel))
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn panel_transposed(
+        fn dequantize_panel_transposed(
             kind: $crate::WeightType,
-            source: $crate::weights::Source,
+            source: $crate::weights::RawRows,
             rows: std::ops::Range<usize>,
             groups: std::ops::Range<usize>,
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::microkernels::panel_transposed::<Format, $half>(source, rows, groups, panel, |values, panel| {
-                    $transpose(values, panel)
-                }))
+                $crate::microkernels::dequantize_panel_transposed::<Format, $half>(
+                    source, rows, groups, panel, |values, panel| $transpose(values, panel)))
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -309,8 +308,8 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn multiply(values: &mut [f32], factor: f32) {
-            $crate::microkernels::multiply(values, factor)
+        fn scale(values: &mut [f32], factor: f32) {
+            $crate::microkernels::scale(values, factor)
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -324,13 +323,13 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn scaled(x: &[f32], w: &[f32], factor: f32, y: &mut [f32]) {
-            $crate::microkernels::scaled(x, w, factor, y)
+        fn rms_norm(x: &[f32], w: &[f32], r: f32, y: &mut [f32]) {
+            $crate::microkernels::rms_norm(x, w, r, y)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn norm_back(x: &[f32], w: &[f32], dy: &[f32], root: f32, dx: &mut [f32]) {
-            $crate::microkernels::norm_back(x, w, dy, root, dx)
+        fn rms_norm_back(x: &[f32], w: &[f32], dy: &[f32], r: f32, dx: &mut [f32]) {
+            $crate::microkernels::rms_norm_back(x, w, dy, r, dx)
         }
 
         $(#[target_feature(enable = $feature)])?

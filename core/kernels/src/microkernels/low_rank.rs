@@ -1,16 +1,16 @@
-//! Rows of activations with the narrow factors of an adapter.
+//! Products of rows of activations with the low-rank factors of an adapter.
 
 use super::{LANES, dot};
 use crate::isa::CHAIN;
 use crate::matrix::Rows;
 
-/// Rows of activations that meet a row of sums at a time.
+/// The number of rows of activations that are added to a row of sums at a time.
 const TOKENS: usize = 4;
 
-/// Rows of activations, and of a factor, that are multiplied at a time.
+/// The number of rows of activations, and of rows of a factor, that are multiplied at a time.
 pub(crate) const BLOCK: usize = 4;
 
-/// Sums of the products of each of four rows with each of four others.
+/// The dot products of each of four rows with each of four others.
 pub(crate) type Dots = [[f32; BLOCK]; BLOCK];
 
 /// `y[t][r] += scale · Σ_k x[t][k] · w[r][k]` for rows of `x` and of `w` of one length: chains in [`LANES`] lanes, of at most
@@ -64,7 +64,7 @@ fn padded(values: &[f32]) -> [f32; LANES] {
     lanes
 }
 
-/// What [`dots`] multiplies with, in plain operations.
+/// The `multiply` of [`dots`], in plain operations.
 #[inline(always)]
 pub(crate) fn multiply_rows(x: [&[f32]; BLOCK], w: [&[f32]; BLOCK]) -> Dots {
     x.map(|x| w.map(|w| dot(x, w)))
@@ -76,7 +76,7 @@ pub(crate) fn outer(u: Rows, x: Rows, sums: &mut [f32]) {
     let whole = x.n_rows() - x.n_rows() % TOKENS;
     for first in (0..whole).step_by(TOKENS) {
         let tokens = [first, first + 1, first + 2, first + 3];
-        outer_of(tokens.map(|t| u.row(t)), tokens.map(|t| x.row(t)), sums);
+        outer_block(tokens.map(|t| u.row(t)), tokens.map(|t| x.row(t)), sums);
     }
     for token in whole..x.n_rows() {
         let (u, x) = (u.row(token), x.row(token));
@@ -89,7 +89,7 @@ pub(crate) fn outer(u: Rows, x: Rows, sums: &mut [f32]) {
 }
 
 #[inline(always)]
-fn outer_of(u: [&[f32]; TOKENS], x: [&[f32]; TOKENS], sums: &mut [f32]) {
+fn outer_block(u: [&[f32]; TOKENS], x: [&[f32]; TOKENS], sums: &mut [f32]) {
     let n = x[0].len();
     let [x0, x1, x2, x3] = x.map(|x| &x[..n]);
     for (r, sums) in sums.chunks_exact_mut(n.max(1)).enumerate() {

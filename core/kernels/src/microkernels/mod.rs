@@ -1,4 +1,4 @@
-//! Portable bodies of the inner kernels, written so that the compiler can use whatever vectors a tier has.
+//! Portable bodies of the micro-kernels, written so that the compiler can use whatever vectors a tier has.
 //!
 //! They are inlined into functions compiled for each tier. Every operation is one IEEE operation or one fused
 //! multiply-add and every reduction has [`LANES`] lanes, so the width of the vectors does not change a bit.
@@ -20,8 +20,8 @@ pub(crate) use exp::exp_scaled;
 pub(crate) use int16::{ROUND_MAGIC, column_amax_bits, row_amax_bits, scales};
 pub(crate) use int16::{int16_tile, quantize_panel, quantize_row};
 pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
-pub(crate) use norm::{norm_back, scaled};
-pub(crate) use panel::{Square, panel_rows, panel_transposed};
+pub(crate) use norm::{rms_norm, rms_norm_back};
+pub(crate) use panel::{Square, dequantize_panel, dequantize_panel_transposed};
 pub(crate) use softmax_back::softmax_back;
 pub(crate) use swiglu::{swiglu, swiglu_back};
 
@@ -83,7 +83,7 @@ pub(crate) fn max(values: &[f32]) -> f32 {
 
 /// `v = v · factor`.
 #[inline(always)]
-pub(crate) fn multiply(values: &mut [f32], factor: f32) {
+pub(crate) fn scale(values: &mut [f32], factor: f32) {
     for value in values {
         *value *= factor;
     }

@@ -3,8 +3,8 @@
 use super::exp::exp;
 use crate::isa::SoftmaxBack;
 
-/// Computes `p = exp(scale · s − lse)`, in the place of the scores `s`, and `dp = scale · p · (dp − delta)` for one key and some
-/// queries; both are 0 where the query does not attend to the key.
+/// Computes `p = exp(scale · s − lse)`, in the place of the scores `s`, and `dp = scale · p · (dp − delta)` for one key and
+/// some queries; both are 0 where the query does not attend to the key.
 #[inline(always)]
 pub(crate) fn softmax_back(shared: &SoftmaxBack, scores: &mut [f32], dp: &mut [f32]) {
     let n = scores.len();

@@ -12,7 +12,7 @@ pub(crate) struct Q8_0;
 
 impl Format for Q8_0 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 34] = &row.as_chunks().0[group];
         let scale = H::to_f32([block[0], block[1]]);
         for i in 0..GROUP {
@@ -26,7 +26,7 @@ pub(crate) struct Q4_0;
 
 impl Format for Q4_0 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 18] = &row.as_chunks().0[group];
         let scale = H::to_f32([block[0], block[1]]);
         for j in 0..HALF {
@@ -42,7 +42,7 @@ pub(crate) struct Q4_1;
 
 impl Format for Q4_1 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 20] = &row.as_chunks().0[group];
         let (scale, minimum) = (H::to_f32([block[0], block[1]]), H::to_f32([block[2], block[3]]));
         for j in 0..HALF {
@@ -58,7 +58,7 @@ pub(crate) struct Q5_0;
 
 impl Format for Q5_0 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 22] = &row.as_chunks().0[group];
         let scale = H::to_f32([block[0], block[1]]);
         let fifth = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
@@ -75,7 +75,7 @@ pub(crate) struct Q5_1;
 
 impl Format for Q5_1 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 24] = &row.as_chunks().0[group];
         let (scale, minimum) = (H::to_f32([block[0], block[1]]), H::to_f32([block[2], block[3]]));
         let fifth = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
@@ -99,7 +99,7 @@ impl Iq4Nl {
 
 impl Format for Iq4Nl {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 18] = &row.as_chunks().0[group];
         let scale = H::to_f32([block[0], block[1]]);
         for j in 0..HALF {

@@ -7,7 +7,7 @@ pub(crate) struct F32;
 
 impl Format for F32 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         match row.get(group * size_of_val(out)..).and_then(<[u8]>::first_chunk::<{ 4 * GROUP }>) {
             Some(values) if cfg!(target_endian = "little") => {
                 // SAFETY: any bytes are floats. Element by element, the compiler would copy one after the other.
@@ -23,7 +23,7 @@ pub(crate) struct F16;
 
 impl Format for F16 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         convert(row, group, out, half_to_f32);
     }
 }
@@ -33,7 +33,7 @@ pub(crate) struct Bf16;
 
 impl Format for Bf16 {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         convert(row, group, out, |bytes: [u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16));
     }
 }

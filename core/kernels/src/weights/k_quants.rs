@@ -9,7 +9,7 @@ pub(crate) struct Q4K;
 
 impl Format for Q4K {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 144] = &row.as_chunks().0[group / 8];
         let group = group % 8;
         let (scale, minimum) = scale_and_minimum::<H>(block, group);
@@ -27,7 +27,7 @@ pub(crate) struct Q5K;
 
 impl Format for Q5K {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 176] = &row.as_chunks().0[group / 8];
         let group = group % 8;
         let (scale, minimum) = scale_and_minimum::<H>(block, group);
@@ -49,7 +49,7 @@ pub(crate) struct Q6K;
 
 impl Format for Q6K {
     #[inline(always)]
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
         let block: &[u8; 210] = &row.as_chunks().0[group / 8];
         let (half, quarter) = (group % 8 / 4, group % 4);
         let nibbles = &block.as_chunks::<GROUP>().0[2 * half + quarter % 2];

@@ -1,4 +1,4 @@
-//! Weight matrices in ggml's formats, read where they lie.
+//! Weight matrices in ggml's formats, read in place.
 //!
 //! Layouts are those of `ggml-common.h` and of the `dequantize_row_*` functions of ggml 0.26. A format knows one
 //! thing: how to write 32 consecutive values of a row as `f32`. Both directions of the product are built on it.
@@ -197,16 +197,16 @@ impl<'a> Weights<'a> {
         if row >= self.n_rows {
             return;
         }
-        let bytes = self.source().row(row);
+        let bytes = self.raw_rows().row(row);
         let n_cols = self.n_cols.min(out.len());
         for (group, out) in out[..n_cols].chunks_mut(GROUP).enumerate() {
             let mut values = [0.0; GROUP];
-            with_format!(self.kind, Format => Format::group::<PortableHalf>(bytes, group, &mut values));
+            with_format!(self.kind, Format => Format::dequantize_group::<PortableHalf>(bytes, group, &mut values));
             out.copy_from_slice(&values[..out.len()]);
         }
     }
 
-    /// The whole matrix, if it is stored as floats, and so that they can be used where they lie.
+    /// The whole matrix, if it is stored as floats that can be used in place.
     pub(crate) fn floats(&self) -> Option<&'a [f32]> {
         // SAFETY: any four bytes are a float.
         let (before, floats, _) = unsafe { self.bytes.align_to() };
@@ -214,18 +214,18 @@ impl<'a> Weights<'a> {
             .then_some(floats)
     }
 
-    pub(crate) fn source(&self) -> Source<'a> {
-        Source { bytes: self.bytes, row_stride: self.row_bytes, row_bytes: self.row_bytes }
+    pub(crate) fn raw_rows(&self) -> RawRows<'a> {
+        RawRows { bytes: self.bytes, row_stride: self.row_bytes, row_bytes: self.row_bytes }
     }
 }
 
-/// Values that a format dequantizes at a time.
+/// The number of values that a format dequantizes at a time.
 pub(crate) const GROUP: usize = 32;
 
 /// A storage format, seen as groups of 32 values.
 pub(crate) trait Format {
     /// Writes the values `32 * group ..` of a row; values past the end of the row are 0. Scales are read with `H`.
-    fn group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]);
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]);
 }
 
 /// How a tier reads half precision: exactly, so that all read the same.
@@ -234,7 +234,7 @@ pub(crate) trait Half {
     fn to_f32(bytes: [u8; 2]) -> f32;
 }
 
-/// Without an instruction for it.
+/// Half precision by integer arithmetic, for machines without an instruction for it.
 pub(crate) struct PortableHalf;
 
 impl Half for PortableHalf {
@@ -244,20 +244,20 @@ impl Half for PortableHalf {
     }
 }
 
-/// Rows of bytes in some format.
+/// Rows of a matrix in some format, as bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct RawRows<'a> {
     pub bytes: &'a [u8],
-    /// Bytes from one row's start to the next one's.
+    /// Bytes from the start of one row to that of the next.
     pub row_stride: usize,
     /// Bytes of a row.
     pub row_bytes: usize,
 }
 
-impl<'a> Source<'a> {
-    /// A matrix of floats as rows of bytes.
-    pub fn floats(rows: &crate::Rows<'a>) -> Self {
-        Source { bytes: rows.bytes(), row_stride: 4 * rows.stride(), row_bytes: 4 * rows.n_cols() }
+impl<'a> RawRows<'a> {
+    /// The rows of a matrix of floats.
+    pub fn of_floats(rows: &crate::Rows<'a>) -> Self {
+        RawRows { bytes: rows.bytes(), row_stride: 4 * rows.stride(), row_bytes: 4 * rows.n_cols() }
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ kernels! {
     tile: tile_f32_f32_neon,
     int16_tile: tile_i16_i16_neon,
     quantize: [microkernels::quantize_row, microkernels::quantize_panel],
-    transpose: transpose,
+    transpose: transpose_f32_neon,
     half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
     features: ["neon"]
@@ -121,7 +121,7 @@ fn sum_lanes(lanes: [float32x4_t; 4]) -> f32 {
 
 /// A 32 × 32 transpose as 64 of 4 × 4.
 #[target_feature(enable = "neon")]
-pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+pub(super) fn transpose_f32_neon(values: &Square, panel: &mut [f32; 1024]) {
     for row in (0..WIDTH).step_by(4) {
         for column in (0..WIDTH).step_by(4) {
             let mut v = [vdupq_n_f32(0.0); 4];

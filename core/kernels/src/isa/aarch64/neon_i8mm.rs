@@ -8,7 +8,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose};
+use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose_f32_neon};
 use crate::isa::table::kernels;
 use crate::isa::{Int16Tile, Tier, WIDTH};
 use crate::microkernels;
@@ -19,7 +19,7 @@ kernels! {
     tile: tile_f32_f32_neon,
     int16_tile: tile_i16_i16_neon_i8mm,
     quantize: [quantize_row_to_halves, quantize_panel_to_halves],
-    transpose: transpose,
+    transpose: transpose_f32_neon,
     half: super::FcvtHalf,
     dots: dots_f32_f32_neon,
     features: ["neon,i8mm"]
@@ -129,7 +129,8 @@ unsafe fn tile_i16_i16_neon_i8mm(tile: Int16Tile) {
         return;
     }
     for first in (0..WIDTH).step_by(COLUMNS) {
-        // SAFETY: the tile fits, its pointers are valid, it has that number of rows, and there are so many columns from `first` on.
+        // SAFETY: the tile fits, its pointers are valid, it has that number of rows, and there are so many columns from
+        // `first` on.
         unsafe {
             match tile.rows {
                 1 => multiply_halves::<1>(&tile, first),

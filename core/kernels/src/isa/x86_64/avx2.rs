@@ -13,7 +13,7 @@ kernels! {
     tile: tile_f32_f32_avx2,
     int16_tile: tile_i16_i16_avx2,
     quantize: [crate::microkernels::quantize_row, crate::microkernels::quantize_panel],
-    transpose: transpose,
+    transpose: transpose_f32_avx2,
     half: super::F16c,
     dots: dots_f32_f32_avx2,
     features: ["avx2,fma,f16c"]
@@ -126,7 +126,7 @@ fn sum_lanes(lanes: [__m256; 2]) -> f32 {
 
 /// A 32 × 32 transpose as sixteen of 8 × 8.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+pub(super) fn transpose_f32_avx2(values: &Square, panel: &mut [f32; 1024]) {
     for row in (0..WIDTH).step_by(8) {
         for column in (0..WIDTH).step_by(8) {
             let mut v = [_mm256_setzero_ps(); 8];

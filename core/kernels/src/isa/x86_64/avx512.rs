@@ -13,7 +13,7 @@ kernels! {
     tile: tile_f32_f32_avx512,
     int16_tile: tile_i16_i16_avx512,
     quantize: [microkernels::quantize_row, microkernels::quantize_panel],
-    transpose: transpose,
+    transpose: transpose_f32_avx512,
     half: super::F16c,
     dots: dots_f32_f32_avx512,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"]
@@ -151,7 +151,7 @@ fn sum_lanes(lanes: __m512) -> f32 {
 
 /// A 32 × 32 transpose as four of 16 × 16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-pub(super) fn transpose(values: &Square, panel: &mut [f32; 1024]) {
+pub(super) fn transpose_f32_avx512(values: &Square, panel: &mut [f32; 1024]) {
     for row in [0, 16] {
         for column in [0, 16] {
             let mut v = [_mm512_setzero_ps(); 16];

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose};
+use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose_f32_avx512};
 use super::lhs::LhsRows;
 use crate::isa::table::kernels;
 use crate::isa::{Int16Tile, Tier, WIDTH};
@@ -14,7 +14,7 @@ kernels! {
     tile: tile_f32_f32_avx512,
     int16_tile: tile_i16_i16_avx512_vnni,
     quantize: [crate::microkernels::quantize_row, crate::microkernels::quantize_panel],
-    transpose: transpose,
+    transpose: transpose_f32_avx512,
     half: super::F16c,
     dots: dots_f32_f32_avx512,
     features: ["avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"]

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::avx2::{dots_f32_f32_avx2, tile_f32_f32_avx2, transpose};
+use super::avx2::{dots_f32_f32_avx2, tile_f32_f32_avx2, transpose_f32_avx2};
 use super::int16_256::tile_i16_i16_256;
 use crate::isa::table::kernels;
 use crate::isa::{Int16Tile, Tier, WIDTH};
@@ -14,7 +14,7 @@ kernels! {
     tile: tile_f32_f32_avx2,
     int16_tile: tile_i16_i16_avx_vnni,
     quantize: [crate::microkernels::quantize_row, crate::microkernels::quantize_panel],
-    transpose: transpose,
+    transpose: transpose_f32_avx2,
     half: super::F16c,
     dots: dots_f32_f32_avx2,
     features: ["avx2,fma,f16c,avxvnni"]

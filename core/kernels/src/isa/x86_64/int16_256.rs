@@ -13,7 +13,8 @@ macro_rules! tile_i16_i16_256 {
                 return;
             }
             for first in (0..WIDTH).step_by(16) {
-                // SAFETY: the tile fits, its pointers are valid, it has that number of rows, and there are 16 columns from `first` on.
+                // SAFETY: the tile fits, its pointers are valid, it has that number of rows, and there are 16 columns from
+                // `first` on.
                 unsafe {
                     match tile.rows {
                         1 => multiply_pairs::<1>(&tile, first),

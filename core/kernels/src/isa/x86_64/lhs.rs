@@ -7,8 +7,8 @@ const SHARE: usize = 7;
 
 /// Pointers to the same column of up to 14 rows, so that each is addressed by a register that moves and one that does not.
 ///
-/// The compiler, if it knew how the rows lie, would compute some of the addresses in every column: the processor could then not
-/// begin two multiplications in each cycle, for want of room for their instructions.
+/// The compiler, if it knew how the rows lie, would compute some of the addresses in every column: the processor could then
+/// not begin two multiplications in each cycle, for want of room for their instructions.
 #[derive(Clone, Copy)]
 pub(super) struct LhsRows<T> {
     /// Pointers to the first row, and to the first one that does not share its pointer.
