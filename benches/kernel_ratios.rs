@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use gemm_common::Parallelism;
 use nightgraft_ggml::{
-    Cpu, Direction, Graph, Leaf, MappedFile, Place, Product, Tensor, WeightPlace, WeightType, quantize,
+    Cpu, Direction, Graph, Leaf, MappedFile, Output, Product, Tensor, WeightPlace, WeightType, quantize,
 };
 use nightgraft_kernels::{Tier, Weights};
 use serde_json::json;
@@ -263,7 +263,7 @@ fn int16_product(
     direction: Direction,
 ) -> std::result::Result<Tensor, nightgraft_ggml::Error> {
     let x = g.quantize_rows_int16(x)?;
-    g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Place::New)
+    g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Output::Alloc)
 }
 
 /// Reproducible values in [-1, 1).

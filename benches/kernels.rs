@@ -9,7 +9,7 @@ use std::sync::Arc;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use nightgraft_ggml::{
-    AttentionShape, ComputeType, Cpu, Direction, Error, Graph, Leaf, MappedFile, Place, Product, Tensor,
+    AttentionShape, ComputeType, Cpu, Direction, Error, Graph, Leaf, MappedFile, Output, Product, Tensor,
     WeightPlace, WeightType, quantize,
 };
 use nightgraft_kernels::Tier;
@@ -51,7 +51,7 @@ fn products(criterion: &mut Criterion) {
             run(&mut group, &format!("{name}/{}/mixed", kind.name()), |g| {
                 let (w, x) = (g.leaf(&weight)?, g.leaf(&x)?);
                 let x = g.quantize_rows_int16(x)?;
-                g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Place::New)
+                g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Output::Alloc)
             });
         }
     }
@@ -72,7 +72,7 @@ fn attention(criterion: &mut Criterion) {
         run(&mut group, &format!("forward/{n_tokens} tokens/{precision}"), |g| {
             let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
             let starts = g.leaf(&starts)?;
-            g.attention(shape, qkv, starts, Place::New)
+            g.attention(shape, qkv, starts, Output::Alloc)
         });
         group.throughput(Throughput::Elements((5 * 2 * pairs * 9 * 64) as u64));
         let (out, dout) = (matrix(n_tokens, 9 * 64 + 9), matrix(n_tokens, 9 * 64));

@@ -224,7 +224,7 @@ fn run_parts(run_part: impl Fn(Part) -> Result<(), Refusal> + Sync) -> Result<()
 callback!(
     sum_of_products,
     |n| {
-        let Some(Params::Products(SumOfProducts { kinds, onto })) = n.params else {
+        let Some(Params::Products(SumOfProducts { kinds, accumulate })) = n.params else {
             return Err(Refusal::Params);
         };
         let (mut int16, mut products) = (None, Vec::with_capacity(kinds.len()));
@@ -241,7 +241,7 @@ callback!(
             }
         }
         let accumulator = match n.operand(2 * kinds.len()) {
-            None if *onto => Accumulator::Existing,
+            None if *accumulate => Accumulator::Existing,
             None => Accumulator::Zero,
             Some(_) => match n.rows(2 * kinds.len())? {
                 rows if rows.n_rows() == 1 => Accumulator::Row(rows.row(0)),

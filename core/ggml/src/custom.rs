@@ -11,7 +11,7 @@ use nightgraft_kernels::{AttentionShape, Rotation, attention_back_splits, bf16_c
 
 use crate::callbacks::{self, Callback};
 use crate::graph::matrix_bytes;
-use crate::products::{Place, SumOfProducts};
+use crate::products::{Output, SumOfProducts};
 use crate::refusal::Refused;
 use crate::{Error, Graph, Leaf, Tensor};
 
@@ -60,16 +60,16 @@ impl Graph {
         shape: AttentionShape,
         [q, k, v]: [Tensor; 3],
         starts: Tensor,
-        place: Place,
+        output: Output,
     ) -> Result<Tensor, Error> {
         let op = "attention";
-        if matches!(place, Place::Onto(_)) {
-            return Err(Error::Shape { op, expected: "a place of its own".into(), got: "a sum".into() });
+        if matches!(output, Output::Accumulate(_)) {
+            return Err(Error::Shape { op, expected: "an output of its own".into(), got: "a sum".into() });
         }
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
-        self.custom_at(
+        self.custom_to(
             op,
-            place,
+            output,
             [n_tokens, shape.result_columns()],
             &[q, k, v, starts],
             callbacks::attention,
@@ -114,7 +114,7 @@ impl Graph {
         }
         let others = self.piece(all, n_tokens * (wide + narrow), (others, narrow))?;
         let (op, params) = ("attention_back_sum", Some(Params::Attention(shape)));
-        let dkv = self.custom_onto(op, dkv, &[others, starts], callbacks::attention_back_sum, params)?;
+        let dkv = self.custom_inplace(op, dkv, &[others, starts], callbacks::attention_back_sum, params)?;
         Ok([dq, dkv])
     }
 
@@ -138,7 +138,7 @@ impl Graph {
         }
         let loss = self.leaf_rows(loss, n_tokens)?;
         self.writable(op, loss)?;
-        self.custom_onto(op, logits, &[targets, loss], callbacks::cross_entropy, None)
+        self.custom_inplace(op, logits, &[targets, loss], callbacks::cross_entropy, None)
     }
 
     /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
@@ -165,7 +165,7 @@ impl Graph {
                 got: format!("[{n_tokens}, {n_cols}] and a table [{n_rows}, {n_dims}]"),
             });
         }
-        self.custom_onto(op, x, &[table], callbacks::rope, Some(Params::Rope(rotation)))
+        self.custom_inplace(op, x, &[table], callbacks::rope, Some(Params::Rope(rotation)))
     }
 
     /// Row-wise `w ⊙ x / √(mean(x²) + eps)` (arXiv 1910.07467) of `x` `[T, n]`; `w` is `[1, n]`.
@@ -199,7 +199,7 @@ impl Graph {
         for tensor in [dx, x, dy] {
             self.expect_shape(op, tensor, shape)?;
         }
-        self.custom_onto(op, dx, &[x, w, dy], callbacks::rms_norm_back, Some(Params::Norm { eps }))
+        self.custom_inplace(op, dx, &[x, w, dy], callbacks::rms_norm_back, Some(Params::Norm { eps }))
     }
 
     /// `silu(gate) ⊙ up` (arXiv 2002.05202), all `[T, n]`.
@@ -229,7 +229,7 @@ impl Graph {
         for written in [up, dy] {
             self.writable(op, written)?;
         }
-        let node = self.custom_onto(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
+        let node = self.custom_inplace(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
         self.run(node)
     }
 
@@ -242,7 +242,7 @@ impl Graph {
         let (n_rows, n_cols) = self.shape(op, x)?;
         self.is_f32(op, x)?;
         self.expect_shape(op, out, (n_rows, bf16_columns(n_cols)))?;
-        let node = self.custom_onto(op, out, &[x], callbacks::to_bf16, None)?;
+        let node = self.custom_inplace(op, out, &[x], callbacks::to_bf16, None)?;
         self.run(node)
     }
 
@@ -262,7 +262,7 @@ impl Graph {
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn round_to_bf16(&mut self, x: Tensor) -> Result<Tensor, Error> {
-        self.custom_onto("round_to_bf16", x, &[], callbacks::round_to_bf16, None)
+        self.custom_inplace("round_to_bf16", x, &[], callbacks::round_to_bf16, None)
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's
@@ -320,21 +320,21 @@ impl Graph {
         Ok(())
     }
 
-    /// A node whose result goes to `place`.
-    pub(crate) fn custom_at(
+    /// Makes a node whose result goes to `output`.
+    pub(crate) fn custom_to(
         &mut self,
         op: &'static str,
-        place: Place,
+        output: Output,
         [n_rows, n_cols]: [usize; 2],
         operands: &[Tensor],
         callback: Callback,
         params: Option<Params>,
     ) -> Result<Tensor, Error> {
-        match place {
-            Place::New => self.custom(op, [n_rows, n_cols], operands, callback, params),
-            Place::Onto(target) | Place::Over(target) => {
+        match output {
+            Output::Alloc => self.custom(op, [n_rows, n_cols], operands, callback, params),
+            Output::Accumulate(target) | Output::Overwrite(target) => {
                 self.expect_shape(op, target, (n_rows, n_cols))?;
-                self.custom_onto(op, target, operands, callback, params)
+                self.custom_inplace(op, target, operands, callback, params)
             }
         }
     }
@@ -373,7 +373,7 @@ impl Graph {
 
     /// A node whose result takes the place of `target`; a callback does not see that one among its operands. Whatever writes in
     /// place is made here, and refuses what cannot be written to.
-    pub(crate) fn custom_onto(
+    pub(crate) fn custom_inplace(
         &mut self,
         op: &'static str,
         target: Tensor,

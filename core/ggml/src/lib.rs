@@ -74,7 +74,7 @@ pub use nightgraft_kernels::{
     AttentionShape, ComputeType, Direction, KernelError, MAX_HEAD_DIM, RopeStyle, Rotation,
     TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
 };
-pub use products::{Place, Product};
+pub use products::{Output, Product};
 pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
 pub use refusal::Refusal;

@@ -37,23 +37,23 @@ pub enum Product {
     },
 }
 
-/// Where a result goes.
+/// Where the result of an operation goes.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
-    /// A new value.
-    New,
-    /// Added to what this tensor holds, which must not be used any more; only for a sum.
-    Onto(Tensor),
-    /// Over what this tensor holds, which must not be used any more.
-    Over(Tensor),
+pub enum Output {
+    /// To a new tensor.
+    Alloc,
+    /// It is added to what this tensor holds, which must not be used any more; only for a sum.
+    Accumulate(Tensor),
+    /// It overwrites what this tensor holds, which must not be used any more.
+    Overwrite(Tensor),
 }
 
-/// What a node of [`Graph::sum_of_products`] computes: its operands are a matrix and rows for each product, then what the
-/// sums start from, if that is a tensor apart from the result.
+/// What a node of [`Graph::sum_of_products`] computes: its operands are a matrix and rows for each product, then the addend,
+/// if there is one.
 pub(crate) struct SumOfProducts {
     pub(crate) kinds: Vec<ProductKind>,
-    /// The sums start from what the result's place holds.
-    pub(crate) onto: bool,
+    /// The sums are added to what the result holds.
+    pub(crate) accumulate: bool,
 }
 
 /// A [`Product`] without its tensors.
@@ -86,7 +86,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Shape`], [`Error::WeightType`], [`Error::ForeignTensor`].
     pub fn linear(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
-        self.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, Place::New)
+        self.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, Output::Alloc)
     }
 
     /// `dx = dy · W`: `w` is `[n_out, n_in]` in any format, `dy` `[T, n_out]`, the result `[T, n_in]`.
@@ -94,23 +94,23 @@ impl Graph {
     /// # Errors
     /// As [`Graph::linear`].
     pub fn linear_transposed(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
-        self.sum_of_products(&[Product::Transposed { w, dy }], None, Place::New)
+        self.sum_of_products(&[Product::Transposed { w, dy }], None, Output::Alloc)
     }
 
-    /// `start + Σ products`, of one or two products of one shape; `start`, if there is one, has that shape, too, or is
-    /// one row for all of them, and is not in the place of the result.
+    /// `addend + Σ products`, of one or two products of one shape. The addend, if there is one, has that shape, too, or is one
+    /// row for all of theirs, such as a bias; it lies apart from the result.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a place that is a mapped weight.
+    /// As [`Graph::linear`], and [`Error::ReadOnly`] for an output that is a mapped weight.
     pub fn sum_of_products(
         &mut self,
         products: &[Product],
-        start: Option<Tensor>,
-        place: Place,
+        addend: Option<Tensor>,
+        output: Output,
     ) -> Result<Tensor, Error> {
         let op = "sum_of_products";
-        let onto = matches!(place, Place::Onto(_));
-        if !(1..=2).contains(&products.len()) || (onto && start.is_some()) {
+        let accumulate = matches!(output, Output::Accumulate(_));
+        if !(1..=2).contains(&products.len()) || (accumulate && addend.is_some()) {
             return Err(Error::Shape {
                 op,
                 expected: "one or two products, and one thing to add them to".into(),
@@ -145,13 +145,13 @@ impl Graph {
             operands.extend([w, x]);
         }
         let shape = shape.expect("there is a product");
-        if let Some(start) = start {
-            let n_rows = if self.shape(op, start)?.0 == 1 { 1 } else { shape.0 };
-            self.expect_shape(op, start, (n_rows, shape.1))?;
-            operands.push(start);
+        if let Some(addend) = addend {
+            let n_rows = if self.shape(op, addend)?.0 == 1 { 1 } else { shape.0 };
+            self.expect_shape(op, addend, (n_rows, shape.1))?;
+            operands.push(addend);
         }
-        let params = Some(Params::Products(SumOfProducts { kinds, onto }));
-        self.custom_at(op, place, [shape.0, shape.1], &operands, callbacks::sum_of_products, params)
+        let params = Some(Params::Products(SumOfProducts { kinds, accumulate }));
+        self.custom_to(op, output, [shape.0, shape.1], &operands, callbacks::sum_of_products, params)
     }
 
     /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
@@ -171,7 +171,7 @@ impl Graph {
         let grad = self.leaf(grad)?;
         self.is_f32(op, u)?;
         self.is_f32(op, x)?;
-        let node = self.custom_onto(op, grad, &[u, x], callbacks::accumulate_outer, None)?;
+        let node = self.custom_inplace(op, grad, &[u, x], callbacks::accumulate_outer, None)?;
         self.run(node)
     }
 

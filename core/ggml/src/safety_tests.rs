@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nightgraft_kernels::{KernelError, WeightType, bf16_columns};
 
 use crate::{
-    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, Product, Refusal, RopeStyle,
+    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Output, Product, Refusal, RopeStyle,
     Rotation, Tensor, WeightPlace,
 };
 
@@ -76,28 +76,28 @@ const IN_PLACE: [(&str, Writes); 12] = [
         assert_eq!(bf16_columns(8), 4);
         g.to_bf16(x, t)
     }),
-    ("sum_of_products onto", |g, t| product(g, Place::Onto(t))),
-    ("sum_of_products over", |g, t| product(g, Place::Over(t))),
-    ("attention over", |g, t| {
+    ("sum_of_products, accumulate", |g, t| product(g, Output::Accumulate(t))),
+    ("sum_of_products, overwrite", |g, t| product(g, Output::Overwrite(t))),
+    ("attention, overwrite", |g, t| {
         let [q, k, v] = [Leaf::f32(2, 3)?, Leaf::f32(2, 3)?, Leaf::f32(2, 3)?];
         let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
         let starts = g.leaf(&integers(&[0, 0]))?;
         let shape = AttentionShape::new([1, 1], 3, 1.0).unwrap();
-        let out = g.attention(shape, qkv, starts, Place::Over(t))?;
+        let out = g.attention(shape, qkv, starts, Output::Overwrite(t))?;
         g.run(out)
     }),
     ("sum_of_products of quantized rows", |g, t| {
         let (w, x) = (g.leaf(&Leaf::f32(4, 32)?)?, g.leaf(&Leaf::f32(2, 32)?)?);
         let x = g.quantize_rows_int16(x)?;
         let product = Product::Int16 { w, x, direction: crate::Direction::Linear };
-        let sum = g.sum_of_products(&[product], None, Place::Over(t))?;
+        let sum = g.sum_of_products(&[product], None, Output::Overwrite(t))?;
         g.run(sum)
     }),
 ];
 
-fn product(g: &mut Graph, place: Place) -> Result<(), Error> {
+fn product(g: &mut Graph, output: Output) -> Result<(), Error> {
     let (w, x) = (g.leaf(&Leaf::f32(4, 8)?)?, g.leaf(&Leaf::f32(2, 8)?)?);
-    let sum = g.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, place)?;
+    let sum = g.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, output)?;
     g.run(sum)
 }
 
@@ -224,7 +224,7 @@ fn views_are_inside_what_they_are_of() {
     let q = g.leaf(&Leaf::f32(1, 4).unwrap()).unwrap();
     let starts = g.leaf(&integers(&[0])).unwrap();
     let shape = AttentionShape::new([1, 1], 4, 1.0).unwrap();
-    let out = g.attention(shape, [q; 3], starts, Place::New).unwrap();
+    let out = g.attention(shape, [q; 3], starts, Output::Alloc).unwrap();
     assert_eq!(g.shape("test", out).unwrap(), (1, 5));
     assert!(matches!(g.columns(out, 0, 1 << 20), Err(Error::Shape { .. })));
     assert!(matches!(g.columns(out, usize::MAX, 5), Err(Error::Shape { .. })));
@@ -239,7 +239,7 @@ fn an_index_that_points_nowhere_is_an_error_of_the_computation() {
     let x = g.leaf(&Leaf::f32(3, 4).unwrap()).unwrap();
     let logits = g.leaf(&Leaf::f32(3, 4).unwrap()).unwrap();
     let (s, t) = (g.leaf(&starts).unwrap(), g.leaf(&targets).unwrap());
-    let out = g.attention(shape, [x; 3], s, Place::New).unwrap();
+    let out = g.attention(shape, [x; 3], s, Output::Alloc).unwrap();
     let gradient = g.cross_entropy(logits, t, &Leaf::f32(3, 2).unwrap()).unwrap();
     g.run(out).unwrap();
     g.run(gradient).unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nightgraft_kernels::{WeightType, Weights};
 
 use crate::{
-    Cpu, Error, Graph, Leaf, MappedFile, Place, Product, RopeStyle, Rotation, WeightPlace, quantize,
+    Cpu, Error, Graph, Leaf, MappedFile, Output, Product, RopeStyle, Rotation, WeightPlace, quantize,
 };
 
 /// A reproducible stream in [-1, 1).
@@ -105,7 +105,7 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     let (w, x_t, y_t) = (g.leaf(&weight).unwrap(), g.leaf(&x_leaf).unwrap(), g.leaf(&y_leaf).unwrap());
     let product = Product::Linear { w, x: x_t, scale: 1.0 };
     let out = g.leaf(&y_out).unwrap();
-    let y = g.sum_of_products(&[product], Some(y_t), Place::Over(out)).unwrap();
+    let y = g.sum_of_products(&[product], Some(y_t), Output::Overwrite(out)).unwrap();
     g.run(y).unwrap();
     let dx = g.linear_transposed(w, y_t).unwrap();
     g.store(dx, &dx_out).unwrap();
@@ -232,14 +232,14 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
     assert!(matches!(g.accumulate_outer(&a, ta, ta), Err(Error::Shape { .. })));
     let product = Product::Linear { w: tb, x: tb, scale: 1.0 };
-    for (products, start, place) in [
-        (&[product][..], None, Place::Onto(tb)), // an operand in the target's place
-        (&[product], Some(ta), Place::New),
-        (&[product], Some(tb), Place::Onto(ta)),
-        (&[product; 3], None, Place::New),
-        (&[], None, Place::New),
+    for (products, addend, output) in [
+        (&[product][..], None, Output::Accumulate(tb)), // an operand in the target's place
+        (&[product], Some(ta), Output::Alloc),
+        (&[product], Some(tb), Output::Accumulate(ta)),
+        (&[product; 3], None, Output::Alloc),
+        (&[], None, Output::Alloc),
     ] {
-        assert!(matches!(g.sum_of_products(products, start, place), Err(Error::Shape { .. })));
+        assert!(matches!(g.sum_of_products(products, addend, output), Err(Error::Shape { .. })));
     }
     assert!(matches!(g.rms_norm(tb, tb, 1e-5), Err(Error::Shape { .. })));
     assert!(matches!(g.swiglu(ta, tb), Err(Error::Shape { .. })));
@@ -270,10 +270,10 @@ fn pieces_of_a_row_are_tensors_apart() {
     assert!(matches!(g.piece(w, 0, (1, 2)), Err(Error::Shape { .. })), "not a row");
     let product = |w| Product::Linear { w, x: w, scale: 1.0 };
     for overlapping in [w, across] {
-        let refused = g.sum_of_products(&[product(overlapping)], None, Place::Over(w));
+        let refused = g.sum_of_products(&[product(overlapping)], None, Output::Overwrite(w));
         assert!(matches!(refused, Err(Error::Shape { .. })));
     }
-    let sum = g.sum_of_products(&[product(w)], None, Place::Onto(x)).unwrap();
+    let sum = g.sum_of_products(&[product(w)], None, Output::Accumulate(x)).unwrap();
     g.store(sum, &result).unwrap();
     cpu(1).compute(&mut g).unwrap();
     // [10 20; 30 40] + [1 2; 3 4] · [1 2; 3 4]ᵀ

@@ -10,7 +10,7 @@
 //! computes `p` again (FlashAttention, arXiv 2205.14135). Keys and values of a group of query heads are
 //! shared; their gradients add up over the group.
 
-use nightgraft_ggml::{AttentionShape, Error, Graph, Place, Tensor};
+use nightgraft_ggml::{AttentionShape, Error, Graph, Output, Tensor};
 
 /// What the backward needs of the forward: its arguments, and `out`, the output and then each head's log-sum-exp.
 #[derive(Clone, Copy)]
@@ -35,8 +35,8 @@ impl Saved {
     }
 }
 
-/// Attention of `q` `[T, n_head · head_dim]` to `k` and `v` `[T, n_head_kv · head_dim]`, its result in `place`; `starts` (an
-/// i32 row of T) is for each token the first token of its segment.
+/// Attention of `q` `[T, n_head · head_dim]` to `k` and `v` `[T, n_head_kv · head_dim]`; its result goes to `output`.
+/// `starts`, an i32 row of T, has for each token the first token of its segment.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -45,9 +45,9 @@ pub fn forward(
     shape: AttentionShape,
     qkv: [Tensor; 3],
     starts: Tensor,
-    place: Place,
+    output: Output,
 ) -> Result<Saved, Error> {
-    let out = g.attention(shape, qkv, starts, place)?;
+    let out = g.attention(shape, qkv, starts, output)?;
     Ok(Saved { shape, qkv, starts, out })
 }
 

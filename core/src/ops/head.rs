@@ -8,7 +8,7 @@
 //! Logits are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
 //! over them. Losses and gradients are sums over tokens: who averages divides once, at the end of a step.
 
-use nightgraft_ggml::{ComputeType, Error, Graph, Leaf, Place, Tensor};
+use nightgraft_ggml::{ComputeType, Error, Graph, Leaf, Output, Tensor};
 
 use super::linear::{self, Input, Linear};
 use super::norm::{self, Norm};
@@ -67,5 +67,5 @@ pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Re
 pub fn logits(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
     let h = norm::forward(g, &head.norm, x)?;
     let h = Input::new(g, h, head.compute_type)?;
-    linear::forward(g, &head.linear(), h, None, Place::New)
+    linear::forward(g, &head.linear(), h, None, Output::Alloc)
 }

@@ -11,7 +11,7 @@
 //! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
 //! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
-use nightgraft_ggml::{ComputeType, Direction, DropoutKey, Error, Graph, Leaf, Place, Product, Tensor};
+use nightgraft_ggml::{ComputeType, Direction, DropoutKey, Error, Graph, Leaf, Output, Product, Tensor};
 
 /// A frozen matrix and, where the layer is adapted, its adapter.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl LowRank {
     /// `x W'ᵀ` scaled by `s`, for one of the two factors.
     fn project(&self, g: &mut Graph, factor: &Leaf, x: Tensor) -> Result<Tensor, Error> {
         let w = g.leaf(factor)?;
-        g.sum_of_products(&[Product::Linear { w, x, scale: self.scale }], None, Place::New)
+        g.sum_of_products(&[Product::Linear { w, x, scale: self.scale }], None, Output::Alloc)
     }
 }
 
@@ -105,7 +105,7 @@ impl Input {
     }
 }
 
-/// `y` from `x`, in `place`; added to `start`, if there is one, or to the bias.
+/// Computes `y` from `x`, to `output`; it is added to `addend`, if there is one, or to the bias.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -113,30 +113,30 @@ pub fn forward(
     g: &mut Graph,
     linear: &Linear,
     x: Input,
-    start: Option<Tensor>,
-    place: Place,
+    addend: Option<Tensor>,
+    output: Output,
 ) -> Result<Tensor, Error> {
     let product = x.times(g, &linear.weight, Direction::Linear)?;
-    let start = match (&linear.bias, start) {
+    let addend = match (&linear.bias, addend) {
         (Some(bias), None) => Some(g.leaf(bias)?),
         (Some(_), Some(_)) => {
             let expected = "a matrix without a bias".to_owned();
-            return Err(Error::Shape { op: "linear", expected, got: "two starts of a sum".into() });
+            return Err(Error::Shape { op: "linear", expected, got: "a bias and another addend".into() });
         }
-        (None, start) => start,
+        (None, addend) => addend,
     };
-    let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], start, place) };
+    let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], addend, output) };
     let dropped = adapter.drop(g, x.rows)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
     let b = g.leaf(&adapter.b)?;
-    g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], start, place)
+    g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], addend, output)
 }
 
 /// The gradient on its way through an adapter: `u`, where there is one.
 #[derive(Clone, Copy)]
 pub struct Reduced(Option<Tensor>);
 
-/// `dx` from `dy`, added onto `dx` if one is given; and `u`, for [`adapter_gradients`].
+/// Computes `dx` from `dy`, added to `dx` if one is given; and `u`, for [`adapter_gradients`].
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -146,19 +146,19 @@ pub fn input_gradient(
     dy: Input,
     dx: Option<Tensor>,
 ) -> Result<(Tensor, Reduced), Error> {
-    let place = dx.map_or(Place::New, Place::Onto);
+    let output = dx.map_or(Output::Alloc, Output::Accumulate);
     let product = dy.times(g, &linear.weight, Direction::Transposed)?;
     let Some(adapter) = &linear.adapter else {
-        return Ok((g.sum_of_products(&[product], None, place)?, Reduced(None)));
+        return Ok((g.sum_of_products(&[product], None, output)?, Reduced(None)));
     };
     let u = adapter.project(g, &adapter.b, dy.rows)?;
     let a = g.leaf(&adapter.a)?;
     let branch = Product::Transposed { w: a, dy: u };
     let dx = match &adapter.dropout {
-        None => g.sum_of_products(&[product, branch], None, place)?,
+        None => g.sum_of_products(&[product, branch], None, output)?,
         Some(_) => {
-            let dx = g.sum_of_products(&[product], None, place)?;
-            let through = g.sum_of_products(&[branch], None, Place::New)?;
+            let dx = g.sum_of_products(&[product], None, output)?;
+            let through = g.sum_of_products(&[branch], None, Output::Alloc)?;
             let through = adapter.drop(g, through)?;
             g.add(dx, through)?
         }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, ComputeType, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Place, RopeStyle, Tensor,
+    AttentionShape, ComputeType, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Output, RopeStyle, Tensor,
     WeightPlace, WeightType, quantize,
 };
 
@@ -128,7 +128,7 @@ fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
         let x = g.leaf(&x)?;
         let input = Input::new(g, x, ComputeType::F32)?;
-        let y = linear::forward(g, &linear, input, None, Place::New)?;
+        let y = linear::forward(g, &linear, input, None, Output::Alloc)?;
         if let Some((dy, gradients)) = dy {
             adapter.grad_a.clear()?;
             adapter.grad_b.clear()?;
@@ -169,11 +169,11 @@ fn a_bias_is_added_to_every_row() {
             let mut g = Graph::new(64).unwrap();
             let x = g.leaf(&x).unwrap();
             let x = Input::new(&mut g, x, compute_type).unwrap();
-            let y = linear::forward(&mut g, &linear, x, None, Place::New).unwrap();
+            let y = linear::forward(&mut g, &linear, x, None, Output::Alloc).unwrap();
             g.store(y, &out).unwrap();
-            // Its sums begin with the bias; they cannot begin with something else, too.
+            // Its sums are added to the bias; they cannot be added to something else, too.
             assert_eq!(
-                linear::forward(&mut g, &linear, x, Some(y), Place::New).is_err(),
+                linear::forward(&mut g, &linear, x, Some(y), Output::Alloc).is_err(),
                 linear.bias.is_some()
             );
             Cpu::new(2, Arc::default()).unwrap().compute(&mut g).unwrap();
@@ -271,7 +271,7 @@ fn grouped_attention_inside_segments() {
         check("attention", &[&q, &k, &v], |g, dy| {
             let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
             let starts = g.leaf(&starts)?;
-            let saved = attention::forward(g, shape, qkv, starts, Place::New)?;
+            let saved = attention::forward(g, shape, qkv, starts, Output::Alloc)?;
             if let Some((dy, gradients)) = dy {
                 for (d, gradient) in attention::backward(g, &saved, dy)?.into_iter().zip(gradients) {
                     g.store(d, gradient)?;

@@ -9,7 +9,7 @@
 //! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are kept so, which
 //! halves the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
 
-use nightgraft_ggml::{AttentionShape, ComputeType, Error, Graph, Leaf, Place, Tensor, bf16_columns};
+use nightgraft_ggml::{AttentionShape, ComputeType, Error, Graph, Leaf, Output, Tensor, bf16_columns};
 
 use crate::ops::linear::{self, Input, Linear};
 use crate::ops::norm::{self, Norm};
@@ -140,11 +140,11 @@ pub fn forward(
     y: Tensor,
 ) -> Result<(), Error> {
     let (n_tokens, _) = g.shape("block", x)?;
-    let [q, k, v, out] = places(g, kept.attention.as_ref(), n_tokens)?;
+    let [q, k, v, out] = outputs(g, kept.attention.as_ref(), n_tokens)?;
     let kept = kept.feed_forward.as_ref().map(|kept| leaves(g, kept, n_tokens)).transpose()?;
-    // Where they are kept as they are, they are computed there.
+    // Values that are kept as they are go there at once.
     let [x1, gate, up] =
-        kept.filter(|_| !geometry.is_mixed()).map_or([Place::New; 3], |kept| kept.map(Place::Over));
+        kept.filter(|_| !geometry.is_mixed()).map_or([Output::Alloc; 3], |kept| kept.map(Output::Overwrite));
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
     let x1 = add_attended(g, block, geometry, &attention, x, x1)?;
@@ -157,7 +157,7 @@ pub fn forward(
     }
     let activated = swiglu::forward(g, gate, up)?;
     let activated = Input::new(g, activated, geometry.compute_type)?;
-    let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Place::Over(y))?;
+    let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Output::Overwrite(y))?;
     g.run(y)
 }
 
@@ -184,7 +184,7 @@ pub fn backward(
             let [q, k, v, out] = leaves(g, kept, n_tokens)?;
             attention::Saved { shape: geometry.attention, qkv: [q, k, v], starts: tokens.starts, out }
         }
-        None => attend(g, block, geometry, h, tokens, [Place::New; 3], Place::New)?,
+        None => attend(g, block, geometry, h, tokens, [Output::Alloc; 3], Output::Alloc)?,
     };
     let (x1, h2, gate, up) = match &kept.feed_forward {
         Some(kept) => {
@@ -193,9 +193,9 @@ pub fn backward(
             (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
         None => {
-            let x1 = add_attended(g, block, geometry, &attention, x, Place::New)?;
+            let x1 = add_attended(g, block, geometry, &attention, x, Output::Alloc)?;
             let h2 = norm::forward(g, &block.ffn_norm, x1)?;
-            let [gate, up] = project(g, block, geometry, h2, [Place::New; 2])?;
+            let [gate, up] = project(g, block, geometry, h2, [Output::Alloc; 2])?;
             if geometry.is_mixed() {
                 let [x1, gate, up] = round_to_bf16(g, [x1, gate, up])?;
                 (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
@@ -241,8 +241,8 @@ fn attend(
     geometry: &Geometry,
     h: Tensor,
     tokens: Tokens,
-    [q, k, v]: [Place; 3],
-    out: Place,
+    [q, k, v]: [Output; 3],
+    out: Output,
 ) -> Result<attention::Saved, Error> {
     let h = Input::new(g, h, geometry.compute_type)?;
     let q = linear::forward(g, &block.attn_q, h, None, q)?;
@@ -253,18 +253,18 @@ fn attend(
     attention::forward(g, geometry.attention, [q, k, v], tokens.starts, out)
 }
 
-/// `x1`, in `place`.
+/// Computes `x1`, to `output`.
 fn add_attended(
     g: &mut Graph,
     block: &Block,
     geometry: &Geometry,
     attention: &attention::Saved,
     x: Tensor,
-    place: Place,
+    output: Output,
 ) -> Result<Tensor, Error> {
     let attended = attention.output(g)?;
     let attended = Input::new(g, attended, geometry.compute_type)?;
-    linear::forward(g, &block.attn_output, attended, Some(x), place)
+    linear::forward(g, &block.attn_output, attended, Some(x), output)
 }
 
 /// What the activation takes, from the normed `h2`.
@@ -273,7 +273,7 @@ fn project(
     block: &Block,
     geometry: &Geometry,
     h2: Tensor,
-    [gate, up]: [Place; 2],
+    [gate, up]: [Output; 2],
 ) -> Result<[Tensor; 2], Error> {
     let h2 = Input::new(g, h2, geometry.compute_type)?;
     let gate = linear::forward(g, &block.ffn_gate, h2, None, gate)?;
@@ -312,14 +312,14 @@ fn leaves<const N: usize>(g: &mut Graph, kept: &[Leaf; N], n_tokens: usize) -> R
     Ok(std::array::from_fn(|i| leaves[i]))
 }
 
-/// Where to compute values: over the first rows of what is kept, or anywhere.
-fn places<const N: usize>(
+/// Where computed values go: to the first rows of what is kept, or to new tensors.
+fn outputs<const N: usize>(
     g: &mut Graph,
     kept: Option<&[Leaf; N]>,
     n_tokens: usize,
-) -> Result<[Place; N], Error> {
+) -> Result<[Output; N], Error> {
     Ok(match kept {
-        Some(kept) => leaves(g, kept, n_tokens)?.map(Place::Over),
-        None => [Place::New; N],
+        Some(kept) => leaves(g, kept, n_tokens)?.map(Output::Overwrite),
+        None => [Output::Alloc; N],
     })
 }
