@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use gemm_common::Parallelism;
 use nightgraft_ggml::{
-    Cpu, Direction, Graph, Leaf, MappedFile, Output, Product, Tensor, WeightPlace, WeightType, quantize,
+    Buffer, Cpu, Direction, Graph, MappedFile, Output, Product, Tensor, TensorLocation, WeightType, quantize,
 };
 use nightgraft_kernels::{Tier, Weights};
 use serde_json::json;
@@ -150,12 +150,12 @@ impl Contest {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), &bytes)?;
         let mapped = Arc::new(MappedFile::open(file.path())?);
-        let place = WeightPlace::new(kind, [n_out, n_in], 0)?;
-        let weight = Leaf::weights(&mapped, &[place])?.remove(0);
+        let location = TensorLocation::new(kind, [n_out, n_in], 0)?;
+        let weight = Buffer::map_weights(&mapped, &[location])?.remove(0);
 
         let (from, to) = if backward { (n_out, n_in) } else { (n_in, n_out) };
         let input = numbers(options.tokens * from);
-        let x = Leaf::f32(options.tokens, from)?;
+        let x = Buffer::f32(options.tokens, from)?;
         x.write(0, &input)?;
         let graph = |product: fn(
             &mut Graph,
@@ -163,7 +163,7 @@ impl Contest {
             Tensor,
         ) -> std::result::Result<Tensor, nightgraft_ggml::Error>| {
             let mut graph = Graph::new(8)?;
-            let (w, x) = (graph.leaf(&weight)?, graph.leaf(&x)?);
+            let (w, x) = (graph.tensor(&weight)?, graph.tensor(&x)?);
             let y = product(&mut graph, w, x)?;
             graph.run(y)?;
             Ok::<_, nightgraft_ggml::Error>(graph)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use nightgraft_ggml::{
-    AttentionShape, ComputeType, Cpu, Direction, Error, Graph, Leaf, MappedFile, Output, Product, Tensor,
-    WeightPlace, WeightType, quantize,
+    AttentionShape, Buffer, ComputeType, Cpu, Direction, Error, Graph, MappedFile, Output, Product, Tensor,
+    TensorLocation, WeightType, quantize,
 };
 use nightgraft_kernels::Tier;
 use rand::{Rng, SeedableRng};
@@ -42,14 +42,14 @@ fn products(criterion: &mut Criterion) {
                 Direction::Transposed => (matrix(TOKENS, n_out), "linear_transposed"),
             };
             run(&mut group, &format!("{name}/{}/f32", kind.name()), |g| {
-                let (w, x) = (g.leaf(&weight)?, g.leaf(&x)?);
+                let (w, x) = (g.tensor(&weight)?, g.tensor(&x)?);
                 match direction {
                     Direction::Linear => g.linear(w, x),
                     Direction::Transposed => g.linear_transposed(w, x),
                 }
             });
             run(&mut group, &format!("{name}/{}/mixed", kind.name()), |g| {
-                let (w, x) = (g.leaf(&weight)?, g.leaf(&x)?);
+                let (w, x) = (g.tensor(&weight)?, g.tensor(&x)?);
                 let x = g.quantize_rows_int16(x)?;
                 g.sum_of_products(&[Product::Int16 { w, x, direction }], None, Output::Alloc)
             });
@@ -67,18 +67,18 @@ fn attention(criterion: &mut Criterion) {
         let pairs = n_tokens * (n_tokens + 1) / 2;
         group.throughput(Throughput::Elements((2 * 2 * pairs * 9 * 64) as u64));
         let [q, k, v] = [9, 3, 3].map(|n_heads| matrix(n_tokens, 64 * n_heads));
-        let starts = Leaf::i32(n_tokens).expect("memory for the starts");
+        let starts = Buffer::i32(n_tokens).expect("memory for the starts");
         let precision = if compute_type == Int16 { "mixed" } else { "f32" };
         run(&mut group, &format!("forward/{n_tokens} tokens/{precision}"), |g| {
-            let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
-            let starts = g.leaf(&starts)?;
+            let qkv = [g.tensor(&q)?, g.tensor(&k)?, g.tensor(&v)?];
+            let starts = g.tensor(&starts)?;
             g.attention(shape, qkv, starts, Output::Alloc)
         });
         group.throughput(Throughput::Elements((5 * 2 * pairs * 9 * 64) as u64));
         let (out, dout) = (matrix(n_tokens, 9 * 64 + 9), matrix(n_tokens, 9 * 64));
         run(&mut group, &format!("backward/{n_tokens} tokens/{precision}"), |g| {
-            let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
-            let (starts, out, dout) = (g.leaf(&starts)?, g.leaf(&out)?, g.leaf(&dout)?);
+            let qkv = [g.tensor(&q)?, g.tensor(&k)?, g.tensor(&v)?];
+            let (starts, out, dout) = (g.tensor(&starts)?, g.tensor(&out)?, g.tensor(&dout)?);
             let [dq, dkv] = g.attention_back(shape, qkv, starts, out, dout)?;
             g.run(dkv)?;
             Ok(dq)
@@ -92,15 +92,15 @@ fn passes(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((TOKENS * WIDTH) as u64));
     let (x, up, weight) = (matrix(TOKENS, WIDTH), matrix(TOKENS, WIDTH), matrix(1, WIDTH));
     run(&mut group, "rms_norm", |g| {
-        let (x, weight) = (g.leaf(&x)?, g.leaf(&weight)?);
+        let (x, weight) = (g.tensor(&x)?, g.tensor(&weight)?);
         g.rms_norm(x, weight, 1e-5)
     });
     run(&mut group, "swiglu", |g| {
-        let (x, up) = (g.leaf(&x)?, g.leaf(&up)?);
+        let (x, up) = (g.tensor(&x)?, g.tensor(&up)?);
         g.swiglu(x, up)
     });
     run(&mut group, "quantize_rows_int16", |g| {
-        let x = g.leaf(&x)?;
+        let x = g.tensor(&x)?;
         g.quantize_rows_int16(x)
     });
 }
@@ -116,20 +116,20 @@ fn run(group: &mut Group, name: &str, make: impl Fn(&mut Graph) -> Result<Tensor
     });
 }
 
-fn weight(kind: WeightType) -> Leaf {
+fn weight(kind: WeightType) -> Buffer {
     let [n_rows, n_cols] = SHAPE;
     let bytes = quantize(kind, n_cols, &numbers(n_rows * n_cols)).expect("whole blocks");
     let file = tempfile::NamedTempFile::new().expect("a folder for temporary files");
     std::fs::write(file.path(), bytes).expect("room for a matrix");
     let mapped = Arc::new(MappedFile::open(file.path()).expect("the file just written"));
-    let place = WeightPlace::new(kind, SHAPE, 0).expect("whole blocks");
-    Leaf::weights(&mapped, &[place]).expect("a matrix inside").remove(0)
+    let location = TensorLocation::new(kind, SHAPE, 0).expect("whole blocks");
+    Buffer::map_weights(&mapped, &[location]).expect("a matrix inside").remove(0)
 }
 
-fn matrix(n_rows: usize, n_cols: usize) -> Leaf {
-    let leaf = Leaf::f32(n_rows, n_cols).expect("memory for a matrix");
-    leaf.write(0, &numbers(n_rows * n_cols)).expect("as many values");
-    leaf
+fn matrix(n_rows: usize, n_cols: usize) -> Buffer {
+    let buffer = Buffer::f32(n_rows, n_cols).expect("memory for a matrix");
+    buffer.write(0, &numbers(n_rows * n_cols)).expect("as many values");
+    buffer
 }
 
 /// Reproducible values in [-1, 1).

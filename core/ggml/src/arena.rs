@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use llama_cpp_sys_2 as sys;
 
-use crate::raw::Buffer;
+use crate::raw::BackendBuffer;
 
 /// Enough for any vector load, and a cache line.
 const ALIGNMENT: usize = 64;
@@ -66,7 +66,7 @@ impl Plan {
     ///
     /// # Safety
     /// As for [`Plan::new`]; `arena` has at least `self.bytes` bytes, and `arena_id` is unique to it.
-    pub(crate) unsafe fn bind(&mut self, arena: &Buffer, arena_id: u64) {
+    pub(crate) unsafe fn bind(&mut self, arena: &BackendBuffer, arena_id: u64) {
         if self.bound_to == Some(arena_id) {
             return;
         }
@@ -78,7 +78,7 @@ impl Plan {
             }
         }
         for &view in &self.views {
-            // SAFETY: a view's source is a leaf, which has its data, or one of the tensors bound above.
+            // SAFETY: a view's source is a buffer, which has its data, or one of the tensors bound above.
             unsafe {
                 let source = (*view).view_src;
                 (*view).data = (*source).data.cast::<u8>().add((*view).view_offs).cast();

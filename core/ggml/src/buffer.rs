@@ -7,16 +7,16 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use crate::graph::matrix_bytes;
-use crate::raw::{Buffer, Context};
-use crate::{Error, MappedFile, WeightPlace};
+use crate::raw::{BackendBuffer, Context};
+use crate::{Error, MappedFile, TensorLocation};
 
 /// A matrix that outlives a computation: written and read by Rust between computations, read and stored
 /// into by graphs. Cloning makes another handle to the same matrix.
 ///
-/// Not `Send`: a leaf stays on the thread that also runs the graphs, which is why reading one can never
+/// Not `Send`: a buffer stays on the thread that also runs the graphs, which is why reading one can never
 /// race with a computation.
 #[derive(Clone)]
-pub struct Leaf {
+pub struct Buffer {
     storage: Rc<Storage>,
     tensor: NonNull<sys::ggml_tensor>,
 }
@@ -26,15 +26,15 @@ struct Storage {
     memory: Memory,
 }
 
-/// Where a leaf's values are.
+/// Where a buffer's values are.
 enum Memory {
-    Owned(Buffer),
+    Owned(BackendBuffer),
     /// Dropped in this order: the buffer first, then the mapping under it.
-    Mapped(#[expect(dead_code, reason = "owns what the tensor points at")] (Buffer, Arc<MappedFile>)),
-    Planned,
+    Mapped(#[expect(dead_code, reason = "owns what the tensor points at")] (BackendBuffer, Arc<MappedFile>)),
+    Unallocated,
 }
 
-impl Leaf {
+impl Buffer {
     /// A matrix of zeros, `[n_rows, n_cols]`, f32.
     ///
     /// # Errors
@@ -46,57 +46,57 @@ impl Leaf {
     /// A vector of zeros, `[n]`, i32.
     ///
     /// # Errors
-    /// As [`Leaf::f32`].
+    /// As [`Buffer::f32`].
     pub fn i32(n: usize) -> Result<Self, Error> {
         Self::owned(sys::GGML_TYPE_I32, 1, n)
     }
 
-    /// Stands for a matrix `[n_rows, n_cols]` of f32 that does not exist: graphs with it can be built to see what they would
-    /// take ([`Graph::arena_bytes`](crate::Graph::arena_bytes)), and refuse to be computed.
+    /// A matrix `[n_rows, n_cols]` of f32 that has no memory, like a tensor on PyTorch's `meta` device: graphs with it can be
+    /// built to see what they would take ([`Graph::arena_bytes`](crate::Graph::arena_bytes)), and refuse to be computed.
     ///
     /// # Errors
-    /// As [`Leaf::f32`].
-    pub fn planned(n_rows: usize, n_cols: usize) -> Result<Self, Error> {
-        Self::new(sys::GGML_TYPE_F32, n_rows, n_cols, |_| Ok(Memory::Planned))
+    /// As [`Buffer::f32`].
+    pub fn unallocated(n_rows: usize, n_cols: usize) -> Result<Self, Error> {
+        Self::new(sys::GGML_TYPE_F32, n_rows, n_cols, |_| Ok(Memory::Unallocated))
     }
 
-    /// As [`Leaf::planned`], of a vector of i32.
+    /// A vector of i32 that has no memory; see [`Buffer::unallocated`].
     ///
     /// # Errors
-    /// As [`Leaf::f32`].
-    pub fn planned_i32(n: usize) -> Result<Self, Error> {
-        Self::new(sys::GGML_TYPE_I32, 1, n, |_| Ok(Memory::Planned))
+    /// As [`Buffer::f32`].
+    pub fn unallocated_i32(n: usize) -> Result<Self, Error> {
+        Self::new(sys::GGML_TYPE_I32, 1, n, |_| Ok(Memory::Unallocated))
     }
 
-    /// Weights inside a mapped file, in order, without a copy.
+    /// Maps weights inside a file, in order, without a copy.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a place reaches past the end of the file, [`Error::OutOfMemory`].
-    pub fn weights(file: &Arc<MappedFile>, places: &[WeightPlace]) -> Result<Vec<Self>, Error> {
-        for place in places {
-            if place.end() > file.len() {
+    /// [`Error::Shape`] if a location reaches past the end of the file, [`Error::OutOfMemory`].
+    pub fn map_weights(file: &Arc<MappedFile>, locations: &[TensorLocation]) -> Result<Vec<Self>, Error> {
+        for location in locations {
+            if location.end() > file.len() {
                 return Err(Error::Shape {
                     op: "map weights",
                     expected: format!("a matrix inside the file's {} bytes", file.len()),
-                    got: format!("{place:?}"),
+                    got: format!("{location:?}"),
                 });
             }
         }
-        let context = Context::new(places.len(), 0)?;
+        let context = Context::new(locations.len(), 0)?;
         // SAFETY: the mapping is kept by the storage that owns the buffer, and nothing writes to weights: `write`
         // refuses, and so does `Graph::writable` for tensors of weights and views of them.
-        let buffer = unsafe { Buffer::over(file)? };
-        let tensors: Vec<_> = places
+        let buffer = unsafe { BackendBuffer::from_bytes(file)? };
+        let tensors: Vec<_> = locations
             .iter()
-            .map(|place| {
-                let ((n_rows, n_cols), kind) = (place.shape(), place.kind().ggml_id());
-                // SAFETY: the context has room for one header per place, and a place has whole blocks.
+            .map(|location| {
+                let ((n_rows, n_cols), kind) = (location.shape(), location.kind().ggml_id());
+                // SAFETY: the context has room for one header per location, and a location has whole blocks.
                 let tensor =
                     unsafe { sys::ggml_new_tensor_2d(context.as_ptr(), kind, n_cols as i64, n_rows as i64) };
-                // SAFETY: the data lies inside the buffer, as checked above, and aligned as the place is: the buffer's
+                // SAFETY: the data lies inside the buffer, as checked above, and aligned as the location is: the buffer's
                 // start is aligned for every format. The tensor is new.
                 unsafe {
-                    (*tensor).data = buffer.base().add(place.offset()).cast();
+                    (*tensor).data = buffer.base().add(location.offset()).cast();
                     (*tensor).buffer = buffer.as_ptr();
                 }
                 NonNull::new(tensor).expect("the context has room for every header")
@@ -113,10 +113,10 @@ impl Leaf {
         (ne[1] as usize, ne[0] as usize)
     }
 
-    /// Copies `values` into the rows from `first_row` on; f32 leaves only.
+    /// Copies `values` into the rows from `first_row` on; f32 buffers only.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the values are not whole rows or do not fit, or the leaf is not f32.
+    /// [`Error::Shape`] if the values are not whole rows or do not fit, or the buffer is not f32.
     pub fn write(&self, first_row: usize, values: &[f32]) -> Result<(), Error> {
         let start = self.range("write", sys::GGML_TYPE_F32, first_row, values.len())?;
         // SAFETY: `range` checked that this is owned f32 memory of enough length; no computation is
@@ -127,13 +127,13 @@ impl Leaf {
         Ok(())
     }
 
-    /// Copies `values` to the start of an i32 leaf.
+    /// Copies `values` to the start of an i32 buffer.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they do not fit or the leaf is not i32.
+    /// [`Error::Shape`] if they do not fit or the buffer is not i32.
     pub fn write_i32(&self, values: &[i32]) -> Result<(), Error> {
         let (_, n) = self.shape();
-        if self.kind() != sys::GGML_TYPE_I32 || !self.is_real() || values.len() > n {
+        if self.kind() != sys::GGML_TYPE_I32 || !self.is_allocated() || values.len() > n {
             return Err(self.mismatch("write_i32", format!("{} integers", values.len())));
         }
         // SAFETY: as in `write`.
@@ -141,7 +141,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// Copies rows from `first_row` on into `out`; f32 leaves only.
+    /// Copies rows from `first_row` on into `out`; f32 buffers only.
     ///
     /// # Errors
     /// [`Error::Shape`] if `out` is not whole rows or asks for more than there are.
@@ -152,10 +152,10 @@ impl Leaf {
         Ok(())
     }
 
-    /// The whole matrix; f32 leaves only.
+    /// The whole matrix; f32 buffers only.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the leaf is not f32 or is a mapped weight, [`Error::OutOfMemory`].
+    /// [`Error::Shape`] if the buffer is not f32 or is a mapped weight, [`Error::OutOfMemory`].
     pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
         let (n_rows, n_cols) = self.shape();
         let (n, mut out) = (n_rows * n_cols, Vec::new());
@@ -166,10 +166,10 @@ impl Leaf {
         Ok(out)
     }
 
-    /// Sets every value to zero; f32 leaves only.
+    /// Sets every value to zero; f32 buffers only.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the leaf is not f32 or is a mapped weight.
+    /// [`Error::Shape`] if the buffer is not f32 or is a mapped weight.
     pub fn clear(&self) -> Result<(), Error> {
         let (n_rows, n_cols) = self.shape();
         self.range("clear", sys::GGML_TYPE_F32, 0, n_rows * n_cols)?;
@@ -178,7 +178,7 @@ impl Leaf {
         Ok(())
     }
 
-    pub(crate) fn tensor(&self) -> *mut sys::ggml_tensor {
+    pub(crate) fn as_ptr(&self) -> *mut sys::ggml_tensor {
         self.tensor.as_ptr()
     }
 
@@ -186,13 +186,13 @@ impl Leaf {
         !matches!(self.storage.memory, Memory::Mapped(_))
     }
 
-    /// Whether the matrix exists.
-    pub(crate) fn is_real(&self) -> bool {
-        !matches!(self.storage.memory, Memory::Planned)
+    /// Whether the matrix has memory.
+    pub(crate) fn is_allocated(&self) -> bool {
+        !matches!(self.storage.memory, Memory::Unallocated)
     }
 
     fn owned(kind: sys::ggml_type, n_rows: usize, n_cols: usize) -> Result<Self, Error> {
-        Self::new(kind, n_rows, n_cols, |bytes| Ok(Memory::Owned(Buffer::cpu("matrix", bytes)?)))
+        Self::new(kind, n_rows, n_cols, |bytes| Ok(Memory::Owned(BackendBuffer::zeroed("matrix", bytes)?)))
     }
 
     fn new(
@@ -238,7 +238,7 @@ impl Leaf {
         let (n_rows, n_cols) = self.shape();
         let fits =
             n.is_multiple_of(n_cols) && first_row.checked_add(n / n_cols).is_some_and(|end| end <= n_rows);
-        if self.kind() != kind || !self.is_writable() || !self.is_real() || !fits {
+        if self.kind() != kind || !self.is_writable() || !self.is_allocated() || !fits {
             return Err(self.mismatch(op, format!("{n} values from row {first_row}")));
         }
         Ok(first_row * n_cols)
@@ -249,7 +249,7 @@ impl Leaf {
         let what = match self.storage.memory {
             Memory::Owned(_) => "a matrix",
             Memory::Mapped(_) => "a read-only weight",
-            Memory::Planned => "a matrix that does not exist",
+            Memory::Unallocated => "a matrix without memory",
         };
         Error::Shape { op, expected: format!("rows of {what} [{n_rows}, {n_cols}]"), got }
     }

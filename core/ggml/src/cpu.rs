@@ -10,7 +10,7 @@ use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::Tier;
 
 use crate::pool::Pool;
-use crate::raw::Buffer;
+use crate::raw::BackendBuffer;
 use crate::refusal::Refused;
 use crate::{Error, Graph};
 
@@ -27,7 +27,7 @@ pub struct Cpu {
     backend: NonNull<sys::ggml_backend>,
     pool: Pool,
     stop: Arc<AtomicBool>,
-    arena: Option<(Buffer, usize)>,
+    arena: Option<(BackendBuffer, usize)>,
     arena_id: u64,
 }
 
@@ -80,7 +80,7 @@ impl Cpu {
         let bytes = graph.planned().bytes.max(1);
         if self.arena.as_ref().is_none_or(|(_, size)| *size < bytes) {
             self.arena = None; // freed before the larger one is made
-            self.arena = Some((Buffer::cpu("arena", bytes)?, bytes));
+            self.arena = Some((BackendBuffer::zeroed("arena", bytes)?, bytes));
             self.arena_id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -96,14 +96,14 @@ impl Cpu {
     /// # Errors
     /// [`Error::Aborted`] if the stop flag was raised: what the graph stores into is then undefined.
     /// [`Error::Refused`] if a kernel refused its operands, such as an index that points nowhere: nothing is computed or stored
-    /// from there on. [`Error::OutOfMemory`] if the arena or a thread's working memory cannot grow, [`Error::Shape`] if a leaf was
-    /// only planned.
+    /// from there on. [`Error::OutOfMemory`] if the arena or a thread's working memory cannot grow, [`Error::Shape`] if a buffer has
+    /// no memory.
     pub fn compute(&mut self, graph: &mut Graph) -> Result<(), Error> {
-        if !graph.is_real() {
+        if !graph.is_allocated() {
             return Err(Error::Shape {
                 op: "compute",
-                expected: "leaves that exist".into(),
-                got: "one that was planned".into(),
+                expected: "buffers with memory".into(),
+                got: "one without".into(),
             });
         }
         self.reserve(graph)?;
@@ -112,7 +112,7 @@ impl Cpu {
         unsafe { graph.planned().bind(arena, self.arena_id) };
         let (backend, nodes) = (self.backend.as_ptr(), graph.as_ptr());
         let watch = Watch { stop: &self.stop, refused: graph.refused() };
-        // SAFETY: both are alive, and every tensor of the graph now has its memory: leaves their own, the rest in the arena.
+        // SAFETY: both are alive, and every tensor of the graph now has its memory: buffers their own, the rest in the arena.
         // The callback gets what lives until it is taken back.
         let status = self.pool.install(|| unsafe {
             let watch = std::ptr::from_ref(&watch).cast_mut().cast();

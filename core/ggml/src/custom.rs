@@ -13,7 +13,7 @@ use crate::callbacks::{self, Callback};
 use crate::graph::matrix_bytes;
 use crate::products::{Output, SumOfProducts};
 use crate::refusal::Refused;
-use crate::{Error, Graph, Leaf, Tensor};
+use crate::{Buffer, Error, Graph, Tensor};
 
 /// ggml calls a node once; the node divides the work itself.
 const ONE_TASK: c_int = 1;
@@ -120,11 +120,11 @@ impl Graph {
 
     /// Cross-entropy of each row of `logits` `[T, n_vocab]` with `targets` (an i32 row of T; negative = no
     /// loss). The logits' place becomes their gradient `softmax − onehot`, which is returned; each row of the
-    /// leaf `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
+    /// buffer `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
-    pub fn cross_entropy(&mut self, logits: Tensor, targets: Tensor, loss: &Leaf) -> Result<Tensor, Error> {
+    pub fn cross_entropy(&mut self, logits: Tensor, targets: Tensor, loss: &Buffer) -> Result<Tensor, Error> {
         let op = "cross_entropy";
         let (n_tokens, _) = self.shape(op, logits)?;
         self.expect_i32_row(op, targets, n_tokens)?;
@@ -136,7 +136,7 @@ impl Graph {
                 got: format!("[{n_rows}, {width}]"),
             });
         }
-        let loss = self.leaf_rows(loss, n_tokens)?;
+        let loss = self.tensor_rows(loss, n_tokens)?;
         self.writable(op, loss)?;
         self.custom_inplace(op, logits, &[targets, loss], callbacks::cross_entropy, None)
     }

@@ -1,4 +1,4 @@
-//! Building graphs: handles, leaves, stores. The operations themselves are in `ops` and `custom`.
+//! Building graphs: handles, buffers, stores. The operations themselves are in `ops`, `products` and `custom`.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::arena::Plan;
 use crate::custom::{CustomNode, Params};
 use crate::raw::Context;
 use crate::refusal::Refused;
-use crate::{Error, Leaf};
+use crate::{Buffer, Error};
 
 /// Far more than the largest graph needs, and few enough that ggml, which walks from a result to what it needs by calling
 /// itself, does not run out of a small stack.
@@ -18,7 +18,7 @@ const MAX_CAPACITY: usize = 1 << 11;
 /// No matrix takes so many bytes; all of a graph together can be counted.
 const MAX_BYTES: usize = 1 << 40;
 
-/// A list of operations on leaves, built once and computed any number of times by [`Cpu::compute`].
+/// A list of operations on buffers, built once and computed any number of times by [`Cpu::compute`].
 ///
 /// [`Cpu::compute`]: crate::Cpu::compute
 pub struct Graph {
@@ -28,19 +28,19 @@ pub struct Graph {
     capacity: usize,
     n_tensors: usize,
     /// Kept alive because nodes point at their tensors.
-    leaves: Vec<Leaf>,
+    buffers: Vec<Buffer>,
     /// Kept alive because ggml's nodes point at them; boxed so that they do not move.
     #[expect(clippy::vec_box, reason = "ggml's nodes hold their addresses")]
     custom: Vec<Box<CustomNode>>,
     refused: Arc<Refused>,
     pub(crate) plan: Option<Plan>,
-    /// Whether every leaf exists.
-    is_real: bool,
+    /// Whether every buffer has memory.
+    is_allocated: bool,
 }
 
 /// A handle to a value inside one [`Graph`]: a matrix `[n_rows, n_cols]`.
 ///
-/// It knows whether the value can be written to. Results of operations and leaves can; a weight in a mapped file cannot, nor
+/// It knows whether the value can be written to. Results of operations and buffers can; a weight in a mapped file cannot, nor
 /// can a view of one: an operation that works in place refuses it with [`Error::ReadOnly`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor {
@@ -50,7 +50,7 @@ pub struct Tensor {
 }
 
 impl Graph {
-    /// An empty graph with room for `capacity` operations, leaves and views together.
+    /// An empty graph with room for `capacity` operations, buffers and views together.
     ///
     /// # Errors
     /// [`Error::Shape`] for no room or more than any graph needs, [`Error::OutOfMemory`].
@@ -72,69 +72,69 @@ impl Graph {
             context,
             capacity,
             n_tensors: 0,
-            leaves: Vec::new(),
+            buffers: Vec::new(),
             custom: Vec::new(),
             refused: Arc::default(),
             plan: None,
-            is_real: true,
+            is_allocated: true,
         })
     }
 
-    /// Brings a leaf into the graph.
+    /// The tensor that stands for a buffer in this graph.
     ///
     /// # Errors
     /// [`Error::Shape`] if the graph is full.
-    pub fn leaf(&mut self, leaf: &Leaf) -> Result<Tensor, Error> {
-        let (n_rows, _) = leaf.shape();
-        self.leaf_rows(leaf, n_rows)
+    pub fn tensor(&mut self, buffer: &Buffer) -> Result<Tensor, Error> {
+        let (n_rows, _) = buffer.shape();
+        self.tensor_rows(buffer, n_rows)
     }
 
-    /// Brings the first `n_rows` rows of a leaf into the graph.
+    /// The tensor that stands for the first `n_rows` rows of a buffer in this graph.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the leaf has fewer rows, or the graph is full.
-    pub fn leaf_rows(&mut self, leaf: &Leaf, n_rows: usize) -> Result<Tensor, Error> {
-        let (available, n_cols) = leaf.shape();
+    /// [`Error::Shape`] if the buffer has fewer rows, or the graph is full.
+    pub fn tensor_rows(&mut self, buffer: &Buffer, n_rows: usize) -> Result<Tensor, Error> {
+        let (available, n_cols) = buffer.shape();
         if n_rows == 0 || n_rows > available {
             return Err(Error::Shape {
-                op: "leaf_rows",
+                op: "tensor_rows",
                 expected: format!("1 to {available} rows"),
                 got: n_rows.to_string(),
             });
         }
-        // The leaf itself takes a place in ggml's list of leaves, a view one in the context.
-        self.count("leaf_rows", if n_rows == available { 1 } else { 2 })?;
-        self.is_real &= leaf.is_real();
-        self.leaves.push(leaf.clone());
-        let whole = Tensor { is_writable: leaf.is_writable(), ..self.wrap(leaf.tensor())? };
+        // The buffer itself takes a slot in ggml's list of leafs, a view one in the context.
+        self.count("tensor_rows", if n_rows == available { 1 } else { 2 })?;
+        self.is_allocated &= buffer.is_allocated();
+        self.buffers.push(buffer.clone());
+        let whole = Tensor { is_writable: buffer.is_writable(), ..self.wrap(buffer.as_ptr())? };
         if n_rows == available {
             return Ok(whole);
         }
-        // SAFETY: the leaf is kept by the graph, the view lies inside it, the context has room.
+        // SAFETY: the buffer is kept by the graph, the view lies inside it, the context has room.
         let view = unsafe {
-            let source = leaf.tensor();
+            let source = buffer.as_ptr();
             sys::ggml_view_2d(self.context(), source, n_cols as i64, n_rows as i64, (*source).nb[1], 0)
         };
         self.wrap_view(whole, view)
     }
 
-    /// Computes `tensor` and copies it into the first rows of `leaf`, when the graph is computed; after
+    /// Computes `tensor` and copies it into the first rows of `buffer`, when the graph is computed; after
     /// everything that was stored or run before.
     ///
     /// # Errors
-    /// [`Error::Shape`] if it does not fit, or is of the leaf itself; [`Error::ReadOnly`] if the leaf is a mapped weight.
-    pub fn store(&mut self, tensor: Tensor, leaf: &Leaf) -> Result<(), Error> {
+    /// [`Error::Shape`] if it does not fit, or is of the buffer itself; [`Error::ReadOnly`] if the buffer is a mapped weight.
+    pub fn store(&mut self, tensor: Tensor, buffer: &Buffer) -> Result<(), Error> {
         let (n_rows, n_cols) = self.shape("store", tensor)?;
-        let (available, width) = leaf.shape();
+        let (available, width) = buffer.shape();
         if n_cols != width || n_rows > available {
             return Err(Error::Shape {
                 op: "store",
-                expected: format!("a leaf of at least [{n_rows}, {n_cols}]"),
+                expected: format!("a buffer of at least [{n_rows}, {n_cols}]"),
                 got: format!("[{available}, {width}]"),
             });
         }
         let source = self.is_f32("store", tensor)?;
-        let target = self.leaf_rows(leaf, n_rows)?;
+        let target = self.tensor_rows(buffer, n_rows)?;
         self.are_apart("store", tensor, target)?;
         let target = self.writable("store", target)?;
         self.count("store", 1)?;
@@ -144,7 +144,7 @@ impl Graph {
         self.run(copy)
     }
 
-    /// Computes `tensor` for its effect (an accumulation into a leaf) when the graph is computed.
+    /// Computes `tensor` for its effect (an accumulation into a buffer) when the graph is computed.
     ///
     /// # Errors
     /// [`Error::ForeignTensor`].
@@ -189,9 +189,9 @@ impl Graph {
         })
     }
 
-    /// Whether the graph can be computed: none of its leaves is only planned.
-    pub(crate) fn is_real(&self) -> bool {
-        self.is_real
+    /// Whether the graph can be computed: all of its buffers have memory.
+    pub(crate) fn is_allocated(&self) -> bool {
+        self.is_allocated
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::ggml_cgraph {

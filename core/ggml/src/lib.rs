@@ -4,9 +4,9 @@
 //! [`Error`] instead, so that no input file and no caller can reach an abort. What cannot be written to, a weight in a
 //! mapped file, no operation writes to; and what a kernel refuses to compute is an error of [`Cpu::compute`].
 //!
-//! - A [`Leaf`] is a matrix that outlives a computation: a weight inside a [`MappedFile`], an adapter
-//!   matrix, a hidden state. Rust code reads and writes leaves, graphs read and store into them.
-//! - A [`Graph`] is a list of operations on leaves. Building one checks shapes; nothing is computed yet.
+//! - A [`Buffer`] is a matrix that outlives a computation: a weight inside a [`MappedFile`], an adapter
+//!   matrix, a hidden state. Rust code reads and writes buffers, graphs read and store into them.
+//! - A [`Graph`] is a list of operations on buffers. Building one checks shapes; nothing is computed yet.
 //! - A [`Cpu`] runs graphs on a pool of threads. All graphs share its one arena for intermediate results.
 //!
 //! Matrices are row-major, `[n_rows, n_cols]` with one row a token; ggml calls the same thing
@@ -15,13 +15,13 @@
 //! [`nightgraft_kernels`].
 //!
 //! ```
-//! use nightgraft_ggml::{Cpu, Graph, Leaf};
+//! use nightgraft_ggml::{Cpu, Graph, Buffer};
 //!
-//! let x = Leaf::f32(1, 3)?;
+//! let x = Buffer::f32(1, 3)?;
 //! x.write(0, &[1.0, 2.0, 3.0])?;
-//! let y = Leaf::f32(1, 3)?;
+//! let y = Buffer::f32(1, 3)?;
 //! let mut graph = Graph::new(8)?;
-//! let t = graph.leaf(&x)?;
+//! let t = graph.tensor(&x)?;
 //! let doubled = graph.add(t, t)?;
 //! graph.store(doubled, &y)?;
 //! Cpu::new(1, Default::default())?.compute(&mut graph)?;
@@ -61,7 +61,7 @@ mod tests;
 
 pub use adapted_model::AdaptedModel;
 pub use allocator::release_freed_memory;
-pub use buffer::Leaf;
+pub use buffer::Buffer;
 pub use cpu::Cpu;
 pub use custom::DropoutKey;
 pub use device::{Device, devices};
@@ -79,7 +79,7 @@ pub use profile::{OpTime, profile, profiled};
 pub use quantize::quantize;
 pub use refusal::Refusal;
 pub use stamp::{FileChange, FileStamp};
-pub use tensor_location::WeightPlace;
+pub use tensor_location::TensorLocation;
 
 /// Whether the instructions that `NIGHTGRAFT_ISA` asks for, if it does, are there; computing asks, too.
 ///

@@ -5,7 +5,7 @@ use nightgraft_kernels::{Direction, Int16Rows, WeightType};
 
 use crate::callbacks;
 use crate::custom::Params;
-use crate::{Error, Graph, Leaf, Tensor};
+use crate::{Buffer, Error, Graph, Tensor};
 
 /// A product with a matrix in any format; see [`nightgraft_kernels::Product`].
 #[derive(Debug, Clone, Copy)]
@@ -158,7 +158,7 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] if `grad` is a mapped weight.
-    pub fn accumulate_outer(&mut self, grad: &Leaf, u: Tensor, x: Tensor) -> Result<(), Error> {
+    pub fn accumulate_outer(&mut self, grad: &Buffer, u: Tensor, x: Tensor) -> Result<(), Error> {
         let op = "accumulate_outer";
         let ((n_tokens, rank), (n_tokens_x, n)) = (self.shape(op, u)?, self.shape(op, x)?);
         if n_tokens != n_tokens_x || grad.shape() != (rank, n) {
@@ -168,7 +168,7 @@ impl Graph {
                 got: format!("[{n_tokens}, {rank}], [{n_tokens_x}, {n}] and {:?}", grad.shape()),
             });
         }
-        let grad = self.leaf(grad)?;
+        let grad = self.tensor(grad)?;
         self.is_f32(op, u)?;
         self.is_f32(op, x)?;
         let node = self.custom_inplace(op, grad, &[u, x], callbacks::accumulate_outer, None)?;

@@ -59,19 +59,19 @@ impl Drop for Context {
     }
 }
 
-/// Memory that tensors live in.
-pub(crate) struct Buffer {
+/// Memory that tensors live in: ggml's `ggml_backend_buffer`.
+pub(crate) struct BackendBuffer {
     buffer: NonNull<sys::ggml_backend_buffer>,
     /// Given back after the buffer over it.
     _pages: Option<MmapMut>,
 }
 
-impl Buffer {
-    /// Fresh memory of the CPU, zeroed.
+impl BackendBuffer {
+    /// Fresh zeroed memory of the CPU.
     ///
     /// Large buffers are pages of their own: the system gets them back as soon as they are dropped, whatever the allocator
     /// keeps, and so the memory of a process is what a plan said.
-    pub(crate) fn cpu(what: &'static str, bytes: usize) -> Result<Self, Error> {
+    pub(crate) fn zeroed(what: &'static str, bytes: usize) -> Result<Self, Error> {
         const LARGE: usize = 64 << 10;
         if bytes >= LARGE {
             let mut pages = MmapMut::map_anon(bytes).map_err(|_| Error::OutOfMemory { what, bytes })?;
@@ -97,7 +97,7 @@ impl Buffer {
     ///
     /// # Safety
     /// `bytes` must outlive the buffer; tensors in it must only be read.
-    pub(crate) unsafe fn over(bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) unsafe fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         // ggml insists on this alignment of the start and aborts otherwise.
         const ALIGNMENT: usize = 32;
         if !(bytes.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
@@ -124,7 +124,7 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl Drop for BackendBuffer {
     fn drop(&mut self) {
         // SAFETY: made by ggml, freed only here.
         unsafe { sys::ggml_backend_buffer_free(self.as_ptr()) }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn no_memory_for_a_buffer_is_an_error() {
         for bytes in [1 << 60, usize::MAX / 2, usize::MAX] {
-            let refused = Buffer::cpu("test", bytes).err();
+            let refused = BackendBuffer::zeroed("test", bytes).err();
             assert!(matches!(refused, Some(Error::OutOfMemory { what: "test", .. })), "{bytes}");
         }
     }

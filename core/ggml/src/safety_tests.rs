@@ -8,26 +8,26 @@ use std::sync::Arc;
 use nightgraft_kernels::{KernelError, WeightType, bf16_columns};
 
 use crate::{
-    AttentionShape, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Output, Product, Refusal, RopeStyle,
-    Rotation, Tensor, WeightPlace,
+    AttentionShape, Buffer, Cpu, DropoutKey, Error, Graph, MappedFile, Output, Product, Refusal, RopeStyle,
+    Rotation, Tensor, TensorLocation,
 };
 
 /// A weight in a mapped file, zeros.
-fn mapped(n_rows: usize, n_cols: usize) -> Leaf {
+fn mapped(n_rows: usize, n_cols: usize) -> Buffer {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("nightgraft-safety-{}-{number}", std::process::id()));
     std::fs::write(&path, vec![0; 4 * n_rows * n_cols]).unwrap();
     let file = Arc::new(MappedFile::open(&path).unwrap());
     std::fs::remove_file(&path).unwrap();
-    let place = WeightPlace::new(WeightType::F32, [n_rows, n_cols], 0).unwrap();
-    Leaf::weights(&file, &[place]).unwrap().remove(0)
+    let location = TensorLocation::new(WeightType::F32, [n_rows, n_cols], 0).unwrap();
+    Buffer::map_weights(&file, &[location]).unwrap().remove(0)
 }
 
-fn integers(values: &[i32]) -> Leaf {
-    let leaf = Leaf::i32(values.len()).unwrap();
-    leaf.write_i32(values).unwrap();
-    leaf
+fn integers(values: &[i32]) -> Buffer {
+    let buffer = Buffer::i32(values.len()).unwrap();
+    buffer.write_i32(values).unwrap();
+    buffer
 }
 
 fn cpu(n_threads: usize) -> Cpu {
@@ -37,57 +37,58 @@ fn cpu(n_threads: usize) -> Cpu {
 /// An operation that writes to a matrix `[2, 4]`.
 type Writes = fn(&mut Graph, Tensor) -> Result<(), Error>;
 
-/// What brings `[2, 4]` values of a leaf into a graph.
-type View = fn(&mut Graph, &Leaf) -> Result<Tensor, Error>;
+/// What brings `[2, 4]` values of a buffer into a graph.
+type View = fn(&mut Graph, &Buffer) -> Result<Tensor, Error>;
 
 /// Everything that writes in place.
 const IN_PLACE: [(&str, Writes); 12] = [
     ("round_to_bf16", |g, t| g.round_to_bf16(t).and_then(|t| g.run(t))),
     ("rope", |g, t| {
-        let table = g.leaf(&Leaf::f32(2, 2)?)?;
+        let table = g.tensor(&Buffer::f32(2, 2)?)?;
         let rotation = Rotation { head_dim: 4, style: RopeStyle::Interleaved, back: false };
         let turned = g.rope(t, table, rotation)?;
         g.run(turned)
     }),
     ("cross_entropy", |g, t| {
-        let targets = g.leaf(&integers(&[0, 1]))?;
-        let gradient = g.cross_entropy(t, targets, &Leaf::f32(2, 2)?)?;
+        let targets = g.tensor(&integers(&[0, 1]))?;
+        let gradient = g.cross_entropy(t, targets, &Buffer::f32(2, 2)?)?;
         g.run(gradient)
     }),
     ("rms_norm_back", |g, t| {
-        let (x, w, dy) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(1, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        let (x, w, dy) =
+            (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(1, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
         let dx = g.rms_norm_back(t, x, w, 1e-5, dy)?;
         g.run(dx)
     }),
     ("swiglu_back, gate", |g, t| {
-        let (up, dy) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        let (up, dy) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
         g.swiglu_back(t, up, dy)
     }),
     ("swiglu_back, up", |g, t| {
-        let (gate, dy) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        let (gate, dy) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
         g.swiglu_back(gate, t, dy)
     }),
     ("swiglu_back, dy", |g, t| {
-        let (gate, up) = (g.leaf(&Leaf::f32(2, 4)?)?, g.leaf(&Leaf::f32(2, 4)?)?);
+        let (gate, up) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
         g.swiglu_back(gate, up, t)
     }),
     ("to_bf16", |g, t| {
-        let x = g.leaf(&Leaf::f32(2, 8)?)?;
+        let x = g.tensor(&Buffer::f32(2, 8)?)?;
         assert_eq!(bf16_columns(8), 4);
         g.to_bf16(x, t)
     }),
     ("sum_of_products, accumulate", |g, t| product(g, Output::Accumulate(t))),
     ("sum_of_products, overwrite", |g, t| product(g, Output::Overwrite(t))),
     ("attention, overwrite", |g, t| {
-        let [q, k, v] = [Leaf::f32(2, 3)?, Leaf::f32(2, 3)?, Leaf::f32(2, 3)?];
-        let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
-        let starts = g.leaf(&integers(&[0, 0]))?;
+        let [q, k, v] = [Buffer::f32(2, 3)?, Buffer::f32(2, 3)?, Buffer::f32(2, 3)?];
+        let qkv = [g.tensor(&q)?, g.tensor(&k)?, g.tensor(&v)?];
+        let starts = g.tensor(&integers(&[0, 0]))?;
         let shape = AttentionShape::new([1, 1], 3, 1.0).unwrap();
         let out = g.attention(shape, qkv, starts, Output::Overwrite(t))?;
         g.run(out)
     }),
     ("sum_of_products of quantized rows", |g, t| {
-        let (w, x) = (g.leaf(&Leaf::f32(4, 32)?)?, g.leaf(&Leaf::f32(2, 32)?)?);
+        let (w, x) = (g.tensor(&Buffer::f32(4, 32)?)?, g.tensor(&Buffer::f32(2, 32)?)?);
         let x = g.quantize_rows_int16(x)?;
         let product = Product::Int16 { w, x, direction: crate::Direction::Linear };
         let sum = g.sum_of_products(&[product], None, Output::Overwrite(t))?;
@@ -96,7 +97,7 @@ const IN_PLACE: [(&str, Writes); 12] = [
 ];
 
 fn product(g: &mut Graph, output: Output) -> Result<(), Error> {
-    let (w, x) = (g.leaf(&Leaf::f32(4, 8)?)?, g.leaf(&Leaf::f32(2, 8)?)?);
+    let (w, x) = (g.tensor(&Buffer::f32(4, 8)?)?, g.tensor(&Buffer::f32(2, 8)?)?);
     let sum = g.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, output)?;
     g.run(sum)
 }
@@ -105,14 +106,14 @@ fn product(g: &mut Graph, output: Output) -> Result<(), Error> {
 fn nothing_writes_to_a_weight_of_a_mapped_file() {
     // The matrix itself, its first rows, some of its columns.
     let views: [(usize, usize, View); 4] = [
-        (2, 4, Graph::leaf),
-        (5, 4, |g, leaf| g.leaf_rows(leaf, 2)),
-        (2, 7, |g, leaf| {
-            let whole = g.leaf(leaf)?;
+        (2, 4, Graph::tensor),
+        (5, 4, |g, buffer| g.tensor_rows(buffer, 2)),
+        (2, 7, |g, buffer| {
+            let whole = g.tensor(buffer)?;
             g.columns(whole, 3, 4)
         }),
-        (3, 9, |g, leaf| {
-            let rows = g.leaf_rows(leaf, 2)?;
+        (3, 9, |g, buffer| {
+            let rows = g.tensor_rows(buffer, 2)?;
             let columns = g.columns(rows, 1, 6)?;
             g.columns(columns, 2, 4)
         }),
@@ -125,7 +126,7 @@ fn nothing_writes_to_a_weight_of_a_mapped_file() {
             cpu(1).compute(&mut g).unwrap();
 
             let mut g = Graph::new(32).unwrap();
-            let owned = view(&mut g, &Leaf::f32(*n_rows, *n_cols).unwrap()).unwrap();
+            let owned = view(&mut g, &Buffer::f32(*n_rows, *n_cols).unwrap()).unwrap();
             write(&mut g, owned).unwrap_or_else(|error| panic!("{op}, view {i}: {error}"));
             cpu(2).compute(&mut g).unwrap_or_else(|error| panic!("{op}, view {i}: {error}"));
         }
@@ -135,30 +136,30 @@ fn nothing_writes_to_a_weight_of_a_mapped_file() {
 #[test]
 fn nothing_is_stored_in_a_weight_of_a_mapped_file() {
     let mut g = Graph::new(32).unwrap();
-    let x = g.leaf(&Leaf::f32(2, 4).unwrap()).unwrap();
-    let targets = g.leaf(&integers(&[0, 1])).unwrap();
+    let x = g.tensor(&Buffer::f32(2, 4).unwrap()).unwrap();
+    let targets = g.tensor(&integers(&[0, 1])).unwrap();
     assert!(matches!(g.store(x, &mapped(2, 4)), Err(Error::ReadOnly { .. })));
     assert!(matches!(g.accumulate_outer(&mapped(4, 4), x, x), Err(Error::ReadOnly { .. })));
     assert!(matches!(g.cross_entropy(x, targets, &mapped(2, 2)), Err(Error::ReadOnly { .. })));
 }
 
 #[test]
-fn a_leaf_is_not_stored_in_itself() {
-    let leaf = Leaf::f32(2, 4).unwrap();
+fn a_buffer_is_not_stored_in_itself() {
+    let buffer = Buffer::f32(2, 4).unwrap();
     let mut g = Graph::new(32).unwrap();
-    let x = g.leaf(&leaf).unwrap();
-    let rows = g.leaf_rows(&leaf, 1).unwrap();
-    assert!(matches!(g.store(x, &leaf), Err(Error::Shape { .. })));
-    assert!(matches!(g.store(rows, &leaf), Err(Error::Shape { .. })));
+    let x = g.tensor(&buffer).unwrap();
+    let rows = g.tensor_rows(&buffer, 1).unwrap();
+    assert!(matches!(g.store(x, &buffer), Err(Error::Shape { .. })));
+    assert!(matches!(g.store(rows, &buffer), Err(Error::Shape { .. })));
 }
 
 #[test]
 fn operands_of_another_type_are_refused() {
     let mut g = Graph::new(64).unwrap();
-    let numbers = g.leaf(&integers(&[0, 1, 2, 3])).unwrap();
-    let x = g.leaf(&Leaf::f32(1, 4).unwrap()).unwrap();
+    let numbers = g.tensor(&integers(&[0, 1, 2, 3])).unwrap();
+    let x = g.tensor(&Buffer::f32(1, 4).unwrap()).unwrap();
     let key = DropoutKey::default();
-    let gradient = Leaf::f32(4, 4).unwrap();
+    let gradient = Buffer::f32(4, 4).unwrap();
     let results = [
         g.dropout(numbers, 0.5, &key, 0).err(),
         g.accumulate_outer(&gradient, numbers, x).err(),
@@ -173,7 +174,7 @@ fn operands_of_another_type_are_refused() {
         g.linear(x, numbers).err(),
         g.linear(numbers, x).err(),
         g.from_bf16(numbers, 8).err(),
-        g.store(numbers, &Leaf::f32(1, 4).unwrap()).err(),
+        g.store(numbers, &Buffer::f32(1, 4).unwrap()).err(),
     ];
     for (i, result) in results.into_iter().enumerate() {
         assert!(matches!(result, Some(Error::WeightType { .. })), "{i}: {result:?}");
@@ -184,8 +185,8 @@ fn operands_of_another_type_are_refused() {
 fn sizes_that_cannot_be_counted_are_refused() {
     const MANY: usize = 1 << 30;
     let mut g = Graph::new(64).unwrap();
-    let long = g.leaf(&Leaf::planned(MANY, 1).unwrap()).unwrap();
-    let wide = g.leaf(&Leaf::planned(1, MANY).unwrap()).unwrap();
+    let long = g.tensor(&Buffer::unallocated(MANY, 1).unwrap()).unwrap();
+    let wide = g.tensor(&Buffer::unallocated(1, MANY).unwrap()).unwrap();
     // [2^30, 2^30] values
     let huge = [
         g.linear(long, long).err(),
@@ -208,12 +209,13 @@ fn sizes_that_cannot_be_counted_are_refused() {
     }
     // Each matrix could be, and all gradients together could not.
     let shape = AttentionShape::new([1, 1], 64, 1.0).unwrap();
-    let [q, out, starts] = [Leaf::planned(MANY, 64), Leaf::planned(MANY, 65), Leaf::planned_i32(MANY)]
-        .map(|leaf| g.leaf(&leaf.unwrap()).unwrap());
+    let [q, out, starts] =
+        [Buffer::unallocated(MANY, 64), Buffer::unallocated(MANY, 65), Buffer::unallocated_i32(MANY)]
+            .map(|buffer| g.tensor(&buffer.unwrap()).unwrap());
     assert!(matches!(g.attention_back(shape, [q; 3], starts, out, q), Err(Error::Shape { .. })));
     for (n_rows, n_cols) in [(usize::MAX, usize::MAX), (1 << 32, 1 << 32), (1 << 38, 1), (0, 1)] {
-        assert!(matches!(Leaf::planned(n_rows, n_cols), Err(Error::Shape { .. })), "{n_rows} {n_cols}");
-        assert!(matches!(Leaf::f32(n_rows, n_cols), Err(Error::Shape { .. })), "{n_rows} {n_cols}");
+        assert!(matches!(Buffer::unallocated(n_rows, n_cols), Err(Error::Shape { .. })), "{n_rows} {n_cols}");
+        assert!(matches!(Buffer::f32(n_rows, n_cols), Err(Error::Shape { .. })), "{n_rows} {n_cols}");
     }
 }
 
@@ -221,8 +223,8 @@ fn sizes_that_cannot_be_counted_are_refused() {
 #[test]
 fn views_are_inside_what_they_are_of() {
     let mut g = Graph::new(32).unwrap();
-    let q = g.leaf(&Leaf::f32(1, 4).unwrap()).unwrap();
-    let starts = g.leaf(&integers(&[0])).unwrap();
+    let q = g.tensor(&Buffer::f32(1, 4).unwrap()).unwrap();
+    let starts = g.tensor(&integers(&[0])).unwrap();
     let shape = AttentionShape::new([1, 1], 4, 1.0).unwrap();
     let out = g.attention(shape, [q; 3], starts, Output::Alloc).unwrap();
     assert_eq!(g.shape("test", out).unwrap(), (1, 5));
@@ -233,14 +235,14 @@ fn views_are_inside_what_they_are_of() {
 #[test]
 fn an_index_that_points_nowhere_is_an_error_of_the_computation() {
     let (starts, targets) = (integers(&[0, 0, 0]), integers(&[0, 1, -1]));
-    let stored = Leaf::f32(3, 5).unwrap();
+    let stored = Buffer::f32(3, 5).unwrap();
     let shape = AttentionShape::new([1, 1], 4, 1.0).unwrap();
     let mut g = Graph::new(32).unwrap();
-    let x = g.leaf(&Leaf::f32(3, 4).unwrap()).unwrap();
-    let logits = g.leaf(&Leaf::f32(3, 4).unwrap()).unwrap();
-    let (s, t) = (g.leaf(&starts).unwrap(), g.leaf(&targets).unwrap());
+    let x = g.tensor(&Buffer::f32(3, 4).unwrap()).unwrap();
+    let logits = g.tensor(&Buffer::f32(3, 4).unwrap()).unwrap();
+    let (s, t) = (g.tensor(&starts).unwrap(), g.tensor(&targets).unwrap());
     let out = g.attention(shape, [x; 3], s, Output::Alloc).unwrap();
-    let gradient = g.cross_entropy(logits, t, &Leaf::f32(3, 2).unwrap()).unwrap();
+    let gradient = g.cross_entropy(logits, t, &Buffer::f32(3, 2).unwrap()).unwrap();
     g.run(out).unwrap();
     g.run(gradient).unwrap();
     let [dq, dkv] = g.attention_back(shape, [x; 3], s, out, x).unwrap();
@@ -277,11 +279,11 @@ fn an_index_that_points_nowhere_is_an_error_of_the_computation() {
 #[test]
 fn the_deepest_graph_needs_no_large_stack() {
     let deepest = || {
-        let (capacity, out) = (1 << 11, Leaf::f32(1, 1).unwrap());
+        let (capacity, out) = (1 << 11, Buffer::f32(1, 1).unwrap());
         let mut g = Graph::new(capacity).unwrap();
-        let one = Leaf::f32(1, 1).unwrap();
+        let one = Buffer::f32(1, 1).unwrap();
         one.write(0, &[1.0]).unwrap();
-        let one = g.leaf(&one).unwrap();
+        let one = g.tensor(&one).unwrap();
         let mut sum = one;
         for _ in 0..capacity - 3 {
             sum = g.add(sum, one).unwrap();
@@ -300,8 +302,8 @@ fn the_deepest_graph_needs_no_large_stack() {
 fn a_graph_of_nothing_is_computed() {
     let mut g = Graph::new(8).unwrap();
     cpu(1).compute(&mut g).unwrap();
-    let leaf = g.leaf(&mapped(1, 1)).unwrap();
-    g.run(leaf).unwrap();
+    let buffer = g.tensor(&mapped(1, 1)).unwrap();
+    g.run(buffer).unwrap();
     cpu(2).compute(&mut g).unwrap();
 }
 

@@ -1,12 +1,12 @@
-//! Where weights stand in a file.
+//! Where a tensor of weights lies in a mapped file.
 
 use nightgraft_kernels::WeightType;
 
 use crate::Error;
 
-/// Where a weight matrix stands in a mapped file: whole rows of whole blocks, at a place where they can be read.
+/// Where a weight matrix lies in a mapped file: whole rows of whole blocks, at an offset where they can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WeightPlace {
+pub struct TensorLocation {
     kind: WeightType,
     n_rows: usize,
     n_cols: usize,
@@ -14,7 +14,7 @@ pub struct WeightPlace {
     end: usize,
 }
 
-impl WeightPlace {
+impl TensorLocation {
     /// A matrix `[n_rows, n_cols]` (outputs, inputs) in the format `kind`, `offset` bytes from the start of the file.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl WeightPlace {
     pub fn new(kind: WeightType, [n_rows, n_cols]: [usize; 2], offset: usize) -> Result<Self, Error> {
         let refused = |expected: String| {
             let got = format!("[{n_rows}, {n_cols}] {} from byte {offset} on", kind.name());
-            Err(Error::Shape { op: "place of a weight", expected, got })
+            Err(Error::Shape { op: "location of a weight", expected, got })
         };
         if !offset.is_multiple_of(kind.alignment()) {
             return refused(format!("an offset that is a multiple of {}", kind.alignment()));
@@ -62,22 +62,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_where_its_values_can_be_read() {
+    fn a_location_is_where_its_values_can_be_read() {
         for kind in WeightType::ALL {
             let shape = [3, kind.block_len()];
-            let place = WeightPlace::new(kind, shape, 64).unwrap();
-            assert_eq!((place.shape(), place.offset()), ((3, kind.block_len()), 64));
-            assert_eq!(place.end(), 64 + 3 * kind.block_bytes());
+            let location = TensorLocation::new(kind, shape, 64).unwrap();
+            assert_eq!((location.shape(), location.offset()), ((3, kind.block_len()), 64));
+            assert_eq!(location.end(), 64 + 3 * kind.block_bytes());
             for offset in [1, 3, 65, usize::MAX] {
-                assert!(WeightPlace::new(kind, shape, offset).is_err(), "{} at {offset}", kind.name());
+                assert!(TensorLocation::new(kind, shape, offset).is_err(), "{} at {offset}", kind.name());
             }
-            let halves = WeightPlace::new(kind, shape, 2);
-            assert_eq!(halves.is_err(), kind == WeightType::F32, "{}", kind.name());
+            let at_2 = TensorLocation::new(kind, shape, 2);
+            assert_eq!(at_2.is_err(), kind == WeightType::F32, "{}", kind.name());
         }
     }
 
     #[test]
-    fn a_place_is_of_whole_blocks_that_can_be_counted() {
+    fn a_location_is_of_whole_blocks_that_can_be_counted() {
         let huge = usize::MAX / 256 * 256;
         for (kind, shape, offset) in [
             (WeightType::F32, [0, 8], 0),
@@ -90,7 +90,11 @@ mod tests {
             (WeightType::Q4_0, [2, huge], 0),
             (WeightType::F32, [1, 1], usize::MAX - 3),
         ] {
-            assert!(WeightPlace::new(kind, shape, offset).is_err(), "{} {shape:?} at {offset}", kind.name());
+            assert!(
+                TensorLocation::new(kind, shape, offset).is_err(),
+                "{} {shape:?} at {offset}",
+                kind.name()
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nightgraft_kernels::{WeightType, Weights};
 
 use crate::{
-    Cpu, Error, Graph, Leaf, MappedFile, Output, Product, RopeStyle, Rotation, WeightPlace, quantize,
+    Buffer, Cpu, Error, Graph, MappedFile, Output, Product, RopeStyle, Rotation, TensorLocation, quantize,
 };
 
 /// A reproducible stream in [-1, 1).
@@ -23,10 +23,10 @@ fn numbers(seed: u64, n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-fn leaf(n_rows: usize, n_cols: usize, values: &[f32]) -> Leaf {
-    let leaf = Leaf::f32(n_rows, n_cols).unwrap();
-    leaf.write(0, values).unwrap();
-    leaf
+fn buffer(n_rows: usize, n_cols: usize, values: &[f32]) -> Buffer {
+    let buffer = Buffer::f32(n_rows, n_cols).unwrap();
+    buffer.write(0, values).unwrap();
+    buffer
 }
 
 fn cpu(n_threads: usize) -> Cpu {
@@ -88,23 +88,24 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     std::fs::write(&path, [vec![0u8; 64], bytes].concat()).unwrap();
     let file = Arc::new(MappedFile::open(&path).unwrap());
     std::fs::remove_file(&path).unwrap();
-    let place = WeightPlace::new(WeightType::Q4_1, [n_out, n_in], 64).unwrap();
-    let weight = Leaf::weights(&file, &[place]).unwrap().remove(0);
+    let location = TensorLocation::new(WeightType::Q4_1, [n_out, n_in], 64).unwrap();
+    let weight = Buffer::map_weights(&file, &[location]).unwrap().remove(0);
     assert!(weight.write(0, &[0.0; 64]).is_err(), "mapped weights are read-only");
-    let past_the_end = WeightPlace::new(WeightType::Q4_1, [n_out, n_in], 128).unwrap();
-    assert!(Leaf::weights(&file, &[past_the_end]).is_err());
+    let past_the_end = TensorLocation::new(WeightType::Q4_1, [n_out, n_in], 128).unwrap();
+    assert!(Buffer::map_weights(&file, &[past_the_end]).is_err());
 
     let x = numbers(2, n_tokens * n_in);
     let y0 = numbers(3, n_tokens * n_out);
-    let (x_leaf, y_leaf) = (leaf(n_tokens, n_in, &x), leaf(n_tokens, n_out, &y0));
+    let (x_buffer, y_buffer) = (buffer(n_tokens, n_in, &x), buffer(n_tokens, n_out, &y0));
     let (y_out, dx_out) = (
-        leaf(n_tokens, n_out, &vec![0.0; n_tokens * n_out]),
-        leaf(n_tokens, n_in, &vec![0.0; n_tokens * n_in]),
+        buffer(n_tokens, n_out, &vec![0.0; n_tokens * n_out]),
+        buffer(n_tokens, n_in, &vec![0.0; n_tokens * n_in]),
     );
     let mut g = Graph::new(32).unwrap();
-    let (w, x_t, y_t) = (g.leaf(&weight).unwrap(), g.leaf(&x_leaf).unwrap(), g.leaf(&y_leaf).unwrap());
+    let (w, x_t, y_t) =
+        (g.tensor(&weight).unwrap(), g.tensor(&x_buffer).unwrap(), g.tensor(&y_buffer).unwrap());
     let product = Product::Linear { w, x: x_t, scale: 1.0 };
-    let out = g.leaf(&y_out).unwrap();
+    let out = g.tensor(&y_out).unwrap();
     let y = g.sum_of_products(&[product], Some(y_t), Output::Overwrite(out)).unwrap();
     g.run(y).unwrap();
     let dx = g.linear_transposed(w, y_t).unwrap();
@@ -131,13 +132,13 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
 }
 
 /// A quantized weight in a mapped file.
-fn weight(kind: WeightType, n_rows: usize, n_cols: usize) -> Leaf {
+fn weight(kind: WeightType, n_rows: usize, n_cols: usize) -> Buffer {
     let bytes = quantize(kind, n_cols, &numbers(1, n_rows * n_cols)).unwrap();
     let path = std::env::temp_dir().join(format!("nightgraft-{}-{}", kind.name(), std::process::id()));
     std::fs::write(&path, bytes).unwrap();
     let file = Arc::new(MappedFile::open(&path).unwrap());
     std::fs::remove_file(&path).unwrap();
-    Leaf::weights(&file, &[WeightPlace::new(kind, [n_rows, n_cols], 0).unwrap()]).unwrap().remove(0)
+    Buffer::map_weights(&file, &[TensorLocation::new(kind, [n_rows, n_cols], 0).unwrap()]).unwrap().remove(0)
 }
 
 #[test]
@@ -146,12 +147,12 @@ fn products_agree_with_ggmls_own_in_every_format() {
     for kind in WeightType::ALL {
         let weight = weight(kind, n_out, n_in);
         let (x, dy) = (
-            leaf(n_tokens, n_in, &numbers(2, n_tokens * n_in)),
-            leaf(n_tokens, n_out, &numbers(3, n_tokens * n_out)),
+            buffer(n_tokens, n_in, &numbers(2, n_tokens * n_in)),
+            buffer(n_tokens, n_out, &numbers(3, n_tokens * n_out)),
         );
         let compute = |ggmls: bool, forward: bool| -> Option<Vec<f32>> {
             let mut g = Graph::new(16).unwrap();
-            let (w, x, dy) = (g.leaf(&weight).unwrap(), g.leaf(&x).unwrap(), g.leaf(&dy).unwrap());
+            let (w, x, dy) = (g.tensor(&weight).unwrap(), g.tensor(&x).unwrap(), g.tensor(&dy).unwrap());
             let result = match (ggmls, forward) {
                 (false, true) => g.linear(w, x),
                 (false, false) => g.linear_transposed(w, dy),
@@ -163,7 +164,7 @@ fn products_agree_with_ggmls_own_in_every_format() {
                 result => result.unwrap(),
             };
             let (n_rows, n_cols) = g.shape("test", result).unwrap();
-            let out = Leaf::f32(n_rows, n_cols).unwrap();
+            let out = Buffer::f32(n_rows, n_cols).unwrap();
             g.store(result, &out).unwrap();
             let mut cpu = cpu(2);
             cpu.set_ggml_threads(2);
@@ -190,12 +191,12 @@ fn graphs_of_different_size_share_one_arena() {
     let mut cpu = cpu(2);
     let graph = |n_rows| {
         let values = numbers(1, n_rows * 8);
-        let (x, out) = (leaf(n_rows, 8, &values), leaf(n_rows, 8, &vec![0.0; n_rows * 8]));
+        let (x, out) = (buffer(n_rows, 8, &values), buffer(n_rows, 8, &vec![0.0; n_rows * 8]));
         let mut g = Graph::new(16).unwrap();
-        let t = g.leaf(&x).unwrap();
-        // The doubled value must still be there after the norm and the gate have taken places of their own.
+        let t = g.tensor(&x).unwrap();
+        // The doubled value must still be there after the norm and the gate have taken memory of their own.
         let doubled = g.add(t, t).unwrap();
-        let zeros = g.leaf(&leaf(1, 8, &[0.0; 8])).unwrap();
+        let zeros = g.tensor(&buffer(1, 8, &[0.0; 8])).unwrap();
         let normed = g.rms_norm(doubled, zeros, 1e-5).unwrap();
         let gated = g.swiglu(normed, normed).unwrap();
         let sum = g.add(gated, doubled).unwrap();
@@ -216,11 +217,11 @@ fn graphs_of_different_size_share_one_arena() {
 
 #[test]
 fn misuse_is_an_error_and_never_an_abort() {
-    let a = leaf(2, 3, &[0.0; 6]);
-    let b = leaf(3, 3, &[0.0; 9]);
+    let a = buffer(2, 3, &[0.0; 6]);
+    let b = buffer(3, 3, &[0.0; 9]);
     let mut g = Graph::new(16).unwrap();
     let mut other = Graph::new(16).unwrap();
-    let (ta, tb, foreign) = (g.leaf(&a).unwrap(), g.leaf(&b).unwrap(), other.leaf(&b).unwrap());
+    let (ta, tb, foreign) = (g.tensor(&a).unwrap(), g.tensor(&b).unwrap(), other.tensor(&b).unwrap());
     assert!(matches!(g.add(ta, tb), Err(Error::Shape { .. })));
     assert!(matches!(g.add(tb, foreign), Err(Error::ForeignTensor { .. })));
     assert!(matches!(g.columns(ta, 2, 2), Err(Error::Shape { .. })));
@@ -228,12 +229,12 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.dropout(ta, 0.0, &crate::DropoutKey::default(), 0), Err(Error::Shape { .. })));
     let rotation = Rotation { head_dim: 2, style: RopeStyle::Interleaved, back: false };
     assert!(matches!(g.rope(ta, tb, rotation), Err(Error::Shape { .. })));
-    assert!(matches!(g.leaf_rows(&a, 3), Err(Error::Shape { .. })));
-    assert!(matches!(g.store(ta, &Leaf::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
+    assert!(matches!(g.tensor_rows(&a, 3), Err(Error::Shape { .. })));
+    assert!(matches!(g.store(ta, &Buffer::f32(1, 3).unwrap()), Err(Error::Shape { .. })));
     assert!(matches!(g.accumulate_outer(&a, ta, ta), Err(Error::Shape { .. })));
     let product = Product::Linear { w: tb, x: tb, scale: 1.0 };
     for (products, addend, output) in [
-        (&[product][..], None, Output::Accumulate(tb)), // an operand in the target's place
+        (&[product][..], None, Output::Accumulate(tb)), // an operand in the target's memory
         (&[product], Some(ta), Output::Alloc),
         (&[product], Some(tb), Output::Accumulate(ta)),
         (&[product; 3], None, Output::Alloc),
@@ -244,10 +245,10 @@ fn misuse_is_an_error_and_never_an_abort() {
     assert!(matches!(g.rms_norm(tb, tb, 1e-5), Err(Error::Shape { .. })));
     assert!(matches!(g.swiglu(ta, tb), Err(Error::Shape { .. })));
     assert!(matches!(g.swiglu_back(ta, tb, tb), Err(Error::Shape { .. })));
-    assert!(g.store(ta, &Leaf::i32(3).unwrap()).is_err());
+    assert!(g.store(ta, &Buffer::i32(3).unwrap()).is_err());
     assert!(matches!(Graph::new(0), Err(Error::Shape { .. })));
-    assert!(matches!(Leaf::f32(0, 3), Err(Error::Shape { .. })));
-    assert!(matches!(Leaf::f32(usize::MAX, 3), Err(Error::Shape { .. })));
+    assert!(matches!(Buffer::f32(0, 3), Err(Error::Shape { .. })));
+    assert!(matches!(Buffer::f32(usize::MAX, 3), Err(Error::Shape { .. })));
     assert!(matches!(a.read(0, &mut [0.0; 4]), Err(Error::Shape { .. })));
     assert!(matches!(quantize(WeightType::Q4_K, 32, &[0.0; 32]), Err(Error::Shape { .. })));
     assert!(matches!(Cpu::new(0, Arc::default()), Err(Error::Shape { .. })));
@@ -257,10 +258,10 @@ fn misuse_is_an_error_and_never_an_abort() {
 
 #[test]
 fn pieces_of_a_row_are_tensors_apart() {
-    let row = leaf(1, 10, &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0, 0.0, 0.0]);
-    let result = leaf(2, 2, &[0.0; 4]);
+    let row = buffer(1, 10, &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0, 0.0, 0.0]);
+    let result = buffer(2, 2, &[0.0; 4]);
     let mut g = Graph::new(16).unwrap();
-    let row = g.leaf(&row).unwrap();
+    let row = g.tensor(&row).unwrap();
     let (w, x, across) = (
         g.piece(row, 0, (2, 2)).unwrap(),
         g.piece(row, 4, (2, 2)).unwrap(),
@@ -283,9 +284,9 @@ fn pieces_of_a_row_are_tensors_apart() {
 #[test]
 fn a_raised_flag_ends_a_computation() {
     let stop = Arc::new(AtomicBool::new(true));
-    let x = leaf(1, 3, &[1.0; 3]);
+    let x = buffer(1, 3, &[1.0; 3]);
     let mut g = Graph::new(16).unwrap();
-    let t = g.leaf(&x).unwrap();
+    let t = g.tensor(&x).unwrap();
     let mut sum = t;
     for _ in 0..4 {
         sum = g.add(sum, t).unwrap();
@@ -300,22 +301,26 @@ fn a_raised_flag_ends_a_computation() {
 }
 
 #[test]
-fn a_planned_graph_takes_as_much_as_a_real_one_and_is_not_computed() {
-    let build = |x: Leaf, w: Leaf| {
+fn a_graph_without_memory_takes_as_much_as_a_real_one_and_is_not_computed() {
+    let build = |x: Buffer, w: Buffer| {
         let mut g = Graph::new(16).unwrap();
-        let (x, w) = (g.leaf_rows(&x, 3).unwrap(), g.leaf(&w).unwrap());
+        let (x, w) = (g.tensor_rows(&x, 3).unwrap(), g.tensor(&w).unwrap());
         let y = g.linear(w, x).unwrap();
         let y = g.linear_transposed(w, y).unwrap();
         g.run(y).unwrap();
         g
     };
-    let mut real = build(Leaf::f32(5, 64).unwrap(), Leaf::f32(32, 64).unwrap());
-    let planned = Leaf::planned(5, 64).unwrap();
-    let mut of_planned = build(planned.clone(), Leaf::planned(32, 64).unwrap());
+    let mut real = build(Buffer::f32(5, 64).unwrap(), Buffer::f32(32, 64).unwrap());
+    let unallocated = Buffer::unallocated(5, 64).unwrap();
+    let mut of_unallocated = build(unallocated.clone(), Buffer::unallocated(32, 64).unwrap());
     assert!(real.arena_bytes() >= 4 * 3 * (32 + 64));
-    assert_eq!(of_planned.arena_bytes(), real.arena_bytes());
+    assert_eq!(of_unallocated.arena_bytes(), real.arena_bytes());
     cpu(1).compute(&mut real).unwrap();
-    assert!(matches!(cpu(1).compute(&mut of_planned), Err(Error::Shape { .. })));
-    assert!(planned.write(0, &[0.0; 64]).is_err() && planned.to_vec().is_err() && planned.clear().is_err());
-    assert!(Leaf::planned_i32(4).unwrap().write_i32(&[1]).is_err());
+    assert!(matches!(cpu(1).compute(&mut of_unallocated), Err(Error::Shape { .. })));
+    assert!(
+        unallocated.write(0, &[0.0; 64]).is_err()
+            && unallocated.to_vec().is_err()
+            && unallocated.clear().is_err()
+    );
+    assert!(Buffer::unallocated_i32(4).unwrap().write_i32(&[1]).is_err());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nightgraft_ggml::{DropoutKey, Leaf};
+use nightgraft_ggml::{Buffer, DropoutKey};
 
 use super::{AdapterTensors, LoraPair, LoraSpec};
 use crate::Result;
@@ -10,7 +10,7 @@ use crate::base::Module;
 use crate::ops::linear::{Dropout, LowRank};
 use crate::random;
 
-/// An adapter whose factors and gradient sums live in leaves.
+/// An adapter whose factors and gradient sums live in buffers.
 pub struct Adapter {
     spec: LoraSpec,
     pairs: BTreeMap<(usize, Module), LowRank>,
@@ -26,18 +26,18 @@ pub struct Parameter<'a> {
     /// `"A"` or `"B"`.
     pub factor: &'static str,
     /// Its values.
-    pub value: &'a Leaf,
+    pub value: &'a Buffer,
     /// The sum of its gradients so far.
-    pub grad: &'a Leaf,
+    pub grad: &'a Buffer,
 }
 
 impl Adapter {
-    /// Copies an adapter into leaves, gradients zero.
+    /// Copies an adapter into buffers, gradients zero.
     ///
     /// # Errors
     /// If memory runs out.
     pub fn new(tensors: &AdapterTensors) -> Result<Self> {
-        Self::of(tensors, Leaf::f32, |leaf, values| Ok(leaf.write(0, values)?))
+        Self::of(tensors, Buffer::f32, |buffer, values| Ok(buffer.write(0, values)?))
     }
 
     /// An adapter of these shapes that does not exist, for counting what graphs with it would take.
@@ -45,22 +45,22 @@ impl Adapter {
     /// # Errors
     /// If memory runs out.
     pub fn planned(tensors: &AdapterTensors) -> Result<Self> {
-        Self::of(tensors, Leaf::planned, |_, _| Ok(()))
+        Self::of(tensors, Buffer::unallocated, |_, _| Ok(()))
     }
 
     fn of(
         tensors: &AdapterTensors,
-        make: impl Fn(usize, usize) -> std::result::Result<Leaf, nightgraft_ggml::Error>,
-        fill: impl Fn(&Leaf, &[f32]) -> Result<()>,
+        make: impl Fn(usize, usize) -> std::result::Result<Buffer, nightgraft_ggml::Error>,
+        fill: impl Fn(&Buffer, &[f32]) -> Result<()>,
     ) -> Result<Self> {
         let spec = tensors.spec.clone();
         let dropout_key = DropoutKey::default();
         let mut pairs = BTreeMap::new();
         for (&(layer, module), pair) in &tensors.pairs {
-            let matrix = |n_cols, values: &[f32]| -> Result<Leaf> {
-                let leaf = make(pair.rank, n_cols)?;
-                fill(&leaf, values)?;
-                Ok(leaf)
+            let matrix = |n_cols, values: &[f32]| -> Result<Buffer> {
+                let buffer = make(pair.rank, n_cols)?;
+                fill(&buffer, values)?;
+                Ok(buffer)
             };
             let dropout = (spec.dropout > 0.0).then(|| Dropout {
                 keep: 1.0 - spec.dropout,
@@ -161,7 +161,7 @@ impl Adapter {
         self.copy(|pair| (&pair.grad_a, &pair.grad_b))
     }
 
-    fn copy(&self, factors: impl Fn(&LowRank) -> (&Leaf, &Leaf)) -> Result<AdapterTensors> {
+    fn copy(&self, factors: impl Fn(&LowRank) -> (&Buffer, &Buffer)) -> Result<AdapterTensors> {
         let mut pairs = BTreeMap::new();
         for (&key, pair) in &self.pairs {
             let (a, b) = factors(pair);

@@ -8,7 +8,7 @@
 //! Logits are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
 //! over them. Losses and gradients are sums over tokens: who averages divides once, at the end of a step.
 
-use nightgraft_ggml::{ComputeType, Error, Graph, Leaf, Output, Tensor};
+use nightgraft_ggml::{Buffer, ComputeType, Error, Graph, Output, Tensor};
 
 use super::linear::{self, Input, Linear};
 use super::norm::{self, Norm};
@@ -19,7 +19,7 @@ pub struct Head {
     /// The last norm.
     pub norm: Norm,
     /// `[n_vocab, n_embd]`, any format; the embedding itself where they are tied.
-    pub weight: Leaf,
+    pub weight: Buffer,
     /// The type of the numbers that are multiplied for logits.
     pub compute_type: ComputeType,
 }
@@ -37,12 +37,18 @@ pub struct Saved {
     dlogits: Tensor,
 }
 
-/// Computes the loss of `x` `[T, n_embd]` against `targets` (an i32 row of T, negative = none) into the leaf
+/// Computes the loss of `x` `[T, n_embd]` against `targets` (an i32 row of T, negative = none) into the buffer
 /// `loss` `[≥ T, 2]`: the loss in nats, and whether the most likely token is the target.
 ///
 /// # Errors
 /// If shapes do not fit.
-pub fn forward(g: &mut Graph, head: &Head, x: Tensor, targets: Tensor, loss: &Leaf) -> Result<Saved, Error> {
+pub fn forward(
+    g: &mut Graph,
+    head: &Head,
+    x: Tensor,
+    targets: Tensor,
+    loss: &Buffer,
+) -> Result<Saved, Error> {
     let logits = logits(g, head, x)?;
     let dlogits = g.cross_entropy(logits, targets, loss)?;
     g.run(dlogits)?;

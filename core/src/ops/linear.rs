@@ -11,15 +11,15 @@
 //! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
 //! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
-use nightgraft_ggml::{ComputeType, Direction, DropoutKey, Error, Graph, Leaf, Output, Product, Tensor};
+use nightgraft_ggml::{Buffer, ComputeType, Direction, DropoutKey, Error, Graph, Output, Product, Tensor};
 
 /// A frozen matrix and, where the layer is adapted, its adapter.
 #[derive(Clone)]
 pub struct Linear {
     /// `[n_out, n_in]`, any format.
-    pub weight: Leaf,
+    pub weight: Buffer,
     /// One row of `n_out` floats; only for a matrix whose product is not added to anything else.
-    pub bias: Option<Leaf>,
+    pub bias: Option<Buffer>,
     /// What is trained.
     pub adapter: Option<LowRank>,
 }
@@ -35,13 +35,13 @@ impl Linear {
 #[derive(Clone)]
 pub struct LowRank {
     /// `[r, n_in]`.
-    pub a: Leaf,
+    pub a: Buffer,
     /// `[r, n_out]`.
-    pub b: Leaf,
+    pub b: Buffer,
     /// Sum of the gradients of `a` so far.
-    pub grad_a: Leaf,
+    pub grad_a: Buffer,
     /// Sum of the gradients of `b` so far.
-    pub grad_b: Leaf,
+    pub grad_b: Buffer,
     /// `s = alpha / r`.
     pub scale: f32,
     /// Random zeros in front of `A`, while training.
@@ -68,8 +68,8 @@ impl LowRank {
     }
 
     /// `x W'ᵀ` scaled by `s`, for one of the two factors.
-    fn project(&self, g: &mut Graph, factor: &Leaf, x: Tensor) -> Result<Tensor, Error> {
-        let w = g.leaf(factor)?;
+    fn project(&self, g: &mut Graph, factor: &Buffer, x: Tensor) -> Result<Tensor, Error> {
+        let w = g.tensor(factor)?;
         g.sum_of_products(&[Product::Linear { w, x, scale: self.scale }], None, Output::Alloc)
     }
 }
@@ -95,8 +95,8 @@ impl Input {
         Ok(Self { rows, int16 })
     }
 
-    fn times(&self, g: &mut Graph, weight: &Leaf, direction: Direction) -> Result<Product, Error> {
-        let w = g.leaf(weight)?;
+    fn times(&self, g: &mut Graph, weight: &Buffer, direction: Direction) -> Result<Product, Error> {
+        let w = g.tensor(weight)?;
         Ok(match (self.int16, direction) {
             (Some(x), direction) => Product::Int16 { w, x, direction },
             (None, Direction::Linear) => Product::Linear { w, x: self.rows, scale: 1.0 },
@@ -118,7 +118,7 @@ pub fn forward(
 ) -> Result<Tensor, Error> {
     let product = x.times(g, &linear.weight, Direction::Linear)?;
     let addend = match (&linear.bias, addend) {
-        (Some(bias), None) => Some(g.leaf(bias)?),
+        (Some(bias), None) => Some(g.tensor(bias)?),
         (Some(_), Some(_)) => {
             let expected = "a matrix without a bias".to_owned();
             return Err(Error::Shape { op: "linear", expected, got: "a bias and another addend".into() });
@@ -128,7 +128,7 @@ pub fn forward(
     let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], addend, output) };
     let dropped = adapter.drop(g, x.rows)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
-    let b = g.leaf(&adapter.b)?;
+    let b = g.tensor(&adapter.b)?;
     g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], addend, output)
 }
 
@@ -152,7 +152,7 @@ pub fn input_gradient(
         return Ok((g.sum_of_products(&[product], None, output)?, Reduced(None)));
     };
     let u = adapter.project(g, &adapter.b, dy.rows)?;
-    let a = g.leaf(&adapter.a)?;
+    let a = g.tensor(&adapter.a)?;
     let branch = Product::Transposed { w: a, dy: u };
     let dx = match &adapter.dropout {
         None => g.sum_of_products(&[product, branch], None, output)?,
@@ -166,7 +166,7 @@ pub fn input_gradient(
     Ok((dx, Reduced(Some(u))))
 }
 
-/// Adds the adapter's gradients to its leaves.
+/// Adds the adapter's gradients to its buffers.
 ///
 /// # Errors
 /// If shapes do not fit.

@@ -5,7 +5,7 @@
 //! loss with respect to `y`, and `⊙` multiplies element by element.
 //!
 //! A backward reads what its forward computed, so both must be in one graph; gradients of adapters are
-//! added up in leaves, gradients of activations are returned.
+//! added up in buffers, gradients of activations are returned.
 
 pub mod attention;
 pub mod head;

@@ -5,13 +5,13 @@
 //! dx = n'(x) · (w ⊙ dy)
 //! ```
 
-use nightgraft_ggml::{Error, Graph, Leaf, Tensor};
+use nightgraft_ggml::{Buffer, Error, Graph, Tensor};
 
 /// A frozen norm.
 #[derive(Clone)]
 pub struct Norm {
     /// `[1, n_embd]`, f32.
-    pub weight: Leaf,
+    pub weight: Buffer,
     /// Added to the mean square.
     pub eps: f32,
 }
@@ -21,7 +21,7 @@ pub struct Norm {
 /// # Errors
 /// If shapes do not fit.
 pub fn forward(g: &mut Graph, norm: &Norm, x: Tensor) -> Result<Tensor, Error> {
-    let weight = g.leaf(&norm.weight)?;
+    let weight = g.tensor(&norm.weight)?;
     g.rms_norm(x, weight, norm.eps)
 }
 
@@ -30,6 +30,6 @@ pub fn forward(g: &mut Graph, norm: &Norm, x: Tensor) -> Result<Tensor, Error> {
 /// # Errors
 /// If shapes do not fit.
 pub fn backward(g: &mut Graph, norm: &Norm, x: Tensor, dy: Tensor, stream: Tensor) -> Result<Tensor, Error> {
-    let weight = g.leaf(&norm.weight)?;
+    let weight = g.tensor(&norm.weight)?;
     g.rms_norm_back(stream, x, weight, norm.eps, dy)
 }

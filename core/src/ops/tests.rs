@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, ComputeType, Cpu, DropoutKey, Error, Graph, Leaf, MappedFile, Output, RopeStyle, Tensor,
-    WeightPlace, WeightType, quantize,
+    AttentionShape, Buffer, ComputeType, Cpu, DropoutKey, Error, Graph, MappedFile, Output, RopeStyle,
+    Tensor, TensorLocation, WeightType, quantize,
 };
 
 use super::head::{self, Head};
@@ -29,54 +29,54 @@ fn numbers(seed: u64, n: usize) -> Vec<f32> {
     (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
-fn matrix(n_rows: usize, n_cols: usize, seed: u64) -> Leaf {
-    let leaf = Leaf::f32(n_rows, n_cols).unwrap();
-    leaf.write(0, &numbers(seed, n_rows * n_cols)).unwrap();
-    leaf
+fn matrix(n_rows: usize, n_cols: usize, seed: u64) -> Buffer {
+    let buffer = Buffer::f32(n_rows, n_cols).unwrap();
+    buffer.write(0, &numbers(seed, n_rows * n_cols)).unwrap();
+    buffer
 }
 
-fn integers(values: &[i32]) -> Leaf {
-    let leaf = Leaf::i32(values.len()).unwrap();
-    leaf.write_i32(values).unwrap();
-    leaf
+fn integers(values: &[i32]) -> Buffer {
+    let buffer = Buffer::i32(values.len()).unwrap();
+    buffer.write_i32(values).unwrap();
+    buffer
 }
 
 /// A quantized weight, in a file as in real life.
-fn weight(kind: WeightType, n_rows: usize, n_cols: usize, seed: u64) -> Leaf {
+fn weight(kind: WeightType, n_rows: usize, n_cols: usize, seed: u64) -> Buffer {
     let bytes = quantize(kind, n_cols, &numbers(seed, n_rows * n_cols)).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let mapped = Arc::new(MappedFile::open(file.path()).unwrap());
-    let place = WeightPlace::new(kind, [n_rows, n_cols], 0).unwrap();
-    Leaf::weights(&mapped, &[place]).unwrap().remove(0)
+    let location = TensorLocation::new(kind, [n_rows, n_cols], 0).unwrap();
+    Buffer::map_weights(&mapped, &[location]).unwrap().remove(0)
 }
 
 /// Checks the gradients of `f = Σ y ⊙ r` for a fixed random `r`. `pair` builds the forward and, given `r` as
-/// `dy`, the backward: it returns `y` and stores the gradient of each of `inputs` in the leaf of the same index.
+/// `dy`, the backward: it returns `y` and stores the gradient of each of `inputs` in the buffer of the same index.
 fn check(
     name: &str,
-    inputs: &[&Leaf],
-    pair: impl Fn(&mut Graph, Option<(Tensor, &[Leaf])>) -> Result<Tensor, Error>,
+    inputs: &[&Buffer],
+    pair: impl Fn(&mut Graph, Option<(Tensor, &[Buffer])>) -> Result<Tensor, Error>,
 ) {
     let mut cpu = Cpu::new(2, Arc::default()).unwrap();
     let mut forward = Graph::new(256).unwrap();
     let y = pair(&mut forward, None).unwrap();
     let (n_rows, n_cols) = forward.shape("test", y).unwrap();
     let r = matrix(n_rows, n_cols, 99);
-    let y_leaf = Leaf::f32(n_rows, n_cols).unwrap();
-    forward.store(y, &y_leaf).unwrap();
+    let y_buffer = Buffer::f32(n_rows, n_cols).unwrap();
+    forward.store(y, &y_buffer).unwrap();
 
-    let gradients: Vec<Leaf> =
-        inputs.iter().map(|x| x.shape()).map(|(rows, cols)| Leaf::f32(rows, cols).unwrap()).collect();
+    let gradients: Vec<Buffer> =
+        inputs.iter().map(|x| x.shape()).map(|(rows, cols)| Buffer::f32(rows, cols).unwrap()).collect();
     let mut backward = Graph::new(256).unwrap();
-    let dy = backward.leaf(&r).unwrap();
+    let dy = backward.tensor(&r).unwrap();
     pair(&mut backward, Some((dy, &gradients))).unwrap();
     cpu.compute(&mut backward).unwrap();
 
     let weights = r.to_vec().unwrap();
     let mut value = || -> f64 {
         cpu.compute(&mut forward).unwrap();
-        y_leaf.to_vec().unwrap().iter().zip(&weights).map(|(&y, &r)| f64::from(y) * f64::from(r)).sum()
+        y_buffer.to_vec().unwrap().iter().zip(&weights).map(|(&y, &r)| f64::from(y) * f64::from(r)).sum()
     };
     for (i, (input, gradient)) in inputs.iter().zip(&gradients).enumerate() {
         let gradient = gradient.to_vec().unwrap();
@@ -103,30 +103,30 @@ fn check(
 /// A copy for an operation that works in place.
 fn copy(g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
     let (n_rows, n_cols) = g.shape("test", x)?;
-    let leaf = Leaf::f32(n_rows, n_cols)?;
-    g.store(x, &leaf)?;
-    g.leaf(&leaf)
+    let buffer = Buffer::f32(n_rows, n_cols)?;
+    g.store(x, &buffer)?;
+    g.tensor(&buffer)
 }
 
 fn low_rank(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) -> LowRank {
     LowRank {
         a: matrix(rank, n_in, 11),
         b: matrix(rank, n_out, 12),
-        grad_a: Leaf::f32(rank, n_in).unwrap(),
-        grad_b: Leaf::f32(rank, n_out).unwrap(),
+        grad_a: Buffer::f32(rank, n_in).unwrap(),
+        grad_b: Buffer::f32(rank, n_out).unwrap(),
         scale: 0.5,
         dropout,
     }
 }
 
 /// A linear map and its adapter: gradients of the input and of both factors.
-fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
+fn check_linear(name: &str, weight: Buffer, dropout: Option<Dropout>) {
     let (n_out, n_in) = weight.shape();
     let adapter = low_rank(3, n_in, n_out, dropout);
     let x = matrix(4, n_in, 13);
     let linear = Linear { weight, bias: None, adapter: Some(adapter.clone()) };
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
-        let x = g.leaf(&x)?;
+        let x = g.tensor(&x)?;
         let input = Input::new(g, x, ComputeType::F32)?;
         let y = linear::forward(g, &linear, input, None, Output::Alloc)?;
         if let Some((dy, gradients)) = dy {
@@ -135,7 +135,7 @@ fn check_linear(name: &str, weight: Leaf, dropout: Option<Dropout>) {
             let dy = Input::new(g, dy, ComputeType::F32)?;
             let dx = linear::backward(g, &linear, x, dy, None)?;
             g.store(dx, &gradients[0])?;
-            let (grad_a, grad_b) = (g.leaf(&adapter.grad_a)?, g.leaf(&adapter.grad_b)?);
+            let (grad_a, grad_b) = (g.tensor(&adapter.grad_a)?, g.tensor(&adapter.grad_b)?);
             g.store(grad_a, &gradients[1])?;
             g.store(grad_b, &gradients[2])?;
         }
@@ -165,9 +165,9 @@ fn a_bias_is_added_to_every_row() {
         let (weight, bias, x) = (weight(WeightType::Q8_0, 6, 32, 1), matrix(1, 6, 2), matrix(n_rows, 32, 3));
         let [without, with] = [None, Some(bias.clone())].map(|bias| {
             let linear = Linear { weight: weight.clone(), bias, adapter: Some(low_rank(3, 32, 6, None)) };
-            let out = Leaf::f32(n_rows, 6).unwrap();
+            let out = Buffer::f32(n_rows, 6).unwrap();
             let mut g = Graph::new(64).unwrap();
-            let x = g.leaf(&x).unwrap();
+            let x = g.tensor(&x).unwrap();
             let x = Input::new(&mut g, x, compute_type).unwrap();
             let y = linear::forward(&mut g, &linear, x, None, Output::Alloc).unwrap();
             g.store(y, &out).unwrap();
@@ -191,14 +191,14 @@ fn a_bias_is_added_to_every_row() {
 fn a_backward_adds_onto_what_is_there() {
     let linear = Linear { weight: weight(WeightType::F32, 3, 4, 1), bias: None, adapter: None };
     let (x, dy, base) = (matrix(2, 4, 2), matrix(2, 3, 3), matrix(2, 4, 4));
-    let (alone, onto) = (Leaf::f32(2, 4).unwrap(), Leaf::f32(2, 4).unwrap());
+    let (alone, onto) = (Buffer::f32(2, 4).unwrap(), Buffer::f32(2, 4).unwrap());
     let mut g = Graph::new(64).unwrap();
-    let (x, dy) = (g.leaf(&x).unwrap(), g.leaf(&dy).unwrap());
+    let (x, dy) = (g.tensor(&x).unwrap(), g.tensor(&dy).unwrap());
     let dy = Input::new(&mut g, dy, ComputeType::F32).unwrap();
     let dx = linear::backward(&mut g, &linear, x, dy, None).unwrap();
     g.store(dx, &alone).unwrap();
     onto.write(0, &base.to_vec().unwrap()).unwrap();
-    let sum = g.leaf(&onto).unwrap();
+    let sum = g.tensor(&onto).unwrap();
     let dx = linear::backward(&mut g, &linear, x, dy, Some(sum)).unwrap();
     g.run(dx).unwrap();
     Cpu::new(1, Arc::default()).unwrap().compute(&mut g).unwrap();
@@ -213,10 +213,10 @@ fn rms_norm() {
     let norm = Norm { weight: matrix(1, 8, 1), eps: 1e-5 };
     let x = matrix(3, 8, 2);
     check("rms_norm", &[&x], |g, dy| {
-        let x = g.leaf(&x)?;
+        let x = g.tensor(&x)?;
         if let Some((dy, gradients)) = dy {
             gradients[0].clear()?;
-            let dx = g.leaf(&gradients[0])?;
+            let dx = g.tensor(&gradients[0])?;
             let dx = norm::backward(g, &norm, x, dy, dx)?;
             g.run(dx)?;
         }
@@ -226,19 +226,19 @@ fn rms_norm() {
 
 #[test]
 fn rotary_embedding_in_both_styles() {
-    let angles = Leaf::f32(3, 6).unwrap();
+    let angles = Buffer::f32(3, 6).unwrap();
     angles.write(0, &Angles::new(6, 100.0, Some(&[1.0, 2.0, 3.0]), 0.5).table(&[0, 1, 9])).unwrap();
     for style in [RopeStyle::Interleaved, RopeStyle::Neox] {
         let layout = PairLayout { head_dim: 8, style };
         let x = matrix(3, 16, 1);
         check("rope", &[&x], |g, dy| {
-            let (x, angles) = (g.leaf(&x)?, g.leaf(&angles)?);
+            let (x, angles) = (g.tensor(&x)?, g.tensor(&angles)?);
             let Some((dy, gradients)) = dy else {
                 let x = copy(g, x)?;
                 return rope::forward(g, layout, x, angles);
             };
             g.store(dy, &gradients[0])?;
-            let dx = g.leaf(&gradients[0])?;
+            let dx = g.tensor(&gradients[0])?;
             let dx = rope::backward(g, layout, dx, angles)?;
             g.run(dx)?;
             Ok(x)
@@ -250,7 +250,7 @@ fn rotary_embedding_in_both_styles() {
 fn gated_activation() {
     let (gate, up) = (matrix(3, 8, 1), matrix(3, 8, 2));
     check("swiglu", &[&gate, &up], |g, dy| {
-        let (gate, up) = (g.leaf(&gate)?, g.leaf(&up)?);
+        let (gate, up) = (g.tensor(&gate)?, g.tensor(&up)?);
         if let Some((dy, gradients)) = dy {
             let [gate, up, dy] = [copy(g, gate)?, copy(g, up)?, copy(g, dy)?];
             let [dgate, dup, _] = swiglu::backward(g, gate, up, dy)?;
@@ -269,8 +269,8 @@ fn grouped_attention_inside_segments() {
         let (q, k, v) = (matrix(7, 32, 1), matrix(7, 16, 2), matrix(7, 16, 3));
         let starts = integers(&[0, 0, 0, 3, 3, 3, 3]);
         check("attention", &[&q, &k, &v], |g, dy| {
-            let qkv = [g.leaf(&q)?, g.leaf(&k)?, g.leaf(&v)?];
-            let starts = g.leaf(&starts)?;
+            let qkv = [g.tensor(&q)?, g.tensor(&k)?, g.tensor(&v)?];
+            let starts = g.tensor(&starts)?;
             let saved = attention::forward(g, shape, qkv, starts, Output::Alloc)?;
             if let Some((dy, gradients)) = dy {
                 for (d, gradient) in attention::backward(g, &saved, dy)?.into_iter().zip(gradients) {
@@ -290,12 +290,12 @@ fn head_with_loss() {
         compute_type: ComputeType::F32,
     };
     let (x, targets) = (matrix(4, 32, 3), integers(&[10, 0, -1, 5]));
-    let (loss, gradient) = (Leaf::f32(4, 2).unwrap(), Leaf::f32(4, 32).unwrap());
+    let (loss, gradient) = (Buffer::f32(4, 2).unwrap(), Buffer::f32(4, 32).unwrap());
     let mut cpu = Cpu::new(2, Arc::default()).unwrap();
     let mut g = Graph::new(64).unwrap();
-    let (x_t, targets) = (g.leaf(&x).unwrap(), g.leaf(&targets).unwrap());
+    let (x_t, targets) = (g.tensor(&x).unwrap(), g.tensor(&targets).unwrap());
     let saved = head::forward(&mut g, &head, x_t, targets, &loss).unwrap();
-    let dx = g.leaf(&gradient).unwrap();
+    let dx = g.tensor(&gradient).unwrap();
     let dx = head::backward(&mut g, &head, &saved, dx).unwrap();
     g.run(dx).unwrap();
     let mut sum = || -> f64 {

@@ -9,7 +9,7 @@
 //! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are kept so, which
 //! halves the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
 
-use nightgraft_ggml::{AttentionShape, ComputeType, Error, Graph, Leaf, Output, Tensor, bf16_columns};
+use nightgraft_ggml::{AttentionShape, Buffer, ComputeType, Error, Graph, Output, Tensor, bf16_columns};
 
 use crate::ops::linear::{self, Input, Linear};
 use crate::ops::norm::{self, Norm};
@@ -83,7 +83,7 @@ impl Block {
         &self,
         geometry: &Geometry,
         [attention, feed_forward]: [bool; 2],
-        matrix: impl Fn(usize) -> Result<Leaf, Error> + Copy,
+        matrix: impl Fn(usize) -> Result<Buffer, Error> + Copy,
     ) -> Result<Kept, Error> {
         Ok(Kept {
             attention: attention.then(|| matrices(self.attention_columns(geometry), matrix)).transpose()?,
@@ -121,9 +121,9 @@ pub struct Tokens {
 #[derive(Clone, Default)]
 pub struct Kept {
     /// The rotated queries and keys, the values, and the attention's output with its log-sum-exps.
-    pub attention: Option<[Leaf; 4]>,
+    pub attention: Option<[Buffer; 4]>,
     /// `x1`, and the two projections that the activation takes; in mixed precision at half the width, in bfloat16.
-    pub feed_forward: Option<[Leaf; 3]>,
+    pub feed_forward: Option<[Buffer; 3]>,
 }
 
 /// Writes `y` over `y`, from `x`; both `[T, n_embd]`, and they may be one place. Fills what is `kept`.
@@ -141,7 +141,7 @@ pub fn forward(
 ) -> Result<(), Error> {
     let (n_tokens, _) = g.shape("block", x)?;
     let [q, k, v, out] = outputs(g, kept.attention.as_ref(), n_tokens)?;
-    let kept = kept.feed_forward.as_ref().map(|kept| leaves(g, kept, n_tokens)).transpose()?;
+    let kept = kept.feed_forward.as_ref().map(|kept| tensors(g, kept, n_tokens)).transpose()?;
     // Values that are kept as they are go there at once.
     let [x1, gate, up] =
         kept.filter(|_| !geometry.is_mixed()).map_or([Output::Alloc; 3], |kept| kept.map(Output::Overwrite));
@@ -181,14 +181,14 @@ pub fn backward(
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = match &kept.attention {
         Some(kept) => {
-            let [q, k, v, out] = leaves(g, kept, n_tokens)?;
+            let [q, k, v, out] = tensors(g, kept, n_tokens)?;
             attention::Saved { shape: geometry.attention, qkv: [q, k, v], starts: tokens.starts, out }
         }
         None => attend(g, block, geometry, h, tokens, [Output::Alloc; 3], Output::Alloc)?,
     };
     let (x1, h2, gate, up) = match &kept.feed_forward {
         Some(kept) => {
-            let kept = leaves(g, kept, n_tokens)?;
+            let kept = tensors(g, kept, n_tokens)?;
             let [x1, gate, up] = if geometry.is_mixed() { from_bf16(g, block, kept)? } else { kept };
             (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
@@ -283,10 +283,10 @@ fn project(
 
 fn matrices<const N: usize>(
     columns: [usize; N],
-    matrix: impl Fn(usize) -> Result<Leaf, Error>,
-) -> Result<[Leaf; N], Error> {
-    let leaves: Vec<_> = columns.into_iter().map(matrix).collect::<Result<_, _>>()?;
-    Ok(std::array::from_fn(|i| leaves[i].clone()))
+    matrix: impl Fn(usize) -> Result<Buffer, Error>,
+) -> Result<[Buffer; N], Error> {
+    let buffers: Vec<_> = columns.into_iter().map(matrix).collect::<Result<_, _>>()?;
+    Ok(std::array::from_fn(|i| buffers[i].clone()))
 }
 
 /// What [`Kept::feed_forward`] holds in mixed precision, as floats.
@@ -307,19 +307,20 @@ fn round_to_bf16(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 
 }
 
 /// The first rows of what is kept.
-fn leaves<const N: usize>(g: &mut Graph, kept: &[Leaf; N], n_tokens: usize) -> Result<[Tensor; N], Error> {
-    let leaves: Vec<_> = kept.iter().map(|leaf| g.leaf_rows(leaf, n_tokens)).collect::<Result<_, _>>()?;
-    Ok(std::array::from_fn(|i| leaves[i]))
+fn tensors<const N: usize>(g: &mut Graph, kept: &[Buffer; N], n_tokens: usize) -> Result<[Tensor; N], Error> {
+    let tensors: Vec<_> =
+        kept.iter().map(|buffer| g.tensor_rows(buffer, n_tokens)).collect::<Result<_, _>>()?;
+    Ok(std::array::from_fn(|i| tensors[i]))
 }
 
 /// Where computed values go: to the first rows of what is kept, or to new tensors.
 fn outputs<const N: usize>(
     g: &mut Graph,
-    kept: Option<&[Leaf; N]>,
+    kept: Option<&[Buffer; N]>,
     n_tokens: usize,
 ) -> Result<[Output; N], Error> {
     Ok(match kept {
-        Some(kept) => leaves(g, kept, n_tokens)?.map(Output::Overwrite),
+        Some(kept) => tensors(g, kept, n_tokens)?.map(Output::Overwrite),
         None => [Output::Alloc; N],
     })
 }

@@ -1,6 +1,6 @@
 //! The graphs of all layers for one number of tokens.
 
-use nightgraft_ggml::{Graph, Leaf};
+use nightgraft_ggml::{Buffer, Graph};
 
 use super::block::{self, Block, Geometry, Kept, Tokens};
 use crate::Result;
@@ -17,9 +17,9 @@ pub(super) struct LayerGraphs {
     /// `backward[i]` belongs to layer `lowest + i`.
     pub(super) backward: Vec<Graph>,
     /// `[T, n_dims]`.
-    angles: Leaf,
+    angles: Buffer,
     /// An i32 row of T.
-    starts: Leaf,
+    starts: Buffer,
 }
 
 /// The matrices that live between the layers.
@@ -28,16 +28,16 @@ pub(super) struct Stream {
     pub(super) lowest: usize,
     /// `[capacity, n_embd]` each: the inputs of the layers from `lowest` on, then the last output. Layers
     /// below `lowest` work in place in the first one.
-    pub(super) hidden: Vec<Leaf>,
+    pub(super) hidden: Vec<Buffer>,
     /// What else of the layers from `lowest` on is kept for the backward.
     pub(super) kept: Vec<Kept>,
     /// Gradient of the residual stream, `[capacity, n_embd]`.
-    pub(super) grad: Option<Leaf>,
+    pub(super) grad: Option<Buffer>,
 }
 
 impl Stream {
     /// The input of `layer`; for the number of layers, the last output.
-    pub(super) fn input(&self, layer: usize) -> &Leaf {
+    pub(super) fn input(&self, layer: usize) -> &Buffer {
         &self.hidden[layer.saturating_sub(self.lowest)]
     }
 }
@@ -52,23 +52,23 @@ impl LayerGraphs {
         [n_tokens, n_dims]: [usize; 2],
         train: bool,
     ) -> Result<Self> {
-        let leaves = [Leaf::f32(n_tokens, n_dims)?, Leaf::i32(n_tokens)?];
-        Self::with_tokens(blocks, geometry, stream, leaves, train)
+        let buffers = [Buffer::f32(n_tokens, n_dims)?, Buffer::i32(n_tokens)?];
+        Self::with_tokens(blocks, geometry, stream, buffers, train)
     }
 
-    /// As [`LayerGraphs::new`], with the angles and the starts in these leaves.
+    /// As [`LayerGraphs::new`], with the angles and the starts in these buffers.
     pub(super) fn with_tokens(
         blocks: &[Block],
         geometry: &Geometry,
         stream: &Stream,
-        [angles, starts]: [Leaf; 2],
+        [angles, starts]: [Buffer; 2],
         train: bool,
     ) -> Result<Self> {
         let (n_tokens, _) = angles.shape();
         let begin = |layer| -> Result<_> {
             let mut g = Graph::new(BLOCK_NODES)?;
-            let x = g.leaf_rows(stream.input(layer), n_tokens)?;
-            let tokens = Tokens { angles: g.leaf(&angles)?, starts: g.leaf(&starts)? };
+            let x = g.tensor_rows(stream.input(layer), n_tokens)?;
+            let tokens = Tokens { angles: g.tensor(&angles)?, starts: g.tensor(&starts)? };
             Ok((g, x, tokens))
         };
         let mut forward = Vec::new();
@@ -78,13 +78,13 @@ impl LayerGraphs {
             let grad = stream.grad.as_ref().filter(|_| train && layer >= stream.lowest);
             let kept = grad.and_then(|_| stream.kept.get(layer - stream.lowest)).cloned().unwrap_or_default();
             let (mut g, x, tokens) = begin(layer)?;
-            let y = g.leaf_rows(stream.input(layer + 1), n_tokens)?;
+            let y = g.tensor_rows(stream.input(layer + 1), n_tokens)?;
             block::forward(&mut g, block, geometry, x, tokens, &kept, y)?;
             forward.push(g);
 
             let Some(grad) = grad else { continue };
             let (mut g, x, tokens) = begin(layer)?;
-            let grad = g.leaf_rows(grad, n_tokens)?;
+            let grad = g.tensor_rows(grad, n_tokens)?;
             let is_lowest = layer == stream.lowest;
             block::backward(&mut g, block, geometry, x, tokens, &kept, grad, is_lowest)?;
             backward.push(g);

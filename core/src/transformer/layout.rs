@@ -1,7 +1,7 @@
 //! What a model keeps in memory and what it computes again: how many bytes each choice takes, counted on graphs that are
 //! never computed, and the fastest choice within a budget.
 
-use nightgraft_ggml::Leaf;
+use nightgraft_ggml::Buffer;
 
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
@@ -206,8 +206,9 @@ fn layer_bytes(
     keeping: usize,
     trains: bool,
 ) -> Result<(usize, u64)> {
-    let rows = || Leaf::planned(n_tokens, block.attn_output.n_out());
-    let kept = block.keep(geometry, [keeping & 1 > 0, keeping & 2 > 0], |n| Leaf::planned(n_tokens, n))?;
+    let rows = || Buffer::unallocated(n_tokens, block.attn_output.n_out());
+    let kept =
+        block.keep(geometry, [keeping & 1 > 0, keeping & 2 > 0], |n| Buffer::unallocated(n_tokens, n))?;
     // Two layers, because the lowest takes less than those above it.
     let stream = Stream {
         lowest: 0,
@@ -216,8 +217,8 @@ fn layer_bytes(
         grad: trains.then(rows).transpose()?,
     };
     let blocks = [block.clone(), block.clone()];
-    let leaves = [Leaf::planned(n_tokens, n_dims)?, Leaf::planned_i32(n_tokens)?];
-    let mut graphs = LayerGraphs::with_tokens(&blocks, geometry, &stream, leaves, trains)?;
+    let buffers = [Buffer::unallocated(n_tokens, n_dims)?, Buffer::unallocated_i32(n_tokens)?];
+    let mut graphs = LayerGraphs::with_tokens(&blocks, geometry, &stream, buffers, trains)?;
     let (mut arena, mut headers) = (0, 0);
     for graph in graphs.forward.last_mut().into_iter().chain(graphs.backward.last_mut()) {
         arena = graph.arena_bytes().max(arena);
@@ -227,7 +228,7 @@ fn layer_bytes(
 }
 
 fn head_bytes(head: &Head, n_embd: usize, n_rows: usize) -> Result<usize> {
-    let rows = || Leaf::planned(n_rows, n_embd);
-    let chunk = [rows()?, rows()?, Leaf::planned(n_rows, 2)?];
-    Ok(model::head_graph(head, &chunk, &Leaf::planned_i32(n_rows)?, n_rows, true)?.arena_bytes())
+    let rows = || Buffer::unallocated(n_rows, n_embd);
+    let chunk = [rows()?, rows()?, Buffer::unallocated(n_rows, 2)?];
+    Ok(model::head_graph(head, &chunk, &Buffer::unallocated_i32(n_rows)?, n_rows, true)?.arena_bytes())
 }

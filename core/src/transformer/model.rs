@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use nightgraft_ggml::{ComputeType, Cpu, Graph, Leaf};
+use nightgraft_ggml::{Buffer, ComputeType, Cpu, Graph};
 
 use super::block::{Block, Geometry};
 use super::layers::{LayerGraphs, Stream};
@@ -112,10 +112,10 @@ enum Pass {
 
 /// What goes into and comes out of the head for one chunk of supervised tokens.
 struct Chunk {
-    x: Leaf,
-    dx: Leaf,
-    targets: HashMap<usize, Leaf>,
-    loss: Leaf,
+    x: Buffer,
+    dx: Buffer,
+    targets: HashMap<usize, Buffer>,
+    loss: Buffer,
 }
 
 impl Model {
@@ -135,7 +135,7 @@ impl Model {
         let mapped = MappedWeights::new(&base)?;
         let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
         let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
-        let rows = |n| Leaf::f32(n, n_embd);
+        let rows = |n| Buffer::f32(n, n_embd);
         let file = base.file();
         let is_larger_than_memory = available_bytes().is_some_and(|free| file.mapping().len() as u64 > free);
         if is_larger_than_memory {
@@ -158,7 +158,7 @@ impl Model {
                 x: rows(layout.head_rows)?,
                 dx: rows(layout.head_rows)?,
                 targets: HashMap::new(),
-                loss: Leaf::f32(layout.head_rows, 2)?,
+                loss: Buffer::f32(layout.head_rows, 2)?,
             },
             head_graphs: HashMap::new(),
             capacity,
@@ -206,7 +206,7 @@ impl Model {
     }
 
     /// The loss of a micro-batch; adds the gradients of its *sum* over supervised tokens to the sums in the
-    /// adapter's own leaves. Only for a model that `trains`.
+    /// adapter's own buffers. Only for a model that `trains`.
     ///
     /// # Errors
     /// As [`Model::evaluate`]. After any of them the adapter's gradients are undefined.
@@ -238,9 +238,9 @@ impl Model {
         self.on_what_was_opened(|model| {
             model.forward(batch, Pass::Evaluate)?;
             let n_tokens = batch.ids.len();
-            let out = Leaf::f32(n_tokens, model.base.spec.n_vocab)?;
+            let out = Buffer::f32(n_tokens, model.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
-            let x = graph.leaf_rows(model.stream.input(model.base.spec.n_layer), n_tokens)?;
+            let x = graph.tensor_rows(model.stream.input(model.base.spec.n_layer), n_tokens)?;
             let logits = head::logits(&mut graph, &model.head, x)?;
             graph.store(logits, &out)?;
             model.cpu.compute(&mut graph)?;
@@ -270,9 +270,9 @@ impl Model {
         let supervised: Vec<usize> = supervised(batch).collect();
         for places in supervised.chunks(self.layout.head_rows) {
             self.gather(places)?;
-            let out = Leaf::f32(places.len(), self.base.spec.n_vocab)?;
+            let out = Buffer::f32(places.len(), self.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
-            let x = graph.leaf_rows(&self.chunk.x, places.len())?;
+            let x = graph.tensor_rows(&self.chunk.x, places.len())?;
             let logits = head::logits(&mut graph, &self.head, x)?;
             graph.store(logits, &out)?;
             self.cpu.compute(&mut graph)?;
@@ -316,7 +316,7 @@ impl Model {
                 let keeping = self.blocks[self.stream.lowest..].iter().enumerate();
                 let kept = keeping.take(attention.max(feed_forward)).map(|(i, block)| {
                     let parts = [i < attention, i < feed_forward];
-                    block.keep(&self.geometry, parts, |n| Leaf::f32(self.capacity, n))
+                    block.keep(&self.geometry, parts, |n| Buffer::f32(self.capacity, n))
                 });
                 self.stream.kept = kept.collect::<Result<_, _>>()?;
             }
@@ -406,18 +406,18 @@ impl Model {
         let stays = |rows: usize| rows == n_rows || rows == layout.head_rows;
         head_graphs.retain(|(_, rows), _| stays(*rows));
         chunk.targets.retain(|rows, _| stays(*rows));
-        let targets_leaf = match chunk.targets.entry(n_rows) {
+        let targets_buffer = match chunk.targets.entry(n_rows) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Leaf::i32(n_rows)?),
+            Entry::Vacant(entry) => entry.insert(Buffer::i32(n_rows)?),
         }
         .clone();
-        targets_leaf.write_i32(targets)?;
+        targets_buffer.write_i32(targets)?;
         chunk.dx.clear()?;
         let graph = match head_graphs.entry((pass, n_rows)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let leaves = [chunk.x.clone(), chunk.dx.clone(), chunk.loss.clone()];
-                entry.insert(head_graph(head, &leaves, &targets_leaf, n_rows, pass == Pass::Train)?)
+                let buffers = [chunk.x.clone(), chunk.dx.clone(), chunk.loss.clone()];
+                entry.insert(head_graph(head, &buffers, &targets_buffer, n_rows, pass == Pass::Train)?)
             }
         };
         Ok(cpu.compute(graph)?)
@@ -427,17 +427,17 @@ impl Model {
 /// The head over `n_rows` supervised tokens: from `x` to `loss` and, if it trains, the gradient `dx`.
 pub(super) fn head_graph(
     head: &Head,
-    [x, dx, loss]: &[Leaf; 3],
-    targets: &Leaf,
+    [x, dx, loss]: &[Buffer; 3],
+    targets: &Buffer,
     n_rows: usize,
     trains: bool,
 ) -> Result<Graph> {
     let mut g = Graph::new(HEAD_NODES)?;
-    let x = g.leaf_rows(x, n_rows)?;
-    let targets = g.leaf(targets)?;
+    let x = g.tensor_rows(x, n_rows)?;
+    let targets = g.tensor(targets)?;
     let saved = head::forward(&mut g, head, x, targets, loss)?;
     if trains {
-        let dx = g.leaf_rows(dx, n_rows)?;
+        let dx = g.tensor_rows(dx, n_rows)?;
         let dx = head::backward(&mut g, head, &saved, dx)?;
         g.run(dx)?;
     }

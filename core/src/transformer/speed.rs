@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nightgraft_ggml::{Cpu, Graph, Leaf};
+use nightgraft_ggml::{Buffer, Cpu, Graph};
 pub use nightgraft_ggml::{OpTime, profile, profiled};
 
 use crate::Result;
@@ -21,9 +21,9 @@ pub fn gemm_gflops(n_threads: usize, clock: impl Fn() -> Duration) -> Result<f64
     const ROWS: usize = 256;
     const WIDTH: usize = 1024;
     let mut cpu = Cpu::new(n_threads, Default::default())?;
-    let (w, x) = (Leaf::f32(WIDTH, WIDTH)?, Leaf::f32(ROWS, WIDTH)?);
+    let (w, x) = (Buffer::f32(WIDTH, WIDTH)?, Buffer::f32(ROWS, WIDTH)?);
     let mut graph = Graph::new(8)?;
-    let (w, x) = (graph.leaf(&w)?, graph.leaf(&x)?);
+    let (w, x) = (graph.tensor(&w)?, graph.tensor(&x)?);
     let y = graph.linear(w, x)?;
     graph.run(y)?;
     // Processor time of other threads is known to some milliseconds only.

@@ -1,8 +1,8 @@
-//! The base's matrices as leaves over the mapped file, and the blocks made of them.
+//! The base's matrices as buffers over the mapped file, and the blocks made of them.
 
 use std::collections::HashMap;
 
-use nightgraft_ggml::{AttentionShape, ComputeType, Leaf, RopeStyle, WeightPlace};
+use nightgraft_ggml::{AttentionShape, Buffer, ComputeType, RopeStyle, TensorLocation};
 
 use super::block::{Block, Geometry};
 use crate::base::{Base, LayerWeights, Module, RopeLayout, Weight};
@@ -15,30 +15,30 @@ use crate::{Error, Result};
 
 /// Leaves over the mapped weights, by their place in the file; tied matrices share one.
 pub(super) struct MappedWeights {
-    leaves: HashMap<usize, Leaf>,
+    buffers: HashMap<usize, Buffer>,
     eps: f32,
 }
 
 impl MappedWeights {
     pub(super) fn new(base: &Base) -> Result<Self> {
         let layers = base.layers.iter().flat_map(LayerWeights::iter);
-        let mut places: Vec<WeightPlace> =
-            layers.chain([&base.output_norm, &base.output]).map(place).collect::<Result<_>>()?;
-        places.dedup();
-        let leaves = Leaf::weights(base.file().mapping(), &places)?;
-        let leaves = places.iter().map(WeightPlace::offset).zip(leaves).collect();
-        Ok(Self { leaves, eps: base.spec.norm_eps })
+        let mut locations: Vec<TensorLocation> =
+            layers.chain([&base.output_norm, &base.output]).map(location).collect::<Result<_>>()?;
+        locations.dedup();
+        let buffers = Buffer::map_weights(base.file().mapping(), &locations)?;
+        let buffers = locations.iter().map(TensorLocation::offset).zip(buffers).collect();
+        Ok(Self { buffers, eps: base.spec.norm_eps })
     }
 
     pub(super) fn head(&self, base: &Base, compute_type: ComputeType) -> Head {
-        Head { norm: self.norm(&base.output_norm), weight: self.leaf(&base.output), compute_type }
+        Head { norm: self.norm(&base.output_norm), weight: self.buffer(&base.output), compute_type }
     }
 
     pub(super) fn block(&self, base: &Base, index: usize, adapter: Option<&Adapter>) -> Block {
         let layer: &LayerWeights = &base.layers[index];
         let linear = |module| Linear {
-            weight: self.leaf(layer.module(module)),
-            bias: layer.bias(module).map(|bias| self.leaf(bias)),
+            weight: self.buffer(layer.module(module)),
+            bias: layer.bias(module).map(|bias| self.buffer(bias)),
             adapter: adapter.and_then(|adapter| adapter.pair(index, module)).cloned(),
         };
         Block {
@@ -55,11 +55,11 @@ impl MappedWeights {
     }
 
     fn norm(&self, weight: &Weight) -> Norm {
-        Norm { weight: self.leaf(weight), eps: self.eps }
+        Norm { weight: self.buffer(weight), eps: self.eps }
     }
 
-    fn leaf(&self, weight: &Weight) -> Leaf {
-        self.leaves.get(&weight.offset).expect("every weight of the base was mapped").clone()
+    fn buffer(&self, weight: &Weight) -> Buffer {
+        self.buffers.get(&weight.offset).expect("every weight of the base was mapped").clone()
     }
 }
 
@@ -88,6 +88,6 @@ pub(super) fn angles(base: &Base) -> Angles {
     Angles::new(rope.dims, rope.base, rope.factors.as_deref(), rope.position_scale)
 }
 
-fn place(weight: &Weight) -> Result<WeightPlace> {
-    Ok(WeightPlace::new(weight.kind, [weight.n_rows, weight.n_cols], weight.offset)?)
+fn location(weight: &Weight) -> Result<TensorLocation> {
+    Ok(TensorLocation::new(weight.kind, [weight.n_rows, weight.n_cols], weight.offset)?)
 }
