@@ -7,13 +7,13 @@ use nightgraft_ggml::{Buffer, DropoutKey};
 use super::{AdapterTensors, LoraPair, LoraSpec};
 use crate::Result;
 use crate::base::Module;
-use crate::ops::linear::{Dropout, LowRank};
+use crate::ops::linear::{Dropout, LoraFactors};
 use crate::random;
 
 /// An adapter whose factors and gradient sums live in buffers.
 pub struct Adapter {
     spec: LoraSpec,
-    pairs: BTreeMap<(usize, Module), LowRank>,
+    pairs: BTreeMap<(usize, Module), LoraFactors>,
     dropout_key: DropoutKey,
 }
 
@@ -67,7 +67,7 @@ impl Adapter {
                 key: dropout_key.clone(),
                 salt: random::key(&[layer as u64, module as u64]),
             });
-            let low_rank = LowRank {
+            let factors = LoraFactors {
                 a: matrix(pair.n_in, &pair.a)?,
                 b: matrix(pair.n_out, &pair.b_t)?,
                 grad_a: make(pair.rank, pair.n_in)?,
@@ -75,7 +75,7 @@ impl Adapter {
                 scale: spec.alpha / pair.rank as f32,
                 dropout,
             };
-            pairs.insert((layer, module), low_rank);
+            pairs.insert((layer, module), factors);
         }
         Ok(Self { spec, pairs, dropout_key })
     }
@@ -86,12 +86,12 @@ impl Adapter {
     }
 
     /// The pair beside one matrix, if that matrix is adapted.
-    pub fn pair(&self, layer: usize, module: Module) -> Option<&LowRank> {
+    pub fn pair(&self, layer: usize, module: Module) -> Option<&LoraFactors> {
         self.pairs.get(&(layer, module))
     }
 
     /// Every pair with its place, by layer and module.
-    pub fn pairs(&self) -> impl Iterator<Item = ((usize, Module), &LowRank)> {
+    pub fn pairs(&self) -> impl Iterator<Item = ((usize, Module), &LoraFactors)> {
         self.pairs.iter().map(|(&place, pair)| (place, pair))
     }
 
@@ -161,7 +161,7 @@ impl Adapter {
         self.copy(|pair| (&pair.grad_a, &pair.grad_b))
     }
 
-    fn copy(&self, factors: impl Fn(&LowRank) -> (&Buffer, &Buffer)) -> Result<AdapterTensors> {
+    fn copy(&self, factors: impl Fn(&LoraFactors) -> (&Buffer, &Buffer)) -> Result<AdapterTensors> {
         let mut pairs = BTreeMap::new();
         for (&key, pair) in &self.pairs {
             let (a, b) = factors(pair);

@@ -10,7 +10,7 @@
 
 use nightgraft_ggml::{Buffer, ComputeType, Error, Graph, Output, Tensor};
 
-use super::linear::{self, Input, Linear};
+use super::linear::{self, Linear, MatmulInput};
 use super::norm::{self, Norm};
 
 /// The frozen end of a model.
@@ -61,7 +61,7 @@ pub fn forward(
 /// If shapes do not fit.
 pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Result<Tensor, Error> {
     // Never quantized: the target's own entry is so large that little would be left of the others.
-    let dlogits = Input::new(g, saved.dlogits, ComputeType::F32)?;
+    let dlogits = MatmulInput::new(g, saved.dlogits, ComputeType::F32)?;
     let (dh, _) = linear::input_gradient(g, &head.linear(), dlogits, None)?;
     norm::backward(g, &head.norm, saved.x, dh, stream)
 }
@@ -72,6 +72,6 @@ pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Re
 /// If shapes do not fit.
 pub fn logits(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
     let h = norm::forward(g, &head.norm, x)?;
-    let h = Input::new(g, h, head.compute_type)?;
+    let h = MatmulInput::new(g, h, head.compute_type)?;
     linear::forward(g, &head.linear(), h, None, Output::Alloc)
 }

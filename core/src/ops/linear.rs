@@ -6,10 +6,10 @@
 //! dA = uᵀ drop(x)                 dB = zᵀ dy                   dA [r, n_in], dB [r, n_out]
 //! ```
 //!
-//! `W [n_out, n_in]` is quantized and never changes; neither does the bias `b [n_out]`, where there is one. `B` is kept as `[r, n_out]`, the transpose of PEFT's
-//! `lora_B`: then both factors have one row a rank, and both of their gradients are the same kernel.
-//! `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one product
-//! with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
+//! `W [n_out, n_in]` is quantized and never changes; neither does the bias `b [n_out]`, where there is one. `B` is kept as
+//! `[r, n_out]`, the transpose of PEFT's `lora_B`: then both factors have one row a rank, and both of their gradients are the
+//! same kernel. `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one
+//! product with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
 use nightgraft_ggml::{Buffer, ComputeType, Direction, DropoutKey, Error, Graph, Output, Product, Tensor};
 
@@ -20,8 +20,8 @@ pub struct Linear {
     pub weight: Buffer,
     /// One row of `n_out` floats; only for a matrix whose product is not added to anything else.
     pub bias: Option<Buffer>,
-    /// What is trained.
-    pub adapter: Option<LowRank>,
+    /// The adapter's factors, which are trained.
+    pub adapter: Option<LoraFactors>,
 }
 
 impl Linear {
@@ -31,43 +31,43 @@ impl Linear {
     }
 }
 
-/// The two trained factors of one matrix and their gradients.
+/// The two LoRA factors beside one matrix, PEFT's `lora_A` and `lora_B`, and their gradients.
 #[derive(Clone)]
-pub struct LowRank {
+pub struct LoraFactors {
     /// `[r, n_in]`.
     pub a: Buffer,
     /// `[r, n_out]`.
     pub b: Buffer,
-    /// Sum of the gradients of `a` so far.
+    /// The sum of the gradients of `a` so far.
     pub grad_a: Buffer,
-    /// Sum of the gradients of `b` so far.
+    /// The sum of the gradients of `b` so far.
     pub grad_b: Buffer,
     /// `s = alpha / r`.
     pub scale: f32,
-    /// Random zeros in front of `A`, while training.
+    /// Dropout in front of `A`, while training.
     pub dropout: Option<Dropout>,
 }
 
-/// Dropout of one adapter's input.
+/// Dropout of the input of one adapter.
 #[derive(Clone)]
 pub struct Dropout {
     /// The probability that a value stays.
     pub keep: f32,
-    /// The seed shared by the whole model; changes with each micro-step.
+    /// The seed, shared by the whole model; it changes with each micro-step.
     pub key: DropoutKey,
-    /// Makes this adapter's masks independent of the others'.
+    /// A number that makes this adapter's masks independent of the others'.
     pub salt: u64,
 }
 
-impl LowRank {
-    fn drop(&self, g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
+impl LoraFactors {
+    fn apply_dropout(&self, g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
         match &self.dropout {
             Some(d) => g.dropout(x, d.keep, &d.key, d.salt),
             None => Ok(x),
         }
     }
 
-    /// `x W'ᵀ` scaled by `s`, for one of the two factors.
+    /// `s · x Fᵀ` for a factor `F` of the two.
     fn project(&self, g: &mut Graph, factor: &Buffer, x: Tensor) -> Result<Tensor, Error> {
         let w = g.tensor(factor)?;
         g.sum_of_products(&[Product::Linear { w, x, scale: self.scale }], None, Output::Alloc)
@@ -77,13 +77,13 @@ impl LowRank {
 /// What one or several frozen matrices are multiplied with: rows and, for products of 16-bit integers, the same rows
 /// quantized once for all of them.
 #[derive(Clone, Copy)]
-pub struct Input {
+pub struct MatmulInput {
     /// The rows, `[T, n]`.
     pub rows: Tensor,
     int16: Option<Tensor>,
 }
 
-impl Input {
+impl MatmulInput {
     /// `rows`, to be multiplied as `compute_type` says; in floats, where rows do not consist of whole groups of 32.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Input {
         Ok(Self { rows, int16 })
     }
 
-    fn times(&self, g: &mut Graph, weight: &Buffer, direction: Direction) -> Result<Product, Error> {
+    fn product_with(&self, g: &mut Graph, weight: &Buffer, direction: Direction) -> Result<Product, Error> {
         let w = g.tensor(weight)?;
         Ok(match (self.int16, direction) {
             (Some(x), direction) => Product::Int16 { w, x, direction },
@@ -112,11 +112,11 @@ impl Input {
 pub fn forward(
     g: &mut Graph,
     linear: &Linear,
-    x: Input,
+    x: MatmulInput,
     addend: Option<Tensor>,
     output: Output,
 ) -> Result<Tensor, Error> {
-    let product = x.times(g, &linear.weight, Direction::Linear)?;
+    let product = x.product_with(g, &linear.weight, Direction::Linear)?;
     let addend = match (&linear.bias, addend) {
         (Some(bias), None) => Some(g.tensor(bias)?),
         (Some(_), Some(_)) => {
@@ -126,15 +126,15 @@ pub fn forward(
         (None, addend) => addend,
     };
     let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], addend, output) };
-    let dropped = adapter.drop(g, x.rows)?;
+    let dropped = adapter.apply_dropout(g, x.rows)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
     let b = g.tensor(&adapter.b)?;
     g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], addend, output)
 }
 
-/// The gradient on its way through an adapter: `u`, where there is one.
+/// `u`, the gradient of the low-rank activation `drop(x) Aᵀ`, where there is an adapter.
 #[derive(Clone, Copy)]
-pub struct Reduced(Option<Tensor>);
+pub struct LoraActivationGrad(Option<Tensor>);
 
 /// Computes `dx` from `dy`, added to `dx` if one is given; and `u`, for [`adapter_gradients`].
 ///
@@ -143,13 +143,13 @@ pub struct Reduced(Option<Tensor>);
 pub fn input_gradient(
     g: &mut Graph,
     linear: &Linear,
-    dy: Input,
+    dy: MatmulInput,
     dx: Option<Tensor>,
-) -> Result<(Tensor, Reduced), Error> {
+) -> Result<(Tensor, LoraActivationGrad), Error> {
     let output = dx.map_or(Output::Alloc, Output::Accumulate);
-    let product = dy.times(g, &linear.weight, Direction::Transposed)?;
+    let product = dy.product_with(g, &linear.weight, Direction::Transposed)?;
     let Some(adapter) = &linear.adapter else {
-        return Ok((g.sum_of_products(&[product], None, output)?, Reduced(None)));
+        return Ok((g.sum_of_products(&[product], None, output)?, LoraActivationGrad(None)));
     };
     let u = adapter.project(g, &adapter.b, dy.rows)?;
     let a = g.tensor(&adapter.a)?;
@@ -159,11 +159,11 @@ pub fn input_gradient(
         Some(_) => {
             let dx = g.sum_of_products(&[product], None, output)?;
             let through = g.sum_of_products(&[branch], None, Output::Alloc)?;
-            let through = adapter.drop(g, through)?;
+            let through = adapter.apply_dropout(g, through)?;
             g.add(dx, through)?
         }
     };
-    Ok((dx, Reduced(Some(u))))
+    Ok((dx, LoraActivationGrad(Some(u))))
 }
 
 /// Adds the adapter's gradients to its buffers.
@@ -175,16 +175,16 @@ pub fn adapter_gradients(
     linear: &Linear,
     x: Tensor,
     dy: Tensor,
-    Reduced(u): Reduced,
+    LoraActivationGrad(u): LoraActivationGrad,
 ) -> Result<(), Error> {
     let (Some(adapter), Some(u)) = (&linear.adapter, u) else { return Ok(()) };
-    let dropped = adapter.drop(g, x)?;
+    let dropped = adapter.apply_dropout(g, x)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
     g.accumulate_outer(&adapter.grad_a, u, dropped)?;
     g.accumulate_outer(&adapter.grad_b, z, dy)
 }
 
-/// [`input_gradient`] and [`adapter_gradients`].
+/// Does what [`input_gradient`] and [`adapter_gradients`] do.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -192,7 +192,7 @@ pub fn backward(
     g: &mut Graph,
     linear: &Linear,
     x: Tensor,
-    dy: Input,
+    dy: MatmulInput,
     dx: Option<Tensor>,
 ) -> Result<Tensor, Error> {
     let (dx, u) = input_gradient(g, linear, dy, dx)?;

@@ -11,7 +11,7 @@ use nightgraft_ggml::{
 };
 
 use super::head::{self, Head};
-use super::linear::{self, Dropout, Input, Linear, LowRank};
+use super::linear::{self, Dropout, Linear, LoraFactors, MatmulInput};
 use super::norm::{self, Norm};
 use super::rope::{self, Angles, PairLayout};
 use super::{attention, swiglu};
@@ -108,8 +108,8 @@ fn copy(g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
     g.tensor(&buffer)
 }
 
-fn low_rank(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) -> LowRank {
-    LowRank {
+fn lora_factors(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) -> LoraFactors {
+    LoraFactors {
         a: matrix(rank, n_in, 11),
         b: matrix(rank, n_out, 12),
         grad_a: Buffer::f32(rank, n_in).unwrap(),
@@ -122,17 +122,17 @@ fn low_rank(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) ->
 /// A linear map and its adapter: gradients of the input and of both factors.
 fn check_linear(name: &str, weight: Buffer, dropout: Option<Dropout>) {
     let (n_out, n_in) = weight.shape();
-    let adapter = low_rank(3, n_in, n_out, dropout);
+    let adapter = lora_factors(3, n_in, n_out, dropout);
     let x = matrix(4, n_in, 13);
     let linear = Linear { weight, bias: None, adapter: Some(adapter.clone()) };
     check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
         let x = g.tensor(&x)?;
-        let input = Input::new(g, x, ComputeType::F32)?;
+        let input = MatmulInput::new(g, x, ComputeType::F32)?;
         let y = linear::forward(g, &linear, input, None, Output::Alloc)?;
         if let Some((dy, gradients)) = dy {
             adapter.grad_a.clear()?;
             adapter.grad_b.clear()?;
-            let dy = Input::new(g, dy, ComputeType::F32)?;
+            let dy = MatmulInput::new(g, dy, ComputeType::F32)?;
             let dx = linear::backward(g, &linear, x, dy, None)?;
             g.store(dx, &gradients[0])?;
             let (grad_a, grad_b) = (g.tensor(&adapter.grad_a)?, g.tensor(&adapter.grad_b)?);
@@ -164,11 +164,11 @@ fn a_bias_is_added_to_every_row() {
     for (compute_type, n_rows) in [(F32, 3), (Int16, 3), (F32, 1), (Int16, 1)] {
         let (weight, bias, x) = (weight(WeightType::Q8_0, 6, 32, 1), matrix(1, 6, 2), matrix(n_rows, 32, 3));
         let [without, with] = [None, Some(bias.clone())].map(|bias| {
-            let linear = Linear { weight: weight.clone(), bias, adapter: Some(low_rank(3, 32, 6, None)) };
+            let linear = Linear { weight: weight.clone(), bias, adapter: Some(lora_factors(3, 32, 6, None)) };
             let out = Buffer::f32(n_rows, 6).unwrap();
             let mut g = Graph::new(64).unwrap();
             let x = g.tensor(&x).unwrap();
-            let x = Input::new(&mut g, x, compute_type).unwrap();
+            let x = MatmulInput::new(&mut g, x, compute_type).unwrap();
             let y = linear::forward(&mut g, &linear, x, None, Output::Alloc).unwrap();
             g.store(y, &out).unwrap();
             // Its sums are added to the bias; they cannot be added to something else, too.
@@ -194,7 +194,7 @@ fn a_backward_adds_onto_what_is_there() {
     let (alone, onto) = (Buffer::f32(2, 4).unwrap(), Buffer::f32(2, 4).unwrap());
     let mut g = Graph::new(64).unwrap();
     let (x, dy) = (g.tensor(&x).unwrap(), g.tensor(&dy).unwrap());
-    let dy = Input::new(&mut g, dy, ComputeType::F32).unwrap();
+    let dy = MatmulInput::new(&mut g, dy, ComputeType::F32).unwrap();
     let dx = linear::backward(&mut g, &linear, x, dy, None).unwrap();
     g.store(dx, &alone).unwrap();
     onto.write(0, &base.to_vec().unwrap()).unwrap();

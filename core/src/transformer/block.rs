@@ -11,7 +11,7 @@
 
 use nightgraft_ggml::{AttentionShape, Buffer, ComputeType, Error, Graph, Output, Tensor, bf16_columns};
 
-use crate::ops::linear::{self, Input, Linear};
+use crate::ops::linear::{self, Linear, MatmulInput};
 use crate::ops::norm::{self, Norm};
 use crate::ops::rope::{self, PairLayout};
 use crate::ops::{attention, swiglu};
@@ -156,7 +156,7 @@ pub fn forward(
         }
     }
     let activated = swiglu::forward(g, gate, up)?;
-    let activated = Input::new(g, activated, geometry.compute_type)?;
+    let activated = MatmulInput::new(g, activated, geometry.compute_type)?;
     let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Output::Overwrite(y))?;
     g.run(y)
 }
@@ -205,25 +205,25 @@ pub fn backward(
         }
     };
 
-    let dy = Input::new(g, grad, geometry.compute_type)?;
-    let (dactivated, reduced) = linear::input_gradient(g, &block.ffn_down, dy, None)?;
+    let dy = MatmulInput::new(g, grad, geometry.compute_type)?;
+    let (dactivated, u) = linear::input_gradient(g, &block.ffn_down, dy, None)?;
     let [dgate, dup, activated] = swiglu::backward(g, gate, up, dactivated)?;
-    linear::adapter_gradients(g, &block.ffn_down, activated, grad, reduced)?;
-    let dgate = Input::new(g, dgate, geometry.compute_type)?;
-    let dup = Input::new(g, dup, geometry.compute_type)?;
+    linear::adapter_gradients(g, &block.ffn_down, activated, grad, u)?;
+    let dgate = MatmulInput::new(g, dgate, geometry.compute_type)?;
+    let dup = MatmulInput::new(g, dup, geometry.compute_type)?;
     let dh2 = linear::backward(g, &block.ffn_gate, h2, dgate, None)?;
     let dh2 = linear::backward(g, &block.ffn_up, h2, dup, Some(dh2))?;
     let grad = norm::backward(g, &block.ffn_norm, x1, dh2, grad)?;
 
     let attended = attention.output(g)?;
-    let dx1 = Input::new(g, grad, geometry.compute_type)?;
+    let dx1 = MatmulInput::new(g, grad, geometry.compute_type)?;
     let dattended = linear::backward(g, &block.attn_output, attended, dx1, None)?;
     let [dq, dk, dv] = attention::backward(g, &attention, dattended)?;
     let dq = rope::backward(g, geometry.layout, dq, tokens.angles)?;
     let dk = rope::backward(g, geometry.layout, dk, tokens.angles)?;
-    let dq = Input::new(g, dq, geometry.compute_type)?;
-    let dk = Input::new(g, dk, geometry.compute_type)?;
-    let dv = Input::new(g, dv, geometry.compute_type)?;
+    let dq = MatmulInput::new(g, dq, geometry.compute_type)?;
+    let dk = MatmulInput::new(g, dk, geometry.compute_type)?;
+    let dv = MatmulInput::new(g, dv, geometry.compute_type)?;
     let dh = linear::backward(g, &block.attn_q, h, dq, None)?;
     let dh = linear::backward(g, &block.attn_k, h, dk, Some(dh))?;
     let dh = linear::backward(g, &block.attn_v, h, dv, Some(dh))?;
@@ -244,7 +244,7 @@ fn attend(
     [q, k, v]: [Output; 3],
     out: Output,
 ) -> Result<attention::Saved, Error> {
-    let h = Input::new(g, h, geometry.compute_type)?;
+    let h = MatmulInput::new(g, h, geometry.compute_type)?;
     let q = linear::forward(g, &block.attn_q, h, None, q)?;
     let k = linear::forward(g, &block.attn_k, h, None, k)?;
     let v = linear::forward(g, &block.attn_v, h, None, v)?;
@@ -263,7 +263,7 @@ fn add_attended(
     output: Output,
 ) -> Result<Tensor, Error> {
     let attended = attention.output(g)?;
-    let attended = Input::new(g, attended, geometry.compute_type)?;
+    let attended = MatmulInput::new(g, attended, geometry.compute_type)?;
     linear::forward(g, &block.attn_output, attended, Some(x), output)
 }
 
@@ -275,7 +275,7 @@ fn project(
     h2: Tensor,
     [gate, up]: [Output; 2],
 ) -> Result<[Tensor; 2], Error> {
-    let h2 = Input::new(g, h2, geometry.compute_type)?;
+    let h2 = MatmulInput::new(g, h2, geometry.compute_type)?;
     let gate = linear::forward(g, &block.ffn_gate, h2, None, gate)?;
     let up = linear::forward(g, &block.ffn_up, h2, None, up)?;
     Ok([gate, up])
