@@ -165,7 +165,7 @@ impl Contest {
             let mut graph = Graph::new(8)?;
             let (w, x) = (graph.tensor(&weight)?, graph.tensor(&x)?);
             let y = product(&mut graph, w, x)?;
-            graph.run(y)?;
+            graph.schedule(y)?;
             Ok::<_, nightgraft_ggml::Error>(graph)
         };
         let (ours, ggmls) = match backward {

@@ -80,7 +80,7 @@ fn attention(criterion: &mut Criterion) {
             let qkv = [g.tensor(&q)?, g.tensor(&k)?, g.tensor(&v)?];
             let (starts, out, dout) = (g.tensor(&starts)?, g.tensor(&out)?, g.tensor(&dout)?);
             let [dq, dkv] = g.attention_back(shape, qkv, starts, out, dout)?;
-            g.run(dkv)?;
+            g.schedule(dkv)?;
             Ok(dq)
         });
     }
@@ -110,7 +110,7 @@ fn run(group: &mut Group, name: &str, make: impl Fn(&mut Graph) -> Result<Tensor
     group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
         let mut graph = Graph::new(32).expect("memory for a graph");
         let result = make(&mut graph).expect("shapes that fit");
-        graph.run(result).expect("a tensor of this graph");
+        graph.schedule(result).expect("a tensor of this graph");
         let mut cpu = Cpu::new(1, Arc::default()).expect("one thread");
         bencher.iter(|| cpu.compute(black_box(&mut graph)).expect("nobody stops it"));
     });

@@ -84,7 +84,7 @@ impl Buffer {
         }
         let context = Context::new(locations.len(), 0)?;
         // SAFETY: the mapping is kept by the storage that owns the buffer, and nothing writes to weights: `write`
-        // refuses, and so does `Graph::writable` for tensors of weights and views of them.
+        // refuses, and so does `Graph::expect_writable` for tensors of weights and views of them.
         let buffer = unsafe { BackendBuffer::from_bytes(file)? };
         let tensors: Vec<_> = locations
             .iter()

@@ -94,10 +94,9 @@ impl Cpu {
     /// Runs every operation of the graph and returns when all are done.
     ///
     /// # Errors
-    /// [`Error::Aborted`] if the stop flag was raised: what the graph stores into is then undefined.
-    /// [`Error::Refused`] if a kernel refused its operands, such as an index that points nowhere: nothing is computed or stored
-    /// from there on. [`Error::OutOfMemory`] if the arena or a thread's working memory cannot grow, [`Error::Shape`] if a buffer has
-    /// no memory.
+    /// [`Error::Aborted`] if the stop flag was raised: what the graph stores into is then undefined. [`Error::Refused`] if a
+    /// kernel refused its operands, such as an index that points nowhere: nothing is computed or stored from there on.
+    /// [`Error::OutOfMemory`] if the arena or a thread's working memory cannot grow, [`Error::Shape`] if a buffer has no memory.
     pub fn compute(&mut self, graph: &mut Graph) -> Result<(), Error> {
         if !graph.is_allocated() {
             return Err(Error::Shape {

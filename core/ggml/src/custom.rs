@@ -20,14 +20,14 @@ const ONE_TASK: c_int = 1;
 
 /// What a custom node needs besides its operands.
 pub(crate) struct CustomNode {
-    /// What it is called where it is refused.
+    /// The operation's name, for where it is refused.
     pub(crate) op: &'static str,
     pub(crate) params: Option<Params>,
-    /// Where it says so; the same for all nodes of a graph.
+    /// Where a refusal is noted; the same for all nodes of a graph.
     pub(crate) refused: Arc<Refused>,
 }
 
-/// The parameters of those operations that have some.
+/// The parameters of an operation, if it has some.
 pub(crate) enum Params {
     Attention(AttentionShape),
     Dropout { keep: f32, key: DropoutKey, salt: u64 },
@@ -107,19 +107,19 @@ impl Graph {
             callbacks::attention_back,
             Some(Params::Attention(shape)),
         )?;
-        let dq = self.piece(all, 0, (n_tokens, wide))?;
-        let dkv = self.piece(all, n_tokens * wide, (n_tokens, narrow))?;
+        let dq = self.view_in_row(all, 0, (n_tokens, wide))?;
+        let dkv = self.view_in_row(all, n_tokens * wide, (n_tokens, narrow))?;
         if others == 0 {
             return Ok([dq, dkv]);
         }
-        let others = self.piece(all, n_tokens * (wide + narrow), (others, narrow))?;
+        let others = self.view_in_row(all, n_tokens * (wide + narrow), (others, narrow))?;
         let (op, params) = ("attention_back_sum", Some(Params::Attention(shape)));
         let dkv = self.custom_inplace(op, dkv, &[others, starts], callbacks::attention_back_sum, params)?;
         Ok([dq, dkv])
     }
 
     /// Cross-entropy of each row of `logits` `[T, n_vocab]` with `targets` (an i32 row of T; negative = no
-    /// loss). The logits' place becomes their gradient `softmax − onehot`, which is returned; each row of the
+    /// loss). The logits become their gradient `softmax − onehot`, which is returned; each row of the
     /// buffer `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
     ///
     /// # Errors
@@ -137,12 +137,12 @@ impl Graph {
             });
         }
         let loss = self.tensor_rows(loss, n_tokens)?;
-        self.writable(op, loss)?;
+        self.expect_writable(op, loss)?;
         self.custom_inplace(op, logits, &[targets, loss], callbacks::cross_entropy, None)
     }
 
     /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
-    /// token's pairs, then their sines. The result takes the place of `x`, which must not be used any more.
+    /// token's pairs, then their sines. The result overwrites `x`, which must not be used any more.
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
@@ -150,7 +150,7 @@ impl Graph {
         let op = "rope";
         let ((n_tokens, n_cols), (n_rows, n_dims)) = (self.shape(op, x)?, self.shape(op, table)?);
         let Rotation { head_dim, .. } = rotation;
-        self.is_f32(op, table)?;
+        self.expect_f32(op, table)?;
         if head_dim == 0
             || n_cols % head_dim != 0
             || n_dims % 2 != 0
@@ -175,7 +175,7 @@ impl Graph {
     pub fn rms_norm(&mut self, x: Tensor, w: Tensor, eps: f32) -> Result<Tensor, Error> {
         let op = "rms_norm";
         let (n_rows, n_cols) = self.shape(op, x)?;
-        self.is_f32(op, x)?;
+        self.expect_f32(op, x)?;
         self.expect_shape(op, w, (1, n_cols))?;
         self.custom(op, [n_rows, n_cols], &[x, w], callbacks::rms_norm, Some(Params::Norm { eps }))
     }
@@ -209,13 +209,13 @@ impl Graph {
     pub fn swiglu(&mut self, gate: Tensor, up: Tensor) -> Result<Tensor, Error> {
         let op = "swiglu";
         let (n_rows, n_cols) = self.shape(op, gate)?;
-        self.is_f32(op, gate)?;
+        self.expect_f32(op, gate)?;
         self.expect_shape(op, up, (n_rows, n_cols))?;
         self.custom(op, [n_rows, n_cols], &[gate, up], callbacks::swiglu, None)
     }
 
-    /// The gradients of [`Graph::swiglu`], when the graph is computed, after everything that was stored or run before:
-    /// `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
+    /// Computes the gradients of [`Graph::swiglu`] when the graph is computed, after everything that was stored or scheduled
+    /// before: `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
@@ -225,12 +225,12 @@ impl Graph {
         for tensor in [gate, up, dy] {
             self.expect_shape(op, tensor, shape)?;
         }
-        self.are_apart(op, up, dy)?;
+        self.expect_disjoint(op, up, dy)?;
         for written in [up, dy] {
-            self.writable(op, written)?;
+            self.expect_writable(op, written)?;
         }
         let node = self.custom_inplace(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
-        self.run(node)
+        self.schedule(node)
     }
 
     /// Rounds `x` `[T, n]` to bfloat16, at half the width, into `out` `[T, bf16_columns(n)]`, when the graph is computed.
@@ -240,10 +240,10 @@ impl Graph {
     pub fn to_bf16(&mut self, x: Tensor, out: Tensor) -> Result<(), Error> {
         let op = "to_bf16";
         let (n_rows, n_cols) = self.shape(op, x)?;
-        self.is_f32(op, x)?;
+        self.expect_f32(op, x)?;
         self.expect_shape(op, out, (n_rows, bf16_columns(n_cols)))?;
         let node = self.custom_inplace(op, out, &[x], callbacks::to_bf16, None)?;
-        self.run(node)
+        self.schedule(node)
     }
 
     /// The matrix of `n_cols` columns that [`Graph::to_bf16`] rounded to `x`, as floats.
@@ -266,7 +266,7 @@ impl Graph {
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's
-    /// value at the time of the computation, on `salt` and on the place in the matrix.
+    /// value at the time of the computation, on `salt` and on the position in the matrix.
     ///
     /// # Errors
     /// As [`Graph::linear`], and [`Error::Shape`] unless `0 < keep <= 1`.
@@ -276,7 +276,7 @@ impl Graph {
             return Err(Error::Shape { op, expected: "0 < keep <= 1".to_owned(), got: keep.to_string() });
         }
         let (n_rows, n_cols) = self.shape(op, x)?;
-        self.is_f32(op, x)?;
+        self.expect_f32(op, x)?;
         let params = Params::Dropout { keep, key: key.clone(), salt };
         self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
     }
@@ -303,7 +303,7 @@ impl Graph {
         expected: (usize, usize),
     ) -> Result<(), Error> {
         let got = self.shape(op, tensor)?;
-        self.is_f32(op, tensor)?;
+        self.expect_f32(op, tensor)?;
         if got != expected {
             return Err(Error::Shape { op, expected: format!("{expected:?}"), got: format!("{got:?}") });
         }
@@ -349,8 +349,8 @@ impl Graph {
     ) -> Result<Tensor, Error> {
         matrix_bytes(op, [n_rows, n_cols])?;
         let mut operands = self.operands(op, operands)?;
-        self.count(op, 1)?;
-        let node = self.keep(op, params);
+        self.reserve_tensors(op, 1)?;
+        let node = self.keep_node(op, params);
         // SAFETY: fewer operands than ggml's limit of 10, all in this context, which has room; the callback
         // gets operands whose shapes the caller of this method checked, and a node that the graph keeps.
         let node = unsafe {
@@ -371,8 +371,8 @@ impl Graph {
         self.wrap(node)
     }
 
-    /// A node whose result takes the place of `target`; a callback does not see that one among its operands. Whatever writes in
-    /// place is made here, and refuses what cannot be written to.
+    /// Makes a node whose result overwrites `target`, which a callback does not see among its operands. Every node that
+    /// writes in place is made here, and refuses what cannot be written to.
     pub(crate) fn custom_inplace(
         &mut self,
         op: &'static str,
@@ -381,13 +381,13 @@ impl Graph {
         callback: Callback,
         params: Option<Params>,
     ) -> Result<Tensor, Error> {
-        let target = self.writable(op, target)?;
+        let target = self.expect_writable(op, target)?;
         let mut operands = self.operands(op, operands)?;
-        if operands.iter().any(|&operand| overlap(operand, target)) {
-            return Err(in_one_place(op));
+        if operands.iter().any(|&operand| overlaps(operand, target)) {
+            return Err(overlap_error(op));
         }
-        self.count(op, 1)?;
-        let node = self.keep(op, params);
+        self.reserve_tensors(op, 1)?;
+        let node = self.keep_node(op, params);
         // SAFETY: as in `custom`; the node is a view of its target, which may be written to.
         let node = unsafe {
             sys::ggml_custom_inplace(
@@ -403,9 +403,9 @@ impl Graph {
         self.wrap(node)
     }
 
-    pub(crate) fn are_apart(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
+    pub(crate) fn expect_disjoint(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
         let (a, b) = (self.pointer(op, a)?, self.pointer(op, b)?);
-        if overlap(a, b) { Err(in_one_place(op)) } else { Ok(()) }
+        if overlaps(a, b) { Err(overlap_error(op)) } else { Ok(()) }
     }
 
     fn operands(&self, op: &'static str, tensors: &[Tensor]) -> Result<Vec<*mut sys::ggml_tensor>, Error> {
@@ -413,8 +413,8 @@ impl Graph {
     }
 }
 
-/// Whether two living tensors lie across each other in memory; interleaved columns of one matrix do.
-fn overlap(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
+/// Whether the memory of two living tensors overlaps; that of interleaved columns of one matrix does.
+fn overlaps(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
     // SAFETY: the callers have them from a graph that is alive.
     let [(owner_a, a), (owner_b, b)] = [a, b].map(|t| unsafe {
         let owner = if (*t).view_src.is_null() { t } else { (*t).view_src };
@@ -423,10 +423,10 @@ fn overlap(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
     owner_a == owner_b && a.start < b.end && b.start < a.end
 }
 
-fn in_one_place(op: &'static str) -> Error {
+fn overlap_error(op: &'static str) -> Error {
     Error::Shape {
         op,
         expected: "operands apart from the target".into(),
-        got: "an operand in the target's place".into(),
+        got: "an operand in the target's memory".into(),
     }
 }

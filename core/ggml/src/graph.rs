@@ -103,7 +103,7 @@ impl Graph {
             });
         }
         // The buffer itself takes a slot in ggml's list of leafs, a view one in the context.
-        self.count("tensor_rows", if n_rows == available { 1 } else { 2 })?;
+        self.reserve_tensors("tensor_rows", if n_rows == available { 1 } else { 2 })?;
         self.is_allocated &= buffer.is_allocated();
         self.buffers.push(buffer.clone());
         let whole = Tensor { is_writable: buffer.is_writable(), ..self.wrap(buffer.as_ptr())? };
@@ -118,8 +118,8 @@ impl Graph {
         self.wrap_view(whole, view)
     }
 
-    /// Computes `tensor` and copies it into the first rows of `buffer`, when the graph is computed; after
-    /// everything that was stored or run before.
+    /// Has `tensor` computed and copied into the first rows of `buffer` when the graph is computed, after everything that was
+    /// stored or scheduled before.
     ///
     /// # Errors
     /// [`Error::Shape`] if it does not fit, or is of the buffer itself; [`Error::ReadOnly`] if the buffer is a mapped weight.
@@ -133,23 +133,24 @@ impl Graph {
                 got: format!("[{available}, {width}]"),
             });
         }
-        let source = self.is_f32("store", tensor)?;
+        let source = self.expect_f32("store", tensor)?;
         let target = self.tensor_rows(buffer, n_rows)?;
-        self.are_apart("store", tensor, target)?;
-        let target = self.writable("store", target)?;
-        self.count("store", 1)?;
+        self.expect_disjoint("store", tensor, target)?;
+        let target = self.expect_writable("store", target)?;
+        self.reserve_tensors("store", 1)?;
         // SAFETY: both tensors are alive, apart, and of one shape; the context has room.
         let copy = unsafe { sys::ggml_cpy(self.context(), source, target) };
         let copy = self.wrap(copy)?;
-        self.run(copy)
+        self.schedule(copy)
     }
 
-    /// Computes `tensor` for its effect (an accumulation into a buffer) when the graph is computed.
+    /// Has `tensor` computed when the graph is, after everything that was stored or scheduled before. This is for operations
+    /// that write in place; a [stored](Self::store) tensor is scheduled already.
     ///
     /// # Errors
     /// [`Error::ForeignTensor`].
-    pub fn run(&mut self, tensor: Tensor) -> Result<(), Error> {
-        let tensor = self.pointer("run", tensor)?;
+    pub fn schedule(&mut self, tensor: Tensor) -> Result<(), Error> {
+        let tensor = self.pointer("schedule", tensor)?;
         self.plan = None;
         // SAFETY: graph and tensor live in this context. The graph cannot overflow: it has as many slots
         // as the context has tensors.
@@ -203,7 +204,7 @@ impl Graph {
     }
 
     /// Reserves room for `n` more tensors: ggml aborts when its pool is exhausted.
-    pub(crate) fn count(&mut self, op: &'static str, n: usize) -> Result<(), Error> {
+    pub(crate) fn reserve_tensors(&mut self, op: &'static str, n: usize) -> Result<(), Error> {
         if self.n_tensors + n > self.capacity {
             return Err(Error::Shape {
                 op,
@@ -219,9 +220,13 @@ impl Graph {
         if tensor.graph == self.id { Ok(tensor.tensor.as_ptr()) } else { Err(Error::ForeignTensor { op }) }
     }
 
-    /// The pointer of a tensor of f32 values that an operation may write to.
-    pub(crate) fn writable(&self, op: &'static str, tensor: Tensor) -> Result<*mut sys::ggml_tensor, Error> {
-        let pointer = self.is_f32(op, tensor)?;
+    /// The pointer of a tensor, which must be of f32 values that an operation may write to.
+    pub(crate) fn expect_writable(
+        &self,
+        op: &'static str,
+        tensor: Tensor,
+    ) -> Result<*mut sys::ggml_tensor, Error> {
+        let pointer = self.expect_f32(op, tensor)?;
         if tensor.is_writable { Ok(pointer) } else { Err(Error::ReadOnly { op }) }
     }
 
@@ -236,8 +241,8 @@ impl Graph {
         Ok(Tensor { is_writable: source.is_writable, ..self.wrap(view)? })
     }
 
-    /// What a custom node's callback gets to see: kept for as long as the graph, at a fixed address.
-    pub(crate) fn keep(&mut self, op: &'static str, params: Option<Params>) -> *mut CustomNode {
+    /// Keeps what a custom node's callback gets to see for as long as the graph lives, at a fixed address.
+    pub(crate) fn keep_node(&mut self, op: &'static str, params: Option<Params>) -> *mut CustomNode {
         self.custom.push(Box::new(CustomNode { op, params, refused: self.refused.clone() }));
         let last = self.custom.last_mut().expect("just pushed");
         std::ptr::from_mut(last.as_mut())

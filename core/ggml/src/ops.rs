@@ -28,8 +28,8 @@ impl Graph {
                 got: format!("{n} from {first}"),
             });
         }
-        let source = self.is_f32("columns", x)?;
-        self.count("columns", 1)?;
+        let source = self.expect_f32("columns", x)?;
+        self.reserve_tensors("columns", 1)?;
         // SAFETY: the view lies inside its source; the context has room.
         let view = unsafe {
             sys::ggml_view_2d(self.context(), source, n as i64, n_rows as i64, (*source).nb[1], first * 4)
@@ -37,24 +37,24 @@ impl Graph {
         self.wrap_view(x, view)
     }
 
-    /// A matrix `[n_rows, n_cols]` that lies at value `first` of the row `x`.
-    pub(crate) fn piece(
+    /// A view of the matrix `[n_rows, n_cols]` that lies at value `first` of the row `x`.
+    pub(crate) fn view_in_row(
         &mut self,
         x: Tensor,
         first: usize,
         (n_rows, n_cols): (usize, usize),
     ) -> Result<Tensor, Error> {
-        let (rows, length) = self.shape("piece", x)?;
+        let (rows, length) = self.shape("view_in_row", x)?;
         let end = n_rows.checked_mul(n_cols).filter(|n| *n > 0).and_then(|n| n.checked_add(first));
         if rows != 1 || end.is_none_or(|end| end > length) {
             return Err(Error::Shape {
-                op: "piece",
+                op: "view_in_row",
                 expected: format!("[{n_rows}, {n_cols}] inside a row of {length}"),
                 got: format!("{first} of {rows}"),
             });
         }
-        let source = self.is_f32("piece", x)?;
-        self.count("piece", 1)?;
+        let source = self.expect_f32("view_in_row", x)?;
+        self.reserve_tensors("view_in_row", 1)?;
         // SAFETY: the view lies inside its source; the context has room.
         let view = unsafe {
             sys::ggml_view_2d(self.context(), source, n_cols as i64, n_rows as i64, n_cols * 4, first * 4)
@@ -73,8 +73,8 @@ impl Graph {
             *mut sys::ggml_tensor,
         ) -> *mut sys::ggml_tensor,
     ) -> Result<Tensor, Error> {
-        let (a, b) = (self.is_f32(op, a)?, self.is_f32(op, b)?);
-        self.count(op, 1)?;
+        let (a, b) = (self.expect_f32(op, a)?, self.expect_f32(op, b)?);
+        self.reserve_tensors(op, 1)?;
         self.wrap(make(self.context(), a, b))
     }
 
@@ -90,8 +90,12 @@ impl Graph {
         Ok(())
     }
 
-    /// The pointer of a tensor with f32 values, neighbours in a row next to each other.
-    pub(crate) fn is_f32(&self, op: &'static str, tensor: Tensor) -> Result<*mut sys::ggml_tensor, Error> {
+    /// The pointer of a tensor, which must be of f32 values.
+    pub(crate) fn expect_f32(
+        &self,
+        op: &'static str,
+        tensor: Tensor,
+    ) -> Result<*mut sys::ggml_tensor, Error> {
         let tensor = self.pointer(op, tensor)?;
         // SAFETY: a tensor of this graph.
         match unsafe { (*tensor).type_ } {

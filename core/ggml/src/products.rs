@@ -72,7 +72,7 @@ impl Graph {
     pub fn quantize_rows_int16(&mut self, x: Tensor) -> Result<Tensor, Error> {
         let op = "quantize_rows_int16";
         let (n_rows, n_cols) = self.shape(op, x)?;
-        self.is_f32(op, x)?;
+        self.expect_f32(op, x)?;
         let width = Int16Rows::columns(n_cols).ok_or_else(|| Error::Shape {
             op,
             expected: "a multiple of 32 columns".into(),
@@ -169,10 +169,10 @@ impl Graph {
             });
         }
         let grad = self.tensor(grad)?;
-        self.is_f32(op, u)?;
-        self.is_f32(op, x)?;
+        self.expect_f32(op, u)?;
+        self.expect_f32(op, x)?;
         let node = self.custom_inplace(op, grad, &[u, x], callbacks::accumulate_outer, None)?;
-        self.run(node)
+        self.schedule(node)
     }
 
     pub(crate) fn linear_shape(
@@ -189,7 +189,7 @@ impl Graph {
                 got: width.to_string(),
             });
         }
-        self.is_f32(op, x)?;
+        self.expect_f32(op, x)?;
         Ok((n_tokens, n_out))
     }
 
@@ -207,7 +207,7 @@ impl Graph {
                 got: width.to_string(),
             });
         }
-        self.is_f32(op, dy)?;
+        self.expect_f32(op, dy)?;
         Ok((n_tokens, n_in))
     }
 
@@ -224,7 +224,7 @@ impl Graph {
             Direction::Linear => (n_in, n_out),
             Direction::Transposed => (n_out, n_in),
         };
-        self.is_f32(op, x)?;
+        self.expect_f32(op, x)?;
         if !is_first || Int16Rows::columns(from) != Some(width) {
             return Err(Error::Shape {
                 op,

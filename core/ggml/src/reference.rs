@@ -14,8 +14,8 @@ impl Graph {
     pub fn ggml_mul_mat(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
         let (n_rows, n_cols) = self.linear_shape("ggml_mul_mat", w, x)?;
         matrix_bytes("ggml_mul_mat", [n_rows, n_cols])?;
-        self.count("ggml_mul_mat", 1)?;
-        let (w, x) = (self.pointer("ggml_mul_mat", w)?, self.is_f32("ggml_mul_mat", x)?);
+        self.reserve_tensors("ggml_mul_mat", 1)?;
+        let (w, x) = (self.pointer("ggml_mul_mat", w)?, self.expect_f32("ggml_mul_mat", x)?);
         // SAFETY: matrices with rows of one length, `x` of f32, in this context, which has room.
         self.wrap(unsafe { sys::ggml_mul_mat(self.context(), w, x) })
     }
@@ -28,13 +28,13 @@ impl Graph {
         let op = "ggml_out_prod";
         let (n_rows, n_cols) = self.transposed_shape(op, w, dy)?;
         matrix_bytes(op, [n_rows, n_cols])?;
-        let (w, dy) = (self.pointer(op, w)?, self.is_f32(op, dy)?);
+        let (w, dy) = (self.pointer(op, w)?, self.expect_f32(op, dy)?);
         // SAFETY: a tensor of this graph.
         let kind = unsafe { (*w).type_ };
         if [WeightType::F16, WeightType::BF16].iter().any(|half| half.ggml_id() as i64 == i64::from(kind)) {
             return Err(Error::WeightType { op, got: kind });
         }
-        self.count(op, 2)?;
+        self.reserve_tensors(op, 2)?;
         // SAFETY: matrices with as many columns of `dy` as rows of `w`, in this context, which has room.
         self.wrap(unsafe { sys::ggml_out_prod(self.context(), w, sys::ggml_transpose(self.context(), dy)) })
     }

@@ -42,23 +42,23 @@ type View = fn(&mut Graph, &Buffer) -> Result<Tensor, Error>;
 
 /// Everything that writes in place.
 const IN_PLACE: [(&str, Writes); 12] = [
-    ("round_to_bf16", |g, t| g.round_to_bf16(t).and_then(|t| g.run(t))),
+    ("round_to_bf16", |g, t| g.round_to_bf16(t).and_then(|t| g.schedule(t))),
     ("rope", |g, t| {
         let table = g.tensor(&Buffer::f32(2, 2)?)?;
         let rotation = Rotation { head_dim: 4, style: RopeStyle::Interleaved, back: false };
         let turned = g.rope(t, table, rotation)?;
-        g.run(turned)
+        g.schedule(turned)
     }),
     ("cross_entropy", |g, t| {
         let targets = g.tensor(&integers(&[0, 1]))?;
         let gradient = g.cross_entropy(t, targets, &Buffer::f32(2, 2)?)?;
-        g.run(gradient)
+        g.schedule(gradient)
     }),
     ("rms_norm_back", |g, t| {
         let (x, w, dy) =
             (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(1, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
         let dx = g.rms_norm_back(t, x, w, 1e-5, dy)?;
-        g.run(dx)
+        g.schedule(dx)
     }),
     ("swiglu_back, gate", |g, t| {
         let (up, dy) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
@@ -85,21 +85,21 @@ const IN_PLACE: [(&str, Writes); 12] = [
         let starts = g.tensor(&integers(&[0, 0]))?;
         let shape = AttentionShape::new([1, 1], 3, 1.0).unwrap();
         let out = g.attention(shape, qkv, starts, Output::Overwrite(t))?;
-        g.run(out)
+        g.schedule(out)
     }),
     ("sum_of_products of quantized rows", |g, t| {
         let (w, x) = (g.tensor(&Buffer::f32(4, 32)?)?, g.tensor(&Buffer::f32(2, 32)?)?);
         let x = g.quantize_rows_int16(x)?;
         let product = Product::Int16 { w, x, direction: crate::Direction::Linear };
         let sum = g.sum_of_products(&[product], None, Output::Overwrite(t))?;
-        g.run(sum)
+        g.schedule(sum)
     }),
 ];
 
 fn product(g: &mut Graph, output: Output) -> Result<(), Error> {
     let (w, x) = (g.tensor(&Buffer::f32(4, 8)?)?, g.tensor(&Buffer::f32(2, 8)?)?);
     let sum = g.sum_of_products(&[Product::Linear { w, x, scale: 1.0 }], None, output)?;
-    g.run(sum)
+    g.schedule(sum)
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn sizes_that_cannot_be_counted_are_refused() {
         (0, (0, 1)),
         (MANY, (1, 1)),
     ] {
-        assert!(matches!(g.piece(wide, first, shape), Err(Error::Shape { .. })), "{first} {shape:?}");
+        assert!(matches!(g.view_in_row(wide, first, shape), Err(Error::Shape { .. })), "{first} {shape:?}");
     }
     // Each matrix could be, and all gradients together could not.
     let shape = AttentionShape::new([1, 1], 64, 1.0).unwrap();
@@ -243,11 +243,11 @@ fn an_index_that_points_nowhere_is_an_error_of_the_computation() {
     let (s, t) = (g.tensor(&starts).unwrap(), g.tensor(&targets).unwrap());
     let out = g.attention(shape, [x; 3], s, Output::Alloc).unwrap();
     let gradient = g.cross_entropy(logits, t, &Buffer::f32(3, 2).unwrap()).unwrap();
-    g.run(out).unwrap();
-    g.run(gradient).unwrap();
+    g.schedule(out).unwrap();
+    g.schedule(gradient).unwrap();
     let [dq, dkv] = g.attention_back(shape, [x; 3], s, out, x).unwrap();
-    g.run(dq).unwrap();
-    g.run(dkv).unwrap();
+    g.schedule(dq).unwrap();
+    g.schedule(dkv).unwrap();
     g.store(out, &stored).unwrap();
     for n_threads in [1, 2, 5] {
         let mut cpu = cpu(n_threads);
@@ -289,7 +289,7 @@ fn the_deepest_graph_needs_no_large_stack() {
             sum = g.add(sum, one).unwrap();
         }
         g.store(sum, &out).unwrap();
-        assert!(g.run(sum).is_ok());
+        assert!(g.schedule(sum).is_ok());
         cpu(1).compute(&mut g).unwrap();
         assert_eq!(out.to_vec().unwrap(), [(capacity - 2) as f32]);
         assert!(matches!(Graph::new(capacity + 1), Err(Error::Shape { .. })));
@@ -303,7 +303,7 @@ fn a_graph_of_nothing_is_computed() {
     let mut g = Graph::new(8).unwrap();
     cpu(1).compute(&mut g).unwrap();
     let buffer = g.tensor(&mapped(1, 1)).unwrap();
-    g.run(buffer).unwrap();
+    g.schedule(buffer).unwrap();
     cpu(2).compute(&mut g).unwrap();
 }
 

@@ -107,7 +107,7 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     let product = Product::Linear { w, x: x_t, scale: 1.0 };
     let out = g.tensor(&y_out).unwrap();
     let y = g.sum_of_products(&[product], Some(y_t), Output::Overwrite(out)).unwrap();
-    g.run(y).unwrap();
+    g.schedule(y).unwrap();
     let dx = g.linear_transposed(w, y_t).unwrap();
     g.store(dx, &dx_out).unwrap();
     for n_threads in [1, 2, 3] {
@@ -257,18 +257,18 @@ fn misuse_is_an_error_and_never_an_abort() {
 }
 
 #[test]
-fn pieces_of_a_row_are_tensors_apart() {
+fn views_in_a_row_are_tensors_apart() {
     let row = buffer(1, 10, &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0, 0.0, 0.0]);
     let result = buffer(2, 2, &[0.0; 4]);
     let mut g = Graph::new(16).unwrap();
     let row = g.tensor(&row).unwrap();
     let (w, x, across) = (
-        g.piece(row, 0, (2, 2)).unwrap(),
-        g.piece(row, 4, (2, 2)).unwrap(),
-        g.piece(row, 3, (2, 2)).unwrap(),
+        g.view_in_row(row, 0, (2, 2)).unwrap(),
+        g.view_in_row(row, 4, (2, 2)).unwrap(),
+        g.view_in_row(row, 3, (2, 2)).unwrap(),
     );
-    assert!(matches!(g.piece(row, 7, (2, 2)), Err(Error::Shape { .. })));
-    assert!(matches!(g.piece(w, 0, (1, 2)), Err(Error::Shape { .. })), "not a row");
+    assert!(matches!(g.view_in_row(row, 7, (2, 2)), Err(Error::Shape { .. })));
+    assert!(matches!(g.view_in_row(w, 0, (1, 2)), Err(Error::Shape { .. })), "not a row");
     let product = |w| Product::Linear { w, x: w, scale: 1.0 };
     for overlapping in [w, across] {
         let refused = g.sum_of_products(&[product(overlapping)], None, Output::Overwrite(w));
@@ -307,7 +307,7 @@ fn a_graph_without_memory_takes_as_much_as_a_real_one_and_is_not_computed() {
         let (x, w) = (g.tensor_rows(&x, 3).unwrap(), g.tensor(&w).unwrap());
         let y = g.linear(w, x).unwrap();
         let y = g.linear_transposed(w, y).unwrap();
-        g.run(y).unwrap();
+        g.schedule(y).unwrap();
         g
     };
     let mut real = build(Buffer::f32(5, 64).unwrap(), Buffer::f32(32, 64).unwrap());

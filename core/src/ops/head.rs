@@ -51,7 +51,7 @@ pub fn forward(
 ) -> Result<Saved, Error> {
     let logits = logits(g, head, x)?;
     let dlogits = g.cross_entropy(logits, targets, loss)?;
-    g.run(dlogits)?;
+    g.schedule(dlogits)?;
     Ok(Saved { x, dlogits })
 }
 

@@ -200,7 +200,7 @@ fn a_backward_adds_onto_what_is_there() {
     onto.write(0, &base.to_vec().unwrap()).unwrap();
     let sum = g.tensor(&onto).unwrap();
     let dx = linear::backward(&mut g, &linear, x, dy, Some(sum)).unwrap();
-    g.run(dx).unwrap();
+    g.schedule(dx).unwrap();
     Cpu::new(1, Arc::default()).unwrap().compute(&mut g).unwrap();
     let (alone, onto, base) = (alone.to_vec().unwrap(), onto.to_vec().unwrap(), base.to_vec().unwrap());
     for ((alone, onto), base) in alone.iter().zip(&onto).zip(&base) {
@@ -218,7 +218,7 @@ fn rms_norm() {
             gradients[0].clear()?;
             let dx = g.tensor(&gradients[0])?;
             let dx = norm::backward(g, &norm, x, dy, dx)?;
-            g.run(dx)?;
+            g.schedule(dx)?;
         }
         norm::forward(g, &norm, x)
     });
@@ -240,7 +240,7 @@ fn rotary_embedding_in_both_styles() {
             g.store(dy, &gradients[0])?;
             let dx = g.tensor(&gradients[0])?;
             let dx = rope::backward(g, layout, dx, angles)?;
-            g.run(dx)?;
+            g.schedule(dx)?;
             Ok(x)
         });
     }
@@ -297,7 +297,7 @@ fn head_with_loss() {
     let saved = head::forward(&mut g, &head, x_t, targets, &loss).unwrap();
     let dx = g.tensor(&gradient).unwrap();
     let dx = head::backward(&mut g, &head, &saved, dx).unwrap();
-    g.run(dx).unwrap();
+    g.schedule(dx).unwrap();
     let mut sum = || -> f64 {
         gradient.clear().unwrap();
         cpu.compute(&mut g).unwrap();

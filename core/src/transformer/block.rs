@@ -158,7 +158,7 @@ pub fn forward(
     let activated = swiglu::forward(g, gate, up)?;
     let activated = MatmulInput::new(g, activated, geometry.compute_type)?;
     let y = linear::forward(g, &block.ffn_down, activated, Some(x1), Output::Overwrite(y))?;
-    g.run(y)
+    g.schedule(y)
 }
 
 /// Turns `grad`, the gradient of `y`, into that of `x` in its place, unless `is_lowest`: then nobody needs it. Adds to the
@@ -231,7 +231,7 @@ pub fn backward(
         return Ok(());
     }
     let grad = norm::backward(g, &block.attn_norm, x, dh, grad)?;
-    g.run(grad)
+    g.schedule(grad)
 }
 
 /// From the normed `h` to the attention's output; queries, keys and values go to `qkv`.
@@ -301,8 +301,8 @@ fn from_bf16(g: &mut Graph, block: &Block, [x1, gate, up]: [Tensor; 3]) -> Resul
 /// Rounds values that were computed again as [`Kept::feed_forward`] holds them in mixed precision.
 fn round_to_bf16(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
     // These are computed from `x1` as it is, before it is rounded in its place.
-    g.run(gate)?;
-    g.run(up)?;
+    g.schedule(gate)?;
+    g.schedule(up)?;
     Ok([g.round_to_bf16(x1)?, g.round_to_bf16(gate)?, g.round_to_bf16(up)?])
 }
 

@@ -439,7 +439,7 @@ pub(super) fn head_graph(
     if trains {
         let dx = g.tensor_rows(dx, n_rows)?;
         let dx = head::backward(&mut g, head, &saved, dx)?;
-        g.run(dx)?;
+        g.schedule(dx)?;
     }
     Ok(g)
 }

@@ -25,7 +25,7 @@ pub fn gemm_gflops(n_threads: usize, clock: impl Fn() -> Duration) -> Result<f64
     let mut graph = Graph::new(8)?;
     let (w, x) = (graph.tensor(&w)?, graph.tensor(&x)?);
     let y = graph.linear(w, x)?;
-    graph.run(y)?;
+    graph.schedule(y)?;
     // Processor time of other threads is known to some milliseconds only.
     const PRODUCTS: usize = 40;
     let mut best = f64::INFINITY;
