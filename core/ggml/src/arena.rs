@@ -1,4 +1,4 @@
-//! Where intermediate results live: one arena for a whole graph, places reused as soon as their value is dead.
+//! Where intermediate results live: one arena for a whole graph, whose memory is reused as soon as a value is dead.
 
 use std::collections::HashMap;
 
@@ -9,20 +9,20 @@ use crate::raw::BackendBuffer;
 /// Enough for any vector load, and a cache line.
 const ALIGNMENT: usize = 64;
 
-/// The places of a graph's intermediate results inside an arena.
+/// Where a graph's intermediate results lie inside an arena.
 ///
-/// Places are given in execution order, best fit first; a value's place is free after the last operation
-/// that reads it, directly or through a view. A sum is written over its first operand, if that one dies there.
-pub(crate) struct Plan {
+/// Memory is given in execution order, best fit first; a value's memory is free after the last operation that reads it,
+/// directly or through a view. A sum is written over its first operand, if that one dies there.
+pub(crate) struct ArenaPlan {
     /// Size of the arena.
     pub(crate) bytes: usize,
     owned: Vec<(*mut sys::ggml_tensor, usize)>,
     views: Vec<*mut sys::ggml_tensor>,
-    /// Which arena the tensors point into now.
+    /// The arena that the tensors point into now.
     bound_to: Option<u64>,
 }
 
-impl Plan {
+impl ArenaPlan {
     /// # Safety
     /// The graph and its tensors are alive, and stay so for as long as the plan.
     pub(crate) unsafe fn new(graph: *mut sys::ggml_cgraph) -> Self {
@@ -31,8 +31,8 @@ impl Plan {
             unsafe { (0..sys::ggml_graph_n_nodes(graph)).map(|i| sys::ggml_graph_node(graph, i)).collect() };
         // SAFETY: every tensor reachable from a node is alive.
         let last_use = unsafe { last_uses(&nodes) };
-        let mut space = Space::default();
-        let mut place = HashMap::new();
+        let mut free_list = FreeList::default();
+        let mut allocated = HashMap::new();
         let mut owned = Vec::new();
         let mut views = Vec::new();
         for (i, &node) in nodes.iter().enumerate() {
@@ -43,35 +43,35 @@ impl Plan {
                 } else {
                     let size = sys::ggml_nbytes(node).next_multiple_of(ALIGNMENT);
                     let reused =
-                        reusable_operand(node, i, &last_use).and_then(|operand| place.remove(&operand));
-                    let offset = reused.map_or_else(|| space.take(size), |(offset, _)| offset);
-                    place.insert(node, (offset, size));
+                        reusable_operand(node, i, &last_use).and_then(|operand| allocated.remove(&operand));
+                    let offset = reused.map_or_else(|| free_list.alloc(size), |(offset, _)| offset);
+                    allocated.insert(node, (offset, size));
                     owned.push((node, offset));
                 }
-                // Whatever is read here for the last time, and results that nobody reads, give their place back.
+                // Whatever is read here for the last time, and results that nobody reads, give their memory back.
                 for operand in (*node).src.into_iter().chain([node]).filter(|t| !t.is_null()) {
                     let root = root(operand);
                     if last_use.get(&root) == Some(&i)
-                        && let Some((offset, size)) = place.remove(&root)
+                        && let Some((offset, size)) = allocated.remove(&root)
                     {
-                        space.give(offset, size);
+                        free_list.free(offset, size);
                     }
                 }
             }
         }
-        Self { bytes: space.high_water, owned, views, bound_to: None }
+        Self { bytes: free_list.high_water, owned, views, bound_to: None }
     }
 
     /// Points every tensor into the arena, unless it does already.
     ///
     /// # Safety
-    /// As for [`Plan::new`]; `arena` has at least `self.bytes` bytes, and `arena_id` is unique to it.
+    /// As for [`ArenaPlan::new`]; `arena` has at least `self.bytes` bytes, and `arena_id` is unique to it.
     pub(crate) unsafe fn bind(&mut self, arena: &BackendBuffer, arena_id: u64) {
         if self.bound_to == Some(arena_id) {
             return;
         }
         for &(tensor, offset) in &self.owned {
-            // SAFETY: the place lies inside the arena.
+            // SAFETY: the value lies inside the arena.
             unsafe {
                 (*tensor).data = arena.base().add(offset).cast();
                 (*tensor).buffer = arena.as_ptr();
@@ -110,8 +110,8 @@ unsafe fn last_uses(nodes: &[*mut sys::ggml_tensor]) -> HashMap<*mut sys::ggml_t
     last
 }
 
-/// The first operand of a sum, the one element-wise operation of ggml's own, if it is of the same size, owns its memory and
-/// dies there.
+/// The first operand of a sum, which is the one element-wise operation of ggml's own, if it is of the same size, owns its
+/// memory and dies there.
 unsafe fn reusable_operand(
     node: *mut sys::ggml_tensor,
     i: usize,
@@ -129,65 +129,66 @@ unsafe fn reusable_operand(
     }
 }
 
-/// Free stretches of the arena.
+/// The free ranges of the arena, as offsets and sizes.
 #[derive(Default)]
-struct Space {
-    free: Vec<(usize, usize)>,
+struct FreeList {
+    ranges: Vec<(usize, usize)>,
     end: usize,
     high_water: usize,
 }
 
-impl Space {
-    /// Takes the smallest stretch that is large enough, else grows the end.
-    fn take(&mut self, size: usize) -> usize {
-        let best = (0..self.free.len()).filter(|&i| self.free[i].1 >= size).min_by_key(|&i| self.free[i].1);
+impl FreeList {
+    /// Takes from the smallest range that is large enough, else grows the end.
+    fn alloc(&mut self, size: usize) -> usize {
+        let best =
+            (0..self.ranges.len()).filter(|&i| self.ranges[i].1 >= size).min_by_key(|&i| self.ranges[i].1);
         let Some(i) = best else {
             let offset = self.end;
             self.end += size;
             self.high_water = self.high_water.max(self.end);
             return offset;
         };
-        let (offset, available) = self.free[i];
+        let (offset, available) = self.ranges[i];
         if available == size {
-            self.free.swap_remove(i);
+            self.ranges.swap_remove(i);
         } else {
-            self.free[i] = (offset + size, available - size);
+            self.ranges[i] = (offset + size, available - size);
         }
         offset
     }
 
-    /// Gives a stretch back, merged with its neighbours and with the untouched end.
-    fn give(&mut self, mut offset: usize, mut size: usize) {
-        if let Some(i) = self.free.iter().position(|&(start, len)| start + len == offset) {
-            let (start, len) = self.free.swap_remove(i);
+    /// Gives a range back, merged with its neighbours and with the untouched end.
+    fn free(&mut self, mut offset: usize, mut size: usize) {
+        if let Some(i) = self.ranges.iter().position(|&(start, len)| start + len == offset) {
+            let (start, len) = self.ranges.swap_remove(i);
             (offset, size) = (start, len + size);
         }
-        if let Some(i) = self.free.iter().position(|&(start, _)| start == offset + size) {
-            size += self.free.swap_remove(i).1;
+        if let Some(i) = self.ranges.iter().position(|&(start, _)| start == offset + size) {
+            size += self.ranges.swap_remove(i).1;
         }
         if offset + size == self.end {
             self.end = offset;
         } else {
-            self.free.push((offset, size));
+            self.ranges.push((offset, size));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Space;
+    use super::FreeList;
 
     #[test]
-    fn freed_stretches_merge_and_the_end_moves_back() {
-        let mut space = Space::default();
-        let places: Vec<_> = [64, 128, 64, 256].map(|size| (space.take(size), size)).into();
-        assert_eq!(places, [(0, 64), (64, 128), (192, 64), (256, 256)]);
-        space.give(64, 128);
-        space.give(192, 64);
-        assert_eq!(space.take(192), 64, "two neighbours serve as one");
-        space.give(64, 192);
-        space.give(256, 256);
-        space.give(0, 64);
-        assert_eq!((space.end, space.high_water), (0, 512));
+    fn freed_ranges_merge_and_the_end_moves_back() {
+        let mut free_list = FreeList::default();
+        let offsets: Vec<_> = [64, 128, 64, 256].map(|size| (free_list.alloc(size), size)).into();
+        assert_eq!(offsets, [(0, 64), (64, 128), (192, 64), (256, 256)]);
+        free_list.free(64, 128);
+        free_list.free(192, 64);
+        assert_eq!(free_list.alloc(192), 64, "two neighbours serve as one");
+        free_list.free(64, 192);
+        free_list.free(256, 256);
+        free_list.free(0, 64);
+        assert_eq!((free_list.end, free_list.high_water), (0, 512));
     }
 }

@@ -11,7 +11,7 @@ use nightgraft_kernels::Tier;
 
 use crate::pool::Pool;
 use crate::raw::BackendBuffer;
-use crate::refusal::Refused;
+use crate::refusal::FirstRefusal;
 use crate::{Error, Graph};
 
 /// More threads than any machine that this is for has cores.
@@ -77,7 +77,7 @@ impl Cpu {
     /// [`Error::OutOfMemory`].
     pub fn reserve(&mut self, graph: &mut Graph) -> Result<(), Error> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let bytes = graph.planned().bytes.max(1);
+        let bytes = graph.arena_plan().bytes.max(1);
         if self.arena.as_ref().is_none_or(|(_, size)| *size < bytes) {
             self.arena = None; // freed before the larger one is made
             self.arena = Some((BackendBuffer::zeroed("arena", bytes)?, bytes));
@@ -87,7 +87,7 @@ impl Cpu {
     }
 
     /// Gives the arena's memory back; the next computation makes a new one.
-    pub fn shrink(&mut self) {
+    pub fn release_arena(&mut self) {
         self.arena = None;
     }
 
@@ -108,14 +108,14 @@ impl Cpu {
         self.reserve(graph)?;
         let (arena, _) = self.arena.as_ref().expect("reserved above");
         // SAFETY: the plan belongs to this living graph, and the arena has the size that it asks for.
-        unsafe { graph.planned().bind(arena, self.arena_id) };
+        unsafe { graph.arena_plan().bind(arena, self.arena_id) };
         let (backend, nodes) = (self.backend.as_ptr(), graph.as_ptr());
-        let watch = Watch { stop: &self.stop, refused: graph.refused() };
+        let condition = AbortCondition { stop: &self.stop, refused: graph.refused() };
         // SAFETY: both are alive, and every tensor of the graph now has its memory: buffers their own, the rest in the arena.
         // The callback gets what lives until it is taken back.
         let status = self.pool.install(|| unsafe {
-            let watch = std::ptr::from_ref(&watch).cast_mut().cast();
-            sys::ggml_backend_cpu_set_abort_callback(backend, Some(ends), watch);
+            let condition = std::ptr::from_ref(&condition).cast_mut().cast();
+            sys::ggml_backend_cpu_set_abort_callback(backend, Some(should_abort), condition);
             let status = sys::ggml_backend_graph_compute(backend, nodes);
             sys::ggml_backend_cpu_set_abort_callback(backend, None, std::ptr::null_mut());
             status
@@ -137,13 +137,13 @@ impl Drop for Cpu {
 }
 
 /// What ends a computation before its last node.
-struct Watch<'a> {
+struct AbortCondition<'a> {
     stop: &'a AtomicBool,
-    refused: &'a Refused,
+    refused: &'a FirstRefusal,
 }
 
-unsafe extern "C" fn ends(watch: *mut c_void) -> bool {
+unsafe extern "C" fn should_abort(condition: *mut c_void) -> bool {
     // SAFETY: the pointer comes from `compute`, which keeps what it points at until the callback is taken back.
-    let watch = unsafe { &*watch.cast::<Watch>() };
-    watch.stop.load(Ordering::Relaxed) || watch.refused.is_set()
+    let condition = unsafe { &*condition.cast::<AbortCondition>() };
+    condition.stop.load(Ordering::Relaxed) || condition.refused.is_set()
 }

@@ -12,7 +12,7 @@ use nightgraft_kernels::{AttentionShape, Rotation, attention_back_splits, bf16_c
 use crate::callbacks::{self, Callback};
 use crate::graph::matrix_bytes;
 use crate::products::{Output, SumOfProducts};
-use crate::refusal::Refused;
+use crate::refusal::FirstRefusal;
 use crate::{Buffer, Error, Graph, Tensor};
 
 /// ggml calls a node once; the node divides the work itself.
@@ -24,7 +24,7 @@ pub(crate) struct CustomNode {
     pub(crate) op: &'static str,
     pub(crate) params: Option<Params>,
     /// Where a refusal is noted; the same for all nodes of a graph.
-    pub(crate) refused: Arc<Refused>,
+    pub(crate) refused: Arc<FirstRefusal>,
 }
 
 /// The parameters of an operation, if it has some.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
-use crate::arena::Plan;
+use crate::arena::ArenaPlan;
 use crate::custom::{CustomNode, Params};
 use crate::raw::Context;
-use crate::refusal::Refused;
+use crate::refusal::FirstRefusal;
 use crate::{Buffer, Error};
 
 /// Far more than the largest graph needs, and few enough that ggml, which walks from a result to what it needs by calling
@@ -32,8 +32,8 @@ pub struct Graph {
     /// Kept alive because ggml's nodes point at them; boxed so that they do not move.
     #[expect(clippy::vec_box, reason = "ggml's nodes hold their addresses")]
     custom: Vec<Box<CustomNode>>,
-    refused: Arc<Refused>,
-    pub(crate) plan: Option<Plan>,
+    refused: Arc<FirstRefusal>,
+    pub(crate) plan: Option<ArenaPlan>,
     /// Whether every buffer has memory.
     is_allocated: bool,
 }
@@ -160,7 +160,7 @@ impl Graph {
 
     /// Bytes of intermediate results that computing this graph needs at once.
     pub fn arena_bytes(&mut self) -> usize {
-        self.planned().bytes
+        self.arena_plan().bytes
     }
 
     /// Bytes of the graph itself.
@@ -182,11 +182,11 @@ impl Graph {
         Ok((ne[1] as usize, ne[0] as usize))
     }
 
-    pub(crate) fn planned(&mut self) -> &mut Plan {
+    pub(crate) fn arena_plan(&mut self) -> &mut ArenaPlan {
         let nodes = self.nodes;
         self.plan.get_or_insert_with(|| {
             // SAFETY: the graph and all of its tensors are alive.
-            unsafe { Plan::new(nodes.as_ptr()) }
+            unsafe { ArenaPlan::new(nodes.as_ptr()) }
         })
     }
 
@@ -249,7 +249,7 @@ impl Graph {
     }
 
     /// The first node that was refused in a computation.
-    pub(crate) fn refused(&self) -> &Refused {
+    pub(crate) fn refused(&self) -> &FirstRefusal {
         &self.refused
     }
 }

@@ -75,7 +75,7 @@ pub use nightgraft_kernels::{
     TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
 };
 pub use products::{Output, Product};
-pub use profile::{OpTime, profile, profiled};
+pub use profile::{OpTime, op_times, set_profiling};
 pub use quantize::quantize;
 pub use refusal::Refusal;
 pub use stamp::{FileChange, FileStamp};

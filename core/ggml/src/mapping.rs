@@ -133,13 +133,13 @@ impl Deref for MappedFile {
 #[derive(Debug)]
 pub struct SharedFile {
     file: Arc<MappedFile>,
-    others: Watch,
+    other_mappings: Watch,
 }
 
 impl SharedFile {
     /// For a mapping that is about to be made.
     pub fn new(file: &Arc<MappedFile>) -> Self {
-        Self { file: file.clone(), others: Watch::of_others(file.as_ptr()) }
+        Self { file: file.clone(), other_mappings: Watch::of_other_mappings(file.as_ptr()) }
     }
 
     /// As [`MappedFile::check`], of every mapping.
@@ -148,7 +148,7 @@ impl SharedFile {
     /// [`Error::FileChanged`].
     pub fn check(&self) -> Result<(), Error> {
         self.file.check()?;
-        match self.others.has_faulted() {
+        match self.other_mappings.has_faulted() {
             false => Ok(()),
             true => Err(Error::FileChanged { path: self.file.path.clone(), change: FileChange::Unreadable }),
         }

@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use self::job_slot::{Board, MAX_PARTS, Work};
+use self::job_slot::{JobSlot, MAX_PARTS, Work};
 use crate::Error;
 
 thread_local! {
@@ -19,7 +19,7 @@ thread_local! {
 /// The calling thread and `n_threads - 1` others. Parts of a job are taken in order by whoever is free, so that a thread
 /// which is held up holds up nothing but the part that it has.
 pub(crate) struct Pool {
-    board: Arc<Board>,
+    slot: Arc<JobSlot>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -29,11 +29,11 @@ impl Pool {
     pub(crate) fn new(n_threads: usize) -> Result<Self, Error> {
         let n_workers = n_threads.saturating_sub(1);
         let mut pool =
-            Self { board: Arc::new(Board::new(n_workers)), workers: Vec::with_capacity(n_workers) };
+            Self { slot: Arc::new(JobSlot::new(n_workers)), workers: Vec::with_capacity(n_workers) };
         for index in 0..n_workers {
-            let board = pool.board.clone();
+            let slot = pool.slot.clone();
             let builder = thread::Builder::new().name(format!("compute-{}", index + 1));
-            let worker = builder.spawn(move || board.serve(index)).map_err(Error::Threads)?;
+            let worker = builder.spawn(move || slot.serve(index)).map_err(Error::Threads)?;
             pool.workers.push(worker);
         }
         Ok(pool)
@@ -62,13 +62,13 @@ impl Pool {
         if self.workers.is_empty() || !(2..=MAX_PARTS).contains(&count) {
             return (0..count).for_each(work);
         }
-        self.board.run(count, work, |worker| self.workers[worker].thread().unpark());
+        self.slot.run(count, work, |worker| self.workers[worker].thread().unpark());
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.board.end();
+        self.slot.shut_down();
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
             // A worker that panicked has ended the process.

@@ -12,22 +12,22 @@ static TIMES: Mutex<BTreeMap<&'static str, OpTime>> = Mutex::new(BTreeMap::new()
 /// What all nodes of one kind took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OpTime {
-    /// How often they were run.
+    /// How often nodes were run.
     pub calls: u64,
     /// Wall-clock time.
     pub seconds: f64,
-    /// Multiplications and additions of matrix products; 0 for what is none.
+    /// Multiplications and additions of matrix products; 0 for other nodes.
     pub flops: f64,
 }
 
-/// Times the nodes of all computations of this process from now on, from zero; or stops to.
-pub fn profile(enabled: bool) {
+/// Whether to time the nodes of all computations of this process from now on, from zero.
+pub fn set_profiling(enabled: bool) {
     TIMES.lock().unwrap_or_else(PoisonError::into_inner).clear();
     ENABLED.store(enabled, Ordering::Relaxed);
 }
 
-/// What was timed so far, by kind of node.
-pub fn profiled() -> Vec<(&'static str, OpTime)> {
+/// What all nodes took so far, by kind of node.
+pub fn op_times() -> Vec<(&'static str, OpTime)> {
     let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
     times.iter().map(|(op, time)| (*op, *time)).collect()
 }

@@ -35,9 +35,9 @@ impl From<ShapeError> for Refusal {
 
 /// The first node of a graph that was refused in the computation under way.
 #[derive(Default)]
-pub(crate) struct Refused(Mutex<Option<(&'static str, Refusal)>>);
+pub(crate) struct FirstRefusal(Mutex<Option<(&'static str, Refusal)>>);
 
-impl Refused {
+impl FirstRefusal {
     /// Whether a node was refused: then none that follow is computed.
     pub(crate) fn is_set(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
@@ -48,7 +48,7 @@ impl Refused {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((op, refusal));
     }
 
-    /// What was noted, which is forgotten.
+    /// An error for what was noted, which is forgotten.
     pub(crate) fn take(&self) -> Result<(), Error> {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             None => Ok(()),

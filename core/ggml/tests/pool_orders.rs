@@ -61,7 +61,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use job_slot::{Board, MAX_PARTS};
+use job_slot::{JobSlot, MAX_PARTS};
 use sync::Thread;
 
 /// The counters that a job's parts write to, each of them without a lock, as kernels write to their rows.
@@ -78,17 +78,17 @@ fn every_part_is_done_once(n_workers: usize, jobs: &'static [usize], preemptions
     model.preemption_bound = Some(preemptions);
     model.check(move || {
         Thread::new().adopt();
-        let board = Arc::new(Board::new(n_workers));
+        let slot = Arc::new(JobSlot::new(n_workers));
         let threads: Vec<_> = (0..n_workers).map(|_| Thread::new()).collect();
         let workers: Vec<_> = threads
             .iter()
             .cloned()
             .enumerate()
             .map(|(index, thread)| {
-                let board = board.clone();
+                let slot = slot.clone();
                 thread::spawn(move || {
                     thread.adopt();
-                    board.serve(index);
+                    slot.serve(index);
                 })
             })
             .collect();
@@ -100,13 +100,13 @@ fn every_part_is_done_once(n_workers: usize, jobs: &'static [usize], preemptions
                 // SAFETY: this part's own cell; loom checks it.
                 rows_of_parts.0[part].with_mut(|row| unsafe { *row += 1 });
             };
-            board.run(n_parts, &work, |worker| threads[worker].unpark());
+            slot.run(n_parts, &work, |worker| threads[worker].unpark());
             for row in &rows.0 {
                 // SAFETY: the job is over; loom checks it.
                 assert_eq!(row.with(|row| unsafe { *row }), 1);
             }
         }
-        board.end();
+        slot.shut_down();
         threads.iter().for_each(Thread::unpark);
         for worker in workers {
             worker.join().expect("a worker ends in peace");

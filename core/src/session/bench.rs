@@ -130,15 +130,15 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         anonymous = anonymous.max(anonymous_bytes());
         if wall.is_empty() {
             // The first step makes the graphs and reads the model's pages.
-            speed::profile(request.profile);
+            speed::set_profiling(request.profile);
         }
         wall.push(wall_before.elapsed().as_secs_f64());
         cpu.push((thread_time() - cpu_before).as_secs_f64());
         on_step(step_tokens as f64 / wall[wall.len() - 1]);
     }
     let steps = wall.len() - 1;
-    let times = speed::profiled();
-    speed::profile(false);
+    let times = speed::op_times();
+    speed::set_profiling(false);
     let (wall, cpu) = (median(&mut wall[1..]), median(&mut cpu[1..]));
     Ok(BenchReport {
         device: speed::device(),

@@ -190,7 +190,7 @@ impl Model {
         self.head_graphs.clear();
         self.layers = None;
         self.stream.kept.clear();
-        self.cpu.shrink();
+        self.cpu.release_arena();
     }
 
     /// The loss of a micro-batch.

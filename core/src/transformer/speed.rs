@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nightgraft_ggml::{Buffer, Cpu, Graph};
-pub use nightgraft_ggml::{OpTime, profile, profiled};
+pub use nightgraft_ggml::{OpTime, op_times, set_profiling};
 
 use crate::Result;
 

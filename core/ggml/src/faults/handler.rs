@@ -16,8 +16,8 @@ const SIGNALS: [c_int; 1] = [libc::SIGBUS];
 #[cfg(target_vendor = "apple")]
 const SIGNALS: [c_int; 2] = [libc::SIGBUS, libc::SIGSEGV];
 
-/// The first fault lays zeros under a whole mapping; those after it are of threads that were under way. More than there can be
-/// threads are no such faults, whatever they are.
+/// The first fault maps zeros in place of a whole mapping; those after it are of threads that were under way. More than
+/// there can be threads are no such faults, whatever they are.
 const MAX_FAULTS: usize = 4096;
 
 /// POSIX's `BUS_ADRALN`: an address that is not a multiple of something, which no page can mend.
@@ -76,11 +76,12 @@ fn take_over(signal: c_int, previous: &AtomicPtr<libc::sigaction>) {
 }
 
 unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the system calls this with the fault's description, and each thread has a place for the number of its last error.
+    // SAFETY: the system calls this with the fault's description, and each thread has a place for the number of its last
+    // error.
     unsafe {
         let errno = last_error();
         let error = *errno;
-        if is_fault(signal, &*info) && lay_zeros((*info).si_addr().addr()) {
+        if is_fault(signal, &*info) && map_zeros_at((*info).si_addr().addr()) {
             *errno = error;
         } else {
             *errno = error;
@@ -102,13 +103,13 @@ fn was_sent(info: &libc::siginfo_t) -> bool {
     info.si_code <= 0 || cfg!(target_vendor = "apple") && info.si_code >= 0x1_0000
 }
 
-/// Lays zeros under the mapping that has this address, if it is of a watched file, and raises the flags.
-fn lay_zeros(address: usize) -> bool {
+/// Maps zeros in place of the mapping that has this address, if it is of a watched file, and raises the flags.
+fn map_zeros_at(address: usize) -> bool {
     let watched = || entries().filter_map(|entry| Some((entry, entry.watched()?)));
     if let Some((entry, Watched { pages, .. })) =
         watched().find(|(_, watched)| watched.pages.contains(&address))
     {
-        return entry.count_fault() < MAX_FAULTS && zeros(&pages);
+        return entry.count_fault() < MAX_FAULTS && map_zeros(&pages);
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -121,14 +122,14 @@ fn lay_zeros(address: usize) -> bool {
             .filter(|(_, watched)| watched.file == region.file)
             .map(|(entry, _)| entry.count_fault())
             .min();
-        faults.is_some_and(|faults| faults < MAX_FAULTS) && zeros(&region.pages)
+        faults.is_some_and(|faults| faults < MAX_FAULTS) && map_zeros(&region.pages)
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     false
 }
 
 /// Replaces whole pages by zeros that can only be read.
-fn zeros(pages: &Range<usize>) -> bool {
+fn map_zeros(pages: &Range<usize>) -> bool {
     let start = ptr::without_provenance_mut::<c_void>(pages.start);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     // SAFETY: the pages are those of a mapping of a watched file in which a thread has just faulted, so the mapping exists,

@@ -51,7 +51,7 @@ impl Watch {
     }
 
     /// Watches over the mappings that somebody else makes of the file that has a mapping at this address.
-    pub(crate) fn of_others(mapping: *const u8) -> Self {
+    pub(crate) fn of_other_mappings(mapping: *const u8) -> Self {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if !LEFT_ALONE.load(Ordering::Relaxed) {
             // As the list of mappings names it, which need not be as the file's own metadata do (overlays, subvolumes).

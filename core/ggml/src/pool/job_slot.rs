@@ -16,30 +16,32 @@ pub(super) const MAX_PARTS: usize = 1 << 15;
 /// What a job does with each of its parts.
 pub(super) type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// Where one job at a time is offered, taken part by part, and reported as done.
-pub(super) struct Board {
+/// Holds one job at a time, which is taken part by part and reported as done.
+pub(super) struct JobSlot {
     /// The job's number, its number of parts and that of the next part, in 32, 16 and 16 bits.
     state: AtomicU64,
     /// The work of the job, a `&&(dyn Fn(usize) + Sync)`. Whoever has taken a part may read it: the job does not end
     /// before that part.
     work: AtomicPtr<()>,
-    done: AtomicU32,
-    /// Tells of each worker whether it sleeps, or is about to.
+    /// How many parts of the job are done.
+    n_done: AtomicU32,
+    /// Whether each worker sleeps, or is about to.
     asleep: Vec<AtomicBool>,
     /// The thread that waits for the end of the job, once it sleeps.
-    waiting: Mutex<Option<Thread>>,
-    ends: AtomicBool,
+    waiter: Mutex<Option<Thread>>,
+    /// Whether workers are to return.
+    is_shut_down: AtomicBool,
 }
 
-impl Board {
+impl JobSlot {
     pub(super) fn new(n_workers: usize) -> Self {
         Self {
             state: AtomicU64::new(0),
             work: AtomicPtr::new(ptr::null_mut()),
-            done: AtomicU32::new(0),
+            n_done: AtomicU32::new(0),
             asleep: (0..n_workers).map(|_| AtomicBool::new(false)).collect(),
-            waiting: Mutex::new(None),
-            ends: AtomicBool::new(false),
+            waiter: Mutex::new(None),
+            is_shut_down: AtomicBool::new(false),
         }
     }
 
@@ -47,7 +49,7 @@ impl Board {
     /// have. `wake` is called with each worker that sleeps. One thread at a time may do this.
     pub(super) fn run(&self, count: usize, work: Work, wake: impl Fn(usize)) {
         debug_assert!((1..=MAX_PARTS).contains(&count));
-        self.done.store(0, Ordering::Relaxed);
+        self.n_done.store(0, Ordering::Relaxed);
         self.work.store(ptr::from_ref(&work).cast_mut().cast(), Ordering::Relaxed);
         let number = self.state.load(Ordering::Relaxed) >> 32;
         // Sequentially consistent, as is the flag of a worker that goes to sleep: one of the two sees the other.
@@ -57,14 +59,14 @@ impl Board {
                 wake(worker);
             }
         }
-        while self.work_on_a_part() {}
-        let is_done = || self.done.load(Ordering::Acquire) as usize == count;
+        while self.run_next_part() {}
+        let is_done = || self.n_done.load(Ordering::Acquire) as usize == count;
         if spin_until(is_done) {
             return;
         }
         loop {
             // Anew each time: whoever ended the last job may have woken this thread only now.
-            *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(current());
+            *self.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(current());
             if is_done() {
                 return;
             }
@@ -73,19 +75,19 @@ impl Board {
     }
 
     /// Makes every worker return from [`serve`](Self::serve) once it is woken.
-    pub(super) fn end(&self) {
-        self.ends.store(true, Ordering::SeqCst);
+    pub(super) fn shut_down(&self) {
+        self.is_shut_down.store(true, Ordering::SeqCst);
     }
 
-    /// Works on parts as worker `index` until the [end](Self::end).
+    /// Runs parts as worker `index` until the slot is [shut down](Self::shut_down).
     pub(super) fn serve(&self, index: usize) {
-        let has_news = || self.is_open() || self.ends.load(Ordering::SeqCst);
-        while !self.ends.load(Ordering::Relaxed) {
-            if self.work_on_a_part() || spin_until(has_news) {
+        let should_wake = || self.has_parts_left() || self.is_shut_down.load(Ordering::SeqCst);
+        while !self.is_shut_down.load(Ordering::Relaxed) {
+            if self.run_next_part() || spin_until(should_wake) {
                 continue;
             }
             self.asleep[index].store(true, Ordering::SeqCst);
-            if !has_news() {
+            if !should_wake() {
                 park();
             }
             self.asleep[index].store(false, Ordering::SeqCst);
@@ -93,13 +95,13 @@ impl Board {
     }
 
     /// Whether a part is left to take.
-    fn is_open(&self) -> bool {
+    fn has_parts_left(&self) -> bool {
         let state = self.state.load(Ordering::SeqCst);
         state & 0xffff < state >> 16 & 0xffff
     }
 
-    /// Takes the next part and does it; false if none is left.
-    fn work_on_a_part(&self) -> bool {
+    /// Takes the next part and runs it; false if none is left.
+    fn run_next_part(&self) -> bool {
         let take = |state: u64| (state & 0xffff < state >> 16 & 0xffff).then_some(state + 1);
         let Ok(state) = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) else {
             return false;
@@ -107,21 +109,21 @@ impl Board {
         let (count, part) = ((state >> 16 & 0xffff) as usize, (state & 0xffff) as usize);
         let work: *const Work = self.work.load(Ordering::Relaxed).cast_const().cast();
         // SAFETY: `run` stored the pointer before it opened the job, and does not return before this part is done.
-        unsafe { call(work, part) };
-        if self.done.fetch_add(1, Ordering::AcqRel) as usize + 1 == count
-            && let Some(waiting) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+        unsafe { call_part(work, part) };
+        if self.n_done.fetch_add(1, Ordering::AcqRel) as usize + 1 == count
+            && let Some(waiter) = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
-            waiting.unpark();
+            waiter.unpark();
         }
         true
     }
 }
 
-/// Does one part. A panic ends the process here, as it would at ggml's boundary: nobody could finish the job.
+/// Runs one part. A panic ends the process here, as it would at ggml's boundary: nobody could finish the job.
 ///
 /// # Safety
 /// The pointer must be valid.
-unsafe extern "C" fn call(work: *const Work<'_>, part: usize) {
+unsafe extern "C" fn call_part(work: *const Work<'_>, part: usize) {
     // SAFETY: the caller's promise.
     unsafe { (*work)(part) };
 }
