@@ -1,7 +1,7 @@
-//! The kernels of a training step, one by one, on one thread: products in every format, attention, and the passes between.
+//! The kernels of a training step, one by one, on one thread: products in every format, attention, and the operations between.
 //!
 //! `cargo bench -p nightgraft-benches --bench kernels [-- FILTER]`; `NIGHTGRAFT_ISA=avx2` and the like time a lower tier. Throughput is
-//! in floating-point operations for products and attention, in values for passes.
+//! in floating-point operations for products and attention, in values for the others.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     products(&mut criterion);
     attention(&mut criterion);
-    passes(&mut criterion);
+    elementwise(&mut criterion);
     criterion.final_summary();
 }
 
@@ -86,9 +86,9 @@ fn attention(criterion: &mut Criterion) {
     }
 }
 
-fn passes(criterion: &mut Criterion) {
+fn elementwise(criterion: &mut Criterion) {
     const WIDTH: usize = 1536;
-    let mut group = criterion.benchmark_group(format!("passes, {}", Tier::current().name()));
+    let mut group = criterion.benchmark_group(format!("elementwise, {}", Tier::current().name()));
     group.throughput(Throughput::Elements((TOKENS * WIDTH) as u64));
     let (x, up, weight) = (matrix(TOKENS, WIDTH), matrix(TOKENS, WIDTH), matrix(1, WIDTH));
     run(&mut group, "rms_norm", |g| {

@@ -17,7 +17,7 @@ use crate::Error;
 /// `llama-cpp-2` frees an adapter only together with its model; this frees it when another one takes its place.
 pub struct AdaptedModel {
     model: LlamaModel,
-    /// Freed before `model`: it is of no other, and never handed out.
+    /// It is freed before `model`, belongs to no other model, and is never handed out.
     adapter: Option<LlamaLoraAdapter>,
 }
 

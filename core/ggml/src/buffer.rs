@@ -26,10 +26,10 @@ struct Storage {
     memory: Memory,
 }
 
-/// Where a buffer's values are.
+/// The memory of a buffer's values.
 enum Memory {
     Owned(BackendBuffer),
-    /// Dropped in this order: the buffer first, then the mapping under it.
+    /// These are dropped in this order: the buffer first, then the mapping under it.
     Mapped(#[expect(dead_code, reason = "owns what the tensor points at")] (BackendBuffer, Arc<MappedFile>)),
     Unallocated,
 }

@@ -21,7 +21,7 @@ use crate::{Refusal, pool, profile};
 /// take over work from one that was held up. The products take two of them as one where that saves memory traffic.
 const PARTS_PER_THREAD: usize = 2;
 
-/// A matrix with no more rows is taken for a factor of an adapter, in a profile.
+/// A profile takes a matrix with no more rows for a factor of an adapter.
 const MAX_RANK: usize = 64;
 
 /// What ggml calls to run a custom node.
@@ -38,7 +38,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Operand `i`, not counting the tensor whose place the result takes, which ggml has in front of them.
+    /// Operand `i`, not counting the tensor that the result overwrites, which ggml has in front of them.
     fn operand(&self, i: usize) -> Option<&'a sys::ggml_tensor> {
         // SAFETY: ggml keeps the node and its operands alive while it runs it, and there are ten places for operands, each
         // with a tensor or null.
@@ -153,7 +153,7 @@ macro_rules! callback {
     };
 }
 
-/// What to call a sum of products: as its largest one.
+/// What a profile calls a sum of products, which is the name of its largest one, and the operations that it takes.
 fn products_kind(n: &Node) -> Result<(&'static str, f64), Refusal> {
     let Some(Params::Products(SumOfProducts { kinds, .. })) = n.params else { return Err(Refusal::Params) };
     let mut largest = ("", 0.0);
@@ -177,7 +177,7 @@ fn products_kind(n: &Node) -> Result<(&'static str, f64), Refusal> {
     Ok((if is_narrow { "adapter factor" } else { largest.0 }, flops))
 }
 
-/// Of attention: `products` products of head vectors for each pair of tokens.
+/// The operations of attention that computes `products` products of head vectors for each pair of tokens.
 fn attention_flops(n: &Node, products: usize) -> Result<f64, Refusal> {
     let shape = n.attention()?;
     let starts = n.integers(3)?;

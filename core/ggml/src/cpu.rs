@@ -136,12 +136,13 @@ impl Drop for Cpu {
     }
 }
 
-/// What ends a computation before its last node.
+/// What can end a computation before its last node.
 struct AbortCondition<'a> {
     stop: &'a AtomicBool,
     refused: &'a FirstRefusal,
 }
 
+/// Whether ggml is to end the computation: an [`AbortCondition`] behind a pointer.
 unsafe extern "C" fn should_abort(condition: *mut c_void) -> bool {
     // SAFETY: the pointer comes from `compute`, which keeps what it points at until the callback is taken back.
     let condition = unsafe { &*condition.cast::<AbortCondition>() };

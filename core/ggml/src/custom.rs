@@ -94,25 +94,25 @@ impl Graph {
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
         self.expect_shape(op, out, (n_tokens, shape.result_columns()))?;
         self.expect_shape(op, dout, (n_tokens, shape.query_columns()))?;
-        let (wide, narrow) = (shape.query_columns(), 2 * shape.key_columns());
+        let (q_width, kv_width) = (shape.query_columns(), 2 * shape.key_columns());
         let n_splits = attention_back_splits(&shape);
         // So large a matrix has been refused if any of the sizes below, which are parts of it, does not fit.
-        matrix_bytes(op, [n_tokens, wide + n_splits * narrow])?;
+        matrix_bytes(op, [n_tokens, q_width + n_splits * kv_width])?;
         let others = n_tokens * (n_splits - 1);
         // One node has one result: the matrices lie in it one behind the other.
         let all = self.custom(
             op,
-            [1, n_tokens * (wide + narrow) + others * narrow],
+            [1, n_tokens * (q_width + kv_width) + others * kv_width],
             &[q, k, v, starts, out, dout],
             callbacks::attention_back,
             Some(Params::Attention(shape)),
         )?;
-        let dq = self.view_in_row(all, 0, (n_tokens, wide))?;
-        let dkv = self.view_in_row(all, n_tokens * wide, (n_tokens, narrow))?;
+        let dq = self.view_in_row(all, 0, (n_tokens, q_width))?;
+        let dkv = self.view_in_row(all, n_tokens * q_width, (n_tokens, kv_width))?;
         if others == 0 {
             return Ok([dq, dkv]);
         }
-        let others = self.view_in_row(all, n_tokens * (wide + narrow), (others, narrow))?;
+        let others = self.view_in_row(all, n_tokens * (q_width + kv_width), (others, kv_width))?;
         let (op, params) = ("attention_back_sum", Some(Params::Attention(shape)));
         let dkv = self.custom_inplace(op, dkv, &[others, starts], callbacks::attention_back_sum, params)?;
         Ok([dq, dkv])

@@ -15,7 +15,7 @@
 //! [`nightgraft_kernels`].
 //!
 //! ```
-//! use nightgraft_ggml::{Cpu, Graph, Buffer};
+//! use nightgraft_ggml::{Buffer, Cpu, Graph};
 //!
 //! let x = Buffer::f32(1, 3)?;
 //! x.write(0, &[1.0, 2.0, 3.0])?;

@@ -137,12 +137,12 @@ pub struct SharedFile {
 }
 
 impl SharedFile {
-    /// For a mapping that is about to be made.
+    /// A file that llama.cpp is about to map.
     pub fn new(file: &Arc<MappedFile>) -> Self {
         Self { file: file.clone(), other_mappings: Watch::of_other_mappings(file.as_ptr()) }
     }
 
-    /// As [`MappedFile::check`], of every mapping.
+    /// Checks every mapping of the file as [`MappedFile::check`] does.
     ///
     /// # Errors
     /// [`Error::FileChanged`].

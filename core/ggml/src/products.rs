@@ -7,7 +7,8 @@ use crate::callbacks;
 use crate::custom::Params;
 use crate::{Buffer, Error, Graph, Tensor};
 
-/// A product with a matrix in any format; see [`nightgraft_kernels::Product`].
+/// A product with a matrix in any format; see [`nightgraft_kernels::F32Product`] and
+/// [`nightgraft_kernels::Int16Product`].
 #[derive(Debug, Clone, Copy)]
 pub enum Product {
     /// `scale · x · Wᵀ`: `w` `[n_out, n_in]`, `x` `[T, n_in]`.
@@ -16,7 +17,7 @@ pub enum Product {
         w: Tensor,
         /// The rows.
         x: Tensor,
-        /// A factor.
+        /// A factor of the product.
         scale: f32,
     },
     /// `dy · W`: `w` `[n_out, n_in]`, `dy` `[T, n_out]`.
@@ -32,7 +33,7 @@ pub enum Product {
         w: Tensor,
         /// The rows.
         x: Tensor,
-        /// Which of the two.
+        /// Which of the two products.
         direction: Direction,
     },
 }

@@ -11,7 +11,7 @@ use crate::Error;
 /// A ggml context that holds tensor headers only, never data.
 pub(crate) struct Context {
     context: NonNull<sys::ggml_context>,
-    /// What the headers are in; given back after the context.
+    /// The memory of the headers; it is given back after the context.
     _pool: Vec<MaybeUninit<Line>>,
 }
 
@@ -62,7 +62,7 @@ impl Drop for Context {
 /// Memory that tensors live in: ggml's `ggml_backend_buffer`.
 pub(crate) struct BackendBuffer {
     buffer: NonNull<sys::ggml_backend_buffer>,
-    /// Given back after the buffer over it.
+    /// The memory under the buffer; it is given back after the buffer.
     _pages: Option<MmapMut>,
 }
 

@@ -64,7 +64,7 @@ impl FileStamp {
         }
     }
 
-    /// That of what is at `path` now.
+    /// The stamp of what is at `path` now.
     ///
     /// # Errors
     /// What the system says.
@@ -72,7 +72,7 @@ impl FileStamp {
         fs::metadata(path).map(|metadata| Self::of(&metadata))
     }
 
-    /// The difference that says most.
+    /// The difference from `self` to `now` that says most; none if there is none.
     pub fn changed_to(&self, now: &Self) -> Option<FileChange> {
         if (self.inode, self.device) != (now.inode, now.device) {
             Some(FileChange::Replaced)

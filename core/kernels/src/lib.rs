@@ -3,8 +3,8 @@
 //! * [`Weights`] is a view of a matrix in one of ggml's formats ([`WeightType`]); [`Rows`] and [`RowsMut`] are
 //!   views of `f32` matrices.
 //! * [`linear`] and [`linear_transposed`] multiply by weights and by their transpose: a panel of the weights is
-//!   dequantized once into cache and used for every token. [`accumulate_outer`] is the gradient of a factor.
-//! * [`attention`], [`rms_norm`], [`rope`], [`swiglu`], [`cross_entropy`], [`dropout`] and their gradients are the passes
+//!   dequantized once into cache and used for every token. [`accumulate_outer`] is the gradient of an adapter's factor.
+//! * [`attention`], [`rms_norm`], [`rope`], [`swiglu`], [`cross_entropy`], [`dropout`] and their gradients are the operations
 //!   between the products.
 //!
 //! A kernel starts no threads. Each call does one [`Part`] of the work, so the caller's own threads share it.

@@ -14,8 +14,8 @@ thread_local! {
     static SCRATCH: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
-/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens with such an attention; an adapter's rank
-/// above 32 can take a little more.
+/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape; an
+/// adapter's rank above 32 can take a little more.
 pub fn scratch_bytes(n_tokens: usize, shape: &AttentionShape) -> usize {
     // More tokens are refused; so many can be counted.
     let n_tokens = n_tokens.min(u32::MAX as usize);
@@ -50,13 +50,13 @@ pub(crate) fn with<const N: usize, R>(
     Ok(result)
 }
 
-/// What the sections take together, at least one line; `None` if that does not fit.
+/// The bytes that the sections take together, at least one line; `None` if that does not fit.
 fn bytes_of(lengths: &[usize]) -> Option<usize> {
     let lines = lengths.iter().try_fold(0usize, |sum, n| sum.checked_add(n.div_ceil(LINE)))?;
     lines.max(1).checked_mul(LINE * size_of::<f32>())
 }
 
-/// Bytes that this thread holds.
+/// The bytes that this thread holds.
 #[cfg(test)]
 pub(crate) fn held() -> usize {
     let memory = SCRATCH.take();

@@ -90,7 +90,7 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
     }
 }
 
-/// Whether it comes from reading memory, and not from another process or a wrong alignment.
+/// Whether the signal comes from reading memory, and not from another process or a wrong alignment.
 fn is_fault(signal: c_int, info: &libc::siginfo_t) -> bool {
     let is_misaligned =
         signal == libc::SIGBUS && info.si_code == MISALIGNED && cfg!(not(target_vendor = "apple"));
@@ -142,7 +142,7 @@ fn map_zeros(pages: &Range<usize>) -> bool {
 /// Does what would have happened without us.
 ///
 /// # Safety
-/// For a handler, with what it was called with.
+/// Only a handler may call it, with what it was called with.
 unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let place = SIGNALS.iter().position(|&ours| ours == signal);
     let previous = place

@@ -51,7 +51,7 @@ impl Default for Line {
 }
 
 impl Line {
-    /// Takes the next byte; what the line says if that ends it.
+    /// Takes the next byte; returns what the line says if that ends it.
     fn push(&mut self, byte: u8) -> Option<Region> {
         if byte == b'\n' {
             let len = std::mem::take(&mut self.len);

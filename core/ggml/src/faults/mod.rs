@@ -2,7 +2,7 @@
 //!
 //! A file that is cut short, or on a disk that fails, leaves addresses in its mapping behind which there is nothing. Reading
 //! one is a signal (`SIGBUS`, on Apple's systems also `SIGSEGV`), and what cannot be read is found out in the middle of an
-//! operation that cannot return an error. The handler here lays zeros under the whole mapping and remembers that it did;
+//! operation that cannot return an error. The handler here maps zeros in place of the whole mapping and remembers that it did;
 //! what was computed with them is thrown away when the mapping is next [checked](crate::MappedFile::check). All other
 //! faults go on to the handler that was there before, as if this one were not.
 //!
@@ -62,7 +62,7 @@ impl Watch {
         Self(Entry::claim(&registry::Watched::default()))
     }
 
-    /// Whether zeros were laid under a mapping that is watched.
+    /// Whether zeros were mapped in place of a mapping that is watched.
     pub(crate) fn has_faulted(&self) -> bool {
         self.0.faults() > 0
     }

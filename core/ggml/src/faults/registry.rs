@@ -48,13 +48,13 @@ impl Entry {
         entry
     }
 
-    /// Makes it free again.
+    /// Makes the entry free again.
     pub(super) fn release(&self) {
         self.set(&Watched::default());
         self.is_taken.store(false, Ordering::Release);
     }
 
-    /// What it stands for; none if that is changing: then no address of it is in use.
+    /// What the entry stands for; none if that is changing: then no address of it is in use.
     pub(super) fn watched(&self) -> Option<Watched> {
         let version = self.version.load(Ordering::Acquire);
         let watched = Watched {
@@ -66,12 +66,12 @@ impl Entry {
         is_whole.then_some(watched)
     }
 
-    /// Faults so far.
+    /// The number of faults so far.
     pub(super) fn faults(&self) -> usize {
         self.faults.load(Ordering::Acquire)
     }
 
-    /// One more fault; how many there were.
+    /// Counts one more fault; returns how many there were before.
     pub(super) fn count_fault(&self) -> usize {
         self.faults.fetch_add(1, Ordering::AcqRel)
     }
@@ -88,7 +88,7 @@ impl Entry {
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 
-    /// A taken entry at the front of the list.
+    /// Adds an entry, taken, to the front of the list.
     fn add() -> &'static Self {
         let entry = Box::leak(Box::new(Self {
             is_taken: AtomicBool::new(true),

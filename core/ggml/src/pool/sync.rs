@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// a thread takes, and too short to be missed by whatever else the machine does.
 pub(super) const SPIN: Duration = Duration::from_micros(50);
 
-/// Looks again and again for a short while; the last answer.
+/// Asks again and again for a short while; returns the last answer.
 pub(super) fn spin_until(is_true: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     loop {

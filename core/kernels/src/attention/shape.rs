@@ -58,7 +58,7 @@ impl AttentionShape {
         Ok(Self { n_head, n_head_kv, head_dim, scale, window: None, compute_type: ComputeType::F32 })
     }
 
-    /// With a window: a query attends to at most so many keys, itself included.
+    /// This shape with a window: a query attends to at most so many keys, itself included.
     pub fn windowed(self, window: Option<NonZeroUsize>) -> Self {
         Self { window, ..self }
     }
@@ -89,12 +89,12 @@ impl AttentionShape {
         self.head_dim
     }
 
-    /// Factor of the scores.
+    /// The factor of the scores.
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// If set, a query attends to at most so many keys.
+    /// The most keys that a query attends to, if there is a window.
     pub fn window(&self) -> Option<usize> {
         self.window.map(NonZeroUsize::get)
     }

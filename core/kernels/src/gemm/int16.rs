@@ -120,7 +120,7 @@ pub(super) unsafe fn quantize_rows_int16_on(
     Ok(())
 }
 
-/// Whether the shapes fit.
+/// Whether the shapes of a product fit.
 pub(super) fn check(product: &Int16Product, y: &RowsMut) -> Result<(), ShapeError> {
     const OP: &str = "int16 product";
     let Int16Product { w, x, direction } = product;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::isa::WIDTH;
 use crate::matrix::Part;
 
-/// What dequantizing a panel costs, in rows of the product; decides between splitting rows and columns.
+/// The cost of dequantizing a panel, in rows of the product: it decides between splitting rows and columns.
 const PANEL_COST: usize = 12;
 /// A left-hand side of more bytes does not stay in the caches: it comes from memory, once for each part.
 const MAX_CACHED_LHS_BYTES: usize = 4 << 20;

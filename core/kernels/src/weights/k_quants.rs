@@ -22,7 +22,7 @@ impl Format for Q4K {
     }
 }
 
-/// As [`Q4K`] with 32 bytes of fifth bits before the nibbles: bit `g` of byte `i` belongs to value `i` of group `g`.
+/// The layout is that of [`Q4K`] with 32 bytes of fifth bits before the nibbles: bit `g` of byte `i` belongs to value `i` of group `g`.
 pub(crate) struct Q5K;
 
 impl Format for Q5K {

@@ -22,7 +22,7 @@ kernels! {
 
 tile_i16_i16_256!(tile_i16_i16_avx_vnni, add_products, "avx2,fma,f16c,avxvnni");
 
-/// In assembly for the reason that is given for AVX-512.
+/// Adds products as AVX-512 does, in assembly for the reason that is given there.
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]
 fn add_products(mut sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
