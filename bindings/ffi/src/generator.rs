@@ -9,7 +9,7 @@ use nightgraft_core::store::GraftId;
 use crate::error::{ListenerError, NightgraftError, Result};
 use crate::example::Message;
 use crate::model::BaseModel;
-use crate::shelf::lock;
+use crate::shared_store::lock;
 use crate::store::AdapterStore;
 use crate::worker::ANSWERING;
 
@@ -87,7 +87,7 @@ impl Generator {
     /// [`NightgraftError::InvalidData`] if the graft is of another base.
     pub async fn use_current(&self, store: Arc<AdapterStore>) -> Result<Option<u64>> {
         self.run(move |chat| {
-            let graft = store.shelf().with(|store| {
+            let graft = store.shared().with(|store| {
                 let current = store.current()?;
                 Ok(current.map(|id| store.graft(id)).transpose()?)
             })?;
@@ -106,7 +106,7 @@ impl Generator {
     /// [`NightgraftError::Unsupported`] if it is not there, [`NightgraftError::InvalidData`] if it is of another base.
     pub async fn use_graft(&self, store: Arc<AdapterStore>, id: u64) -> Result<()> {
         self.run(move |chat| {
-            let graft = store.shelf().with(|store| Ok(store.graft(GraftId(id))?))?;
+            let graft = store.shared().with(|store| Ok(store.graft(GraftId(id))?))?;
             Ok(chat.use_graft(&graft)?)
         })
         .await

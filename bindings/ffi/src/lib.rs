@@ -3,7 +3,7 @@
 //! Objects, records and callbacks that [uniffi](https://mozilla.github.io/uniffi-rs/) turns into each language; the
 //! hand-written libraries in `android/`, `ios/` and `bindings/python/` are made of them. There is no logic of training
 //! here, only what a foreign caller needs: calls that wait run on the library's own threads (`worker`), a store can
-//! be used while a slice runs on it (`shelf`), listeners are told from one thread and not too often (`telling`),
+//! be used while a slice runs on it (`shared_store`), listeners are told from one thread and not too often (`telling`),
 //! and every failure is one of eleven that an app can act on ([`NightgraftError`]).
 
 mod error;
@@ -16,7 +16,7 @@ mod planner;
 mod progress;
 mod session;
 mod settings;
-mod shelf;
+mod shared_store;
 mod store;
 mod telling;
 mod worker;

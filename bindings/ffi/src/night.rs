@@ -10,7 +10,7 @@ use nightgraft_core::session::{StopFlag, night};
 use nightgraft_core::{Error, policy::TimeOfDay};
 
 use crate::error::{NightgraftError, PlatformError, Result};
-use crate::shelf::lock;
+use crate::shared_store::lock;
 
 /// Tells how the device is. Called from a thread of the library's, again and again while a night runs.
 #[uniffi::export(with_foreign)]

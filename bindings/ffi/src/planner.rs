@@ -91,7 +91,7 @@ impl Planner {
         TRAINING
             .run(move || {
                 let forecast =
-                    store.shelf().with(|store| Ok(session::forecast_time(store, &request, &flag)?))?;
+                    store.shared().with(|store| Ok(session::forecast_time(store, &request, &flag)?))?;
                 let session::TimeForecast { examples, tokens, steps, tokens_per_second, seconds } = forecast;
                 Ok(TimePlan { examples, tokens, steps, tokens_per_second, seconds })
             })

@@ -13,7 +13,7 @@ use crate::model::BaseModel;
 use crate::night::{Bell, Device, NightRules, Platform};
 use crate::progress::{PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome};
 use crate::settings::SessionSettings;
-use crate::shelf::{Round, Shelf, lock};
+use crate::shared_store::{RoundOutcome, SharedStore, lock};
 use crate::store::{self, AdapterStore};
 use crate::telling::Telling;
 use crate::worker::{KEEPING, TRAINING, Ticket};
@@ -29,7 +29,7 @@ pub struct PersonalizationSession {
 
 struct Inner {
     request: SessionRequest,
-    shelf: Arc<Shelf>,
+    shared: Arc<SharedStore>,
     bell: Arc<Bell>,
     seen: Mutex<Seen>,
     calls: Mutex<Calls>,
@@ -69,7 +69,7 @@ impl PersonalizationSession {
         model.check_trainable()?;
         let inner = Inner {
             request: settings.request(&model)?,
-            shelf: store.shelf().clone(),
+            shared: store.shared().clone(),
             bell: Arc::default(),
             seen: Mutex::new(Seen { progress: Progress::new(), report: None }),
             calls: Mutex::default(),
@@ -84,8 +84,8 @@ impl PersonalizationSession {
     /// As [`AdapterStore::add`].
     pub async fn add_examples(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
         self.inner.check()?;
-        let shelf = self.inner.shelf.clone();
-        KEEPING.run(move || shelf.with(|store| store::add(store, &examples))).await
+        let shared = self.inner.shared.clone();
+        KEEPING.run(move || shared.with(|store| store::add(store, &examples))).await
     }
 
     /// Works until the session is over, `max_seconds` have passed, or it is stopped; everything is saved then. If the
@@ -186,7 +186,7 @@ impl PersonalizationSession {
                 let failed = (inner.clone(), flag.clone());
                 let telling = Telling::start(listener, move || {
                     failed.1.raise();
-                    failed.0.shelf.interrupt();
+                    failed.0.shared.interrupt();
                 })?;
                 let call = Call { stop: flag, telling };
                 inner.change(&call, |progress| {
@@ -266,25 +266,25 @@ impl Inner {
         }
     }
 
-    /// Works in rounds: after each that made way for somebody else, the session is opened again.
+    /// Works in rounds: after each that yielded the store to somebody else, the session is opened again.
     fn rounds(
         &self,
         call: &Call,
         mut work: impl FnMut(&mut Session, &StopFlag) -> Result<SliceOutcome>,
     ) -> Result<SliceOutcome> {
-        let mut again = false;
+        let mut has_yielded = false;
         loop {
-            let round = self.shelf.round(
-                again,
+            let round = self.shared.round(
+                has_yielded,
                 || call.stop.is_raised(),
                 |store, flag| self.open(store, flag, call, &mut work),
             )?;
             match round {
-                Round::MadeWay(SliceOutcome::Paused { reason: PauseReason::Stopped })
+                RoundOutcome::Yielded(SliceOutcome::Paused { reason: PauseReason::Stopped })
                     if !call.stop.is_raised() => {}
-                Round::MadeWay(outcome) | Round::Done(outcome) => return Ok(outcome),
+                RoundOutcome::Yielded(outcome) | RoundOutcome::Done(outcome) => return Ok(outcome),
             }
-            again = true;
+            has_yielded = true;
         }
     }
 
@@ -328,7 +328,7 @@ impl Inner {
             });
         }
         if calls.running > 0 {
-            self.shelf.interrupt();
+            self.shared.interrupt();
         }
     }
 
@@ -371,7 +371,7 @@ impl Drop for Waiting {
         let mut calls = lock(&self.inner.calls);
         calls.ends.retain(|(flag, _)| !flag.is_same(&self.flag));
         if !self.is_over && calls.running > 0 {
-            self.inner.shelf.interrupt();
+            self.inner.shared.interrupt();
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::example::Example;
 use crate::graft::{Graft, GraftFormat};
 use crate::model::BaseModel;
 use crate::settings::StoreSettings;
-use crate::shelf::Shelf;
+use crate::shared_store::SharedStore;
 use crate::worker::KEEPING;
 
 /// A folder with a person's examples, the grafts made from them and the session under way.
@@ -22,7 +22,7 @@ use crate::worker::KEEPING;
 /// is no room for what they write; nothing is half done then.
 #[derive(uniffi::Object)]
 pub struct AdapterStore {
-    shelf: Arc<Shelf>,
+    shared: Arc<SharedStore>,
 }
 
 /// What the reading of a file came to.
@@ -83,7 +83,7 @@ impl AdapterStore {
     pub async fn open(folder: String, settings: StoreSettings) -> Result<Arc<Self>> {
         KEEPING
             .run(move || {
-                Ok(Arc::new(Self { shelf: Arc::new(Shelf::open(PathBuf::from(folder), settings)?) }))
+                Ok(Arc::new(Self { shared: Arc::new(SharedStore::open(PathBuf::from(folder), settings)?) }))
             })
             .await
     }
@@ -202,8 +202,8 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
     pub async fn rotate_key(&self, new_key: Vec<u8>) -> Result<()> {
-        let shelf = self.shelf.clone();
-        KEEPING.run(move || shelf.rotate_key(new_key)).await
+        let shared = self.shared.clone();
+        KEEPING.run(move || shared.rotate_key(new_key)).await
     }
 
     /// Reads every file to its end and returns those that are damaged.
@@ -222,10 +222,10 @@ impl AdapterStore {
 
     /// Closes the store now, whoever still has a handle: others can open it. A slice that runs on it saves and ends.
     pub async fn release(&self) -> Result<()> {
-        let shelf = self.shelf.clone();
+        let shared = self.shared.clone();
         KEEPING
             .run(move || {
-                shelf.release();
+                shared.release();
                 Ok(())
             })
             .await
@@ -233,16 +233,16 @@ impl AdapterStore {
 }
 
 impl AdapterStore {
-    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
-        &self.shelf
+    pub(crate) fn shared(&self) -> &Arc<SharedStore> {
+        &self.shared
     }
 
     async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let shelf = self.shelf.clone();
-        KEEPING.run(move || shelf.with(job)).await
+        let shared = self.shared.clone();
+        KEEPING.run(move || shared.with(job)).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{NightgraftError, Result};
 use crate::progress::{Progress, ProgressListener};
-use crate::shelf::lock;
+use crate::shared_store::lock;
 
 /// Between two calls that tell of the same phase.
 const APART: Duration = Duration::from_millis(200);

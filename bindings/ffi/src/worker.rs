@@ -11,7 +11,7 @@ use std::thread;
 use futures_channel::oneshot;
 
 use crate::error::{NightgraftError, Result};
-use crate::shelf::lock;
+use crate::shared_store::lock;
 
 type Job = Box<dyn FnOnce() + Send>;
 

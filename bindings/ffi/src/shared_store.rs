@@ -1,6 +1,6 @@
 //! One open store, shared by everybody who works with it.
 //!
-//! A slice has the store for as long as it runs. Whoever wants it meanwhile asks the slice to make way: it saves, gives
+//! A slice has the store for as long as it runs. Whoever wants it meanwhile asks the slice to yield it: it saves, gives
 //! the store back and goes on when nobody else wants it. That costs a save and an opening, well under a second each; so that
 //! it gets on, whoever asks again at once waits for up to two seconds.
 
@@ -16,18 +16,18 @@ use zeroize::Zeroizing;
 use crate::error::{NightgraftError, Result};
 use crate::settings::StoreSettings;
 
-/// How long a slice that has made way may go on before it does so again: a listener that asks the store for something at
+/// How long a slice that has yielded may go on before it does so again: a listener that asks the store for something at
 /// every change would otherwise keep it from ever making a step.
-const PEACE: Duration = Duration::from_secs(2);
+const YIELD_COOLDOWN: Duration = Duration::from_secs(2);
 
 /// A store and its queue.
-pub(crate) struct Shelf {
-    place: Mutex<Place>,
+pub(crate) struct SharedStore {
+    slot: Mutex<StoreSlot>,
     /// Calls that want the store.
     waiting: AtomicUsize,
     /// The store was given back by one that waited.
     given_back: Condvar,
-    /// What ends the slice that has the store, and until when it is left in peace.
+    /// What ends the slice that has the store, and until when other calls wait before they do.
     running: Mutex<Option<(StopFlag, Instant)>>,
     folder: PathBuf,
     settings: StoreSettings,
@@ -35,36 +35,36 @@ pub(crate) struct Shelf {
     key: Mutex<Option<Zeroizing<Vec<u8>>>>,
 }
 
-/// Where the store is.
-enum Place {
-    Here(Box<Store>),
+/// Whether the store is open.
+enum StoreSlot {
+    Open(Box<Store>),
     /// An operation failed so badly that it has to be opened again.
-    Shut,
+    NeedsReopening,
     /// The app has closed it.
     Released,
 }
 
 /// How a round of a slice ended.
-pub(crate) enum Round<T> {
+pub(crate) enum RoundOutcome<T> {
     /// By itself.
     Done(T),
     /// When somebody else wanted the store; perhaps by itself, in the same moment.
-    MadeWay(T),
+    Yielded(T),
 }
 
-impl Shelf {
+impl SharedStore {
     /// Opens the store.
     ///
     /// # Errors
     /// Those of [`Store::open`]; [`NightgraftError::Unsupported`] for a key that is not 32 bytes long.
     pub(crate) fn open(folder: PathBuf, mut settings: StoreSettings) -> Result<Self> {
         let key = settings.key.take().map(Zeroizing::new);
-        let options = options(&settings, key.as_ref())?;
+        let options = store_options(&settings, key.as_ref())?;
         let store = Store::open(&folder, options)?;
         // What is opened again is there already.
         settings.create = false;
         Ok(Self {
-            place: Mutex::new(Place::Here(Box::new(store))),
+            slot: Mutex::new(StoreSlot::Open(Box::new(store))),
             waiting: AtomicUsize::new(0),
             given_back: Condvar::new(),
             running: Mutex::new(None),
@@ -74,15 +74,15 @@ impl Shelf {
         })
     }
 
-    /// Does something with the store, as soon as a slice that runs on it has made way.
+    /// Does something with the store, as soon as a slice that runs on it has yielded it.
     ///
     /// # Errors
     /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `job` returns.
     pub(crate) fn with<T>(&self, job: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
-        self.leave_in_peace();
-        let turn = self.turn();
-        let mut place = turn.place();
-        self.there(&mut place).and_then(job)
+        self.wait_for_cooldown();
+        let waiter = self.announce_waiter();
+        let mut slot = waiter.lock_slot();
+        self.ensure_open(&mut slot).and_then(job)
     }
 
     /// Another key, for the store and for opening it again.
@@ -91,7 +91,7 @@ impl Shelf {
     /// Those of [`Store::rotate_key`].
     pub(crate) fn rotate_key(&self, new: Vec<u8>) -> Result<()> {
         let new = Zeroizing::new(new);
-        let key = parse(&new)?;
+        let key = parse_key(&new)?;
         self.with(|store| Ok(store.rotate_key(key)?))?;
         *lock(&self.key) = Some(new);
         Ok(())
@@ -99,35 +99,35 @@ impl Shelf {
 
     /// Closes the store for good. A slice that runs on it saves and ends first.
     pub(crate) fn release(&self) {
-        let turn = self.turn();
-        *turn.place() = Place::Released;
+        let waiter = self.announce_waiter();
+        *waiter.lock_slot() = StoreSlot::Released;
     }
 
     /// One round of a slice: `work` gets the store and a flag that ends it, which is raised when somebody wants the
     /// store, or by [`interrupt`](Self::interrupt). It gives the store back, or not if that is lost to an error.
     ///
-    /// `is_over` says whether the slice is to end: then the round is done, however it ended. A round that is `again`,
-    /// after one that made way, is left in peace for two seconds.
+    /// `is_over` says whether the slice is to end: then the round is done, however it ended. A round that follows
+    /// one that yielded (`has_yielded`) is left two seconds by calls that want the store.
     ///
     /// # Errors
     /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `work` returns.
     pub(crate) fn round<T>(
         &self,
-        again: bool,
+        has_yielded: bool,
         is_over: impl Fn() -> bool,
         work: impl FnOnce(Store, &StopFlag) -> (Option<Store>, Result<T>),
-    ) -> Result<Round<T>> {
-        let mut place = lock(&self.place);
+    ) -> Result<RoundOutcome<T>> {
+        let mut slot = lock(&self.slot);
         while self.waiting.load(Ordering::SeqCst) > 0 {
-            place = self.given_back.wait(place).unwrap_or_else(PoisonError::into_inner);
+            slot = self.given_back.wait(slot).unwrap_or_else(PoisonError::into_inner);
         }
-        self.there(&mut place)?;
-        let Place::Here(store) = std::mem::replace(&mut *place, Place::Shut) else {
+        self.ensure_open(&mut slot)?;
+        let StoreSlot::Open(store) = std::mem::replace(&mut *slot, StoreSlot::NeedsReopening) else {
             return Err(NightgraftError::Internal { reason: "the store is not there".into() });
         };
         let flag = StopFlag::new();
-        let peace = if again { PEACE } else { Duration::ZERO };
-        *lock(&self.running) = Some((flag.clone(), Instant::now() + peace));
+        let cooldown = if has_yielded { YIELD_COOLDOWN } else { Duration::ZERO };
+        *lock(&self.running) = Some((flag.clone(), Instant::now() + cooldown));
         // Whoever came before the flag was there has not raised it.
         if is_over() || self.waiting.load(Ordering::SeqCst) > 0 {
             flag.raise();
@@ -135,10 +135,14 @@ impl Shelf {
         let (store, result) = work(*store, &flag);
         *lock(&self.running) = None;
         if let Some(store) = store {
-            *place = Place::Here(Box::new(store));
+            *slot = StoreSlot::Open(Box::new(store));
         }
         let result = result?;
-        Ok(if flag.is_raised() && !is_over() { Round::MadeWay(result) } else { Round::Done(result) })
+        Ok(if flag.is_raised() && !is_over() {
+            RoundOutcome::Yielded(result)
+        } else {
+            RoundOutcome::Done(result)
+        })
     }
 
     /// Ends the round that is under way, if there is one.
@@ -148,54 +152,57 @@ impl Shelf {
         }
     }
 
-    /// The store; opened again if it has to be.
-    fn there<'p>(&self, place: &'p mut Place) -> Result<&'p mut Store> {
-        if matches!(place, Place::Shut) {
-            let options = options(&self.settings, lock(&self.key).as_ref())?;
-            *place = Place::Here(Box::new(Store::open(&self.folder, options)?));
+    /// Returns the store, opened again if it has to be.
+    fn ensure_open<'p>(&self, slot: &'p mut StoreSlot) -> Result<&'p mut Store> {
+        if matches!(slot, StoreSlot::NeedsReopening) {
+            let options = store_options(&self.settings, lock(&self.key).as_ref())?;
+            *slot = StoreSlot::Open(Box::new(Store::open(&self.folder, options)?));
         }
-        match place {
-            Place::Here(store) => Ok(store),
-            Place::Shut | Place::Released => Err(NightgraftError::cancelled("the store was released")),
+        match slot {
+            StoreSlot::Open(store) => Ok(store),
+            StoreSlot::NeedsReopening | StoreSlot::Released => {
+                Err(NightgraftError::cancelled("the store was released"))
+            }
         }
     }
 
-    /// Waits while the round under way is to be left alone.
-    fn leave_in_peace(&self) {
-        let peace =
+    /// Waits while the round under way may not be interrupted yet.
+    fn wait_for_cooldown(&self) {
+        let cooldown =
             lock(&self.running).as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
-        std::thread::sleep(peace.unwrap_or_default());
+        std::thread::sleep(cooldown.unwrap_or_default());
     }
 
-    fn turn(&self) -> Turn<'_> {
+    /// Counts one more caller that wants the store, and ends the round under way.
+    fn announce_waiter(&self) -> WaiterGuard<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.interrupt();
-        Turn(self)
+        WaiterGuard(self)
     }
 }
 
 /// The right to be next; given back when dropped, by a panic too.
-struct Turn<'a>(&'a Shelf);
+struct WaiterGuard<'a>(&'a SharedStore);
 
-impl Turn<'_> {
-    fn place(&self) -> MutexGuard<'_, Place> {
-        lock(&self.0.place)
+impl WaiterGuard<'_> {
+    fn lock_slot(&self) -> MutexGuard<'_, StoreSlot> {
+        lock(&self.0.slot)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
         // Under the lock: a slice that looks at the number either sees the new one or is waiting already.
-        let place = self.place();
+        let slot = self.lock_slot();
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        drop(place);
+        drop(slot);
         self.0.given_back.notify_all();
     }
 }
 
-fn options(settings: &StoreSettings, key: Option<&Zeroizing<Vec<u8>>>) -> Result<StoreOptions> {
+fn store_options(settings: &StoreSettings, key: Option<&Zeroizing<Vec<u8>>>) -> Result<StoreOptions> {
     Ok(StoreOptions {
-        key: key.map(|bytes| parse(bytes)).transpose()?,
+        key: key.map(|bytes| parse_key(bytes)).transpose()?,
         quota: settings.quota,
         keep: settings.keep as usize,
         create: settings.create,
@@ -204,7 +211,7 @@ fn options(settings: &StoreSettings, key: Option<&Zeroizing<Vec<u8>>>) -> Result
     })
 }
 
-fn parse(bytes: &[u8]) -> Result<Key> {
+fn parse_key(bytes: &[u8]) -> Result<Key> {
     let length = bytes.len();
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| NightgraftError::Unsupported {
         reason: format!("a key is 32 bytes long, not {length}"),
