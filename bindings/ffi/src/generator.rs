@@ -8,10 +8,10 @@ use nightgraft_core::store::GraftId;
 
 use crate::error::{ListenerError, NightgraftError, Result};
 use crate::example::Message;
+use crate::executor::INFERENCE_EXECUTOR;
 use crate::model::BaseModel;
 use crate::shared_store::lock;
 use crate::store::AdapterStore;
-use crate::worker::ANSWERING;
 
 /// A base that is loaded once and answers with any graft. It has a thread of its own: a session may run meanwhile.
 #[derive(uniffi::Object)]
@@ -73,7 +73,7 @@ impl Generator {
     /// [`NightgraftError::InvalidModel`], or [`NightgraftError::Unsupported`] if llama.cpp refuses it.
     #[uniffi::constructor]
     pub async fn open(model: Arc<BaseModel>, threads: Option<u32>) -> Result<Arc<Self>> {
-        ANSWERING
+        INFERENCE_EXECUTOR
             .run(move || {
                 let chat = Chat::open(model.path(), threads.map(|n| n as usize))?;
                 Ok(Arc::new(Self { chat: Arc::new(Mutex::new(chat)), flags: Arc::default() }))
@@ -182,7 +182,7 @@ impl Generator {
         job: impl FnOnce(&mut Chat) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let chat = self.chat.clone();
-        ANSWERING.run(move || job(&mut lock(&chat))).await
+        INFERENCE_EXECUTOR.run(move || job(&mut lock(&chat))).await
     }
 
     async fn answer(

@@ -2,12 +2,13 @@
 //!
 //! Objects, records and callbacks that [uniffi](https://mozilla.github.io/uniffi-rs/) turns into each language; the
 //! hand-written libraries in `android/`, `ios/` and `bindings/python/` are made of them. There is no logic of training
-//! here, only what a foreign caller needs: calls that wait run on the library's own threads (`worker`), a store can
+//! here, only what a foreign caller needs: calls that wait run on the library's own threads (`executor`), a store can
 //! be used while a slice runs on it (`shared_store`), listeners are told from one thread and not too often (`telling`),
 //! and every failure is one of eleven that an app can act on ([`NightgraftError`]).
 
 mod error;
 mod example;
+mod executor;
 mod generator;
 mod graft;
 mod model;
@@ -19,7 +20,6 @@ mod settings;
 mod shared_store;
 mod store;
 mod telling;
-mod worker;
 
 pub use error::{ListenerError, NightgraftError, PlatformError, Result};
 pub use example::{Example, Message};

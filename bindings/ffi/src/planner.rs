@@ -5,10 +5,10 @@ use std::sync::Arc;
 use nightgraft_core::session::{self, StopFlag};
 
 use crate::error::Result;
+use crate::executor::TRAINING_EXECUTOR;
 use crate::model::BaseModel;
 use crate::settings::SessionSettings;
 use crate::store::AdapterStore;
-use crate::worker::TRAINING;
 
 /// Answers questions about sessions with one base, without beginning one.
 #[derive(uniffi::Object)]
@@ -62,7 +62,7 @@ impl Planner {
     pub async fn memory(&self, settings: SessionSettings) -> Result<MemoryPlan> {
         self.model.check_trainable()?;
         let request = settings.request(&self.model)?;
-        TRAINING
+        TRAINING_EXECUTOR
             .run(move || {
                 let forecast = session::forecast_memory(&request)?;
                 let chosen = forecast.chosen;
@@ -88,7 +88,7 @@ impl Planner {
         let request = settings.request(&self.model)?;
         let flag = StopFlag::new();
         let _stop = RaiseWhenDropped(flag.clone());
-        TRAINING
+        TRAINING_EXECUTOR
             .run(move || {
                 let forecast =
                     store.shared().with(|store| Ok(session::forecast_time(store, &request, &flag)?))?;

@@ -9,6 +9,7 @@ use nightgraft_core::store::Store;
 
 use crate::error::{NightgraftError, Result};
 use crate::example::Example;
+use crate::executor::{Completion, STORE_EXECUTOR, TRAINING_EXECUTOR};
 use crate::model::BaseModel;
 use crate::night::{Bell, Device, NightRules, Platform};
 use crate::progress::{PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome};
@@ -16,7 +17,6 @@ use crate::settings::SessionSettings;
 use crate::shared_store::{RoundOutcome, SharedStore, lock};
 use crate::store::{self, AdapterStore};
 use crate::telling::Telling;
-use crate::worker::{KEEPING, TRAINING, Ticket};
 
 /// Personalization of a base with what is in a store, in slices that can end at any moment.
 ///
@@ -46,7 +46,7 @@ struct Seen {
 #[derive(Default)]
 struct Calls {
     /// What ends each call, once it runs and while it waits for its turn.
-    ends: Vec<(StopFlag, Ticket<SliceOutcome>)>,
+    ends: Vec<(StopFlag, Completion<SliceOutcome>)>,
     /// Those that have begun.
     running: usize,
     released: bool,
@@ -85,7 +85,7 @@ impl PersonalizationSession {
     pub async fn add_examples(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
         self.inner.check()?;
         let shared = self.inner.shared.clone();
-        KEEPING.run(move || shared.with(|store| store::add(store, &examples))).await
+        STORE_EXECUTOR.run(move || shared.with(|store| store::add(store, &examples))).await
     }
 
     /// Works until the session is over, `max_seconds` have passed, or it is stopped; everything is saved then. If the
@@ -150,7 +150,7 @@ impl PersonalizationSession {
         lock(&self.inner.calls).released = true;
         self.inner.stop();
         let inner = self.inner.clone();
-        KEEPING
+        STORE_EXECUTOR
             .run(move || {
                 let mut calls = lock(&inner.calls);
                 while calls.running > 0 {
@@ -169,19 +169,19 @@ impl PersonalizationSession {
         listener: Option<Arc<dyn ProgressListener>>,
         work: impl FnOnce(&Inner, &Call) -> Result<SliceOutcome> + Send + 'static,
     ) -> Result<SliceOutcome> {
-        let (flag, (ticket, answer)) = (StopFlag::new(), Ticket::new());
+        let (flag, (completion, receiver)) = (StopFlag::new(), Completion::new());
         {
             let mut calls = lock(&self.inner.calls);
             if calls.released {
                 return Err(released());
             }
-            calls.ends.push((flag.clone(), ticket.clone()));
+            calls.ends.push((flag.clone(), completion.clone()));
         }
         // Dropped when the caller does not wait any more, and at the end.
         let mut waiting = Waiting { inner: self.inner.clone(), flag: flag.clone(), is_over: false };
         let inner = self.inner.clone();
-        let outcome = TRAINING
-            .run_unless_given_up((ticket, answer), move || {
+        let outcome = TRAINING_EXECUTOR
+            .run_cancellable((completion, receiver), move || {
                 let running = Running::begin(&inner)?;
                 let failed = (inner.clone(), flag.clone());
                 let telling = Telling::start(listener, move || {
@@ -319,9 +319,9 @@ impl Inner {
 
     fn stop(&self) {
         let calls = lock(&self.calls);
-        for (flag, ticket) in &calls.ends {
+        for (flag, completion) in &calls.ends {
             flag.raise();
-            ticket.give_up(if calls.released {
+            completion.finish_unless_started(if calls.released {
                 Err(released())
             } else {
                 Ok(SliceOutcome::Paused { reason: PauseReason::Stopped })

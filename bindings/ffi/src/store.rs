@@ -8,11 +8,11 @@ use nightgraft_core::store::{self, ExampleId, GraftId, Store};
 
 use crate::error::{NightgraftError, Result, one_line};
 use crate::example::Example;
+use crate::executor::STORE_EXECUTOR;
 use crate::graft::{Graft, GraftFormat};
 use crate::model::BaseModel;
 use crate::settings::StoreSettings;
 use crate::shared_store::SharedStore;
-use crate::worker::KEEPING;
 
 /// A folder with a person's examples, the grafts made from them and the session under way.
 ///
@@ -81,7 +81,7 @@ impl AdapterStore {
     /// there is no store and none is to be made, or if the folder holds something else.
     #[uniffi::constructor]
     pub async fn open(folder: String, settings: StoreSettings) -> Result<Arc<Self>> {
-        KEEPING
+        STORE_EXECUTOR
             .run(move || {
                 Ok(Arc::new(Self { shared: Arc::new(SharedStore::open(PathBuf::from(folder), settings)?) }))
             })
@@ -203,7 +203,7 @@ impl AdapterStore {
     /// [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
     pub async fn rotate_key(&self, new_key: Vec<u8>) -> Result<()> {
         let shared = self.shared.clone();
-        KEEPING.run(move || shared.rotate_key(new_key)).await
+        STORE_EXECUTOR.run(move || shared.rotate_key(new_key)).await
     }
 
     /// Reads every file to its end and returns those that are damaged.
@@ -223,7 +223,7 @@ impl AdapterStore {
     /// Closes the store now, whoever still has a handle: others can open it. A slice that runs on it saves and ends.
     pub async fn release(&self) -> Result<()> {
         let shared = self.shared.clone();
-        KEEPING
+        STORE_EXECUTOR
             .run(move || {
                 shared.release();
                 Ok(())
@@ -242,7 +242,7 @@ impl AdapterStore {
         job: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = self.shared.clone();
-        KEEPING.run(move || shared.with(job)).await
+        STORE_EXECUTOR.run(move || shared.with(job)).await
     }
 }
 

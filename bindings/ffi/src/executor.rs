@@ -2,7 +2,7 @@
 //!
 //! An async call hands its job to one of three long-lived threads and waits without blocking anybody. Training has a
 //! thread of its own, so that a night does not keep an answer waiting, and the store has one, so that it can ask a
-//! slice to make way. Each is started when it is first needed and lives as long as the process.
+//! slice to yield it. Each is started when it is first needed and lives as long as the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
@@ -15,46 +15,46 @@ use crate::shared_store::lock;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// One of the threads.
-pub(crate) struct Worker {
+/// A long-lived thread that runs one job after another.
+pub(crate) struct Executor {
     name: &'static str,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
-/// Slices and nights.
-pub(crate) static TRAINING: Worker = Worker::new("nightgraft-train");
-/// Answers.
-pub(crate) static ANSWERING: Worker = Worker::new("nightgraft-chat");
-/// Stores, models, everything else.
-pub(crate) static KEEPING: Worker = Worker::new("nightgraft-store");
+/// Runs slices and nights.
+pub(crate) static TRAINING_EXECUTOR: Executor = Executor::new("nightgraft-train");
+/// Makes answers.
+pub(crate) static INFERENCE_EXECUTOR: Executor = Executor::new("nightgraft-chat");
+/// Runs what works on stores and models, and everything else.
+pub(crate) static STORE_EXECUTOR: Executor = Executor::new("nightgraft-store");
 
-/// A job's place in the queue.
-pub(crate) struct Ticket<T>(Arc<Mutex<Option<oneshot::Sender<Result<T>>>>>);
+/// Gives a queued call its result, once: the job's, or another one before the job has begun.
+pub(crate) struct Completion<T>(Arc<Mutex<Option<oneshot::Sender<Result<T>>>>>);
 
 /// What a queued call waits for.
-pub(crate) type Answer<T> = oneshot::Receiver<Result<T>>;
+pub(crate) type CompletionReceiver<T> = oneshot::Receiver<Result<T>>;
 
-impl<T> Ticket<T> {
-    pub(crate) fn new() -> (Self, Answer<T>) {
+impl<T> Completion<T> {
+    pub(crate) fn new() -> (Self, CompletionReceiver<T>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
     }
 
-    /// Answers in place of the job, unless it has begun.
-    pub(crate) fn give_up(&self, answer: Result<T>) {
+    /// Gives `result` in place of the job's, unless that has begun.
+    pub(crate) fn finish_unless_started(&self, result: Result<T>) {
         if let Some(sender) = lock(&self.0).take() {
-            let _ = sender.send(answer); // nobody waits any more
+            let _ = sender.send(result); // nobody waits any more
         }
     }
 }
 
-impl<T> Clone for Ticket<T> {
+impl<T> Clone for Completion<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl Worker {
+impl Executor {
     const fn new(name: &'static str) -> Self {
         Self { name, jobs: Mutex::new(None) }
     }
@@ -65,22 +65,24 @@ impl Worker {
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run_unless_given_up(Ticket::new(), job).await
+        self.run_cancellable(Completion::new(), job).await
     }
 
-    /// As [`run`](Self::run); not begun either if its ticket is given up before.
-    pub(crate) async fn run_unless_given_up<T: Send + 'static>(
+    /// As [`run`](Self::run); not begun either if its completion has a result before.
+    pub(crate) async fn run_cancellable<T: Send + 'static>(
         &self,
-        (ticket, answer): (Ticket<T>, Answer<T>),
+        (completion, receiver): (Completion<T>, CompletionReceiver<T>),
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.submit(Box::new(move || {
-            let Some(sender) = lock(&ticket.0).take().filter(|sender| !sender.is_canceled()) else { return };
+            let Some(sender) = lock(&completion.0).take().filter(|sender| !sender.is_canceled()) else {
+                return;
+            };
             let result = catch_unwind(AssertUnwindSafe(job));
             let result = result.unwrap_or_else(|panic| Err(NightgraftError::panicked(&*panic)));
             let _ = sender.send(result); // nobody waits any more
         }))?;
-        answer.await.unwrap_or_else(|_| Err(NightgraftError::cancelled("the library's thread has ended")))
+        receiver.await.unwrap_or_else(|_| Err(NightgraftError::cancelled("the library's thread has ended")))
     }
 
     fn submit(&self, job: Job) -> Result<()> {
