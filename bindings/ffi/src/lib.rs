@@ -3,8 +3,8 @@
 //! Objects, records and callbacks that [uniffi](https://mozilla.github.io/uniffi-rs/) turns into each language; the
 //! hand-written libraries in `android/`, `ios/` and `bindings/python/` are made of them. There is no logic of training
 //! here, only what a foreign caller needs: calls that wait run on the library's own threads (`executor`), a store can
-//! be used while a slice runs on it (`shared_store`), listeners are told from one thread and not too often (`telling`),
-//! and every failure is one of eleven that an app can act on ([`NightgraftError`]).
+//! be used while a slice runs on it (`shared_store`), listeners are told from one thread and not too often
+//! (`progress_dispatcher`), and every failure is one of eleven that an app can act on ([`NightgraftError`]).
 
 mod error;
 mod example;
@@ -15,11 +15,11 @@ mod model;
 mod night;
 mod planner;
 mod progress;
+mod progress_dispatcher;
 mod session;
 mod settings;
 mod shared_store;
 mod store;
-mod telling;
 
 pub use error::{ListenerError, NightgraftError, PlatformError, Result};
 pub use example::{Example, Message};

@@ -13,10 +13,10 @@ use crate::executor::{Completion, STORE_EXECUTOR, TRAINING_EXECUTOR};
 use crate::model::BaseModel;
 use crate::night::{Bell, Device, NightRules, Platform};
 use crate::progress::{PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome};
+use crate::progress_dispatcher::ProgressDispatcher;
 use crate::settings::SessionSettings;
 use crate::shared_store::{RoundOutcome, SharedStore, lock};
 use crate::store::{self, AdapterStore};
-use crate::telling::Telling;
 
 /// Personalization of a base with what is in a store, in slices that can end at any moment.
 ///
@@ -184,11 +184,11 @@ impl PersonalizationSession {
             .run_cancellable((completion, receiver), move || {
                 let running = Running::begin(&inner)?;
                 let failed = (inner.clone(), flag.clone());
-                let telling = Telling::start(listener, move || {
+                let dispatcher = ProgressDispatcher::start(listener, move || {
                     failed.1.raise();
                     failed.0.shared.interrupt();
                 })?;
-                let call = Call { stop: flag, telling };
+                let call = Call { stop: flag, dispatcher };
                 inner.change(&call, |progress| {
                     (progress.phase, progress.waiting, progress.warning) = (Phase::Preparing, None, None);
                     progress.nothing_to_do = None;
@@ -207,7 +207,7 @@ impl PersonalizationSession {
                 }
                 // From here on nobody needs to wait for the listener, which may itself be waiting for `release`.
                 drop(running);
-                let told = call.telling.finish();
+                let told = call.dispatcher.finish();
                 // What the listener threw is why it ended.
                 told.and(outcome)
             })
@@ -226,7 +226,7 @@ impl Drop for PersonalizationSession {
 /// One call of `run_slice` or `run_night`.
 struct Call {
     stop: StopFlag,
-    telling: Telling,
+    dispatcher: ProgressDispatcher,
 }
 
 impl Inner {
@@ -309,11 +309,11 @@ impl Inner {
         (Some(session.into_store()), outcome)
     }
 
-    /// Changes what is known of the progress, and tells it if `change` says that it is new.
+    /// Changes what is known of the progress, and tells the listener if `change` says that it is new.
     fn change(&self, call: &Call, change: impl FnOnce(&mut Progress) -> bool) {
         let mut seen = lock(&self.seen);
         if change(&mut seen.progress) {
-            call.telling.tell(&seen.progress);
+            call.dispatcher.send(&seen.progress);
         }
     }
 
