@@ -172,53 +172,53 @@ impl NightRules {
 
 /// Wakes a night that waits.
 #[derive(Default)]
-pub(crate) struct Bell {
-    rung: Mutex<bool>,
+pub(crate) struct WakeSignal {
+    notified: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Bell {
+impl WakeSignal {
     /// Makes a night that waits, or the next one that would, look at the device again.
-    pub(crate) fn ring(&self) {
-        *lock(&self.rung) = true;
+    pub(crate) fn notify(&self) {
+        *lock(&self.notified) = true;
         self.changed.notify_all();
     }
 
-    /// Sleeps until it rings, `stop` is raised, or so much time has passed.
+    /// Sleeps until somebody notifies it, `stop` is raised, or so much time has passed.
     fn wait(self: &Arc<Self>, at_most: Duration, stop: &StopFlag) {
-        let bell = self.clone();
+        let wake_signal = self.clone();
         let _waking = stop.when_raised(move || {
-            drop(lock(&bell.rung)); // whoever is about to sleep does, and hears it
-            bell.changed.notify_all();
+            drop(lock(&wake_signal.notified)); // whoever is about to sleep does, and is woken
+            wake_signal.changed.notify_all();
         });
         let began = Instant::now();
-        let mut rung = lock(&self.rung);
-        while !std::mem::take(&mut *rung) && !stop.is_raised() {
+        let mut notified = lock(&self.notified);
+        while !std::mem::take(&mut *notified) && !stop.is_raised() {
             let left = at_most.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return;
             }
-            rung = self.changed.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+            notified = self.changed.wait_timeout(notified, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
-/// An app's platform as the engine's.
-pub(crate) struct Device {
+/// Lets the engine ask an app's platform.
+pub(crate) struct PlatformAdapter {
     platform: Arc<dyn Platform>,
-    bell: Arc<Bell>,
+    wake_signal: Arc<WakeSignal>,
     began: Instant,
     /// What the platform threw.
     pub(crate) failure: Option<String>,
 }
 
-impl Device {
-    pub(crate) fn new(platform: Arc<dyn Platform>, bell: Arc<Bell>) -> Self {
-        Self { platform, bell, began: Instant::now(), failure: None }
+impl PlatformAdapter {
+    pub(crate) fn new(platform: Arc<dyn Platform>, wake_signal: Arc<WakeSignal>) -> Self {
+        Self { platform, wake_signal, began: Instant::now(), failure: None }
     }
 }
 
-impl night::Platform for Device {
+impl night::Platform for PlatformAdapter {
     fn state(&mut self) -> nightgraft_core::Result<policy::DeviceState> {
         let state = self.platform.state().map_err(|error| {
             self.failure = Some(error.to_string());
@@ -247,7 +247,7 @@ impl night::Platform for Device {
     }
 
     fn wait(&mut self, at_most: Duration, stop: &StopFlag) {
-        self.bell.wait(at_most, stop);
+        self.wake_signal.wait(at_most, stop);
     }
 }
 
@@ -273,19 +273,19 @@ mod tests {
     #[test]
     fn a_stop_and_a_change_of_the_device_end_a_wait_that_would_last_an_hour() {
         const HOUR: Duration = Duration::from_secs(3600);
-        let (bell, stop) = (Arc::new(Bell::default()), StopFlag::new());
-        bell.ring();
-        bell.wait(HOUR, &stop); // what happened just before counts
-        let ringing = bell.clone();
+        let (wake_signal, stop) = (Arc::new(WakeSignal::default()), StopFlag::new());
+        wake_signal.notify();
+        wake_signal.wait(HOUR, &stop); // what happened just before counts
+        let notifier = wake_signal.clone();
         std::thread::scope(|scope| {
-            scope.spawn(move || ringing.ring());
-            bell.wait(HOUR, &stop);
+            scope.spawn(move || notifier.notify());
+            wake_signal.wait(HOUR, &stop);
             scope.spawn(|| stop.raise());
-            bell.wait(HOUR, &stop);
+            wake_signal.wait(HOUR, &stop);
             assert!(stop.is_raised());
-            bell.wait(HOUR, &stop);
+            wake_signal.wait(HOUR, &stop);
         });
-        bell.wait(Duration::from_millis(1), &StopFlag::new());
+        wake_signal.wait(Duration::from_millis(1), &StopFlag::new());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::error::{NightgraftError, Result};
 use crate::example::Example;
 use crate::executor::{Completion, STORE_EXECUTOR, TRAINING_EXECUTOR};
 use crate::model::BaseModel;
-use crate::night::{Bell, Device, NightRules, Platform};
+use crate::night::{NightRules, Platform, PlatformAdapter, WakeSignal};
 use crate::progress::{PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome};
 use crate::progress_dispatcher::ProgressDispatcher;
 use crate::settings::SessionSettings;
@@ -30,7 +30,7 @@ pub struct PersonalizationSession {
 struct Inner {
     request: SessionRequest,
     shared: Arc<SharedStore>,
-    bell: Arc<Bell>,
+    wake_signal: Arc<WakeSignal>,
     seen: Mutex<Seen>,
     calls: Mutex<Calls>,
     /// A call has ended.
@@ -70,7 +70,7 @@ impl PersonalizationSession {
         let inner = Inner {
             request: settings.request(&model)?,
             shared: store.shared().clone(),
-            bell: Arc::default(),
+            wake_signal: Arc::default(),
             seen: Mutex::new(Seen { progress: Progress::new(), report: None }),
             calls: Mutex::default(),
             ended: Condvar::new(),
@@ -129,7 +129,7 @@ impl PersonalizationSession {
 
     /// Wakes a night that waits, to look at the device again: a charger was plugged in, say.
     pub fn device_changed(&self) {
-        self.inner.bell.ring();
+        self.inner.wake_signal.notify();
     }
 
     /// How far it is.
@@ -249,7 +249,7 @@ impl Inner {
         last: bool,
     ) -> Result<SliceOutcome> {
         let rules = rules.rules()?;
-        let mut device = Device::new(platform, self.bell.clone());
+        let mut device = PlatformAdapter::new(platform, self.wake_signal.clone());
         let outcome = self.rounds(call, |session, stop| {
             let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let grant = Granted { time, last };
