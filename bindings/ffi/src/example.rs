@@ -35,7 +35,7 @@ pub struct Message {
 
 impl Example {
     /// The line of JSON that the store keeps.
-    pub(crate) fn line(&self) -> String {
+    pub(crate) fn to_json_line(&self) -> String {
         let value: Value = match self {
             Self::Chat { messages } => {
                 let turns: Vec<_> = messages

@@ -195,7 +195,7 @@ impl Generator {
     ) -> Result<Answer> {
         let flag = StopFlag::new();
         lock(&self.flags).push(flag.clone());
-        let _stop = StopWhenDropped { flags: self.flags.clone(), flag: flag.clone() };
+        let _stop = StopOnDrop { flags: self.flags.clone(), flag: flag.clone() };
         self.run(move |chat| {
             if flag.is_raised() {
                 let text = String::new();
@@ -229,12 +229,12 @@ impl Drop for Generator {
     }
 }
 
-struct StopWhenDropped {
+struct StopOnDrop {
     flags: Arc<Mutex<Vec<StopFlag>>>,
     flag: StopFlag,
 }
 
-impl Drop for StopWhenDropped {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.flag.raise();
         lock(&self.flags).retain(|flag| !flag.is_same(&self.flag));

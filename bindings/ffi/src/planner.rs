@@ -87,7 +87,7 @@ impl Planner {
         self.model.check_trainable()?;
         let request = settings.request(&self.model)?;
         let flag = StopFlag::new();
-        let _stop = RaiseWhenDropped(flag.clone());
+        let _stop = StopOnDrop(flag.clone());
         TRAINING_EXECUTOR
             .run(move || {
                 let forecast =
@@ -100,9 +100,9 @@ impl Planner {
 }
 
 /// Ends the measurement when nobody waits for it.
-struct RaiseWhenDropped(StopFlag);
+struct StopOnDrop(StopFlag);
 
-impl Drop for RaiseWhenDropped {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.raise();
     }

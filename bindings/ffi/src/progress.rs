@@ -202,7 +202,7 @@ pub trait ProgressListener: Send + Sync {
 }
 
 impl Progress {
-    /// Of a session that was not run yet.
+    /// Returns the progress of a session that was not run yet.
     pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Preparing,
@@ -221,15 +221,15 @@ impl Progress {
     }
 
     /// Takes in what the engine tells. Returns whether anything is new.
-    pub(crate) fn take(&mut self, event: &Event) -> bool {
+    pub(crate) fn apply(&mut self, event: &Event) -> bool {
         match event {
             Event::Planned { steps, .. } => self.total_steps = *steps,
             Event::Resumed { step, .. } => self.step = *step,
             Event::Step(step) => {
-                self.go_on(step.step, step.loss, step.tokens_per_second, step.seconds, step.rss_bytes);
+                self.record_step(step.step, step.loss, step.tokens_per_second, step.seconds, step.rss_bytes);
             }
             Event::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
-            Event::Judging => self.judge(),
+            Event::Judging => self.start_judging(),
             event => match event.warning() {
                 Some(text) => self.warning = Some(text),
                 None => return false,
@@ -238,8 +238,8 @@ impl Progress {
         true
     }
 
-    /// The same for what a night tells.
-    pub(crate) fn take_night(&mut self, event: &NightEvent) -> bool {
+    /// Takes in what a night tells. Returns whether anything is new.
+    pub(crate) fn apply_night(&mut self, event: &NightEvent) -> bool {
         match event {
             NightEvent::Running { .. } if self.phase == Phase::Waiting => {
                 (self.phase, self.waiting) = (Phase::Training, None);
@@ -249,9 +249,9 @@ impl Progress {
                 self.waiting = Some(Waiting::from(reason));
             }
             NightEvent::Step { step, loss, tokens_per_second, seconds, rss_bytes, .. } => {
-                self.go_on(*step, *loss, *tokens_per_second, *seconds, *rss_bytes);
+                self.record_step(*step, *loss, *tokens_per_second, *seconds, *rss_bytes);
             }
-            NightEvent::Judging { .. } => self.judge(),
+            NightEvent::Judging { .. } => self.start_judging(),
             NightEvent::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
             NightEvent::Warning { text, .. } => self.warning = Some(text.clone()),
             NightEvent::Estimate { text, .. } => self.estimate = Some(text.clone()),
@@ -260,8 +260,8 @@ impl Progress {
         true
     }
 
-    /// A slice has ended.
-    pub(crate) fn end(&mut self, outcome: &SliceOutcome) {
+    /// Takes in how a slice has ended.
+    pub(crate) fn end_slice(&mut self, outcome: &SliceOutcome) {
         (self.waiting, self.nothing_to_do) = (None, None);
         self.phase = match outcome {
             SliceOutcome::Paused { reason } => {
@@ -278,8 +278,8 @@ impl Progress {
         };
     }
 
-    /// A step was made that took so many seconds.
-    fn go_on(&mut self, step: u64, loss: f64, tokens_per_second: f64, seconds: f64, memory_bytes: u64) {
+    /// Takes in a step that took so many seconds.
+    fn record_step(&mut self, step: u64, loss: f64, tokens_per_second: f64, seconds: f64, memory_bytes: u64) {
         (self.phase, self.waiting) = (Phase::Training, None);
         self.step = step;
         self.loss = Some(loss);
@@ -288,7 +288,7 @@ impl Progress {
         self.memory_bytes = memory_bytes;
     }
 
-    fn judge(&mut self) {
+    fn start_judging(&mut self) {
         (self.phase, self.waiting, self.seconds_left) = (Phase::Judging, None, None);
     }
 }

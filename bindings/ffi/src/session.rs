@@ -31,14 +31,14 @@ struct Inner {
     request: SessionRequest,
     shared: Arc<SharedStore>,
     wake_signal: Arc<WakeSignal>,
-    seen: Mutex<Seen>,
+    snapshot: Mutex<Snapshot>,
     calls: Mutex<Calls>,
     /// A call has ended.
     ended: Condvar,
 }
 
-/// What can be asked at any time.
-struct Seen {
+/// What an app can ask for at any time.
+struct Snapshot {
     progress: Progress,
     report: Option<SessionReport>,
 }
@@ -46,7 +46,7 @@ struct Seen {
 #[derive(Default)]
 struct Calls {
     /// What ends each call, once it runs and while it waits for its turn.
-    ends: Vec<(StopFlag, Completion<SliceOutcome>)>,
+    stop_handles: Vec<(StopFlag, Completion<SliceOutcome>)>,
     /// Those that have begun.
     running: usize,
     released: bool,
@@ -71,7 +71,7 @@ impl PersonalizationSession {
             request: settings.request(&model)?,
             shared: store.shared().clone(),
             wake_signal: Arc::default(),
-            seen: Mutex::new(Seen { progress: Progress::new(), report: None }),
+            snapshot: Mutex::new(Snapshot { progress: Progress::new(), report: None }),
             calls: Mutex::default(),
             ended: Condvar::new(),
         };
@@ -83,7 +83,7 @@ impl PersonalizationSession {
     /// # Errors
     /// As [`AdapterStore::add`].
     pub async fn add_examples(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
-        self.inner.check()?;
+        self.inner.ensure_not_released()?;
         let shared = self.inner.shared.clone();
         STORE_EXECUTOR.run(move || shared.with(|store| store::add(store, &examples))).await
     }
@@ -134,12 +134,12 @@ impl PersonalizationSession {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        lock(&self.inner.seen).progress.clone()
+        lock(&self.inner.snapshot).progress.clone()
     }
 
     /// What the session came to that this handle has seen end last.
     pub fn report(&self) -> Option<SessionReport> {
-        lock(&self.inner.seen).report.clone()
+        lock(&self.inner.snapshot).report.clone()
     }
 
     /// Stops what runs, and returns when that is saved. Every later call fails with [`NightgraftError::Cancelled`].
@@ -173,37 +173,38 @@ impl PersonalizationSession {
         {
             let mut calls = lock(&self.inner.calls);
             if calls.released {
-                return Err(released());
+                return Err(released_error());
             }
-            calls.ends.push((flag.clone(), completion.clone()));
+            calls.stop_handles.push((flag.clone(), completion.clone()));
         }
         // Dropped when the caller does not wait any more, and at the end.
-        let mut waiting = Waiting { inner: self.inner.clone(), flag: flag.clone(), is_over: false };
+        let mut cancel_on_drop =
+            CancelOnDrop { inner: self.inner.clone(), flag: flag.clone(), is_over: false };
         let inner = self.inner.clone();
         let outcome = TRAINING_EXECUTOR
             .run_cancellable((completion, receiver), move || {
-                let running = Running::begin(&inner)?;
+                let running = RunningGuard::begin(&inner)?;
                 let failed = (inner.clone(), flag.clone());
                 let dispatcher = ProgressDispatcher::start(listener, move || {
                     failed.1.raise();
                     failed.0.shared.interrupt();
                 })?;
                 let call = Call { stop: flag, dispatcher };
-                inner.change(&call, |progress| {
+                inner.update_progress(&call, |progress| {
                     (progress.phase, progress.waiting, progress.warning) = (Phase::Preparing, None, None);
                     progress.nothing_to_do = None;
                     true
                 });
                 let outcome = work(&inner, &call);
-                inner.change(&call, |progress| {
+                inner.update_progress(&call, |progress| {
                     match &outcome {
-                        Ok(outcome) => progress.end(outcome),
+                        Ok(outcome) => progress.end_slice(outcome),
                         Err(_) => progress.phase = Phase::Paused,
                     }
                     true
                 });
                 if let Ok(SliceOutcome::Finished { report }) = &outcome {
-                    lock(&inner.seen).report = Some(report.clone());
+                    lock(&inner.snapshot).report = Some(report.clone());
                 }
                 // From here on nobody needs to wait for the listener, which may itself be waiting for `release`.
                 drop(running);
@@ -212,7 +213,7 @@ impl PersonalizationSession {
                 told.and(outcome)
             })
             .await;
-        waiting.is_over = true;
+        cancel_on_drop.is_over = true;
         outcome
     }
 }
@@ -231,10 +232,10 @@ struct Call {
 
 impl Inner {
     fn slice(&self, call: &Call, deadline: Option<Instant>) -> Result<SliceOutcome> {
-        self.rounds(call, |session, stop| {
+        self.run_rounds(call, |session, stop| {
             let slice = Slice { deadline, ..Slice::default() };
             let outcome = session.run_slice(slice, stop, &mut |event| {
-                self.change(call, |progress| progress.take(event));
+                self.update_progress(call, |progress| progress.apply(event));
             })?;
             Ok(outcome.into())
         })
@@ -246,15 +247,15 @@ impl Inner {
         platform: Arc<dyn Platform>,
         rules: &NightRules,
         deadline: Option<Instant>,
-        last: bool,
+        is_last: bool,
     ) -> Result<SliceOutcome> {
         let rules = rules.rules()?;
         let mut device = PlatformAdapter::new(platform, self.wake_signal.clone());
-        let outcome = self.rounds(call, |session, stop| {
+        let outcome = self.run_rounds(call, |session, stop| {
             let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let grant = Granted { time, last };
+            let grant = Granted { time, last: is_last };
             let outcome = run_night(session, &mut device, &rules, grant, stop, &mut |event| {
-                self.change(call, |progress| progress.take_night(event));
+                self.update_progress(call, |progress| progress.apply_night(event));
             })?;
             Ok(outcome.into())
         });
@@ -267,7 +268,7 @@ impl Inner {
     }
 
     /// Works in rounds: after each that yielded the store to somebody else, the session is opened again.
-    fn rounds(
+    fn run_rounds(
         &self,
         call: &Call,
         mut work: impl FnMut(&mut Session, &StopFlag) -> Result<SliceOutcome>,
@@ -277,7 +278,7 @@ impl Inner {
             let round = self.shared.round(
                 has_yielded,
                 || call.stop.is_raised(),
-                |store, flag| self.open(store, flag, call, &mut work),
+                |store, flag| self.run_round(store, flag, call, &mut work),
             )?;
             match round {
                 RoundOutcome::Yielded(SliceOutcome::Paused { reason: PauseReason::Stopped })
@@ -288,7 +289,7 @@ impl Inner {
         }
     }
 
-    fn open(
+    fn run_round(
         &self,
         store: Store,
         flag: &StopFlag,
@@ -299,7 +300,7 @@ impl Inner {
             return (Some(store), Ok(SliceOutcome::Paused { reason: PauseReason::Stopped }));
         }
         let opened = Session::open(store, self.request.clone(), &mut |event| {
-            self.change(call, |progress| progress.take(event));
+            self.update_progress(call, |progress| progress.apply(event));
         });
         let mut session = match opened {
             Ok(session) => session,
@@ -310,19 +311,19 @@ impl Inner {
     }
 
     /// Changes what is known of the progress, and tells the listener if `change` says that it is new.
-    fn change(&self, call: &Call, change: impl FnOnce(&mut Progress) -> bool) {
-        let mut seen = lock(&self.seen);
-        if change(&mut seen.progress) {
-            call.dispatcher.send(&seen.progress);
+    fn update_progress(&self, call: &Call, change: impl FnOnce(&mut Progress) -> bool) {
+        let mut snapshot = lock(&self.snapshot);
+        if change(&mut snapshot.progress) {
+            call.dispatcher.send(&snapshot.progress);
         }
     }
 
     fn stop(&self) {
         let calls = lock(&self.calls);
-        for (flag, completion) in &calls.ends {
+        for (flag, completion) in &calls.stop_handles {
             flag.raise();
             completion.finish_unless_started(if calls.released {
-                Err(released())
+                Err(released_error())
             } else {
                 Ok(SliceOutcome::Paused { reason: PauseReason::Stopped })
             });
@@ -332,51 +333,51 @@ impl Inner {
         }
     }
 
-    fn check(&self) -> Result<()> {
-        if lock(&self.calls).released { Err(released()) } else { Ok(()) }
+    fn ensure_not_released(&self) -> Result<()> {
+        if lock(&self.calls).released { Err(released_error()) } else { Ok(()) }
     }
 }
 
 /// Counts a call while it runs.
-struct Running<'a>(&'a Inner);
+struct RunningGuard<'a>(&'a Inner);
 
-impl<'a> Running<'a> {
+impl<'a> RunningGuard<'a> {
     fn begin(inner: &'a Inner) -> Result<Self> {
         let mut calls = lock(&inner.calls);
         if calls.released {
-            return Err(released());
+            return Err(released_error());
         }
         calls.running += 1;
         Ok(Self(inner))
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
         lock(&self.0.calls).running -= 1;
         self.0.ended.notify_all();
     }
 }
 
-/// Somebody who waits for a call. Dropped before the call is over, it ends it.
-struct Waiting {
+/// Stands for somebody who waits for a call. Dropped before the call is over, it ends the call.
+struct CancelOnDrop {
     inner: Arc<Inner>,
     flag: StopFlag,
     is_over: bool,
 }
 
-impl Drop for Waiting {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.flag.raise();
         let mut calls = lock(&self.inner.calls);
-        calls.ends.retain(|(flag, _)| !flag.is_same(&self.flag));
+        calls.stop_handles.retain(|(flag, _)| !flag.is_same(&self.flag));
         if !self.is_over && calls.running > 0 {
             self.inner.shared.interrupt();
         }
     }
 }
 
-fn released() -> NightgraftError {
+fn released_error() -> NightgraftError {
     NightgraftError::cancelled("the session was released")
 }
 

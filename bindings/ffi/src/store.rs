@@ -248,7 +248,7 @@ impl AdapterStore {
 
 /// Adds examples, all or none.
 pub(crate) fn add(store: &mut Store, examples: &[Example]) -> Result<Vec<u64>> {
-    let lines: Vec<_> = examples.iter().map(Example::line).collect();
+    let lines: Vec<_> = examples.iter().map(Example::to_json_line).collect();
     Ok(numbers(store.add(&lines)?))
 }
 
