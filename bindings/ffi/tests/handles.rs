@@ -19,12 +19,13 @@ use nightgraft_ffi::{
 use nightgraft_kernels::WeightType;
 use pollster::block_on;
 
-struct Place {
+/// A folder with a tiny model and, once it is asked for, a store.
+struct Sandbox {
     folder: tempfile::TempDir,
     model: Arc<BaseModel>,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
@@ -43,7 +44,7 @@ impl Place {
         block_on(AdapterStore::open(self.path().display().to_string(), settings)).unwrap()
     }
 
-    fn filled(&self) -> Arc<AdapterStore> {
+    fn store_with_examples(&self) -> Arc<AdapterStore> {
         let store = self.store();
         block_on(store.add((0..40).map(line).collect())).unwrap();
         store
@@ -76,9 +77,9 @@ fn wait_for(session: &PersonalizationSession, step: u64) {
 
 #[test]
 fn a_store_can_be_used_while_a_slice_runs() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2000);
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2000);
     thread::scope(|scope| {
         let running = scope.spawn(|| block_on(session.run_slice(None, None)).unwrap());
         wait_for(&session, 3);
@@ -93,9 +94,9 @@ fn a_store_can_be_used_while_a_slice_runs() {
 
 #[test]
 fn two_threads_share_one_session() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2);
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2);
     let outcomes = thread::scope(|scope| {
         let both = [0, 1].map(|_| scope.spawn(|| block_on(session.run_slice(None, None)).unwrap()));
         both.map(|thread| thread.join().unwrap())
@@ -110,10 +111,10 @@ fn two_threads_share_one_session() {
 
 #[test]
 fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
-    let place = Place::new();
-    let store = place.store();
+    let sandbox = Sandbox::new();
+    let store = sandbox.store();
     block_on(store.add((0..9).map(line).collect())).unwrap();
-    let session = place.session(&store, 2);
+    let session = sandbox.session(&store, 2);
     let SliceOutcome::NothingToDo { reason, text } = block_on(session.run_slice(None, None)).unwrap() else {
         panic!("it trained")
     };
@@ -129,9 +130,9 @@ fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
 
 #[test]
 fn releasing_ends_what_runs() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2000);
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2000);
     thread::scope(|scope| {
         let running = scope.spawn(|| block_on(session.run_slice(None, None)));
         wait_for(&session, 3);
@@ -141,8 +142,8 @@ fn releasing_ends_what_runs() {
     });
     assert!(matches!(block_on(store.examples()), Err(NightgraftError::Cancelled { .. })));
 
-    let store = place.store();
-    let again = place.session(&store, 2000);
+    let store = sandbox.store();
+    let again = sandbox.session(&store, 2000);
     thread::scope(|scope| {
         let running = scope.spawn(|| block_on(again.run_slice(None, None)));
         wait_for(&again, session.progress().step + 1);
@@ -154,9 +155,9 @@ fn releasing_ends_what_runs() {
 
 #[test]
 fn a_call_that_nobody_waits_for_stops() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2000);
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2000);
     {
         let mut call = Box::pin(session.run_slice(None, None));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -169,9 +170,9 @@ fn a_call_that_nobody_waits_for_stops() {
     assert!(session.progress().step >= 2);
 }
 
-struct Thrower(AtomicU64);
+struct ThrowingListener(AtomicU64);
 
-impl ProgressListener for Thrower {
+impl ProgressListener for ThrowingListener {
     fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         if progress.phase != Phase::Training {
@@ -181,7 +182,7 @@ impl ProgressListener for Thrower {
     }
 }
 
-impl TextListener for Thrower {
+impl TextListener for ThrowingListener {
     fn on_text(&self, _: String) -> Result<(), ListenerError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Err(ListenerError::Failed { reason: "made to".into() })
@@ -190,17 +191,17 @@ impl TextListener for Thrower {
 
 #[test]
 fn a_listener_that_throws_ends_the_work() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2000);
-    let thrower = Arc::new(Thrower(AtomicU64::new(0)));
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2000);
+    let thrower = Arc::new(ThrowingListener(AtomicU64::new(0)));
     let error = block_on(session.run_slice(None, Some(thrower.clone()))).unwrap_err();
     assert_eq!(error, NightgraftError::Cancelled { reason: "the listener failed: made to".into() });
     let outcome = block_on(session.run_slice(Some(0.0), None)).unwrap();
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline }, "it goes on");
 
-    let generator = block_on(Generator::open(place.model.clone(), Some(1))).unwrap();
-    let thrower = Arc::new(Thrower(AtomicU64::new(0)));
+    let generator = block_on(Generator::open(sandbox.model.clone(), Some(1))).unwrap();
+    let thrower = Arc::new(ThrowingListener(AtomicU64::new(0)));
     let turn = Message { role: "user".into(), content: "hello".into() };
     let error = block_on(generator.chat(vec![turn], Default::default(), Some(thrower.clone()))).unwrap_err();
     assert!(matches!(error, NightgraftError::Cancelled { .. }), "{error}");
@@ -208,15 +209,15 @@ fn a_listener_that_throws_ends_the_work() {
 }
 
 /// Cuts the model short when it is told something.
-struct Spoiler(PathBuf);
+struct ModelTruncator(PathBuf);
 
-impl Spoiler {
+impl ModelTruncator {
     fn cut(&self) {
         fs::OpenOptions::new().write(true).open(&self.0).unwrap().set_len(5000).unwrap();
     }
 }
 
-impl ProgressListener for Spoiler {
+impl ProgressListener for ModelTruncator {
     fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
         if progress.step > 2 {
             self.cut();
@@ -225,7 +226,7 @@ impl ProgressListener for Spoiler {
     }
 }
 
-impl TextListener for Spoiler {
+impl TextListener for ModelTruncator {
     fn on_text(&self, _: String) -> Result<(), ListenerError> {
         self.cut();
         Ok(())
@@ -234,36 +235,36 @@ impl TextListener for Spoiler {
 
 #[test]
 fn a_model_that_is_cut_short_is_an_error_and_nothing_is_lost() {
-    let place = Place::new();
-    let model = place.folder.path().join("tiny.gguf");
+    let sandbox = Sandbox::new();
+    let model = sandbox.folder.path().join("tiny.gguf");
     let whole = fs::read(&model).unwrap();
     let is_named = |error: NightgraftError| match error {
         NightgraftError::ModelChanged { reason } => assert!(reason.contains("tiny.gguf"), "{reason}"),
         other => panic!("{other}"),
     };
-    let spoiler = Arc::new(Spoiler(model.clone()));
+    let truncator = Arc::new(ModelTruncator(model.clone()));
 
-    let generator = block_on(Generator::open(place.model.clone(), Some(1))).unwrap();
+    let generator = block_on(Generator::open(sandbox.model.clone(), Some(1))).unwrap();
     let turns = || vec![Message { role: "user".into(), content: "hello".into() }];
-    is_named(block_on(generator.chat(turns(), Default::default(), Some(spoiler.clone()))).unwrap_err());
+    is_named(block_on(generator.chat(turns(), Default::default(), Some(truncator.clone()))).unwrap_err());
     is_named(block_on(generator.chat(turns(), Default::default(), None)).unwrap_err());
     fs::write(&model, &whole).unwrap();
 
-    let store = place.filled();
-    let session = place.session(&store, 2000);
-    is_named(block_on(session.run_slice(None, Some(spoiler))).unwrap_err());
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2000);
+    is_named(block_on(session.run_slice(None, Some(truncator))).unwrap_err());
     let step = session.progress().step;
     fs::write(&model, &whole).unwrap();
-    let again = place.session(&store, 2000);
+    let again = sandbox.session(&store, 2000);
     let outcome = block_on(again.run_slice(Some(0.0), None)).unwrap();
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline });
     assert!(again.progress().step >= step && step > 2, "{} after {step}", again.progress().step);
 }
 
-/// A device in the hand of a test.
-struct Hand(Mutex<Result<DeviceState, PlatformError>>);
+/// A device whose state a test sets.
+struct FakePlatform(Mutex<Result<DeviceState, PlatformError>>);
 
-impl Hand {
+impl FakePlatform {
     fn ready() -> DeviceState {
         DeviceState {
             charging: true,
@@ -280,7 +281,7 @@ impl Hand {
     }
 }
 
-impl Platform for Hand {
+impl Platform for FakePlatform {
     fn state(&self) -> Result<DeviceState, PlatformError> {
         self.0.lock().unwrap().clone()
     }
@@ -288,41 +289,41 @@ impl Platform for Hand {
 
 #[test]
 fn a_night_waits_for_the_device_and_ends_with_it() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 20_000);
-    let unplugged = DeviceState { charging: false, ..Hand::ready() };
-    let hand = Arc::new(Hand(Mutex::new(Ok(unplugged))));
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 20_000);
+    let unplugged = DeviceState { charging: false, ..FakePlatform::ready() };
+    let platform = Arc::new(FakePlatform(Mutex::new(Ok(unplugged))));
     let rules = NightRules { idle_grace_seconds: 0, ..NightRules::default() };
     thread::scope(|scope| {
         let night =
-            scope.spawn(|| block_on(session.run_night(hand.clone(), rules.clone(), None, true, None)));
+            scope.spawn(|| block_on(session.run_night(platform.clone(), rules.clone(), None, true, None)));
         let began = Instant::now();
         while session.progress().phase != Phase::Waiting {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", session.progress());
             thread::sleep(Duration::from_millis(2));
         }
         assert_eq!(session.progress().waiting.unwrap().kind, WaitKind::NotCharging);
-        *hand.0.lock().unwrap() = Ok(Hand::ready());
+        *platform.0.lock().unwrap() = Ok(FakePlatform::ready());
         session.device_changed();
         wait_for(&session, 3);
         let progress = session.progress();
         assert_eq!(progress.phase, Phase::Training);
         assert!(progress.seconds_left.unwrap() > 0.0 && progress.memory_bytes > 1 << 20, "{progress:?}");
-        *hand.0.lock().unwrap() = Err(PlatformError::Failed { reason: "the sensor is gone".into() });
+        *platform.0.lock().unwrap() = Err(PlatformError::Failed { reason: "the sensor is gone".into() });
         let error = night.join().unwrap().unwrap_err();
         let reason = "the platform failed: the sensor is gone".to_owned();
         assert_eq!(error, NightgraftError::Cancelled { reason });
     });
-    *hand.0.lock().unwrap() = Ok(unplugged);
-    let outcome = block_on(session.run_night(hand, rules, Some(0.1), true, None)).unwrap();
+    *platform.0.lock().unwrap() = Ok(unplugged);
+    let outcome = block_on(session.run_night(platform, rules, Some(0.1), true, None)).unwrap();
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline });
 }
 
 #[test]
 fn plans_name_the_smallest_that_fits() {
-    let place = Place::new();
-    let planner = Planner::new(place.model.clone());
+    let sandbox = Sandbox::new();
+    let planner = Planner::new(sandbox.model.clone());
     let settings = SessionSettings { context: 64, ..SessionSettings::default() };
     let plan = block_on(planner.memory(settings.clone())).unwrap();
     assert!(plan.fits && !plan.slower && plan.batch_tokens == 512 && plan.smallest < plan.needed, "{plan:?}");
@@ -333,18 +334,18 @@ fn plans_name_the_smallest_that_fits() {
     let refused = block_on(planner.memory(impossible.clone())).unwrap();
     assert!(!refused.fits && refused.smallest == plan.smallest, "{refused:?}");
 
-    let store = place.filled();
+    let store = sandbox.store_with_examples();
     let time = block_on(planner.time(store.clone(), settings)).unwrap();
     assert!(time.examples > 30 && time.tokens > 1000 && time.tokens_per_second > 0.0, "{time:?}");
-    let session = block_on(PersonalizationSession::open(place.model.clone(), store, impossible)).unwrap();
+    let session = block_on(PersonalizationSession::open(sandbox.model.clone(), store, impossible)).unwrap();
     let error = block_on(session.run_slice(None, None)).unwrap_err();
     assert!(matches!(error, NightgraftError::OutOfMemoryBudget { .. }), "{error}");
 }
 
 /// Does something at every state that it is told.
-struct Calling<F>(F);
+struct CallbackListener<F>(F);
 
-impl<F: Fn(Progress) + Send + Sync> ProgressListener for Calling<F> {
+impl<F: Fn(Progress) + Send + Sync> ProgressListener for CallbackListener<F> {
     fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
         (self.0)(progress);
         Ok(())
@@ -353,13 +354,13 @@ impl<F: Fn(Progress) + Send + Sync> ProgressListener for Calling<F> {
 
 #[test]
 fn a_listener_may_close_its_session_and_its_store() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2000);
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2000);
     let (closing, closed) =
         (Mutex::new(Some((session.clone(), store.clone()))), Arc::new(AtomicBool::new(false)));
     let done = closed.clone();
-    let listener = Calling(move |progress: Progress| {
+    let listener = CallbackListener(move |progress: Progress| {
         if progress.phase == Phase::Training
             && let Some((session, store)) = closing.lock().unwrap().take()
         {
@@ -372,16 +373,16 @@ fn a_listener_may_close_its_session_and_its_store() {
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
     assert!(closed.load(Ordering::SeqCst));
     // All is free again.
-    drop(place.store());
+    drop(sandbox.store());
 }
 
 #[test]
 fn a_listener_that_keeps_asking_the_store_does_not_stop_the_training() {
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 30);
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 30);
     let asked = store.clone();
-    let listener = Calling(move |_| {
+    let listener = CallbackListener(move |_| {
         block_on(asked.examples()).unwrap();
     });
     let outcome = block_on(session.run_slice(None, Some(Arc::new(listener)))).unwrap();
@@ -391,9 +392,9 @@ fn a_listener_that_keeps_asking_the_store_does_not_stop_the_training() {
 
 #[test]
 fn a_slice_that_waits_for_its_turn_can_be_stopped() {
-    let (place, other) = (Place::new(), Place::new());
-    let (store, other_store) = (place.filled(), other.filled());
-    let (session, waiting) = (place.session(&store, 100_000), other.session(&other_store, 2000));
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let (store, other_store) = (sandbox.store_with_examples(), other.store_with_examples());
+    let (session, waiting) = (sandbox.session(&store, 100_000), other.session(&other_store, 2000));
     thread::scope(|scope| {
         let first = scope.spawn(|| block_on(session.run_slice(None, None)).unwrap());
         wait_for(&session, 1);
@@ -409,9 +410,9 @@ fn a_slice_that_waits_for_its_turn_can_be_stopped() {
 }
 
 /// Stops its session at the first step.
-struct OneStep(Mutex<Option<Arc<PersonalizationSession>>>);
+struct StopAtFirstStep(Mutex<Option<Arc<PersonalizationSession>>>);
 
-impl ProgressListener for OneStep {
+impl ProgressListener for StopAtFirstStep {
     fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
         if progress.phase == Phase::Training
             && let Some(session) = self.0.lock().unwrap().take()
@@ -423,7 +424,7 @@ impl ProgressListener for OneStep {
 }
 
 /// Kilobytes that the process holds, threads and open files, when the threads of a session have ended.
-fn held() -> (u64, usize, usize) {
+fn resources_in_use() -> (u64, usize, usize) {
     thread::sleep(Duration::from_millis(300));
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let value = |name: &str| -> u64 {
@@ -447,13 +448,13 @@ fn a_thousand_cycles_leave_nothing_behind() {
         assert!(alone.status().unwrap().success());
         return;
     }
-    let place = Place::new();
-    drop(place.filled());
+    let sandbox = Sandbox::new();
+    drop(sandbox.store_with_examples());
     let cycle = || {
-        let store = place.store();
+        let store = sandbox.store();
         // Everything again each time, also the checkpoint.
-        let session = place.session(&store, 2000);
-        let one = Arc::new(OneStep(Mutex::new(Some(session.clone()))));
+        let session = sandbox.session(&store, 2000);
+        let one = Arc::new(StopAtFirstStep(Mutex::new(Some(session.clone()))));
         let outcome = block_on(session.run_slice(None, Some(one))).unwrap();
         assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
         assert!(session.progress().step > 0);
@@ -462,7 +463,7 @@ fn a_thousand_cycles_leave_nothing_behind() {
     let lowest = || {
         let reading = |_| {
             (0..20).for_each(|_| cycle());
-            held()
+            resources_in_use()
         };
         (0..10).map(reading).min().unwrap()
     };
@@ -508,12 +509,12 @@ fn instructions_that_do_not_exist_are_an_error_of_opening_a_model() {
 }
 
 /// A phone that lies on a table all night.
-fn unplugged() -> Arc<Hand> {
-    Arc::new(Hand(Mutex::new(Ok(DeviceState { charging: false, ..Hand::ready() }))))
+fn unplugged() -> Arc<FakePlatform> {
+    Arc::new(FakePlatform(Mutex::new(Ok(DeviceState { charging: false, ..FakePlatform::ready() }))))
 }
 
 /// How often the threads of this process have gone to sleep since they began.
-fn sleeps() -> u64 {
+fn times_gone_to_sleep() -> u64 {
     let of_thread = |thread: std::io::Result<fs::DirEntry>| -> u64 {
         let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
@@ -533,10 +534,10 @@ fn a_night_that_waits_does_not_wake_up() {
         return;
     }
     const SECONDS: u64 = 5;
-    let place = Place::new();
-    let store = place.filled();
-    let session = place.session(&store, 2);
-    let heard = Arc::new(Heard::default());
+    let sandbox = Sandbox::new();
+    let store = sandbox.store_with_examples();
+    let session = sandbox.session(&store, 2);
+    let heard = Arc::new(PhaseRecorder::default());
     thread::scope(|scope| {
         let night = session.run_night(unplugged(), NightRules::default(), None, true, Some(heard.clone()));
         let running = scope.spawn(move || block_on(night));
@@ -546,9 +547,9 @@ fn a_night_that_waits_does_not_wake_up() {
             thread::sleep(Duration::from_millis(10));
         }
         thread::sleep(Duration::from_millis(500)); // the last state is told
-        let before = sleeps();
+        let before = times_gone_to_sleep();
         thread::sleep(Duration::from_secs(SECONDS));
-        let woken = sleeps() - before; // this thread once
+        let woken = times_gone_to_sleep() - before; // this thread once
         assert!(woken < SECONDS, "woken {woken} times in {SECONDS} s");
         session.stop();
         let outcome = running.join().unwrap().unwrap();
@@ -558,9 +559,9 @@ fn a_night_that_waits_does_not_wake_up() {
 
 /// Which phases were told.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Phase>>);
+struct PhaseRecorder(Mutex<Vec<Phase>>);
 
-impl ProgressListener for Heard {
+impl ProgressListener for PhaseRecorder {
     fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
         self.0.lock().unwrap().push(progress.phase);
         Ok(())

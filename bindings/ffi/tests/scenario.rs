@@ -16,13 +16,13 @@ use serde_json::Value;
 const KEY: [u8; 32] = *b"a made-up key of thirty-two byte";
 
 /// Stops its session once so many steps are made.
-struct Stopper {
+struct StopAfterStep {
     session: Mutex<Option<Arc<PersonalizationSession>>>,
     after: u64,
     seen: Mutex<Vec<Progress>>,
 }
 
-impl ProgressListener for Stopper {
+impl ProgressListener for StopAfterStep {
     fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
         if progress.step >= self.after
             && let Some(session) = self.session.lock().unwrap().take()
@@ -87,17 +87,17 @@ fn a_graft_from_the_first_note_to_the_export() {
     let model = std::env::var("NIGHTGRAFT_SMOLLM2").expect("NIGHTGRAFT_SMOLLM2 names the real model");
     let scenario = Scenario::read();
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("store");
+    let store_folder = folder.path().join("store");
     let model = block_on(BaseModel::open(model)).unwrap();
 
     let after = scenario.json["stop_after_step"].as_u64().unwrap();
-    let store = scenario.store(&place);
+    let store = scenario.store(&store_folder);
     let ids = block_on(store.add(scenario.examples.clone())).unwrap();
     assert_eq!(ids, (1..=40).collect::<Vec<_>>());
     let session =
         block_on(PersonalizationSession::open(model.clone(), store.clone(), scenario.settings())).unwrap();
     let stopper =
-        Arc::new(Stopper { session: Mutex::new(Some(session.clone())), after, seen: Mutex::default() });
+        Arc::new(StopAfterStep { session: Mutex::new(Some(session.clone())), after, seen: Mutex::default() });
     let outcome = block_on(session.run_slice(None, Some(stopper.clone()))).unwrap();
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
     let seen = stopper.seen.lock().unwrap().clone();
@@ -110,11 +110,11 @@ fn a_graft_from_the_first_note_to_the_export() {
 
     for key in [Some(vec![1; 32]), None] {
         let wrong = StoreSettings { key, ..StoreSettings::default() };
-        let error = block_on(AdapterStore::open(place.display().to_string(), wrong)).err().unwrap();
+        let error = block_on(AdapterStore::open(store_folder.display().to_string(), wrong)).err().unwrap();
         assert!(matches!(error, NightgraftError::WrongKey { .. }), "{error}");
     }
 
-    let store = scenario.store(&place);
+    let store = scenario.store(&store_folder);
     let session =
         block_on(PersonalizationSession::open(model.clone(), store.clone(), scenario.settings())).unwrap();
     let SliceOutcome::Finished { report } = block_on(session.run_slice(None, None)).unwrap() else {
