@@ -99,7 +99,7 @@ fn write_in_f32(path: &Path, out: &Path) {
     writer.write(out).unwrap();
 }
 
-/// Of a model with weights in f32, without and with an adapter of that strength.
+/// Compares our logits with llama.cpp's on a model with weights in f32, without and with an adapter of that strength.
 fn assert_agreement_in_f32(name: &str, path: &Path, strength: f32) {
     let [bare, adapted, effect] = divergences(path, strength);
     println!("{name}: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");

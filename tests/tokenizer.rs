@@ -45,7 +45,7 @@ fn decoding_gives_the_text_back() {
     }
 }
 
-/// The same vocabulary with every kind of pre-tokenizer, so that each expression meets llama.cpp's.
+/// Puts every kind of pre-tokenizer before one vocabulary, so that each expression meets llama.cpp's.
 #[test]
 fn every_pre_tokenizer_cuts_as_llama_cpp_does() {
     let metadata = File::open(&smollm2()).unwrap().metadata().clone();

@@ -63,11 +63,11 @@ pub struct Verdict {
     pub refusals: Vec<String>,
     /// Loss on held-out examples with what was in use before: a graft, or the base.
     pub held_out_before: Option<f64>,
-    /// The same with the new adapter.
+    /// Loss on held-out examples with the new adapter.
     pub held_out_after: Option<f64>,
     /// Loss on general texts with the base.
     pub retention_before: Option<f64>,
-    /// The same with the new adapter.
+    /// Loss on general texts with the new adapter.
     pub retention_after: Option<f64>,
     /// All of it in a few plain lines.
     pub text: String,

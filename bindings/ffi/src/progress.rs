@@ -114,7 +114,7 @@ pub enum SliceOutcome {
     NothingToDo {
         /// Why.
         reason: NothingToDoReason,
-        /// The same as an English sentence without a full stop.
+        /// The reason as an English sentence without a full stop.
         text: String,
     },
 }

@@ -103,7 +103,7 @@ impl PersonalizationSession {
         self.call(listener, move |inner, call| inner.slice(call, deadline)).await
     }
 
-    /// The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+    /// Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
     /// system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
     ///
     /// # Errors

@@ -131,7 +131,7 @@ pub struct GateSettings {
     /// The share of the loss on held-out examples that it must save, compared with the base.
     #[uniffi(default = 0.01)]
     pub min_gain: f64,
-    /// The same compared with the graft in use.
+    /// The share of the loss on held-out examples that it must save, compared with the graft in use.
     #[uniffi(default = 0.002)]
     pub min_gain_on_current: f64,
     /// The share by which its loss on general texts may be higher than the base's.

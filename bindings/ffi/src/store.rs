@@ -154,7 +154,7 @@ impl AdapterStore {
         self.run(move |store| Ok(store.promote(GraftId(id))?)).await
     }
 
-    /// The same with one that the gate has refused.
+    /// Takes a graft into use even if the gate has refused it.
     ///
     /// # Errors
     /// [`NightgraftError::Unsupported`] if it is not there or of another base.

@@ -549,7 +549,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() != 1324:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() != 922:
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() != 50804:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_release() != 55711:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -593,7 +593,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_report() != 4382:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_night() != 57007:
+    if lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_night() != 29923:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_slice() != 31793:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -5035,7 +5035,7 @@ class SliceOutcome:
             self.text = text
 
             """
-        The same as an English sentence without a full stop.
+        The reason as an English sentence without a full stop.
 """
 
             pass
@@ -5465,7 +5465,7 @@ class AdapterStoreProtocol(typing.Protocol):
         raise NotImplementedError
     async def promote_anyway(self, id: int) -> None:
         """
-        The same with one that the gate has refused.
+        Takes a graft into use even if the gate has refused it.
 
         # Errors
         [`NightgraftError::Unsupported`] if it is not there or of another base.
@@ -5776,7 +5776,7 @@ class AdapterStore(AdapterStoreProtocol):
         )
     async def promote_anyway(self, id: int) -> None:
         """
-        The same with one that the gate has refused.
+        Takes a graft into use even if the gate has refused it.
 
         # Errors
         [`NightgraftError::Unsupported`] if it is not there or of another base.
@@ -6763,7 +6763,7 @@ class PersonalizationSessionProtocol(typing.Protocol):
         raise NotImplementedError
     async def run_night(self, platform: Platform,rules: NightRules,grant_seconds: typing.Optional[float],last_grant: bool,listener: typing.Optional[ProgressListener]) -> SliceOutcome:
         """
-        The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+        Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
         system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
 
         # Errors
@@ -6938,7 +6938,7 @@ class PersonalizationSession(PersonalizationSessionProtocol):
         return _uniffi_lift_return(_uniffi_ffi_result)
     async def run_night(self, platform: Platform,rules: NightRules,grant_seconds: typing.Optional[float],last_grant: bool,listener: typing.Optional[ProgressListener]) -> SliceOutcome:
         """
-        The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+        Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
         system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
 
         # Errors

@@ -185,7 +185,7 @@ impl Abi {
     }
 }
 
-/// Of all loaded segments, from `readelf --program-headers --wide`.
+/// Finds the smallest alignment of all loaded segments in what `readelf --program-headers --wide` prints.
 fn smallest_alignment(headers: &str) -> Result<u64> {
     let loaded = headers.lines().map(str::trim).filter(|line| line.starts_with("LOAD"));
     let alignments = loaded.map(|line| {

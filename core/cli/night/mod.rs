@@ -94,7 +94,7 @@ impl Args {
         self.session.open_store(&self.settings)
     }
 
-    /// The same, and adds what is to be added.
+    /// Opens the store, and adds what is to be added.
     fn open_store_and_add(&self, verbosity: Verbosity) -> Result<Store> {
         let mut store = self.open_store()?;
         if let Some(data) = &self.data {

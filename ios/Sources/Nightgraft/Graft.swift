@@ -59,11 +59,11 @@ public struct Verdict: Sendable, Hashable {
     public let refusals: [String]
     /// The loss on the examples that were held out, of the base or of the graft that was in use.
     public let heldOutBefore: Double?
-    /// The same of the new graft.
+    /// The loss of the new graft on the examples that were held out.
     public let heldOutAfter: Double?
     /// The loss on general texts, of the base or of the graft that was in use.
     public let retentionBefore: Double?
-    /// The same of the new graft.
+    /// The loss of the new graft on general texts.
     public let retentionAfter: Double?
     /// All of it in a sentence.
     public let text: String

@@ -123,7 +123,7 @@ public struct GateSettings: Sendable, Hashable {
     public var minimumHeldOut: Int
     /// The share of the loss on held-out examples that training must save. Default: 0.01.
     public var minimumGain: Double
-    /// The same compared with the graft in use. Default: 0.002.
+    /// The share of that loss that training must save compared with the graft in use. Default: 0.002.
     public var minimumGainOnCurrent: Double
     /// The share by which the loss on general texts may rise. Default: 0.2.
     public var maximumForgetting: Double

@@ -731,7 +731,7 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
     func promote(id: UInt64) async throws
 
     /**
-     * The same with one that the gate has refused.
+     * Takes a graft into use even if the gate has refused it.
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if it is not there or of another base.
@@ -1056,7 +1056,7 @@ open func promote(id: UInt64)async throws   {
 }
 
     /**
-     * The same with one that the gate has refused.
+     * Takes a graft into use even if the gate has refused it.
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if it is not there or of another base.
@@ -1756,7 +1756,7 @@ public protocol PersonalizationSessionProtocol: AnyObject, Sendable {
     func report()  -> SessionReport?
 
     /**
-     * The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+     * Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
      * system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
      *
      * # Errors
@@ -1943,7 +1943,7 @@ open func report() -> SessionReport?  {
 }
 
     /**
-     * The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+     * Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
      * system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
      *
      * # Errors
@@ -3370,7 +3370,7 @@ public struct GateSettings: Equatable, Hashable {
      */
     public var minGain: Double
     /**
-     * The same compared with the graft in use.
+     * The share of the loss on held-out examples that it must save, compared with the graft in use.
      */
     public var minGainOnCurrent: Double
     /**
@@ -3396,7 +3396,7 @@ public struct GateSettings: Equatable, Hashable {
          * The share of the loss on held-out examples that it must save, compared with the base.
          */minGain: Double = Double(0.01),
         /**
-         * The same compared with the graft in use.
+         * The share of the loss on held-out examples that it must save, compared with the graft in use.
          */minGainOnCurrent: Double = Double(0.002),
         /**
          * The share by which its loss on general texts may be higher than the base's.
@@ -5172,7 +5172,7 @@ public struct Verdict: Equatable, Hashable {
      */
     public var heldOutBefore: Double?
     /**
-     * The same with the new adapter.
+     * Loss on held-out examples with the new adapter.
      */
     public var heldOutAfter: Double?
     /**
@@ -5180,7 +5180,7 @@ public struct Verdict: Equatable, Hashable {
      */
     public var retentionBefore: Double?
     /**
-     * The same with the new adapter.
+     * Loss on general texts with the new adapter.
      */
     public var retentionAfter: Double?
     /**
@@ -5201,13 +5201,13 @@ public struct Verdict: Equatable, Hashable {
          * Loss on held-out examples with what was in use before: a graft, or the base.
          */heldOutBefore: Double?,
         /**
-         * The same with the new adapter.
+         * Loss on held-out examples with the new adapter.
          */heldOutAfter: Double?,
         /**
          * Loss on general texts with the base.
          */retentionBefore: Double?,
         /**
-         * The same with the new adapter.
+         * Loss on general texts with the new adapter.
          */retentionAfter: Double?,
         /**
          * All of it in a few plain lines.
@@ -6450,7 +6450,7 @@ public enum SliceOutcome: Equatable, Hashable {
          * Why.
          */reason: NothingToDoReason,
         /**
-         * The same as an English sentence without a full stop.
+         * The reason as an English sentence without a full stop.
          */text: String
     )
 
@@ -7478,7 +7478,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_personalizationsession_report() != 4382) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_night() != 57007) {
+    if (uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_night() != 29923) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_slice() != 31793) {
@@ -7517,7 +7517,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() != 1324) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() != 922) {
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() != 50804) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_release() != 55711) {

@@ -44,7 +44,7 @@ impl Toolchain {
         let status = status.with_context(|| format!("cannot start {}", script.display()))?;
         ensure!(status.success(), "there is no Swift {OLDEST} here, and no chroot could be made for it");
         let mut chroot = Self { place: Place::Chroot { script, folder }, version: String::new(), docc: None };
-        // Of the working folders that both have, the one that is always there.
+        // It starts in `/`, the one working folder that this machine and the chroot always share.
         let found = version(chroot.command(&["swift"], &[], &[]).env("LC_ALL", "C").current_dir("/"));
         chroot.version = found.context("the chroot's Swift does not start, or is too old")?;
         // Debian does not link it into /usr/bin.

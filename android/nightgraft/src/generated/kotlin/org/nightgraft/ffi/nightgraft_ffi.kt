@@ -1167,7 +1167,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_report() and 0xFFFF) != 4382) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_night() and 0xFFFF) != 57007) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_night() and 0xFFFF) != 29923) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_run_slice() and 0xFFFF) != 31793) {
@@ -1206,7 +1206,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() and 0xFFFF) != 1324) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() and 0xFFFF) != 922) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() and 0xFFFF) != 50804) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_release() and 0xFFFF) != 55711) {
@@ -1873,7 +1873,7 @@ internal interface AdapterStoreInterface {
     suspend fun `promote`(`id`: kotlin.ULong)
 
     /**
-     * The same with one that the gate has refused.
+     * Takes a graft into use even if the gate has refused it.
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if it is not there or of another base.
@@ -2289,7 +2289,7 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
 
 
     /**
-     * The same with one that the gate has refused.
+     * Takes a graft into use even if the gate has refused it.
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if it is not there or of another base.
@@ -3452,7 +3452,7 @@ internal interface PersonalizationSessionInterface {
     fun `report`(): SessionReport?
 
     /**
-     * The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+     * Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
      * system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
      *
      * # Errors
@@ -3691,7 +3691,7 @@ internal open class PersonalizationSession: Disposable, AutoCloseable, Personali
 
 
     /**
-     * The same under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
+     * Works under the policy: looks at the device, waits or runs as the rules say, until the session is over, the
      * system's grant ends, or it is stopped. `last_grant` says that no other follows tonight, as far as is known.
      *
      * # Errors
@@ -5523,7 +5523,7 @@ internal data class GateSettings (
     var `minGain`: kotlin.Double = 0.01
     ,
     /**
-     * The same compared with the graft in use.
+     * The share of the loss on held-out examples that it must save, compared with the graft in use.
      */
     var `minGainOnCurrent`: kotlin.Double = 0.002
     ,
@@ -6851,7 +6851,7 @@ internal data class Verdict (
     var `heldOutBefore`: kotlin.Double?
     ,
     /**
-     * The same with the new adapter.
+     * Loss on held-out examples with the new adapter.
      */
     var `heldOutAfter`: kotlin.Double?
     ,
@@ -6861,7 +6861,7 @@ internal data class Verdict (
     var `retentionBefore`: kotlin.Double?
     ,
     /**
-     * The same with the new adapter.
+     * Loss on general texts with the new adapter.
      */
     var `retentionAfter`: kotlin.Double?
     ,
@@ -8118,7 +8118,7 @@ internal sealed class SliceOutcome {
          */
         val `reason`: org.nightgraft.ffi.NothingToDoReason,
         /**
-         * The same as an English sentence without a full stop.
+         * The reason as an English sentence without a full stop.
          */
         val `text`: kotlin.String) : SliceOutcome()
 

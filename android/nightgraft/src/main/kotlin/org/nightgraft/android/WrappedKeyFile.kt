@@ -95,7 +95,7 @@ internal class WrappedKeyFile(private val file: File, private val wrapper: KeyWr
         const val TAG_BYTES = 16
         const val MAX_NONCE = 64
 
-        /** Of all key files of the process: two threads must not both make the key. */
+        /** Guards all key files of the process: two threads must not both make the key. */
         val LOCK = Any()
     }
 }
