@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::scan::{Mention, mentions};
+use crate::imports::{Import, imports};
 
 /// From the top down: a module may use what stands in the rows below its own. `core/ARCHITECTURE.md` draws it.
 const LAYERS: &[&[&str]] = &[
@@ -59,20 +59,22 @@ pub fn check(root: &Path) -> Result<usize> {
     let engine = root.join("core/src");
     for path in rust_files(&engine)? {
         files += 1;
-        let Some(place) = Place::of(&path, &engine) else { continue };
+        let Some(module_path) = ModulePath::of(&path, &engine) else { continue };
         let crates: Vec<_> = CRATES.iter().map(|(name, _)| *name).collect();
-        for mention in scan(&path, &place.module, &crates)? {
-            if let Some(problem) = judge(&place.module[0], &mention) {
-                violations.push(format!("{}:{}: {problem}", shown(&path, root), mention.line));
+        for import in imports_of(&path, &module_path.module, &crates)? {
+            if let Some(problem) = violation(&module_path.module[0], &import) {
+                violations.push(format!("{}:{}: {problem}", relative(&path, root), import.line));
             }
         }
     }
     for folder in OUTER.iter().map(|folder| root.join(folder)).filter(|folder| folder.is_dir()) {
         for path in rust_files(&folder)? {
             files += 1;
-            for mention in scan(&path, &[], &["nightgraft_core", "nightgraft_ggml", "nightgraft_kernels"])? {
-                if let Some(problem) = judge_outer(&mention) {
-                    violations.push(format!("{}:{}: {problem}", shown(&path, root), mention.line));
+            for import in
+                imports_of(&path, &[], &["nightgraft_core", "nightgraft_ggml", "nightgraft_kernels"])?
+            {
+                if let Some(problem) = outer_violation(&import) {
+                    violations.push(format!("{}:{}: {problem}", relative(&path, root), import.line));
                 }
             }
         }
@@ -81,12 +83,12 @@ pub fn check(root: &Path) -> Result<usize> {
 }
 
 /// Why a module of the engine must not name this, if so.
-fn judge(module: &str, mention: &Mention) -> Option<String> {
-    if let Some((_, allowed)) = CRATES.iter().find(|(name, _)| *name == mention.root) {
-        let problem = || format!("{module} uses {}, which only {} may", mention.root, list(allowed));
+fn violation(module: &str, import: &Import) -> Option<String> {
+    if let Some((_, allowed)) = CRATES.iter().find(|(name, _)| *name == import.root) {
+        let problem = || format!("{module} uses {}, which only {} may", import.root, list(allowed));
         return (!allowed.contains(&module)).then(problem);
     }
-    let Some(item) = &mention.item else {
+    let Some(item) = &import.item else {
         return Some(format!("{module} names the whole crate; name the module"));
     };
     let target = ROOT_ITEMS.iter().find(|(name, _)| name == item).map_or(item.as_str(), |(_, module)| module);
@@ -101,8 +103,8 @@ fn judge(module: &str, mention: &Mention) -> Option<String> {
     }
 }
 
-fn judge_outer(mention: &Mention) -> Option<String> {
-    match (mention.root.as_str(), mention.item.as_deref()) {
+fn outer_violation(import: &Import) -> Option<String> {
+    match (import.root.as_str(), import.item.as_deref()) {
         ("crate", _) => None,
         ("nightgraft_core", Some(item)) if SURFACE.contains(&item) => None,
         ("nightgraft_core", item) => Some(format!(
@@ -123,13 +125,13 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|row| row.contains(&module))
 }
 
-/// Where a file stands in the tree of modules.
-struct Place {
+/// A file's place in the tree of modules.
+struct ModulePath {
     /// Not empty.
     module: Vec<String>,
 }
 
-impl Place {
+impl ModulePath {
     /// None for the crate's root and for files that hold tests only.
     fn of(path: &Path, engine: &Path) -> Option<Self> {
         let relative = path.strip_prefix(engine).ok()?.with_extension("");
@@ -143,12 +145,12 @@ impl Place {
     }
 }
 
-fn scan(path: &Path, module: &[String], crates: &[&str]) -> Result<Vec<Mention>> {
+fn imports_of(path: &Path, module: &[String], crates: &[&str]) -> Result<Vec<Import>> {
     let source = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    mentions(&source, module, crates).with_context(|| path.display().to_string())
+    imports(&source, module, crates).with_context(|| path.display().to_string())
 }
 
-fn shown(path: &Path, root: &Path) -> String {
+fn relative(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 

@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree, token_stream:
 
 /// A path that starts at a crate's root: `crate::base::…`, `nightgraft_core::session::…`.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mention {
+pub struct Import {
     /// `crate`, or the name of a crate.
     pub root: String,
     /// What is named right below the root; none when the path ends there.
@@ -20,21 +20,21 @@ pub struct Mention {
 /// Every path from `crate`, from one of `crates`, or from `super` up to the crate's root, tests aside.
 ///
 /// `module` is the file's own place, such as `["train", "best"]`.
-pub fn mentions(source: &str, module: &[String], crates: &[&str]) -> Result<Vec<Mention>> {
+pub fn imports(source: &str, module: &[String], crates: &[&str]) -> Result<Vec<Import>> {
     let tokens: TokenStream = source.parse().map_err(|error| anyhow!("it is not Rust: {error}"))?;
-    let mut scan = Scan { crates, found: Vec::new() };
-    scan.walk(tokens, module.len());
-    Ok(scan.found)
+    let mut scanner = Scanner { crates, found: Vec::new() };
+    scanner.walk(tokens, module.len());
+    Ok(scanner.found)
 }
 
-struct Scan<'a> {
+struct Scanner<'a> {
     crates: &'a [&'a str],
-    found: Vec<Mention>,
+    found: Vec<Import>,
 }
 
 type Tokens = Peekable<IntoIter>;
 
-impl Scan<'_> {
+impl Scanner<'_> {
     /// `depth`: how many modules enclose these tokens.
     fn walk(&mut self, tokens: TokenStream, depth: usize) {
         let mut tokens = tokens.into_iter().peekable();
@@ -117,7 +117,7 @@ impl Scan<'_> {
 
     fn note(&mut self, root: &str, item: Option<&Ident>, at: &Ident) {
         let line = at.span().start().line;
-        self.found.push(Mention { root: root.to_owned(), item: item.map(Ident::to_string), line });
+        self.found.push(Import { root: root.to_owned(), item: item.map(Ident::to_string), line });
     }
 }
 
@@ -165,8 +165,8 @@ mod tests {
 
     fn found(source: &str, module: &[&str]) -> Vec<String> {
         let module: Vec<_> = module.iter().map(|part| (*part).to_owned()).collect();
-        let mentions = mentions(source, &module, &["nightgraft_ggml"]).unwrap();
-        mentions
+        let imports = imports(source, &module, &["nightgraft_ggml"]).unwrap();
+        imports
             .into_iter()
             .map(|m| format!("{}: {}::{}", m.line, m.root, m.item.unwrap_or_default()))
             .collect()
