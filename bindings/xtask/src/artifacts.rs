@@ -38,7 +38,7 @@ pub struct LlamaBuild {
     /// `static=llama` and the like, in their order.
     pub libraries: Vec<String>,
     /// `native=/folder` and the like.
-    pub search: Vec<String>,
+    pub search_paths: Vec<String>,
 }
 
 impl Artifacts {
@@ -70,7 +70,7 @@ impl Artifacts {
                     artifacts.llama = Some(LlamaBuild {
                         folder: text(&message["out_dir"])?.into(),
                         libraries: texts(&message["linked_libs"])?,
-                        search: texts(&message["linked_paths"])?,
+                        search_paths: texts(&message["linked_paths"])?,
                     });
                 }
                 _ => {}
@@ -97,11 +97,11 @@ impl Artifacts {
 impl LlamaBuild {
     /// A cargo configuration that takes these libraries and bindings instead of running llama.cpp's build script
     /// for `triple`. With `link` off only the bindings are taken, which is enough to check types.
-    pub fn instead_of_building(&self, triple: &str, link: bool) -> Result<String> {
+    pub fn build_script_override(&self, triple: &str, link: bool) -> Result<String> {
         let mut table = toml::Table::new();
         if link {
             table.insert("rustc-link-lib".into(), self.libraries.clone().into());
-            table.insert("rustc-link-search".into(), self.search.clone().into());
+            table.insert("rustc-link-search".into(), self.search_paths.clone().into());
         }
         let folder = self.folder.to_str().context("the build folder's name is not UTF-8")?;
         table.insert(
@@ -163,12 +163,12 @@ mod tests {
     #[test]
     fn the_configuration_names_the_target_and_keeps_the_order_of_libraries() {
         let llama = Artifacts::read(MESSAGES).expect("they are well formed").llama.expect("it is there");
-        let linked = llama.instead_of_building("aarch64-linux-android", true).expect("a configuration");
+        let linked = llama.build_script_override("aarch64-linux-android", true).expect("a configuration");
         let table: toml::Table = linked.parse().expect("TOML");
         let entry = &table["target"]["aarch64-linux-android"]["llama"];
         assert_eq!(entry["rustc-env"]["OUT_DIR"].as_str(), Some("/t/out"));
         assert_eq!(entry["rustc-link-lib"][0].as_str(), Some("static=llama"));
-        let checked = llama.instead_of_building("aarch64-apple-ios", false).expect("a configuration");
+        let checked = llama.build_script_override("aarch64-apple-ios", false).expect("a configuration");
         assert!(!checked.contains("rustc-link"), "{checked}");
     }
 }

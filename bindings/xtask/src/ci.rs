@@ -11,15 +11,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::fixtures::{self, MODEL_VARIABLE};
-use crate::program::{cargo, run as finish};
+use crate::program::{cargo, run as run_command};
 use crate::{cross, layers, scenario, swift};
 
 struct Step {
     name: &'static str,
-    what: What,
+    action: Action,
 }
 
-enum What {
+enum Action {
     /// Arguments for cargo.
     Cargo(&'static [&'static str]),
     /// As `Cargo`, with our crates compiled through a script of `bindings/xtask/rustc`.
@@ -28,24 +28,24 @@ enum What {
     Doc(&'static [&'static str]),
     Layers,
     /// Makes sure that the model of the real-model tests is there, and tells the later steps where.
-    Model,
+    FetchModel,
     /// A task of this program, in a process of its own, for its environment.
     Task(&'static [&'static str]),
     /// Waits for what [`install_ahead`] installs.
-    Installed,
+    JoinInstallation,
     /// Compares the adapters that the suites of all languages have left.
-    Scenario,
+    CompareScenario,
     /// A script below the root, and its arguments.
     Script(&'static str, &'static [&'static str]),
 }
 
 /// Everything is built with the release profile: llama.cpp is then compiled once for all steps.
 const STEPS: &[Step] = &[
-    Step { name: "fmt", what: What::Cargo(&["fmt", "--all", "--check"]) },
-    Step { name: "layers", what: What::Layers },
+    Step { name: "fmt", action: Action::Cargo(&["fmt", "--all", "--check"]) },
+    Step { name: "layers", action: Action::Layers },
     Step {
         name: "clippy",
-        what: What::Cargo(&[
+        action: Action::Cargo(&[
             "clippy",
             "--release",
             "--locked",
@@ -56,42 +56,56 @@ const STEPS: &[Step] = &[
             "warnings",
         ]),
     },
-    Step { name: "doc", what: What::Doc(&["doc", "--release", "--locked", "--workspace", "--no-deps"]) },
+    Step { name: "doc", action: Action::Doc(&["doc", "--release", "--locked", "--workspace", "--no-deps"]) },
     // What is as fast as it ships is tried by the later steps; here every overflow and every broken assumption is an error.
     Step {
         name: "unit",
-        what: What::Wrapped(
+        action: Action::Wrapped(
             "checked.sh",
             &["test", "--release", "--locked", "--workspace", "--lib", "--bins"],
         ),
     },
     Step {
         name: "asan",
-        what: What::Wrapped(
+        action: Action::Wrapped(
             "address_sanitizer.sh",
             &["test", "--release", "--locked", "--package", "nightgraft-kernels", "--lib"],
         ),
     },
     Step {
         name: "loom",
-        what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--test", "pool_orders"]),
+        action: Action::Cargo(&["test", "--release", "--locked", "--workspace", "--test", "pool_orders"]),
     },
-    Step { name: "miri", what: What::Task(&["miri"]) },
-    Step { name: "doctest", what: What::Cargo(&["test", "--release", "--locked", "--workspace", "--doc"]) },
-    Step { name: "model", what: What::Model },
-    Step { name: "integration", what: What::Cargo(&["test", "--release", "--locked", "--test", "tests"]) },
-    Step { name: "generate", what: What::Task(&["generate", "--check"]) },
+    Step { name: "miri", action: Action::Task(&["miri"]) },
+    Step {
+        name: "doctest",
+        action: Action::Cargo(&["test", "--release", "--locked", "--workspace", "--doc"]),
+    },
+    Step { name: "model", action: Action::FetchModel },
+    Step {
+        name: "integration",
+        action: Action::Cargo(&["test", "--release", "--locked", "--test", "tests"]),
+    },
+    Step { name: "generate", action: Action::Task(&["generate", "--check"]) },
     Step {
         name: "bindings",
-        what: What::Cargo(&["test", "--release", "--locked", "--package", "nightgraft-ffi", "--test", "*"]),
+        action: Action::Cargo(&[
+            "test",
+            "--release",
+            "--locked",
+            "--package",
+            "nightgraft-ffi",
+            "--test",
+            "*",
+        ]),
     },
-    Step { name: "kotlin", what: What::Task(&["kotlin"]) },
-    Step { name: "installed", what: What::Installed },
-    Step { name: "swift", what: What::Task(&["swift"]) },
-    Step { name: "python", what: What::Task(&["python"]) },
-    Step { name: "scenario", what: What::Scenario },
-    Step { name: "cross", what: What::Task(&["cross"]) },
-    Step { name: "fuzz", what: What::Script("tests/fuzz/smoke.sh", &["6"]) },
+    Step { name: "kotlin", action: Action::Task(&["kotlin"]) },
+    Step { name: "installed", action: Action::JoinInstallation },
+    Step { name: "swift", action: Action::Task(&["swift"]) },
+    Step { name: "python", action: Action::Task(&["python"]) },
+    Step { name: "scenario", action: Action::CompareScenario },
+    Step { name: "cross", action: Action::Task(&["cross"]) },
+    Step { name: "fuzz", action: Action::Script("tests/fuzz/smoke.sh", &["6"]) },
 ];
 
 /// The names that [`run`] knows.
@@ -115,7 +129,7 @@ pub fn run(root: &Path, names: &[&str]) -> Result<()> {
     for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
         println!("== {}", step.name);
         let started = Instant::now();
-        let result = runner.perform(&step.what);
+        let result = runner.perform(&step.action);
         done.push((step.name, started.elapsed()));
         if let Err(error) = result {
             print_times(&done);
@@ -134,7 +148,7 @@ pub fn run(root: &Path, names: &[&str]) -> Result<()> {
 fn install_ahead(root: &Path) -> JoinHandle<()> {
     let root = root.to_owned();
     std::thread::spawn(move || {
-        drop(cross::installed(&root));
+        drop(cross::install_tools(&root));
         drop(swift::toolchain(&root));
     })
 }
@@ -150,35 +164,35 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn perform(&mut self, what: &What) -> Result<()> {
-        match what {
-            What::Layers => {
+    fn perform(&mut self, action: &Action) -> Result<()> {
+        match action {
+            Action::Layers => {
                 let files = layers::check(self.root)?;
                 println!("{files} files, no import goes upward");
                 Ok(())
             }
-            What::Cargo(arguments) => finish(self.command(&cargo()).args(*arguments)),
-            What::Wrapped(script, arguments) => {
+            Action::Cargo(arguments) => run_command(self.command(&cargo()).args(*arguments)),
+            Action::Wrapped(script, arguments) => {
                 let wrapper = self.root.join("bindings/xtask/rustc").join(script);
-                finish(self.command(&cargo()).args(*arguments).env("RUSTC_WORKSPACE_WRAPPER", wrapper))
+                run_command(self.command(&cargo()).args(*arguments).env("RUSTC_WORKSPACE_WRAPPER", wrapper))
             }
-            What::Doc(arguments) => {
-                finish(self.command(&cargo()).args(*arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+            Action::Doc(arguments) => {
+                run_command(self.command(&cargo()).args(*arguments).env("RUSTDOCFLAGS", "--deny warnings"))
             }
-            What::Script(script, arguments) => {
+            Action::Script(script, arguments) => {
                 let script = self.root.join(script);
-                finish(self.command(script.as_os_str()).args(*arguments))
+                run_command(self.command(script.as_os_str()).args(*arguments))
             }
-            What::Model => self.fetch_model(),
-            What::Task(words) => {
+            Action::FetchModel => self.fetch_model(),
+            Action::Task(words) => {
                 let program = std::env::current_exe().context("this program has no path")?;
-                finish(self.command(program.as_os_str()).args(*words))
+                run_command(self.command(program.as_os_str()).args(*words))
             }
-            What::Installed => match self.installing.take().map(JoinHandle::join) {
+            Action::JoinInstallation => match self.installing.take().map(JoinHandle::join) {
                 Some(Err(_)) => bail!("what is installed ahead has panicked"),
                 Some(Ok(())) | None => Ok(()),
             },
-            What::Scenario => scenario::compare(self.adapters),
+            Action::CompareScenario => scenario::compare(self.adapters),
         }
     }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     artifacts::{Artifacts, LlamaBuild, TestProgram},
-    program::{cargo, has_target, rustc, target_folder, timed, unavailable},
+    program::{cargo, has_target, rustc, skip_unless_ci, target_folder, timed},
 };
 
 /// The emulated target, as cargo names it.
@@ -28,7 +28,7 @@ const PHONES: &[&str] = &["aarch64-linux-android", "aarch64-apple-ios"];
 const IN_APPS: &[&str] = &["nightgraft-kernels", "nightgraft-ggml", "nightgraft-core", "nightgraft-ffi"];
 
 /// Tests of one library on one emulated processor.
-struct Trial {
+struct EmulatedTests {
     /// What `is_aarch64_feature_detected` sees: a53 is NEON alone, max has I8MM and all else.
     processor: &'static str,
     library: &'static str,
@@ -44,13 +44,13 @@ const NOT_EMULATED: &[&str] =
 /// What computes. Text, files and stores know no processor.
 const ENGINE: &[&str] = &["lora::", "ops::", "train::", "transformer::"];
 
-const TRIALS: &[Trial] = &[
-    Trial { processor: "cortex-a53", library: "nightgraft_kernels", only: &[] },
-    Trial { processor: "cortex-a53", library: "nightgraft_ggml", only: &[] },
-    Trial { processor: "cortex-a53", library: "nightgraft_core", only: &["ops::", "lora::"] },
-    Trial { processor: "max", library: "nightgraft_kernels", only: &[] },
-    Trial { processor: "max", library: "nightgraft_ggml", only: &[] },
-    Trial { processor: "max", library: "nightgraft_core", only: ENGINE },
+const EMULATED_TESTS: &[EmulatedTests] = &[
+    EmulatedTests { processor: "cortex-a53", library: "nightgraft_kernels", only: &[] },
+    EmulatedTests { processor: "cortex-a53", library: "nightgraft_ggml", only: &[] },
+    EmulatedTests { processor: "cortex-a53", library: "nightgraft_core", only: &["ops::", "lora::"] },
+    EmulatedTests { processor: "max", library: "nightgraft_kernels", only: &[] },
+    EmulatedTests { processor: "max", library: "nightgraft_ggml", only: &[] },
+    EmulatedTests { processor: "max", library: "nightgraft_core", only: ENGINE },
 ];
 
 /// Runs both parts, or the named one.
@@ -68,23 +68,23 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
 
 /// What an arm64 build is for.
 #[derive(Clone, Copy)]
-pub enum Use {
+pub enum Purpose {
     /// To be run under emulation, where what others wrote has little to do: compiling it well would take longer.
-    Trials,
+    Tests,
     /// To be measured as it ships.
     Size,
 }
 
 /// The arm64 Linux build, or why this machine cannot make it.
-pub fn build_or_reason(root: &Path, purpose: Use) -> Result<std::result::Result<Artifacts, String>> {
-    match installed(root)? {
+pub fn build_or_reason(root: &Path, purpose: Purpose) -> Result<std::result::Result<Artifacts, String>> {
+    match install_tools(root)? {
         Ok(()) => build_arm64(root, purpose).map(Ok),
         Err(why) => Ok(Err(why)),
     }
 }
 
 /// Cargo with Debian's Rust, which has the arm64 standard library.
-pub fn cargo_for_arm64(root: &Path, purpose: Use) -> Command {
+pub fn cargo_for_arm64(root: &Path, purpose: Purpose) -> Command {
     let mut command = Command::new(cargo());
     command.current_dir(root).env("RUSTC", DEBIAN_RUSTC).env("CARGO_TARGET_DIR", arm64_folder(root, purpose));
     // An own folder, so an own profile costs nothing; without debug information it is half as large.
@@ -97,10 +97,10 @@ pub fn cargo_for_arm64(root: &Path, purpose: Use) -> Command {
 }
 
 /// Where its builds go: another compiler's, so that the ordinary builds stay as they are.
-pub fn arm64_folder(root: &Path, purpose: Use) -> PathBuf {
+pub fn arm64_folder(root: &Path, purpose: Purpose) -> PathBuf {
     target_folder(root).join(match purpose {
-        Use::Trials => "cross",
-        Use::Size => "cross-size",
+        Purpose::Tests => "cross",
+        Purpose::Size => "cross-size",
     })
 }
 
@@ -110,19 +110,19 @@ fn arm64(root: &Path) -> Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    let built = match build_or_reason(root, Use::Trials)? {
+    let built = match build_or_reason(root, Purpose::Tests)? {
         Ok(built) => built,
-        Err(why) => return unavailable("the arm64 tests", &why),
+        Err(why) => return skip_unless_ci("the arm64 tests", &why),
     };
     println!("arm64 build: {:.1} s", started.elapsed().as_secs_f64());
-    for trial in TRIALS {
-        let mut command = trial.command(built.test(trial.library)?);
-        timed(&format!("{} on {}", trial.library, trial.processor), &mut command)?;
+    for tests in EMULATED_TESTS {
+        let mut command = tests.command(built.test(tests.library)?);
+        timed(&format!("{} on {}", tests.library, tests.processor), &mut command)?;
     }
     Ok(())
 }
 
-impl Trial {
+impl EmulatedTests {
     fn command(&self, test: &TestProgram) -> Command {
         // No `-L`: the emulated program must take the system's own arm64 libraries. The cross compiler's are
         // another build of the same ones, and a mixture hangs when it makes its first thread.
@@ -137,14 +137,14 @@ impl Trial {
     }
 }
 
-/// The libraries that have trials, and their tests.
-fn build_arm64(root: &Path, purpose: Use) -> Result<Artifacts> {
+/// The libraries that are tested under emulation, and their tests.
+fn build_arm64(root: &Path, purpose: Purpose) -> Result<Artifacts> {
     let mut command = cargo_for_arm64(root, purpose);
     command.args(["test", "--no-run", "--lib", "--release"]);
     command.args(
         ["nightgraft-kernels", "nightgraft-ggml", "nightgraft-core"].map(|name| format!("--package={name}")),
     );
-    if let Use::Trials = purpose {
+    if let Purpose::Tests = purpose {
         command.env("CMAKE_C_FLAGS_RELEASE", "-O1 -DNDEBUG").env("CMAKE_CXX_FLAGS_RELEASE", "-O0 -DNDEBUG");
         command.args(["--config", "profile.release.package.\"*\".opt-level=1"]);
     }
@@ -154,7 +154,7 @@ fn build_arm64(root: &Path, purpose: Use) -> Result<Artifacts> {
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// Installs what is missing, or says why that cannot be.
-pub fn installed(root: &Path) -> Result<std::result::Result<(), String>> {
+pub fn install_tools(root: &Path) -> Result<std::result::Result<(), String>> {
     let script = root.join("bindings/xtask/arm64.sh");
     let output = Command::new(&script)
         .stderr(std::process::Stdio::inherit())
@@ -168,51 +168,51 @@ pub fn installed(root: &Path) -> Result<std::result::Result<(), String>> {
 }
 
 fn phones(root: &Path) -> Result<()> {
-    let checker = match Checker::new(root)? {
+    let checker = match PhoneChecker::new(root)? {
         Ok(checker) => checker,
-        Err(why) => return unavailable("the type-checks for phones", &why),
+        Err(why) => return skip_unless_ci("the type-checks for phones", &why),
     };
     for triple in PHONES {
         let configuration = checker.folder.join(format!("{triple}.toml"));
         fs::create_dir_all(&checker.folder)?;
-        fs::write(&configuration, checker.llama.instead_of_building(triple, false)?)?;
+        fs::write(&configuration, checker.llama.build_script_override(triple, false)?)?;
         timed(&format!("type-check for {triple}"), &mut checker.command(triple, &configuration))?;
     }
     Ok(())
 }
 
 /// How types are checked for a target without its development kit.
-struct Checker<'a> {
+struct PhoneChecker<'a> {
     root: &'a Path,
     folder: PathBuf,
-    rust: Rust,
+    compiler: Compiler,
     /// Its bindings are those of arm64 Linux: the same sizes, and the same functions.
     llama: LlamaBuild,
 }
 
-enum Rust {
+enum Compiler {
     /// The one that runs this has the targets' standard libraries.
     Own,
     /// Debian's, which checks the standard library from its sources first.
     Debian,
 }
 
-impl<'a> Checker<'a> {
+impl<'a> PhoneChecker<'a> {
     fn new(root: &'a Path) -> Result<std::result::Result<Self, String>> {
         let own = PHONES.iter().all(|triple| has_target(&rustc(), triple));
-        let rust = if own { Rust::Own } else { Rust::Debian };
+        let compiler = if own { Compiler::Own } else { Compiler::Debian };
         let arm64_desktop = ARCH == "aarch64" && matches!(OS, "linux" | "macos");
         if !(own && arm64_desktop)
-            && let Err(why) = installed(root)?
+            && let Err(why) = install_tools(root)?
         {
             return Ok(Err(format!(
                 "{why}. Elsewhere: an arm64 machine and rustup target add {}",
                 PHONES.join(" ")
             )));
         }
-        let built = if arm64_desktop { build_here(root)? } else { build_arm64(root, Use::Trials)? };
+        let built = if arm64_desktop { build_here(root)? } else { build_arm64(root, Purpose::Tests)? };
         let llama = built.llama.context("nothing of the build is llama.cpp's")?;
-        Ok(Ok(Self { root, folder: target_folder(root).join("phones"), rust, llama }))
+        Ok(Ok(Self { root, folder: target_folder(root).join("phones"), compiler, llama }))
     }
 
     fn command(&self, triple: &str, configuration: &Path) -> Command {
@@ -223,7 +223,7 @@ impl<'a> Checker<'a> {
             .args(["check", "--release", "--locked", "--lib", "--target", triple, "--config"])
             .arg(configuration);
         command.args(IN_APPS.iter().flat_map(|package| ["--package", package]));
-        if matches!(self.rust, Rust::Debian) {
+        if matches!(self.compiler, Compiler::Debian) {
             command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
             command.arg("-Zbuild-std=std,panic_abort");
         }

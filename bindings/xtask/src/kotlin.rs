@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::fixtures;
-use crate::program::{self, cargo, target_folder, unavailable};
+use crate::program::{self, cargo, skip_unless_ci, target_folder};
 use crate::scenario::OUT_VARIABLE;
 
 const OLDEST_JAVA: u32 = 17;
@@ -20,7 +20,7 @@ const OLDEST_JAVA: u32 = 17;
 /// The first check that fails.
 pub fn run(root: &Path) -> Result<()> {
     if let Some(missing) = missing() {
-        return unavailable("the Kotlin suite", &missing);
+        return skip_unless_ci("the Kotlin suite", &missing);
     }
     program::run(Command::new(cargo()).current_dir(root).args([
         "build",

@@ -69,7 +69,7 @@ pub fn target_folder(root: &Path) -> PathBuf {
 }
 
 /// Something cannot be done on this machine: an error in CI, a loud line elsewhere.
-pub fn unavailable(what: &str, why: &str) -> Result<()> {
+pub fn skip_unless_ci(what: &str, why: &str) -> Result<()> {
     if env::var_os("CI").is_some_and(|value| value == "true") {
         bail!("{what} cannot run here: {why}");
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::program::{self, unavailable};
+use crate::program::{self, skip_unless_ci};
 use crate::{fixtures, generate};
 
 /// The type checker, pinned.
@@ -15,7 +15,7 @@ const MYPY: &str = "mypy==1.18.2";
 /// Runs the type checker and the tests.
 pub fn run(root: &Path) -> Result<()> {
     if let Some(problem) = missing() {
-        return unavailable("the Python suite", &problem);
+        return skip_unless_ci("the Python suite", &problem);
     }
     let library = generate::library(root)?;
     let fixtures = fixtures::make(root)?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     artifacts::{Artifacts, LlamaBuild},
     cross,
-    program::{cargo, find, output, rustc, target_folder, timed, unavailable},
+    program::{cargo, find, output, rustc, skip_unless_ci, target_folder, timed},
 };
 
 const PROFILE: &str = "small-release";
@@ -33,12 +33,12 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let host = host()?;
     sizes.insert(host.clone(), Library::of_this_machine(root, &host)?.measure()?);
     if host != cross::ARM64 {
-        match cross::build_or_reason(root, cross::Use::Size)? {
+        match cross::build_or_reason(root, cross::Purpose::Size)? {
             Ok(built) => {
                 let library = Library::of_arm64(root, &built)?;
                 sizes.insert(cross::ARM64.to_owned(), library.measure()?);
             }
-            Err(why) => unavailable("the size for arm64", &why)?,
+            Err(why) => skip_unless_ci("the size for arm64", &why)?,
         }
     }
     let path = root.join(RECORD);
@@ -74,10 +74,10 @@ impl Library {
     }
 
     fn of_arm64(root: &Path, built: &Artifacts) -> Result<Self> {
-        let target = cross::arm64_folder(root, cross::Use::Size);
+        let target = cross::arm64_folder(root, cross::Purpose::Size);
         let llama = built.llama.as_ref().context("nothing of the arm64 build is llama.cpp's")?;
         build(
-            cross::cargo_for_arm64(root, cross::Use::Size),
+            cross::cargo_for_arm64(root, cross::Purpose::Size),
             &target,
             cross::ARM64,
             llama,
@@ -106,7 +106,7 @@ impl Library {
 fn build(mut command: Command, target: &Path, triple: &str, llama: &LlamaBuild, more: &[&str]) -> Result<()> {
     fs::create_dir_all(target)?;
     let configuration = target.join(format!("{PROFILE}-{triple}.toml"));
-    fs::write(&configuration, llama.instead_of_building(triple, true)?)?;
+    fs::write(&configuration, llama.build_script_override(triple, true)?)?;
     command.args(["rustc", "--profile", PROFILE, "--locked", "--lib", "--crate-type", "cdylib"]);
     command.args(["--package", "nightgraft-ffi", "--config"]).arg(configuration).args(more);
     timed(&format!("{PROFILE} for {triple}"), &mut command).map(drop)

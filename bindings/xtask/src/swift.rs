@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use toolchain::Toolchain;
 
 use crate::fixtures::{self, Fixtures};
-use crate::program::{self, cargo, target_folder, unavailable};
+use crate::program::{self, cargo, skip_unless_ci, target_folder};
 use crate::scenario::OUT_VARIABLE;
 
 /// Runs everything. Without a toolchain that is a loud skip, or an error where `CI=true`.
@@ -27,7 +27,7 @@ pub fn run(root: &Path) -> Result<()> {
     let cache = cache()?;
     let toolchain = match toolchain(root) {
         Ok(toolchain) => toolchain,
-        Err(error) => return unavailable("the Swift suite", &format!("{error:#}")),
+        Err(error) => return skip_unless_ci("the Swift suite", &format!("{error:#}")),
     };
     println!("{toolchain}");
     let places = Places::prepare(root, &cache)?;
