@@ -67,7 +67,7 @@ const ARCHIVE: &str = "android/nightgraft/build/outputs/aar/nightgraft-release.a
 pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let archive = !arguments.contains(&"--no-archive");
     let names: Vec<&str> = arguments.iter().copied().filter(|argument| *argument != "--no-archive").collect();
-    let abis = chosen(&names)?;
+    let abis = selected_abis(&names)?;
     let ndk = Ndk::find(&|name| env::var_os(name));
     let gradle = gradle(root);
     let missing = missing(&abis, &ndk, gradle.is_some() || !archive, &|triple| has_target(&rustc(), triple));
@@ -75,19 +75,19 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         bail!("the Android build needs what is not here:\n{}", missing.join("\n"));
     }
     let ndk = ndk?;
-    let level = minimum_level(&fs::read_to_string(root.join("android/nightgraft/build.gradle.kts"))?)?;
+    let level = min_sdk(&fs::read_to_string(root.join("android/nightgraft/build.gradle.kts"))?)?;
     println!("NDK {} in {}, Android API {level}", ndk.revision(), ndk.folder().display());
     for abi in &abis {
         timed(abi.name, &mut abi.build(root, &ndk, level))?;
         abi.install(root, &ndk)?;
     }
     match gradle.filter(|_| archive) {
-        Some(gradle) => package(root, &gradle),
+        Some(gradle) => build_archive(root, &gradle),
         None => Ok(()),
     }
 }
 
-fn chosen(names: &[&str]) -> Result<Vec<&'static Abi>> {
+fn selected_abis(names: &[&str]) -> Result<Vec<&'static Abi>> {
     if let Some(name) = names.iter().find(|name| ABIS.iter().all(|abi| abi.name != **name)) {
         let all: Vec<_> = ABIS.iter().map(|abi| abi.name).collect();
         bail!("'{name}' is none of --no-archive {}", all.join(" "));
@@ -126,7 +126,7 @@ fn gradle(root: &Path) -> Option<PathBuf> {
 }
 
 /// `minSdk` of the library, so that it is said in one place.
-fn minimum_level(gradle: &str) -> Result<u32> {
+fn min_sdk(gradle: &str) -> Result<u32> {
     gradle
         .lines()
         .find_map(|line| line.trim().strip_prefix("minSdk")?.trim_start().strip_prefix('='))
@@ -196,7 +196,7 @@ fn smallest_alignment(headers: &str) -> Result<u64> {
     alignments.collect::<Result<Vec<_>>>()?.into_iter().min().context("no segment is loaded")
 }
 
-fn package(root: &Path, gradle: &Path) -> Result<()> {
+fn build_archive(root: &Path, gradle: &Path) -> Result<()> {
     let archive = root.join(ARCHIVE);
     // An archive that is there afterwards is then the new one.
     if archive.exists() {
@@ -222,7 +222,7 @@ fn gradle_command(root: &Path, gradle: &Path) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ndk::stand_in;
+    use crate::ndk::fake_ndk;
 
     fn variable(command: &Command, name: &str) -> Option<String> {
         let value = command.get_envs().find(|(key, _)| *key == name)?.1?;
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_build_has_the_kits_compilers_and_the_alignment() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
-        let ndk = stand_in(&scratch.path().join("kit"), "27.2.12479018");
+        let ndk = fake_ndk(&scratch.path().join("kit"), "27.2.12479018");
         let command = abi("arm64-v8a").build(Path::new("/checkout"), &ndk, 26);
         let compiler = ndk.compiler("aarch64-linux-android", 26, "clang").to_string_lossy().into_owned();
         assert!(compiler.ends_with("/bin/aarch64-linux-android26-clang"), "{compiler}");
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn only_arm64_hears_of_its_processors_and_only_x86_loses_avx() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
-        let ndk = stand_in(&scratch.path().join("kit"), "27.2.12479018");
+        let ndk = fake_ndk(&scratch.path().join("kit"), "27.2.12479018");
         let removed = |name: &str| {
             let command = abi(name).build(Path::new("/checkout"), &ndk, 26);
             let gone = command.get_envs().any(|(key, value)| key == ARM_ARCH && value.is_none());
@@ -272,24 +272,21 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_the_way_to_get_it() {
-        let abis = chosen(&["armeabi-v7a", "arm64-v8a"]).expect("they exist");
+        let abis = selected_abis(&["armeabi-v7a", "arm64-v8a"]).expect("they exist");
         let lines =
             missing(&abis, &Ndk::find(&|_| None), false, &|triple| triple.starts_with("aarch64")).join("\n");
         assert!(lines.contains("ANDROID_NDK_HOME"), "{lines}");
         assert!(lines.contains("rustup target add armv7-linux-androideabi"), "{lines}");
         assert!(!lines.contains("aarch64-linux-android"), "{lines}");
         assert!(lines.contains("--no-archive"), "{lines}");
-        assert!(chosen(&["mips"]).is_err());
-        assert_eq!(chosen(&[]).expect("all").len(), 3);
+        assert!(selected_abis(&["mips"]).is_err());
+        assert_eq!(selected_abis(&[]).expect("all").len(), 3);
     }
 
     #[test]
     fn the_lowest_system_is_the_librarys_own() {
-        assert_eq!(
-            minimum_level("android {\n  defaultConfig {\n    minSdk = 26\n  }\n}").expect("it is said"),
-            26
-        );
-        assert!(minimum_level("minSdkPreview = \"x\"").is_err());
+        assert_eq!(min_sdk("android {\n  defaultConfig {\n    minSdk = 26\n  }\n}").expect("it is said"), 26);
+        assert!(min_sdk("minSdkPreview = \"x\"").is_err());
     }
 
     #[test]

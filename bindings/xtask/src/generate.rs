@@ -48,7 +48,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     for (made, kept) in FILES {
         let text = fs::read_to_string(scratch.path().join(made))
             .with_context(|| format!("the generator made no {made}"))?;
-        let text = if made.ends_with(".kt") { internal(&text) } else { tidy(&text) };
+        let text = if made.ends_with(".kt") { make_internal(&text) } else { trim_line_ends(&text) };
         let path = root.join(kept);
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             continue;
@@ -80,7 +80,7 @@ pub fn library(root: &Path) -> Result<PathBuf> {
 }
 
 /// Kotlin's declarations are public where nothing else is said; these are nobody's business but the library's.
-fn internal(kotlin: &str) -> String {
+fn make_internal(kotlin: &str) -> String {
     const DECLARATIONS: &[&str] = &[
         "abstract",
         "annotation",
@@ -110,11 +110,11 @@ fn internal(kotlin: &str) -> String {
         let word = line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
         if DECLARATIONS.contains(&word) { format!("internal {line}") } else { line.to_owned() }
     };
-    tidy(&kotlin.lines().map(line).collect::<Vec<_>>().join("\n"))
+    trim_line_ends(&kotlin.lines().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 /// Without spaces at the ends of lines, and with one line end at the end.
-fn tidy(text: &str) -> String {
+fn trim_line_ends(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim_end).collect();
     lines.join("\n").trim_end().to_owned() + "\n"
 }
@@ -127,6 +127,6 @@ mod tests {
     fn top_level_declarations_become_internal() {
         let made = "package a\n\npublic interface B {\n    fun c()  \n}\ndata class D(\nval e: Int)\n@Suppress(\"x\")\nfun f() = 1\n  */ fun g() = 2\nvalid\n";
         let kept = "package a\n\ninternal interface B {\n    fun c()\n}\ninternal data class D(\ninternal val e: Int)\n@Suppress(\"x\")\ninternal fun f() = 1\n  */ internal fun g() = 2\nvalid\n";
-        assert_eq!(internal(made), kept);
+        assert_eq!(make_internal(made), kept);
     }
 }

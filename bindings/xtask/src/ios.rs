@@ -16,15 +16,15 @@ use crate::program::{cargo, find, has_target, rustc, target_folder, timed};
 struct Platform {
     /// Apple's name of its SDK.
     sdk: &'static str,
-    /// Rust's name of each of its processors, and Apple's.
-    processors: &'static [(&'static str, &'static str)],
+    /// Rust's name of each of its architectures, and Apple's.
+    architectures: &'static [(&'static str, &'static str)],
 }
 
 const PLATFORMS: &[Platform] = &[
-    Platform { sdk: "iphoneos", processors: &[("aarch64-apple-ios", "arm64")] },
+    Platform { sdk: "iphoneos", architectures: &[("aarch64-apple-ios", "arm64")] },
     Platform {
         sdk: "iphonesimulator",
-        processors: &[("aarch64-apple-ios-sim", "arm64"), ("x86_64-apple-ios", "x86_64")],
+        architectures: &[("aarch64-apple-ios-sim", "arm64"), ("x86_64-apple-ios", "x86_64")],
     },
 ];
 
@@ -43,21 +43,21 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     if !missing.is_empty() {
         bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
     }
-    let system = minimum_system(&fs::read_to_string(root.join("ios/Package.swift"))?)?;
+    let deployment_target = deployment_target(&fs::read_to_string(root.join("ios/Package.swift"))?)?;
     let target = target_folder(root);
     let mut libraries = Vec::new();
     for platform in PLATFORMS {
-        for (triple, _) in platform.processors {
-            timed(triple, &mut platform.build(root, triple, &system)?)?;
+        for (triple, _) in platform.architectures {
+            timed(triple, &mut platform.build(root, triple, &deployment_target)?)?;
         }
-        libraries.push(platform.joined(&target)?);
+        libraries.push(platform.universal_library(&target)?);
     }
     let framework = root.join(FRAMEWORK);
     // xcodebuild adds to what is there, and fails on the same platform twice.
     if framework.exists() {
         fs::remove_dir_all(&framework)?;
     }
-    timed("XCFramework", &mut assemble(root, &libraries))?;
+    timed("XCFramework", &mut create_xcframework(root, &libraries))?;
     println!("{}", framework.display());
     Ok(())
 }
@@ -77,7 +77,7 @@ fn missing(system: &str, there: &dyn Fn(&str) -> bool, installed: &dyn Fn(&str) 
             missing.push(format!("- {program}: {how}"));
         }
     }
-    let triples = PLATFORMS.iter().flat_map(|platform| platform.processors).map(|(triple, _)| *triple);
+    let triples = PLATFORMS.iter().flat_map(|platform| platform.architectures).map(|(triple, _)| *triple);
     let absent: Vec<&str> = triples.filter(|triple| !installed(triple)).collect();
     if !absent.is_empty() {
         let all = absent.join(" ");
@@ -87,7 +87,7 @@ fn missing(system: &str, there: &dyn Fn(&str) -> bool, installed: &dyn Fn(&str) 
 }
 
 /// `.iOS(.v16)` of the Swift package is `16.0`, so that it is said in one place.
-fn minimum_system(package: &str) -> Result<String> {
+fn deployment_target(package: &str) -> Result<String> {
     let version =
         package.split_once(".iOS(").and_then(|(_, rest)| rest.split_once(')')).map(|(version, _)| version);
     let version = version.context("ios/Package.swift names no platform .iOS(...)")?.trim();
@@ -103,19 +103,19 @@ fn minimum_system(package: &str) -> Result<String> {
 }
 
 impl Platform {
-    fn build(&self, root: &Path, triple: &str, system: &str) -> Result<Command> {
-        let processors = self.processors.iter().find(|(name, _)| *name == triple);
-        let (_, architecture) = processors.with_context(|| format!("{triple} is none of {}", self.sdk))?;
+    fn build(&self, root: &Path, triple: &str, deployment_target: &str) -> Result<Command> {
+        let found = self.architectures.iter().find(|(name, _)| *name == triple);
+        let (_, architecture) = found.with_context(|| format!("{triple} is none of {}", self.sdk))?;
         let mut command = Command::new(cargo());
         command.current_dir(root);
         command.args(["build", "--profile", PROFILE, "--locked", "--lib", "--package", "nightgraft-ffi"]);
         command.args(["--target", triple]);
         // Read by rustc and by the build of C files.
-        command.env("IPHONEOS_DEPLOYMENT_TARGET", system);
+        command.env("IPHONEOS_DEPLOYMENT_TARGET", deployment_target);
         // The build script of llama-cpp-sys-2 hands these to CMake, which would take the device's SDK also for
         // the simulator.
         command.env("CMAKE_OSX_SYSROOT", self.sdk).env("CMAKE_OSX_ARCHITECTURES", architecture);
-        command.env("CMAKE_OSX_DEPLOYMENT_TARGET", system);
+        command.env("CMAKE_OSX_DEPLOYMENT_TARGET", deployment_target);
         // A command buffer that is sent to the GPU from the background ends the app.
         command.env("GGML_METAL", "OFF");
         // Flags and SDKs for the machine that builds would go into the phone's code.
@@ -123,8 +123,8 @@ impl Platform {
         Ok(command)
     }
 
-    /// One library for all processors.
-    fn joined(&self, target: &Path) -> Result<PathBuf> {
+    /// One library for all architectures.
+    fn universal_library(&self, target: &Path) -> Result<PathBuf> {
         let built = self.built(target);
         let [several @ .., last] = built.as_slice() else { bail!("{} has no processors", self.sdk) };
         if several.is_empty() {
@@ -132,22 +132,22 @@ impl Platform {
         }
         let output = target.join(self.sdk).join(LIBRARY);
         fs::create_dir_all(target.join(self.sdk))?;
-        timed(self.sdk, &mut join(&built, &output))?;
+        timed(self.sdk, &mut lipo(&built, &output))?;
         Ok(output)
     }
 
     fn built(&self, target: &Path) -> Vec<PathBuf> {
-        self.processors.iter().map(|(triple, _)| target.join(triple).join(PROFILE).join(LIBRARY)).collect()
+        self.architectures.iter().map(|(triple, _)| target.join(triple).join(PROFILE).join(LIBRARY)).collect()
     }
 }
 
-fn join(libraries: &[PathBuf], output: &Path) -> Command {
+fn lipo(libraries: &[PathBuf], output: &Path) -> Command {
     let mut command = Command::new("lipo");
     command.arg("-create").args(libraries).arg("-output").arg(output);
     command
 }
 
-fn assemble(root: &Path, libraries: &[PathBuf]) -> Command {
+fn create_xcframework(root: &Path, libraries: &[PathBuf]) -> Command {
     let mut command = Command::new("xcodebuild");
     command.arg("-create-xcframework");
     for library in libraries {
@@ -192,19 +192,20 @@ mod tests {
         let (device, simulator) = (&PLATFORMS[0], &PLATFORMS[1]);
         let built = simulator.built(Path::new("/t"));
         assert_eq!(
-            words(&join(&built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a"))),
+            words(&lipo(&built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a"))),
             "-create /t/aarch64-apple-ios-sim/small-release/libnightgraft_ffi.a \
              /t/x86_64-apple-ios/small-release/libnightgraft_ffi.a -output /t/iphonesimulator/libnightgraft_ffi.a"
         );
         assert_eq!(
-            device.joined(Path::new("/t")).expect("nothing to join"),
+            device.universal_library(Path::new("/t")).expect("nothing to join"),
             Path::new("/t/aarch64-apple-ios/small-release/libnightgraft_ffi.a")
         );
     }
 
     #[test]
     fn the_framework_has_each_library() {
-        let command = assemble(Path::new("/checkout"), &["/t/device.a".into(), "/t/simulator.a".into()]);
+        let command =
+            create_xcframework(Path::new("/checkout"), &["/t/device.a".into(), "/t/simulator.a".into()]);
         assert_eq!(command.get_program(), "xcodebuild");
         assert_eq!(
             words(&command),
@@ -227,9 +228,9 @@ mod tests {
     fn the_lowest_system_is_the_packages_own() {
         let package = |version: &str| format!("platforms: [.macOS(.v13), .iOS({version})],");
         for (written, meant) in [(".v16", "16.0"), (".v15_4", "15.4"), ("\"17.2\"", "17.2")] {
-            assert_eq!(minimum_system(&package(written)).expect("a version"), meant);
+            assert_eq!(deployment_target(&package(written)).expect("a version"), meant);
         }
-        assert!(minimum_system(&package(".latest")).is_err());
-        assert!(minimum_system("platforms: [.macOS(.v13)]").is_err());
+        assert!(deployment_target(&package(".latest")).is_err());
+        assert!(deployment_target("platforms: [.macOS(.v13)]").is_err());
     }
 }

@@ -29,19 +29,19 @@ pub fn run(root: &Path) -> Result<()> {
         "--package",
         "nightgraft-ffi",
     ]))?;
-    let given = fixtures::make(root)?;
+    let fixtures = fixtures::make(root)?;
     let build = build_folder(root)?;
     let _ = fs::remove_dir_all(&build); // old reports would be counted
     let mut maven = Command::new("mvn");
     maven.args(["-B", "-ntp", "verify"]).arg(format!("-Dnightgraft.build={}", text(&build)?));
     maven.current_dir(root.join("android")).env("NIGHTGRAFT_LIBRARY", target_folder(root).join("release"));
-    maven.envs(given.variables());
+    maven.envs(fixtures.variables());
     if let Some(folder) = std::env::var_os(OUT_VARIABLE) {
         fs::create_dir_all(&folder).context("cannot make the folder for the scenario's adapters")?;
         maven.env(OUT_VARIABLE, fs::canonicalize(folder)?);
     }
     program::run(&mut maven)?;
-    let count = count(&build)?;
+    let count = count_tests(&build)?;
     ensure!(count.tests > 0, "Maven ran no test");
     ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);
     println!("kotlin: {} tests passed, every public item documented", count.tests);
@@ -51,7 +51,7 @@ pub fn run(root: &Path) -> Result<()> {
 /// What is not there, for people.
 fn missing() -> Option<String> {
     let java = Command::new("javac").arg("-version").output();
-    let version = java.ok().and_then(|output| major(&String::from_utf8_lossy(&output.stdout)));
+    let version = java.ok().and_then(|output| major_version(&String::from_utf8_lossy(&output.stdout)));
     if version.is_none_or(|version| version < OLDEST_JAVA) {
         return Some(format!("no JDK {OLDEST_JAVA} or newer (Debian: openjdk-17-jdk-headless)"));
     }
@@ -60,7 +60,7 @@ fn missing() -> Option<String> {
 }
 
 /// The first number of `javac 17.0.15`.
-fn major(line: &str) -> Option<u32> {
+fn major_version(line: &str) -> Option<u32> {
     let number = line.split_whitespace().nth(1)?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -71,14 +71,14 @@ fn build_folder(root: &Path) -> Result<PathBuf> {
     Ok(fixtures::cache()?.join("kotlin-build").join(name.trim_start_matches('-')))
 }
 
-struct Count {
+struct TestCount {
     tests: usize,
     skipped: usize,
 }
 
 /// Adds up the reports of all modules: `<testsuite … tests="5" errors="0" skipped="0" failures="0">`.
-fn count(build: &Path) -> Result<Count> {
-    let mut count = Count { tests: 0, skipped: 0 };
+fn count_tests(build: &Path) -> Result<TestCount> {
+    let mut count = TestCount { tests: 0, skipped: 0 };
     for module in fs::read_dir(build)? {
         let reports = module?.path().join("surefire-reports");
         if !reports.is_dir() {
@@ -90,7 +90,7 @@ fn count(build: &Path) -> Result<Count> {
                 continue;
             }
             let xml = fs::read_to_string(&report)?;
-            let suite = suite(&xml).with_context(|| format!("{} is no report", report.display()))?;
+            let suite = parse_suite(&xml).with_context(|| format!("{} is no report", report.display()))?;
             count.tests += suite.tests;
             count.skipped += suite.skipped;
         }
@@ -98,10 +98,10 @@ fn count(build: &Path) -> Result<Count> {
     Ok(count)
 }
 
-fn suite(xml: &str) -> Option<Count> {
+fn parse_suite(xml: &str) -> Option<TestCount> {
     let tag = xml.split_once("<testsuite ")?.1.split_once('>')?.0;
     let number = |name: &str| tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.parse().ok();
-    Some(Count { tests: number("tests")?, skipped: number("skipped")? })
+    Some(TestCount { tests: number("tests")?, skipped: number("skipped")? })
 }
 
 fn text(path: &Path) -> Result<&str> {
@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn versions_and_reports_are_read() {
-        assert_eq!(major("javac 17.0.15\n"), Some(17));
-        assert_eq!(major("javac 25-ea"), Some(25));
-        assert_eq!(major(""), None);
+        assert_eq!(major_version("javac 17.0.15\n"), Some(17));
+        assert_eq!(major_version("javac 25-ea"), Some(25));
+        assert_eq!(major_version(""), None);
         let xml = "<?xml version=\"1.0\"?>\n<testsuite xmlns:xsi=\"x\" name=\"A\" time=\"0.4\" tests=\"12\" errors=\"0\" skipped=\"1\" failures=\"0\">\n";
-        let suite = suite(xml).unwrap();
+        let suite = parse_suite(xml).unwrap();
         assert_eq!((suite.tests, suite.skipped), (12, 1));
-        assert!(super::suite("<html>").is_none());
+        assert!(parse_suite("<html>").is_none());
     }
 }

@@ -20,7 +20,7 @@ pub struct Ndk {
 const OLDEST: u32 = 26;
 
 /// Variables that name a kit, in the order in which they are believed.
-const KIT_VARIABLES: &[&str] = &["ANDROID_NDK_HOME", "ANDROID_NDK_ROOT", "ANDROID_NDK", "NDK_HOME"];
+const NDK_VARIABLES: &[&str] = &["ANDROID_NDK_HOME", "ANDROID_NDK_ROOT", "ANDROID_NDK", "NDK_HOME"];
 
 /// Variables that name an SDK, which keeps its kits in `ndk/REVISION`.
 const SDK_VARIABLES: &[&str] = &["ANDROID_HOME", "ANDROID_SDK_ROOT"];
@@ -35,7 +35,7 @@ impl Ndk {
             let named = names.iter().find_map(|name| Some((*name, PathBuf::from(variable(name)?))));
             named.filter(|(_, folder)| !folder.as_os_str().is_empty())
         };
-        if let Some((name, folder)) = set(KIT_VARIABLES) {
+        if let Some((name, folder)) = set(NDK_VARIABLES) {
             return Self::open(&folder).with_context(|| format!("{name} names no usable kit; {HOW}"));
         }
         let default = || {
@@ -45,7 +45,7 @@ impl Ndk {
             folder.is_dir().then_some(("the usual folder", folder))
         };
         let Some((name, sdk)) = set(SDK_VARIABLES).or_else(default) else {
-            bail!("none of {} {} is set; {HOW}", KIT_VARIABLES.join(" "), SDK_VARIABLES.join(" "));
+            bail!("none of {} {} is set; {HOW}", NDK_VARIABLES.join(" "), SDK_VARIABLES.join(" "));
         };
         let newest = newest(&sdk.join("ndk"));
         let folder =
@@ -113,7 +113,7 @@ fn numbers(revision: &str) -> Vec<u32> {
 
 /// A folder that looks like a kit.
 #[cfg(test)]
-pub fn stand_in(folder: &Path, revision: &str) -> Ndk {
+pub fn fake_ndk(folder: &Path, revision: &str) -> Ndk {
     let programs = folder.join("toolchains/llvm/prebuilt").join(HOST).join("bin");
     fs::create_dir_all(&programs).expect("a folder");
     fs::create_dir_all(folder.join("build/cmake")).expect("a folder");
@@ -140,8 +140,8 @@ mod tests {
     fn every_variable_leads_to_the_kit() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let kit = scratch.path().join("kit");
-        stand_in(&kit, "27.2.12479018");
-        for name in KIT_VARIABLES {
+        fake_ndk(&kit, "27.2.12479018");
+        for name in NDK_VARIABLES {
             let found = find(name, &kit).expect("it is there");
             assert_eq!((found.folder(), found.revision()), (kit.as_path(), "27.2.12479018"));
         }
@@ -151,7 +151,7 @@ mod tests {
     fn the_newest_kit_of_an_sdk_is_taken_by_number() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         for revision in ["9.0.1", "26.3.11579264", "27.0.12077973"] {
-            stand_in(&scratch.path().join("ndk").join(revision), revision);
+            fake_ndk(&scratch.path().join("ndk").join(revision), revision);
         }
         for name in SDK_VARIABLES {
             assert_eq!(find(name, scratch.path()).expect("three are there").revision(), "27.0.12077973");
@@ -162,8 +162,8 @@ mod tests {
     fn old_broken_and_absent_kits_are_refused_with_the_reason() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let (old, broken) = (scratch.path().join("old"), scratch.path().join("broken"));
-        stand_in(&old, "21.4.7075529");
-        stand_in(&broken, "27.2.12479018");
+        fake_ndk(&old, "21.4.7075529");
+        fake_ndk(&broken, "27.2.12479018");
         fs::remove_file(broken.join("build/cmake/android.toolchain.cmake")).expect("it was there");
         let reason = |name, folder: &Path| format!("{:#}", find(name, folder).expect_err("it is not usable"));
         assert!(

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const PROFILE: &str = "small-release";
-const RECORD: &str = "bindings/size.json";
+const RECORD_PATH: &str = "bindings/size.json";
 
 /// What is written for a new record: how much a library may grow before somebody must say that it is meant.
 const TOLERANCE: f64 = 0.03;
@@ -41,12 +41,12 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             Err(why) => skip_unless_ci("the size for arm64", &why)?,
         }
     }
-    let path = root.join(RECORD);
+    let path = root.join(RECORD_PATH);
     if update {
-        return Ok(fs::write(&path, Record::renewed(&path, &sizes)?.text())?);
+        return Ok(fs::write(&path, SizeRecord::renewed(&path, &sizes)?.text())?);
     }
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let verdict = Record::read(&text)?.judge(&sizes);
+    let verdict = SizeRecord::read(&text)?.judge(&sizes);
     println!("{}", verdict.lines.join("\n"));
     if verdict.grown {
         bail!("the library grew; if that is meant: cargo xtask size --update");
@@ -93,7 +93,7 @@ impl Library {
         println!("{}: {bytes} bytes", self.file.display());
         if cfg!(target_os = "linux") && find(self.sections).is_some() {
             let table = output(Command::new(self.sections).args(["-A", "-d"]).arg(&self.file))?;
-            for (part, bytes) in parts(&table) {
+            for (part, bytes) in sizes_by_purpose(&table) {
                 println!("  {part:22} {bytes:>11}");
             }
         }
@@ -102,13 +102,19 @@ impl Library {
 }
 
 /// Builds the small library without compiling llama.cpp again: a profile of its own would run the build script anew,
-/// for minutes, and get the same code. `more` is for cargo.
-fn build(mut command: Command, target: &Path, triple: &str, llama: &LlamaBuild, more: &[&str]) -> Result<()> {
+/// for minutes, and get the same code. `cargo_arguments` come last.
+fn build(
+    mut command: Command,
+    target: &Path,
+    triple: &str,
+    llama: &LlamaBuild,
+    cargo_arguments: &[&str],
+) -> Result<()> {
     fs::create_dir_all(target)?;
     let configuration = target.join(format!("{PROFILE}-{triple}.toml"));
     fs::write(&configuration, llama.build_script_override(triple, true)?)?;
     command.args(["rustc", "--profile", PROFILE, "--locked", "--lib", "--crate-type", "cdylib"]);
-    command.args(["--package", "nightgraft-ffi", "--config"]).arg(configuration).args(more);
+    command.args(["--package", "nightgraft-ffi", "--config"]).arg(configuration).args(cargo_arguments);
     timed(&format!("{PROFILE} for {triple}"), &mut command).map(drop)
 }
 
@@ -123,7 +129,7 @@ fn host() -> Result<String> {
 }
 
 /// Sizes by purpose, from `size -A -d`; what is not loaded from the file counts for nothing.
-fn parts(table: &str) -> Vec<(&'static str, u64)> {
+fn sizes_by_purpose(table: &str) -> Vec<(&'static str, u64)> {
     let mut sums: BTreeMap<&'static str, u64> = BTreeMap::new();
     for line in table.lines() {
         let mut words = line.split_whitespace();
@@ -145,7 +151,7 @@ fn parts(table: &str) -> Vec<(&'static str, u64)> {
 }
 
 /// The committed sizes.
-struct Record {
+struct SizeRecord {
     tolerance: f64,
     /// By target.
     bytes: BTreeMap<String, u64>,
@@ -156,7 +162,7 @@ struct Verdict {
     grown: bool,
 }
 
-impl Record {
+impl SizeRecord {
     fn read(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text).context("the record of sizes is not JSON")?;
         let tolerance = value["tolerance"].as_f64().context("the record of sizes has no tolerance")?;
@@ -216,7 +222,7 @@ mod tests {
 
     #[test]
     fn growth_fails_only_beyond_the_tolerance() {
-        let record = Record { tolerance: 0.03, bytes: sizes(&[("here", 1000)]) };
+        let record = SizeRecord { tolerance: 0.03, bytes: sizes(&[("here", 1000)]) };
         for (now, grown) in [(1000, false), (1029, false), (1031, true), (500, false)] {
             assert_eq!(record.judge(&sizes(&[("here", now)])).grown, grown, "{now}");
         }
@@ -229,13 +235,13 @@ mod tests {
     fn a_renewed_record_keeps_what_was_not_built() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let path = folder.path().join("size.json");
-        let first = Record::renewed(&path, &sizes(&[("here", 1), ("there", 2)])).expect("a new record");
+        let first = SizeRecord::renewed(&path, &sizes(&[("here", 1), ("there", 2)])).expect("a new record");
         fs::write(&path, first.text()).expect("written");
-        let second = Record::renewed(&path, &sizes(&[("here", 3)])).expect("it is well formed");
-        let read = Record::read(&second.text()).expect("it is well formed");
+        let second = SizeRecord::renewed(&path, &sizes(&[("here", 3)])).expect("it is well formed");
+        let read = SizeRecord::read(&second.text()).expect("it is well formed");
         assert_eq!((read.bytes, read.tolerance), (sizes(&[("here", 3), ("there", 2)]), TOLERANCE));
-        assert!(Record::read("{}").is_err());
-        assert!(Record::read(r#"{"tolerance": 0.1, "bytes": {"here": -1}}"#).is_err());
+        assert!(SizeRecord::read("{}").is_err());
+        assert!(SizeRecord::read(r#"{"tolerance": 0.1, "bytes": {"here": -1}}"#).is_err());
     }
 
     #[test]
@@ -243,7 +249,7 @@ mod tests {
         let table = "lib.so  :\nsection    size   addr\n.text   100   4096\n.plt   10   1\n.rodata   7   1\n\
                      .eh_frame   5   1\n.bss   999   1\n.rela.dyn   4   1\n.data.rel.ro   3   1\nTotal   1128\n";
         assert_eq!(
-            parts(table),
+            sizes_by_purpose(table),
             [("code", 110), ("constants", 7), ("data", 3), ("relocations", 4), ("unwinding", 5)]
         );
     }

@@ -30,8 +30,8 @@ pub fn run(root: &Path) -> Result<()> {
         Err(error) => return skip_unless_ci("the Swift suite", &format!("{error:#}")),
     };
     println!("{toolchain}");
-    let places = Places::prepare(root, &cache)?;
-    let checks = Checks { toolchain: &toolchain, places: &places };
+    let paths = Paths::prepare(root, &cache)?;
+    let checks = Checks { toolchain: &toolchain, paths: &paths };
     checks.format()?;
     let tests = checks.test()?;
     let symbols = checks.documentation()?;
@@ -52,19 +52,19 @@ fn cache() -> Result<PathBuf> {
 }
 
 /// The files that the checks need, and where theirs go.
-struct Places {
+struct Paths {
     root: PathBuf,
     /// The Swift package.
     package: PathBuf,
     /// The folder of `libnightgraft_ffi.so`.
     library: PathBuf,
-    given: Fixtures,
+    fixtures: Fixtures,
     /// SwiftPM's build folder, one for each checkout.
     scratch: PathBuf,
     scenario_out: Option<PathBuf>,
 }
 
-impl Places {
+impl Paths {
     fn prepare(root: &Path, cache: &Path) -> Result<Self> {
         let mut build = Command::new(cargo());
         build.args(["build", "--release", "--locked", "--package", "nightgraft-ffi"]);
@@ -80,15 +80,15 @@ impl Places {
             root: root.to_owned(),
             package: root.join("ios"),
             library: target_folder(root).join("release"),
-            given: fixtures::make(root)?,
+            fixtures: fixtures::make(root)?,
             scratch,
             scenario_out: scenario_out.map(fs::canonicalize).transpose()?,
         })
     }
 
     fn variables(&self) -> Vec<(&'static str, PathBuf)> {
-        let given = self.given.variables().map(|(name, value)| (name, PathBuf::from(value)));
-        let mut variables: Vec<_> = given.collect();
+        let fixtures = self.fixtures.variables().map(|(name, value)| (name, PathBuf::from(value)));
+        let mut variables: Vec<_> = fixtures.collect();
         variables.extend(["LD_LIBRARY_PATH", "NIGHTGRAFT_LIBRARY"].map(|name| (name, self.library.clone())));
         variables.extend(self.scenario_out.clone().map(|folder| (OUT_VARIABLE, folder)));
         variables
@@ -96,8 +96,8 @@ impl Places {
 
     /// What the commands read, and what they write to.
     fn folders(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let given = self.given.variables().map(|(_, path)| PathBuf::from(path));
-        let models = given.filter_map(|file| file.parent().map(Path::to_owned));
+        let fixtures = self.fixtures.variables().map(|(_, path)| PathBuf::from(path));
+        let models = fixtures.filter_map(|file| file.parent().map(Path::to_owned));
         let read = [self.root.clone(), self.library.clone()].into_iter().chain(models).collect();
         let write = [Some(self.scratch.clone()), self.scenario_out.clone()].into_iter().flatten().collect();
         (read, write)
@@ -106,18 +106,18 @@ impl Places {
 
 struct Checks<'a> {
     toolchain: &'a Toolchain,
-    places: &'a Places,
+    paths: &'a Paths,
 }
 
 impl Checks<'_> {
     fn format(&self) -> Result<()> {
         let what = ["Package.swift", "Sources/Nightgraft", "Tests", "Sample"];
-        self.finish(&[&["swift", "format", "lint", "--strict", "--recursive"][..], &what].concat())
+        self.run_tool(&[&["swift", "format", "lint", "--strict", "--recursive"][..], &what].concat())
     }
 
     /// Returns how many tests passed.
     fn test(&self) -> Result<usize> {
-        let scratch = text(&self.places.scratch)?;
+        let scratch = text(&self.paths.scratch)?;
         let mut command =
             self.command(&["swift", "test", "--scratch-path", scratch, "--disable-swift-testing"]);
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start swift test")?;
@@ -126,7 +126,7 @@ impl Checks<'_> {
         for line in BufReader::new(output).lines() {
             let line = line.context("cannot read the output of swift test")?;
             println!("{line}");
-            summary = count(&line).or(summary);
+            summary = parse_summary(&line).or(summary);
         }
         let status = child.wait().context("cannot wait for swift test")?;
         ensure!(status.success(), "swift test ended with {status}");
@@ -144,8 +144,8 @@ impl Checks<'_> {
 
     /// Returns how many public symbols there are, all documented.
     fn documentation(&self) -> Result<usize> {
-        let scratch = text(&self.places.scratch)?;
-        self.finish(&[
+        let scratch = text(&self.paths.scratch)?;
+        self.run_tool(&[
             "swift",
             "package",
             "--scratch-path",
@@ -155,10 +155,10 @@ impl Checks<'_> {
             "public",
             "--skip-synthesized-members",
         ])?;
-        let graphs = documentation::symbol_graphs(&self.places.scratch)?;
-        let symbols = documentation::check(&graphs, &self.places.package.join("Sources/Nightgraft"))?;
+        let graphs = documentation::symbol_graphs(&self.paths.scratch)?;
+        let symbols = documentation::check(&graphs, &self.paths.package.join("Sources/Nightgraft"))?;
         let catalogue = "Sources/Nightgraft/Nightgraft.docc";
-        let out = self.places.scratch.join("Nightgraft.doccarchive");
+        let out = self.paths.scratch.join("Nightgraft.doccarchive");
         if let Some(docc) = &self.toolchain.docc {
             // A link in a comment or an article that leads nowhere is an error.
             let own = graphs.parent().context("the graph lies in a folder")?.join("only");
@@ -168,7 +168,7 @@ impl Checks<'_> {
             let place =
                 ["--fallback-bundle-identifier", "org.nightgraft.Nightgraft", "--output-path", text(&out)?];
             let graph = ["--additional-symbol-graph-dir", text(&own)?];
-            self.finish(&[&[text(docc)?, "convert", catalogue][..], &graph, &options, &place].concat())?;
+            self.run_tool(&[&[text(docc)?, "convert", catalogue][..], &graph, &options, &place].concat())?;
         } else {
             println!("SKIPPED the links in the Swift documentation: this toolchain has no docc");
         }
@@ -176,13 +176,13 @@ impl Checks<'_> {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let (read, write) = self.places.folders();
+        let (read, write) = self.paths.folders();
         let mut command = self.toolchain.command(words, &read, &write);
-        command.current_dir(&self.places.package).envs(self.places.variables());
+        command.current_dir(&self.paths.package).envs(self.paths.variables());
         command
     }
 
-    fn finish(&self, words: &[&str]) -> Result<()> {
+    fn run_tool(&self, words: &[&str]) -> Result<()> {
         let status = self.command(words).status().with_context(|| format!("cannot start {words:?}"))?;
         ensure!(status.success(), "{} ended with {status}", words.join(" "));
         Ok(())
@@ -198,7 +198,7 @@ struct Summary {
 }
 
 /// Reads a line such as `Executed 31 tests, with 1 test skipped and 0 failures (0 unexpected) in 2.1 seconds`.
-fn count(line: &str) -> Option<Summary> {
+fn parse_summary(line: &str) -> Option<Summary> {
     let words: Vec<&str> = line.trim().strip_prefix("Executed ")?.split_whitespace().collect();
     let before = |word: &str| {
         let place = words.iter().position(|found| found.starts_with(word))?;
@@ -218,17 +218,20 @@ fn text(path: &Path) -> Result<&str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::count;
+    use super::parse_summary;
 
     #[test]
     fn the_summary_of_xctest_is_read() {
-        let all = count("\t Executed 31 tests, with 0 failures (0 unexpected) in 2.1 (2.1) seconds").unwrap();
+        let all = parse_summary("\t Executed 31 tests, with 0 failures (0 unexpected) in 2.1 (2.1) seconds")
+            .unwrap();
         assert_eq!((all.tests, all.skipped, all.failures), (31, 0, 0));
-        let one = count("Executed 1 test, with 1 failure (0 unexpected) in 2.1 (2.1) seconds").unwrap();
+        let one =
+            parse_summary("Executed 1 test, with 1 failure (0 unexpected) in 2.1 (2.1) seconds").unwrap();
         assert_eq!((one.tests, one.skipped, one.failures), (1, 0, 1));
         let skipped =
-            count("Executed 12 tests, with 2 tests skipped and 3 failures (1 unexpected) in 1 s").unwrap();
+            parse_summary("Executed 12 tests, with 2 tests skipped and 3 failures (1 unexpected) in 1 s")
+                .unwrap();
         assert_eq!((skipped.tests, skipped.skipped, skipped.failures), (12, 2, 3));
-        assert!(count("Test Suite 'All tests' passed").is_none());
+        assert!(parse_summary("Test Suite 'All tests' passed").is_none());
     }
 }

@@ -14,13 +14,13 @@ const OLDEST: u32 = 6;
 const SCRIPT: &str = "bindings/xtask/swift_chroot.sh";
 
 pub struct Toolchain {
-    place: Place,
+    location: Location,
     version: String,
     /// The documentation compiler, where there is one.
     pub docc: Option<PathBuf>,
 }
 
-enum Place {
+enum Location {
     Host,
     Chroot { script: PathBuf, folder: PathBuf },
 }
@@ -36,14 +36,15 @@ impl Toolchain {
         }
         if let Some(version) = version(&mut Command::new("swift")) {
             let docc = on_path("docc").or_else(|| on_path("swift").and_then(|swift| docc_beside(&swift)));
-            return Ok(Self { place: Place::Host, version, docc });
+            return Ok(Self { location: Location::Host, version, docc });
         }
         let script = root.join(SCRIPT);
         let folder = cache.join("swift-trixie");
         let status = Command::new(&script).arg(&folder).arg("make").status();
         let status = status.with_context(|| format!("cannot start {}", script.display()))?;
         ensure!(status.success(), "there is no Swift {OLDEST} here, and no chroot could be made for it");
-        let mut chroot = Self { place: Place::Chroot { script, folder }, version: String::new(), docc: None };
+        let mut chroot =
+            Self { location: Location::Chroot { script, folder }, version: String::new(), docc: None };
         // It starts in `/`, the one working folder that this machine and the chroot always share.
         let found = version(chroot.command(&["swift"], &[], &[]).env("LC_ALL", "C").current_dir("/"));
         chroot.version = found.context("the chroot's Swift does not start, or is too old")?;
@@ -54,13 +55,13 @@ impl Toolchain {
 
     /// A command of the toolchain. It sees the folders of `read` and `write` under their own paths.
     pub fn command(&self, words: &[&str], read: &[PathBuf], write: &[PathBuf]) -> Command {
-        match &self.place {
-            Place::Host => {
+        match &self.location {
+            Location::Host => {
                 let mut command = Command::new(words.first().copied().unwrap_or_default());
                 command.args(words.iter().skip(1));
                 command
             }
-            Place::Chroot { script, folder } => {
+            Location::Chroot { script, folder } => {
                 let mut command = Command::new(script);
                 command.arg(folder).arg("run").args(words);
                 command.env("NIGHTGRAFT_READ", join(read)).env("NIGHTGRAFT_WRITE", join(write));
@@ -72,9 +73,9 @@ impl Toolchain {
 
 impl fmt::Display for Toolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Host => write!(f, "{}", self.version),
-            Place::Chroot { folder, .. } => write!(f, "{} in {}", self.version, folder.display()),
+        match &self.location {
+            Location::Host => write!(f, "{}", self.version),
+            Location::Chroot { folder, .. } => write!(f, "{} in {}", self.version, folder.display()),
         }
     }
 }
