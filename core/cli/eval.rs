@@ -6,9 +6,9 @@ use anyhow::Result;
 use nightgraft_core::session::{self, EvalRequest};
 
 use crate::{
-    Verbosity,
+    Verbosity, data_warnings,
     fetch::catalogue,
-    format, interrupt, left_out, output,
+    format, interrupt, output,
     progress::Progress,
     settings::{CommonSettings, FormatArgs, data_file},
 };
@@ -64,11 +64,11 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let report = session::evaluate(&request, &stop, &mut |done, total| progress.set(done, total));
     progress.close();
     let mut report = report?;
-    report.warnings.extend(args.settings.idle_in([&report.data]));
+    report.warnings.extend(args.settings.options_unused_in([&report.data]));
     if verbosity.json {
         output::json(&report)?;
     } else {
-        output::warnings(left_out::sentences(&report.data).iter().chain(&report.warnings));
+        output::warnings(data_warnings::sentences(&report.data).iter().chain(&report.warnings));
         output::write(format::pairs(&[
             ("loss", format!("{:.4}", report.loss)),
             ("perplexity", format!("{:.3}", report.perplexity)),

@@ -7,9 +7,9 @@ use nightgraft_core::config::Precision;
 use nightgraft_core::session::{self, GradientsRequest};
 
 use crate::{
-    Verbosity,
+    Verbosity, data_warnings,
     fetch::catalogue,
-    format, interrupt, left_out, output,
+    format, interrupt, output,
     settings::{self, CommonSettings, FormatArgs, OrderSettings, data_file},
 };
 
@@ -63,11 +63,11 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut report = session::gradients(&request, &stop)?;
-    report.warnings.extend(args.settings.idle_in([&report.data]));
+    report.warnings.extend(args.settings.options_unused_in([&report.data]));
     if verbosity.json {
         output::json(&report)?;
     } else {
-        output::warnings(left_out::sentences(&report.data).iter().chain(&report.warnings));
+        output::warnings(data_warnings::sentences(&report.data).iter().chain(&report.warnings));
         output::write(format::pairs(&[
             ("loss", format!("{:.6}", report.loss)),
             ("supervised tokens", format!("{} in {} examples", report.supervised_tokens, report.examples)),

@@ -8,7 +8,7 @@ use nightgraft_core::store::{ExampleId, Store, StoredExample};
 use serde_json::{Value, json};
 
 use crate::{
-    Verbosity, format, left_out, output,
+    Verbosity, data_warnings, format, output,
     settings::{FormatArgs, data_file},
     store::StoreArgs,
 };
@@ -73,8 +73,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 output::json(&report)?;
             } else {
                 if report.skipped > 0 {
-                    let left_out = left_out::bad_lines(report.skipped as usize, report.lines as usize);
-                    output::note(format_args!("warning: {left_out}"));
+                    let warning = data_warnings::bad_lines(report.skipped as usize, report.lines as usize);
+                    output::note(format_args!("warning: {warning}"));
                 }
                 output::line(format_args!("{} added, {} known already", report.added, report.known))?;
             }

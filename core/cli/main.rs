@@ -4,6 +4,7 @@
 //! Exit codes: 0 success, 1 failure, 2 wrong usage or nonsensical settings, 130 stopped by Ctrl-C.
 
 mod bench;
+mod data_warnings;
 mod eval;
 mod export;
 mod failure;
@@ -15,7 +16,6 @@ mod inspect;
 mod interrupt;
 mod journal;
 mod key;
-mod left_out;
 mod night;
 mod output;
 mod plan;
@@ -77,7 +77,7 @@ enum Command {
     Export(export::Args),
     Gradients(gradients::Args),
     Night(Box<night::Args>),
-    RetrainWithout(Box<night::WithoutArgs>),
+    RetrainWithout(Box<night::RetrainWithoutArgs>),
     Store(store::Args),
     Journal(journal::Args),
 }
@@ -117,7 +117,7 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(&args, verbosity),
         Command::Gradients(args) => gradients::run(&args, verbosity),
         Command::Night(args) => night::run(&args, verbosity),
-        Command::RetrainWithout(args) => night::run_without(&args, verbosity),
+        Command::RetrainWithout(args) => night::run_retrain_without(&args, verbosity),
         Command::Store(args) => store::run(&args, verbosity),
         Command::Journal(args) => journal::run(&args, verbosity),
     }

@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use nightgraft_core::session::{DataReport, Event, ModelInfo, StepMetrics};
 
-use crate::{format, left_out, output};
+use crate::{data_warnings, format, output};
 
 /// How often plain lines appear where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -119,8 +119,8 @@ impl TrainProgress {
             Event::Model(info) => self.say(&model_line(info)),
             Event::Data { train, held_out } => {
                 self.say(&data_line(train, held_out.as_ref()));
-                left_out::sentences(train).iter().for_each(|sentence| self.warn(sentence));
-                for sentence in held_out.iter().flat_map(left_out::sentences) {
+                data_warnings::sentences(train).iter().for_each(|sentence| self.warn(sentence));
+                for sentence in held_out.iter().flat_map(data_warnings::sentences) {
                     self.warn(&format!("held-out examples: {sentence}"));
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! An option that was not given is `None`, so that the file's value, or else the default, holds.
 
-mod idle;
+mod unused_options;
 
 use std::{
     path::{Path, PathBuf},

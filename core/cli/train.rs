@@ -65,7 +65,7 @@ from there."#;
 
 pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let config = args.settings.resolve()?;
-    args.settings.warn_of_idle(&config, args.valid.is_some());
+    args.settings.warn_of_unused_options(&config, args.valid.is_some());
     let request = TrainRequest {
         model: catalogue::model_path(args.model)?,
         data: args.data,
@@ -77,12 +77,12 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         config,
         memory_limit: args.memory,
     };
-    let idle = |event: &Event| args.settings.idle_in(event);
+    let unused = |event: &Event| args.settings.options_unused_in(event);
     let stop = interrupt::stop_flag("stopping after this step and saving a checkpoint ...")?;
     let report = if verbosity.json {
-        train_json(&request, &stop, &idle)?
+        train_json(&request, &stop, &unused)?
     } else {
-        train_shown(&request, &stop, verbosity, &idle)?
+        train_shown(&request, &stop, verbosity, &unused)?
     };
     if report.outcome != Outcome::Interrupted {
         return Ok(ExitCode::SUCCESS);
@@ -95,12 +95,12 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
 fn train_json(
     request: &TrainRequest,
     stop: &StopFlag,
-    idle: &dyn Fn(&Event) -> Vec<Event>,
+    unused: &dyn Fn(&Event) -> Vec<Event>,
 ) -> Result<TrainReport> {
     let mut written = Ok(());
     let report = session::train(request, stop, &mut |event| {
         if written.is_ok() {
-            written = output::json(event).and_then(|()| idle(event).iter().try_for_each(output::json));
+            written = output::json(event).and_then(|()| unused(event).iter().try_for_each(output::json));
         }
         if written.is_err() {
             stop.raise();
@@ -127,12 +127,12 @@ fn train_shown(
     request: &TrainRequest,
     stop: &StopFlag,
     verbosity: Verbosity,
-    idle: &dyn Fn(&Event) -> Vec<Event>,
+    unused: &dyn Fn(&Event) -> Vec<Event>,
 ) -> Result<TrainReport> {
     let mut progress = TrainProgress::new(verbosity.progress);
     let report = session::train(request, stop, &mut |event: &Event| {
         progress.show(event);
-        idle(event).iter().for_each(|warning| progress.show(warning));
+        unused(event).iter().for_each(|warning| progress.show(warning));
     });
     progress.close();
     let report = report?;

@@ -1,22 +1,22 @@
 //! `night`: personalization as a device does it, with a store, a policy and a quality gate.
 
-mod child;
 mod describe;
-mod here;
+mod grant_process;
+mod retrain_without;
+mod run_now;
 mod session_args;
 mod simulated;
-mod without;
 
-pub use without::{Args as WithoutArgs, run as run_without};
+pub use retrain_without::{Args as RetrainWithoutArgs, run as run_retrain_without};
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use nightgraft_core::{session::SessionRequest, store::Store};
 
-use self::{child::GrantArgs, session_args::SessionArgs};
+use self::{grant_process::GrantArgs, session_args::SessionArgs};
 use crate::{
-    Verbosity, left_out, output,
+    Verbosity, data_warnings, output,
     settings::{FormatArgs, TrainSettings, data_file},
 };
 
@@ -73,9 +73,9 @@ what is there. Ctrl-C saves; the same command goes on from there."#;
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     if args.grant.is_given() {
-        return child::run(args);
+        return grant_process::run(args);
     }
-    args.settings.warn_of_idle_at_night(&args.settings.resolve()?, args.data.is_some());
+    args.settings.warn_of_options_unused_at_night(&args.settings.resolve()?, args.data.is_some());
     if args.format.format.is_some() && args.data.is_none() {
         output::warnings(["--format does nothing: no file is read; --data adds one"]);
     }
@@ -83,7 +83,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         Some(trace) => simulated::run(args, trace, verbosity),
         None => {
             let (store, request) = (args.open_store_and_add(verbosity)?, args.request()?);
-            here::run(store, request, &args.settings, verbosity)
+            run_now::run(store, request, &args.settings, verbosity)
         }
     }
 }
@@ -100,8 +100,8 @@ impl Args {
         if let Some(data) = &self.data {
             let report = store.import(data, self.format.format, self.settings.resolve()?.data.skip_bad)?;
             if report.skipped > 0 {
-                let left_out = left_out::bad_lines(report.skipped as usize, report.lines as usize);
-                output::note(format_args!("warning: {left_out}"));
+                let warning = data_warnings::bad_lines(report.skipped as usize, report.lines as usize);
+                output::note(format_args!("warning: {warning}"));
             }
             if verbosity.progress {
                 output::note(format_args!("{} examples added, {} were there", report.added, report.known));

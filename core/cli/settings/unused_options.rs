@@ -10,18 +10,18 @@ use crate::output;
 
 impl TrainSettings {
     /// Says which of these options do nothing, with a file of held-out examples or without.
-    pub fn warn_of_idle(&self, config: &TrainConfig, has_valid: bool) {
-        output::warnings(self.idle(config, has_valid));
+    pub fn warn_of_unused_options(&self, config: &TrainConfig, has_valid: bool) {
+        output::warnings(self.unused_options(config, has_valid));
     }
 
     /// Says which of these options do nothing in a night, with a file of new examples or without.
-    pub fn warn_of_idle_at_night(&self, config: &TrainConfig, has_data: bool) {
-        output::warnings(self.idle_at_night(config, has_data));
+    pub fn warn_of_options_unused_at_night(&self, config: &TrainConfig, has_data: bool) {
+        output::warnings(self.options_unused_at_night(config, has_data));
     }
 
-    fn idle_at_night(&self, config: &TrainConfig, has_data: bool) -> Vec<&'static str> {
+    fn options_unused_at_night(&self, config: &TrainConfig, has_data: bool) -> Vec<&'static str> {
         let never = config.run.eval_every == EvalEvery::Steps(0);
-        let idle = [
+        let unused = [
             (
                 self.resume.is_some(),
                 "--resume does nothing: a session that is under way goes on; --start-anew forgets one that cannot",
@@ -35,17 +35,17 @@ impl TrainSettings {
                 "--skip-bad does nothing: no file is read, and what a store has of no use is left out anyway",
             ),
         ];
-        idle.into_iter().filter_map(|(is_idle, text)| is_idle.then_some(text)).collect()
+        unused.into_iter().filter_map(|(is_unused, text)| is_unused.then_some(text)).collect()
     }
 
     /// Which of these options the data of an event has no use for, each as a warning.
-    pub fn idle_in(&self, event: &Event) -> Vec<Event> {
+    pub fn options_unused_in(&self, event: &Event) -> Vec<Event> {
         let Event::Data { train, held_out } = event else { return Vec::new() };
-        let idle = self.common.idle_in(std::iter::once(train).chain(held_out));
-        idle.into_iter().map(|text| Event::Warning { text }).collect()
+        let unused = self.common.options_unused_in(std::iter::once(train).chain(held_out));
+        unused.into_iter().map(|text| Event::Warning { text }).collect()
     }
 
-    fn idle(&self, config: &TrainConfig, has_valid: bool) -> Vec<String> {
+    fn unused_options(&self, config: &TrainConfig, has_valid: bool) -> Vec<String> {
         let never = config.run.eval_every == EvalEvery::Steps(0);
         let why_not = match (never, has_valid, config.data.held_out > 0.0) {
             (true, ..) => Some("--eval-every 0 switches evaluation off"),
@@ -59,8 +59,8 @@ impl TrainSettings {
             ("--held-out", never && self.held_out.is_some_and(|fraction| fraction > 0.0)),
             ("--valid", never && has_valid),
         ];
-        let idle = needs_evaluation.into_iter().filter(|(_, given)| *given && !evaluates);
-        let mut warnings: Vec<_> = idle
+        let unused = needs_evaluation.into_iter().filter(|(_, given)| *given && !evaluates);
+        let mut warnings: Vec<_> = unused
             .map(|(option, _)| format!("{option} does nothing: {}", why_not.unwrap_or_default()))
             .collect();
         if evaluates && has_valid && self.held_out.is_some_and(|fraction| fraction > 0.0) {
@@ -78,7 +78,7 @@ impl TrainSettings {
 
 impl CommonSettings {
     /// Which of these options the data had no use for. What a file says is nobody's wish for this very data.
-    pub fn idle_in<'a>(&self, data: impl IntoIterator<Item = &'a DataReport>) -> Vec<String> {
+    pub fn options_unused_in<'a>(&self, data: impl IntoIterator<Item = &'a DataReport>) -> Vec<String> {
         let (mut completions, mut is_dated) = (0, false);
         for report in data {
             completions += report.completion_lines;
@@ -109,16 +109,16 @@ mod tests {
 
     #[test]
     fn options_that_do_nothing_are_told() {
-        let idle = |args: &[&str], has_valid| {
+        let unused = |args: &[&str], has_valid| {
             let settings = Train::try_parse_from([&["train"], args].concat()).unwrap().settings;
-            settings.idle(&settings.resolve().unwrap(), has_valid)
+            settings.unused_options(&settings.resolve().unwrap(), has_valid)
         };
         for fine in
             [&[][..], &["--patience", "2"], &["--eval-every", "0", "--patience", "0"], &["--held-out", "0"]]
         {
-            assert_eq!(idle(fine, false), Vec::<String>::new(), "{fine:?}");
+            assert_eq!(unused(fine, false), Vec::<String>::new(), "{fine:?}");
         }
-        assert_eq!(idle(&["--held-out", "0"], true), Vec::<String>::new());
+        assert_eq!(unused(&["--held-out", "0"], true), Vec::<String>::new());
         for (args, has_valid, option) in [
             (&["--patience", "2", "--held-out", "0"][..], false, "--patience"),
             (&["--patience", "2", "--eval-every", "0"], true, "--patience"),
@@ -128,7 +128,7 @@ mod tests {
             (&["--held-out", "0.2"], true, "--held-out"),
             (&["--keep-checkpoints", "4", "--checkpoint-every", "0"], false, "--keep-checkpoints"),
         ] {
-            let told = idle(args, has_valid);
+            let told = unused(args, has_valid);
             assert!(told[0].starts_with(&format!("{option} does nothing: ")), "{args:?}: {told:?}");
         }
     }

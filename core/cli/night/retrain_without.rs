@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use nightgraft_core::store::{ExampleId, GraftId, GraftStatus, Store};
 
-use super::{here, session_args::SessionArgs};
+use super::{run_now, session_args::SessionArgs};
 use crate::{Verbosity, failure::Usage, output, settings::TrainSettings};
 
 /// Delete examples, and learn anew without them
@@ -29,7 +29,7 @@ model, and learns all others. Grafts that saw them are deleted as soon as the ne
 it does not pass the gate they stay, and `nightgraft store` says how to be rid of them.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
-    args.settings.warn_of_idle_at_night(&args.settings.resolve()?, false);
+    args.settings.warn_of_options_unused_at_night(&args.settings.resolve()?, false);
     let request = args.session.request(&args.settings)?;
     let mut store = args.session.open_store(&args.settings)?;
     let is_there = |id: &ExampleId| store.examples().iter().any(|example| example.id == *id);
@@ -46,7 +46,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             output::note(format_args!("{} examples deleted", report.deleted.len()));
         }
     }
-    let (code, mut store) = here::run_session(store, request, &args.settings, verbosity)?;
+    let (code, mut store) = run_now::run_session(store, request, &args.settings, verbosity)?;
     let marked = marked(&store)?;
     if let Some((id, _)) = marked.iter().find(|(_, in_use)| *in_use) {
         output::note(format_args!(

@@ -61,8 +61,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         // A warning is repeated each time; what is given up happens once.
         let is_known = grant.grant_told && matches!(event, Event::Warning { .. } | Event::Data { .. });
         if !is_known {
-            let idle = args.settings.idle_in(event);
-            output::warnings(std::iter::once(event).chain(&idle).filter_map(Event::warning));
+            let unused = args.settings.options_unused_in(event);
+            output::warnings(std::iter::once(event).chain(&unused).filter_map(Event::warning));
         }
     })?;
     let grant = Granted { time: Some(Duration::try_from_secs_f64(to - from)?), last: grant.grant_last };

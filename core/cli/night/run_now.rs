@@ -33,8 +33,8 @@ pub fn run_session(
     let mut progress = TrainProgress::new(verbosity.progress);
     let mut written = Ok(());
     let mut show = |event: &Event| {
-        let idle = settings.idle_in(event);
-        for event in std::iter::once(event).chain(&idle) {
+        let unused = settings.options_unused_in(event);
+        for event in std::iter::once(event).chain(&unused) {
             if !verbosity.json {
                 progress.show(event);
             } else if written.is_ok() {
