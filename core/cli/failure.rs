@@ -13,15 +13,15 @@ const INTERRUPTED: u8 = 130;
 
 /// A command line that was parsed, and asks for what cannot be: exit code 2.
 #[derive(Debug)]
-pub struct Usage(pub String);
+pub struct UsageError(pub String);
 
-impl std::fmt::Display for Usage {
+impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl StdError for Usage {}
+impl StdError for UsageError {}
 
 /// The exit code of a run that Ctrl-C ended.
 pub fn interrupted() -> ExitCode {
@@ -41,7 +41,7 @@ fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
         Some(Error::Config { .. }) => USAGE,
         Some(Error::Cancelled) => INTERRUPTED,
-        _ if error.is::<Usage>() => USAGE,
+        _ if error.is::<UsageError>() => USAGE,
         _ => FAILURE,
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     fn codes_tell_usage_from_failure() {
         let config = Error::Config { option: "--rank", problem: "0 is not 1 to 256".to_owned() };
         assert_eq!(code(&config.into()), 2);
-        assert_eq!(code(&Usage("either or".to_owned()).into()), 2);
+        assert_eq!(code(&UsageError("either or".to_owned()).into()), 2);
         assert_eq!(code(&missing().into()), 1);
         assert_eq!(code(&Error::Cancelled.into()), 130);
     }

@@ -7,7 +7,7 @@ use nightgraft_core::session::{self, GenerateRequest};
 
 use crate::{
     Verbosity,
-    failure::{self, Usage},
+    failure::{self, UsageError},
     fetch::catalogue,
     interrupt, output,
 };
@@ -90,15 +90,15 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     Ok(if stop.is_raised() { failure::interrupted() } else { ExitCode::SUCCESS })
 }
 
-fn check(args: &Args) -> Result<(), Usage> {
+fn check(args: &Args) -> Result<(), UsageError> {
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
-        return Err(Usage(format!("--temperature: {} is not 0 or more", args.temperature)));
+        return Err(UsageError(format!("--temperature: {} is not 0 or more", args.temperature)));
     }
     if args.max_tokens == 0 {
-        return Err(Usage("--max-tokens: 0 is not 1 or more".to_owned()));
+        return Err(UsageError("--max-tokens: 0 is not 1 or more".to_owned()));
     }
     if args.threads == Some(0) {
-        return Err(Usage("--threads: 0 is not 1 or more".to_owned()));
+        return Err(UsageError("--threads: 0 is not 1 or more".to_owned()));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use signal_hook::{
 use crate::output;
 
 /// Signals closer together than this are one wish.
-const SAME_WISH: Duration = Duration::from_secs(1);
+const DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// A flag that Ctrl-C raises (and SIGTERM, and SIGHUP); `note` tells the user what happens now.
 pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
@@ -27,7 +27,7 @@ pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
         match first {
             None => first = Some(Instant::now()),
             // One wish to stop often comes as several signals: from the terminal, a wrapper and a supervisor.
-            Some(first) if first.elapsed() < SAME_WISH => return,
+            Some(first) if first.elapsed() < DEBOUNCE => return,
             Some(_) => std::process::exit(130),
         }
         raised.raise();
@@ -37,7 +37,7 @@ pub fn stop_flag(note: &'static str) -> Result<StopFlag> {
 }
 
 /// Prints `note` and ends with code 130 when Ctrl-C is pressed; for work whose files survive that as they are.
-pub fn leave_with(note: &'static str) -> Result<()> {
+pub fn exit_on_interrupt(note: &'static str) -> Result<()> {
     on_interrupt(move || {
         output::note(format_args!("\n{note}"));
         std::process::exit(130);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nightgraft_core::store::Key;
 use zeroize::Zeroizing;
 
-use crate::failure::Usage;
+use crate::failure::UsageError;
 
 #[derive(clap::Args)]
 pub struct KeyArgs {
@@ -39,5 +39,5 @@ pub fn read_key(path: &Path) -> Result<Key> {
         Err(_) => std::str::from_utf8(&bytes).ok().and_then(|text| Key::from_text(text.trim())),
     };
     let wrong = || format!("{} holds neither 32 bytes nor 64 hexadecimal digits", path.display());
-    key.ok_or_else(|| Usage(wrong()).into())
+    key.ok_or_else(|| UsageError(wrong()).into())
 }

@@ -196,7 +196,7 @@ impl TrainSettings {
         let mut config = read(self.common.config.as_deref())?;
         self.apply(&mut config);
         config.validate()?;
-        an_example_fits(self.common.batch_tokens.and_then(OrAuto::given), config.data.context)?;
+        check_batch_holds_an_example(self.common.batch_tokens.and_then(OrAuto::given), config.data.context)?;
         Ok(config)
     }
 
@@ -254,7 +254,7 @@ impl BenchSettings {
         if self.config.is_none() {
             data.batch_tokens = data.batch_tokens.or(data.context);
         }
-        an_example_fits(self.batch_tokens, data.context)?;
+        check_batch_holds_an_example(self.batch_tokens, data.context)?;
         set(&mut config.lora.rank, &self.rank);
         set(&mut config.lora.targets, &self.targets);
         set(&mut config.lora.layers, &self.layers);
@@ -276,7 +276,7 @@ impl CommonSettings {
             order.apply(&mut config);
         }
         config.validate()?;
-        an_example_fits(self.batch_tokens.and_then(OrAuto::given), config.data.context)?;
+        check_batch_holds_an_example(self.batch_tokens.and_then(OrAuto::given), config.data.context)?;
         Ok(config)
     }
 
@@ -328,7 +328,7 @@ pub fn data_file() -> impl TypedValueParser<Value = PathBuf> {
 
 /// Refuses a size of micro-batches that is given and below the context: whoever gives it expects it to hold. One that is chosen may
 /// be below, and then a longer example is a micro-batch by itself.
-fn an_example_fits(batch_tokens: Option<usize>, context: usize) -> Result<()> {
+fn check_batch_holds_an_example(batch_tokens: Option<usize>, context: usize) -> Result<()> {
     match batch_tokens {
         Some(tokens) if tokens < context => {
             let problem = format!("{tokens} is not {context} or more: an example of --context must fit");

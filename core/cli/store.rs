@@ -139,16 +139,16 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
             } else {
                 store.promote(*id)?
             }
-            say_current(Some(*id), verbosity)?;
+            print_current(Some(*id), verbosity)?;
         }
-        Command::Rollback(store) => say_current(store.open(false)?.rollback()?, verbosity)?,
+        Command::Rollback(store) => print_current(store.open(false)?.rollback()?, verbosity)?,
         Command::Delete { id, force, store } => {
             let mut store = store.open(false)?;
             if *force && store.current()? == Some(*id) {
                 store.rollback()?;
             }
             store.delete_graft(*id)?;
-            say_current(store.current()?, verbosity)?;
+            print_current(store.current()?, verbosity)?;
         }
         Command::Verify { repair, model, store } => return verify(store, model.clone(), *repair, verbosity),
         Command::RotateKey { new_key_file, store } => {
@@ -275,7 +275,7 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
     ))
 }
 
-fn say_current(current: Option<GraftId>, verbosity: Verbosity) -> Result<()> {
+fn print_current(current: Option<GraftId>, verbosity: Verbosity) -> Result<()> {
     if verbosity.json {
         return output::json(&json!({ "current": current }));
     }

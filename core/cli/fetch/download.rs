@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::cache::Disk;
+use super::cache::DiskError;
 use crate::progress::Progress;
 
 /// Attempts in a row that bring no byte.
@@ -32,11 +32,11 @@ pub fn resume(address: &str, partial: &Path, label: &str, show: bool) -> Result<
                 progress.close();
                 return Ok(());
             }
-            Err(Broken::ForGood(error)) => {
+            Err(AttemptError::Permanent(error)) => {
                 progress.close();
                 return Err(error);
             }
-            Err(Broken::ForNow(problem)) => problem,
+            Err(AttemptError::Retryable(problem)) => problem,
         };
         idle = if length(partial) > before { 0 } else { idle + 1 };
         if idle >= MAX_IDLE_ATTEMPTS {
@@ -53,48 +53,50 @@ fn length(path: &Path) -> u64 {
 }
 
 /// Why an attempt ended early.
-enum Broken {
+enum AttemptError {
     /// The next one may well go on.
-    ForNow(String),
-    ForGood(anyhow::Error),
+    Retryable(String),
+    Permanent(anyhow::Error),
 }
 
-impl From<anyhow::Error> for Broken {
+impl From<anyhow::Error> for AttemptError {
     fn from(error: anyhow::Error) -> Self {
-        Self::ForGood(error)
+        Self::Permanent(error)
     }
 }
 
-fn attempt(address: &str, partial: &Path, have: u64, progress: &mut Progress) -> Result<(), Broken> {
+fn attempt(address: &str, partial: &Path, have: u64, progress: &mut Progress) -> Result<(), AttemptError> {
     // A compressed answer has no byte positions to go on from.
     let request = agent().get(address).set("Accept-Encoding", "identity");
     let request = if have > 0 { request.set("Range", &format!("bytes={have}-")) } else { request };
     let response = match request.call() {
         Ok(response) => response,
-        Err(ureq::Error::Status(416, response)) => return past_the_end(&response, partial, have),
+        Err(ureq::Error::Status(416, response)) => return range_not_satisfiable(&response, partial, have),
         Err(ureq::Error::Status(code @ (408 | 429 | 500..), _)) => {
-            return Err(Broken::ForNow(format!("the server answers with status {code}")));
+            return Err(AttemptError::Retryable(format!("the server answers with status {code}")));
         }
         Err(ureq::Error::Status(code, _)) => {
-            return Err(Broken::ForGood(anyhow::anyhow!("the server refuses with status {code}")));
+            return Err(AttemptError::Permanent(anyhow::anyhow!("the server refuses with status {code}")));
         }
-        Err(ureq::Error::Transport(error)) => return Err(Broken::ForNow(reason(&error))),
+        Err(ureq::Error::Transport(error)) => return Err(AttemptError::Retryable(reason(&error))),
     };
     let range = response.header("Content-Range").and_then(parse_range);
     let (start, total) = match (response.status(), range) {
         (206, Some((start, total))) if start == have => (start, Some(total)),
-        (206, _) => return Err(Broken::ForGood(anyhow::anyhow!("the server answers with another range"))),
+        (206, _) => {
+            return Err(AttemptError::Permanent(anyhow::anyhow!("the server answers with another range")));
+        }
         _ => (0, response.header("Content-Length").and_then(|length| length.parse().ok())),
     };
     let mut file = open(partial, start)?;
     progress.start_at(start);
     let end = copy(&mut response.into_reader(), &mut file, partial, start, total, progress)?;
-    file.sync_all().map_err(Disk::error("write", partial))?;
+    file.sync_all().map_err(DiskError::from_io("write", partial))?;
     match total {
-        Some(total) if end < total => Err(Broken::ForNow("the connection broke".to_owned())),
+        Some(total) if end < total => Err(AttemptError::Retryable("the connection broke".to_owned())),
         Some(total) if end > total => {
             remove(partial)?;
-            Err(Broken::ForNow("the server sent too much".to_owned()))
+            Err(AttemptError::Retryable("the server sent too much".to_owned()))
         }
         _ => Ok(()),
     }
@@ -107,13 +109,13 @@ fn agent() -> &'static ureq::Agent {
 }
 
 /// Everything may have been there already; if it was not, what was there is of another file.
-fn past_the_end(response: &ureq::Response, partial: &Path, have: u64) -> Result<(), Broken> {
+fn range_not_satisfiable(response: &ureq::Response, partial: &Path, have: u64) -> Result<(), AttemptError> {
     let total = response.header("Content-Range").and_then(|range| range.strip_prefix("bytes */"));
     if total.and_then(|total| total.parse().ok()) == Some(have) {
         return Ok(());
     }
     remove(partial)?;
-    Err(Broken::ForNow("the file on the server has changed".to_owned()))
+    Err(AttemptError::Retryable("the file on the server has changed".to_owned()))
 }
 
 /// `bytes 100-199/200` → start 100, total 200.
@@ -130,7 +132,7 @@ fn open(partial: &Path, start: u64) -> Result<File> {
     } else {
         options.write(true).truncate(true)
     };
-    options.create(true).open(partial).map_err(Disk::error("write", partial))
+    options.create(true).open(partial).map_err(DiskError::from_io("write", partial))
 }
 
 /// Copies until the connection ends; returns the position reached.
@@ -141,7 +143,7 @@ fn copy(
     start: u64,
     total: Option<u64>,
     progress: &mut Progress,
-) -> Result<u64, Broken> {
+) -> Result<u64, AttemptError> {
     let mut at = start;
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -149,16 +151,16 @@ fn copy(
             Ok(0) => return Ok(at),
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Broken::ForNow(format!("the connection broke: {error}"))),
+            Err(error) => return Err(AttemptError::Retryable(format!("the connection broke: {error}"))),
         };
-        to.write_all(&buffer[..n]).map_err(Disk::error("write", partial))?;
+        to.write_all(&buffer[..n]).map_err(DiskError::from_io("write", partial))?;
         at += n as u64;
         progress.set(at, total.unwrap_or(at));
     }
 }
 
 fn remove(partial: &Path) -> Result<()> {
-    std::fs::remove_file(partial).map_err(Disk::error("remove", partial))
+    std::fs::remove_file(partial).map_err(DiskError::from_io("remove", partial))
 }
 
 /// What kept us from the server, without the address: the caller has named the source.

@@ -11,21 +11,22 @@ use hf_hub::{
     },
 };
 
-use crate::{failure::Usage, progress::Progress};
+use crate::{failure::UsageError, progress::Progress};
 
 /// `OWNER/REPO/FILE` as a file of the Hugging Face cache ($HF_HOME, else ~/.cache/huggingface), shared with other
 /// programs; downloaded when it is not there. Says whether it was.
-pub fn fetch(place: &str, show: bool) -> Result<(PathBuf, bool)> {
-    let Some((repository, file)) = split(place) else {
-        let text = format!("hf:{place}: give a file of a repository as hf:OWNER/REPO/FILE");
-        return Err(Usage(text).into());
+pub fn fetch(location: &str, show: bool) -> Result<(PathBuf, bool)> {
+    let Some((repository, file)) = split(location) else {
+        let text = format!("hf:{location}: give a file of a repository as hf:OWNER/REPO/FILE");
+        return Err(UsageError(text).into());
     };
     // What the cache has is taken without asking the network.
     if let Some(path) = Cache::from_env().model(repository.clone()).get(file) {
         return Ok((path, false));
     }
     let downloaded = ApiBuilder::from_env().with_progress(false).build().and_then(|api| {
-        api.model(repository.clone()).download_with_progress(file, Shown { show, ..Shown::default() })
+        api.model(repository.clone())
+            .download_with_progress(file, HubProgressBar { show, ..HubProgressBar::default() })
     });
     match downloaded {
         Ok(path) => Ok((path, true)),
@@ -45,8 +46,8 @@ pub fn address(repository: &str, revision: &str, file: &str) -> String {
 }
 
 /// Into `OWNER/REPO` and `FILE`, which may be in a folder; nothing that would leave the cache.
-fn split(place: &str) -> Option<(String, &str)> {
-    let (owner, rest) = place.split_once('/')?;
+fn split(location: &str) -> Option<(String, &str)> {
+    let (owner, rest) = location.split_once('/')?;
     let (name, file) = rest.split_once('/')?;
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
     let all_plain = plain(owner) && plain(name) && file.split('/').all(plain);
@@ -71,14 +72,14 @@ fn explain(error: &ApiError) -> String {
 
 /// Our bar, moved by `hf-hub`.
 #[derive(Default)]
-struct Shown {
+struct HubProgressBar {
     show: bool,
     progress: Option<Progress>,
     done: u64,
     total: u64,
 }
 
-impl HubProgress for Shown {
+impl HubProgress for HubProgressBar {
     fn init(&mut self, size: usize, filename: &str) {
         self.done = 0;
         self.total = size as u64;
@@ -109,8 +110,8 @@ mod tests {
     fn places_are_taken_apart() {
         assert_eq!(split("o/r/a.gguf"), Some(("o/r".to_owned(), "a.gguf")));
         assert_eq!(split("o/r/sub/a.gguf"), Some(("o/r".to_owned(), "sub/a.gguf")));
-        for place in ["", "o", "o/r", "o/r/", "/r/f", "o/../f", "o/r/../../f", "o/r/.", "o/r//f"] {
-            assert_eq!(split(place), None, "{place}");
+        for location in ["", "o", "o/r", "o/r/", "/r/f", "o/../f", "o/r/../../f", "o/r/.", "o/r//f"] {
+            assert_eq!(split(location), None, "{location}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{fs, path::Path, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::{Verbosity, failure::Usage, format, interrupt, output};
+use crate::{Verbosity, failure::UsageError, format, interrupt, output};
 use catalogue::{MODELS, Model, Source};
 
 /// Fetch a model and print the path of its GGUF file
@@ -56,9 +56,9 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     match args.name.as_deref() {
         None => list(verbosity)?,
         Some(name) => {
-            interrupt::leave_with("stopped; the same command goes on where this one was")?;
+            interrupt::exit_on_interrupt("stopped; the same command goes on where this one was")?;
             match name.strip_prefix("hf:") {
-                Some(place) => from_hub(place, verbosity)?,
+                Some(location) => from_hub(location, verbosity)?,
                 None => by_name(name, args.verify, verbosity)?,
             }
         }
@@ -71,7 +71,7 @@ fn by_name(name: &str, verify: bool, verbosity: Verbosity) -> Result<()> {
         let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
         let problem =
             format!("unknown model '{name}'; known are {}, and hf:OWNER/REPO/FILE", names.join(", "));
-        return Err(Usage(problem).into());
+        return Err(UsageError(problem).into());
     };
     let path = model.path()?;
     let there = model.is_whole(&path, verify)?;
@@ -100,7 +100,7 @@ fn fetch(model: &Model, path: &Path, verbosity: Verbosity) -> Result<()> {
                 fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
                 return Ok(());
             }
-            Err(error) if error.is::<cache::Disk>() => return Err(error),
+            Err(error) if error.is::<cache::DiskError>() => return Err(error),
             Err(error) => failures.push(format!("from {source}: {error:#}")),
         }
     }
@@ -132,13 +132,13 @@ fn fetch_from(model: &Model, source: &Source, work: &Path, path: &Path, verbosit
             let partial = work.join(format!("{}.part", model.file));
             let address = hub::address(repository, revision, file);
             download::resume(&address, &partial, model.name, verbosity.progress)?;
-            assemble::place(&partial, model, path)
+            assemble::verify_and_rename(&partial, model, path)
         }
     }
 }
 
-fn from_hub(place: &str, verbosity: Verbosity) -> Result<()> {
-    let (path, downloaded) = hub::fetch(place, verbosity.progress)?;
+fn from_hub(location: &str, verbosity: Verbosity) -> Result<()> {
+    let (path, downloaded) = hub::fetch(location, verbosity.progress)?;
     let bytes = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
     print(&Fetched { path: &path, bytes, sha256: None, downloaded }, verbosity)
 }

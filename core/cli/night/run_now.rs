@@ -60,7 +60,7 @@ pub fn run_session(
 
 /// The last line of `--json`.
 #[derive(Serialize)]
-struct Done<'a> {
+struct DoneEvent<'a> {
     event: &'static str,
     #[serde(flatten)]
     outcome: &'a SliceOutcome,
@@ -68,7 +68,7 @@ struct Done<'a> {
 
 fn report(outcome: &SliceOutcome, verbosity: Verbosity) -> Result<()> {
     if verbosity.json {
-        return output::json(&Done { event: "done", outcome });
+        return output::json(&DoneEvent { event: "done", outcome });
     }
     match outcome {
         SliceOutcome::Finished { report } => output::write(summary(report)),

@@ -19,7 +19,7 @@ use super::describe::describe;
 use crate::{Verbosity, failure, interrupt, output};
 
 /// How a grant's process ended.
-enum Ended {
+enum GrantExit {
     /// The night is over, one way or another.
     Done(NightOutcome),
     /// It was killed, as the trace or the command line wanted.
@@ -36,8 +36,8 @@ pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
     let trace = trace.on_day(day);
     let stop = interrupt::stop_flag("ending the night, and saving ...")?;
     night::draw(&Timeline::new(trace.begins()), &args.timeline)?; // a path that cannot be written is found now
-    let mut replay = Night { args, verbosity, timeline: Timeline::new(trace.begins()), stop };
-    let outcome = replay.replay(&trace, day)?;
+    let mut replay = NightReplay { args, verbosity, timeline: Timeline::new(trace.begins()), stop };
+    let outcome = replay.run(&trace, day)?;
     let at =
         replay.timeline.seconds().max(if outcome == NightOutcome::GoesOn { trace.seconds() } else { 0.0 });
     replay.tell(&NightEvent::Done { at, outcome })?;
@@ -52,15 +52,15 @@ pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
     Ok(if outcome == NightOutcome::Stopped { failure::interrupted() } else { ExitCode::SUCCESS })
 }
 
-struct Night<'a> {
+struct NightReplay<'a> {
     args: &'a Args,
     verbosity: Verbosity,
     timeline: Timeline,
     stop: StopFlag,
 }
 
-impl Night<'_> {
-    fn replay(&mut self, trace: &Trace, day: i64) -> Result<NightOutcome> {
+impl NightReplay<'_> {
+    fn run(&mut self, trace: &Trace, day: i64) -> Result<NightOutcome> {
         let kill_every = self.args.kill_every.map(|minutes| minutes * 60.0);
         let grants = trace.grants();
         let mut told = false;
@@ -77,15 +77,15 @@ impl Night<'_> {
                 let child = self.spawn([from, grant.to], kill, day, index + 1 == grants.len(), told)?;
                 told = true;
                 match (self.follow(child)?, kill) {
-                    (Ended::Killed, Some(at)) => {
+                    (GrantExit::Killed, Some(at)) => {
                         // While it waited, its time may have jumped beyond that.
                         let at = at.max(self.timeline.seconds());
                         self.tell(&NightEvent::Killed { at })?;
                         from = at;
                     }
-                    (Ended::Killed, None) => bail!("the training process was killed from outside"),
-                    (Ended::Done(NightOutcome::GoesOn), _) => from = grant.to,
-                    (Ended::Done(outcome), _) => return Ok(outcome),
+                    (GrantExit::Killed, None) => bail!("the training process was killed from outside"),
+                    (GrantExit::Done(NightOutcome::GoesOn), _) => from = grant.to,
+                    (GrantExit::Done(outcome), _) => return Ok(outcome),
                 }
                 if from >= grant.to && grant.to < trace.seconds() {
                     self.tell(&NightEvent::Waiting { at: grant.to, reason: Reason::NotGranted })?;
@@ -120,7 +120,7 @@ impl Night<'_> {
     }
 
     /// Passes its events on until it ends.
-    fn follow(&mut self, mut child: Child) -> Result<Ended> {
+    fn follow(&mut self, mut child: Child) -> Result<GrantExit> {
         let lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
         let pid = Pid::from_child(&child);
         let forward = self.stop.when_raised(move || {
@@ -138,9 +138,9 @@ impl Night<'_> {
         drop(forward); // its number may be another's as soon as it was waited for
         let status = child.wait().context("cannot wait for the training process")?;
         match (outcome, was_killed(status)) {
-            (Some(outcome), _) => Ok(Ended::Done(outcome)),
-            (None, true) => Ok(Ended::Killed),
-            (None, false) if self.stop.is_raised() => Ok(Ended::Done(NightOutcome::Stopped)),
+            (Some(outcome), _) => Ok(GrantExit::Done(outcome)),
+            (None, true) => Ok(GrantExit::Killed),
+            (None, false) if self.stop.is_raised() => Ok(GrantExit::Done(NightOutcome::Stopped)),
             // It has said why on standard error, which is ours too.
             (None, false) => bail!("the training process failed ({status})"),
         }
