@@ -30,24 +30,24 @@ use tempfile::TempDir;
 const CHATS: usize = 24;
 
 /// A folder with a tiny model, `model.gguf`, and conversations, `chats.jsonl`.
-struct Bench {
+struct Sandbox {
     folder: TempDir,
 }
 
 /// What a run of the binary left.
-struct Ran {
+struct RunOutput {
     code: i32,
     out: String,
     err: String,
 }
 
-impl Bench {
+impl Sandbox {
     fn new() -> Self {
-        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let sandbox = Self { folder: tempfile::tempdir().unwrap() };
         let model = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) };
-        model.write(&bench.path("model.gguf")).unwrap();
-        fs::write(bench.path("chats.jsonl"), chats()).unwrap();
-        bench
+        model.write(&sandbox.path("model.gguf")).unwrap();
+        fs::write(sandbox.path("chats.jsonl"), chats()).unwrap();
+        sandbox
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -66,25 +66,25 @@ impl Bench {
         command
     }
 
-    fn run(&self, args: &str) -> Ran {
+    fn run(&self, args: &str) -> RunOutput {
         let args: Vec<_> = args.split_whitespace().collect();
         self.command(&args).output().unwrap().into()
     }
 
     /// `train` with the settings of most tests here: two threads, four steps, quick evaluation.
-    fn train(&self, more: &str) -> Ran {
+    fn train(&self, more: &str) -> RunOutput {
         self.run(&format!("train --model model.gguf --data chats.jsonl --threads 2 {more}"))
     }
 }
 
-impl From<Output> for Ran {
+impl From<Output> for RunOutput {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
-impl Ran {
+impl RunOutput {
     fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{}", self.err);
         self

@@ -21,15 +21,15 @@ const SYSTEM: &str = "{% if date_string is not defined %}{% if strftime_now is d
     {{ '<|im_start|>system\n' }}{{ 'Today Date: ' + date_string }}{{ '<|im_end|>\n' }}";
 
 /// A tiny model whose template tells the date, and conversations, in a folder.
-struct Place {
+struct Sandbox {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let place = Self { folder };
-        place.model("dated.gguf", &format!("{SYSTEM}{CHATML}"));
+        let sandbox = Self { folder };
+        sandbox.model("dated.gguf", &format!("{SYSTEM}{CHATML}"));
         let line = |i: usize| {
             let turns = serde_json::json!([
                 {"role": "user", "content": format!("how many sails has boat {i}?")},
@@ -37,9 +37,9 @@ impl Place {
             ]);
             format!("{}\n", serde_json::json!({ "messages": turns }))
         };
-        fs::write(place.path("chats.jsonl"), (0..40).map(line).collect::<String>()).unwrap();
-        fs::write(place.path("text.jsonl"), "{\"text\": \"Plain text needs no template.\"}\n").unwrap();
-        place
+        fs::write(sandbox.path("chats.jsonl"), (0..40).map(line).collect::<String>()).unwrap();
+        fs::write(sandbox.path("text.jsonl"), "{\"text\": \"Plain text needs no template.\"}\n").unwrap();
+        sandbox
     }
 
     fn model(&self, name: &str, template: &str) {
@@ -118,102 +118,102 @@ fn date_in(path: &Path, before: &str) -> String {
 
 #[test]
 fn a_run_that_is_stopped_before_midnight_ends_in_the_same_bytes() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let train = |out: &str| format!("train --model dated.gguf --data chats.jsonl --out {out} {SETTINGS}");
-    place.stopped(TODAY, &train("stopped"), || place.has_a_checkpoint("stopped/checkpoints"));
-    let began = date_in(&place.path("stopped/config.toml"), "date = \"");
-    place.done(TOMORROW, &train("stopped"));
-    assert_eq!(date_in(&place.path("stopped/config.toml"), "date = \""), began);
+    sandbox.stopped(TODAY, &train("stopped"), || sandbox.has_a_checkpoint("stopped/checkpoints"));
+    let began = date_in(&sandbox.path("stopped/config.toml"), "date = \"");
+    sandbox.done(TOMORROW, &train("stopped"));
+    assert_eq!(date_in(&sandbox.path("stopped/config.toml"), "date = \""), began);
 
-    place.done(TODAY, &format!("{} --date {began}", train("straight")));
-    assert_eq!(place.adapter("stopped/adapter"), place.adapter("straight/adapter"));
-    place.done(TOMORROW, &train("later"));
-    assert_ne!(place.adapter("later/adapter"), place.adapter("straight/adapter"), "the date matters");
+    sandbox.done(TODAY, &format!("{} --date {began}", train("straight")));
+    assert_eq!(sandbox.adapter("stopped/adapter"), sandbox.adapter("straight/adapter"));
+    sandbox.done(TOMORROW, &train("later"));
+    assert_ne!(sandbox.adapter("later/adapter"), sandbox.adapter("straight/adapter"), "the date matters");
 
     // Its evaluation takes its date; without a run, it is today's; what is said wins.
-    let of_run = place.loss(TOMORROW, "--adapter stopped/adapter");
-    assert_eq!(of_run, place.loss(TODAY, &format!("--adapter stopped/adapter.gguf --date {began}")));
-    assert_ne!(of_run, place.loss(TODAY, "--adapter stopped/adapter --date 2001-01-01"));
-    assert_ne!(place.loss(TODAY, ""), place.loss(TOMORROW, ""));
+    let of_run = sandbox.loss(TOMORROW, "--adapter stopped/adapter");
+    assert_eq!(of_run, sandbox.loss(TODAY, &format!("--adapter stopped/adapter.gguf --date {began}")));
+    assert_ne!(of_run, sandbox.loss(TODAY, "--adapter stopped/adapter --date 2001-01-01"));
+    assert_ne!(sandbox.loss(TODAY, ""), sandbox.loss(TOMORROW, ""));
 
     // Another date is another run, and that is what the refusal says.
-    let output = place.command(TODAY, &format!("{} --date 2001-01-01", train("stopped"))).output().unwrap();
+    let output = sandbox.command(TODAY, &format!("{} --date 2001-01-01", train("stopped"))).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && error.contains(&began) && error.contains("2001-01-01"), "{error}");
 }
 
 #[test]
 fn a_killed_run_keeps_its_date_before_the_first_checkpoint_too() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let train = format!(
         "train --model dated.gguf --data chats.jsonl --out killed {SETTINGS} --checkpoint-every 1000"
     );
-    let mut child = place.command(TODAY, &train).stderr(Stdio::null()).spawn().unwrap();
-    while !place.path("killed/config.toml").exists() {
+    let mut child = sandbox.command(TODAY, &train).stderr(Stdio::null()).spawn().unwrap();
+    while !sandbox.path("killed/config.toml").exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended too early");
         std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let began = date_in(&place.path("killed/config.toml"), "date = \"");
-    place.done(TOMORROW, &train);
-    assert_eq!(date_in(&place.path("killed/config.toml"), "date = \""), began);
-    place.done(TOMORROW, &format!("{train} --resume never"));
-    assert_ne!(date_in(&place.path("killed/config.toml"), "date = \""), began, "it is another run");
+    let began = date_in(&sandbox.path("killed/config.toml"), "date = \"");
+    sandbox.done(TOMORROW, &train);
+    assert_eq!(date_in(&sandbox.path("killed/config.toml"), "date = \""), began);
+    sandbox.done(TOMORROW, &format!("{train} --resume never"));
+    assert_ne!(date_in(&sandbox.path("killed/config.toml"), "date = \""), began, "it is another run");
 }
 
 #[test]
 fn a_session_of_two_days_ends_in_the_same_graft() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let night = |store: &str| {
         format!("night --json --model dated.gguf --data chats.jsonl --store {store} {SETTINGS}")
     };
-    place.stopped(TODAY, &night("stopped"), || place.has_a_checkpoint("stopped/session"));
-    let began = date_in(&place.path("stopped/session/session.ngs"), "\"date\":\"");
-    let events = place.done(TOMORROW, &night("stopped")).stdout;
+    sandbox.stopped(TODAY, &night("stopped"), || sandbox.has_a_checkpoint("stopped/session"));
+    let began = date_in(&sandbox.path("stopped/session/session.ngs"), "\"date\":\"");
+    let events = sandbox.done(TOMORROW, &night("stopped")).stdout;
     let events = String::from_utf8_lossy(&events).into_owned();
     assert!(events.contains("\"event\":\"resumed\""), "{events}");
 
-    place.done(TOMORROW, &format!("{} --date {began}", night("straight")));
-    assert_eq!(place.graft("stopped"), place.graft("straight"));
-    place.done(TOMORROW, &night("later"));
-    assert_ne!(place.graft("later"), place.graft("straight"), "the date matters");
+    sandbox.done(TOMORROW, &format!("{} --date {began}", night("straight")));
+    assert_eq!(sandbox.graft("stopped"), sandbox.graft("straight"));
+    sandbox.done(TOMORROW, &night("later"));
+    assert_ne!(sandbox.graft("later"), sandbox.graft("straight"), "the date matters");
 }
 
 /// A run that a build began which did not note the date goes on, on the day on which its settings were written.
 #[test]
 fn a_run_without_a_date_goes_on_as_of_when_it_began() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let train = format!("train --model dated.gguf --data chats.jsonl --out run {SETTINGS}");
     let dated = format!("{train} --date 2026-11-29T21:00:00");
-    place.stopped(TODAY, &dated, || place.has_a_checkpoint("run/checkpoints"));
-    let config = place.path("run/config.toml");
+    sandbox.stopped(TODAY, &dated, || sandbox.has_a_checkpoint("run/checkpoints"));
+    let config = sandbox.path("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     let undated: String =
         text.lines().filter(|line| !line.starts_with("date")).map(|line| format!("{line}\n")).collect();
     fs::write(&config, undated).unwrap();
     // The checkpoint knows it as well.
-    place.done(TOMORROW, &train);
+    sandbox.done(TOMORROW, &train);
     assert_eq!(date_in(&config, "date = \""), "2026-11-29T21:00:00");
 }
 
 #[test]
 fn a_template_that_does_not_parse_stops_only_what_needs_it() {
-    let place = Place::new();
-    place.model("broken.gguf", "{% for message in messages %}{{ message.content %}");
+    let sandbox = Sandbox::new();
+    sandbox.model("broken.gguf", "{% for message in messages %}{{ message.content %}");
     for works in [
         "eval --model broken.gguf --data text.jsonl",
         "generate --model broken.gguf --prompt hello --max-tokens 3",
         "train --model broken.gguf --data text.jsonl --out out --held-out 0 --steps 2",
         "inspect broken.gguf",
     ] {
-        place.done(TODAY, works);
+        sandbox.done(TODAY, works);
     }
     for (needs_it, place_named) in [
         ("eval --model broken.gguf --data chats.jsonl", "chats.jsonl:1: "),
         ("generate --model broken.gguf --prompt hello --chat", ""),
     ] {
-        let output = place.command(TODAY, needs_it).output().unwrap();
+        let output = sandbox.command(TODAY, needs_it).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{needs_it}");
         assert!(error.contains(&format!("{place_named}chat template: it does not parse (line 1")), "{error}");

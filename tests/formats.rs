@@ -29,7 +29,7 @@ struct Corpus {
     folder: tempfile::TempDir,
 }
 
-struct Ran {
+struct RunOutput {
     success: bool,
     out: String,
     err: String,
@@ -50,19 +50,19 @@ impl Corpus {
         self.folder.path().join(name)
     }
 
-    fn run(&self, args: &str) -> Ran {
+    fn run(&self, args: &str) -> RunOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
         command.args(args.split_whitespace()).current_dir(self.folder.path());
         let output = command.env("NIGHTGRAFT_CACHE", self.path("cache")).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { success: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+        RunOutput { success: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    fn train(&self, run: &str) -> Ran {
+    fn train(&self, run: &str) -> RunOutput {
         self.run(&format!("train --json --model tiny.gguf --data chats.jsonl {SETTINGS} {run}"))
     }
 
-    fn night(&self, store: &str) -> Ran {
+    fn night(&self, store: &str) -> RunOutput {
         self.run(&format!("night --json --model tiny.gguf {SETTINGS} {SESSION} --store {store}"))
     }
 
@@ -89,7 +89,7 @@ impl Corpus {
     }
 }
 
-impl Ran {
+impl RunOutput {
     fn ok(self) -> Self {
         assert!(self.success, "{}{}", self.out, self.err);
         self
@@ -173,7 +173,7 @@ fn adapters_open() {
 fn stores_open_and_their_sessions_go_on() {
     let corpus = Corpus::new();
     for (name, store) in [("plain", "plain"), ("encrypted", "encrypted --key-file key")] {
-        let list = |ran: Ran| ran.ok().out;
+        let list = |ran: RunOutput| ran.ok().out;
         assert!(list(corpus.run(&format!("store verify --store {store}"))).contains("nothing is damaged"));
         assert!(
             list(corpus.run(&format!("journal list --store {store}"))).contains("22 examples, 2 deleted")
@@ -210,7 +210,7 @@ fn rewritten(path: &Path, role: &'static str, change: impl FnOnce(&mut Vec<u8>))
 
 /// It is refused and says so by the version; no file of the folder is gone, and those named below stay as they are. What
 /// the store keeps of itself may be brought to the present version, or not: another file is the one that cannot be read.
-fn refuses_and_keeps(corpus: &Corpus, folder: &str, later: &str, ran: impl FnOnce() -> Ran) {
+fn refuses_and_keeps(corpus: &Corpus, folder: &str, later: &str, ran: impl FnOnce() -> RunOutput) {
     let before = corpus.files(folder);
     let ran = ran();
     assert!(!ran.success, "{later}: {}{}", ran.out, ran.err);

@@ -16,7 +16,7 @@ use nightgraft_core::session::{self, AskedShape, Event, Outcome, StopFlag, Train
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
 
-use crate::night::Place;
+use crate::night::Sandbox;
 
 /// What becomes of a file.
 type Change = fn(&Path);
@@ -53,7 +53,7 @@ fn tiny() -> TinyModel {
     TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) }
 }
 
-/// Puts the model of a [`Place`] back, as a file with other times and another number.
+/// Puts the model of a [`Sandbox`] back, as a file with other times and another number.
 fn put_back(model: &Path) {
     let fresh = model.with_extension("fresh");
     tiny().write(&fresh).unwrap();
@@ -94,10 +94,10 @@ fn piped(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn train(place: &Place, out: &str) -> Command {
+fn train(sandbox: &Sandbox, out: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
-    command.args(["train", "--json", "--model"]).arg(place.path("tiny.gguf"));
-    command.arg("--data").arg(place.path("notes.jsonl")).arg("--out").arg(place.path(out));
+    command.args(["train", "--json", "--model"]).arg(sandbox.path("tiny.gguf"));
+    command.arg("--data").arg(sandbox.path("notes.jsonl")).arg("--out").arg(sandbox.path(out));
     command.args(["--epochs", "6", "--lr", "1e-3", "--dropout", "0.1", "--batch-tokens", "64"]);
     // Saved at the end and when it is stopped, so that what is there was saved because the model changed.
     command.args(["--context", "64", "--accumulate", "2", "--checkpoint-every", "1000", "--threads", "2"]);
@@ -105,18 +105,18 @@ fn train(place: &Place, out: &str) -> Command {
     command
 }
 
-fn adapter(place: &Place, out: &str) -> Vec<u8> {
-    fs::read(place.path(out).join("adapter/adapter_model.safetensors")).unwrap()
+fn adapter(sandbox: &Sandbox, out: &str) -> Vec<u8> {
+    fs::read(sandbox.path(out).join("adapter/adapter_model.safetensors")).unwrap()
 }
 
 #[test]
 fn a_run_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
-    let place = Place::tiny();
-    let model = place.path("tiny.gguf");
-    assert!(train(&place, "straight").output().unwrap().status.success());
+    let sandbox = Sandbox::tiny();
+    let model = sandbox.path("tiny.gguf");
+    assert!(train(&sandbox, "straight").output().unwrap().status.success());
     for (i, (change, what)) in CHANGES.into_iter().enumerate() {
         let out = format!("changed-{i}");
-        let mut child = piped(train(&place, &out));
+        let mut child = piped(train(&sandbox, &out));
         let rest = wait_for("step", &mut child);
         change(&model);
         let (events, code, err) = ended(child, rest);
@@ -125,24 +125,24 @@ fn a_run_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
         assert!(events.contains("\"event\":\"saved\""), "{events}");
 
         put_back(&model);
-        let again = train(&place, &out).output().unwrap();
+        let again = train(&sandbox, &out).output().unwrap();
         assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
         assert!(String::from_utf8_lossy(&again.stdout).contains("\"event\":\"resumed\""));
-        assert_eq!(adapter(&place, "straight"), adapter(&place, &out), "{what}");
+        assert_eq!(adapter(&sandbox, "straight"), adapter(&sandbox, &out), "{what}");
     }
 }
 
 #[test]
 fn cut_short_at_random_moments_it_ends_in_the_same_bytes() {
-    let place = Place::tiny();
-    let model = place.path("tiny.gguf");
+    let sandbox = Sandbox::tiny();
+    let model = sandbox.path("tiny.gguf");
     let len = fs::metadata(&model).unwrap().len();
-    assert!(train(&place, "straight").output().unwrap().status.success());
+    assert!(train(&sandbox, "straight").output().unwrap().status.success());
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut cuts = 0;
     for _ in 0..200 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let child = piped(train(&place, "cut"));
+        let child = piped(train(&sandbox, "cut"));
         std::thread::sleep(Duration::from_millis(20 + (random >> 33) % 200));
         cut(&model, (random >> 40) % len);
         let output = child.wait_with_output().unwrap();
@@ -156,22 +156,22 @@ fn cut_short_at_random_moments_it_ends_in_the_same_bytes() {
         assert!(err.contains(model.to_str().unwrap()), "{err}");
         cuts += 1;
     }
-    assert!(train(&place, "cut").output().unwrap().status.success());
+    assert!(train(&sandbox, "cut").output().unwrap().status.success());
     assert!(cuts >= 3, "only {cuts} cuts before the end");
-    assert_eq!(adapter(&place, "straight"), adapter(&place, "cut"));
+    assert_eq!(adapter(&sandbox, "straight"), adapter(&sandbox, "cut"));
 }
 
 #[test]
 fn a_slice_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
-    let place = Place::tiny();
-    let model = place.path("tiny.gguf");
-    place.whole_night("straight", &["--checkpoint-every=1000"]);
-    let expected = place.graft("straight", &[]);
+    let sandbox = Sandbox::tiny();
+    let model = sandbox.path("tiny.gguf");
+    sandbox.whole_night("straight", &["--checkpoint-every=1000"]);
+    let expected = sandbox.graft("straight", &[]);
     // While it trains, and while the gate measures.
     for (i, (change, what)) in CHANGES.into_iter().enumerate() {
         for event in ["step", "judging"] {
             let store = format!("{event}-{i}");
-            let mut child = piped(place.night(&store, &["--checkpoint-every=1000"]));
+            let mut child = piped(sandbox.night(&store, &["--checkpoint-every=1000"]));
             let rest = wait_for(event, &mut child);
             change(&model);
             let (events, code, err) = ended(child, rest);
@@ -180,9 +180,9 @@ fn a_slice_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
             assert!(event != "step" || events.contains("\"event\":\"saved\""), "{events}");
 
             put_back(&model);
-            let events = place.whole_night(&store, &["--checkpoint-every=1000"]);
+            let events = sandbox.whole_night(&store, &["--checkpoint-every=1000"]);
             assert!(events.iter().any(|event| event["event"] == "resumed"), "{event}, {what}");
-            assert!(place.graft(&store, &[]) == expected, "{event}, {what}: another adapter");
+            assert!(sandbox.graft(&store, &[]) == expected, "{event}, {what}: another adapter");
         }
     }
 }
@@ -296,9 +296,9 @@ fn damage(model: &Path) {
 
 #[test]
 fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
-    let place = Place::tiny();
+    let sandbox = Sandbox::tiny();
     // Larger than what the samples cover.
-    let model = place.path("tiny.gguf");
+    let model = sandbox.path("tiny.gguf");
     let larger = TinyModel { n_layer: 8, ..tiny() };
     larger.write(&model).unwrap();
     let inspect = || {
@@ -313,8 +313,8 @@ fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
     assert_eq!(whole[0], damaged[0], "the damage is where no sample is");
     assert_ne!(whole[1], damaged[1]);
     larger.write(&model).unwrap();
-    assert!(train(&place, "straight").output().unwrap().status.success());
-    place.whole_night("straight-night", &[]);
+    assert!(train(&sandbox, "straight").output().unwrap().status.success());
+    sandbox.whole_night("straight-night", &[]);
 
     let what = "are not those that it was used with before";
     // Once all of the model has been hashed, it goes away for a while.
@@ -334,35 +334,35 @@ fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
         assert_eq!((output.status.signal(), output.status.code()), (None, Some(1)), "{err}");
         assert_names(&err, &model, what);
     };
-    let note = || fs::read_to_string(place.path("out/base.json")).is_ok_and(|note| note.contains("sha256"));
-    stop(piped(train(&place, "out")), &note);
-    stop(piped(place.night("store", &[])), &|| place.path("store/models.ngs").exists());
-    let verify = || place.store(&["verify", "--model", model.to_str().unwrap()], "store");
+    let note = || fs::read_to_string(sandbox.path("out/base.json")).is_ok_and(|note| note.contains("sha256"));
+    stop(piped(train(&sandbox, "out")), &note);
+    stop(piped(sandbox.night("store", &[])), &|| sandbox.path("store/models.ngs").exists());
+    let verify = || sandbox.store(&["verify", "--model", model.to_str().unwrap()], "store");
     assert!(verify().status.success());
     damage(&model);
     refused(verify());
-    refused(train(&place, "out").output().unwrap());
-    refused(place.night("store", &[]).output().unwrap());
+    refused(train(&sandbox, "out").output().unwrap());
+    refused(sandbox.night("store", &[]).output().unwrap());
     larger.write(&model).unwrap();
-    assert!(train(&place, "out").output().unwrap().status.success());
-    assert_eq!(adapter(&place, "straight"), adapter(&place, "out"));
-    place.whole_night("store", &[]);
-    assert!(place.graft("store", &[]) == place.graft("straight-night", &[]));
+    assert!(train(&sandbox, "out").output().unwrap().status.success());
+    assert_eq!(adapter(&sandbox, "straight"), adapter(&sandbox, "out"));
+    sandbox.whole_night("store", &[]);
+    assert!(sandbox.graft("store", &[]) == sandbox.graft("straight-night", &[]));
 }
 
 /// A run of two steps on a model most of which is a hole, which nobody hashes to its end in a test's time.
-fn on_a_hole(place: &Place) -> TrainRequest {
-    cut(&place.path("tiny.gguf"), 1 << 40);
+fn on_a_hole(sandbox: &Sandbox) -> TrainRequest {
+    cut(&sandbox.path("tiny.gguf"), 1 << 40);
     let mut config = TrainConfig::default();
     config.run.steps = Some(2);
     config.run.eval_every = EvalEvery::Steps(0);
     TrainRequest {
         memory_limit: None,
-        model: place.path("tiny.gguf"),
-        data: place.path("notes.jsonl"),
+        model: sandbox.path("tiny.gguf"),
+        data: sandbox.path("notes.jsonl"),
         format: None,
         valid: None,
-        out: place.path("out"),
+        out: sandbox.path("out"),
         init_adapter: None,
         asked: AskedShape::default(),
         config,
@@ -395,20 +395,20 @@ const A_MOMENT: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
-    let place = Place::tiny();
-    let request = on_a_hole(&place);
+    let sandbox = Sandbox::tiny();
+    let request = on_a_hole(&sandbox);
     assert_eq!(stopped_after(2, A_MOMENT, &request), (2, Vec::new()));
-    assert!(!fs::read_to_string(place.path("out/base.json")).unwrap().contains("sha256"));
-    assert!(place.path("out/checkpoints/step-00000002.ngck").exists());
+    assert!(!fs::read_to_string(sandbox.path("out/base.json")).unwrap().contains("sha256"));
+    assert!(sandbox.path("out/checkpoints/step-00000002.ngck").exists());
 }
 
 /// Nothing that comes from a model is kept before that is known to be the run's; what was kept before stays.
 #[test]
 fn a_stop_does_not_wait_until_the_model_is_known_again() {
-    let place = Place::tiny();
-    let request = on_a_hole(&place);
+    let sandbox = Sandbox::tiny();
+    let request = on_a_hole(&sandbox);
     assert_eq!(stopped_after(1, Duration::ZERO, &request), (1, Vec::new()));
-    let path = place.path("out/base.json");
+    let path = sandbox.path("out/base.json");
     let mut note: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     note["whole"] = serde_json::json!({
         "fingerprint": note["fingerprint"], "sha256": "9e".repeat(32),
@@ -418,19 +418,19 @@ fn a_stop_does_not_wait_until_the_model_is_known_again() {
     let (steps, warnings) = stopped_after(2, A_MOMENT, &request);
     assert_eq!(steps, 2);
     assert!(matches!(&warnings[..], [told] if told.contains("goes on after step 1")), "{warnings:?}");
-    assert!(place.path("out/checkpoints/step-00000001.ngck").exists());
-    assert!(!place.path("out/checkpoints/step-00000002.ngck").exists());
+    assert!(sandbox.path("out/checkpoints/step-00000001.ngck").exists());
+    assert!(!sandbox.path("out/checkpoints/step-00000002.ngck").exists());
 }
 
 /// An adapter is read at once, and nobody minds what becomes of it then.
 #[test]
 fn an_adapter_may_be_written_anew_while_it_is_in_use() {
-    let place = Place::tiny();
-    assert!(train(&place, "straight").output().unwrap().status.success());
-    let model = place.path("tiny.gguf");
+    let sandbox = Sandbox::tiny();
+    assert!(train(&sandbox, "straight").output().unwrap().status.success());
+    let model = sandbox.path("tiny.gguf");
     for adapter in ["straight/adapter/adapter_model.safetensors", "straight/adapter.gguf"] {
-        let adapter: PathBuf = place.path(adapter);
-        let mut command = train(&place, "second");
+        let adapter: PathBuf = sandbox.path(adapter);
+        let mut command = train(&sandbox, "second");
         let mut child = piped({
             command.arg("--init-adapter").arg(&adapter).args(["--resume", "never"]);
             command

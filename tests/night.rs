@@ -14,13 +14,13 @@ use serde_json::Value;
 use crate::support;
 
 /// A model, made-up examples and stores in a folder.
-pub struct Place {
+pub struct Sandbox {
     folder: tempfile::TempDir,
     model: PathBuf,
     settings: Vec<&'static str>,
 }
 
-impl Place {
+impl Sandbox {
     /// A tiny model; dropout, accumulation and evaluation on, so that all state matters.
     pub fn tiny() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -138,9 +138,9 @@ fn assert_no_scratch(store: &Path) {
 
 /// Kills a run at random times, `wanted` times, beginning again with new stores when one has come to its end; each of
 /// them must have come to the same graft as one that nobody killed.
-fn kill_at_random(place: &Place, wanted: usize, wait: std::ops::Range<u64>, checkpoint_every: u64) {
-    place.whole_night("straight", &[]);
-    let expected = place.graft("straight", &[]);
+fn kill_at_random(sandbox: &Sandbox, wanted: usize, wait: std::ops::Range<u64>, checkpoint_every: u64) {
+    sandbox.whole_night("straight", &[]);
+    let expected = sandbox.graft("straight", &[]);
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let (mut kills, mut stores) = (0, 0);
     while kills < wanted {
@@ -150,8 +150,8 @@ fn kill_at_random(place: &Place, wanted: usize, wait: std::ops::Range<u64>, chec
         loop {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let wait = Duration::from_millis(wait.start + (random >> 33) % (wait.end - wait.start));
-            let log = place.path("events.jsonl");
-            let mut child = place.night(&store, &[]).stdout(File::create(&log).unwrap()).spawn().unwrap();
+            let log = sandbox.path("events.jsonl");
+            let mut child = sandbox.night(&store, &[]).stdout(File::create(&log).unwrap()).spawn().unwrap();
             if kills < wanted {
                 std::thread::sleep(wait);
             }
@@ -178,32 +178,32 @@ fn kill_at_random(place: &Place, wanted: usize, wait: std::ops::Range<u64>, chec
                 break;
             }
         }
-        assert!(place.graft(&store, &[]) == expected, "{store} came to another adapter");
-        assert_no_scratch(&place.path(&store));
+        assert!(sandbox.graft(&store, &[]) == expected, "{store} came to another adapter");
+        assert_no_scratch(&sandbox.path(&store));
     }
     eprintln!("{kills} kills over {stores} runs");
 }
 
 #[test]
 fn two_hundred_kills_do_not_change_a_byte() {
-    kill_at_random(&Place::tiny(), 200, 20..400, 3);
+    kill_at_random(&Sandbox::tiny(), 200, 20..400, 3);
 }
 
 #[test]
 fn twenty_kills_of_the_real_model_do_not_change_a_byte() {
-    kill_at_random(&Place::smollm2(), 20, 300..3000, 2);
+    kill_at_random(&Sandbox::smollm2(), 20, 300..3000, 2);
 }
 
 /// One night of a trace on the tiny model; gives its events, and checks that the timeline was drawn.
-fn replay(place: &Place, name: &str, more: &[&str]) -> Vec<Value> {
+fn replay(sandbox: &Sandbox, name: &str, more: &[&str]) -> Vec<Value> {
     let trace = Path::new("tests/data/nights").join(format!("{name}.csv"));
-    let drawing = place.path(&format!("{name}.svg"));
+    let drawing = sandbox.path(&format!("{name}.svg"));
     let mut args = vec!["--trace", trace.to_str().unwrap(), "--timeline", drawing.to_str().unwrap()];
     args.extend(
         ["--speed=1500x", "--steps=2000", "--epochs=1"].iter().filter(|arg| !arg.starts_with("--epochs")),
     );
     args.extend(more);
-    let events = place.whole_night(name, &args);
+    let events = sandbox.whole_night(name, &args);
     let svg = fs::read_to_string(drawing).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("loss") && svg.contains("battery"), "{name}");
     events
@@ -229,17 +229,19 @@ const LATE_STEPS: usize = 2;
 
 #[test]
 fn each_night_goes_as_its_trace_promises() {
-    let mut place = Place::tiny();
-    place.settings.retain(|setting| !setting.starts_with("--epochs") && !setting.starts_with("--eval-every"));
-    place.settings.extend(["--eval-every=100", "--patience=0"]);
+    let mut sandbox = Sandbox::tiny();
+    sandbox
+        .settings
+        .retain(|setting| !setting.starts_with("--epochs") && !setting.starts_with("--eval-every"));
+    sandbox.settings.extend(["--eval-every=100", "--patience=0"]);
     let outcome = |events: &[Value]| events.last().unwrap()["outcome"].clone();
 
-    let good = replay(&place, "good-night", &[]);
+    let good = replay(&sandbox, "good-night", &[]);
     assert!(steps(&good).len() > 100 && outcome(&good) == "goes_on", "{}", steps(&good).len());
     assert!(good.iter().any(|event| event["event"] == "estimate"), "it says how much longer");
 
     // Unplugged at 3:00, plugged in again at some time, known from the device's own words.
-    let unplugged = replay(&place, "unplugged-at-three", &[]);
+    let unplugged = replay(&sandbox, "unplugged-at-three", &[]);
     let mut steps_since_unplugged = None;
     for event in &unplugged {
         if event["event"] == "state" {
@@ -254,7 +256,7 @@ fn each_night_goes_as_its_trace_promises() {
     assert!(reasons(&unplugged).iter().any(|reason| reason.contains("not_charging")));
 
     // Slower first, then a pause, then on again.
-    let hot = replay(&place, "hot-room", &[]);
+    let hot = replay(&sandbox, "hot-room", &[]);
     let slow =
         hot.iter().position(|event| event["event"] == "running" && event["duty"].as_f64().unwrap() < 1.0);
     let paused = reasons(&hot).iter().any(|reason| reason.contains("too_warm"));
@@ -263,7 +265,7 @@ fn each_night_goes_as_its_trace_promises() {
     assert!(steps(&hot[stopped + 3..]).len() > 3, "it goes on when it is cool again");
 
     // Only within the grants, and a kill costs less than the steps between two checkpoints.
-    let android = replay(&place, "android-ten-minutes", &[]);
+    let android = replay(&sandbox, "android-ten-minutes", &[]);
     let grants: Vec<&[Value]> = android.split(|event| event["event"] == "slice").skip(1).collect();
     assert!(grants.len() >= 10);
     for grant in grants {
@@ -274,11 +276,11 @@ fn each_night_goes_as_its_trace_promises() {
     }
     assert_eq!(android.iter().filter(|event| event["event"] == "killed").count(), 2);
 
-    let ios = replay(&place, "ios-two-minutes", &["--speed=200x"]);
+    let ios = replay(&sandbox, "ios-two-minutes", &["--speed=200x"]);
     assert!(!steps(&ios).is_empty() && outcome(&ios) == "goes_on");
-    let low = replay(&place, "low-battery", &[]);
+    let low = replay(&sandbox, "low-battery", &[]);
     assert!(reasons(&low).iter().any(|reason| reason.contains("battery_low")));
-    let full = replay(&place, "nearly-full-disk", &[]);
+    let full = replay(&sandbox, "nearly-full-disk", &[]);
     assert!(reasons(&full).iter().any(|reason| reason.contains("storage_low")));
     let done = full.iter().find(|event| event["event"] == "done").unwrap();
     assert!(at(done) > 5.0 * 3600.0, "it waits until the morning");
@@ -286,31 +288,31 @@ fn each_night_goes_as_its_trace_promises() {
 
 #[test]
 fn a_night_of_kills_comes_to_the_same_graft() {
-    let place = Place::tiny();
-    place.whole_night("straight", &[]);
+    let sandbox = Sandbox::tiny();
+    sandbox.whole_night("straight", &[]);
     // Killed every five minutes of the night; at this speed that is half a second.
     let trace = Path::new("tests/data/nights/good-night.csv");
-    let drawing = place.path("kills.svg");
+    let drawing = sandbox.path("kills.svg");
     let args = ["--trace", trace.to_str().unwrap(), "--timeline", drawing.to_str().unwrap()];
-    let events = place.whole_night("killed", &[&args[..], &["--speed=600x", "--kill-every=5"]].concat());
+    let events = sandbox.whole_night("killed", &[&args[..], &["--speed=600x", "--kill-every=5"]].concat());
     let kills = events.iter().filter(|event| event["event"] == "killed").count();
     assert!(kills >= 2, "{kills} kills");
     // One that was killed behind its last step has finished all the same, and the next finds nothing to do.
     let outcome = events.last().unwrap()["outcome"].as_str().unwrap();
     assert!(["finished", "nothing_to_do"].contains(&outcome), "{outcome}");
-    assert!(place.graft("killed", &[]) == place.graft("straight", &[]));
-    assert_no_scratch(&place.path("killed"));
+    assert!(sandbox.graft("killed", &[]) == sandbox.graft("straight", &[]));
+    assert_no_scratch(&sandbox.path("killed"));
 }
 
 #[test]
 fn a_store_belongs_to_one_process_at_a_time() {
-    let place = Place::tiny();
-    let mut first = place.night("shared", &[]).stdout(Stdio::null()).spawn().unwrap();
-    while !place.path("shared/session").join("session.ngs").exists() {
+    let sandbox = Sandbox::tiny();
+    let mut first = sandbox.night("shared", &[]).stdout(Stdio::null()).spawn().unwrap();
+    while !sandbox.path("shared/session").join("session.ngs").exists() {
         assert!(first.try_wait().unwrap().is_none(), "it ended too soon");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let second = place.night("shared", &[]).output().unwrap();
+    let second = sandbox.night("shared", &[]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another process"));
     assert!(first.wait().unwrap().success(), "the first one is not disturbed");
@@ -318,35 +320,36 @@ fn a_store_belongs_to_one_process_at_a_time() {
 
 #[test]
 fn ctrl_c_saves_and_the_same_command_goes_on() {
-    let place = Place::tiny();
-    place.whole_night("straight", &[]);
-    let mut child = place.night("stopped", &["--checkpoint-every=0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let sandbox = Sandbox::tiny();
+    sandbox.whole_night("straight", &[]);
+    let mut child =
+        sandbox.night("stopped", &["--checkpoint-every=0"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     while !lines.next().unwrap().unwrap().contains("\"event\":\"step\"") {}
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let events = place.whole_night("stopped", &[]);
+    let events = sandbox.whole_night("stopped", &[]);
     assert!(numbers(&events, "resumed", "step")[0] >= 1);
-    assert!(place.graft("stopped", &[]) == place.graft("straight", &[]));
+    assert!(sandbox.graft("stopped", &[]) == sandbox.graft("straight", &[]));
 }
 
 #[test]
 fn retraining_without_an_example_replaces_and_deletes_what_saw_it() {
-    let place = Place::tiny();
-    place.whole_night("without", &[]);
-    assert!(place.store(&["promote", "1", "--force"], "without").status.success());
-    let list = place.store(&["list", "--json"], "without");
+    let sandbox = Sandbox::tiny();
+    sandbox.whole_night("without", &[]);
+    assert!(sandbox.store(&["promote", "1", "--force"], "without").status.success());
+    let list = sandbox.store(&["list", "--json"], "without");
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
     let seen = list[0]["meta"]["saw"][0][0].to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
-    command.args(["retrain-without", &seen, "--json", "--model"]).arg(&place.model);
-    command.arg("--store").arg(place.path("without")).args(&place.settings);
+    command.args(["retrain-without", &seen, "--json", "--model"]).arg(&sandbox.model);
+    command.arg("--store").arg(sandbox.path("without")).args(&sandbox.settings);
     // What a model of random weights learns does not pass the gate, so the marked graft stays, and that is said.
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("store rollback"));
-    let list = place.store(&["list", "--json"], "without");
+    let list = sandbox.store(&["list", "--json"], "without");
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
     assert_eq!(list[0]["saw_deleted"], serde_json::json!([seen.parse::<u64>().unwrap()]));
     assert_eq!((&list[1]["meta"]["parent"], &list[1]["saw_deleted"]), (&Value::Null, &serde_json::json!([])));

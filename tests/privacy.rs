@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::night::{Place, files_below};
+use crate::night::{Sandbox, files_below};
 
 /// Words that stand in the made-up examples and nowhere else.
 const CANARIES: [&str; 3] = ["boat has", "sails and a red", "red hull"];
@@ -58,13 +58,13 @@ fn no_command_that_works_on_data_touches_a_socket() {
     let status = without_sockets(&mut fetch).status;
     assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}");
 
-    let place = Place::tiny();
-    let (model, notes) = (place.path("tiny.gguf"), place.path("notes.jsonl"));
+    let sandbox = Sandbox::tiny();
+    let (model, notes) = (sandbox.path("tiny.gguf"), sandbox.path("notes.jsonl"));
     let (model, notes) = (model.to_str().unwrap(), notes.to_str().unwrap());
-    let adapter = place.path("run/adapter");
+    let adapter = sandbox.path("run/adapter");
     let adapter = adapter.to_str().unwrap();
-    let (run, gguf) = (place.path("run"), place.path("a.gguf"));
-    let (store, plain) = (place.path("s"), ["--steps", "2", "--context", "64"]);
+    let (run, gguf) = (sandbox.path("run"), sandbox.path("a.gguf"));
+    let (store, plain) = (sandbox.path("s"), ["--steps", "2", "--context", "64"]);
     let commands: [&[&str]; 8] = [
         &["train", "--model", model, "--data", notes, "--out", run.to_str().unwrap(), plain[0], plain[1]],
         &["eval", "--model", model, "--data", notes, "--adapter", adapter],
@@ -85,44 +85,44 @@ fn no_command_that_works_on_data_touches_a_socket() {
 
 #[test]
 fn with_a_key_nothing_readable_is_in_the_store() {
-    let place = Place::tiny();
-    let key = place.path("key");
+    let sandbox = Sandbox::tiny();
+    let key = sandbox.path("key");
     fs::write(&key, "5a".repeat(32)).unwrap();
     let key = ["--key-file", key.to_str().unwrap()];
 
     // Stopped in the middle, so that a session and its checkpoints are there too.
-    let mut child = place.night("sealed", &key).stdout(std::process::Stdio::null()).spawn().unwrap();
-    while files_below_if_there(&place, "sealed").iter().all(|name| !name.ends_with(".ngck")) {
+    let mut child = sandbox.night("sealed", &key).stdout(std::process::Stdio::null()).spawn().unwrap();
+    while files_below_if_there(&sandbox, "sealed").iter().all(|name| !name.ends_with(".ngck")) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before its first checkpoint");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_unreadable(&place, "sealed", &[]);
+    assert_unreadable(&sandbox, "sealed", &[]);
 
-    place.whole_night("sealed", &key);
-    let adapter = place.graft("sealed", &key);
-    assert_unreadable(&place, "sealed", &adapter);
+    sandbox.whole_night("sealed", &key);
+    let adapter = sandbox.graft("sealed", &key);
+    assert_unreadable(&sandbox, "sealed", &adapter);
 
     // The search finds what is there to be found.
-    place.whole_night("plain", &[]);
-    assert_eq!(place.graft("plain", &[]), adapter, "encryption does not change the result");
-    let found = readable(&place, "plain", &adapter);
+    sandbox.whole_night("plain", &[]);
+    assert_eq!(sandbox.graft("plain", &[]), adapter, "encryption does not change the result");
+    let found = readable(&sandbox, "plain", &adapter);
     assert!(found.iter().any(|what| what == CANARIES[0]) && found.iter().any(|what| what == "adapter"));
 }
 
-fn files_below_if_there(place: &Place, store: &str) -> Vec<String> {
-    let folder = place.path(store).join("session");
+fn files_below_if_there(sandbox: &Sandbox, store: &str) -> Vec<String> {
+    let folder = sandbox.path(store).join("session");
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-fn assert_unreadable(place: &Place, store: &str, adapter: &[u8]) {
-    assert_eq!(readable(place, store, adapter), Vec::<String>::new());
+fn assert_unreadable(sandbox: &Sandbox, store: &str, adapter: &[u8]) {
+    assert_eq!(readable(sandbox, store, adapter), Vec::<String>::new());
 }
 
 /// What of the examples and of the adapter stands in clear in any file of a store.
-fn readable(place: &Place, store: &str, adapter: &[u8]) -> Vec<String> {
+fn readable(sandbox: &Sandbox, store: &str, adapter: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     // Every window of the adapter that is not zeros, as a set to search the files with.
     let windows: std::collections::HashSet<&[u8]> = adapter
@@ -133,7 +133,7 @@ fn readable(place: &Place, store: &str, adapter: &[u8]) -> Vec<String> {
         .filter(|window| window.iter().any(|&byte| byte != 0))
         .skip(64) // the header of the exported file is not in the store
         .collect();
-    for file in files_below(&place.path(store)) {
+    for file in files_below(&sandbox.path(store)) {
         let bytes = fs::read(&file).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         found.extend(CANARIES.iter().filter(|canary| text.contains(**canary)).map(|&c| c.to_owned()));
@@ -146,14 +146,14 @@ fn readable(place: &Place, store: &str, adapter: &[u8]) -> Vec<String> {
 
 #[test]
 fn logs_hold_no_text_of_the_user() {
-    let place = Place::tiny();
-    let output = place.night("logged", &["--quiet"]).env("NIGHTGRAFT_LOG", "trace").output().unwrap();
+    let sandbox = Sandbox::tiny();
+    let output = sandbox.night("logged", &["--quiet"]).env("NIGHTGRAFT_LOG", "trace").output().unwrap();
     assert!(output.status.success());
     // A line that cannot be used is spoken of, too.
-    fs::write(place.path("bad.jsonl"), "{\"text\": \"the boat has\" sails}\n{\"txt\": \"a red hull\"}\n")
+    fs::write(sandbox.path("bad.jsonl"), "{\"text\": \"the boat has\" sails}\n{\"txt\": \"a red hull\"}\n")
         .unwrap();
     let mut bad = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
-    bad.args(["journal", "add", "--store"]).arg(place.path("logged")).arg(place.path("bad.jsonl"));
+    bad.args(["journal", "add", "--store"]).arg(sandbox.path("logged")).arg(sandbox.path("bad.jsonl"));
     let refused = bad.env("NIGHTGRAFT_LOG", "trace").output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     let logs = [output.stdout, output.stderr, refused.stdout, refused.stderr].concat();

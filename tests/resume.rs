@@ -10,11 +10,11 @@ use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
 
 /// A tiny model and made-up examples in a folder.
-struct Bench {
+struct Sandbox {
     folder: tempfile::TempDir,
 }
 
-impl Bench {
+impl Sandbox {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tiny = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) };
@@ -74,31 +74,31 @@ fn scratch_files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_number_of_threads_does_not_change_a_byte() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     for precision in ["f32", "mixed"] {
         let out = |threads| format!("{precision}-{threads}");
         for threads in ["1", "2", "3"] {
             let more = ["--threads", threads, "--precision", precision];
-            assert!(bench.train(&out(threads), &more).status().unwrap().success());
+            assert!(sandbox.train(&out(threads), &more).status().unwrap().success());
         }
-        assert_eq!(bench.adapter(&out("1")), bench.adapter(&out("2")));
-        assert_eq!(bench.adapter(&out("1")), bench.adapter(&out("3")));
+        assert_eq!(sandbox.adapter(&out("1")), sandbox.adapter(&out("2")));
+        assert_eq!(sandbox.adapter(&out("1")), sandbox.adapter(&out("3")));
     }
-    assert_ne!(bench.adapter("f32-1"), bench.adapter("mixed-1"));
+    assert_ne!(sandbox.adapter("f32-1"), sandbox.adapter("mixed-1"));
 }
 
 #[test]
 fn killed_at_random_and_resumed_it_ends_in_the_same_bytes() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let began = Instant::now();
-    assert!(bench.train("straight", &[]).status().unwrap().success());
+    assert!(sandbox.train("straight", &[]).status().unwrap().success());
     let longest = began.elapsed() / 5;
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut kills = 0;
     for _ in 0..200 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let wait = longest.mul_f64((state >> 33) as f64 / (1_u64 << 31) as f64);
-        let mut child = bench.train("killed", &[]).spawn().unwrap();
+        let mut child = sandbox.train("killed", &[]).spawn().unwrap();
         std::thread::sleep(wait);
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success());
@@ -108,18 +108,18 @@ fn killed_at_random_and_resumed_it_ends_in_the_same_bytes() {
         child.wait().unwrap();
         kills += 1;
     }
-    assert!(bench.train("killed", &[]).status().unwrap().success());
+    assert!(sandbox.train("killed", &[]).status().unwrap().success());
     assert!(kills >= 3, "only {kills} kills before the end");
-    assert_eq!(bench.adapter("straight"), bench.adapter("killed"));
-    assert_eq!(bench.metrics("straight"), bench.metrics("killed"), "each step is there once");
-    assert_eq!(scratch_files(&bench.path("killed")), Vec::<PathBuf>::new());
+    assert_eq!(sandbox.adapter("straight"), sandbox.adapter("killed"));
+    assert_eq!(sandbox.metrics("straight"), sandbox.metrics("killed"), "each step is there once");
+    assert_eq!(scratch_files(&sandbox.path("killed")), Vec::<PathBuf>::new());
 }
 
 #[test]
 fn a_rate_that_is_too_high_is_lowered_once_also_by_a_run_that_is_killed() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let high = ["--lr", "1", "--warmup", "0", "--checkpoint-every", "1", "--patience", "0", "--json"];
-    let straight = bench.train("straight", &high).stdout(Stdio::piped()).output().unwrap();
+    let straight = sandbox.train("straight", &high).stdout(Stdio::piped()).output().unwrap();
     assert!(straight.status.success());
     let events = String::from_utf8(straight.stdout).unwrap();
     let events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -127,8 +127,8 @@ fn a_rate_that_is_too_high_is_lowered_once_also_by_a_run_that_is_killed() {
     assert_eq!(lowered.len(), 1, "{lowered:?}");
     assert_eq!(lowered[0]["lr"], 0.25);
     for steps in 1..12 {
-        let metrics = bench.path("killed/metrics.jsonl");
-        let mut child = bench.train("killed", &high).spawn().unwrap();
+        let metrics = sandbox.path("killed/metrics.jsonl");
+        let mut child = sandbox.train("killed", &high).spawn().unwrap();
         let lines = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
         while lines() < steps && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
@@ -136,38 +136,38 @@ fn a_rate_that_is_too_high_is_lowered_once_also_by_a_run_that_is_killed() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(bench.train("killed", &high).status().unwrap().success());
-    assert_eq!(bench.adapter("straight"), bench.adapter("killed"));
-    assert_eq!(bench.metrics("straight"), bench.metrics("killed"));
+    assert!(sandbox.train("killed", &high).status().unwrap().success());
+    assert_eq!(sandbox.adapter("straight"), sandbox.adapter("killed"));
+    assert_eq!(sandbox.metrics("straight"), sandbox.metrics("killed"));
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_exits_with_130() {
-    let bench = Bench::new();
-    assert!(bench.train("straight", &[]).status().unwrap().success());
+    let sandbox = Sandbox::new();
+    assert!(sandbox.train("straight", &[]).status().unwrap().success());
     // No periodic checkpoints: what is there afterwards was saved by the interrupt.
-    let mut child = bench.train("stopped", &["--checkpoint-every", "0"]).spawn().unwrap();
-    let metrics = bench.path("stopped/metrics.jsonl");
+    let mut child = sandbox.train("stopped", &["--checkpoint-every", "0"]).spawn().unwrap();
+    let metrics = sandbox.path("stopped/metrics.jsonl");
     while std::fs::metadata(&metrics).map_or(0, |metadata| metadata.len()) == 0 {
         assert!(child.try_wait().unwrap().is_none(), "it ended before the first step");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(std::fs::read_dir(bench.path("stopped/checkpoints")).unwrap().count(), 1);
-    assert!(!bench.path("stopped/adapter").exists(), "an interrupted run has no result yet");
-    assert!(bench.train("stopped", &["--checkpoint-every", "0"]).status().unwrap().success());
-    assert_eq!(bench.adapter("straight"), bench.adapter("stopped"));
+    assert_eq!(std::fs::read_dir(sandbox.path("stopped/checkpoints")).unwrap().count(), 1);
+    assert!(!sandbox.path("stopped/adapter").exists(), "an interrupted run has no result yet");
+    assert!(sandbox.train("stopped", &["--checkpoint-every", "0"]).status().unwrap().success());
+    assert_eq!(sandbox.adapter("straight"), sandbox.adapter("stopped"));
 }
 
 #[test]
 fn a_run_with_other_settings_or_data_is_not_resumed() {
-    let bench = Bench::new();
-    assert!(bench.train("run", &[]).status().unwrap().success());
-    let before = bench.adapter("run");
+    let sandbox = Sandbox::new();
+    assert!(sandbox.train("run", &[]).status().unwrap().success());
+    let before = sandbox.adapter("run");
     let refused = |more: &[&str]| {
-        let output = bench.train("run", more).stderr(Stdio::piped()).output().unwrap();
+        let output = sandbox.train("run", more).stderr(Stdio::piped()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).unwrap()
     };
@@ -176,35 +176,39 @@ fn a_run_with_other_settings_or_data_is_not_resumed() {
     assert!(message.contains("--resume never"), "{message}");
     let message = refused(&["--seed", "1"]);
     assert!(message.contains("seed = 42") && message.contains("seed = 1"), "{message}");
-    assert_eq!(bench.adapter("run"), before, "nothing was touched");
-    assert!(bench.train("run", &["--rank", "4", "--resume", "never"]).status().unwrap().success());
-    assert_ne!(bench.adapter("run"), before);
+    assert_eq!(sandbox.adapter("run"), before, "nothing was touched");
+    assert!(sandbox.train("run", &["--rank", "4", "--resume", "never"]).status().unwrap().success());
+    assert_ne!(sandbox.adapter("run"), before);
 }
 
 #[test]
 fn a_finished_run_has_nothing_more_to_do() {
-    let bench = Bench::new();
-    assert!(bench.train("run", &[]).status().unwrap().success());
-    let (adapter, metrics) = (bench.adapter("run"), bench.metrics("run"));
-    assert!(bench.train("run", &[]).status().unwrap().success());
-    assert_eq!((bench.adapter("run"), bench.metrics("run")), (adapter, metrics));
+    let sandbox = Sandbox::new();
+    assert!(sandbox.train("run", &[]).status().unwrap().success());
+    let (adapter, metrics) = (sandbox.adapter("run"), sandbox.metrics("run"));
+    assert!(sandbox.train("run", &[]).status().unwrap().success());
+    assert_eq!((sandbox.adapter("run"), sandbox.metrics("run")), (adapter, metrics));
 }
 
 #[test]
 fn after_a_divergence_the_last_adapter_with_a_loss_is_kept() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let run = ["--eval-every", "0", "--checkpoint-every", "0", "--schedule", "constant", "--warmup", "0"];
     // The decay multiplies the adapter by a huge factor a step: it overflows after some.
     let diverging =
         ["--lr", "1", "--weight-decay", "1e12", "--clip", "0", "--dropout", "0", "--epochs", "20"];
     let args: Vec<&str> = run.into_iter().chain(diverging).collect();
-    let output = bench.train("diverged", &args).stderr(Stdio::piped()).output().unwrap();
+    let output = sandbox.train("diverged", &args).stderr(Stdio::piped()).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("is not finite") && message.contains("step"), "{message}");
     let mut eval = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
-    eval.arg("eval").arg("--model").arg(bench.path("tiny.gguf")).arg("--data").arg(bench.path("notes.jsonl"));
-    let output = eval.arg("--adapter").arg(bench.path("diverged/adapter")).arg("--json").output().unwrap();
+    eval.arg("eval")
+        .arg("--model")
+        .arg(sandbox.path("tiny.gguf"))
+        .arg("--data")
+        .arg(sandbox.path("notes.jsonl"));
+    let output = eval.arg("--adapter").arg(sandbox.path("diverged/adapter")).arg("--json").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(report["loss"].as_f64().unwrap().is_finite());
@@ -212,48 +216,48 @@ fn after_a_divergence_the_last_adapter_with_a_loss_is_kept() {
 
 #[test]
 fn what_cannot_be_replaced_at_the_end_is_refused_at_the_start() {
-    let bench = Bench::new();
-    std::fs::create_dir_all(bench.path("run/adapter")).unwrap();
-    std::fs::write(bench.path("run/adapter/notes.txt"), "mine").unwrap();
-    let output = bench.train("run", &[]).stderr(Stdio::piped()).output().unwrap();
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("run/adapter")).unwrap();
+    std::fs::write(sandbox.path("run/adapter/notes.txt"), "mine").unwrap();
+    let output = sandbox.train("run", &[]).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("adapter, which no earlier run wrote"));
-    assert!(!bench.path("run/metrics.jsonl").exists(), "before the first step");
+    assert!(!sandbox.path("run/metrics.jsonl").exists(), "before the first step");
 }
 
 #[test]
 fn a_run_that_cannot_start_leaves_the_earlier_one_alone() {
-    let bench = Bench::new();
-    assert!(bench.train("run", &[]).status().unwrap().success());
-    let files = || std::fs::read_dir(bench.path("run/checkpoints")).unwrap().count();
-    let (checkpoints, metrics) = (files(), bench.metrics("run"));
+    let sandbox = Sandbox::new();
+    assert!(sandbox.train("run", &[]).status().unwrap().success());
+    let files = || std::fs::read_dir(sandbox.path("run/checkpoints")).unwrap().count();
+    let (checkpoints, metrics) = (files(), sandbox.metrics("run"));
     assert!(checkpoints > 0);
-    let output = bench.train("run", &["--resume", "never", "--layers", "0..99"]).output().unwrap();
+    let output = sandbox.train("run", &["--resume", "never", "--layers", "0..99"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!((files(), bench.metrics("run")), (checkpoints, metrics));
+    assert_eq!((files(), sandbox.metrics("run")), (checkpoints, metrics));
 }
 
 #[test]
 fn a_damaged_line_of_the_metrics_costs_only_itself() {
-    let bench = Bench::new();
-    assert!(bench.train("run", &[]).status().unwrap().success());
-    let path = bench.path("run/metrics.jsonl");
+    let sandbox = Sandbox::new();
+    assert!(sandbox.train("run", &[]).status().unwrap().success());
+    let path = sandbox.path("run/metrics.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut lines: Vec<&str> = text.lines().collect();
     lines[2] = "{\"step\": 3, \"lo";
     std::fs::write(&path, lines.join("\n") + "\n").unwrap();
-    assert!(bench.train("run", &[]).status().unwrap().success());
-    assert_eq!(bench.metrics("run").len(), lines.len() - 1);
+    assert!(sandbox.train("run", &[]).status().unwrap().success());
+    assert_eq!(sandbox.metrics("run").len(), lines.len() - 1);
 }
 
 #[test]
 fn a_second_run_in_the_same_folder_is_refused() {
-    let bench = Bench::new();
-    let mut first = bench.train("run", &["--epochs", "500"]).spawn().unwrap();
-    while !bench.path("run/metrics.jsonl").exists() {
+    let sandbox = Sandbox::new();
+    let mut first = sandbox.train("run", &["--epochs", "500"]).spawn().unwrap();
+    while !sandbox.path("run/metrics.jsonl").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let output = bench.train("run", &["--epochs", "500"]).stderr(Stdio::piped()).output().unwrap();
+    let output = sandbox.train("run", &["--epochs", "500"]).stderr(Stdio::piped()).output().unwrap();
     first.kill().unwrap();
     first.wait().unwrap();
     assert_eq!(output.status.code(), Some(2));

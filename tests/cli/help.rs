@@ -1,21 +1,21 @@
 //! What `--help` teaches.
 
-use super::Bench;
+use super::Sandbox;
 
 #[test]
 fn every_help_is_as_it_was_reviewed() {
-    let bench = Bench::new();
-    insta::assert_snapshot!("help", bench.run("--help").ok().out);
+    let sandbox = Sandbox::new();
+    insta::assert_snapshot!("help", sandbox.run("--help").ok().out);
     for command in
         ["fetch", "inspect", "tokenize", "train", "plan", "bench", "eval", "generate", "export", "gradients"]
     {
-        snapshot(&bench, command);
+        snapshot(&sandbox, command);
     }
     for command in ["store", "store list", "store show", "store promote", "store rollback", "store delete"] {
-        snapshot(&bench, command);
+        snapshot(&sandbox, command);
     }
     for command in ["store verify", "store rotate-key", "store export"] {
-        snapshot(&bench, command);
+        snapshot(&sandbox, command);
     }
     for command in [
         "night",
@@ -26,16 +26,19 @@ fn every_help_is_as_it_was_reviewed() {
         "journal delete",
         "journal compact",
     ] {
-        snapshot(&bench, command);
+        snapshot(&sandbox, command);
     }
 }
 
-fn snapshot(bench: &Bench, command: &str) {
+fn snapshot(sandbox: &Sandbox, command: &str) {
     let name = format!("help_{}", command.replace([' ', '-'], "_"));
-    insta::assert_snapshot!(name, bench.run(&format!("{command} --help")).ok().out);
+    insta::assert_snapshot!(name, sandbox.run(&format!("{command} --help")).ok().out);
 }
 
 #[test]
 fn the_version_is_the_package_s() {
-    assert_eq!(Bench::new().run("--version").ok().out, format!("nightgraft {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        Sandbox::new().run("--version").ok().out,
+        format!("nightgraft {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }

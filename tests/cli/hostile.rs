@@ -12,7 +12,7 @@ use nightgraft_core::{
 };
 use nightgraft_kernels::WeightType;
 
-use super::{Bench, files};
+use super::{Sandbox, files};
 
 /// Every way to open a model, with `{}` for it.
 const COMMANDS: [&str; 7] = [
@@ -27,9 +27,9 @@ const COMMANDS: [&str; 7] = [
 
 #[test]
 fn files_that_are_no_models() {
-    let bench = Bench::new();
-    let model = fs::read(bench.path("model.gguf")).unwrap();
-    let write = |name: &str, bytes: &[u8]| fs::write(bench.path(name), bytes).unwrap();
+    let sandbox = Sandbox::new();
+    let model = fs::read(sandbox.path("model.gguf")).unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
     write("empty.gguf", b"");
     write("text.gguf", b"This is not a model at all.\n");
     write("header.gguf", &model[..16]);
@@ -42,27 +42,27 @@ fn files_that_are_no_models() {
     let mut version = model.clone();
     version[4] = 99;
     write("version.gguf", &version);
-    fs::create_dir(bench.path("folder.gguf")).unwrap();
+    fs::create_dir(sandbox.path("folder.gguf")).unwrap();
 
     let names =
         ["empty", "text", "header", "keys", "short", "half", "counts", "version", "folder", "missing"];
     for name in names.map(|name| format!("{name}.gguf")) {
         for command in COMMANDS {
-            bench.run(&command.replace("{}", &name)).refuses(1, &[&name]);
+            sandbox.run(&command.replace("{}", &name)).refuses(1, &[&name]);
         }
     }
     for device in ["/dev/null", "/dev/zero"] {
-        bench.run(&format!("inspect {device}")).refuses(1, &[device]);
+        sandbox.run(&format!("inspect {device}")).refuses(1, &[device]);
     }
     for left in ["out", "grads.safetensors", "a.gguf"] {
-        assert!(!bench.path(left).exists(), "{left}");
+        assert!(!sandbox.path(left).exists(), "{left}");
     }
 }
 
 /// Each part has its share of the tensors; the keys of the model are in the first alone.
 #[test]
 fn parts_of_a_split_model_are_told_with_the_remedy() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let recipe = TinyModel::new(WeightType::Q8_0);
     for (number, mut metadata) in [recipe.metadata(), Metadata::new()].into_iter().enumerate() {
         metadata.insert("split.no", Value::U16(number as u16));
@@ -70,36 +70,36 @@ fn parts_of_a_split_model_are_told_with_the_remedy() {
         let name = format!("m-{:05}-of-00002.gguf", number + 1);
         let mut part = Writer::new(metadata);
         part.tensor(&format!("blk.{number}.ffn_norm.weight"), &[4], TensorType::F32, &[0; 16]).unwrap();
-        part.write(&bench.path(&name)).unwrap();
+        part.write(&sandbox.path(&name)).unwrap();
         let told = format!(
             "part {} of 2 of a split model; join the parts with llama-gguf-split --merge",
             number + 1
         );
         for command in COMMANDS {
-            bench.run(&command.replace("{}", &name)).refuses(1, &[&name, &told]);
+            sandbox.run(&command.replace("{}", &name)).refuses(1, &[&name, &told]);
         }
     }
 }
 
 #[test]
 fn an_unknown_architecture_can_be_shown_but_not_trained() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let recipe = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q8_0) };
     let mut metadata = recipe.metadata();
     metadata.insert("general.architecture", Value::String("perceptron".into()));
-    recipe.writer(metadata).unwrap().write(&bench.path("odd.gguf")).unwrap();
+    recipe.writer(metadata).unwrap().write(&sandbox.path("odd.gguf")).unwrap();
 
-    let shown = bench.run("inspect odd.gguf --json").ok().json();
+    let shown = sandbox.run("inspect odd.gguf --json").ok().json();
     assert_eq!(shown["architecture"], "perceptron");
     assert!(shown["not_trainable"].as_str().unwrap().contains("perceptron"), "{shown}");
     assert!(shown["tensors"].as_array().unwrap().iter().any(|group| group["format"] == "Q8_0"), "{shown}");
-    bench.run("train --model odd.gguf --data chats.jsonl --out out").refuses(1, &["perceptron"]);
-    assert!(!bench.path("out").exists());
+    sandbox.run("train --model odd.gguf --data chats.jsonl --out out").refuses(1, &["perceptron"]);
+    assert!(!sandbox.path("out").exists());
 }
 
 #[test]
 fn data_with_a_bad_line_is_named_with_its_number() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let good = "{\"text\": \"one two three\"}\n";
     let cases: [(&str, String, &str); 7] = [
         ("json.jsonl", format!("{good}{good}{{\"text\": \"cut\n{good}"), "json.jsonl:3: "),
@@ -111,102 +111,104 @@ fn data_with_a_bad_line_is_named_with_its_number() {
         ("blank.txt", "\n \n".into(), "blank.txt"),
     ];
     for (name, text, fragment) in cases {
-        fs::write(bench.path(name), text).unwrap();
+        fs::write(sandbox.path(name), text).unwrap();
         let command = format!("train --model model.gguf --data {name} --out out");
-        bench.run(&command).refuses(1, &[fragment]);
-        bench.run(&format!("eval --model model.gguf --data {name}")).refuses(1, &[fragment]);
-        assert!(!bench.path("out").exists(), "{name}");
+        sandbox.run(&command).refuses(1, &[fragment]);
+        sandbox.run(&format!("eval --model model.gguf --data {name}")).refuses(1, &[fragment]);
+        assert!(!sandbox.path("out").exists(), "{name}");
     }
-    fs::write(bench.path("bytes.jsonl"), [b"{\"text\": \"", &[0xff, 0xfe][..], b"\"}\n"].concat()).unwrap();
-    bench.run("eval --model model.gguf --data bytes.jsonl").refuses(1, &["bytes.jsonl"]);
-    bench.run("eval --model model.gguf --data none.jsonl").refuses(1, &["none.jsonl", "No such file"]);
-    bench.run("eval --model model.gguf --data .").refuses(1, &["."]);
+    fs::write(sandbox.path("bytes.jsonl"), [b"{\"text\": \"", &[0xff, 0xfe][..], b"\"}\n"].concat()).unwrap();
+    sandbox.run("eval --model model.gguf --data bytes.jsonl").refuses(1, &["bytes.jsonl"]);
+    sandbox.run("eval --model model.gguf --data none.jsonl").refuses(1, &["none.jsonl", "No such file"]);
+    sandbox.run("eval --model model.gguf --data .").refuses(1, &["."]);
 }
 
 #[test]
 fn an_adapter_that_does_not_fit() {
-    let bench = Bench::new();
-    TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q8_0) }.write(&bench.path("deep.gguf")).unwrap();
-    let trained = bench.run("train --model deep.gguf --data notes.txt --out deep --steps 1 --held-out 0");
+    let sandbox = Sandbox::new();
+    TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q8_0) }.write(&sandbox.path("deep.gguf")).unwrap();
+    let trained = sandbox.run("train --model deep.gguf --data notes.txt --out deep --steps 1 --held-out 0");
     assert_eq!(trained.code, 1, "there are no notes yet");
-    fs::write(bench.path("notes.txt"), "The cat sat on the mat. ".repeat(20)).unwrap();
-    bench.run("train --model deep.gguf --data notes.txt --out deep --steps 1 --held-out 0").ok();
+    fs::write(sandbox.path("notes.txt"), "The cat sat on the mat. ".repeat(20)).unwrap();
+    sandbox.run("train --model deep.gguf --data notes.txt --out deep --steps 1 --held-out 0").ok();
 
     for adapter in ["deep/adapter", "deep/adapter.gguf"] {
-        bench
+        sandbox
             .run(&format!("eval --model model.gguf --data chats.jsonl --adapter {adapter}"))
             .refuses(1, &["adapter", adapter]);
-        bench
+        sandbox
             .run(&format!("generate --model model.gguf --prompt a --adapter {adapter}"))
             .refuses(1, &["adapter", adapter]);
     }
-    bench.train("--out out --init-adapter deep/adapter").refuses(1, &["deep/adapter"]);
-    bench.train("--out out --init-adapter none").refuses(1, &["none"]);
-    assert!(!bench.path("out").exists());
+    sandbox.train("--out out --init-adapter deep/adapter").refuses(1, &["deep/adapter"]);
+    sandbox.train("--out out --init-adapter none").refuses(1, &["none"]);
+    assert!(!sandbox.path("out").exists());
 
-    let weights = bench.path("deep/adapter/adapter_model.safetensors");
+    let weights = sandbox.path("deep/adapter/adapter_model.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    bench.run("eval --model deep.gguf --data notes.txt --adapter deep/adapter").refuses(1, &["deep/adapter"]);
+    sandbox
+        .run("eval --model deep.gguf --data notes.txt --adapter deep/adapter")
+        .refuses(1, &["deep/adapter"]);
 }
 
 #[test]
 fn places_that_cannot_be_written() {
-    let bench = Bench::new();
-    fs::write(bench.path("file"), "in the way").unwrap();
-    bench.train("--out file/out").refuses(1, &["file/out"]);
-    bench.train("--out file").refuses(1, &["file"]);
-    assert_eq!(fs::read(bench.path("file")).unwrap(), b"in the way");
-    bench.run("inspect model.gguf").ok();
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("file"), "in the way").unwrap();
+    sandbox.train("--out file/out").refuses(1, &["file/out"]);
+    sandbox.train("--out file").refuses(1, &["file"]);
+    assert_eq!(fs::read(sandbox.path("file")).unwrap(), b"in the way");
+    sandbox.run("inspect model.gguf").ok();
 }
 
 #[test]
 fn a_full_disk_leaves_no_adapter() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     // The adapter has 256 kB.
-    let Some(disk) = SmallDisk::mount(&bench, "200k") else {
+    let Some(disk) = SmallDisk::mount(&sandbox, "200k") else {
         eprintln!("skipped: no small disk can be mounted here (not root)");
         return;
     };
-    bench
+    sandbox
         .train("--out disk/out --steps 2 --checkpoint-every 0 --held-out 0")
         .refuses(1, &["disk/out", "No space left"]);
-    let left = files(&bench.path("disk/out"));
+    let left = files(&sandbox.path("disk/out"));
     let unexpected = |name: &&String| name.contains("adapter") || name.contains("ngck");
     assert_eq!(left.iter().find(unexpected), None, "{left:?}");
 
-    bench.train("--out roomy --steps 2 --held-out 0").ok();
+    sandbox.train("--out roomy --steps 2 --held-out 0").ok();
     let merged =
-        bench.run("export --adapter roomy/adapter --to merged-gguf --model model.gguf --out disk/m.gguf");
+        sandbox.run("export --adapter roomy/adapter --to merged-gguf --model model.gguf --out disk/m.gguf");
     merged.refuses(1, &["disk", "No space left"]);
-    assert!(!files(&bench.path("disk")).iter().any(|name| name.contains("m.gguf")));
+    assert!(!files(&sandbox.path("disk")).iter().any(|name| name.contains("m.gguf")));
     drop(disk);
 }
 
 #[test]
 fn a_store_on_a_full_disk_goes_on_when_there_is_room() {
-    let bench = Bench::new();
-    let Some(disk) = SmallDisk::mount(&bench, "6m") else {
+    let sandbox = Sandbox::new();
+    let Some(disk) = SmallDisk::mount(&sandbox, "6m") else {
         eprintln!("skipped: no small disk can be mounted here (not root)");
         return;
     };
     let night = |store: &str| {
-        bench.run(&format!(
+        sandbox.run(&format!(
             "night --model model.gguf --data chats.jsonl --store {store} --steps 4 --checkpoint-every 1 --seed 3"
         ))
     };
     let graft = |store: &str| {
         let out = format!("{}.peft", store.replace('/', "-"));
-        bench.run(&format!("store export 1 --to peft --model model.gguf --out {out} --store {store}")).ok();
-        fs::read(bench.path(&out).join("adapter_model.safetensors")).unwrap()
+        sandbox.run(&format!("store export 1 --to peft --model model.gguf --out {out} --store {store}")).ok();
+        fs::read(sandbox.path(&out).join("adapter_model.safetensors")).unwrap()
     };
     night("roomy").ok();
     // Room for the examples and for a part of the first checkpoint, which has 768 kB.
-    fs::write(bench.path("disk/other"), vec![0; 5_600_000]).unwrap();
+    fs::write(sandbox.path("disk/other"), vec![0; 5_600_000]).unwrap();
     night("disk/store").refuses(1, &["disk/store", "No space left"]);
-    bench.run("store verify --store disk/store").ok();
-    assert!(!files(&bench.path("disk/store")).iter().any(|name| name.contains("ngtmp")));
-    fs::remove_file(bench.path("disk/other")).unwrap();
+    sandbox.run("store verify --store disk/store").ok();
+    assert!(!files(&sandbox.path("disk/store")).iter().any(|name| name.contains("ngtmp")));
+    fs::remove_file(sandbox.path("disk/other")).unwrap();
     night("disk/store").ok();
     assert!(graft("disk/store") == graft("roomy"), "the same as on a disk with room");
     drop(disk);
@@ -216,8 +218,8 @@ fn a_store_on_a_full_disk_goes_on_when_there_is_room() {
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(bench: &Bench, size: &str) -> Option<Self> {
-        let at = bench.path("disk");
+    fn mount(sandbox: &Sandbox, size: &str) -> Option<Self> {
+        let at = sandbox.path("disk");
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).stderr(Stdio::null());
@@ -233,19 +235,19 @@ impl Drop for SmallDisk {
 
 #[test]
 fn standard_output_that_fails_or_goes_away() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     if let Ok(full) = File::options().write(true).open("/dev/full") {
-        let output = bench.command(&["inspect", "model.gguf"]).stdout(full).output().unwrap();
+        let output = sandbox.command(&["inspect", "model.gguf"]).stdout(full).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.starts_with("error: cannot write to standard output: No space left"), "{message}");
     }
     if let Ok(full) = File::options().write(true).open("/dev/full") {
-        let status = bench.command(&["inspect", "missing.gguf"]).stderr(full).status().unwrap();
+        let status = sandbox.command(&["inspect", "missing.gguf"]).stderr(full).status().unwrap();
         assert_eq!(status.code(), Some(1), "a message that cannot be written changes nothing");
     }
     // More than a pipe holds, so that the writer meets the closed end.
-    let mut child = bench
+    let mut child = sandbox
         .command(&["tokenize", "--model", "model.gguf"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -260,8 +262,8 @@ fn standard_output_that_fails_or_goes_away() {
 
 #[test]
 fn standard_input_that_is_no_text() {
-    let bench = Bench::new();
-    let mut child = bench
+    let sandbox = Sandbox::new();
+    let mut child = sandbox
         .command(&["tokenize", "--model", "model.gguf"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -269,5 +271,5 @@ fn standard_input_that_is_no_text() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(&[0xff, 0xfe, 0x00]).unwrap();
-    super::Ran::from(child.wait_with_output().unwrap()).refuses(1, &["standard input is not UTF-8"]);
+    super::RunOutput::from(child.wait_with_output().unwrap()).refuses(1, &["standard input is not UTF-8"]);
 }

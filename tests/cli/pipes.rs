@@ -7,11 +7,11 @@ use std::{
     thread,
 };
 
-use super::{Bench, Ran, chats};
+use super::{RunOutput, Sandbox, chats};
 
-impl Bench {
+impl Sandbox {
     /// The binary with this text on its standard input, through a pipe.
-    fn piped(&self, args: &str, input: &str) -> Ran {
+    fn piped(&self, args: &str, input: &str) -> RunOutput {
         let args: Vec<_> = args.split_whitespace().collect();
         let mut command = self.command(&args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -27,24 +27,24 @@ impl Bench {
 
 #[test]
 fn standard_input_is_data_like_a_file() {
-    let bench = Bench::new();
-    let file = bench.run("eval --model model.gguf --data chats.jsonl --json").ok().json();
+    let sandbox = Sandbox::new();
+    let file = sandbox.run("eval --model model.gguf --data chats.jsonl --json").ok().json();
     for name in ["/dev/stdin", "-", "/dev/fd/0"] {
         let piped =
-            bench.piped(&format!("eval --model model.gguf --data {name} --json"), &chats()).ok().json();
+            sandbox.piped(&format!("eval --model model.gguf --data {name} --json"), &chats()).ok().json();
         assert_eq!(piped, file, "{name}");
     }
     let text = "eval --model model.gguf --data - --format text";
-    bench.piped(text, &"The cat sat on the mat. ".repeat(20)).ok();
+    sandbox.piped(text, &"The cat sat on the mat. ".repeat(20)).ok();
 }
 
 #[test]
 fn a_file_as_standard_input_and_a_named_pipe_are_read_too() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let shell = |script: &str| {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).arg(assert_cmd::cargo::cargo_bin("nightgraft"));
-        Ran::from(shell.current_dir(bench.path("")).output().unwrap())
+        RunOutput::from(shell.current_dir(sandbox.path("")).output().unwrap())
     };
     let eval = "\"$0\" eval --model model.gguf --json --data";
     let file = shell(&format!("{eval} chats.jsonl")).ok().json();
@@ -55,30 +55,30 @@ fn a_file_as_standard_input_and_a_named_pipe_are_read_too() {
 /// What comes through the pipe decides, not its name: the run goes on with the same data, and refuses another.
 #[test]
 fn a_run_goes_on_with_what_comes_through_the_pipe_again() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let train = "train --model model.gguf --data - --out out --steps 4 --held-out 0";
-    bench.piped(train, &chats()).ok();
-    let again = bench.piped(train, &chats()).ok();
+    sandbox.piped(train, &chats()).ok();
+    let again = sandbox.piped(train, &chats()).ok();
     assert!(again.err.contains("going on after step 4"), "{}", again.err);
-    bench.piped(train, "{\"text\": \"something else\"}\n").refuses(1, &["made with other data"]);
+    sandbox.piped(train, "{\"text\": \"something else\"}\n").refuses(1, &["made with other data"]);
 }
 
 #[test]
 fn what_is_no_json_in_a_pipe_is_told_how_to_be_read() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let eval = "eval --model model.gguf --data";
-    bench.piped(&format!("{eval} -"), "plain text\n").refuses(1, &["/dev/stdin:1: ", "--format text"]);
-    bench.piped(&format!("{eval} -"), "").refuses(1, &["/dev/stdin: holds nothing to learn from"]);
-    fs::copy(bench.path("chats.jsonl"), bench.path("chats")).unwrap();
-    bench.run(&format!("{eval} chats")).refuses(1, &["chats: not a known kind", "--format"]);
-    bench.run(&format!("{eval} chats --format jsonl")).ok();
-    assert_eq!(bench.run(&format!("{eval} chats --format yaml")).code, 2);
+    sandbox.piped(&format!("{eval} -"), "plain text\n").refuses(1, &["/dev/stdin:1: ", "--format text"]);
+    sandbox.piped(&format!("{eval} -"), "").refuses(1, &["/dev/stdin: holds nothing to learn from"]);
+    fs::copy(sandbox.path("chats.jsonl"), sandbox.path("chats")).unwrap();
+    sandbox.run(&format!("{eval} chats")).refuses(1, &["chats: not a known kind", "--format"]);
+    sandbox.run(&format!("{eval} chats --format jsonl")).ok();
+    assert_eq!(sandbox.run(&format!("{eval} chats --format yaml")).code, 2);
 }
 
 #[test]
 fn a_journal_takes_examples_from_a_pipe() {
-    let bench = Bench::new();
-    let added = bench.piped("journal add - --store mine --json", &chats()).ok().json();
+    let sandbox = Sandbox::new();
+    let added = sandbox.piped("journal add - --store mine --json", &chats()).ok().json();
     assert_eq!(added["added"], super::CHATS);
-    bench.piped("journal add - --store mine --format text", "a text\n").ok();
+    sandbox.piped("journal add - --store mine --format text", "a text\n").ok();
 }

@@ -10,19 +10,19 @@ use nightgraft_core::{
     store::{GraftId, IdSet, Key, NewGraft, Store, StoreOptions},
 };
 
-use super::{Bench, files};
+use super::{Sandbox, files};
 
 const CANARY: &str = "albatross";
 
-fn write_examples(bench: &Bench) {
+fn write_examples(sandbox: &Sandbox) {
     let line = |text: &str| format!("{}\n", serde_json::json!({ "text": text }));
     let lines = ["the heron waits", CANARY, "the stork clatters"].map(line).concat();
-    fs::write(bench.path("birds.jsonl"), lines).unwrap();
+    fs::write(sandbox.path("birds.jsonl"), lines).unwrap();
 }
 
-/// Two grafts for the bench's model, the second refused by the gate; the first is in use.
-fn add_grafts(bench: &Bench, root: &Path) {
-    let base = Base::open(gguf::File::open(&bench.path("model.gguf")).unwrap()).unwrap();
+/// Two grafts for the sandbox's model, the second refused by the gate; the first is in use.
+fn add_grafts(sandbox: &Sandbox, root: &Path) {
+    let base = Base::open(gguf::File::open(&sandbox.path("model.gguf")).unwrap()).unwrap();
     let (n_out, n_in) = base.spec.module_shape(Module::AttnQ);
     let spec = LoraSpec { rank: 2, alpha: 4.0, modules: vec![Module::AttnQ], layers: 0..1, dropout: 0.0 };
     let pair = LoraPair { rank: 2, n_in, n_out, a: vec![0.25; 2 * n_in], b_t: vec![0.5; 2 * n_out] };
@@ -55,90 +55,90 @@ fn contains(root: &Path, text: &str) -> bool {
 
 #[test]
 fn examples_come_and_go() {
-    let bench = Bench::new();
-    write_examples(&bench);
-    let root = bench.path("mine");
-    bench.run("journal list --store mine").refuses(1, &["there is no store"]);
-    assert_eq!(bench.run("journal add birds.jsonl --store mine").ok().out, "3 added, 0 known already\n");
-    assert_eq!(bench.run("journal add birds.jsonl --store mine").ok().out, "0 added, 3 known already\n");
-    let listed = bench.run("journal list --store mine").ok().out;
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    let root = sandbox.path("mine");
+    sandbox.run("journal list --store mine").refuses(1, &["there is no store"]);
+    assert_eq!(sandbox.run("journal add birds.jsonl --store mine").ok().out, "3 added, 0 known already\n");
+    assert_eq!(sandbox.run("journal add birds.jsonl --store mine").ok().out, "0 added, 3 known already\n");
+    let listed = sandbox.run("journal list --store mine").ok().out;
     assert_eq!(listed.lines().count(), 5, "{listed}");
     assert!(listed.contains("text") && !listed.contains(CANARY), "{listed}");
-    assert!(bench.run("journal list --store mine --show").ok().out.contains(CANARY));
-    let json = bench.run("journal list --store mine --json --show").ok().json();
+    assert!(sandbox.run("journal list --store mine --show").ok().out.contains(CANARY));
+    let json = sandbox.run("journal list --store mine --json --show").ok().json();
     assert_eq!(json["examples"][1]["example"]["text"], CANARY);
     assert!(contains(&root, CANARY));
 
-    add_grafts(&bench, &root);
-    let deleted = bench.run("journal delete 2 99 --store mine --json").ok().json();
+    add_grafts(&sandbox, &root);
+    let deleted = sandbox.run("journal delete 2 99 --store mine --json").ok().json();
     let expected = serde_json::json!({ "deleted": [2], "marked_grafts": [1, 2], "session_dropped": false });
     assert_eq!(deleted, expected);
     assert!(!contains(&root, CANARY));
-    let json = bench.run("journal list --store mine --json").ok().json();
+    let json = sandbox.run("journal list --store mine --json").ok().json();
     assert_eq!(
         (json["examples"].as_array().unwrap().len(), &json["deleted"]),
         (2, &serde_json::json!([[2, 2]]))
     );
-    assert!(bench.run("journal compact --store mine").ok().out.starts_with("the store takes"));
+    assert!(sandbox.run("journal compact --store mine").ok().out.starts_with("the store takes"));
     assert_eq!(
-        bench.run("store list --store mine --json").ok().json()[0]["saw_deleted"],
+        sandbox.run("store list --store mine --json").ok().json()[0]["saw_deleted"],
         serde_json::json!([2])
     );
 
-    fs::write(bench.path("bad.jsonl"), format!("{{\"txt\": \"{CANARY}\"}}\n")).unwrap();
-    let bad = bench.run("journal add bad.jsonl --store mine");
+    fs::write(sandbox.path("bad.jsonl"), format!("{{\"txt\": \"{CANARY}\"}}\n")).unwrap();
+    let bad = sandbox.run("journal add bad.jsonl --store mine");
     assert!(!bad.err.contains(CANARY));
     bad.refuses(1, &["bad.jsonl:1", "none of the known shapes"]);
 }
 
 #[test]
 fn grafts_are_switched_and_exported() {
-    let bench = Bench::new();
-    let root = bench.path("mine");
-    write_examples(&bench);
-    bench.run("journal add birds.jsonl --store mine").ok();
-    add_grafts(&bench, &root);
-    let listed = bench.run("store list --store mine").ok().out;
+    let sandbox = Sandbox::new();
+    let root = sandbox.path("mine");
+    write_examples(&sandbox);
+    sandbox.run("journal add birds.jsonl --store mine").ok();
+    add_grafts(&sandbox, &root);
+    let listed = sandbox.run("store list --store mine").ok().out;
     let status: Vec<_> = listed.lines().skip(1).map(|row| row.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(status, ["current", "refused"], "{listed}");
-    let shown = bench.run("store show 1 --store mine").ok().out;
+    let shown = sandbox.run("store show 1 --store mine").ok().out;
     for part in ["status        current", "kept is step 30", "2: 1-2", "gate: promoted", "rank = 2"] {
         assert!(shown.contains(part), "{part:?} in {shown}");
     }
-    bench.run("store show 9 --store mine").refuses(1, &["there is no graft 9"]);
-    bench.run("store promote 2 --store mine").refuses(1, &["the gate refused graft 2"]);
-    assert_eq!(bench.run("store promote 2 --force --store mine").ok().out, "graft 2 is in use\n");
-    bench.run("store delete 2 --store mine").refuses(1, &["graft 2 is in use; roll back"]);
-    assert_eq!(bench.run("store delete 2 --force --store mine").ok().out, "graft 1 is in use\n");
+    sandbox.run("store show 9 --store mine").refuses(1, &["there is no graft 9"]);
+    sandbox.run("store promote 2 --store mine").refuses(1, &["the gate refused graft 2"]);
+    assert_eq!(sandbox.run("store promote 2 --force --store mine").ok().out, "graft 2 is in use\n");
+    sandbox.run("store delete 2 --store mine").refuses(1, &["graft 2 is in use; roll back"]);
+    assert_eq!(sandbox.run("store delete 2 --force --store mine").ok().out, "graft 1 is in use\n");
     assert_eq!(
-        bench.run("store rollback --store mine --json").ok().json()["current"],
+        sandbox.run("store rollback --store mine --json").ok().json()["current"],
         serde_json::Value::Null
     );
-    bench.run("store rollback --store mine").refuses(1, &["no graft is in use"]);
+    sandbox.run("store rollback --store mine").refuses(1, &["no graft is in use"]);
 
-    bench.run("store export 1 --to gguf --model model.gguf --out a.gguf --store mine").ok();
-    bench.run("store export 1 --to peft --model model.gguf --out a --store mine").ok();
+    sandbox.run("store export 1 --to gguf --model model.gguf --out a.gguf --store mine").ok();
+    sandbox.run("store export 1 --to peft --model model.gguf --out a --store mine").ok();
     for adapter in ["a.gguf", "a"] {
         let args = format!("export --adapter {adapter} --to gguf --model model.gguf --out again.gguf");
-        bench.run(&args).ok();
-        let (first, again) = (fs::read(bench.path("a.gguf")), fs::read(bench.path("again.gguf")));
+        sandbox.run(&args).ok();
+        let (first, again) = (fs::read(sandbox.path("a.gguf")), fs::read(sandbox.path("again.gguf")));
         assert_eq!(first.unwrap(), again.unwrap());
     }
     let other = nightgraft_core::testing::TinyModel::new(nightgraft_kernels::WeightType::Q8_0);
-    other.write(&bench.path("other.gguf")).unwrap();
-    bench
+    other.write(&sandbox.path("other.gguf")).unwrap();
+    sandbox
         .run("store export 1 --to gguf --model other.gguf --out b.gguf --store mine")
         .refuses(1, &["graft 1 was trained on another model"]);
 }
 
 #[test]
 fn damage_is_found_and_repaired() {
-    let bench = Bench::new();
-    write_examples(&bench);
-    let root = bench.path("mine");
-    bench.run("journal add birds.jsonl --store mine").ok();
-    add_grafts(&bench, &root);
-    let sound = bench.run("store verify --store mine").ok().out;
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    let root = sandbox.path("mine");
+    sandbox.run("journal add birds.jsonl --store mine").ok();
+    add_grafts(&sandbox, &root);
+    let sound = sandbox.run("store verify --store mine").ok().out;
     assert!(sound.ends_with("nothing is damaged\n"), "{sound}");
     for (file, place) in [("journal/00000001-00000001.ngs", 60), ("grafts/00000001.ngs", 200)] {
         let path = root.join(file);
@@ -146,26 +146,26 @@ fn damage_is_found_and_repaired() {
         bytes[place] ^= 4;
         fs::write(path, bytes).unwrap();
     }
-    bench.run("journal list --store mine").refuses(1, &["00000001-00000001.ngs is damaged"]);
-    let ran = bench.run("store verify --store mine");
+    sandbox.run("journal list --store mine").refuses(1, &["00000001-00000001.ngs is damaged"]);
+    let ran = sandbox.run("store verify --store mine");
     assert_eq!(ran.code, 1);
     assert_eq!(ran.out.lines().filter(|line| line.starts_with("damaged: ")).count(), 2, "{}", ran.out);
-    let repaired = bench.run("store verify --repair --store mine --json").ok().json();
+    let repaired = sandbox.run("store verify --repair --store mine --json").ok().json();
     assert_eq!(repaired["repair"]["lost"].as_array().unwrap().len(), 2, "{repaired}");
-    bench.run("store verify --store mine").ok();
-    bench.run("store show 1 --store mine").refuses(1, &["there is no graft 1"]);
-    assert_eq!(bench.run("journal add birds.jsonl --store mine").ok().out, "3 added, 0 known already\n");
+    sandbox.run("store verify --store mine").ok();
+    sandbox.run("store show 1 --store mine").refuses(1, &["there is no graft 1"]);
+    assert_eq!(sandbox.run("journal add birds.jsonl --store mine").ok().out, "3 added, 0 known already\n");
 }
 
 #[test]
 fn a_file_of_an_earlier_time_is_refused_by_name() {
-    let bench = Bench::new();
-    write_examples(&bench);
-    fs::write(bench.path("key"), [7; 32]).unwrap();
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    fs::write(sandbox.path("key"), [7; 32]).unwrap();
     for (name, key) in [("plain", ""), ("encrypted", " --key-file key")] {
-        let run = |args: &str| bench.run(&format!("{args} --store {name}{key}"));
+        let run = |args: &str| sandbox.run(&format!("{args} --store {name}{key}"));
         run("journal add birds.jsonl").ok();
-        let segment = bench.path(name).join("journal/00000001-00000001.ngs");
+        let segment = sandbox.path(name).join("journal/00000001-00000001.ngs");
         let earlier = fs::read(&segment).unwrap();
         run("journal delete 2").ok();
         fs::write(&segment, earlier).unwrap();
@@ -190,35 +190,35 @@ fn a_file_of_an_earlier_time_is_refused_by_name() {
 
 #[test]
 fn a_key_hides_everything_and_can_be_changed() {
-    let bench = Bench::new();
-    write_examples(&bench);
-    let root = bench.path("mine");
-    fs::write(bench.path("old.key"), [7; 32]).unwrap();
-    fs::write(bench.path("new.key"), format!("{}\n", "0a".repeat(32))).unwrap();
-    fs::write(bench.path("bad.key"), "0a").unwrap();
-    let add = bench.run("journal add birds.jsonl --store mine --key-file old.key").ok();
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    let root = sandbox.path("mine");
+    fs::write(sandbox.path("old.key"), [7; 32]).unwrap();
+    fs::write(sandbox.path("new.key"), format!("{}\n", "0a".repeat(32))).unwrap();
+    fs::write(sandbox.path("bad.key"), "0a").unwrap();
+    let add = sandbox.run("journal add birds.jsonl --store mine --key-file old.key").ok();
     assert_eq!(add.out, "3 added, 0 known already\n");
     assert!(!contains(&root, CANARY) && !contains(&root, "text"));
-    bench.run("journal list --store mine").refuses(1, &["it is encrypted; give its key"]);
-    bench.run("journal list --store mine --key-file new.key").refuses(1, &["the key does not open"]);
-    bench.run("journal list --store mine --key-file bad.key").refuses(2, &["neither 32 bytes nor 64"]);
-    bench.run("store rotate-key --new-key-file new.key --store mine --key-file old.key").ok();
-    bench.run("journal list --store mine --key-file old.key").refuses(1, &["the key does not open"]);
-    let shown = bench.run("journal list --show --store mine --key-file new.key").ok().out;
+    sandbox.run("journal list --store mine").refuses(1, &["it is encrypted; give its key"]);
+    sandbox.run("journal list --store mine --key-file new.key").refuses(1, &["the key does not open"]);
+    sandbox.run("journal list --store mine --key-file bad.key").refuses(2, &["neither 32 bytes nor 64"]);
+    sandbox.run("store rotate-key --new-key-file new.key --store mine --key-file old.key").ok();
+    sandbox.run("journal list --store mine --key-file old.key").refuses(1, &["the key does not open"]);
+    let shown = sandbox.run("journal list --show --store mine --key-file new.key").ok().out;
     assert!(shown.contains(CANARY));
     // Keys are not printed, and a plain store has none to change.
-    bench.run("journal add birds.jsonl --store plain").ok();
-    bench.run("store rotate-key --new-key-file new.key --store plain").refuses(1, &["not encrypted"]);
+    sandbox.run("journal add birds.jsonl --store plain").ok();
+    sandbox.run("store rotate-key --new-key-file new.key --store plain").refuses(1, &["not encrypted"]);
 }
 
 #[test]
 fn one_process_at_a_time() {
-    let bench = Bench::new();
-    write_examples(&bench);
-    let store = Store::open(&bench.path("mine"), StoreOptions::default()).unwrap();
-    bench.run("journal add birds.jsonl --store mine").refuses(1, &["in use by another process"]);
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    let store = Store::open(&sandbox.path("mine"), StoreOptions::default()).unwrap();
+    sandbox.run("journal add birds.jsonl --store mine").refuses(1, &["in use by another process"]);
     drop(store);
-    bench.run("journal add birds.jsonl --store mine").ok();
+    sandbox.run("journal add birds.jsonl --store mine").ok();
     let key = StoreOptions { key: Some(Key::new([1; 32])), ..StoreOptions::default() };
-    assert!(Store::open(&bench.path("mine"), key).is_err());
+    assert!(Store::open(&sandbox.path("mine"), key).is_err());
 }

@@ -5,15 +5,15 @@ use std::fs;
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
 
-use super::{Bench, Ran};
+use super::{RunOutput, Sandbox};
 
 /// Another tiny model.
-fn model(bench: &Bench, name: &str, kind: WeightType, template: &str) {
+fn model(sandbox: &Sandbox, name: &str, kind: WeightType, template: &str) {
     let model = TinyModel { chat_template: Some(template.to_owned()), ..TinyModel::new(kind) };
-    model.write(&bench.path(name)).unwrap();
+    model.write(&sandbox.path(name)).unwrap();
 }
 
-impl Ran {
+impl RunOutput {
     /// The warnings, each once.
     fn warnings(&self) -> Vec<&str> {
         self.err.lines().filter_map(|line| line.strip_prefix("warning: ")).collect()
@@ -22,8 +22,8 @@ impl Ran {
 
 #[test]
 fn an_adapter_to_start_from_keeps_its_shape_and_says_so() {
-    let bench = Bench::new();
-    bench.train("--out first --steps 1 --held-out 0 --rank 4 --targets attn_q,attn_v").ok();
+    let sandbox = Sandbox::new();
+    sandbox.train("--out first --steps 1 --held-out 0 --rank 4 --targets attn_q,attn_v").ok();
     let again = "--steps 1 --held-out 0 --init-adapter first/adapter";
     for (option, own) in [
         ("--rank 8", "rank"),
@@ -32,39 +32,39 @@ fn an_adapter_to_start_from_keeps_its_shape_and_says_so() {
         ("--layers last:1", "layers"),
     ] {
         let name = option.split_whitespace().next().unwrap();
-        bench.train(&format!("--out second {again} {option}")).refuses(2, &[name, "would do nothing", own]);
+        sandbox.train(&format!("--out second {again} {option}")).refuses(2, &[name, "would do nothing", own]);
     }
-    assert!(!bench.path("second").exists());
-    bench
+    assert!(!sandbox.path("second").exists());
+    sandbox
         .train(&format!("--out same {again} --rank 4 --alpha 16 --targets attn_v,attn_q --layers 0..2"))
         .ok();
-    assert_eq!(bench.train(&format!("--out plain {again}")).ok().warnings(), [""; 0]);
-    fs::write(bench.path("a.toml"), "rank = 16\n").unwrap();
-    let told = bench.train(&format!("--out file {again} --config a.toml")).ok();
+    assert_eq!(sandbox.train(&format!("--out plain {again}")).ok().warnings(), [""; 0]);
+    fs::write(sandbox.path("a.toml"), "rank = 16\n").unwrap();
+    let told = sandbox.train(&format!("--out file {again} --config a.toml")).ok();
     assert!(told.warnings()[0].contains("--rank is 4, not 16"), "{}", told.err);
 }
 
 #[test]
 fn a_context_beyond_the_model_is_told() {
-    let bench = Bench::new();
-    let train = bench.train("--out out --steps 1 --context 2000").ok();
+    let sandbox = Sandbox::new();
+    let train = sandbox.train("--out out --steps 1 --context 2000").ok();
     assert!(train.warnings()[0].contains("--context 2000 is more than the 512 tokens"), "{}", train.err);
     let eval = "eval --model model.gguf --data chats.jsonl --context 2000";
-    assert!(bench.run(eval).ok().warnings()[0].contains("--context 2000 is more than the 512 tokens"));
-    let json = bench.run(&format!("{eval} --json")).ok().json();
+    assert!(sandbox.run(eval).ok().warnings()[0].contains("--context 2000 is more than the 512 tokens"));
+    let json = sandbox.run(&format!("{eval} --json")).ok().json();
     assert!(json["warnings"][0].as_str().unwrap().contains("512"), "{json}");
     assert_eq!(
-        bench.run("eval --model model.gguf --data chats.jsonl --context 512").ok().warnings(),
+        sandbox.run("eval --model model.gguf --data chats.jsonl --context 512").ok().warnings(),
         [""; 0]
     );
     for command in ["plan --model model.gguf", "bench --model model.gguf --seconds 1"] {
         let command = format!("{command} --context 600");
-        let told = bench.run(&command).ok();
+        let told = sandbox.run(&command).ok();
         assert!(told.warnings()[0].contains("--context 600 is more than the 512 tokens"), "{}", told.err);
-        let json = bench.run(&format!("{command} --json")).ok().json();
+        let json = sandbox.run(&format!("{command} --json")).ok().json();
         assert!(json["warnings"][0].as_str().unwrap().contains("512"), "{json}");
     }
-    assert_eq!(bench.run("plan --model model.gguf --context 512").ok().warnings(), [""; 0]);
+    assert_eq!(sandbox.run("plan --model model.gguf --context 512").ok().warnings(), [""; 0]);
 }
 
 const IDLE_CHAT: &str =
@@ -73,33 +73,33 @@ const IDLE_DATE: &str = "--date does nothing to this data: the chat template nev
 
 #[test]
 fn options_that_the_data_has_no_use_for_are_told() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let texts = (0..40).map(|i| format!("{{\"text\": \"the heron waits {i}\"}}\n")).collect::<String>();
-    fs::write(bench.path("texts.jsonl"), texts).unwrap();
+    fs::write(sandbox.path("texts.jsonl"), texts).unwrap();
     let pairs = (0..40).map(|i| format!("{{\"prompt\": \"a {i}\", \"completion\": \"b {i}\"}}\n"));
-    fs::write(bench.path("pairs.jsonl"), pairs.collect::<String>()).unwrap();
+    fs::write(sandbox.path("pairs.jsonl"), pairs.collect::<String>()).unwrap();
     let idle = "--chat --date 2026-01-02";
-    bench.train("--out start --steps 1 --held-out 0").ok();
+    sandbox.train("--out start --steps 1 --held-out 0").ok();
     for command in [
         "eval --model model.gguf",
         "gradients --model model.gguf --init-adapter start/adapter --out g.safetensors",
         "train --model model.gguf --steps 1 --checkpoint-every 0 --resume never --out out",
     ] {
-        let told = bench.run(&format!("{command} --data texts.jsonl {idle}")).ok();
+        let told = sandbox.run(&format!("{command} --data texts.jsonl {idle}")).ok();
         assert_eq!(told.warnings(), [IDLE_CHAT, IDLE_DATE], "{command}");
-        let json = bench.run(&format!("{command} --data texts.jsonl {idle} --json")).ok();
+        let json = sandbox.run(&format!("{command} --data texts.jsonl {idle} --json")).ok();
         assert!(json.out.contains(IDLE_CHAT) && json.out.contains(IDLE_DATE), "{command}: {}", json.out);
-        let told = bench.run(&format!("{command} --data pairs.jsonl --chat")).ok();
+        let told = sandbox.run(&format!("{command} --data pairs.jsonl --chat")).ok();
         assert_eq!(told.warnings(), [""; 0], "{command}");
     }
     // A run's settings name a date for whoever measures with them.
     let told =
-        bench.run("eval --model model.gguf --data texts.jsonl --config out/config.toml --no-chat").ok();
+        sandbox.run("eval --model model.gguf --data texts.jsonl --config out/config.toml --no-chat").ok();
     assert_eq!(told.warnings(), [""; 0]);
 
     let night = "night --model model.gguf --store mine --steps 1";
     let told =
-        bench.run(&format!("{night} --data texts.jsonl {idle} --resume never --eval-every 0 --patience 2"));
+        sandbox.run(&format!("{night} --data texts.jsonl {idle} --resume never --eval-every 0 --patience 2"));
     let expected = [
         "--resume does nothing: a session that is under way goes on; --start-anew forgets one that cannot",
         "--patience does nothing: --eval-every 0 switches evaluation off",
@@ -107,79 +107,79 @@ fn options_that_the_data_has_no_use_for_are_told() {
         IDLE_DATE,
     ];
     assert_eq!(told.ok().warnings(), expected);
-    let told = bench.run(&format!("{night} --skip-bad --format text")).ok();
+    let told = sandbox.run(&format!("{night} --skip-bad --format text")).ok();
     let idle: Vec<_> =
         told.warnings().iter().filter_map(|text| text.split_once(" does")).map(|it| it.0).collect();
     assert_eq!(idle, ["--skip-bad", "--format"], "{}", told.err);
-    let told = bench.run("retrain-without 1 --model model.gguf --store mine --steps 1 --resume auto").ok();
+    let told = sandbox.run("retrain-without 1 --model model.gguf --store mine --steps 1 --resume auto").ok();
     assert!(told.warnings()[0].starts_with("--resume does nothing"), "{}", told.err);
 }
 
 /// Only where the template never asks.
 #[test]
 fn a_date_that_is_used_is_not_told() {
-    let bench = Bench::new();
-    model(&bench, "dated.gguf", WeightType::Q4_1, &format!("{{{{ strftime_now('%Y') }}}}{CHATML}"));
-    let told = bench.run("eval --model dated.gguf --data chats.jsonl --date 2026-01-02").ok();
+    let sandbox = Sandbox::new();
+    model(&sandbox, "dated.gguf", WeightType::Q4_1, &format!("{{{{ strftime_now('%Y') }}}}{CHATML}"));
+    let told = sandbox.run("eval --model dated.gguf --data chats.jsonl --date 2026-01-02").ok();
     assert_eq!(told.warnings(), [""; 0]);
 }
 
 #[test]
 fn options_that_do_nothing_are_told() {
-    let bench = Bench::new();
-    let ran = bench.train("--out out --steps 1 --held-out 0 --patience 2 -q").ok();
+    let sandbox = Sandbox::new();
+    let ran = sandbox.train("--out out --steps 1 --held-out 0 --patience 2 -q").ok();
     assert_eq!(ran.warnings(), ["--patience does nothing: no examples are held out"]);
-    let ran = bench.run("generate --model model.gguf --prompt a --max-tokens 1 --seed 7").ok();
+    let ran = sandbox.run("generate --model model.gguf --prompt a --max-tokens 1 --seed 7").ok();
     assert_eq!(ran.warnings(), ["--seed does nothing: at --temperature 0 nothing is drawn"]);
 }
 
 /// A schedule spans all steps, so that a longer run is another one; the way to learn on is named, and works.
 #[test]
 fn a_finished_run_can_be_trained_on() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let train = "train --model model.gguf --data chats.jsonl --held-out 0 --out out";
-    bench.run(&format!("{train} --steps 2")).ok();
-    let refused = bench.run(&format!("{train} --steps 4"));
+    sandbox.run(&format!("{train} --steps 2")).ok();
+    let refused = sandbox.run(&format!("{train} --steps 4"));
     refused.refuses(
         1,
         &["steps = 2", "steps = 4", "To keep what it learned", "--init-adapter out/adapter --out"],
     );
-    bench
+    sandbox
         .run("train --model model.gguf --data chats.jsonl --held-out 0 --out elsewhere --init-adapter out/adapter --steps 2")
         .ok();
 }
 
 #[test]
 fn what_was_left_out_is_told_wherever_data_is_read() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let bad = "{\"no\": 1}\n";
-    fs::write(bench.path("bad.jsonl"), format!("{bad}{bad}{}{bad}", "{\"text\": \"one two three\"}\n"))
+    fs::write(sandbox.path("bad.jsonl"), format!("{bad}{bad}{}{bad}", "{\"text\": \"one two three\"}\n"))
         .unwrap();
     let long = serde_json::json!({ "prompt": "Tell me.", "completion": "and so on ".repeat(400) });
-    fs::write(bench.path("long.jsonl"), format!("{long}\n")).unwrap();
+    fs::write(sandbox.path("long.jsonl"), format!("{long}\n")).unwrap();
 
     let eval = "eval --model model.gguf --data bad.jsonl --skip-bad";
-    assert_eq!(bench.run(eval).ok().warnings(), ["3 of 4 lines could not be used and were left out"]);
-    let json = bench.run(&format!("{eval} --json")).ok().json();
+    assert_eq!(sandbox.run(eval).ok().warnings(), ["3 of 4 lines could not be used and were left out"]);
+    let json = sandbox.run(&format!("{eval} --json")).ok().json();
     assert_eq!((&json["data"]["lines"], &json["data"]["skipped_lines"]), (&4.into(), &3.into()));
-    let ran = bench.run("train --model model.gguf --data bad.jsonl --skip-bad --out out --steps 1 -q").ok();
+    let ran = sandbox.run("train --model model.gguf --data bad.jsonl --skip-bad --out out --steps 1 -q").ok();
     assert_eq!(ran.warnings(), ["3 of 4 lines could not be used and were left out"]);
-    let ran = bench.run("journal add bad.jsonl --skip-bad --store mine").ok();
+    let ran = sandbox.run("journal add bad.jsonl --skip-bad --store mine").ok();
     assert_eq!(ran.warnings(), ["3 of 4 lines could not be used and were left out"]);
 
     let eval = "eval --model model.gguf --data long.jsonl";
-    let told = bench.run(eval).ok();
+    let told = sandbox.run(eval).ok();
     assert!(told.warnings()[0].starts_with("1 line is longer than --context: "), "{}", told.err);
-    let json = bench.run(&format!("{eval} --json")).ok().json();
+    let json = sandbox.run(&format!("{eval} --json")).ok().json();
     assert!(json["data"]["truncated_tokens"].as_u64().unwrap() > 1000, "{json}");
 
-    bench.run("train --model model.gguf --data chats.jsonl --out start --steps 1 --held-out 0").ok();
+    sandbox.run("train --model model.gguf --data chats.jsonl --out start --steps 1 --held-out 0").ok();
     let gradients = "gradients --model model.gguf --init-adapter start/adapter --data bad.jsonl --skip-bad \
                      --context 2000 --out g.safetensors";
-    let told = bench.run(gradients).ok();
+    let told = sandbox.run(gradients).ok();
     assert_eq!(told.warnings()[0], "3 of 4 lines could not be used and were left out");
     assert!(told.warnings()[1].contains("--context 2000 is more than the 512 tokens"), "{}", told.err);
-    let json = bench.run(&format!("{gradients} --json")).ok().json();
+    let json = sandbox.run(&format!("{gradients} --json")).ok().json();
     assert_eq!((&json["data"]["lines"], &json["data"]["skipped_lines"]), (&4.into(), &3.into()));
     assert!(json["warnings"][0].as_str().unwrap().contains("512"), "{json}");
 }
@@ -187,11 +187,11 @@ fn what_was_left_out_is_told_wherever_data_is_read() {
 /// A model without a template can use none of the conversations: one sentence, not one for each.
 #[test]
 fn a_warning_is_said_once_with_a_count() {
-    let bench = Bench::new();
-    TinyModel::new(WeightType::Q4_1).write(&bench.path("plain.gguf")).unwrap();
+    let sandbox = Sandbox::new();
+    TinyModel::new(WeightType::Q4_1).write(&sandbox.path("plain.gguf")).unwrap();
     let texts = (0..40).map(|i| format!("{{\"text\": \"the heron waits {i}\"}}\n")).collect::<String>();
-    fs::write(bench.path("mixed.jsonl"), super::chats() + &texts).unwrap();
-    let ran = bench.run("night --model plain.gguf --store mine --data mixed.jsonl --steps 1");
+    fs::write(sandbox.path("mixed.jsonl"), super::chats() + &texts).unwrap();
+    let ran = sandbox.run("night --model plain.gguf --store mine --data mixed.jsonl --steps 1");
     let told = ran.warnings();
     let [about] = told.as_slice() else { panic!("{}", ran.err) };
     assert!(about.contains("examples cannot be used with this model; the first: "), "{about}");
@@ -201,9 +201,9 @@ fn a_warning_is_said_once_with_a_count() {
 /// An adapter that says that it is another model's.
 #[test]
 fn another_model_s_adapter_is_a_warning_like_others() {
-    let bench = Bench::new();
-    bench.train("--out out --steps 1 --held-out 0").ok();
-    model(&bench, "other.gguf", WeightType::Q8_0, CHATML);
+    let sandbox = Sandbox::new();
+    sandbox.train("--out out --steps 1 --held-out 0").ok();
+    model(&sandbox, "other.gguf", WeightType::Q8_0, CHATML);
     let adapter = "--model other.gguf --adapter out/adapter";
     for command in [
         format!("eval {adapter} --data chats.jsonl"),
@@ -213,11 +213,11 @@ fn another_model_s_adapter_is_a_warning_like_others() {
         "train --model other.gguf --init-adapter out/adapter --data chats.jsonl --out on --steps 1 --held-out 0"
             .to_owned(),
     ] {
-        let ran = bench.run(&command).ok();
+        let ran = sandbox.run(&command).ok();
         let told = ran.warnings();
         assert!(told.len() == 1 && told[0].starts_with("the adapter may do harm: "), "{command}: {}", ran.err);
         assert!(!ran.err.contains("WARN"), "{command}: {}", ran.err);
-        let json = bench.run(&format!("{command} --json")).ok();
+        let json = sandbox.run(&format!("{command} --json")).ok();
         assert!(json.out.contains("the adapter may do harm: "), "{command}: {}", json.out);
     }
 }

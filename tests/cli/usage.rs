@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use super::Bench;
+use super::Sandbox;
 
 #[test]
 fn a_command_line_that_does_not_parse() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let cases = [
         ("", "Usage: nightgraft"),
         ("frain", "unrecognized subcommand 'frain'"),
@@ -25,7 +25,7 @@ fn a_command_line_that_does_not_parse() {
         ("fetch", "<NAME>"),
     ];
     for (args, fragment) in cases {
-        let ran = bench.run(args);
+        let ran = sandbox.run(args);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args}: {}", ran.err);
         assert!(ran.err.contains(fragment), "{args}: {fragment:?} in {}", ran.err);
     }
@@ -33,7 +33,7 @@ fn a_command_line_that_does_not_parse() {
 
 #[test]
 fn a_setting_that_makes_no_sense() {
-    let bench = Bench::new();
+    let sandbox = Sandbox::new();
     let cases = [
         ("--rank 0", "--rank: 0 is not 1 to 256"),
         ("--lr -1", "--lr: -1 is not above 0"),
@@ -49,38 +49,38 @@ fn a_setting_that_makes_no_sense() {
         ("--layers 0..9", "--layers: '0..9' does not fit: the model has 2 layers"),
     ];
     for (args, fragment) in cases {
-        bench.train(&format!("--out out {args}")).refuses(2, &[fragment]);
-        assert!(!bench.path("out").exists(), "{args}");
+        sandbox.train(&format!("--out out {args}")).refuses(2, &[fragment]);
+        assert!(!sandbox.path("out").exists(), "{args}");
     }
-    bench.run("generate --model model.gguf --prompt a --temperature -1").refuses(2, &["--temperature: -1"]);
-    bench.run("generate --model model.gguf --prompt a --max-tokens 0").refuses(2, &["--max-tokens: 0"]);
-    bench.run("export --adapter a --to gguf --out o").refuses(2, &["--model: needed"]);
-    bench.run("fetch smollm3").refuses(2, &["unknown model 'smollm3'", "smollm2-135m"]);
-    bench.run("fetch hf:owner/file.gguf").refuses(2, &["hf:OWNER/REPO/FILE"]);
+    sandbox.run("generate --model model.gguf --prompt a --temperature -1").refuses(2, &["--temperature: -1"]);
+    sandbox.run("generate --model model.gguf --prompt a --max-tokens 0").refuses(2, &["--max-tokens: 0"]);
+    sandbox.run("export --adapter a --to gguf --out o").refuses(2, &["--model: needed"]);
+    sandbox.run("fetch smollm3").refuses(2, &["unknown model 'smollm3'", "smollm2-135m"]);
+    sandbox.run("fetch hf:owner/file.gguf").refuses(2, &["hf:OWNER/REPO/FILE"]);
 }
 
 #[test]
 fn a_bad_configuration_file_is_named_with_its_line() {
-    let bench = Bench::new();
-    fs::write(bench.path("a.toml"), "rank = 8\nrnak = 9\n").unwrap();
-    bench.train("--out out --config a.toml").refuses(2, &["--config: a.toml:2: unknown field `rnak`"]);
-    fs::write(bench.path("a.toml"), "lr = \"fast\"\n").unwrap();
-    bench
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("a.toml"), "rank = 8\nrnak = 9\n").unwrap();
+    sandbox.train("--out out --config a.toml").refuses(2, &["--config: a.toml:2: unknown field `rnak`"]);
+    fs::write(sandbox.path("a.toml"), "lr = \"fast\"\n").unwrap();
+    sandbox
         .train("--out out --config a.toml")
         .refuses(2, &["--config: a.toml:1: expected \"auto\" or a number, not \"fast\""]);
-    fs::write(bench.path("a.toml"), "lr = -1.0\n").unwrap();
-    bench.train("--out out --config a.toml").refuses(2, &["--lr: -1 is not"]);
-    fs::write(bench.path("a.toml"), [0xff, 0xfe]).unwrap();
-    bench.train("--out out --config a.toml").refuses(1, &["cannot read a.toml"]);
-    bench.train("--out out --config none.toml").refuses(1, &["cannot open none.toml", "No such file"]);
-    assert!(!bench.path("out").exists());
+    fs::write(sandbox.path("a.toml"), "lr = -1.0\n").unwrap();
+    sandbox.train("--out out --config a.toml").refuses(2, &["--lr: -1 is not"]);
+    fs::write(sandbox.path("a.toml"), [0xff, 0xfe]).unwrap();
+    sandbox.train("--out out --config a.toml").refuses(1, &["cannot read a.toml"]);
+    sandbox.train("--out out --config none.toml").refuses(1, &["cannot open none.toml", "No such file"]);
+    assert!(!sandbox.path("out").exists());
 }
 
 #[test]
 fn instructions_that_do_not_exist_are_not_ignored() {
-    let bench = Bench::new();
-    let run = |value: &str, args: &[&str]| -> super::Ran {
-        bench.command(args).env("NIGHTGRAFT_ISA", value).output().unwrap().into()
+    let sandbox = Sandbox::new();
+    let run = |value: &str, args: &[&str]| -> super::RunOutput {
+        sandbox.command(args).env("NIGHTGRAFT_ISA", value).output().unwrap().into()
     };
     let train = ["train", "--model", "model.gguf", "--data", "chats.jsonl", "--out", "out"];
     for args in [&["inspect", "model.gguf"][..], &train] {
@@ -92,7 +92,7 @@ fn instructions_that_do_not_exist_are_not_ignored() {
     let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
     run(foreign, &train)
         .refuses(2, &["NIGHTGRAFT_ISA: this machine lacks the instructions", "it has scalar"]);
-    assert!(!bench.path("out").exists());
+    assert!(!sandbox.path("out").exists());
     assert!(
         run("", &["inspect", "model.gguf"]).code == 0 && run("scalar", &["inspect", "model.gguf"]).code == 0
     );
