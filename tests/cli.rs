@@ -4,16 +4,16 @@
 
 mod adapters;
 mod fetch;
-mod help;
-mod hostile;
 #[cfg(unix)]
-mod modes;
-mod outputs;
-mod pipes;
-mod run;
+mod file_permissions;
+mod help;
+mod invalid_inputs;
+mod overwriting;
+mod standard_input;
 mod store;
-mod told;
 mod usage;
+mod warnings;
+mod workflow;
 
 use std::{
     fs,

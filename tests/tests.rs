@@ -1,7 +1,6 @@
 //! The integration tests, one module a topic. Those in `golden`, `llama_cpp` and `tokenizer` need the real model.
 
 mod cli;
-mod clock;
 mod formats;
 mod gate;
 mod golden;
@@ -11,5 +10,6 @@ mod model_changed;
 mod night;
 mod privacy;
 mod resume;
+mod run_date;
 mod support;
 mod tokenizer;
