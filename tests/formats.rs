@@ -194,14 +194,14 @@ fn stores_open_and_their_sessions_go_on() {
 }
 
 /// A file's sealing says a version that is to come: bytes 8 to 12, which stand before what is checked.
-fn sealed_later(path: &Path) {
+fn set_later_version(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     bytes[8..12].copy_from_slice(&900u32.to_le_bytes());
     fs::write(path, bytes).unwrap();
 }
 
 /// The content of a plain sealed file changed, and sealed again.
-fn rewritten(path: &Path, role: &'static str, change: impl FnOnce(&mut Vec<u8>)) {
+fn rewrite(path: &Path, role: &'static str, change: impl FnOnce(&mut Vec<u8>)) {
     let vault = Vault::plain(file_system::system());
     let mut bytes = vault.read(path, role, 1 << 30).unwrap();
     change(&mut bytes);
@@ -210,7 +210,7 @@ fn rewritten(path: &Path, role: &'static str, change: impl FnOnce(&mut Vec<u8>))
 
 /// It is refused and says so by the version; no file of the folder is gone, and those named below stay as they are. What
 /// the store keeps of itself may be brought to the present version, or not: another file is the one that cannot be read.
-fn refuses_and_keeps(corpus: &Corpus, folder: &str, later: &str, ran: impl FnOnce() -> RunOutput) {
+fn assert_refused_and_kept(corpus: &Corpus, folder: &str, later: &str, ran: impl FnOnce() -> RunOutput) {
     let before = corpus.files(folder);
     let ran = ran();
     assert!(!ran.success, "{later}: {}{}", ran.out, ran.err);
@@ -229,27 +229,27 @@ fn refuses_and_keeps(corpus: &Corpus, folder: &str, later: &str, ran: impl FnOnc
 fn a_checkpoint_of_a_later_version_is_refused_and_stays() {
     let checkpoint = "stopped/checkpoints/step-00000008.ngck";
     let corpus = Corpus::new();
-    rewritten(&corpus.path(checkpoint), "checkpoint", |bytes| {
+    rewrite(&corpus.path(checkpoint), "checkpoint", |bytes| {
         bytes[..4].copy_from_slice(&900u32.to_le_bytes())
     });
-    refuses_and_keeps(&corpus, "stopped", checkpoint, || corpus.train(STOPPED));
+    assert_refused_and_kept(&corpus, "stopped", checkpoint, || corpus.train(STOPPED));
     let corpus = Corpus::new();
-    sealed_later(&corpus.path(checkpoint));
-    refuses_and_keeps(&corpus, "stopped", checkpoint, || corpus.train(STOPPED));
+    set_later_version(&corpus.path(checkpoint));
+    assert_refused_and_kept(&corpus, "stopped", checkpoint, || corpus.train(STOPPED));
 }
 
 #[test]
 fn a_store_of_a_later_version_is_refused_and_stays() {
     let corpus = Corpus::new();
-    rewritten(&corpus.path("plain/store.ngs"), "store", |bytes| {
+    rewrite(&corpus.path("plain/store.ngs"), "store", |bytes| {
         let text = String::from_utf8(std::mem::take(bytes)).unwrap();
         *bytes = text.replace(r#""version":1"#, r#""version":900"#).into_bytes();
     });
-    refuses_and_keeps(&corpus, "plain", "store.ngs", || corpus.night("plain"));
+    assert_refused_and_kept(&corpus, "plain", "store.ngs", || corpus.night("plain"));
     for file in ["store.ngs", "session/session.ngs", "session/step-00000006.ngck"] {
         let corpus = Corpus::new();
-        sealed_later(&corpus.path("plain").join(file));
-        refuses_and_keeps(&corpus, "plain", file, || corpus.night("plain"));
+        set_later_version(&corpus.path("plain").join(file));
+        assert_refused_and_kept(&corpus, "plain", file, || corpus.night("plain"));
     }
     // Told at once or where it is needed.
     for (file, needed) in [
@@ -257,7 +257,7 @@ fn a_store_of_a_later_version_is_refused_and_stays() {
         ("journal/00000001-00000001.ngs", "journal list --store plain"),
     ] {
         let corpus = Corpus::new();
-        sealed_later(&corpus.path("plain").join(file));
-        refuses_and_keeps(&corpus, "plain", file, || corpus.run(needed));
+        set_later_version(&corpus.path("plain").join(file));
+        assert_refused_and_kept(&corpus, "plain", file, || corpus.run(needed));
     }
 }

@@ -13,18 +13,18 @@ use tempfile::NamedTempFile;
 use crate::support;
 
 /// The sample conversations.
-fn sample() -> Vec<Value> {
+fn sample_conversations() -> Vec<Value> {
     let path = Path::new("tests/data/demo/train.jsonl");
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The first of the sample conversations, as many as an app has after a while: judging them takes half as long.
-fn some() -> Vec<Value> {
-    sample().into_iter().take(24).collect()
+fn some_conversations() -> Vec<Value> {
+    sample_conversations().into_iter().take(24).collect()
 }
 
 /// A few of the general texts, which are measured twice in each night.
-fn few_texts() -> NamedTempFile {
+fn few_probe_texts() -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     let texts = fs::read_to_string("core/src/session/probe.jsonl").unwrap();
     fs::write(file.path(), texts.lines().step_by(5).map(|line| format!("{line}\n")).collect::<String>())
@@ -79,9 +79,11 @@ fn reasons(report: &Value) -> Vec<String> {
 
 #[test]
 fn a_good_run_is_promoted() {
-    let probe = few_texts();
-    let report =
-        night(&some(), &["--steps=10", "--batch-tokens=512", "--probe", probe.path().to_str().unwrap()]);
+    let probe = few_probe_texts();
+    let report = night(
+        &some_conversations(),
+        &["--steps=10", "--batch-tokens=512", "--probe", probe.path().to_str().unwrap()],
+    );
     assert_eq!(report["gate"]["refusals"], json!([]));
     assert_eq!((&report["promoted"], &report["graft"]), (&json!(true), &json!(1)));
     let held_out = &report["gate"]["comparisons"][0];
@@ -97,7 +99,7 @@ fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
     let expected =
         json!({ "event": "done", "outcome": "nothing_to_do", "reason": "too_few", "have": 8, "need": 16 });
     assert_eq!(few, expected);
-    let probe = few_texts();
+    let probe = few_probe_texts();
     // The seed decides who is held out.
     for (n, seed) in [(16, 1), (20, 42), (24, 3), (48, 5)] {
         let seed_option = format!("--seed={seed}");
@@ -113,7 +115,7 @@ fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
 
 #[test]
 fn words_without_order_are_refused() {
-    let mut lines = some();
+    let mut lines = some_conversations();
     let mut random = 88_172_645_463_325_252_u64;
     for line in &mut lines {
         for message in line["messages"].as_array_mut().unwrap() {
@@ -126,7 +128,7 @@ fn words_without_order_are_refused() {
             message["content"] = words.join(" ").into();
         }
     }
-    let probe = few_texts();
+    let probe = few_probe_texts();
     let report =
         night(&lines, &["--steps=5", "--batch-tokens=512", "--probe", probe.path().to_str().unwrap()]);
     assert!(reasons(&report).contains(&"not_language".to_owned()), "{}", report["gate"]);
@@ -135,9 +137,9 @@ fn words_without_order_are_refused() {
 #[test]
 fn what_was_learned_by_heart_is_refused() {
     // 20 examples to train on, 5 to measure on; the last adapter is taken, however bad it has become.
-    let mut lines = sample();
+    let mut lines = sample_conversations();
     lines.sort_by_key(|line| line.to_string().len());
-    let probe = few_texts();
+    let probe = few_probe_texts();
     let settings =
         ["--epochs=15", "--held-out=0.2", "--patience=0", "--lr=4e-3", "--batch-tokens=256", "--probe"];
     let report = night(&lines[..25], &[&settings[..], &[probe.path().to_str().unwrap()]].concat());
@@ -147,7 +149,7 @@ fn what_was_learned_by_heart_is_refused() {
 
 #[test]
 fn numbers_that_are_none_are_refused() {
-    let report = night(&some(), &["--steps=4", "--batch-tokens=512", "--alpha=1e30"]);
+    let report = night(&some_conversations(), &["--steps=4", "--batch-tokens=512", "--alpha=1e30"]);
     assert_eq!(reasons(&report), ["not_finite"]);
     assert_eq!((&report["graft"], &report["learned"]), (&Value::Null, &Value::Null));
 }
@@ -158,7 +160,7 @@ fn what_makes_general_texts_worse_is_refused() {
     let rules = NamedTempFile::new().unwrap();
     fs::write(rules.path(), "[gate]\nmax_forgetting = 0.005\n").unwrap();
     let report = night(
-        &sample(),
+        &sample_conversations(),
         &["--steps=10", "--batch-tokens=512", "--lr=1e-2", "--rules", rules.path().to_str().unwrap()],
     );
     assert_eq!(reasons(&report), ["forgets"], "{}", report["gate"]);

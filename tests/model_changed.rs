@@ -23,19 +23,19 @@ type Change = fn(&Path);
 
 /// What becomes of the file, and what the message says of it.
 const CHANGES: [(Change, &str); 5] = [
-    (|model| cut(model, fs::metadata(model).unwrap().len() / 3), "bytes and has"),
-    (|model| cut(model, 0), "bytes and has 0"),
-    (write_into, "it was written to"),
+    (|model| truncate(model, fs::metadata(model).unwrap().len() / 3), "bytes and has"),
+    (|model| truncate(model, 0), "bytes and has 0"),
+    (overwrite_second_half, "it was written to"),
     (replace, "another file has taken its place"),
     (|model| fs::remove_file(model).unwrap(), "it was removed"),
 ];
 
-fn cut(model: &Path, len: u64) {
+fn truncate(model: &Path, len: u64) {
     OpenOptions::new().write(true).open(model).unwrap().set_len(len).unwrap();
 }
 
 /// The weights in the second half become others.
-fn write_into(model: &Path) {
+fn overwrite_second_half(model: &Path) {
     let mut file = OpenOptions::new().write(true).open(model).unwrap();
     let len = file.metadata().unwrap().len();
     file.seek(SeekFrom::Start(len / 2)).unwrap();
@@ -54,7 +54,7 @@ fn tiny() -> TinyModel {
 }
 
 /// Puts the model of a [`Sandbox`] back, as a file with other times and another number.
-fn put_back(model: &Path) {
+fn restore(model: &Path) {
     let fresh = model.with_extension("fresh");
     tiny().write(&fresh).unwrap();
     fs::rename(fresh, model).unwrap();
@@ -74,7 +74,7 @@ fn wait_for(event: &str, child: &mut Child) -> BufReader<std::process::ChildStdo
 }
 
 /// What the child says and how it ends, after all that it has still to print.
-fn ended(mut child: Child, mut rest: impl Read) -> (String, Option<i32>, String) {
+fn wait_for_exit(mut child: Child, mut rest: impl Read) -> (String, Option<i32>, String) {
     // A tiny model writes bytes that are no text.
     let (mut out, mut err) = (Vec::new(), Vec::new());
     rest.read_to_end(&mut out).unwrap();
@@ -119,12 +119,12 @@ fn a_run_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
         let mut child = piped(train(&sandbox, &out));
         let rest = wait_for("step", &mut child);
         change(&model);
-        let (events, code, err) = ended(child, rest);
+        let (events, code, err) = wait_for_exit(child, rest);
         assert_eq!(code, Some(1), "{err}");
         assert_names(&err, &model, what);
         assert!(events.contains("\"event\":\"saved\""), "{events}");
 
-        put_back(&model);
+        restore(&model);
         let again = train(&sandbox, &out).output().unwrap();
         assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
         assert!(String::from_utf8_lossy(&again.stdout).contains("\"event\":\"resumed\""));
@@ -144,9 +144,9 @@ fn cut_short_at_random_moments_it_ends_in_the_same_bytes() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let child = piped(train(&sandbox, "cut"));
         std::thread::sleep(Duration::from_millis(20 + (random >> 33) % 200));
-        cut(&model, (random >> 40) % len);
+        truncate(&model, (random >> 40) % len);
         let output = child.wait_with_output().unwrap();
-        put_back(&model);
+        restore(&model);
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), None, "{err}");
         if output.status.success() {
@@ -174,12 +174,12 @@ fn a_slice_whose_model_changes_is_saved_and_goes_on_with_the_right_file() {
             let mut child = piped(sandbox.night(&store, &["--checkpoint-every=1000"]));
             let rest = wait_for(event, &mut child);
             change(&model);
-            let (events, code, err) = ended(child, rest);
+            let (events, code, err) = wait_for_exit(child, rest);
             assert_eq!(code, Some(1), "{event}: {err}");
             assert_names(&err, &model, what);
             assert!(event != "step" || events.contains("\"event\":\"saved\""), "{events}");
 
-            put_back(&model);
+            restore(&model);
             let events = sandbox.whole_night(&store, &["--checkpoint-every=1000"]);
             assert!(events.iter().any(|event| event["event"] == "resumed"), "{event}, {what}");
             assert!(sandbox.graft(&store, &[]) == expected, "{event}, {what}: another adapter");
@@ -219,7 +219,7 @@ fn an_answer_whose_model_changes_ends_with_an_error() {
         let mut text = child.stdout.take().unwrap();
         text.read_exact(&mut [0]).unwrap();
         change(&model);
-        let (_, code, err) = ended(child, text);
+        let (_, code, err) = wait_for_exit(child, text);
         assert_eq!(code, Some(1), "{what}: {err}");
         assert_names(&err, &model, what);
     }
@@ -245,33 +245,34 @@ fn a_model_that_is_cut_short_at_any_moment_of_an_answer_kills_nobody() {
         assert!(child.wait().unwrap().success());
         (kind, loading, text)
     });
-    let cut_and_told = |kind: WeightType, text: &[u8], i: u32, wait: &dyn Fn(&mut dyn Read) -> Vec<u8>| {
-        TinyModel { kind, ..deep() }.write(&model).unwrap();
-        let mut child = piped(generate(&model));
-        let mut out = child.stdout.take().unwrap();
-        let mut given = wait(&mut out);
-        cut(&model, 4096 * (1 + u64::from(i)));
-        out.read_to_end(&mut given).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.signal(), None, "cut {i}: {err}");
-        if output.status.success() {
-            assert!(given == text, "cut {i}: another answer");
-            return false;
-        }
-        assert_eq!(output.status.code(), Some(1), "cut {i}: {err}");
-        let message = err.lines().last().unwrap_or_default();
-        assert!(message.contains(model.to_str().unwrap()), "cut {i}: {err}");
-        true
-    };
+    let truncation_is_reported =
+        |kind: WeightType, text: &[u8], i: u32, wait: &dyn Fn(&mut dyn Read) -> Vec<u8>| {
+            TinyModel { kind, ..deep() }.write(&model).unwrap();
+            let mut child = piped(generate(&model));
+            let mut out = child.stdout.take().unwrap();
+            let mut given = wait(&mut out);
+            truncate(&model, 4096 * (1 + u64::from(i)));
+            out.read_to_end(&mut given).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.signal(), None, "cut {i}: {err}");
+            if output.status.success() {
+                assert!(given == text, "cut {i}: another answer");
+                return false;
+            }
+            assert_eq!(output.status.code(), Some(1), "cut {i}: {err}");
+            let message = err.lines().last().unwrap_or_default();
+            assert!(message.contains(model.to_str().unwrap()), "cut {i}: {err}");
+            true
+        };
     let mut told = 0;
     for (i, (kind, loading, text)) in (0..CUTS).zip(whole.iter().cycle()) {
         let part = f64::from(i) / f64::from(CUTS);
-        cut_and_told(*kind, text, i, &|_| {
+        truncation_is_reported(*kind, text, i, &|_| {
             std::thread::sleep(loading.mul_f64(part));
             Vec::new()
         });
-        told += u32::from(cut_and_told(*kind, text, i, &|out| {
+        told += u32::from(truncation_is_reported(*kind, text, i, &|out| {
             let mut given = vec![0; (text.len() as f64 * part / 2.0) as usize];
             out.read_exact(&mut given).unwrap();
             given
@@ -325,7 +326,7 @@ fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
             std::thread::sleep(Duration::from_millis(2));
         }
         fs::rename(&model, model.with_extension("away")).unwrap();
-        let (_, code, err) = ended(child, rest);
+        let (_, code, err) = wait_for_exit(child, rest);
         assert_eq!(code, Some(1), "{err}");
         fs::rename(model.with_extension("away"), &model).unwrap();
     };
@@ -351,8 +352,8 @@ fn a_file_with_the_same_fingerprint_and_other_bytes_is_found_out() {
 }
 
 /// A run of two steps on a model most of which is a hole, which nobody hashes to its end in a test's time.
-fn on_a_hole(sandbox: &Sandbox) -> TrainRequest {
-    cut(&sandbox.path("tiny.gguf"), 1 << 40);
+fn request_on_sparse_model(sandbox: &Sandbox) -> TrainRequest {
+    truncate(&sandbox.path("tiny.gguf"), 1 << 40);
     let mut config = TrainConfig::default();
     config.run.steps = Some(2);
     config.run.eval_every = EvalEvery::Steps(0);
@@ -396,7 +397,7 @@ const A_MOMENT: Duration = Duration::from_millis(200);
 #[test]
 fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
     let sandbox = Sandbox::tiny();
-    let request = on_a_hole(&sandbox);
+    let request = request_on_sparse_model(&sandbox);
     assert_eq!(stopped_after(2, A_MOMENT, &request), (2, Vec::new()));
     assert!(!fs::read_to_string(sandbox.path("out/base.json")).unwrap().contains("sha256"));
     assert!(sandbox.path("out/checkpoints/step-00000002.ngck").exists());
@@ -406,7 +407,7 @@ fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
 #[test]
 fn a_stop_does_not_wait_until_the_model_is_known_again() {
     let sandbox = Sandbox::tiny();
-    let request = on_a_hole(&sandbox);
+    let request = request_on_sparse_model(&sandbox);
     assert_eq!(stopped_after(1, Duration::ZERO, &request), (1, Vec::new()));
     let path = sandbox.path("out/base.json");
     let mut note: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -436,8 +437,8 @@ fn an_adapter_may_be_written_anew_while_it_is_in_use() {
             command
         });
         let rest = wait_for("step", &mut child);
-        cut(&adapter, 100);
-        let (_, code, err) = ended(child, rest);
+        truncate(&adapter, 100);
+        let (_, code, err) = wait_for_exit(child, rest);
         assert_eq!(code, Some(0), "{err}");
     }
     assert!(model.is_file());

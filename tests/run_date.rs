@@ -59,14 +59,14 @@ impl Sandbox {
         command
     }
 
-    fn done(&self, zone: &str, args: &str) -> Output {
+    fn run_ok(&self, zone: &str, args: &str) -> Output {
         let output = self.command(zone, args).output().unwrap();
         assert!(output.status.success(), "{args}: {}", String::from_utf8_lossy(&output.stderr));
         output
     }
 
     /// Stops a command as Ctrl-C does, as soon as `is_due`.
-    fn stopped(&self, zone: &str, args: &str, is_due: impl Fn() -> bool) {
+    fn run_and_interrupt(&self, zone: &str, args: &str, is_due: impl Fn() -> bool) {
         let mut command = self.command(zone, args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while !is_due() {
@@ -88,11 +88,11 @@ impl Sandbox {
 
     /// The last graft's adapter.
     fn graft(&self, store: &str) -> Vec<u8> {
-        let list = self.done(TOMORROW, &format!("store list --json --store {store}"));
+        let list = self.run_ok(TOMORROW, &format!("store list --json --store {store}"));
         let list: Value = serde_json::from_slice(&list.stdout).unwrap();
         let id = &list.as_array().unwrap().last().unwrap()["id"];
         let out = format!("{store}.peft");
-        self.done(
+        self.run_ok(
             TOMORROW,
             &format!("store export {id} --to peft --model dated.gguf --out {out} --store {store}"),
         );
@@ -100,8 +100,8 @@ impl Sandbox {
     }
 
     fn loss(&self, zone: &str, more: &str) -> f64 {
-        let output =
-            self.done(zone, &format!("eval --json --model dated.gguf --data chats.jsonl --threads 1 {more}"));
+        let output = self
+            .run_ok(zone, &format!("eval --json --model dated.gguf --data chats.jsonl --threads 1 {more}"));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["loss"].as_f64().unwrap()
     }
 }
@@ -120,14 +120,14 @@ fn date_in(path: &Path, before: &str) -> String {
 fn a_run_that_is_stopped_before_midnight_ends_in_the_same_bytes() {
     let sandbox = Sandbox::new();
     let train = |out: &str| format!("train --model dated.gguf --data chats.jsonl --out {out} {SETTINGS}");
-    sandbox.stopped(TODAY, &train("stopped"), || sandbox.has_a_checkpoint("stopped/checkpoints"));
+    sandbox.run_and_interrupt(TODAY, &train("stopped"), || sandbox.has_a_checkpoint("stopped/checkpoints"));
     let began = date_in(&sandbox.path("stopped/config.toml"), "date = \"");
-    sandbox.done(TOMORROW, &train("stopped"));
+    sandbox.run_ok(TOMORROW, &train("stopped"));
     assert_eq!(date_in(&sandbox.path("stopped/config.toml"), "date = \""), began);
 
-    sandbox.done(TODAY, &format!("{} --date {began}", train("straight")));
+    sandbox.run_ok(TODAY, &format!("{} --date {began}", train("straight")));
     assert_eq!(sandbox.adapter("stopped/adapter"), sandbox.adapter("straight/adapter"));
-    sandbox.done(TOMORROW, &train("later"));
+    sandbox.run_ok(TOMORROW, &train("later"));
     assert_ne!(sandbox.adapter("later/adapter"), sandbox.adapter("straight/adapter"), "the date matters");
 
     // Its evaluation takes its date; without a run, it is today's; what is said wins.
@@ -156,9 +156,9 @@ fn a_killed_run_keeps_its_date_before_the_first_checkpoint_too() {
     child.kill().unwrap();
     child.wait().unwrap();
     let began = date_in(&sandbox.path("killed/config.toml"), "date = \"");
-    sandbox.done(TOMORROW, &train);
+    sandbox.run_ok(TOMORROW, &train);
     assert_eq!(date_in(&sandbox.path("killed/config.toml"), "date = \""), began);
-    sandbox.done(TOMORROW, &format!("{train} --resume never"));
+    sandbox.run_ok(TOMORROW, &format!("{train} --resume never"));
     assert_ne!(date_in(&sandbox.path("killed/config.toml"), "date = \""), began, "it is another run");
 }
 
@@ -168,15 +168,15 @@ fn a_session_of_two_days_ends_in_the_same_graft() {
     let night = |store: &str| {
         format!("night --json --model dated.gguf --data chats.jsonl --store {store} {SETTINGS}")
     };
-    sandbox.stopped(TODAY, &night("stopped"), || sandbox.has_a_checkpoint("stopped/session"));
+    sandbox.run_and_interrupt(TODAY, &night("stopped"), || sandbox.has_a_checkpoint("stopped/session"));
     let began = date_in(&sandbox.path("stopped/session/session.ngs"), "\"date\":\"");
-    let events = sandbox.done(TOMORROW, &night("stopped")).stdout;
+    let events = sandbox.run_ok(TOMORROW, &night("stopped")).stdout;
     let events = String::from_utf8_lossy(&events).into_owned();
     assert!(events.contains("\"event\":\"resumed\""), "{events}");
 
-    sandbox.done(TOMORROW, &format!("{} --date {began}", night("straight")));
+    sandbox.run_ok(TOMORROW, &format!("{} --date {began}", night("straight")));
     assert_eq!(sandbox.graft("stopped"), sandbox.graft("straight"));
-    sandbox.done(TOMORROW, &night("later"));
+    sandbox.run_ok(TOMORROW, &night("later"));
     assert_ne!(sandbox.graft("later"), sandbox.graft("straight"), "the date matters");
 }
 
@@ -186,14 +186,14 @@ fn a_run_without_a_date_goes_on_as_of_when_it_began() {
     let sandbox = Sandbox::new();
     let train = format!("train --model dated.gguf --data chats.jsonl --out run {SETTINGS}");
     let dated = format!("{train} --date 2026-11-29T21:00:00");
-    sandbox.stopped(TODAY, &dated, || sandbox.has_a_checkpoint("run/checkpoints"));
+    sandbox.run_and_interrupt(TODAY, &dated, || sandbox.has_a_checkpoint("run/checkpoints"));
     let config = sandbox.path("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     let undated: String =
         text.lines().filter(|line| !line.starts_with("date")).map(|line| format!("{line}\n")).collect();
     fs::write(&config, undated).unwrap();
     // The checkpoint knows it as well.
-    sandbox.done(TOMORROW, &train);
+    sandbox.run_ok(TOMORROW, &train);
     assert_eq!(date_in(&config, "date = \""), "2026-11-29T21:00:00");
 }
 
@@ -207,7 +207,7 @@ fn a_template_that_does_not_parse_stops_only_what_needs_it() {
         "train --model broken.gguf --data text.jsonl --out out --held-out 0 --steps 2",
         "inspect broken.gguf",
     ] {
-        sandbox.done(TODAY, works);
+        sandbox.run_ok(TODAY, works);
     }
     for (needs_it, place_named) in [
         ("eval --model broken.gguf --data chats.jsonl", "chats.jsonl:1: "),

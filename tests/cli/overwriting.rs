@@ -8,7 +8,7 @@ use super::{Sandbox, files};
 const QUICK: &str = "--steps 2 --held-out 0";
 
 /// Every file below a folder with its bytes and when it was written.
-fn state(folder: &Path) -> Vec<(String, Vec<u8>, SystemTime)> {
+fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>, SystemTime)> {
     let of = |name: String| {
         let path = folder.join(&name);
         let written = fs::symlink_metadata(&path).unwrap().modified().unwrap();
@@ -18,7 +18,7 @@ fn state(folder: &Path) -> Vec<(String, Vec<u8>, SystemTime)> {
 }
 
 /// A folder with something of somebody else in the place of a result, of that result's own kind where others have such files.
-fn put(sandbox: &Sandbox, folder: &str, name: &str) {
+fn write_foreign_result(sandbox: &Sandbox, folder: &str, name: &str) {
     let path = sandbox.path(folder).join(name);
     fs::create_dir_all(&path).unwrap();
     fs::remove_dir(&path).unwrap();
@@ -51,16 +51,16 @@ const RESULTS: [&str; 7] =
 fn what_somebody_else_wrote_is_named_and_stays() {
     let sandbox = Sandbox::new();
     for name in RESULTS {
-        put(&sandbox, "one", name);
-        let before = state(&sandbox.path("one"));
+        write_foreign_result(&sandbox, "one", name);
+        let before = snapshot(&sandbox.path("one"));
         for resume in ["auto", "never"] {
             sandbox
                 .train(&format!("--out one {QUICK} --resume {resume}"))
                 .refuses(2, &["--out: ", name, "another folder"]);
         }
-        assert_eq!(state(&sandbox.path("one")), before, "{name}");
+        assert_eq!(snapshot(&sandbox.path("one")), before, "{name}");
         fs::remove_dir_all(sandbox.path("one")).unwrap();
-        put(&sandbox, "all", name);
+        write_foreign_result(&sandbox, "all", name);
     }
     sandbox
         .train(&format!("--out all {QUICK}"))
@@ -83,10 +83,10 @@ fn a_run_s_folder_is_not_a_free_hand() {
         } else {
             fs::remove_file(&result).unwrap()
         }
-        put(&sandbox, "out", name);
-        let before = state(&sandbox.path("out"));
+        write_foreign_result(&sandbox, "out", name);
+        let before = snapshot(&sandbox.path("out"));
         sandbox.train(&format!("--out out {QUICK} --resume never")).refuses(2, &["--out: ", name]);
-        assert_eq!(state(&sandbox.path("out")), before, "{name}");
+        assert_eq!(snapshot(&sandbox.path("out")), before, "{name}");
         fs::remove_dir_all(sandbox.path("out")).unwrap();
     }
     sandbox.train(&format!("--out out {QUICK}")).ok();
@@ -112,9 +112,9 @@ fn another_program_s_note_and_settings_are_no_run() {
     ] {
         note(fingerprint);
         fs::write(&settings, config).unwrap();
-        let before = state(&sandbox.path("out"));
+        let before = snapshot(&sandbox.path("out"));
         sandbox.train(&format!("--out out {QUICK}")).refuses(2, &[foreign]);
-        assert_eq!(state(&sandbox.path("out")), before, "{fingerprint} {config}");
+        assert_eq!(snapshot(&sandbox.path("out")), before, "{fingerprint} {config}");
     }
 }
 
@@ -213,9 +213,9 @@ fn exports_replace_exports_only() {
             export(to, input).refuses(2, &["--out: ", "would replace"]);
         }
         for theirs in ["chats.jsonl", "notes"] {
-            let before = state(&sandbox.path(""));
+            let before = snapshot(&sandbox.path(""));
             export(to, theirs).refuses(2, &["--out: ", theirs, "no earlier run wrote it"]);
-            assert_eq!(state(&sandbox.path("")), before, "{to} {theirs}");
+            assert_eq!(snapshot(&sandbox.path("")), before, "{to} {theirs}");
         }
     }
     // A model is no adapter, and a copy of the model no merged one.

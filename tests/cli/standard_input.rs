@@ -11,7 +11,7 @@ use super::{RunOutput, Sandbox, chats};
 
 impl Sandbox {
     /// The binary with this text on its standard input, through a pipe.
-    fn piped(&self, args: &str, input: &str) -> RunOutput {
+    fn run_with_input(&self, args: &str, input: &str) -> RunOutput {
         let args: Vec<_> = args.split_whitespace().collect();
         let mut command = self.command(&args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -30,12 +30,14 @@ fn standard_input_is_data_like_a_file() {
     let sandbox = Sandbox::new();
     let file = sandbox.run("eval --model model.gguf --data chats.jsonl --json").ok().json();
     for name in ["/dev/stdin", "-", "/dev/fd/0"] {
-        let piped =
-            sandbox.piped(&format!("eval --model model.gguf --data {name} --json"), &chats()).ok().json();
+        let piped = sandbox
+            .run_with_input(&format!("eval --model model.gguf --data {name} --json"), &chats())
+            .ok()
+            .json();
         assert_eq!(piped, file, "{name}");
     }
     let text = "eval --model model.gguf --data - --format text";
-    sandbox.piped(text, &"The cat sat on the mat. ".repeat(20)).ok();
+    sandbox.run_with_input(text, &"The cat sat on the mat. ".repeat(20)).ok();
 }
 
 #[test]
@@ -57,18 +59,20 @@ fn a_file_as_standard_input_and_a_named_pipe_are_read_too() {
 fn a_run_goes_on_with_what_comes_through_the_pipe_again() {
     let sandbox = Sandbox::new();
     let train = "train --model model.gguf --data - --out out --steps 4 --held-out 0";
-    sandbox.piped(train, &chats()).ok();
-    let again = sandbox.piped(train, &chats()).ok();
+    sandbox.run_with_input(train, &chats()).ok();
+    let again = sandbox.run_with_input(train, &chats()).ok();
     assert!(again.err.contains("going on after step 4"), "{}", again.err);
-    sandbox.piped(train, "{\"text\": \"something else\"}\n").refuses(1, &["made with other data"]);
+    sandbox.run_with_input(train, "{\"text\": \"something else\"}\n").refuses(1, &["made with other data"]);
 }
 
 #[test]
 fn what_is_no_json_in_a_pipe_is_told_how_to_be_read() {
     let sandbox = Sandbox::new();
     let eval = "eval --model model.gguf --data";
-    sandbox.piped(&format!("{eval} -"), "plain text\n").refuses(1, &["/dev/stdin:1: ", "--format text"]);
-    sandbox.piped(&format!("{eval} -"), "").refuses(1, &["/dev/stdin: holds nothing to learn from"]);
+    sandbox
+        .run_with_input(&format!("{eval} -"), "plain text\n")
+        .refuses(1, &["/dev/stdin:1: ", "--format text"]);
+    sandbox.run_with_input(&format!("{eval} -"), "").refuses(1, &["/dev/stdin: holds nothing to learn from"]);
     fs::copy(sandbox.path("chats.jsonl"), sandbox.path("chats")).unwrap();
     sandbox.run(&format!("{eval} chats")).refuses(1, &["chats: not a known kind", "--format"]);
     sandbox.run(&format!("{eval} chats --format jsonl")).ok();
@@ -78,7 +82,7 @@ fn what_is_no_json_in_a_pipe_is_told_how_to_be_read() {
 #[test]
 fn a_journal_takes_examples_from_a_pipe() {
     let sandbox = Sandbox::new();
-    let added = sandbox.piped("journal add - --store mine --json", &chats()).ok().json();
+    let added = sandbox.run_with_input("journal add - --store mine --json", &chats()).ok().json();
     assert_eq!(added["added"], super::CHATS);
-    sandbox.piped("journal add - --store mine --format text", "a text\n").ok();
+    sandbox.run_with_input("journal add - --store mine --format text", "a text\n").ok();
 }

@@ -67,9 +67,9 @@ fn a_context_beyond_the_model_is_told() {
     assert_eq!(sandbox.run("plan --model model.gguf --context 512").ok().warnings(), [""; 0]);
 }
 
-const IDLE_CHAT: &str =
+const UNUSED_CHAT: &str =
     "--chat does nothing: no line of the data has a prompt and a completion that are texts";
-const IDLE_DATE: &str = "--date does nothing to this data: the chat template never asks for the date";
+const UNUSED_DATE: &str = "--date does nothing to this data: the chat template never asks for the date";
 
 #[test]
 fn options_that_the_data_has_no_use_for_are_told() {
@@ -78,17 +78,17 @@ fn options_that_the_data_has_no_use_for_are_told() {
     fs::write(sandbox.path("texts.jsonl"), texts).unwrap();
     let pairs = (0..40).map(|i| format!("{{\"prompt\": \"a {i}\", \"completion\": \"b {i}\"}}\n"));
     fs::write(sandbox.path("pairs.jsonl"), pairs.collect::<String>()).unwrap();
-    let idle = "--chat --date 2026-01-02";
+    let unused = "--chat --date 2026-01-02";
     sandbox.train("--out start --steps 1 --held-out 0").ok();
     for command in [
         "eval --model model.gguf",
         "gradients --model model.gguf --init-adapter start/adapter --out g.safetensors",
         "train --model model.gguf --steps 1 --checkpoint-every 0 --resume never --out out",
     ] {
-        let told = sandbox.run(&format!("{command} --data texts.jsonl {idle}")).ok();
-        assert_eq!(told.warnings(), [IDLE_CHAT, IDLE_DATE], "{command}");
-        let json = sandbox.run(&format!("{command} --data texts.jsonl {idle} --json")).ok();
-        assert!(json.out.contains(IDLE_CHAT) && json.out.contains(IDLE_DATE), "{command}: {}", json.out);
+        let told = sandbox.run(&format!("{command} --data texts.jsonl {unused}")).ok();
+        assert_eq!(told.warnings(), [UNUSED_CHAT, UNUSED_DATE], "{command}");
+        let json = sandbox.run(&format!("{command} --data texts.jsonl {unused} --json")).ok();
+        assert!(json.out.contains(UNUSED_CHAT) && json.out.contains(UNUSED_DATE), "{command}: {}", json.out);
         let told = sandbox.run(&format!("{command} --data pairs.jsonl --chat")).ok();
         assert_eq!(told.warnings(), [""; 0], "{command}");
     }
@@ -98,19 +98,19 @@ fn options_that_the_data_has_no_use_for_are_told() {
     assert_eq!(told.warnings(), [""; 0]);
 
     let night = "night --model model.gguf --store mine --steps 1";
-    let told =
-        sandbox.run(&format!("{night} --data texts.jsonl {idle} --resume never --eval-every 0 --patience 2"));
+    let told = sandbox
+        .run(&format!("{night} --data texts.jsonl {unused} --resume never --eval-every 0 --patience 2"));
     let expected = [
         "--resume does nothing: a session that is under way goes on; --start-anew forgets one that cannot",
         "--patience does nothing: --eval-every 0 switches evaluation off",
-        IDLE_CHAT,
-        IDLE_DATE,
+        UNUSED_CHAT,
+        UNUSED_DATE,
     ];
     assert_eq!(told.ok().warnings(), expected);
     let told = sandbox.run(&format!("{night} --skip-bad --format text")).ok();
-    let idle: Vec<_> =
+    let unused: Vec<_> =
         told.warnings().iter().filter_map(|text| text.split_once(" does")).map(|it| it.0).collect();
-    assert_eq!(idle, ["--skip-bad", "--format"], "{}", told.err);
+    assert_eq!(unused, ["--skip-bad", "--format"], "{}", told.err);
     let told = sandbox.run("retrain-without 1 --model model.gguf --store mine --steps 1 --resume auto").ok();
     assert!(told.warnings()[0].starts_with("--resume does nothing"), "{}", told.err);
 }
