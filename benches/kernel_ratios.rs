@@ -33,7 +33,7 @@ struct Options {
 
 impl Options {
     /// Whether this format and this shape are asked for: each, if some of its sort are named.
-    fn has(&self, kind: WeightType, [n_out, n_in]: [usize; 2]) -> bool {
+    fn selects(&self, kind: WeightType, [n_out, n_in]: [usize; 2]) -> bool {
         let is_named = |name: &str| self.only.iter().any(|only| only == name);
         let are_named = |names: &[String]| names.iter().any(|name| is_named(name));
         let kinds = FORMATS.map(|kind| kind.name().to_owned());
@@ -44,7 +44,7 @@ impl Options {
 }
 
 fn main() -> Result<()> {
-    let options = options()?;
+    let options = parse_options()?;
     println!(
         "{} tokens, {} threads, {}, medians of {} rounds, GFLOP/s",
         options.tokens,
@@ -70,12 +70,12 @@ fn main() -> Result<()> {
     for [n_out, n_in] in SHAPES {
         for kind in FORMATS {
             // Rows of a format with blocks of 256 values cannot be shorter or uneven.
-            if !n_in.is_multiple_of(kind.block_len()) || !options.has(kind, [n_out, n_in]) {
+            if !n_in.is_multiple_of(kind.block_len()) || !options.selects(kind, [n_out, n_in]) {
                 continue;
             }
             for backward in [false, true] {
                 let [ours, mixed, ggmls, gemms] =
-                    Contest::new(kind, [n_out, n_in], backward, &options)?.run(&options)?;
+                    ProductComparison::new(kind, [n_out, n_in], backward, &options)?.run(&options)?;
                 let name = if backward { "linear_transposed" } else { "linear" };
                 println!(
                     "{name:<18} {:<5} {:<12} {ours:>7.1} {mixed:>7.1} {ggmls:>7.1} {gemms:>7.1} {:>8.2} {:>8.2} {:>9.2} {:>11.2}",
@@ -100,7 +100,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn options() -> Result<Options> {
+fn parse_options() -> Result<Options> {
     let mut options = Options { threads: 1, tokens: 256, rounds: 15, only: Vec::new(), json: None };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     while let Some(name) = args.next() {
@@ -119,8 +119,8 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-/// One product, four ways.
-struct Contest {
+/// One product, computed in four ways.
+struct ProductComparison {
     cpu: Cpu,
     ours: Graph,
     /// Includes the quantization of the rows.
@@ -135,7 +135,7 @@ struct Contest {
     backward: bool,
 }
 
-impl Contest {
+impl ProductComparison {
     fn new(kind: WeightType, [n_out, n_in]: [usize; 2], backward: bool, options: &Options) -> Result<Self> {
         let bytes = quantize(kind, n_in, &numbers(n_out * n_in))?;
         let mut matrix = vec![0.0; n_out * n_in];
