@@ -141,7 +141,7 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
      * Closes the store, so that it can be opened again at once. A session on it is stopped and saved first: this blocks
      * the thread for about a quarter of a second then. A second call does nothing.
      */
-    override fun close(): Unit = ffi.closeNow { ffi.release() }
+    override fun close(): Unit = ffi.releaseAndDestroy { ffi.release() }
 
     /** Opens stores. */
     public companion object {

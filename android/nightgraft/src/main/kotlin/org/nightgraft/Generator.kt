@@ -56,7 +56,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
      * @throws NightgraftException as [answer]
      */
     public fun chat(messages: List<Message>, options: ChatOptions = ChatOptions()): Flow<String> =
-        pieces { answer(messages, options, it) }
+        textFlow { answer(messages, options, it) }
 
     /**
      * Goes on with a conversation, and returns the whole answer.
@@ -80,7 +80,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
 
     /** Goes on with [prompt] as it stands, without a chat template, as a flow of pieces of text. See [chat]. */
     public fun complete(prompt: String, options: ChatOptions = ChatOptions()): Flow<String> =
-        pieces { completion(prompt, options, it) }
+        textFlow { completion(prompt, options, it) }
 
     /**
      * Goes on with [prompt] as it stands, without a chat template, and returns the whole text.
@@ -110,7 +110,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
     }
 
     /** No piece is dropped: an answer has an end, and its pieces are small. */
-    private fun pieces(run: suspend ((String) -> Unit) -> Unit): Flow<String> =
+    private fun textFlow(run: suspend ((String) -> Unit) -> Unit): Flow<String> =
         channelFlow { run { piece -> trySend(piece) } }.buffer(Channel.UNLIMITED)
 
     /** Opens generators. */
@@ -122,7 +122,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
          * @throws NightgraftException.InvalidModel if llama.cpp cannot load it
          */
         public suspend fun open(model: BaseModel, threads: Int? = null): Generator {
-            val count = settings { threads?.unsigned("threads") }
+            val count = checkedSettings { threads?.unsigned("threads") }
             return Generator(native { FfiGenerator.open(model.ffi, count) })
         }
     }
@@ -154,7 +154,7 @@ public data class Answer(
     val stopped: Boolean,
 )
 
-internal fun ChatOptions.toFfi() = settings {
+internal fun ChatOptions.toFfi() = checkedSettings {
     FfiChatOptions(maxTokens = maxTokens.unsigned("maxTokens"), temperature = temperature, seed = seed.toUInt())
 }
 

@@ -53,7 +53,7 @@ private fun FfiException.translated(): NightgraftException =
     }
 
 /** Waits for [release] on this thread, then frees the handle. An interrupt ends the wait, not the release. */
-internal fun Disposable.closeNow(release: suspend () -> Unit) {
+internal fun Disposable.releaseAndDestroy(release: suspend () -> Unit) {
     try {
         runBlocking(NonCancellable) { release() }
     } catch (_: InterruptedException) {
@@ -84,7 +84,7 @@ internal fun Long.unsigned(name: String): ULong {
 }
 
 /** Runs [convert]; a number that cannot be negative is refused as any other setting that makes no sense. */
-internal inline fun <T> settings(convert: () -> T): T =
+internal inline fun <T> checkedSettings(convert: () -> T): T =
     try {
         convert()
     } catch (error: IllegalArgumentException) {

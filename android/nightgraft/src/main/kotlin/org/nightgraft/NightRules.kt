@@ -44,7 +44,7 @@ public data class NightRules(
     val storageReserve: Long = 1L shl 30,
 )
 
-internal fun NightRules.toFfi() = settings {
+internal fun NightRules.toFfi() = checkedSettings {
     FfiNightRules(
         chargingOnly = chargingOnly,
         batteryFloor = batteryFloor,

@@ -57,7 +57,7 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
      * As [runSlice], as a flow: collecting it runs a slice, and it ends with the slice. The last state says how; [report]
      * has the rest. A collector that is slow misses old states, never the last one; one that ends early stops the slice.
      */
-    public fun slice(maxTime: Duration? = null): Flow<Progress> = states { runSlice(maxTime, it) }
+    public fun slice(maxTime: Duration? = null): Flow<Progress> = progressFlow { runSlice(maxTime, it) }
 
     /**
      * Runs for one grant of the device's system: looks at the device, and waits or trains as [rules] say, until the
@@ -80,10 +80,10 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
     ): SliceOutcome {
         val seconds = grant.toSeconds()
         val ffiRules = rules.toFfi()
-        val looks = PlatformRelay(platform)
+        val platformRelay = PlatformRelay(platform)
         val relay = onProgress?.let(::ProgressRelay)
-        return native({ relay?.thrown ?: looks.thrown }) {
-            ffi.runNight(looks, ffiRules, seconds, lastGrant, relay)
+        return native({ relay?.thrown ?: platformRelay.thrown }) {
+            ffi.runNight(platformRelay, ffiRules, seconds, lastGrant, relay)
         }.toPublic()
     }
 
@@ -93,7 +93,7 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
         rules: NightRules = NightRules(),
         grant: Duration? = null,
         lastGrant: Boolean = false,
-    ): Flow<Progress> = states { runNight(platform, rules, grant, lastGrant, it) }
+    ): Flow<Progress> = progressFlow { runNight(platform, rules, grant, lastGrant, it) }
 
     /** Stops what runs; it ends within about a quarter of a second, saved. Returns at once. */
     public fun stop(): Unit = native { ffi.stop() }
@@ -114,15 +114,15 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
      * Stops what runs, waits until it is saved, and gives the handle back: this blocks the thread for about a quarter of a
      * second while a slice runs. A second call does nothing.
      */
-    override fun close(): Unit = ffi.closeNow { ffi.release() }
+    override fun close(): Unit = ffi.releaseAndDestroy { ffi.release() }
 
-    private fun states(run: suspend ((Progress) -> Unit) -> Unit): Flow<Progress> =
-        channelFlow { run { progress -> trySend(progress) } }.buffer(STATES_KEPT, BufferOverflow.DROP_OLDEST)
+    private fun progressFlow(run: suspend ((Progress) -> Unit) -> Unit): Flow<Progress> =
+        channelFlow { run { progress -> trySend(progress) } }.buffer(PROGRESS_BUFFER, BufferOverflow.DROP_OLDEST)
 
     /** Opens sessions. */
     public companion object {
         /** Thirteen seconds of progress: a collector that is slower than that has other worries. */
-        private const val STATES_KEPT = 64
+        private const val PROGRESS_BUFFER = 64
 
         /**
          * Opens a session: the one that is under way in [store], or a new one. The model and the store may be closed before

@@ -72,7 +72,7 @@ public data class GateSettings(
     val minWordOrder: Double = 0.07,
 )
 
-internal fun SessionSettings.toFfi() = settings {
+internal fun SessionSettings.toFfi() = checkedSettings {
     FfiSessionSettings(
         rank = rank.unsigned("rank"),
         alpha = alpha,

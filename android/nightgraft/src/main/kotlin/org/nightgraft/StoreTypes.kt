@@ -145,7 +145,7 @@ public enum class GraftFormat {
  */
 public data class Damage(val path: String, val problem: String)
 
-internal fun StoreSettings.toFfi() = settings {
+internal fun StoreSettings.toFfi() = checkedSettings {
     FfiStoreSettings(
         key = key,
         quota = quota?.unsigned("quota"),

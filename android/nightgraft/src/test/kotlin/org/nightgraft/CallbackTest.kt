@@ -34,11 +34,11 @@ internal class CallbackTest {
         )
     private val eager = NightRules(idleGrace = 0.seconds)
 
-    private fun bench(settings: SessionSettings = ENDLESS, work: suspend Bench.() -> Unit) =
-        runBlocking(Dispatchers.Default) { Bench.with(folder, settings) { work() } }
+    private fun withSession(settings: SessionSettings = ENDLESS, work: suspend SessionFixture.() -> Unit) =
+        runBlocking(Dispatchers.Default) { SessionFixture.with(folder, settings) { work() } }
 
     @Test
-    fun `a listener hears each phase, not too often, from one thread`() = bench(SHORT) {
+    fun `a listener hears each phase, not too often, from one thread`() = withSession(SHORT) {
         val heard = CopyOnWriteArrayList<Triple<Progress, String, TimeSource.Monotonic.ValueTimeMark>>()
         val outcome = session.runSlice {
             heard += Triple(it, Thread.currentThread().name, TimeSource.Monotonic.markNow())
@@ -56,7 +56,7 @@ internal class CallbackTest {
     }
 
     @Test
-    fun `a listener that throws stops the slice, saved, and its exception is the cause`() = bench {
+    fun `a listener that throws stops the slice, saved, and its exception is the cause`() = withSession {
         repeat(3) { round ->
             val error = assertThrows<NightgraftException.Cancelled> {
                 runBlocking { session.runSlice { if (it.step > 0) throw MadeUpFailure() } }
@@ -67,7 +67,7 @@ internal class CallbackTest {
     }
 
     @Test
-    fun `an error in a listener is no worse than an exception`() = bench {
+    fun `an error in a listener is no worse than an exception`() = withSession {
         val error = assertThrows<NightgraftException.Cancelled> {
             runBlocking { session.runSlice { throw AssertionError("made up") } }
         }
@@ -75,14 +75,14 @@ internal class CallbackTest {
     }
 
     @Test
-    fun `a night trains while the device is ready`() = bench {
+    fun `a night trains while the device is ready`() = withSession {
         val outcome = session.runNight({ onCharger }, eager, grant = 1.seconds)
         assertEquals(SliceOutcome.Paused(PauseReason.Deadline), outcome)
         assertTrue(session.progress.step > 0)
     }
 
     @Test
-    fun `a night waits, says why, and looks again when told`() = bench {
+    fun `a night waits, says why, and looks again when told`() = withSession {
         var device = onCharger.copy(charging = false)
         val waits = CopyOnWriteArrayList<WaitKind>()
         val steps = CopyOnWriteArrayList<Long>()
@@ -105,7 +105,7 @@ internal class CallbackTest {
     }
 
     @Test
-    fun `a platform that throws ends the night, and its exception is the cause`() = bench {
+    fun `a platform that throws ends the night, and its exception is the cause`() = withSession {
         val error = assertThrows<NightgraftException.Cancelled> {
             runBlocking { session.runNight({ throw MadeUpFailure() }, eager, grant = 10.seconds) }
         }
@@ -113,7 +113,7 @@ internal class CallbackTest {
     }
 
     @Test
-    fun `readings that cannot be true never train`() = bench {
+    fun `readings that cannot be true never train`() = withSession {
         val nonsense = listOf(onCharger.copy(battery = Double.NaN), onCharger.copy(temperature = -300.0))
         for (state in nonsense) {
             val waits = CopyOnWriteArrayList<WaitKind>()
@@ -124,7 +124,7 @@ internal class CallbackTest {
     }
 
     @Test
-    fun `rules that make no sense are refused`() = bench {
+    fun `rules that make no sense are refused`() = withSession {
         val bad = listOf(eager.copy(window = "22-7"), eager.copy(batteryFloor = 2.0), eager.copy(minutesPerDay = -1))
         for (rules in bad) {
             assertThrows<NightgraftException.Unsupported>("$rules") {

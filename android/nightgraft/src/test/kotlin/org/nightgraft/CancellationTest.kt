@@ -27,10 +27,10 @@ import org.junit.jupiter.api.io.TempDir
 internal class CancellationTest {
     @TempDir lateinit var folder: Path
 
-    private fun bench(work: suspend Bench.() -> Unit) = runBlocking(Dispatchers.Default) { Bench.with(folder) { work() } }
+    private fun withSession(work: suspend SessionFixture.() -> Unit) = runBlocking(Dispatchers.Default) { SessionFixture.with(folder) { work() } }
 
     @Test
-    fun `another thread stops a slice`() = bench {
+    fun `another thread stops a slice`() = withSession {
         val outcome = session.runSlice { if (it.step >= 3) thread { session.stop() } }
         assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
         assertTrue(session.progress.step >= 3)
@@ -38,7 +38,7 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `a slice ends with its time, and the next goes on`() = bench {
+    fun `a slice ends with its time, and the next goes on`() = withSession {
         assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(300.milliseconds))
         val first = session.progress.step
         assertTrue(first > 0)
@@ -47,7 +47,7 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `a cancelled coroutine stops its slice, saved`() = bench {
+    fun `a cancelled coroutine stops its slice, saved`() = withSession {
         val steps = AtomicLong()
         coroutineScope {
             val training = launch { session.runSlice { steps.set(it.step) } }
@@ -64,7 +64,7 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `a collector that has seen enough stops the slice`() = bench {
+    fun `a collector that has seen enough stops the slice`() = withSession {
         val training = session.slice().first { it.phase == Phase.TRAINING && it.step > 0 }
         assertTrue(training.memoryBytes > 0)
         eventually("the slice is saved") { session.progress.phase == Phase.PAUSED }
@@ -74,7 +74,7 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `closing a handle that runs ends its slice with Cancelled, soon`() = bench {
+    fun `closing a handle that runs ends its slice with Cancelled, soon`() = withSession {
         val started = CompletableDeferred<Unit>()
         coroutineScope {
             val training = async { runCatching { session.runSlice { if (it.step > 0) started.complete(Unit) } } }
@@ -91,7 +91,7 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `closing the store under a slice ends it, and frees the lock`() = bench {
+    fun `closing the store under a slice ends it, and frees the lock`() = withSession {
         val started = CompletableDeferred<Unit>()
         coroutineScope {
             val training = async { runCatching { session.runSlice { if (it.step > 0) started.complete(Unit) } } }
@@ -103,13 +103,13 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `two coroutines with one session run one after the other`() = bench {
+    fun `two coroutines with one session run one after the other`() = withSession {
         val both = coroutineScope { List(2) { async { session.runSlice(400.milliseconds) } }.map { it.await() } }
         assertEquals(List(2) { SliceOutcome.Paused(PauseReason.Deadline) }, both)
     }
 
     @Test
-    fun `a cancelled coroutine that waits its turn does not stop the other`() = bench {
+    fun `a cancelled coroutine that waits its turn does not stop the other`() = withSession {
         coroutineScope {
             val started = CompletableDeferred<Unit>()
             val first = async { session.runSlice(1.seconds) { if (it.step > 0) started.complete(Unit) } }
@@ -123,12 +123,12 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `the store can be used while a slice runs`() = bench {
+    fun `the store can be used while a slice runs`() = withSession {
         coroutineScope {
             val steps = AtomicLong()
             val training = async { session.runSlice { steps.set(it.step) } }
             eventually("a step is done") { steps.get() > 0 }
-            val ids = store.add(madeUp(5, from = 1000))
+            val ids = store.add(madeUpExamples(5, from = 1000))
             assertEquals(29, store.examples().size)
             assertEquals(ids.takeLast(2), store.delete(ids.takeLast(2)).deleted)
             val after = steps.get()
@@ -140,7 +140,7 @@ internal class CancellationTest {
     }
 
     @Test
-    fun `a timeout is a cancellation like any other`() = bench {
+    fun `a timeout is a cancellation like any other`() = withSession {
         assertThrows<CancellationException> {
             runBlocking { kotlinx.coroutines.withTimeout(300.milliseconds) { session.slice().onEach {}.collect() } }
         }

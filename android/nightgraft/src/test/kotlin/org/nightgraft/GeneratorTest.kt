@@ -17,13 +17,13 @@ internal class GeneratorTest {
     private val question = listOf(Message.user("Who feeds the cat?"))
     private val options = ChatOptions(maxTokens = 24)
 
-    private fun generator(model: String = Given.tiny, work: suspend Generator.(BaseModel) -> Unit) =
+    private fun generator(model: String = TestFiles.tiny, work: suspend Generator.(BaseModel) -> Unit) =
         runBlocking(Dispatchers.Default) {
             BaseModel.open(model).use { base -> Generator.open(base, threads = 1).use { it.work(base) } }
         }
 
     @Test
-    fun `pieces make the answer, the same each time`() = generator(Given.smollm2) {
+    fun `pieces make the answer, the same each time`() = generator(TestFiles.smollm2) {
         val pieces = mutableListOf<String>()
         val answer = answer(question, options) { pieces += it }
         assertEquals(answer.text, pieces.joinToString(""))
@@ -32,13 +32,13 @@ internal class GeneratorTest {
     }
 
     @Test
-    fun `a text goes on without a template`() = generator(Given.smollm2) {
+    fun `a text goes on without a template`() = generator(TestFiles.smollm2) {
         assertTrue(completion("The capital of France is", options.copy(maxTokens = 2)).text.startsWith(" Paris"))
         assertTrue(complete("The capital of France is", options).toList().joinToString("").startsWith(" Paris"))
     }
 
     @Test
-    fun `an answer can be stopped and left, and the next one is whole`() = generator(Given.smollm2) {
+    fun `an answer can be stopped and left, and the next one is whole`() = generator(TestFiles.smollm2) {
         val long = ChatOptions(maxTokens = 400)
         val prompt = "Once upon a time there was a lighthouse keeper who"
         val stopped = completion(prompt, long) { stop() }
@@ -49,7 +49,7 @@ internal class GeneratorTest {
     }
 
     @Test
-    fun `a listener that throws ends the answer, and its exception is the cause`() = generator(Given.smollm2) {
+    fun `a listener that throws ends the answer, and its exception is the cause`() = generator(TestFiles.smollm2) {
         val error = assertThrows<NightgraftException.Cancelled> {
             runBlocking { answer(question, options) { throw IllegalStateException("made up") } }
         }
@@ -57,7 +57,7 @@ internal class GeneratorTest {
     }
 
     @Test
-    fun `a closed generator refuses, also in the middle of an answer`() = generator(Given.smollm2) {
+    fun `a closed generator refuses, also in the middle of an answer`() = generator(TestFiles.smollm2) {
         val written = runCatching { completion("Once upon a time", ChatOptions(maxTokens = 400)) { close() } }
         written.onSuccess { assertTrue(it.stopped, "$it") }
             .onFailure { assertTrue(it is NightgraftException.Cancelled, "$it") }
@@ -66,7 +66,7 @@ internal class GeneratorTest {
 
     @Test
     fun `grafts are exchanged while the model stays`() = runBlocking<Unit>(Dispatchers.Default) {
-        Bench.with(folder, SHORT.copy(learningRate = 0.05, steps = 20)) {
+        SessionFixture.with(folder, SHORT.copy(learningRate = 0.05, steps = 20)) {
             val report = (session.runSlice() as SliceOutcome.Finished).report
             val graft = checkNotNull(report.graft) { "$report" }
             Generator.open(model, threads = 1).use { generator ->

@@ -21,19 +21,19 @@ import org.junit.jupiter.api.io.TempDir
 internal class LeakTest {
     @TempDir lateinit var folder: Path
 
-    private data class Held(val memory: Long, val threads: Int, val files: Int)
+    private data class ResourcesInUse(val memory: Long, val threads: Int, val files: Int)
 
     @Test
     fun `a thousand times open, train, close, and nothing is held longer`() = runBlocking<Unit> {
-        AdapterStore.open("$folder/store").use { it.add(madeUp(24)) }
+        AdapterStore.open("$folder/store").use { it.add(madeUpExamples(24)) }
         var steps = 0L
         repeat(WARM_UP) { steps = cycle(steps) }
-        val readings = mutableListOf(held())
+        val readings = mutableListOf(resourcesInUse())
         // Code that runs for the first time takes memory once; what leaks is there after every thousand.
         repeat(THOUSANDS) {
             val before = readings.last()
             repeat(CYCLES) { steps = cycle(steps) }
-            val after = held()
+            val after = resourcesInUse()
             readings += after
             assertTrue(after.threads <= before.threads, "$readings")
             assertEquals(before.files, after.files)
@@ -48,7 +48,7 @@ internal class LeakTest {
     /** One round, with every kind of handle and callback; returns the steps that are done after it. */
     private suspend fun cycle(stepsBefore: Long): Long = coroutineScope {
         val heard = AtomicInteger()
-        val model = BaseModel.open(Given.tiny)
+        val model = BaseModel.open(TestFiles.tiny)
         val store = AdapterStore.open("$folder/store")
         val session = PersonalizationSession.open(model, store, ENDLESS)
         val slice = async(Dispatchers.Default) { session.runSlice { heard.incrementAndGet() } }
@@ -63,7 +63,7 @@ internal class LeakTest {
         steps
     }
 
-    private fun held(): Held {
+    private fun resourcesInUse(): ResourcesInUse {
         // The collector also frees what only waits for it.
         repeat(3) {
             System.gc()
@@ -71,7 +71,7 @@ internal class LeakTest {
         }
         val status = File("/proc/self/status").readLines()
         fun number(name: String) = status.first { it.startsWith("$name:") }.filter(Char::isDigit).toLong()
-        return Held(number("VmRSS") * 1024, number("Threads").toInt(), File("/proc/self/fd").list().orEmpty().size)
+        return ResourcesInUse(number("VmRSS") * 1024, number("Threads").toInt(), File("/proc/self/fd").list().orEmpty().size)
     }
 
     private companion object {

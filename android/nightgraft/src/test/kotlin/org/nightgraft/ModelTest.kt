@@ -21,10 +21,10 @@ internal class ModelTest {
 
     @Test
     fun `a model tells what is in it`() = runBlocking {
-        BaseModel.open(Given.smollm2).use { model ->
+        BaseModel.open(TestFiles.smollm2).use { model ->
             val info = model.info
             assertEquals("llama", info.architecture)
-            assertEquals(File(Given.smollm2).length(), info.bytes)
+            assertEquals(File(TestFiles.smollm2).length(), info.bytes)
             assertEquals(30, info.layers)
             assertEquals(49_152, info.vocabulary)
             assertTrue(info.parameters in 134_000_000..135_000_000, "${info.parameters}")
@@ -35,7 +35,7 @@ internal class ModelTest {
 
     @Test
     fun `a text is cut as the model cuts it`() = runBlocking {
-        BaseModel.open(Given.smollm2).use { model ->
+        BaseModel.open(TestFiles.smollm2).use { model ->
             val tokens = model.tokenize("The capital of France is")
             assertEquals(listOf(504, 3575, 282, 4649, 314), tokens.map { it.id })
             assertEquals("The capital of France is", tokens.joinToString("") { it.text })
@@ -44,7 +44,7 @@ internal class ModelTest {
 
     @Test
     fun `a damaged, a cut and a missing model are refused`() = runBlocking<Unit> {
-        val whole = File(Given.tiny).readBytes()
+        val whole = File(TestFiles.tiny).readBytes()
         // Metadata that promises more than the file has, no magic at all, half a file, nothing.
         val damaged = whole.copyOf().also { bytes -> (8 until 24).forEach { bytes[it] = -1 } }
         val strange = whole.copyOf().also { it[0] = 0 }
@@ -57,7 +57,7 @@ internal class ModelTest {
 
     @Test
     fun `a closed model refuses`() = runBlocking<Unit> {
-        val model = BaseModel.open(Given.tiny)
+        val model = BaseModel.open(TestFiles.tiny)
         model.close()
         model.close()
         assertThrows<NightgraftException.Cancelled> { runBlocking { model.tokenize("some text") } }

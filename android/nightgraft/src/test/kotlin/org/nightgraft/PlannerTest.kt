@@ -14,7 +14,7 @@ internal class PlannerTest {
 
     @Test
     fun `memory is planned before the first step, and refused before it too`() = runBlocking<Unit> {
-        BaseModel.open(Given.smollm2).use { model ->
+        BaseModel.open(TestFiles.smollm2).use { model ->
             Planner(model).use { planner ->
                 val free = planner.memory()
                 assertTrue(free.fits && !free.slower && free.batchTokens == 512, "$free")
@@ -33,16 +33,16 @@ internal class PlannerTest {
     @Test
     fun `too little memory is an error with both numbers`() = runBlocking<Unit>(Dispatchers.Default) {
         val error = assertThrows<NightgraftException.OutOfMemoryBudget> {
-            runBlocking { Bench.with(folder, SHORT.copy(memoryLimit = 1000)) { session.runSlice() } }
+            runBlocking { SessionFixture.with(folder, SHORT.copy(memoryLimit = 1000)) { session.runSlice() } }
         }
         assertTrue(error.needed > error.available && error.available <= 1000, error.message)
     }
 
     @Test
     fun `time is measured without a trace in the store`() = runBlocking<Unit>(Dispatchers.Default) {
-        BaseModel.open(Given.tiny).use { model ->
+        BaseModel.open(TestFiles.tiny).use { model ->
             AdapterStore.open("$folder/store").use { store ->
-                store.add(madeUp(24))
+                store.add(madeUpExamples(24))
                 val plan = Planner(model).use { it.time(store, SHORT) }
                 assertEquals(6, plan.steps)
                 assertTrue(plan.tokens > 0 && plan.tokensPerSecond > 0 && plan.time.isPositive(), "$plan")

@@ -18,9 +18,9 @@ import org.junit.jupiter.api.io.TempDir
 internal class ScenarioTest {
     @TempDir lateinit var folder: Path
 
-    private val scenario = parse(File(Given.scenario, "scenario.json").readText())
+    private val scenario = parse(File(TestFiles.scenario, "scenario.json").readText())
     private val notes =
-        File(Given.scenario, "notes.jsonl").readLines().filter(String::isNotBlank).map { line ->
+        File(TestFiles.scenario, "notes.jsonl").readLines().filter(String::isNotBlank).map { line ->
             val turns = parse(line)["messages"].asJsonArray.map { it.asJsonObject }
             Example.Chat(turns.map { Message(Role.valueOf(it["role"].asString.uppercase()), it["content"].asString) })
         }
@@ -50,7 +50,7 @@ internal class ScenarioTest {
 
     @Test
     fun `a graft from the first note to the export`() = runBlocking<Unit>(Dispatchers.Default) {
-        BaseModel.open(Given.smollm2).use { model ->
+        BaseModel.open(TestFiles.smollm2).use { model ->
             stoppedInTheMiddle(model)
             assertThrows<NightgraftException.WrongKey> { runBlocking { store(ByteArray(32) { 1 }) } }
             store().use { store ->

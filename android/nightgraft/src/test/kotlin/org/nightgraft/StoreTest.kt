@@ -76,7 +76,7 @@ internal class StoreTest {
 
     @Test
     fun `another key and no key are refused`() {
-        inStore(StoreSettings(key = key)) { add(madeUp(3)) }
+        inStore(StoreSettings(key = key)) { add(madeUpExamples(3)) }
         assertThrows<NightgraftException.WrongKey> { inStore(StoreSettings(key = otherKey)) { examples() } }
         assertThrows<NightgraftException.WrongKey> { inStore { examples() } }
         inStore(StoreSettings(key = key)) { assertEquals(3, examples().size) }
@@ -85,7 +85,7 @@ internal class StoreTest {
     @Test
     fun `a store can change its key`() {
         inStore(StoreSettings(key = key)) {
-            add(madeUp(3))
+            add(madeUpExamples(3))
             rotateKey(otherKey)
             assertEquals(3, examples().size)
         }
@@ -109,7 +109,7 @@ internal class StoreTest {
     fun `a store that must be there is`() {
         assertThrows<NightgraftException> { inStore(StoreSettings(create = false)) { examples() } }
         assertTrue(!File(store).exists())
-        inStore { add(madeUp(1)) }
+        inStore { add(madeUpExamples(1)) }
         inStore(StoreSettings(create = false)) { assertEquals(1, examples().size) }
     }
 
@@ -124,7 +124,7 @@ internal class StoreTest {
         inStore {
             assertThrows<NightgraftException> { runBlocking { promote(7) } }
             assertThrows<NightgraftException> { runBlocking { deleteGraft(7) } }
-            BaseModel.open(Given.tiny).use { model ->
+            BaseModel.open(TestFiles.tiny).use { model ->
                 assertThrows<NightgraftException> {
                     runBlocking { export(7, GraftFormat.PEFT, model, "$folder/out") }
                 }
@@ -144,7 +144,7 @@ internal class StoreTest {
 
     @Test
     fun `a damaged file is told`() {
-        inStore(StoreSettings(key = key)) { add(madeUp(30)) }
+        inStore(StoreSettings(key = key)) { add(madeUpExamples(30)) }
         val largest = File(store).walk().filter { it.isFile }.maxBy { it.length() }
         RandomAccessFile(largest, "rw").use { file ->
             file.seek(file.length() / 2)

@@ -31,7 +31,7 @@ public class NightConfiguration(
     public val storeFolder: File? = null,
     public val closeAfterwards: Boolean = true,
 ) {
-    internal suspend fun <T> releasing(work: suspend NightConfiguration.() -> T): T =
+    internal suspend fun <T> useThenRelease(work: suspend NightConfiguration.() -> T): T =
         try {
             work()
         } finally {

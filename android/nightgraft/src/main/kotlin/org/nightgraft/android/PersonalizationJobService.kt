@@ -72,11 +72,11 @@ public abstract class PersonalizationJobService : JobService() {
     protected open fun onFailure(error: Exception) {}
 
     final override fun onStartJob(params: JobParameters): Boolean {
-        val before = running[params.jobId]
+        val previous = running[params.jobId]
         running[params.jobId] =
             scope.launch {
                 // One that was stopped may still be closing its store.
-                before?.join()
+                previous?.join()
                 runOnce(params)
             }
         return true
@@ -107,7 +107,7 @@ public abstract class PersonalizationJobService : JobService() {
             } catch (error: NightgraftException.StoreLocked) {
                 // The app is busy with it.
                 onFailure(error)
-                SHORT_WAIT
+                PAUSE_FOR_LOCKED_STORE
             } catch (error: Exception) {
                 onFailure(error)
                 options.pause
@@ -124,8 +124,8 @@ public abstract class PersonalizationJobService : JobService() {
         if (wanted) scheduler.schedule(options.jobInfo(this, javaClass, pause))
     }
 
-    private suspend fun runWith(configuration: NightConfiguration): Run =
-        configuration.releasing {
+    private suspend fun runWith(configuration: NightConfiguration): RunResult =
+        configuration.useThenRelease {
             val session = PersonalizationSession.open(model, store, settings)
             var waitedFor: WaitKind? = null
             try {
@@ -133,13 +133,13 @@ public abstract class PersonalizationJobService : JobService() {
                     session.runNight(platform(this), rules, grant) { progress ->
                         onProgress(progress)
                         // A job that waits for hours keeps the device awake for nothing.
-                        val kind = progress.waiting?.kind?.takeIf { progress.phase == Phase.WAITING && it.lasts() }
+                        val kind = progress.waiting?.kind?.takeIf { progress.phase == Phase.WAITING && it.takesHours() }
                         if (kind != null) {
                             waitedFor = kind
                             session.stop()
                         }
                     }
-                Run(outcome, waitedFor)
+                RunResult(outcome, waitedFor)
             } finally {
                 withContext(NonCancellable) { session.release() }
             }
@@ -171,10 +171,10 @@ public abstract class PersonalizationJobService : JobService() {
 }
 
 /** How a run ended, and which long wait it was given up for. */
-internal class Run(val outcome: SliceOutcome, val waitedFor: WaitKind?)
+internal class RunResult(val outcome: SliceOutcome, val waitedFor: WaitKind?)
 
 /** Whether this wait takes hours, whatever happens to the device. */
-internal fun WaitKind.lasts(): Boolean =
+internal fun WaitKind.takesHours(): Boolean =
     when (this) {
         WaitKind.OUTSIDE_WINDOW,
         WaitKind.MINUTES_USED_UP,
@@ -187,17 +187,17 @@ internal fun WaitKind.lasts(): Boolean =
  * How long the job waits after [run], before the system's conditions count again. A session that is not over goes on; after
  * one that is ([over]), new examples may take their time.
  */
-internal fun pauseAfter(run: Run?, over: Duration): Duration =
+internal fun pauseAfter(run: RunResult?, over: Duration): Duration =
     when (run?.outcome) {
-        is SliceOutcome.Paused -> if (run.waitedFor == null) BETWEEN_RUNS else LONG_WAIT
+        is SliceOutcome.Paused -> if (run.waitedFor == null) PAUSE_BETWEEN_RUNS else PAUSE_AFTER_LONG_WAIT
         is SliceOutcome.Finished, is SliceOutcome.NothingToDo, null -> over
     }
 
 /** Between two runs of a session: enough that one which cannot run does not keep the device busy. */
-private val BETWEEN_RUNS = 1.minutes
+private val PAUSE_BETWEEN_RUNS = 1.minutes
 
 /** When a job looks again that found the store open elsewhere. */
-private val SHORT_WAIT = 15.minutes
+private val PAUSE_FOR_LOCKED_STORE = 15.minutes
 
 /** When a job looks again that was given up for a long wait. */
-private val LONG_WAIT = 1.hours
+private val PAUSE_AFTER_LONG_WAIT = 1.hours

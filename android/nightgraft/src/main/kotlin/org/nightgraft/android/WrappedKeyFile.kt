@@ -50,11 +50,11 @@ internal class WrappedKeyFile(private val file: File, private val wrapper: KeyWr
 
     private fun create(): ByteArray {
         val key = ByteArray(KEY_BYTES).also(SecureRandom()::nextBytes)
-        val wrapped = wrapper.wrap(key, MARK)
+        val wrapped = wrapper.wrap(key, MAGIC)
         check(wrapped.nonce.size in 1..MAX_NONCE) { "a nonce of ${wrapped.nonce.size} bytes" }
         file.absoluteFile.parentFile?.mkdirs()
         FileOutputStream(scratch()).use { out ->
-            out.write(MARK + wrapped.nonce.size.toByte() + wrapped.nonce + wrapped.bytes)
+            out.write(MAGIC + wrapped.nonce.size.toByte() + wrapped.nonce + wrapped.bytes)
             out.fd.sync()
         }
         Files.move(scratch().toPath(), file.toPath(), ATOMIC_MOVE, REPLACE_EXISTING)
@@ -63,16 +63,16 @@ internal class WrappedKeyFile(private val file: File, private val wrapper: KeyWr
     }
 
     private fun unwrap(bytes: ByteArray): ByteArray {
-        val header = MARK.size + 1
-        if (bytes.size < header || !bytes.copyOf(MARK.size).contentEquals(MARK)) {
+        val header = MAGIC.size + 1
+        if (bytes.size < header || !bytes.copyOf(MAGIC.size).contentEquals(MAGIC)) {
             throw NightgraftException.Corrupted("$file is no key file")
         }
-        val ends = header + bytes[MARK.size]
-        if (ends <= header || bytes.size != ends + KEY_BYTES + TAG_BYTES) {
+        val nonceEnd = header + bytes[MAGIC.size]
+        if (nonceEnd <= header || bytes.size != nonceEnd + KEY_BYTES + TAG_BYTES) {
             throw NightgraftException.Corrupted("$file has ${bytes.size} bytes, which no key file has")
         }
-        val wrapped = Wrapped(bytes.copyOfRange(header, ends), bytes.copyOfRange(ends, bytes.size))
-        val key = wrapper.unwrap(wrapped, MARK)
+        val wrapped = Wrapped(bytes.copyOfRange(header, nonceEnd), bytes.copyOfRange(nonceEnd, bytes.size))
+        val key = wrapper.unwrap(wrapped, MAGIC)
         if (key.size != KEY_BYTES) throw NightgraftException.Corrupted("$file holds a key of ${key.size} bytes")
         return key
     }
@@ -90,7 +90,7 @@ internal class WrappedKeyFile(private val file: File, private val wrapper: KeyWr
     }
 
     private companion object {
-        val MARK = "NGKEY1".toByteArray()
+        val MAGIC = "NGKEY1".toByteArray()
         const val KEY_BYTES = 32
         const val TAG_BYTES = 16
         const val MAX_NONCE = 64

@@ -68,12 +68,12 @@ internal class ReadingsTest {
         val report = SessionReport(10, 0, 2, 5, 100, false, 1, true, verdict)
         val nothing = SliceOutcome.NothingToDo(NothingToDoReason.EverythingLearned, "nothing new")
         val paused = SliceOutcome.Paused(PauseReason.Deadline)
-        assertEquals(1.minutes, pauseAfter(Run(paused, null), 6.hours))
-        assertEquals(1.hours, pauseAfter(Run(paused, WaitKind.OUTSIDE_WINDOW), 6.hours))
-        assertEquals(6.hours, pauseAfter(Run(SliceOutcome.Finished(report), null), 6.hours))
-        assertEquals(6.hours, pauseAfter(Run(nothing, null), 6.hours))
+        assertEquals(1.minutes, pauseAfter(RunResult(paused, null), 6.hours))
+        assertEquals(1.hours, pauseAfter(RunResult(paused, WaitKind.OUTSIDE_WINDOW), 6.hours))
+        assertEquals(6.hours, pauseAfter(RunResult(SliceOutcome.Finished(report), null), 6.hours))
+        assertEquals(6.hours, pauseAfter(RunResult(nothing, null), 6.hours))
         assertEquals(6.hours, pauseAfter(null, 6.hours))
-        val long = WaitKind.entries.filter { it.lasts() }
+        val long = WaitKind.entries.filter { it.takesHours() }
         assertEquals(4, long.size)
         assertTrue(WaitKind.TOO_WARM !in long && WaitKind.NOT_CHARGING !in long)
     }

@@ -10,7 +10,7 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.withTimeout
 
 /** What the suite is given; it fails when something is missing. */
-internal object Given {
+internal object TestFiles {
     /** A real model. */
     val smollm2: String get() = file("NIGHTGRAFT_SMOLLM2")
 
@@ -28,7 +28,7 @@ internal object Given {
 }
 
 /** Made-up sentences, all different. */
-internal fun madeUp(count: Int, from: Int = 0): List<Example> =
+internal fun madeUpExamples(count: Int, from: Int = 0): List<Example> =
     (from until from + count).map { Example.Text("The boat number $it is called Marrowby, and it has $it sails.") }
 
 /** A session that lasts longer than any test. */
@@ -39,27 +39,27 @@ internal val ENDLESS =
 internal val SHORT = ENDLESS.copy(steps = 6, learningRate = 1e-3)
 
 /** A session on the tiny model, with everything that it needs. */
-internal class Bench(val model: BaseModel, val store: AdapterStore, val session: PersonalizationSession) {
+internal class SessionFixture(val model: BaseModel, val store: AdapterStore, val session: PersonalizationSession) {
     companion object {
         suspend fun <T> with(
             folder: Path,
             settings: SessionSettings = ENDLESS,
             examples: Int = 24,
-            work: suspend Bench.() -> T,
+            work: suspend SessionFixture.() -> T,
         ): T =
-            BaseModel.open(Given.tiny).use { model ->
+            BaseModel.open(TestFiles.tiny).use { model ->
                 AdapterStore.open("$folder/store").use { store ->
-                    store.add(madeUp(examples))
+                    store.add(madeUpExamples(examples))
                     PersonalizationSession.open(model, store, settings).use { session ->
                         // No test here takes long; one that hangs says so.
-                        withTimeout(2.minutesOfPatience) { Bench(model, store, session).work() }
+                        withTimeout(2.minutesUntilTimeout) { SessionFixture(model, store, session).work() }
                     }
                 }
             }
     }
 }
 
-internal val Int.minutesOfPatience: Duration get() = (this * 60).seconds
+internal val Int.minutesUntilTimeout: Duration get() = (this * 60).seconds
 
 /** Waits until [condition] holds. */
 internal suspend fun eventually(what: String, condition: () -> Boolean) {
