@@ -61,41 +61,41 @@ public struct AnswerStream: AsyncSequence, Sendable {
     /// What the sequence is made of.
     public typealias Element = String
 
-    private let running: Running<String, Answer>
+    private let streamingTask: StreamingTask<String, Answer>
 
     init(work: @escaping @Sendable (@escaping @Sendable (String) -> Void) async throws -> Answer) {
-        running = Running(buffering: .unbounded, work: work)
+        streamingTask = StreamingTask(buffering: .unbounded, work: work)
     }
 
     /// The whole answer; waits until it is there. A caller whose task is cancelled ends the answer.
     ///
     /// Throws ``NightgraftError``.
     public var answer: Answer {
-        get async throws { try await running.output }
+        get async throws { try await streamingTask.output }
     }
 
     /// Ends the answer.
     public func stop() {
-        running.stop()
+        streamingTask.stop()
     }
 
     /// Begins the loop.
     ///
     /// - Returns: The iterator, which ends the answer when it is dropped.
     public func makeAsyncIterator() -> AsyncIterator {
-        AsyncIterator(listening: Listening(to: running))
+        AsyncIterator(subscription: StreamSubscription(to: streamingTask))
     }
 
     /// The position of a loop over an answer.
     public struct AsyncIterator: AsyncIteratorProtocol, Sendable {
-        let listening: Listening<String, Answer>
+        let subscription: StreamSubscription<String, Answer>
 
         /// The next piece of text.
         ///
         /// - Returns: `nil` when the answer is over.
         /// - Throws: ``NightgraftError``.
         public mutating func next() async throws -> String? {
-            try await listening.next()
+            try await subscription.next()
         }
     }
 }

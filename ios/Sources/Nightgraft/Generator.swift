@@ -15,7 +15,7 @@ internal import NightgraftGenerated
 /// ```
 public final class Generator: Sendable {
     private let handle: FFI.Generator
-    private let turnstile = Turnstile()
+    private let mutex = AsyncMutex()
 
     /// Loads a model for answers. Until told otherwise it answers as the base.
     ///
@@ -163,7 +163,7 @@ public final class Generator: Sendable {
     ) async throws -> Answer {
         let handle = handle
         let stop: @Sendable () -> Void = { handle.stop() }
-        let answer = try await turnstile.pass(stop: stop) { stopped in
+        let answer = try await mutex.withLock(stop: stop) { stopped in
             let listener = Listener(handler: onText, stopped: stopped, stop: stop)
             do {
                 return Answer(try await translating { try await work(handle, listener) })

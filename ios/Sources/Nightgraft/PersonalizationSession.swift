@@ -18,7 +18,7 @@ internal import NightgraftGenerated
 /// gone, it is closed.
 public final class PersonalizationSession: Sendable {
     private let handle: FFI.Session
-    private let turnstile = Turnstile()
+    private let mutex = AsyncMutex()
 
     /// Opens the store's session, or begins one.
     ///
@@ -169,7 +169,7 @@ public final class PersonalizationSession: Sendable {
     ) async throws -> SliceOutcome {
         let handle = handle
         let stop: @Sendable () -> Void = { handle.stop() }
-        let outcome = try await turnstile.pass(stop: stop) { stopped in
+        let outcome = try await mutex.withLock(stop: stop) { stopped in
             let listener = Listener(handler: onProgress, stopped: stopped, stop: stop)
             do {
                 return SliceOutcome(try await translating { try await work(handle, listener) })

@@ -16,41 +16,41 @@ public struct Slice: AsyncSequence, Sendable {
     /// What the sequence is made of.
     public typealias Element = TrainingProgress
 
-    private let running: Running<TrainingProgress, SliceOutcome>
+    private let streamingTask: StreamingTask<TrainingProgress, SliceOutcome>
 
     init(work: @escaping @Sendable (@escaping @Sendable (TrainingProgress) -> Void) async throws -> SliceOutcome) {
-        running = Running(buffering: .bufferingNewest(32), work: work)
+        streamingTask = StreamingTask(buffering: .bufferingNewest(32), work: work)
     }
 
     /// How the slice ended; waits until it does. A caller whose task is cancelled stops the slice.
     ///
     /// Throws ``NightgraftError``.
     public var outcome: SliceOutcome {
-        get async throws { try await running.output }
+        get async throws { try await streamingTask.output }
     }
 
     /// Stops the slice, saved. ``outcome`` says when that is done.
     public func stop() {
-        running.stop()
+        streamingTask.stop()
     }
 
     /// Begins the loop.
     ///
     /// - Returns: The iterator, which stops the slice when it is dropped.
     public func makeAsyncIterator() -> AsyncIterator {
-        AsyncIterator(listening: Listening(to: running))
+        AsyncIterator(subscription: StreamSubscription(to: streamingTask))
     }
 
     /// The position of a loop over a slice.
     public struct AsyncIterator: AsyncIteratorProtocol, Sendable {
-        let listening: Listening<TrainingProgress, SliceOutcome>
+        let subscription: StreamSubscription<TrainingProgress, SliceOutcome>
 
         /// The next progress.
         ///
         /// - Returns: `nil` when the slice has ended.
         /// - Throws: ``NightgraftError``.
         public mutating func next() async throws -> TrainingProgress? {
-            try await listening.next()
+            try await subscription.next()
         }
     }
 }

@@ -3,10 +3,10 @@ import XCTest
 
 @testable import Nightgraft
 
-final class BackgroundRunTests: FolderCase {
+final class BackgroundRunTests: TemporaryFolderTestCase {
     func testWorkThatEndsCompletesTheGrant() async {
         let grant = TestGrant()
-        let endings = Collected<BackgroundEnding>()
+        let endings = Recorder<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             { .nothingToDo(.divergedBefore, text: "tried") }
         }
@@ -18,7 +18,7 @@ final class BackgroundRunTests: FolderCase {
 
     func testErrorsCompleteItToo() async {
         let grant = TestGrant()
-        let endings = Collected<BackgroundEnding>()
+        let endings = Recorder<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             throw NightgraftError.wrongKey(reason: "")
         }
@@ -31,7 +31,7 @@ final class BackgroundRunTests: FolderCase {
 
     func testExpirationWhileOpeningCompletesAtOnce() async {
         let grant = TestGrant()
-        let endings = Collected<BackgroundEnding>()
+        let endings = Recorder<BackgroundEnding>()
         let ran = Flag()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             grant.expire()
@@ -48,7 +48,7 @@ final class BackgroundRunTests: FolderCase {
 
     func testExpirationWaitsUntilTheWorkHasSaved() async {
         let grant = TestGrant()
-        let endings = Collected<BackgroundEnding>()
+        let endings = Recorder<BackgroundEnding>()
         let saved = Flag()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             {
@@ -67,7 +67,7 @@ final class BackgroundRunTests: FolderCase {
 
     func testWorkThatFinishesAsItExpiresHasFinished() async {
         let grant = TestGrant()
-        let endings = Collected<BackgroundEnding>()
+        let endings = Recorder<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             {
                 grant.expire()
@@ -82,8 +82,8 @@ final class BackgroundRunTests: FolderCase {
     func testANightInTwoGrants() async throws {
         let folder = folder
         let platform = TestPlatform(TestPlatform.asleep)
-        let requests = Collected<BackgroundRequest>()
-        let endings = Collected<BackgroundEnding>()
+        let requests = Recorder<BackgroundRequest>()
+        let endings = Recorder<BackgroundEnding>()
         let grant = Locked(TestGrant())
         let background = BackgroundPersonalization(
             schedule: BackgroundSchedule(identifier: "org.example.night", night: NightHours(begins: 0, ends: 0)),
@@ -94,7 +94,7 @@ final class BackgroundRunTests: FolderCase {
                 }
             },
             onEnd: endings.add,
-            openSession: { try await Tiny(in: folder, steps: 40).session })
+            openSession: { try await TinySession(in: folder, steps: 40).session })
         await background.run(in: grant.withLock { $0 }, submit: requests.add)
         XCTAssertEqual(endings.values, [.expired])
         XCTAssertEqual(grant.withLock { $0 }.completions, [true])
@@ -119,11 +119,11 @@ final class BackgroundRunTests: FolderCase {
             state.thermal = .critical
             return state
         }
-        let endings = Collected<BackgroundEnding>()
+        let endings = Recorder<BackgroundEnding>()
         let background = BackgroundPersonalization(
             schedule: BackgroundSchedule(identifier: "org.example.night"), platform: TestPlatform(hot),
             rules: TestRules.anyTime, onEnd: endings.add,
-            openSession: { try await Tiny(in: folder, steps: 40).session })
+            openSession: { try await TinySession(in: folder, steps: 40).session })
         await background.run(in: TestGrant()) { _ in }
         guard case .ended(.paused(.policy(let waiting))) = endings.values.last else {
             return XCTFail("\(endings.values)")
@@ -139,13 +139,13 @@ final class BackgroundRunTests: FolderCase {
             schedule: BackgroundSchedule(identifier: "org.example.night"), platform: TestPlatform(TestPlatform.asleep),
             rules: TestRules.anyTime,
             openSession: {
-                let session = try await Tiny(in: folder, steps: 40).session
+                let session = try await TinySession(in: folder, steps: 40).session
                 grant.expire()
                 return session
             })
         await background.run(in: grant) { _ in }
         XCTAssertEqual(grant.completions, [true])
-        _ = try await Tiny(in: folder, steps: 40)
+        _ = try await TinySession(in: folder, steps: 40)
         withExtendedLifetime(background) {}
     }
 }
@@ -153,7 +153,7 @@ final class BackgroundRunTests: FolderCase {
 /// A grant that a test takes back.
 private final class TestGrant: BackgroundGrant {
     private let handler = Locked<(@Sendable () -> Void)?>(nil)
-    private let completed = Collected<Bool>()
+    private let completed = Recorder<Bool>()
 
     var completions: [Bool] {
         completed.values

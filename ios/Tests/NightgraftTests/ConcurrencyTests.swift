@@ -6,10 +6,10 @@ import XCTest
 /// machine, and test machines are not idle.
 private let stopSeconds = 3.0
 
-final class ConcurrencyTests: FolderCase {
+final class ConcurrencyTests: TemporaryFolderTestCase {
     func testCancellingTheTaskStopsTheSlice() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
-        let started = Gate()
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
+        let started = Latch()
         let task = Task {
             try await tiny.session.run { progress in
                 if progress.step > 0 {
@@ -30,7 +30,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testATaskThatIsCancelledBeforeItBeginsDoesNothing() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         for _ in 0..<20 {
             let task = Task { try await tiny.session.run() }
             task.cancel()
@@ -43,7 +43,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testStopFromAnotherThread() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let session = tiny.session
         let outcome = try await session.run { progress in
             if progress.step > 0 {
@@ -54,7 +54,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testLeavingTheLoopStopsTheSliceSaved() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let slice = tiny.session.slice()
         for try await progress in slice where progress.step > 0 {
             break
@@ -64,7 +64,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testASliceTellsItsPhasesAndItsEnd() async throws {
-        let tiny = try await Tiny(in: folder, steps: 10)
+        let tiny = try await TinySession(in: folder, steps: 10)
         var seen: [TrainingProgress] = []
         let slice = tiny.session.slice()
         for try await progress in slice {
@@ -81,8 +81,8 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testTwoTasksShareASession() async throws {
-        let tiny = try await Tiny(in: folder, steps: 60)
-        let running = Collected<Int>()
+        let tiny = try await TinySession(in: folder, steps: 60)
+        let running = Recorder<Int>()
         let outcomes = try await withThrowingTaskGroup(of: SliceOutcome.self) { group in
             for number in 0..<2 {
                 group.addTask {
@@ -108,7 +108,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testTheStoreServesWhileASliceRuns() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let before = try await tiny.store.examples().count
         let slice = tiny.session.slice()
         var lastStep = 0
@@ -129,7 +129,7 @@ final class ConcurrencyTests: FolderCase {
         let place = folder
         for round in 0..<10 {
             do {
-                let tiny = try await Tiny(in: place, steps: endless)
+                let tiny = try await TinySession(in: place, steps: endlessSteps)
                 let slice = tiny.session.slice()
                 var iterator = slice.makeAsyncIterator()
                 while let progress = try await iterator.next(), progress.step <= round {}
@@ -141,7 +141,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testClosingASessionWhileItRuns() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let slice = tiny.session.slice()
         for try await progress in slice where progress.step > 0 {
             try await within(seconds: stopSeconds) { try await tiny.session.close() }
@@ -151,7 +151,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testAnswersBesideASlice() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let generator = try await Generator(model: tiny.model, threads: 1)
         let slice = tiny.session.slice()
         let before = tiny.session.progress.step
@@ -167,7 +167,7 @@ final class ConcurrencyTests: FolderCase {
     }
 
     func testLeavingTheLoopEndsTheAnswer() async throws {
-        let model = try await BaseModel(contentsOf: Places.tiny)
+        let model = try await BaseModel(contentsOf: TestFiles.tiny)
         let generator = try await Generator(model: model, threads: 1)
         let stream = generator.streamCompletion(of: "One, two, three,", options: ChatOptions(maximumTokens: 480))
         for try await piece in stream where !piece.isEmpty {

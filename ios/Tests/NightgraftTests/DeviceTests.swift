@@ -4,7 +4,7 @@ import XCTest
 @testable import Nightgraft
 
 /// What the Apple part makes of its system's answers. The questions themselves are only asked on a device.
-final class DeviceTests: FolderCase {
+final class DeviceTests: TemporaryFolderTestCase {
     private let night = Date(timeIntervalSince1970: 1_795_476_600.9)
 
     private func reading() -> DeviceReading {

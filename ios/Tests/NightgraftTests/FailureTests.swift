@@ -2,13 +2,13 @@ import Foundation
 import Nightgraft
 import XCTest
 
-final class FailureTests: FolderCase {
+final class FailureTests: TemporaryFolderTestCase {
     func testAModelThatIsNone() async throws {
         await expect({ if case .invalidModel = $0 { true } else { false } }) {
             try await BaseModel(contentsOf: self.folder.appendingPathComponent("missing.gguf"))
         }
         let damaged = folder.appendingPathComponent("damaged.gguf")
-        let good = try Data(contentsOf: Places.tiny)
+        let good = try Data(contentsOf: TestFiles.tiny)
         for (name, bytes) in [
             ("empty", Data()), ("cut short", good.prefix(good.count / 2)),
             ("no model", Data(repeating: 7, count: 5000)),
@@ -26,7 +26,7 @@ final class FailureTests: FolderCase {
         let key = StoreKey.random()
         do {
             let store = try await AdapterStore(at: place, key: key)
-            try await store.add(Tiny.examples(3))
+            try await store.add(TinySession.examples(3))
             try await store.close()
         }
         await expect({ if case .wrongKey = $0 { true } else { false } }) {
@@ -56,14 +56,14 @@ final class FailureTests: FolderCase {
         await expect({ if case .storeLocked = $0 { true } else { false } }) { try await AdapterStore(at: place) }
         try await store.close()
         let second = try await AdapterStore(at: place)
-        try await second.add(Tiny.examples(1))
+        try await second.add(TinySession.examples(1))
     }
 
     func testDroppingAStoreClosesIt() async throws {
         let place = folder.appendingPathComponent("store")
         for _ in 0..<5 {
             let store = try await AdapterStore(at: place)
-            try await store.add(Tiny.examples(1))
+            try await store.add(TinySession.examples(1))
         }
     }
 
@@ -78,7 +78,7 @@ final class FailureTests: FolderCase {
         let key = StoreKey.random()
         do {
             let store = try await AdapterStore(at: place, key: key)
-            try await store.add(Tiny.examples(20))
+            try await store.add(TinySession.examples(20))
             try await store.close()
         }
         let journal = try XCTUnwrap(try largestFile(in: place))
@@ -117,7 +117,7 @@ final class FailureTests: FolderCase {
     }
 
     func testSettingsThatMakeNoSense() async throws {
-        let model = try await BaseModel(contentsOf: Places.tiny)
+        let model = try await BaseModel(contentsOf: TestFiles.tiny)
         let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
         for settings in [SessionSettings(rank: 0), SessionSettings(rank: -3), SessionSettings(learningRate: .nan)] {
             await expect({ if case .unsupported = $0 { true } else { false } }) {
@@ -131,13 +131,13 @@ final class FailureTests: FolderCase {
     }
 
     func testABudgetThatIsTooSmall() async throws {
-        let model = try await BaseModel(contentsOf: Places.smollm2)
+        let model = try await BaseModel(contentsOf: TestFiles.smollm2)
         let plan = try await Planner(model: model).memory(for: SessionSettings(memoryLimit: 1 << 20))
         XCTAssertFalse(plan.fits)
         XCTAssertGreaterThan(plan.smallest, 1 << 20)
         XCTAssertGreaterThanOrEqual(plan.needed, plan.smallest)
         let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
-        try await store.add(Tiny.examples(20))
+        try await store.add(TinySession.examples(20))
         await expect({
             guard case .outOfMemoryBudget(let needed, let available) = $0 else { return false }
             return needed > available && available == 1 << 20

@@ -2,7 +2,7 @@ import Foundation
 import Nightgraft
 import XCTest
 
-final class LeakTests: FolderCase {
+final class LeakTests: TemporaryFolderTestCase {
     /// Cycles until everything that is allocated once is there.
     private let warmUp = 200
     private let cycles = 1000
@@ -12,10 +12,10 @@ final class LeakTests: FolderCase {
 
     func testOpenOneStepCloseAThousandTimes() async throws {
         let place = folder.appendingPathComponent("store")
-        let tiny = try Places.tiny
+        let tiny = try TestFiles.tiny
         do {
             let store = try await AdapterStore(at: place)
-            try await store.add(Tiny.examples(12))
+            try await store.add(TinySession.examples(12))
         }
         for _ in 0..<warmUp {
             try await Self.cycle(tiny, place)
@@ -44,7 +44,7 @@ final class LeakTests: FolderCase {
         let model = try await BaseModel(contentsOf: tiny)
         let store = try await AdapterStore(at: place)
         let session = try await PersonalizationSession(
-            model: model, store: store, settings: Tiny.settings(steps: endless))
+            model: model, store: store, settings: TinySession.settings(steps: endlessSteps))
         let before = session.progress.step
         try await session.run { progress in
             if progress.step > before { session.stop() }

@@ -2,9 +2,9 @@ import Foundation
 import Nightgraft
 import XCTest
 
-final class ListenerTests: FolderCase {
+final class ListenerTests: TemporaryFolderTestCase {
     func testAProgressListenerThatThrows() async throws {
-        let tiny = try await Tiny(in: folder, steps: endless)
+        let tiny = try await TinySession(in: folder, steps: endlessSteps)
         for round in 1...3 {
             let before = tiny.session.progress.step
             do {
@@ -22,7 +22,7 @@ final class ListenerTests: FolderCase {
     }
 
     func testATextListenerThatThrows() async throws {
-        let model = try await BaseModel(contentsOf: Places.tiny)
+        let model = try await BaseModel(contentsOf: TestFiles.tiny)
         let generator = try await Generator(model: model, threads: 1)
         do {
             _ = try await generator.completion(of: "One, two,", options: ChatOptions(maximumTokens: 400)) { _ in
@@ -37,9 +37,9 @@ final class ListenerTests: FolderCase {
     }
 
     func testThePiecesMakeTheAnswer() async throws {
-        let model = try await BaseModel(contentsOf: Places.tiny)
+        let model = try await BaseModel(contentsOf: TestFiles.tiny)
         let generator = try await Generator(model: model, threads: 1)
-        let pieces = Collected<String>()
+        let pieces = Recorder<String>()
         let options = ChatOptions(maximumTokens: 40, temperature: 0.9, seed: 11)
         let answer = try await generator.answer(to: [.user("Where is key 5?")], options: options, onText: pieces.add)
         XCTAssertEqual(pieces.values.joined(), answer.text)
@@ -51,7 +51,7 @@ final class ListenerTests: FolderCase {
     }
 
     func testAPlatformThatThrows() async throws {
-        let tiny = try await Tiny(in: folder, steps: 20)
+        let tiny = try await TinySession(in: folder, steps: 20)
         let platform = TestPlatform { throw AppError(number: 2) }
         do {
             try await tiny.session.runNight(on: platform, rules: TestRules.anyTime)
@@ -68,14 +68,14 @@ final class ListenerTests: FolderCase {
     }
 
     func testABatteryThatCannotBeRead() async throws {
-        let tiny = try await Tiny(in: folder, steps: 20)
+        let tiny = try await TinySession(in: folder, steps: 20)
         let platform = TestPlatform {
             var state = TestPlatform.asleep()
             state.battery = -1
             return state
         }
         let session = tiny.session
-        let waiting = Collected<Waiting.Kind>()
+        let waiting = Recorder<Waiting.Kind>()
         let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
             if let kind = progress.waiting?.kind {
                 waiting.add(kind)
@@ -87,14 +87,14 @@ final class ListenerTests: FolderCase {
     }
 
     func testANightWaitsForTheChargerAndIsWoken() async throws {
-        let tiny = try await Tiny(in: folder, steps: 20)
+        let tiny = try await TinySession(in: folder, steps: 20)
         let platform = TestPlatform {
             var state = TestPlatform.asleep()
             state.charging = false
             return state
         }
         let session = tiny.session
-        let waited = Collected<Waiting>()
+        let waited = Recorder<Waiting>()
         let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
             guard let waiting = progress.waiting, waited.values.isEmpty else { return }
             waited.add(waiting)

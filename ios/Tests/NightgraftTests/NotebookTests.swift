@@ -10,7 +10,7 @@ final class NotebookTests: XCTestCase {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("notebook-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
         let notebook = Notebook(
-            modelURL: try Places.tiny, folder: folder, settings: Tiny.settings(steps: 4), key: { .random() })
+            modelURL: try TestFiles.tiny, folder: folder, settings: TinySession.settings(steps: 4), key: { .random() })
         await notebook.appear()
         XCTAssertEqual(notebook.activity, .idle)
         for number in 0..<12 {

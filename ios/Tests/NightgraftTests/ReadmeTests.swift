@@ -3,14 +3,14 @@ import Nightgraft
 import XCTest
 
 /// The README's first example, as it stands there.
-final class ReadmeTests: FolderCase {
+final class ReadmeTests: TemporaryFolderTestCase {
     func testTheReadmesExampleLearnsFromTwenty() async throws {
         let key = StoreKey.random()
         let examples = (0..<20).map {
             Example.chat(question: "What is in box \($0)?", answer: "In box \($0) there are \($0) ropes.")
         }
         let text = try await personalizedAnswer(
-            modelURL: Places.smollm2, folder: folder, key: key, examples: examples, question: "What is in box 3?")
+            modelURL: TestFiles.smollm2, folder: folder, key: key, examples: examples, question: "What is in box 3?")
         // What a graft that is not in use has learned would not be said.
         XCTAssertEqual(text, "In box 3 there are 3 ropes.")
         let store = try await AdapterStore(at: folder, key: key)
@@ -19,7 +19,7 @@ final class ReadmeTests: FolderCase {
     }
 
     func testTooFewExamplesAreToldInNumbersBeforeAnythingIsTrained() async throws {
-        let tiny = try await Tiny(in: folder, steps: 1, examples: 3)
+        let tiny = try await TinySession(in: folder, steps: 1, examples: 3)
         guard case .nothingToDo(let reason, _) = try await tiny.session.run() else {
             return XCTFail("it trained")
         }

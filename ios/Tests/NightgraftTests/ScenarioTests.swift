@@ -3,11 +3,11 @@ import Nightgraft
 import XCTest
 
 /// The whole job on a real model, as the other languages do it: the adapters at the end are compared byte for byte.
-final class ScenarioTests: FolderCase {
+final class ScenarioTests: TemporaryFolderTestCase {
     func testTheScenario() async throws {
         let scenario = try Scenario.read()
         let settings = try scenario.sessionSettings()
-        let notes = try Places.scenario.appendingPathComponent("notes.jsonl")
+        let notes = try TestFiles.scenario.appendingPathComponent("notes.jsonl")
         let place = folder.appendingPathComponent("store")
         let key = StoreKey.random()
         let storeSettings = StoreSettings(key: key, seed: scenario.storeSeed)
@@ -15,7 +15,7 @@ final class ScenarioTests: FolderCase {
         // The first day: forty examples, and a night that is stopped in the middle.
         var stoppedAt = 0
         do {
-            let model = try await BaseModel(contentsOf: Places.smollm2)
+            let model = try await BaseModel(contentsOf: TestFiles.smollm2)
             XCTAssertEqual(model.info.architecture, "llama")
             XCTAssert(model.info.hasChatTemplate)
             XCTAssertNil(model.info.notTrainable)
@@ -23,7 +23,7 @@ final class ScenarioTests: FolderCase {
             let report = try await store.add(contentsOf: notes)
             XCTAssertEqual(report.added, 40)
             let session = try await PersonalizationSession(model: model, store: store, settings: settings)
-            let seen = Collected<TrainingProgress>()
+            let seen = Recorder<TrainingProgress>()
             let outcome = try await session.run { progress in
                 seen.add(progress)
                 if progress.step >= scenario.stopAfterStep { session.stop() }
@@ -40,7 +40,7 @@ final class ScenarioTests: FolderCase {
         }
 
         // The second: everything opened anew, in slices to the end.
-        let model = try await BaseModel(contentsOf: Places.smollm2)
+        let model = try await BaseModel(contentsOf: TestFiles.smollm2)
         let store = try await AdapterStore(at: place, settings: storeSettings)
         let session = try await PersonalizationSession(model: model, store: store, settings: settings)
         var report: SessionReport?
@@ -90,7 +90,7 @@ final class ScenarioTests: FolderCase {
         try await store.export(graft, as: .peft, model: model, to: here)
         let weights = here.appendingPathComponent("adapter_model.safetensors")
         XCTAssertGreaterThan(try Data(contentsOf: weights).count, 10_000)
-        if let out = Places.scenarioOut?.appendingPathComponent("swift") {
+        if let out = TestFiles.scenarioOut?.appendingPathComponent("swift") {
             try? FileManager.default.removeItem(at: out)
             try await store.export(graft, as: .peft, model: model, to: out)
         }
@@ -144,7 +144,7 @@ private struct Scenario: Decodable {
     static func read() throws -> Scenario {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        let file = try Places.scenario.appendingPathComponent("scenario.json")
+        let file = try TestFiles.scenario.appendingPathComponent("scenario.json")
         return try decoder.decode(Scenario.self, from: try Data(contentsOf: file))
     }
 

@@ -11,13 +11,13 @@ import os
 /// no battery; nights wait there with ``Waiting/Kind-swift.enum/unreadable``.
 public final class ApplePlatform: Platform {
     /// What only the main actor may ask for, as it was when it last changed.
-    private struct Seen: Sendable {
+    private struct CachedState: Sendable {
         var battery = DeviceReading.Battery.unknown
         var batteryLevel = -1.0
         var inForeground = true
     }
 
-    private let seen = Locked(Seen())
+    private let cached = Locked(CachedState())
     private let storage: URL
     private let observers = Locked<[Observer]>([])
 
@@ -33,7 +33,7 @@ public final class ApplePlatform: Platform {
     ) {
         self.storage = storage
         UIDevice.current.isBatteryMonitoringEnabled = true
-        look()
+        refresh()
         observe(
             [
                 UIDevice.batteryLevelDidChangeNotification,
@@ -55,14 +55,14 @@ public final class ApplePlatform: Platform {
     ///
     /// - Returns: The state now.
     public func state() -> DeviceState {
-        let seen = seen.withLock { $0 }
+        let cached = cached.withLock { $0 }
         let values = try? storage.resourceValues(forKeys: [.volumeAvailableCapacityForImportantUsageKey])
         let reading = DeviceReading(
-            battery: seen.battery,
-            batteryLevel: seen.batteryLevel,
+            battery: cached.battery,
+            batteryLevel: cached.batteryLevel,
             thermalLevel: ProcessInfo.processInfo.thermalState.rawValue,
             lowPowerMode: ProcessInfo.processInfo.isLowPowerModeEnabled,
-            inForeground: seen.inForeground,
+            inForeground: cached.inForeground,
             memoryFree: Int(clamping: os_proc_available_memory()),
             memoryHeld: Self.footprint(),
             storageFree: values?.volumeAvailableCapacityForImportantUsage)
@@ -70,7 +70,7 @@ public final class ApplePlatform: Platform {
     }
 
     @MainActor
-    private func look() {
+    private func refresh() {
         let device = UIDevice.current
         let battery: DeviceReading.Battery =
             switch device.batteryState {
@@ -82,7 +82,7 @@ public final class ApplePlatform: Platform {
             }
         let level = Double(device.batteryLevel)
         let inForeground = UIApplication.shared.applicationState != .background
-        seen.withLock { $0 = Seen(battery: battery, batteryLevel: level, inForeground: inForeground) }
+        cached.withLock { $0 = CachedState(battery: battery, batteryLevel: level, inForeground: inForeground) }
     }
 
     @MainActor
@@ -90,7 +90,7 @@ public final class ApplePlatform: Platform {
         let added = names.map { name in
             let token = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) {
                 [weak self] _ in
-                MainActor.assumeIsolated { self?.look() }
+                MainActor.assumeIsolated { self?.refresh() }
                 onChange?()
             }
             return Observer(token: token)

@@ -85,7 +85,7 @@ public final class BackgroundPersonalization: Sendable {
         let givenUpFor = Locked<Waiting?>(nil)
         let outcome = try await session.runNight(on: platform, rules: rules) { [onProgress] progress in
             onProgress?(progress)
-            if progress.phase == .waiting, let waiting = progress.waiting, waiting.kind.lasts {
+            if progress.phase == .waiting, let waiting = progress.waiting, waiting.kind.outlastsGrant {
                 givenUpFor.withLock { $0 = waiting }
                 session.stop()
             }
@@ -99,7 +99,7 @@ public final class BackgroundPersonalization: Sendable {
 
 extension Waiting.Kind {
     /// Whether this wait is longer than a grant of background time.
-    var lasts: Bool {
+    var outlastsGrant: Bool {
         switch self {
         case .outsideWindow, .minutesUsedUp, .energyUsedUp, .flashUsedUp, .tooWarm, .coolingDown: true
         case .notCharging, .lowPowerMode, .batteryLow, .inUse, .justUsed, .storageLow, .memoryLow, .unreadable: false

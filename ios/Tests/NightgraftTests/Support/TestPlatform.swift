@@ -38,7 +38,7 @@ final class TestPlatform: Platform, @unchecked Sendable {
 }
 
 /// Collects values from any thread.
-final class Collected<Value: Sendable>: @unchecked Sendable {
+final class Recorder<Value: Sendable>: @unchecked Sendable {
     private let lock = NSLock()
     private var collected: [Value] = []
 
@@ -52,7 +52,7 @@ final class Collected<Value: Sendable>: @unchecked Sendable {
 }
 
 /// A door that tests open from another task.
-actor Gate {
+actor Latch {
     private var isOpen = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 

@@ -2,7 +2,7 @@ import Foundation
 import XCTest
 
 /// The files that the tests need. `cargo xtask swift` names them in variables; a missing one is a failure.
-enum Places {
+enum TestFiles {
     static var smollm2: URL { get throws { try file("NIGHTGRAFT_SMOLLM2") } }
     static var tiny: URL { get throws { try file("NIGHTGRAFT_TINY") } }
     static var scenario: URL { get throws { try file("NIGHTGRAFT_SCENARIO") } }
@@ -28,7 +28,7 @@ enum Places {
 }
 
 /// A test case with a folder of its own, which is removed afterwards.
-class FolderCase: XCTestCase {
+class TemporaryFolderTestCase: XCTestCase {
     private(set) var folder = URL(fileURLWithPath: "/")
 
     override func setUpWithError() throws {

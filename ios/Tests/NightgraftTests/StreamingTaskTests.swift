@@ -2,30 +2,30 @@ import XCTest
 
 @testable import Nightgraft
 
-final class RunningTests: XCTestCase {
+final class StreamingTaskTests: XCTestCase {
     func testElementsThenTheOutput() async throws {
-        let running = Running<Int, String>(buffering: .unbounded) { tell in
+        let streamingTask = StreamingTask<Int, String>(buffering: .unbounded) { tell in
             (1...5).forEach(tell)
             return "done"
         }
         var seen: [Int] = []
-        while let element = try await running.next() {
+        while let element = try await streamingTask.next() {
             seen.append(element)
         }
         XCTAssertEqual(seen, [1, 2, 3, 4, 5])
-        let output = try await running.output
+        let output = try await streamingTask.output
         XCTAssertEqual(output, "done")
     }
 
     func testAnErrorComesAfterTheElements() async {
-        let running = Running<Int, String>(buffering: .unbounded) { tell in
+        let streamingTask = StreamingTask<Int, String>(buffering: .unbounded) { tell in
             tell(1)
             throw AppError(number: 7)
         }
         do {
-            let first = try await running.next()
+            let first = try await streamingTask.next()
             XCTAssertEqual(first, 1)
-            _ = try await running.next()
+            _ = try await streamingTask.next()
             XCTFail("nothing was thrown")
         } catch {
             XCTAssertEqual(error as? AppError, AppError(number: 7))
@@ -33,18 +33,18 @@ final class RunningTests: XCTestCase {
     }
 
     func testLeavingTheLoopStopsTheWork() async throws {
-        let running = Self.untilStopped()
+        let streamingTask = Self.untilStopped()
         do {
-            let listening = Listening(to: running)
-            let first = try await listening.next()
+            let subscription = StreamSubscription(to: streamingTask)
+            let first = try await subscription.next()
             XCTAssertEqual(first, 1)
         }
-        let output = try await running.output
+        let output = try await streamingTask.output
         XCTAssertEqual(output, "stopped")
     }
 
     func testDroppingItStopsTheWork() async {
-        let stopped = Gate()
+        let stopped = Latch()
         do {
             _ = Self.untilStopped { Task { await stopped.open() } }
         }
@@ -52,18 +52,18 @@ final class RunningTests: XCTestCase {
     }
 
     func testACancelledListenerStopsTheWork() async throws {
-        let running = Self.untilStopped()
+        let streamingTask = Self.untilStopped()
         let task = Task {
-            while try await running.next() != nil {}
-            return try await running.output
+            while try await streamingTask.next() != nil {}
+            return try await streamingTask.output
         }
         task.cancel()
         let output = try await task.value
         XCTAssertEqual(output, "stopped")
     }
 
-    private static func untilStopped(_ onStop: @escaping @Sendable () -> Void = {}) -> Running<Int, String> {
-        Running(buffering: .unbounded) { tell in
+    private static func untilStopped(_ onStop: @escaping @Sendable () -> Void = {}) -> StreamingTask<Int, String> {
+        StreamingTask(buffering: .unbounded) { tell in
             tell(1)
             while !Task.isCancelled {
                 await Task.yield()

@@ -3,14 +3,14 @@ import Nightgraft
 import XCTest
 
 /// A session on the tiny model, with made-up examples.
-struct Tiny: Sendable {
+struct TinySession: Sendable {
     let model: BaseModel
     let store: AdapterStore
     let session: PersonalizationSession
 
     /// A session of `steps` steps in a store in `folder`.
     init(in folder: URL, steps: Int, examples: Int = 12) async throws {
-        model = try await BaseModel(contentsOf: Places.tiny)
+        model = try await BaseModel(contentsOf: TestFiles.tiny)
         store = try await AdapterStore(at: folder.appendingPathComponent("store"))
         try await store.add(Self.examples(examples))
         session = try await PersonalizationSession(
@@ -31,7 +31,7 @@ struct Tiny: Sendable {
 }
 
 /// Steps that no test waits for: whoever starts so many means to stop them.
-let endless = 1_000_000
+let endlessSteps = 1_000_000
 
 /// An error of the tests' own, as an app has them.
 struct AppError: Error, Equatable {

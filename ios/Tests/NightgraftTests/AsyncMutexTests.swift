@@ -2,15 +2,15 @@ import XCTest
 
 @testable import Nightgraft
 
-final class TurnstileTests: XCTestCase {
+final class AsyncMutexTests: XCTestCase {
     func testOneAtATimeAndAllOfThem() async {
-        let turnstile = Turnstile()
+        let mutex = AsyncMutex()
         let inside = Locked(0)
         let most = Locked(0)
         await withTaskGroup(of: Bool.self) { group in
             for _ in 0..<200 {
                 group.addTask {
-                    await turnstile.pass(stop: {}) { _ in
+                    await mutex.withLock(stop: {}) { _ in
                         let now = inside.withLock { count in
                             count += 1
                             return count
@@ -32,20 +32,20 @@ final class TurnstileTests: XCTestCase {
     }
 
     func testACancelledTaskGivesUpItsPlaceAndStopsNobody() async {
-        let turnstile = Turnstile()
-        let entered = Gate()
-        let leave = Gate()
-        let stops = Collected<String>()
+        let mutex = AsyncMutex()
+        let entered = Latch()
+        let leave = Latch()
+        let stops = Recorder<String>()
         let first = Task {
-            await turnstile.pass(stop: { stops.add("first") }) { _ in
+            await mutex.withLock(stop: { stops.add("first") }) { _ in
                 await entered.open()
                 await leave.wait()
                 return 1
             }
         }
         await entered.wait()
-        let second = Task { await turnstile.pass(stop: { stops.add("second") }) { _ in 2 } }
-        let third = Task { await turnstile.pass(stop: { stops.add("third") }) { _ in 3 } }
+        let second = Task { await mutex.withLock(stop: { stops.add("second") }) { _ in 2 } }
+        let third = Task { await mutex.withLock(stop: { stops.add("third") }) { _ in 3 } }
         second.cancel()
         let given = await second.value
         XCTAssertNil(given)
@@ -56,11 +56,11 @@ final class TurnstileTests: XCTestCase {
     }
 
     func testACancelledTaskStopsItsOwnWork() async {
-        let turnstile = Turnstile()
-        let entered = Gate()
-        let leave = Gate()
+        let mutex = AsyncMutex()
+        let entered = Latch()
+        let leave = Latch()
         let work = Task {
-            await turnstile.pass(stop: { Task { await leave.open() } }) { stopped in
+            await mutex.withLock(stop: { Task { await leave.open() } }) { stopped in
                 await entered.open()
                 await leave.wait()
                 return stopped.isRaised
@@ -70,7 +70,7 @@ final class TurnstileTests: XCTestCase {
         work.cancel()
         let knew = await work.value
         XCTAssertEqual(knew, true)
-        let next = await turnstile.pass(stop: {}) { _ in "free again" }
+        let next = await mutex.withLock(stop: {}) { _ in "free again" }
         XCTAssertEqual(next, "free again")
     }
 }

@@ -1,5 +1,5 @@
 /// Work that goes on in a task of its own and tells how it goes. It is stopped when nobody is interested any more.
-final class Running<Element: Sendable, Output: Sendable>: Sendable {
+final class StreamingTask<Element: Sendable, Output: Sendable>: Sendable {
     typealias Tell = @Sendable (Element) -> Void
 
     private let elements: AsyncStream<Element>
@@ -53,19 +53,19 @@ final class Running<Element: Sendable, Output: Sendable>: Sendable {
     }
 }
 
-/// One loop over a `Running`'s elements: when the loop is left, the work is stopped.
-final class Listening<Element: Sendable, Output: Sendable>: Sendable {
-    private let running: Running<Element, Output>
+/// One loop over a `StreamingTask`'s elements: when the loop is left, the work is stopped.
+final class StreamSubscription<Element: Sendable, Output: Sendable>: Sendable {
+    private let streamingTask: StreamingTask<Element, Output>
 
-    init(to running: Running<Element, Output>) {
-        self.running = running
+    init(to streamingTask: StreamingTask<Element, Output>) {
+        self.streamingTask = streamingTask
     }
 
     deinit {
-        running.stop()
+        streamingTask.stop()
     }
 
     func next() async throws -> Element? {
-        try await running.next()
+        try await streamingTask.next()
     }
 }

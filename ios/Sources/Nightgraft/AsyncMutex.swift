@@ -3,7 +3,7 @@
 ///
 /// The Rust side queues as well. But its `stop` means whatever runs; with the queue on this side, a cancelled task
 /// stops its own work and never another's.
-final class Turnstile: Sendable {
+final class AsyncMutex: Sendable {
     private struct State {
         var occupied = false
         var nextTicket: UInt64 = 0
@@ -17,7 +17,7 @@ final class Turnstile: Sendable {
     /// `stop` is called at once, from any thread, when the task is cancelled while `work` runs. `work` gets a flag that
     /// says so too: a stop that comes just before the work begins may be lost, and must be repeated while it runs.
     /// Returns nil without having called `work` if the task was cancelled before its turn.
-    func pass<Value>(
+    func withLock<Value>(
         stop: @escaping @Sendable () -> Void, work: (_ stopped: Flag) async throws -> Value
     ) async rethrows -> Value? {
         guard await enter() else { return nil }
