@@ -50,7 +50,7 @@ def notes() -> list[Example]:
     return [examples.chat([Message(role=t["role"], content=t["content"]) for t in chat]) for chat in turns]
 
 
-class Stopper(ProgressListener):
+class StopAfterStep(ProgressListener):
     """Stops its session once so many steps are made."""
 
     def __init__(self, session: PersonalizationSession, after: int) -> None:
@@ -64,7 +64,7 @@ class Stopper(ProgressListener):
             self.session.stop()
 
 
-class Thrower(ProgressListener):
+class ThrowingListener(ProgressListener):
     """Fails in a way that nobody has declared."""
 
     def on_progress(self, progress: Progress) -> None:
@@ -84,18 +84,18 @@ class Collector(TextListener):
             raise ValueError("enough")
 
 
-class Scenario(unittest.IsolatedAsyncioTestCase):
+class ScenarioTest(unittest.IsolatedAsyncioTestCase):
     async def test_from_the_first_note_to_the_export(self) -> None:
         told = scenario()
         settings = SessionSettings(**told["settings"])
         with tempfile.TemporaryDirectory() as folder:
-            place = str(Path(folder) / "store")
+            store_path = str(Path(folder) / "store")
             keys = StoreSettings(key=KEY, seed=told["store_seed"])
             model = await BaseModel.open(os.environ["NIGHTGRAFT_SMOLLM2"])
-            store = await AdapterStore.open(place, keys)
+            store = await AdapterStore.open(store_path, keys)
             self.assertEqual(await store.add(notes()), list(range(1, 41)))
             session = await PersonalizationSession.open(model, store, settings)
-            stopper = Stopper(session, told["stop_after_step"])
+            stopper = StopAfterStep(session, told["stop_after_step"])
             outcome = await session.run_slice(None, stopper)
             self.assertIsInstance(outcome, SliceOutcome.PAUSED)
             self.assertEqual(stopper.seen[-1].phase, Phase.PAUSED)
@@ -104,9 +104,9 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             await store.release()
 
             with self.assertRaises(WrongKey):
-                await AdapterStore.open(place, StoreSettings(key=bytes(32)))
+                await AdapterStore.open(store_path, StoreSettings(key=bytes(32)))
 
-            store = await AdapterStore.open(place, keys)
+            store = await AdapterStore.open(store_path, keys)
             session = await PersonalizationSession.open(model, store, settings)
             self.assertIsInstance(await session.run_slice(None, None), SliceOutcome.FINISHED)
             report = session.report()
@@ -133,18 +133,18 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((deleted.deleted, deleted.marked_grafts), ([told["delete"]], [report.graft]))
 
 
-class Tiny(unittest.IsolatedAsyncioTestCase):
+class TinyModelTest(unittest.IsolatedAsyncioTestCase):
     """On a model of random numbers."""
 
     async def asyncSetUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        self.place = str(Path(self.folder.name) / "store")
+        self.store_path = str(Path(self.folder.name) / "store")
         self.model = await BaseModel.open(os.environ["NIGHTGRAFT_TINY"])
         self.settings = SessionSettings(context=64, batch_tokens=64, epochs=50, threads=2)
 
-    async def filled(self) -> AdapterStore:
-        store = await AdapterStore.open(self.place, StoreSettings(seed=3))
+    async def store_with_examples(self) -> AdapterStore:
+        store = await AdapterStore.open(self.store_path, StoreSettings(seed=3))
         await store.add([examples.text(f"a made-up line, number {i}: boats, {i * 7} of them") for i in range(40)])
         return store
 
@@ -153,16 +153,16 @@ class Tiny(unittest.IsolatedAsyncioTestCase):
         broken.write_bytes(b"GGUF" + bytes(100))
         with self.assertRaises(InvalidModel):
             await BaseModel.open(str(broken))
-        store = await self.filled()
+        store = await self.store_with_examples()
         with self.assertRaises(StoreLocked):
-            await AdapterStore.open(self.place, StoreSettings())
+            await AdapterStore.open(self.store_path, StoreSettings())
         with self.assertRaises(InvalidData):
             await store.add([examples.text("")])
         with self.assertRaises(Unsupported):
             await PersonalizationSession.open(self.model, store, SessionSettings(rank=0))
 
     async def test_too_few_examples_are_told_in_numbers_before_anything_is_trained(self) -> None:
-        store = await AdapterStore.open(self.place, StoreSettings())
+        store = await AdapterStore.open(self.store_path, StoreSettings())
         await store.add([examples.text(f"The boat number {i} is red.") for i in range(5)])
         session = await PersonalizationSession.open(self.model, store, SessionSettings())
         outcome = await session.run_slice(None, None)
@@ -171,15 +171,15 @@ class Tiny(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(session.progress().nothing_to_do, outcome.reason)
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
-        store = await self.filled()
+        store = await self.store_with_examples()
         session = await PersonalizationSession.open(self.model, store, self.settings)
         with self.assertRaises(Cancelled):
-            await session.run_slice(None, Thrower())
+            await session.run_slice(None, ThrowingListener())
         outcome = await session.run_slice(0.2, None)
         self.assertIsInstance(outcome, SliceOutcome.PAUSED)
 
     async def test_a_cancelled_task_stops_the_slice(self) -> None:
-        store = await self.filled()
+        store = await self.store_with_examples()
         session = await PersonalizationSession.open(self.model, store, self.settings)
         task = asyncio.create_task(session.run_slice(None, None))
         while session.progress().step < 2:
@@ -191,7 +191,7 @@ class Tiny(unittest.IsolatedAsyncioTestCase):
         step = session.progress().step
         await session.release()
         await store.release()
-        store = await AdapterStore.open(self.place, StoreSettings())
+        store = await AdapterStore.open(self.store_path, StoreSettings())
         session = await PersonalizationSession.open(self.model, store, self.settings)
         await session.run_slice(0.3, None)
         self.assertGreaterEqual(session.progress().step, step)
