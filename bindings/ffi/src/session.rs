@@ -47,7 +47,7 @@ struct Snapshot {
 struct Calls {
     /// What ends each call, once it runs and while it waits for its turn.
     stop_handles: Vec<(StopFlag, Completion<SliceOutcome>)>,
-    /// Those that have begun.
+    /// How many calls have begun and not ended.
     running: usize,
     released: bool,
 }

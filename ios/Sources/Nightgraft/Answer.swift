@@ -42,7 +42,7 @@ public struct Answer: Sendable, Hashable {
 }
 
 extension Answer {
-    /// That of a task that was cancelled before its turn.
+    /// The answer of a task that was cancelled before its turn.
     static let none = Answer(text: "", tokens: 0, promptTokens: 0, duration: .zero, stopped: true)
 
     init(_ answer: FFI.Answer) {

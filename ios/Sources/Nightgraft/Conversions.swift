@@ -30,7 +30,7 @@ func unsigned<Number: FixedWidthInteger & UnsignedInteger>(_ number: Int, _ sett
     return converted
 }
 
-/// As the other, for a number that may be absent.
+/// Converts an app's number that may be absent, as the other function does one that is there.
 func unsigned<Number: FixedWidthInteger & UnsignedInteger>(_ number: Int?, _ setting: String) throws -> Number? {
     try number.map { try unsigned($0, setting) as Number }
 }

@@ -167,11 +167,11 @@ public struct GateSettings: Sendable, Hashable {
 
 /// Which matrices of a layer are adapted.
 public struct AdapterTargets: RawRepresentable, Sendable, Hashable {
-    /// All seven.
+    /// All seven matrices.
     public static let all = AdapterTargets(rawValue: "all")
-    /// Those of the attention.
+    /// The matrices of the attention.
     public static let attention = AdapterTargets(rawValue: "attn")
-    /// Those of the feed-forward part.
+    /// The matrices of the feed-forward part.
     public static let feedForward = AdapterTargets(rawValue: "mlp")
 
     /// As GGUF names them: `all`, `attn`, `mlp`, or a list such as `attn_q,attn_v`.
