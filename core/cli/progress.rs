@@ -184,17 +184,17 @@ impl TrainProgress {
         if self.style == Style::Bar {
             self.bar.set_message(message);
             self.bar.set_position(metrics.step);
-        } else if self.style == Style::Lines && self.line_due(metrics.step) {
+        } else if self.style == Style::Lines && self.is_line_due(metrics.step) {
             output::note(format_args!("step {} of {}: {message}", metrics.step, self.steps));
         }
     }
 
-    fn line_due(&mut self, step: u64) -> bool {
-        let due = step >= self.steps || self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY);
-        if due {
+    fn is_line_due(&mut self, step: u64) -> bool {
+        let is_due = step >= self.steps || self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+        if is_due {
             self.last_line = Some(Instant::now());
         }
-        due
+        is_due
     }
 
     fn say(&self, line: &str) {

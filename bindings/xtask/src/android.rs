@@ -65,12 +65,13 @@ const ARCHIVE: &str = "android/nightgraft/build/outputs/aar/nightgraft-release.a
 
 /// Builds the libraries and the archive; `--no-archive` leaves Gradle out, names of interfaces choose some.
 pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    let archive = !arguments.contains(&"--no-archive");
+    let makes_archive = !arguments.contains(&"--no-archive");
     let names: Vec<&str> = arguments.iter().copied().filter(|argument| *argument != "--no-archive").collect();
     let abis = selected_abis(&names)?;
     let ndk = Ndk::find(&|name| env::var_os(name));
     let gradle = gradle(root);
-    let missing = missing(&abis, &ndk, gradle.is_some() || !archive, &|triple| has_target(&rustc(), triple));
+    let missing =
+        missing(&abis, &ndk, gradle.is_some() || !makes_archive, &|triple| has_target(&rustc(), triple));
     if !missing.is_empty() {
         bail!("the Android build needs what is not here:\n{}", missing.join("\n"));
     }
@@ -81,7 +82,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         timed(abi.name, &mut abi.build(root, &ndk, level))?;
         abi.install(root, &ndk)?;
     }
-    match gradle.filter(|_| archive) {
+    match gradle.filter(|_| makes_archive) {
         Some(gradle) => build_archive(root, &gradle),
         None => Ok(()),
     }
@@ -96,12 +97,18 @@ fn selected_abis(names: &[&str]) -> Result<Vec<&'static Abi>> {
 }
 
 /// What is not there and how to get it, a line each.
-fn missing(abis: &[&Abi], ndk: &Result<Ndk>, gradle: bool, installed: &dyn Fn(&str) -> bool) -> Vec<String> {
+fn missing(
+    abis: &[&Abi],
+    ndk: &Result<Ndk>,
+    has_gradle: bool,
+    is_installed: &dyn Fn(&str) -> bool,
+) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(why) = ndk {
         missing.push(format!("- the Android NDK: {why:#}"));
     }
-    let absent: Vec<&str> = abis.iter().map(|abi| abi.triple).filter(|triple| !installed(triple)).collect();
+    let absent: Vec<&str> =
+        abis.iter().map(|abi| abi.triple).filter(|triple| !is_installed(triple)).collect();
     if !absent.is_empty() {
         let all = absent.join(" ");
         missing.push(format!("- Rust's standard library for {all}: rustup target add {all}"));
@@ -109,7 +116,7 @@ fn missing(abis: &[&Abi], ndk: &Result<Ndk>, gradle: bool, installed: &dyn Fn(&s
     if find("cmake").is_none() {
         missing.push("- cmake: sdkmanager 'cmake;3.22.1', or this system's package".to_owned());
     }
-    if !gradle {
+    if !has_gradle {
         missing.push(
             "- Gradle: android/gradlew or `gradle` on the search path (https://gradle.org/install), with the Android \
              SDK in ANDROID_HOME; --no-archive builds the libraries without it"

@@ -199,10 +199,10 @@ enum Compiler {
 
 impl<'a> PhoneChecker<'a> {
     fn new(root: &'a Path) -> Result<std::result::Result<Self, String>> {
-        let own = PHONES.iter().all(|triple| has_target(&rustc(), triple));
-        let compiler = if own { Compiler::Own } else { Compiler::Debian };
+        let has_own_targets = PHONES.iter().all(|triple| has_target(&rustc(), triple));
+        let compiler = if has_own_targets { Compiler::Own } else { Compiler::Debian };
         let arm64_desktop = ARCH == "aarch64" && matches!(OS, "linux" | "macos");
-        if !(own && arm64_desktop)
+        if !(has_own_targets && arm64_desktop)
             && let Err(why) = install_tools(root)?
         {
             return Ok(Err(format!(

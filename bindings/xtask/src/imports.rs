@@ -38,27 +38,27 @@ impl Scanner<'_> {
     /// `depth`: how many modules enclose these tokens.
     fn walk(&mut self, tokens: TokenStream, depth: usize) {
         let mut tokens = tokens.into_iter().peekable();
-        let mut test = false; // a `#[cfg(test)]` waits for its item
-        let mut module = false; // the next group is the body of a module
+        let mut is_test = false; // a `#[cfg(test)]` waits for its item
+        let mut is_module = false; // the next group is the body of a module
         while let Some(token) = tokens.next() {
             match token {
                 TokenTree::Punct(punct) if punct.as_char() == '#' => {
                     if let Some(attribute) = next_group(&mut tokens, Delimiter::Bracket) {
-                        test |= is_cfg_test(&attribute);
+                        is_test |= is_cfg_test(&attribute);
                     }
                 }
-                TokenTree::Punct(punct) if punct.as_char() == ';' => (test, module) = (false, false),
+                TokenTree::Punct(punct) if punct.as_char() == ';' => (is_test, is_module) = (false, false),
                 TokenTree::Group(group) => {
-                    let body = group.delimiter() == Delimiter::Brace;
-                    if !(test && body) {
-                        self.walk(group.stream(), depth + usize::from(module && body));
+                    let is_body = group.delimiter() == Delimiter::Brace;
+                    if !(is_test && is_body) {
+                        self.walk(group.stream(), depth + usize::from(is_module && is_body));
                     }
-                    if body {
-                        (test, module) = (false, false);
+                    if is_body {
+                        (is_test, is_module) = (false, false);
                     }
                 }
-                TokenTree::Ident(ident) if test && ident != "mod" => {}
-                TokenTree::Ident(ident) if ident == "mod" => module = true,
+                TokenTree::Ident(ident) if is_test && ident != "mod" => {}
+                TokenTree::Ident(ident) if ident == "mod" => is_module = true,
                 TokenTree::Ident(ident) if ident == "super" => self.climb(&ident, &mut tokens, depth),
                 TokenTree::Ident(ident)
                     if ident == "crate" || self.crates.iter().any(|name| ident == name) =>

@@ -63,7 +63,11 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 /// What is not there and how to get it, a line each.
-fn missing(system: &str, there: &dyn Fn(&str) -> bool, installed: &dyn Fn(&str) -> bool) -> Vec<String> {
+fn missing(
+    system: &str,
+    is_there: &dyn Fn(&str) -> bool,
+    is_installed: &dyn Fn(&str) -> bool,
+) -> Vec<String> {
     let mut missing = Vec::new();
     if system != "macos" {
         missing.push(format!("- macOS: Apple's SDKs and linker run nowhere else, and this is {system}"));
@@ -73,12 +77,12 @@ fn missing(system: &str, there: &dyn Fn(&str) -> bool, installed: &dyn Fn(&str) 
         ("lipo", "comes with Xcode"),
         ("cmake", "brew install cmake"),
     ] {
-        if !there(program) {
+        if !is_there(program) {
             missing.push(format!("- {program}: {how}"));
         }
     }
     let triples = PLATFORMS.iter().flat_map(|platform| platform.architectures).map(|(triple, _)| *triple);
-    let absent: Vec<&str> = triples.filter(|triple| !installed(triple)).collect();
+    let absent: Vec<&str> = triples.filter(|triple| !is_installed(triple)).collect();
     if !absent.is_empty() {
         let all = absent.join(" ");
         missing.push(format!("- Rust's standard library for {all}: rustup target add {all}"));
@@ -94,9 +98,9 @@ fn deployment_target(package: &str) -> Result<String> {
     let numbers = version
         .strip_prefix(".v")
         .map_or_else(|| version.trim_matches('"').to_owned(), |version| version.replace('_', "."));
-    let whole =
+    let is_version =
         numbers.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-    if !whole {
+    if !is_version {
         bail!("ios/Package.swift: '{version}' is no version of iOS");
     }
     Ok(if numbers.contains('.') { numbers } else { format!("{numbers}.0") })

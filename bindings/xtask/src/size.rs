@@ -48,7 +48,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let verdict = SizeRecord::read(&text)?.judge(&sizes);
     println!("{}", verdict.lines.join("\n"));
-    if verdict.grown {
+    if verdict.has_grown {
         bail!("the library grew; if that is meant: cargo xtask size --update");
     }
     Ok(())
@@ -159,7 +159,7 @@ struct SizeRecord {
 
 struct Verdict {
     lines: Vec<String>,
-    grown: bool,
+    has_grown: bool,
 }
 
 impl SizeRecord {
@@ -189,7 +189,7 @@ impl SizeRecord {
     }
 
     fn judge(&self, sizes: &BTreeMap<String, u64>) -> Verdict {
-        let mut verdict = Verdict { lines: Vec::new(), grown: false };
+        let mut verdict = Verdict { lines: Vec::new(), has_grown: false };
         for (target, now) in sizes {
             let Some(before) = self.bytes.get(target) else {
                 verdict.lines.push(format!("{target}: {now} bytes, none on record"));
@@ -197,7 +197,7 @@ impl SizeRecord {
             };
             let change = *now as f64 / *before as f64 - 1.0;
             let note = if change > self.tolerance {
-                verdict.grown = true;
+                verdict.has_grown = true;
                 "too much"
             } else if change < -self.tolerance {
                 "much less: record it with cargo xtask size --update"
@@ -224,10 +224,10 @@ mod tests {
     fn growth_fails_only_beyond_the_tolerance() {
         let record = SizeRecord { tolerance: 0.03, bytes: sizes(&[("here", 1000)]) };
         for (now, grown) in [(1000, false), (1029, false), (1031, true), (500, false)] {
-            assert_eq!(record.judge(&sizes(&[("here", now)])).grown, grown, "{now}");
+            assert_eq!(record.judge(&sizes(&[("here", now)])).has_grown, grown, "{now}");
         }
         let unknown = record.judge(&sizes(&[("elsewhere", 1 << 40)]));
-        assert!(!unknown.grown && unknown.lines[0].contains("none on record"), "{:?}", unknown.lines);
+        assert!(!unknown.has_grown && unknown.lines[0].contains("none on record"), "{:?}", unknown.lines);
         assert!(record.judge(&sizes(&[("here", 900)])).lines[0].contains("--update"));
     }
 

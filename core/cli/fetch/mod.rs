@@ -74,12 +74,12 @@ fn by_name(name: &str, verify: bool, verbosity: Verbosity) -> Result<()> {
         return Err(UsageError(problem).into());
     };
     let path = model.path()?;
-    let there = model.is_whole(&path, verify)?;
-    if !there {
+    let is_there = model.is_whole(&path, verify)?;
+    if !is_there {
         fetch(model, &path, verbosity)?;
     }
     print(
-        &Fetched { path: &path, bytes: model.bytes, sha256: Some(model.sha256), downloaded: !there },
+        &Fetched { path: &path, bytes: model.bytes, sha256: Some(model.sha256), downloaded: !is_there },
         verbosity,
     )
 }
@@ -153,12 +153,12 @@ fn list(verbosity: Verbosity) -> Result<()> {
     }
     let mut rows = vec![["name", "size", "licence", "fetched", "what it is"].map(str::to_owned).to_vec()];
     for model in MODELS {
-        let there = model.path().is_ok_and(|path| path.is_file());
+        let is_there = model.path().is_ok_and(|path| path.is_file());
         rows.push(vec![
             model.name.to_owned(),
             format::bytes(model.bytes),
             model.licence.to_owned(),
-            if there { "yes" } else { "no" }.to_owned(),
+            if is_there { "yes" } else { "no" }.to_owned(),
             model.description.to_owned(),
         ]);
     }

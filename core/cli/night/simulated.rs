@@ -63,7 +63,7 @@ impl NightReplay<'_> {
     fn run(&mut self, trace: &Trace, day: i64) -> Result<NightOutcome> {
         let kill_every = self.args.kill_every.map(|minutes| minutes * 60.0);
         let grants = trace.grants();
-        let mut told = false;
+        let mut has_told_warnings = false;
         if grants.first().is_none_or(|first| first.from > 0.0) {
             self.tell(&NightEvent::Waiting { at: 0.0, reason: Reason::NotGranted })?;
         }
@@ -74,8 +74,9 @@ impl NightReplay<'_> {
                 let by_clock = kill_every.map(|every| from + every).filter(|&at| at < grant.to);
                 let kill = by_clock.or(by_trace);
                 self.tell(&NightEvent::Slice { at: from })?;
-                let child = self.spawn([from, grant.to], kill, day, index + 1 == grants.len(), told)?;
-                told = true;
+                let child =
+                    self.spawn([from, grant.to], kill, day, index + 1 == grants.len(), has_told_warnings)?;
+                has_told_warnings = true;
                 match (self.follow(child)?, kill) {
                     (GrantExit::Killed, Some(at)) => {
                         // While it waited, its time may have jumped beyond that.
@@ -104,8 +105,8 @@ impl NightReplay<'_> {
         [from, to]: [f64; 2],
         kill: Option<f64>,
         day: i64,
-        last: bool,
-        told: bool,
+        is_last: bool,
+        has_told_warnings: bool,
     ) -> Result<Child> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
@@ -113,8 +114,8 @@ impl NightReplay<'_> {
         command.arg(format!("--grant-from={from}")).arg(format!("--grant-to={to}"));
         command.arg(format!("--grant-day={day}"));
         command.args(kill.map(|at| format!("--grant-kill={at}")));
-        command.args(last.then_some("--grant-last"));
-        command.args(told.then_some("--grant-told"));
+        command.args(is_last.then_some("--grant-last"));
+        command.args(has_told_warnings.then_some("--grant-told"));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.spawn().context("cannot start the training process")
     }
