@@ -15,7 +15,7 @@ use nightgraft_core::data::Batch;
 use nightgraft_core::gguf;
 use nightgraft_core::lora::{Adapter, LoraSpec, initialize};
 use nightgraft_core::train::AdamW;
-use nightgraft_core::transformer::{Demand, Model, ModelOptions, speed};
+use nightgraft_core::transformer::{MemoryEstimate, Model, ModelOptions, speed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -73,10 +73,10 @@ impl Step {
             dropout: 0.0,
         };
         let tensors = initialize(&spec, &base, 1);
-        let layout = Demand::new(&base, &tensors, context, precision)?.unlimited(SPARE);
+        let recompute = MemoryEstimate::new(&base, &tensors, context, precision)?.fastest_with_spare(SPARE);
         let adapter = Adapter::new(&tensors)?;
         let batch = batch(context, base.spec.n_vocab);
-        let options = ModelOptions { trains: true, capacity: context, n_threads, precision, layout };
+        let options = ModelOptions { trains: true, capacity: context, n_threads, precision, recompute };
         let model = Model::new(base, Some(&adapter), options, Arc::default())?;
         let optimizer = AdamW::new(&OptimizerConfig::default(), &adapter);
         Ok(Self { model, adapter, optimizer, batch })

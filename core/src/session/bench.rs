@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::text::Example;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
-use crate::transformer::{Model, ModelOptions, resolved};
+use crate::transformer::{Model, ModelOptions, resolve_precision};
 use crate::{Result, gguf};
 
 /// Any rate takes the same time.
@@ -102,8 +102,9 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens().max(config.data.context));
     let planner = Planner::new(&base, &tensors, &config, Copies::NONE, [capacity as u64, process])?;
-    let layout = planner.layout(request.memory_limit)?;
-    let options = ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, layout };
+    let recompute = planner.choose_policy(request.memory_limit)?;
+    let options =
+        ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, recompute };
     let adapter = Adapter::new(&tensors)?;
     let lora = tensors.spec.clone();
     drop(tensors);
@@ -143,7 +144,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     Ok(BenchReport {
         device: speed::device(),
         threads: n_threads,
-        precision: resolved(config.run.precision),
+        precision: resolve_precision(config.run.precision),
         context,
         step_tokens,
         steps,
@@ -152,7 +153,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         gflops: useful_flops(&spec, &lora, context) * step_tokens as f64 / cpu * 1e-9,
         gemm_gflops,
         anonymous_bytes: anonymous,
-        plan: planner.plan(layout),
+        plan: planner.plan(recompute),
         operations: operations(times, steps, wall),
         warnings: Notice::words(&notice),
     })

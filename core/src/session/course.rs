@@ -8,7 +8,7 @@ use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
 use crate::train::{Course, CourseRules, Trainer, total_steps};
-use crate::transformer::{Layout, Model, ModelOptions, release_freed_memory, resolved};
+use crate::transformer::{Model, ModelOptions, RecomputePolicy, release_freed_memory, resolve_precision};
 
 /// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
 /// settings leave to this machine is decided, so that the run can go on elsewhere.
@@ -17,7 +17,7 @@ pub(super) fn start(
     earlier: Option<AdapterTensors>,
     base: &Base,
 ) -> Result<AdapterTensors> {
-    config.run.precision = resolved(config.run.precision);
+    config.run.precision = resolve_precision(config.run.precision);
     let dropout = config.lora.dropout;
     if let Some(mut tensors) = earlier {
         tensors.spec.dropout = dropout;
@@ -67,7 +67,7 @@ pub(super) fn course(
     start: AdapterTensors,
     train: Vec<Example>,
     held_out: Vec<Example>,
-    layout: Layout,
+    recompute: RecomputePolicy,
     stop: &StopFlag,
 ) -> Result<Course> {
     let adapter = Adapter::new(&start)?;
@@ -80,7 +80,7 @@ pub(super) fn course(
         capacity,
         n_threads: threads(config.run.threads),
         precision: config.run.precision,
-        layout,
+        recompute,
     };
     let model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let trainer = Trainer::new(config, model, adapter, train)?;

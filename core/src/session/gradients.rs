@@ -14,7 +14,7 @@ use crate::export::{Target, is_own_tensors, write_peft_tensors};
 use crate::lora::Adapter;
 use crate::memory::spare_bytes;
 use crate::text::Date;
-use crate::transformer::{Demand, Model, ModelOptions};
+use crate::transformer::{MemoryEstimate, Model, ModelOptions};
 use crate::{Error, Result};
 
 /// What to differentiate.
@@ -93,7 +93,8 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         capacity: batch.ids.len(),
         n_threads: threads(request.threads),
         precision: request.precision,
-        layout: Demand::new(&base, &tensors, batch.ids.len(), request.precision)?.unlimited(spare_bytes()),
+        recompute: MemoryEstimate::new(&base, &tensors, batch.ids.len(), request.precision)?
+            .fastest_with_spare(spare_bytes()),
     };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;

@@ -7,7 +7,7 @@ use crate::base::Base;
 use crate::config::TrainConfig;
 use crate::lora::AdapterTensors;
 use crate::memory::{anonymous_bytes, spare_bytes};
-use crate::transformer::{Demand, Layout, ModelBytes, release_freed_memory};
+use crate::transformer::{MemoryEstimate, ModelBytes, RecomputePolicy, release_freed_memory};
 use crate::{Error, Result};
 
 /// The stack of a thread: measured.
@@ -68,7 +68,7 @@ impl Copies {
 
 /// Counts what runs of one model and adapter take.
 pub(super) struct Planner {
-    demand: Demand,
+    estimate: MemoryEstimate,
     process: u64,
     numbers: u64,
     copies: u64,
@@ -94,21 +94,21 @@ impl Planner {
     ) -> Result<Self> {
         let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer - lowest);
         let tokens = tokens as usize;
-        let demand = Demand::new(base, start, tokens, config.run.precision)?;
+        let estimate = MemoryEstimate::new(base, start, tokens, config.run.precision)?;
         Ok(Self {
             process,
             numbers: 4 * start.n_parameters() as u64,
             copies: copies.0,
-            scratch: ALLOCATOR + threads(config.run.threads) as u64 * (STACK + demand.scratch()),
-            demand,
+            scratch: ALLOCATOR + threads(config.run.threads) as u64 * (STACK + estimate.scratch_per_thread()),
+            estimate,
             tokens,
             layers,
         })
     }
 
-    /// What a layout takes.
-    pub(super) fn plan(&self, layout: Layout) -> MemoryPlan {
-        let model = self.demand.bytes(layout);
+    /// What a policy takes.
+    pub(super) fn plan(&self, recompute: RecomputePolicy) -> MemoryPlan {
+        let model = self.estimate.bytes(recompute);
         MemoryPlan {
             process: self.process,
             adapter: 2 * self.numbers,
@@ -119,25 +119,28 @@ impl Planner {
             total: self.besides() + model.total(),
             tokens: self.tokens,
             layers: self.layers,
-            keep_attention: layout.attention,
-            keep_feed_forward: layout.feed_forward,
-            head_rows: layout.head_rows,
+            keep_attention: recompute.saved_attention,
+            keep_feed_forward: recompute.saved_feed_forward,
+            head_rows: recompute.head_rows,
         }
     }
 
-    /// The fastest layout within `limit` bytes in all; without one, the fastest that is not extravagant.
+    /// The fastest policy within `limit` bytes in all; without one, the fastest that is not extravagant.
     ///
     /// # Errors
     /// [`Error::OutOfMemoryBudget`] with the least that would do.
-    pub(super) fn layout(&self, limit: Option<u64>) -> Result<Layout> {
-        let Some(available) = limit else { return Ok(self.demand.unlimited(spare_bytes())) };
+    pub(super) fn choose_policy(&self, limit: Option<u64>) -> Result<RecomputePolicy> {
+        let Some(available) = limit else { return Ok(self.estimate.fastest_with_spare(spare_bytes())) };
         let for_model = available.checked_sub(self.besides());
         for_model
             .and_then(|bytes| {
-                let roomy = bytes.checked_sub(HEADROOM).and_then(|bytes| self.demand.within(bytes));
-                roomy.or_else(|| self.demand.within(bytes))
+                let roomy = bytes.checked_sub(HEADROOM).and_then(|bytes| self.estimate.fastest_within(bytes));
+                roomy.or_else(|| self.estimate.fastest_within(bytes))
             })
-            .ok_or_else(|| Error::OutOfMemoryBudget { needed: self.plan(Layout::SMALLEST).total, available })
+            .ok_or_else(|| Error::OutOfMemoryBudget {
+                needed: self.plan(RecomputePolicy::MIN_MEMORY).total,
+                available,
+            })
     }
 
     fn besides(&self) -> u64 {

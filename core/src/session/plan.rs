@@ -46,7 +46,7 @@ pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     let start = course::start(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens().max(config.data.context.min(base.spec.n_ctx_train));
     let planner = Planner::new(&base, &start, &config, Copies::of(&config), [tokens as u64, process])?;
-    let memory = planner.plan(planner.layout(request.memory_limit)?);
+    let memory = planner.plan(planner.choose_policy(request.memory_limit)?);
     let notice = Notice::of_context(&request.config.data, &base);
     Ok(PlanReport { memory, warnings: Notice::words(&notice) })
 }

@@ -178,14 +178,14 @@ impl<'a> Run<'a> {
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
-        let layout = planner.layout(request.memory_limit)?;
+        let recompute = planner.choose_policy(request.memory_limit)?;
         let folder = RunFolder::open(&request.out)?;
         let saved = match config.run.resume {
             Resume::Auto => resume::load(&vault, &folder.checkpoints(), &identity, on_event)?,
             Resume::Never => None,
         };
 
-        let mut course = course::course(&config, base, start, train.examples, held_out, layout, stop)?;
+        let mut course = course::course(&config, base, start, train.examples, held_out, recompute, stop)?;
         let resumed = match saved {
             Some((checkpoint, state)) => {
                 let step = state.step();
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
             None => None,
         };
         on_event(&Event::planned(&course, threads(config.run.threads)));
-        let planned = planner.plan(layout);
+        let planned = planner.plan(recompute);
         on_event(&Event::Memory(planned));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
         if config.run.resume == Resume::Never && checkpoint::clear(&vault, &folder.checkpoints())? > 0 {

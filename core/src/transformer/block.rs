@@ -71,7 +71,7 @@ impl Block {
     }
 
     /// Floats that [`Block::keep`] takes for each token, of the attention and of the feed-forward part.
-    pub fn kept_columns(&self, geometry: &Geometry) -> [usize; 2] {
+    pub fn saved_columns(&self, geometry: &Geometry) -> [usize; 2] {
         [self.attention_columns(geometry).iter().sum(), self.feed_forward_columns(geometry).iter().sum()]
     }
 

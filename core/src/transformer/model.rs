@@ -5,11 +5,13 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use nightgraft_ggml::{Buffer, ComputeType, Cpu, Graph};
+use nightgraft_ggml::{Buffer, Cpu, Graph};
 
 use super::block::{Block, Geometry};
+use super::head_graph::{HEAD_NODES, head_graph};
 use super::layers::{LayerGraphs, Stream};
-use super::layout::Layout;
+use super::precision::compute_type;
+use super::recompute::RecomputePolicy;
 use super::weights::{self, MappedWeights};
 use crate::Result;
 use crate::base::Base;
@@ -19,8 +21,6 @@ use crate::lora::Adapter;
 use crate::memory::available_bytes;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
-
-const HEAD_NODES: usize = 32;
 
 /// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
 pub struct Model {
@@ -36,10 +36,10 @@ pub struct Model {
     /// By number of rows.
     head_graphs: HashMap<(Pass, usize), Graph>,
     capacity: usize,
-    /// What was asked for.
-    full: Layout,
-    /// The one in use.
-    layout: Layout,
+    /// The policy that was asked for.
+    requested_recompute: RecomputePolicy,
+    /// The policy in use.
+    recompute: RecomputePolicy,
     /// The model's file is larger than the memory that was free.
     is_larger_than_memory: bool,
     cpu: Cpu,
@@ -56,31 +56,20 @@ pub struct ModelOptions {
     pub n_threads: usize,
     /// How products are computed.
     pub precision: Precision,
-    /// What is kept for the backward.
-    pub layout: Layout,
+    /// What is saved for the backward.
+    pub recompute: RecomputePolicy,
 }
 
 impl ModelOptions {
     /// No gradients, exact products.
     pub fn for_measuring(capacity: usize, n_threads: usize) -> Self {
-        Self { trains: false, capacity, n_threads, precision: Precision::F32, layout: Layout::MEASURING }
-    }
-}
-
-/// What `precision` means on this processor: never `Auto`.
-pub fn resolved(precision: Precision) -> Precision {
-    match precision {
-        Precision::Auto if nightgraft_ggml::int16_is_faster() => Precision::Mixed,
-        Precision::Auto => Precision::F32,
-        Precision::F32 | Precision::Mixed => precision,
-    }
-}
-
-/// How `precision` has products with frozen matrices computed on this processor.
-pub(super) fn compute_type(precision: Precision) -> ComputeType {
-    match resolved(precision) {
-        Precision::Mixed => ComputeType::Int16,
-        Precision::F32 | Precision::Auto => ComputeType::F32,
+        Self {
+            trains: false,
+            capacity,
+            n_threads,
+            precision: Precision::F32,
+            recompute: RecomputePolicy::EVAL,
+        }
     }
 }
 
@@ -129,7 +118,7 @@ impl Model {
         options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let ModelOptions { trains, capacity, n_threads, precision, layout } = options;
+        let ModelOptions { trains, capacity, n_threads, precision, recompute } = options;
         let compute_type = compute_type(precision);
         let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
@@ -155,15 +144,15 @@ impl Model {
             layers: None,
             head: mapped.head(&base, compute_type),
             chunk: Chunk {
-                x: rows(layout.head_rows)?,
-                dx: rows(layout.head_rows)?,
+                x: rows(recompute.head_rows)?,
+                dx: rows(recompute.head_rows)?,
                 targets: HashMap::new(),
-                loss: Buffer::f32(layout.head_rows, 2)?,
+                loss: Buffer::f32(recompute.head_rows, 2)?,
             },
             head_graphs: HashMap::new(),
             capacity,
-            full: layout,
-            layout,
+            requested_recompute: recompute,
+            recompute,
             is_larger_than_memory,
             cpu: Cpu::new(n_threads, stop)?,
             base,
@@ -178,9 +167,9 @@ impl Model {
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
     /// the backward rather than kept, fewer logits exist at once, and weights leave memory after each use.
     pub fn set_small(&mut self, small: bool) {
-        let layout = if small { Layout::SMALLEST } else { self.full };
-        if layout != self.layout {
-            self.layout = layout;
+        let recompute = if small { RecomputePolicy::MIN_MEMORY } else { self.requested_recompute };
+        if recompute != self.recompute {
+            self.recompute = recompute;
             self.release();
         }
     }
@@ -268,7 +257,7 @@ impl Model {
     ) -> Result<()> {
         self.forward(batch, Pass::Evaluate)?;
         let supervised: Vec<usize> = supervised(batch).collect();
-        for places in supervised.chunks(self.layout.head_rows) {
+        for places in supervised.chunks(self.recompute.head_rows) {
             self.gather(places)?;
             let out = Buffer::f32(places.len(), self.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
@@ -312,10 +301,10 @@ impl Model {
             self.layers = None; // freed before their successors are made
             let train = pass == Pass::Train;
             if train && self.stream.kept.is_empty() {
-                let Layout { attention, feed_forward, .. } = self.layout;
+                let RecomputePolicy { saved_attention, saved_feed_forward, .. } = self.recompute;
                 let keeping = self.blocks[self.stream.lowest..].iter().enumerate();
-                let kept = keeping.take(attention.max(feed_forward)).map(|(i, block)| {
-                    let parts = [i < attention, i < feed_forward];
+                let kept = keeping.take(saved_attention.max(saved_feed_forward)).map(|(i, block)| {
+                    let parts = [i < saved_attention, i < saved_feed_forward];
                     block.keep(&self.geometry, parts, |n| Buffer::f32(self.capacity, n))
                 });
                 self.stream.kept = kept.collect::<Result<_, _>>()?;
@@ -351,7 +340,7 @@ impl Model {
     /// Whether weights are given back after each use. The system keeps them in its cache until somebody needs the memory,
     /// and then has them at once.
     fn releases_weights(&self) -> bool {
-        self.is_larger_than_memory || self.layout == Layout::SMALLEST
+        self.is_larger_than_memory || self.recompute == RecomputePolicy::MIN_MEMORY
     }
 
     /// Runs the head over the supervised tokens, chunk by chunk; in a training pass it leaves the gradient
@@ -365,7 +354,7 @@ impl Model {
         let supervised: Vec<usize> = supervised(batch).collect();
         let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
         let mut row = vec![0.0; n_embd];
-        for places in supervised.chunks(self.layout.head_rows) {
+        for places in supervised.chunks(self.recompute.head_rows) {
             let targets: Vec<i32> = places.iter().map(|&t| batch.targets[t]).collect();
             self.gather(places)?;
             self.compute_head(&targets, pass)?;
@@ -401,9 +390,9 @@ impl Model {
     /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in a training pass, `chunk.dx`.
     fn compute_head(&mut self, targets: &[i32], pass: Pass) -> Result<()> {
         let n_rows = targets.len();
-        let Self { chunk, head, head_graphs, cpu, layout, .. } = self;
+        let Self { chunk, head, head_graphs, cpu, recompute, .. } = self;
         // Of the chunks that are not full, which end a micro-batch, only the last size stays: there are many.
-        let stays = |rows: usize| rows == n_rows || rows == layout.head_rows;
+        let stays = |rows: usize| rows == n_rows || rows == recompute.head_rows;
         head_graphs.retain(|(_, rows), _| stays(*rows));
         chunk.targets.retain(|rows, _| stays(*rows));
         let targets_buffer = match chunk.targets.entry(n_rows) {
@@ -422,26 +411,6 @@ impl Model {
         };
         Ok(cpu.compute(graph)?)
     }
-}
-
-/// The head over `n_rows` supervised tokens: from `x` to `loss` and, if it trains, the gradient `dx`.
-pub(super) fn head_graph(
-    head: &Head,
-    [x, dx, loss]: &[Buffer; 3],
-    targets: &Buffer,
-    n_rows: usize,
-    trains: bool,
-) -> Result<Graph> {
-    let mut g = Graph::new(HEAD_NODES)?;
-    let x = g.tensor_rows(x, n_rows)?;
-    let targets = g.tensor(targets)?;
-    let saved = head::forward(&mut g, head, x, targets, loss)?;
-    if trains {
-        let dx = g.tensor_rows(dx, n_rows)?;
-        let dx = head::backward(&mut g, head, &saved, dx)?;
-        g.schedule(dx)?;
-    }
-    Ok(g)
 }
 
 /// The places of a micro-batch that have a target.

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
-use super::{Demand, Layout, LossSum, Model, ModelOptions};
+use super::{LossSum, MemoryEstimate, Model, ModelOptions, RecomputePolicy};
 use crate::base::{Base, Module};
 use crate::config::Precision;
 use crate::data::Batch;
@@ -82,7 +82,11 @@ const OPTIONS: ModelOptions = ModelOptions {
     capacity: 64,
     n_threads: 1,
     precision: Precision::F32,
-    layout: Layout { attention: usize::MAX, feed_forward: usize::MAX, head_rows: 128 },
+    recompute: RecomputePolicy {
+        saved_attention: usize::MAX,
+        saved_feed_forward: usize::MAX,
+        head_rows: 128,
+    },
 };
 
 fn model_of(tiny: &TinyModel, adapter: &Adapter, n_threads: usize, precision: Precision) -> Model {
@@ -271,7 +275,7 @@ fn mixed_precision_points_the_same_way() {
 }
 
 #[test]
-fn every_layout_computes_the_same_numbers() {
+fn every_recompute_policy_computes_the_same_numbers() {
     for architecture in ["llama", "qwen2"] {
         let tiny = TinyModel { architecture, n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
         let base = base(&tiny);
@@ -285,12 +289,12 @@ fn every_layout_computes_the_same_numbers() {
             assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
             model.set_small(false);
             assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
-            for (attention, feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
-                let layout = Layout { attention, feed_forward, head_rows: 32 };
-                let options = ModelOptions { n_threads: 2, precision, layout, ..OPTIONS };
+            for (saved_attention, saved_feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
+                let recompute = RecomputePolicy { saved_attention, saved_feed_forward, head_rows: 32 };
+                let options = ModelOptions { n_threads: 2, precision, recompute, ..OPTIONS };
                 let mut model =
                     Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
-                assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{layout:?}");
+                assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{recompute:?}");
             }
         }
     }
@@ -328,17 +332,18 @@ fn a_budget_is_used_and_never_exceeded() {
     let tiny = TinyModel { n_layer: 3, ..TinyModel::new(WeightType::Q4_1) };
     let base = base(&tiny);
     let tensors = adapter(&base, 1..base.spec.n_layer, 0.0);
-    let demand = Demand::new(&base, &tensors, 64, Precision::F32).unwrap();
-    let (smallest, largest) = (demand.bytes(Layout::SMALLEST), demand.bytes(demand.unlimited(SPARE)));
-    assert_eq!((demand.unlimited(SPARE).attention, demand.unlimited(SPARE).feed_forward), (2, 2));
-    assert_eq!(smallest.kept, 0);
+    let estimate = MemoryEstimate::new(&base, &tensors, 64, Precision::F32).unwrap();
+    let fastest = estimate.fastest_with_spare(SPARE);
+    let (smallest, largest) = (estimate.bytes(RecomputePolicy::MIN_MEMORY), estimate.bytes(fastest));
+    assert_eq!((fastest.saved_attention, fastest.saved_feed_forward), (2, 2));
+    assert_eq!(smallest.saved, 0);
     assert!(smallest.total() < largest.total());
     let mut before = smallest.total();
     for budget in (smallest.total()..=largest.total()).step_by(1000) {
-        let taken = demand.bytes(demand.within(budget).unwrap()).total();
+        let taken = estimate.bytes(estimate.fastest_within(budget).unwrap()).total();
         assert!(taken <= budget, "{taken} of {budget}");
         before = before.max(taken);
     }
     assert!(before > (smallest.total() + largest.total()) / 2, "more memory is made use of");
-    assert!(demand.within(smallest.total() - 1).is_none());
+    assert!(estimate.fastest_within(smallest.total() - 1).is_none());
 }

@@ -70,15 +70,15 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
         config.data.batch_tokens = size.into();
         let sizes = [size.max(longest) as u64, memory::BESIDES];
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?;
-        let fastest = planner.layout(None)?;
+        let fastest = planner.choose_policy(None)?;
         let needs = memory::needs(&planner, fastest);
         full = full.or(Some(needs.full));
         smallest = needs.small;
         if chosen.is_none()
-            && let Ok(layout) = planner.layout(request.memory_limit)
+            && let Ok(recompute) = planner.choose_policy(request.memory_limit)
         {
-            let bytes = planner.plan(layout).total;
-            chosen = Some(ChosenSize { bytes, batch_tokens: size, small: layout != fastest });
+            let bytes = planner.plan(recompute).total;
+            chosen = Some(ChosenSize { bytes, batch_tokens: size, small: recompute != fastest });
         }
     }
     Ok(MemoryForecast { full: full.unwrap_or(smallest), smallest, chosen })
@@ -113,9 +113,9 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     course::decide(&mut config, &inputs.base, &examples)?;
     let base = inputs.into_base();
     let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
-    let layout =
-        Planner::new(&base, &start, &config, Copies::of(&config), sizes)?.layout(request.memory_limit)?;
-    let mut course = course::course(&config, base, start, examples, Vec::new(), layout, stop)?;
+    let recompute = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?
+        .choose_policy(request.memory_limit)?;
+    let mut course = course::course(&config, base, start, examples, Vec::new(), recompute, stop)?;
     let steps = course.trainer().total_steps();
     let steps_of_epoch = course.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;

@@ -3,7 +3,7 @@
 use super::{Session, Stage};
 use crate::config::DataConfig;
 use crate::session::memory::Planner;
-use crate::transformer::Layout;
+use crate::transformer::RecomputePolicy;
 
 /// What a session takes besides what can be counted: its examples, and the tokenizer while they are read. The app around it
 /// is not the session's.
@@ -18,9 +18,12 @@ pub struct MemoryNeeds {
     pub small: u64,
 }
 
-/// Of the chosen layout, and of the smallest.
-pub(super) fn needs(planner: &Planner, layout: Layout) -> MemoryNeeds {
-    MemoryNeeds { full: planner.plan(layout).total, small: planner.plan(Layout::SMALLEST).total }
+/// What training takes under the chosen policy, and under the one that takes least.
+pub(super) fn needs(planner: &Planner, recompute: RecomputePolicy) -> MemoryNeeds {
+    MemoryNeeds {
+        full: planner.plan(recompute).total,
+        small: planner.plan(RecomputePolicy::MIN_MEMORY).total,
+    }
 }
 
 /// The sizes of micro-batches to try, in tokens: what is set, then down to the longest example.

@@ -209,15 +209,15 @@ fn begin(
         config.data.batch_tokens = size.into();
         let capacity = course::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, memory::BESIDES])?;
-        match planner.layout(request.memory_limit) {
-            Ok(layout) => {
-                fitting = Some((memory::needs(&planner, layout), layout));
+        match planner.choose_policy(request.memory_limit) {
+            Ok(recompute) => {
+                fitting = Some((memory::needs(&planner, recompute), recompute));
                 break;
             }
             Err(error) => too_large = Some(error),
         }
     }
-    let Some((needs, layout)) = fitting else {
+    let Some((needs, recompute)) = fitting else {
         return Err(too_large.expect("sizes are never none"));
     };
     course::decide(&mut config, &base, &train.examples)?;
@@ -228,7 +228,8 @@ fn begin(
         store.write_document(PLAN, &plan)?;
     }
     let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
-    let mut course = course::course(&config, base, start, train.examples, held_out.examples, layout, halt)?;
+    let mut course =
+        course::course(&config, base, start, train.examples, held_out.examples, recompute, halt)?;
 
     let folder = store.session_folder();
     let mut resumed = None;

@@ -1,0 +1,222 @@
+//! How many bytes of memory training takes under each [`RecomputePolicy`], counted on graphs that are never computed, and
+//! the fastest policy within a budget.
+
+use nightgraft_ggml::Buffer;
+
+use super::block::{Block, Geometry};
+use super::head_graph::head_graph;
+use super::layers::{LayerGraphs, Stream};
+use super::precision::compute_type;
+use super::recompute::{HEAD_ROWS, RecomputePolicy};
+use super::weights::{self, MappedWeights};
+use crate::Result;
+use crate::base::Base;
+use crate::config::Precision;
+use crate::lora::{Adapter, AdapterTensors};
+use crate::ops::head::Head;
+
+/// Multiplications of two numbers that take as long as reading one number of a quantized matrix: measured.
+const MACS_PER_WEIGHT: u64 = 40;
+/// Multiplications of two numbers in a matrix product that take as long as one in attention: measured.
+const MACS_PER_SCORE: usize = 3;
+
+/// What training takes in memory, in bytes, by policy.
+pub struct MemoryEstimate {
+    capacity: usize,
+    n_trained: usize,
+    /// Bytes of the residual stream's inputs and gradient.
+    residual: u64,
+    /// Bytes of one layer's attention and feed-forward part, if they are saved.
+    saved: [u64; 2],
+    /// Multiplications that computing these again takes.
+    recompute_macs: [u64; 2],
+    /// Numbers of the head's matrix.
+    head_weights: u64,
+    n_embd: usize,
+    /// The largest arena of a layer that saves nothing, its attention, its feed-forward part, both.
+    arenas: [usize; 4],
+    /// The head's arena for each of [`HEAD_ROWS`].
+    head_arenas: [usize; HEAD_ROWS.len()],
+    /// Bytes of the graphs themselves, and of the angles.
+    graphs: u64,
+    /// Bytes of working memory of one thread.
+    scratch: u64,
+}
+
+/// What a policy takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct ModelBytes {
+    /// The inputs of the trained layers, and the gradient on its way back through them.
+    #[serde(rename = "stream")]
+    pub residual: u64,
+    /// Activations saved for the backward.
+    #[serde(rename = "kept")]
+    pub saved: u64,
+    /// Intermediate results of the largest graph, the logits among them.
+    pub arena: u64,
+    /// The lists of operations, the angles of the tokens, and what the head takes and gives.
+    pub graphs: u64,
+}
+
+impl ModelBytes {
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        self.residual + self.saved + self.arena + self.graphs
+    }
+}
+
+impl MemoryEstimate {
+    /// Counts what training adapters shaped like `tensors` takes, with micro-batches of up to `capacity` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Ggml`](crate::Error::Ggml) if memory runs out.
+    pub fn new(base: &Base, tensors: &AdapterTensors, capacity: usize, precision: Precision) -> Result<Self> {
+        let spec = &base.spec;
+        let compute_type = compute_type(precision);
+        let adapter = Adapter::planned(tensors)?;
+        let mapped = MappedWeights::new(base)?;
+        let geometry = weights::geometry(base, compute_type)?;
+        let n_dims = weights::angles(base).n_dims();
+        let lowest = adapter.lowest_layer().unwrap_or(spec.n_layer);
+        // The angles of the tokens, and the table that they are copied from.
+        let (mut arenas, mut graphs) = ([0; 4], 2 * 4 * (capacity * n_dims) as u64);
+        for layer in 0..spec.n_layer {
+            let block = mapped.block(base, layer, Some(&adapter));
+            let trains = layer >= lowest;
+            for (saving, arena) in arenas.iter_mut().enumerate().take(if trains { 4 } else { 1 }) {
+                let (bytes, headers) = layer_bytes(&block, &geometry, [capacity, n_dims], saving, trains)?;
+                *arena = bytes.max(*arena);
+                graphs += if saving == 0 { headers } else { 0 };
+            }
+        }
+        let head = mapped.head(base, compute_type);
+        let mut head_arenas = [0; HEAD_ROWS.len()];
+        for (rows, arena) in HEAD_ROWS.iter().zip(&mut head_arenas) {
+            *arena = head_bytes(&head, spec.n_embd, *rows.min(&capacity))?;
+        }
+        let block = mapped.block(base, lowest.min(spec.n_layer - 1), Some(&adapter));
+        let columns: [usize; 2] = block.saved_columns(&geometry);
+        let attended = geometry.attention.query_columns();
+        let macs = |linears: &[&crate::ops::linear::Linear]| -> usize {
+            linears.iter().map(|linear| linear.weight.shape()).map(|(n_out, n_in)| n_out * n_in).sum()
+        };
+        // Attention again: half of the tokens before each on average, scores and sums.
+        let attention =
+            macs(&[&block.attn_q, &block.attn_k, &block.attn_v]) + MACS_PER_SCORE * capacity * attended;
+        let feed_forward = macs(&[&block.attn_output, &block.ffn_gate, &block.ffn_up]);
+        let n_trained = spec.n_layer - lowest;
+        Ok(Self {
+            capacity,
+            n_trained,
+            residual: 4 * ((n_trained + 2) * capacity * spec.n_embd) as u64,
+            saved: columns.map(|n| 4 * (n * capacity) as u64),
+            recompute_macs: [attention, feed_forward].map(|n| (n * capacity) as u64),
+            head_weights: (spec.n_vocab * spec.n_embd) as u64,
+            n_embd: spec.n_embd,
+            arenas,
+            head_arenas,
+            graphs,
+            scratch: nightgraft_kernels::scratch_bytes(capacity, &geometry.attention) as u64,
+        })
+    }
+
+    /// Working memory of each thread that computes, whatever the policy.
+    pub fn scratch_per_thread(&self) -> u64 {
+        self.scratch
+    }
+
+    /// What `policy` takes.
+    pub fn bytes(&self, policy: RecomputePolicy) -> ModelBytes {
+        let [attention, feed_forward] = self.saved;
+        let both = policy.saved_attention.min(policy.saved_feed_forward);
+        let either = policy.saved_attention.max(policy.saved_feed_forward);
+        // Measuring runs the layers without saving anything, but its graphs are smaller than those of the backward.
+        let present = [
+            either < self.n_trained || self.n_trained == 0,
+            policy.saved_attention > both,
+            policy.saved_feed_forward > both,
+            both > 0,
+        ];
+        let layers = self.arenas.iter().zip(present).filter(|(_, present)| *present).map(|(bytes, _)| *bytes);
+        let head = HEAD_ROWS.iter().position(|&rows| rows <= policy.head_rows).unwrap_or(HEAD_ROWS.len() - 1);
+        ModelBytes {
+            residual: self.residual,
+            saved: policy.saved_attention as u64 * attention
+                + policy.saved_feed_forward as u64 * feed_forward,
+            arena: layers.chain([self.head_arenas[head]]).max().unwrap_or(0) as u64,
+            graphs: self.graphs + 4 * (2 * policy.head_rows * self.n_embd) as u64,
+        }
+    }
+
+    /// The fastest policy where memory is not limited, but for `spare` bytes of saved activations.
+    pub fn fastest_with_spare(&self, spare: u64) -> RecomputePolicy {
+        let whole = RecomputePolicy { head_rows: HEAD_ROWS[0], ..RecomputePolicy::MIN_MEMORY };
+        self.fastest_within(self.bytes(whole).total() + spare).unwrap_or(RecomputePolicy::MIN_MEMORY)
+    }
+
+    /// The fastest policy that takes at most `budget` bytes; none if even the smallest takes more.
+    pub fn fastest_within(&self, budget: u64) -> Option<RecomputePolicy> {
+        let fits = |policy: &RecomputePolicy| self.bytes(*policy).total() <= budget;
+        let n = self.n_trained;
+        // Layers save the feed-forward part first, then the attention, too, or the other way round: whichever spares more
+        // time for its bytes comes first.
+        let feed_forward_first =
+            self.recompute_macs[1] * self.saved[0] >= self.recompute_macs[0] * self.saved[1];
+        let policies = HEAD_ROWS.into_iter().filter_map(|head_rows| {
+            let filled = |i: usize| {
+                let (first, second) = (i.min(n), i.saturating_sub(n));
+                let (saved_feed_forward, saved_attention) =
+                    if feed_forward_first { (first, second) } else { (second, first) };
+                RecomputePolicy { saved_attention, saved_feed_forward, head_rows }
+            };
+            (0..=2 * n).rev().map(filled).find(fits)
+        });
+        policies.min_by_key(|policy| self.recompute_cost(policy))
+    }
+
+    /// The time that a policy costs: what it computes again, and reading the head's matrix for each chunk, both counted in
+    /// multiplications.
+    fn recompute_cost(&self, policy: &RecomputePolicy) -> u64 {
+        let [attention, feed_forward] = self.recompute_macs;
+        let chunks = self.capacity.div_ceil(policy.head_rows) as u64;
+        // The head's matrix is read forward and backward for every chunk.
+        attention * (self.n_trained - policy.saved_attention) as u64
+            + feed_forward * (self.n_trained - policy.saved_feed_forward) as u64
+            + 2 * chunks * self.head_weights * MACS_PER_WEIGHT
+    }
+}
+
+/// Bytes of the larger of a layer's two arenas, and of the graphs themselves; `saving` has a bit for each part.
+fn layer_bytes(
+    block: &Block,
+    geometry: &Geometry,
+    [n_tokens, n_dims]: [usize; 2],
+    saving: usize,
+    trains: bool,
+) -> Result<(usize, u64)> {
+    let rows = || Buffer::unallocated(n_tokens, block.attn_output.n_out());
+    let kept =
+        block.keep(geometry, [saving & 1 > 0, saving & 2 > 0], |n| Buffer::unallocated(n_tokens, n))?;
+    // Two layers, because the lowest takes less than those above it.
+    let stream = Stream {
+        lowest: 0,
+        hidden: vec![rows()?, rows()?, rows()?],
+        kept: vec![kept.clone(), kept],
+        grad: trains.then(rows).transpose()?,
+    };
+    let blocks = [block.clone(), block.clone()];
+    let buffers = [Buffer::unallocated(n_tokens, n_dims)?, Buffer::unallocated_i32(n_tokens)?];
+    let mut graphs = LayerGraphs::with_tokens(&blocks, geometry, &stream, buffers, trains)?;
+    let (mut arena, mut headers) = (0, 0);
+    for graph in graphs.forward.last_mut().into_iter().chain(graphs.backward.last_mut()) {
+        arena = graph.arena_bytes().max(arena);
+        headers += graph.header_bytes() as u64;
+    }
+    Ok((arena, headers))
+}
+
+fn head_bytes(head: &Head, n_embd: usize, n_rows: usize) -> Result<usize> {
+    let rows = || Buffer::unallocated(n_rows, n_embd);
+    let chunk = [rows()?, rows()?, Buffer::unallocated(n_rows, 2)?];
+    Ok(head_graph(head, &chunk, &Buffer::unallocated_i32(n_rows)?, n_rows, true)?.arena_bytes())
+}
