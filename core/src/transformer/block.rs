@@ -6,8 +6,8 @@
 //! y  = x1 + (silu(h2 Wgᵀ) ⊙ h2 Wuᵀ) Wdᵀ              h2 = norm(x1)
 //! ```
 //!
-//! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are kept so, which
-//! halves the largest part of what is kept, and rounded also where they are computed again, so that the result is the same.
+//! In mixed precision the backward sees `x1` and the activation's two arguments rounded to bfloat16. They are saved so, which
+//! halves the largest part of what is saved, and rounded also where they are computed again, so that the result is the same.
 
 use nightgraft_ggml::{AttentionShape, Buffer, ComputeType, Error, Graph, Output, Tensor, bf16_columns};
 
@@ -24,7 +24,7 @@ pub struct Geometry {
     /// Which values of a head are rotated together.
     pub layout: PairLayout,
     /// How products with frozen matrices are computed. 16-bit integers mean mixed precision: values of the feed-forward part
-    /// are then kept in bfloat16.
+    /// are then saved in bfloat16.
     pub compute_type: ComputeType,
 }
 
@@ -58,34 +58,35 @@ pub struct Block {
 }
 
 impl Block {
-    /// Columns of the queries, keys, values and output that [`Kept::attention`] holds.
+    /// Columns of the queries, keys, values and output that [`SavedActivations::attention`] holds.
     fn attention_columns(&self, geometry: &Geometry) -> [usize; 4] {
         let [q, k, v] = [&self.attn_q, &self.attn_k, &self.attn_v].map(Linear::n_out);
         [q, k, v, q + geometry.attention.n_head()]
     }
 
-    /// Columns of what [`Kept::feed_forward`] holds.
+    /// Columns of what [`SavedActivations::feed_forward`] holds.
     fn feed_forward_columns(&self, geometry: &Geometry) -> [usize; 3] {
-        let kept = |n| if geometry.is_mixed() { bf16_columns(n) } else { n };
-        [&self.attn_output, &self.ffn_gate, &self.ffn_up].map(|linear| kept(linear.n_out()))
+        let width = |n| if geometry.is_mixed() { bf16_columns(n) } else { n };
+        [&self.attn_output, &self.ffn_gate, &self.ffn_up].map(|linear| width(linear.n_out()))
     }
 
-    /// Floats that [`Block::keep`] takes for each token, of the attention and of the feed-forward part.
+    /// Floats that [`Block::allocate_saved`] takes for each token, for the attention and for the feed-forward part.
     pub fn saved_columns(&self, geometry: &Geometry) -> [usize; 2] {
         [self.attention_columns(geometry).iter().sum(), self.feed_forward_columns(geometry).iter().sum()]
     }
 
-    /// Room to keep what the attention or the feed-forward part needs, or both; `matrix` makes one of so many columns.
+    /// Makes room to save what the backward of the attention or of the feed-forward part needs, or both; `matrix` makes a
+    /// matrix of so many columns.
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn keep(
+    pub fn allocate_saved(
         &self,
         geometry: &Geometry,
         [attention, feed_forward]: [bool; 2],
         matrix: impl Fn(usize) -> Result<Buffer, Error> + Copy,
-    ) -> Result<Kept, Error> {
-        Ok(Kept {
+    ) -> Result<SavedActivations, Error> {
+        Ok(SavedActivations {
             attention: attention.then(|| matrices(self.attention_columns(geometry), matrix)).transpose()?,
             feed_forward: feed_forward
                 .then(|| matrices(self.feed_forward_columns(geometry), matrix))
@@ -116,17 +117,17 @@ pub struct Tokens {
     pub starts: Tensor,
 }
 
-/// Where values of one layer are kept from the forward to the backward, `[capacity, n]` each. What is not kept is computed
-/// again; the more is kept, the less there is to compute.
+/// Where values of one layer are saved from the forward to the backward, `[capacity, n]` each. What is not saved is computed
+/// again; the more is saved, the less there is to compute.
 #[derive(Clone, Default)]
-pub struct Kept {
+pub struct SavedActivations {
     /// The rotated queries and keys, the values, and the attention's output with its log-sum-exps.
     pub attention: Option<[Buffer; 4]>,
     /// `x1`, and the two projections that the activation takes; in mixed precision at half the width, in bfloat16.
     pub feed_forward: Option<[Buffer; 3]>,
 }
 
-/// Writes `y` over `y`, from `x`; both `[T, n_embd]`, and they may be one place. Fills what is `kept`.
+/// Writes `y` over `y`, from `x`; both `[T, n_embd]`, and they may be one place. Fills `saved`.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -136,23 +137,24 @@ pub fn forward(
     geometry: &Geometry,
     x: Tensor,
     tokens: Tokens,
-    kept: &Kept,
+    saved: &SavedActivations,
     y: Tensor,
 ) -> Result<(), Error> {
     let (n_tokens, _) = g.shape("block", x)?;
-    let [q, k, v, out] = outputs(g, kept.attention.as_ref(), n_tokens)?;
-    let kept = kept.feed_forward.as_ref().map(|kept| tensors(g, kept, n_tokens)).transpose()?;
-    // Values that are kept as they are go there at once.
-    let [x1, gate, up] =
-        kept.filter(|_| !geometry.is_mixed()).map_or([Output::Alloc; 3], |kept| kept.map(Output::Overwrite));
+    let [q, k, v, out] = outputs(g, saved.attention.as_ref(), n_tokens)?;
+    let saved = saved.feed_forward.as_ref().map(|saved| tensors(g, saved, n_tokens)).transpose()?;
+    // Values that are saved as they are go there at once.
+    let [x1, gate, up] = saved
+        .filter(|_| !geometry.is_mixed())
+        .map_or([Output::Alloc; 3], |saved| saved.map(Output::Overwrite));
     let h = norm::forward(g, &block.attn_norm, x)?;
     let attention = attend(g, block, geometry, h, tokens, [q, k, v], out)?;
     let x1 = add_attended(g, block, geometry, &attention, x, x1)?;
     let h2 = norm::forward(g, &block.ffn_norm, x1)?;
     let [gate, up] = project(g, block, geometry, h2, [gate, up])?;
-    if let Some(kept) = kept.filter(|_| geometry.is_mixed()) {
-        for (value, kept) in [x1, gate, up].into_iter().zip(kept) {
-            g.to_bf16(value, kept)?;
+    if let Some(saved) = saved.filter(|_| geometry.is_mixed()) {
+        for (value, saved) in [x1, gate, up].into_iter().zip(saved) {
+            g.to_bf16(value, saved)?;
         }
     }
     let activated = swiglu::forward(g, gate, up)?;
@@ -162,7 +164,7 @@ pub fn forward(
 }
 
 /// Turns `grad`, the gradient of `y`, into that of `x` in its place, unless `is_lowest`: then nobody needs it. Adds to the
-/// gradients of the block's adapters. `x`, `tokens` and `kept` are those of the forward.
+/// gradients of the block's adapters. `x`, `tokens` and `saved` are those of the forward.
 ///
 /// # Errors
 /// If shapes do not fit.
@@ -173,23 +175,23 @@ pub fn backward(
     geometry: &Geometry,
     x: Tensor,
     tokens: Tokens,
-    kept: &Kept,
+    saved: &SavedActivations,
     grad: Tensor,
     is_lowest: bool,
 ) -> Result<(), Error> {
     let (n_tokens, _) = g.shape("block", x)?;
     let h = norm::forward(g, &block.attn_norm, x)?;
-    let attention = match &kept.attention {
-        Some(kept) => {
-            let [q, k, v, out] = tensors(g, kept, n_tokens)?;
+    let attention = match &saved.attention {
+        Some(saved) => {
+            let [q, k, v, out] = tensors(g, saved, n_tokens)?;
             attention::Saved { shape: geometry.attention, qkv: [q, k, v], starts: tokens.starts, out }
         }
         None => attend(g, block, geometry, h, tokens, [Output::Alloc; 3], Output::Alloc)?,
     };
-    let (x1, h2, gate, up) = match &kept.feed_forward {
-        Some(kept) => {
-            let kept = tensors(g, kept, n_tokens)?;
-            let [x1, gate, up] = if geometry.is_mixed() { from_bf16(g, block, kept)? } else { kept };
+    let (x1, h2, gate, up) = match &saved.feed_forward {
+        Some(saved) => {
+            let saved = tensors(g, saved, n_tokens)?;
+            let [x1, gate, up] = if geometry.is_mixed() { from_bf16(g, block, saved)? } else { saved };
             (x1, norm::forward(g, &block.ffn_norm, x1)?, gate, up)
         }
         None => {
@@ -289,7 +291,7 @@ fn matrices<const N: usize>(
     Ok(std::array::from_fn(|i| buffers[i].clone()))
 }
 
-/// What [`Kept::feed_forward`] holds in mixed precision, as floats.
+/// What [`SavedActivations::feed_forward`] holds in mixed precision, as floats.
 fn from_bf16(g: &mut Graph, block: &Block, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
     Ok([
         g.from_bf16(x1, block.attn_output.n_out())?,
@@ -298,7 +300,7 @@ fn from_bf16(g: &mut Graph, block: &Block, [x1, gate, up]: [Tensor; 3]) -> Resul
     ])
 }
 
-/// Rounds values that were computed again as [`Kept::feed_forward`] holds them in mixed precision.
+/// Rounds values that were computed again as [`SavedActivations::feed_forward`] holds them in mixed precision.
 fn round_to_bf16(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 3], Error> {
     // These are computed from `x1` as it is, before it is rounded in its place.
     g.schedule(gate)?;
@@ -306,21 +308,25 @@ fn round_to_bf16(g: &mut Graph, [x1, gate, up]: [Tensor; 3]) -> Result<[Tensor; 
     Ok([g.round_to_bf16(x1)?, g.round_to_bf16(gate)?, g.round_to_bf16(up)?])
 }
 
-/// The first rows of what is kept.
-fn tensors<const N: usize>(g: &mut Graph, kept: &[Buffer; N], n_tokens: usize) -> Result<[Tensor; N], Error> {
+/// The first rows of what is saved.
+fn tensors<const N: usize>(
+    g: &mut Graph,
+    saved: &[Buffer; N],
+    n_tokens: usize,
+) -> Result<[Tensor; N], Error> {
     let tensors: Vec<_> =
-        kept.iter().map(|buffer| g.tensor_rows(buffer, n_tokens)).collect::<Result<_, _>>()?;
+        saved.iter().map(|buffer| g.tensor_rows(buffer, n_tokens)).collect::<Result<_, _>>()?;
     Ok(std::array::from_fn(|i| tensors[i]))
 }
 
-/// Where computed values go: to the first rows of what is kept, or to new tensors.
+/// Where computed values go: to the first rows of what is saved, or to new tensors.
 fn outputs<const N: usize>(
     g: &mut Graph,
-    kept: Option<&[Buffer; N]>,
+    saved: Option<&[Buffer; N]>,
     n_tokens: usize,
 ) -> Result<[Output; N], Error> {
-    Ok(match kept {
-        Some(kept) => tensors(g, kept, n_tokens)?.map(Output::Overwrite),
+    Ok(match saved {
+        Some(saved) => tensors(g, saved, n_tokens)?.map(Output::Overwrite),
         None => [Output::Alloc; N],
     })
 }

@@ -5,7 +5,7 @@ use nightgraft_ggml::Buffer;
 
 use super::block::{Block, Geometry};
 use super::head_graph::head_graph;
-use super::layers::{LayerGraphs, Stream};
+use super::layers::{LayerGraphs, ResidualBuffers};
 use super::precision::compute_type;
 use super::recompute::{HEAD_ROWS, RecomputePolicy};
 use super::weights::{self, MappedWeights};
@@ -195,18 +195,18 @@ fn layer_bytes(
     trains: bool,
 ) -> Result<(usize, u64)> {
     let rows = || Buffer::unallocated(n_tokens, block.attn_output.n_out());
-    let kept =
-        block.keep(geometry, [saving & 1 > 0, saving & 2 > 0], |n| Buffer::unallocated(n_tokens, n))?;
+    let saved = block
+        .allocate_saved(geometry, [saving & 1 > 0, saving & 2 > 0], |n| Buffer::unallocated(n_tokens, n))?;
     // Two layers, because the lowest takes less than those above it.
-    let stream = Stream {
+    let residual = ResidualBuffers {
         lowest: 0,
         hidden: vec![rows()?, rows()?, rows()?],
-        kept: vec![kept.clone(), kept],
+        saved: vec![saved.clone(), saved],
         grad: trains.then(rows).transpose()?,
     };
     let blocks = [block.clone(), block.clone()];
     let buffers = [Buffer::unallocated(n_tokens, n_dims)?, Buffer::unallocated_i32(n_tokens)?];
-    let mut graphs = LayerGraphs::with_tokens(&blocks, geometry, &stream, buffers, trains)?;
+    let mut graphs = LayerGraphs::with_tokens(&blocks, geometry, &residual, buffers, trains)?;
     let (mut arena, mut headers) = (0, 0);
     for graph in graphs.forward.last_mut().into_iter().chain(graphs.backward.last_mut()) {
         arena = graph.arena_bytes().max(arena);

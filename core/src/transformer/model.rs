@@ -9,7 +9,7 @@ use nightgraft_ggml::{Buffer, Cpu, Graph};
 
 use super::block::{Block, Geometry};
 use super::head_graph::{HEAD_NODES, head_graph};
-use super::layers::{LayerGraphs, Stream};
+use super::layers::{LayerGraphs, ResidualBuffers};
 use super::precision::compute_type;
 use super::recompute::RecomputePolicy;
 use super::weights::{self, MappedWeights};
@@ -28,7 +28,7 @@ pub struct Model {
     blocks: Vec<Block>,
     geometry: Geometry,
     angles: Angles,
-    stream: Stream,
+    residual: ResidualBuffers,
     /// Of the pass and the number of tokens last seen.
     layers: Option<(Pass, LayerGraphs)>,
     head: Head,
@@ -135,10 +135,10 @@ impl Model {
             blocks,
             geometry: weights::geometry(&base, compute_type)?,
             angles: weights::angles(&base),
-            stream: Stream {
+            residual: ResidualBuffers {
                 lowest,
                 hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
-                kept: Vec::new(),
+                saved: Vec::new(),
                 grad: trains.then(|| rows(capacity)).transpose()?,
             },
             layers: None,
@@ -165,7 +165,7 @@ impl Model {
     }
 
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
-    /// the backward rather than kept, fewer logits exist at once, and weights leave memory after each use.
+    /// the backward rather than saved, fewer logits exist at once, and weights leave memory after each use.
     pub fn set_small(&mut self, small: bool) {
         let recompute = if small { RecomputePolicy::MIN_MEMORY } else { self.requested_recompute };
         if recompute != self.recompute {
@@ -178,7 +178,7 @@ impl Model {
     pub fn release(&mut self) {
         self.head_graphs.clear();
         self.layers = None;
-        self.stream.kept.clear();
+        self.residual.saved.clear();
         self.cpu.release_arena();
     }
 
@@ -208,7 +208,7 @@ impl Model {
         let sum = self.run_head(batch, Pass::Train)?;
         let releases = self.releases_weights();
         let (_, layers) = self.layers.as_mut().expect("made by the forward pass");
-        let trained = &self.base.layers[self.stream.lowest..];
+        let trained = &self.base.layers[self.residual.lowest..];
         for (graph, weights) in layers.backward.iter_mut().zip(trained).rev() {
             self.cpu.compute(graph)?;
             if releases {
@@ -229,7 +229,7 @@ impl Model {
             let n_tokens = batch.ids.len();
             let out = Buffer::f32(n_tokens, model.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
-            let x = graph.tensor_rows(model.stream.input(model.base.spec.n_layer), n_tokens)?;
+            let x = graph.tensor_rows(model.residual.input(model.base.spec.n_layer), n_tokens)?;
             let logits = head::logits(&mut graph, &model.head, x)?;
             graph.store(logits, &out)?;
             model.cpu.compute(&mut graph)?;
@@ -285,8 +285,8 @@ impl Model {
     /// [`Error::Ggml`](crate::Error::Ggml) if there are not so many tokens.
     pub fn first_layer_not_finite(&self, n_tokens: usize) -> Result<Option<usize>> {
         let mut values = vec![0.0; n_tokens * self.base.spec.n_embd];
-        for layer in self.stream.lowest..self.base.spec.n_layer {
-            self.stream.input(layer + 1).read(0, &mut values)?;
+        for layer in self.residual.lowest..self.base.spec.n_layer {
+            self.residual.input(layer + 1).read(0, &mut values)?;
             if !values.iter().all(|value| value.is_finite()) {
                 return Ok(Some(layer));
             }
@@ -300,23 +300,23 @@ impl Model {
         if made_for != Some((pass, n_tokens)) {
             self.layers = None; // freed before their successors are made
             let train = pass == Pass::Train;
-            if train && self.stream.kept.is_empty() {
+            if train && self.residual.saved.is_empty() {
                 let RecomputePolicy { saved_attention, saved_feed_forward, .. } = self.recompute;
-                let keeping = self.blocks[self.stream.lowest..].iter().enumerate();
-                let kept = keeping.take(saved_attention.max(saved_feed_forward)).map(|(i, block)| {
+                let trained = self.blocks[self.residual.lowest..].iter().enumerate();
+                let saved = trained.take(saved_attention.max(saved_feed_forward)).map(|(i, block)| {
                     let parts = [i < saved_attention, i < saved_feed_forward];
-                    block.keep(&self.geometry, parts, |n| Buffer::f32(self.capacity, n))
+                    block.allocate_saved(&self.geometry, parts, |n| Buffer::f32(self.capacity, n))
                 });
-                self.stream.kept = kept.collect::<Result<_, _>>()?;
+                self.residual.saved = saved.collect::<Result<_, _>>()?;
             }
             let size = [n_tokens, self.angles.n_dims()];
-            let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.stream, size, train)?;
+            let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.residual, size, train)?;
             self.layers = Some((pass, layers));
         }
         Ok(())
     }
 
-    /// Runs all layers; leaves the checkpoints and the last output in the stream.
+    /// Runs all layers; leaves the checkpoints and the last output in the residual stream.
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
         let n_tokens = batch.ids.len();
         self.prepare_layers(n_tokens, pass)?;
@@ -326,7 +326,7 @@ impl Model {
         let mut row = vec![0.0; self.base.spec.n_embd];
         for (t, &id) in batch.ids.iter().enumerate() {
             self.base.embed(&[id], &mut row)?;
-            self.stream.input(0).write(t, &row)?;
+            self.residual.input(0).write(t, &row)?;
         }
         for (graph, weights) in layers.forward.iter_mut().zip(&self.base.layers) {
             self.cpu.compute(graph)?;
@@ -344,10 +344,10 @@ impl Model {
     }
 
     /// Runs the head over the supervised tokens, chunk by chunk; in a training pass it leaves the gradient
-    /// of the last output in the stream.
+    /// of the last output in the residual stream.
     fn run_head(&mut self, batch: &Batch, pass: Pass) -> Result<LossSum> {
         let n_embd = self.base.spec.n_embd;
-        let grad = self.stream.grad.clone().filter(|_| pass == Pass::Train);
+        let grad = self.residual.grad.clone().filter(|_| pass == Pass::Train);
         if let Some(grad) = &grad {
             grad.clear()?;
         }
@@ -378,7 +378,7 @@ impl Model {
 
     /// The last output at these places of the micro-batch, into `chunk.x`.
     fn gather(&mut self, places: &[usize]) -> Result<()> {
-        let output = self.stream.input(self.base.spec.n_layer);
+        let output = self.residual.input(self.base.spec.n_layer);
         let mut row = vec![0.0; self.base.spec.n_embd];
         for (i, &t) in places.iter().enumerate() {
             output.read(t, &mut row)?;

@@ -284,17 +284,17 @@ fn every_recompute_policy_computes_the_same_numbers() {
         let batch = batch(&base, &[9, 20, 4]);
         for precision in [Precision::F32, Precision::Mixed] {
             let mut model = model_of(&tiny, &adapter, 2, precision);
-            let kept = differentiate(&mut model, &adapter, &batch);
+            let expected = differentiate(&mut model, &adapter, &batch);
             model.set_small(true);
-            assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+            assert_eq!(differentiate(&mut model, &adapter, &batch), expected);
             model.set_small(false);
-            assert_eq!(differentiate(&mut model, &adapter, &batch), kept);
+            assert_eq!(differentiate(&mut model, &adapter, &batch), expected);
             for (saved_attention, saved_feed_forward) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
                 let recompute = RecomputePolicy { saved_attention, saved_feed_forward, head_rows: 32 };
                 let options = ModelOptions { n_threads: 2, precision, recompute, ..OPTIONS };
                 let mut model =
                     Model::new(self::base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
-                assert_eq!(differentiate(&mut model, &adapter, &batch), kept, "{recompute:?}");
+                assert_eq!(differentiate(&mut model, &adapter, &batch), expected, "{recompute:?}");
             }
         }
     }
