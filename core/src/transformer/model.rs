@@ -29,12 +29,12 @@ pub struct Model {
     geometry: Geometry,
     angles: Angles,
     residual: ResidualBuffers,
-    /// Of the pass and the number of tokens last seen.
-    layers: Option<(Pass, LayerGraphs)>,
+    /// The graphs for the mode and the number of tokens last seen.
+    layers: Option<(Mode, LayerGraphs)>,
     head: Head,
-    chunk: Chunk,
-    /// By number of rows.
-    head_graphs: HashMap<(Pass, usize), Graph>,
+    chunk: HeadChunk,
+    /// The head's graphs by mode and number of rows.
+    head_graphs: HashMap<(Mode, usize), Graph>,
     capacity: usize,
     /// The policy that was asked for.
     requested_recompute: RecomputePolicy,
@@ -76,7 +76,7 @@ impl ModelOptions {
 /// Sums over supervised tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LossSum {
-    /// Of the cross-entropies, in nats.
+    /// The sum of the cross-entropies, in nats.
     pub loss: f64,
     /// How often the most likely token was the target.
     pub correct: u64,
@@ -92,15 +92,15 @@ impl std::ops::AddAssign for LossSum {
     }
 }
 
-/// Whether a pass is for measuring, or for gradients (then with dropout).
+/// Whether the model measures, or computes gradients (then with dropout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Pass {
-    Evaluate,
+enum Mode {
+    Eval,
     Train,
 }
 
 /// What goes into and comes out of the head for one chunk of supervised tokens.
-struct Chunk {
+struct HeadChunk {
     x: Buffer,
     dx: Buffer,
     targets: HashMap<usize, Buffer>,
@@ -143,7 +143,7 @@ impl Model {
             },
             layers: None,
             head: mapped.head(&base, compute_type),
-            chunk: Chunk {
+            chunk: HeadChunk {
                 x: rows(recompute.head_rows)?,
                 dx: rows(recompute.head_rows)?,
                 targets: HashMap::new(),
@@ -188,9 +188,9 @@ impl Model {
     /// [`Error::Cancelled`](crate::Error::Cancelled) if the stop flag was raised, [`Error::Ggml`](crate::Error::Ggml) if memory runs out or the batch is
     /// larger than the capacity, [`Error::ModelChanged`](crate::Error::ModelChanged) if the weights are not what they were.
     pub fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
-        self.on_what_was_opened(|model| {
-            model.forward(batch, Pass::Evaluate)?;
-            model.run_head(batch, Pass::Evaluate)
+        self.with_unchanged_file(|model| {
+            model.forward(batch, Mode::Eval)?;
+            model.run_head(batch, Mode::Eval)
         })
     }
 
@@ -200,12 +200,12 @@ impl Model {
     /// # Errors
     /// As [`Model::evaluate`]. After any of them the adapter's gradients are undefined.
     pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<LossSum> {
-        self.on_what_was_opened(|model| model.forward_and_backward(batch))
+        self.with_unchanged_file(|model| model.forward_and_backward(batch))
     }
 
     fn forward_and_backward(&mut self, batch: &Batch) -> Result<LossSum> {
-        self.forward(batch, Pass::Train)?;
-        let sum = self.run_head(batch, Pass::Train)?;
+        self.forward(batch, Mode::Train)?;
+        let sum = self.run_head(batch, Mode::Train)?;
         let releases = self.releases_weights();
         let (_, layers) = self.layers.as_mut().expect("made by the forward pass");
         let trained = &self.base.layers[self.residual.lowest..];
@@ -224,8 +224,8 @@ impl Model {
     /// # Errors
     /// As [`Model::evaluate`].
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
-        self.on_what_was_opened(|model| {
-            model.forward(batch, Pass::Evaluate)?;
+        self.with_unchanged_file(|model| {
+            model.forward(batch, Mode::Eval)?;
             let n_tokens = batch.ids.len();
             let out = Buffer::f32(n_tokens, model.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
@@ -247,7 +247,7 @@ impl Model {
         batch: &Batch,
         on_rows: impl FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        self.on_what_was_opened(|model| model.each_supervised_logits(batch, on_rows))
+        self.with_unchanged_file(|model| model.each_supervised_logits(batch, on_rows))
     }
 
     fn each_supervised_logits(
@@ -255,13 +255,13 @@ impl Model {
         batch: &Batch,
         mut on_rows: impl FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        self.forward(batch, Pass::Evaluate)?;
+        self.forward(batch, Mode::Eval)?;
         let supervised: Vec<usize> = supervised(batch).collect();
-        for places in supervised.chunks(self.recompute.head_rows) {
-            self.gather(places)?;
-            let out = Buffer::f32(places.len(), self.base.spec.n_vocab)?;
+        for positions in supervised.chunks(self.recompute.head_rows) {
+            self.gather(positions)?;
+            let out = Buffer::f32(positions.len(), self.base.spec.n_vocab)?;
             let mut graph = Graph::new(HEAD_NODES)?;
-            let x = graph.tensor_rows(&self.chunk.x, places.len())?;
+            let x = graph.tensor_rows(&self.chunk.x, positions.len())?;
             let logits = head::logits(&mut graph, &self.head, x)?;
             graph.store(logits, &out)?;
             self.cpu.compute(&mut graph)?;
@@ -271,7 +271,7 @@ impl Model {
     }
 
     /// Does `work`, whose result counts only if the file under the weights is the one that was opened, before and after.
-    fn on_what_was_opened<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    fn with_unchanged_file<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.base.file().check()?;
         let result = work(self);
         // First of all: whatever else went wrong may have come from it.
@@ -279,7 +279,7 @@ impl Model {
         result
     }
 
-    /// The first of the trained layers whose output in the last micro-batch, of `n_tokens`, was not finite.
+    /// The first of the trained layers whose output was not finite in the last micro-batch, which had `n_tokens` tokens.
     ///
     /// # Errors
     /// [`Error::Ggml`](crate::Error::Ggml) if there are not so many tokens.
@@ -294,12 +294,12 @@ impl Model {
         Ok(None)
     }
 
-    /// Makes the graphs of `pass` for so many tokens, unless they are there.
-    fn prepare_layers(&mut self, n_tokens: usize, pass: Pass) -> Result<()> {
-        let made_for = self.layers.as_ref().map(|(pass, layers)| (*pass, layers.n_tokens));
-        if made_for != Some((pass, n_tokens)) {
+    /// Makes the graphs of `mode` for so many tokens, unless they are there.
+    fn prepare_layers(&mut self, n_tokens: usize, mode: Mode) -> Result<()> {
+        let made_for = self.layers.as_ref().map(|(mode, layers)| (*mode, layers.n_tokens));
+        if made_for != Some((mode, n_tokens)) {
             self.layers = None; // freed before their successors are made
-            let train = pass == Pass::Train;
+            let train = mode == Mode::Train;
             if train && self.residual.saved.is_empty() {
                 let RecomputePolicy { saved_attention, saved_feed_forward, .. } = self.recompute;
                 let trained = self.blocks[self.residual.lowest..].iter().enumerate();
@@ -311,15 +311,15 @@ impl Model {
             }
             let size = [n_tokens, self.angles.n_dims()];
             let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.residual, size, train)?;
-            self.layers = Some((pass, layers));
+            self.layers = Some((mode, layers));
         }
         Ok(())
     }
 
     /// Runs all layers; leaves the checkpoints and the last output in the residual stream.
-    fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
+    fn forward(&mut self, batch: &Batch, mode: Mode) -> Result<()> {
         let n_tokens = batch.ids.len();
-        self.prepare_layers(n_tokens, pass)?;
+        self.prepare_layers(n_tokens, mode)?;
         let releases = self.releases_weights();
         let (_, layers) = self.layers.as_mut().expect("just made");
         layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
@@ -343,29 +343,29 @@ impl Model {
         self.is_larger_than_memory || self.recompute == RecomputePolicy::MIN_MEMORY
     }
 
-    /// Runs the head over the supervised tokens, chunk by chunk; in a training pass it leaves the gradient
+    /// Runs the head over the supervised tokens, chunk by chunk; in training mode it leaves the gradient
     /// of the last output in the residual stream.
-    fn run_head(&mut self, batch: &Batch, pass: Pass) -> Result<LossSum> {
+    fn run_head(&mut self, batch: &Batch, mode: Mode) -> Result<LossSum> {
         let n_embd = self.base.spec.n_embd;
-        let grad = self.residual.grad.clone().filter(|_| pass == Pass::Train);
+        let grad = self.residual.grad.clone().filter(|_| mode == Mode::Train);
         if let Some(grad) = &grad {
             grad.clear()?;
         }
         let supervised: Vec<usize> = supervised(batch).collect();
         let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
         let mut row = vec![0.0; n_embd];
-        for places in supervised.chunks(self.recompute.head_rows) {
-            let targets: Vec<i32> = places.iter().map(|&t| batch.targets[t]).collect();
-            self.gather(places)?;
-            self.compute_head(&targets, pass)?;
-            let mut losses = vec![0.0; 2 * places.len()];
+        for positions in supervised.chunks(self.recompute.head_rows) {
+            let targets: Vec<i32> = positions.iter().map(|&t| batch.targets[t]).collect();
+            self.gather(positions)?;
+            self.compute_head(&targets, mode)?;
+            let mut losses = vec![0.0; 2 * positions.len()];
             self.chunk.loss.read(0, &mut losses)?;
             for pair in losses.chunks_exact(2) {
                 sum.loss += f64::from(pair[0]);
                 sum.correct += u64::from(pair[1] > 0.5);
             }
             let Some(grad) = &grad else { continue };
-            for (i, &t) in places.iter().enumerate() {
+            for (i, &t) in positions.iter().enumerate() {
                 self.chunk.dx.read(i, &mut row)?;
                 grad.write(t, &row)?;
             }
@@ -376,19 +376,19 @@ impl Model {
         Ok(sum)
     }
 
-    /// The last output at these places of the micro-batch, into `chunk.x`.
-    fn gather(&mut self, places: &[usize]) -> Result<()> {
+    /// Copies the last output at these positions of the micro-batch into `chunk.x`.
+    fn gather(&mut self, positions: &[usize]) -> Result<()> {
         let output = self.residual.input(self.base.spec.n_layer);
         let mut row = vec![0.0; self.base.spec.n_embd];
-        for (i, &t) in places.iter().enumerate() {
+        for (i, &t) in positions.iter().enumerate() {
             output.read(t, &mut row)?;
             self.chunk.x.write(i, &row)?;
         }
         Ok(())
     }
 
-    /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in a training pass, `chunk.dx`.
-    fn compute_head(&mut self, targets: &[i32], pass: Pass) -> Result<()> {
+    /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in training mode, `chunk.dx`.
+    fn compute_head(&mut self, targets: &[i32], mode: Mode) -> Result<()> {
         let n_rows = targets.len();
         let Self { chunk, head, head_graphs, cpu, recompute, .. } = self;
         // Of the chunks that are not full, which end a micro-batch, only the last size stays: there are many.
@@ -402,18 +402,18 @@ impl Model {
         .clone();
         targets_buffer.write_i32(targets)?;
         chunk.dx.clear()?;
-        let graph = match head_graphs.entry((pass, n_rows)) {
+        let graph = match head_graphs.entry((mode, n_rows)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let buffers = [chunk.x.clone(), chunk.dx.clone(), chunk.loss.clone()];
-                entry.insert(head_graph(head, &buffers, &targets_buffer, n_rows, pass == Pass::Train)?)
+                entry.insert(head_graph(head, &buffers, &targets_buffer, n_rows, mode == Mode::Train)?)
             }
         };
         Ok(cpu.compute(graph)?)
     }
 }
 
-/// The places of a micro-batch that have a target.
+/// The positions of a micro-batch that have a target.
 fn supervised(batch: &Batch) -> impl Iterator<Item = usize> {
     (0..batch.targets.len()).filter(|&t| batch.targets[t] >= 0)
 }
