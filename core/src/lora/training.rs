@@ -63,15 +63,15 @@ impl Adapter {
                 Ok(buffer)
             };
             let dropout = (spec.dropout > 0.0).then(|| Dropout {
-                keep: 1.0 - spec.dropout,
+                keep_prob: 1.0 - spec.dropout,
                 key: dropout_key.clone(),
                 salt: random::key(&[layer as u64, module as u64]),
             });
             let factors = LoraFactors {
                 a: matrix(pair.n_in, &pair.a)?,
-                b: matrix(pair.n_out, &pair.b_t)?,
+                b_t: matrix(pair.n_out, &pair.b_t)?,
                 grad_a: make(pair.rank, pair.n_in)?,
-                grad_b: make(pair.rank, pair.n_out)?,
+                grad_b_t: make(pair.rank, pair.n_out)?,
                 scale: spec.alpha / pair.rank as f32,
                 dropout,
             };
@@ -105,7 +105,7 @@ impl Adapter {
         self.pairs.iter().flat_map(|(&(layer, module), pair)| {
             [
                 Parameter { layer, module, factor: "A", value: &pair.a, grad: &pair.grad_a },
-                Parameter { layer, module, factor: "B", value: &pair.b, grad: &pair.grad_b },
+                Parameter { layer, module, factor: "B", value: &pair.b_t, grad: &pair.grad_b_t },
             ]
         })
     }
@@ -133,7 +133,7 @@ impl Adapter {
     /// # Errors
     /// Never for an adapter made by [`Adapter::new`].
     pub fn tensors(&self) -> Result<AdapterTensors> {
-        self.copy(|pair| (&pair.a, &pair.b))
+        self.copy(|pair| (&pair.a, &pair.b_t))
     }
 
     /// As [`Adapter::tensors`], over an earlier copy of this adapter if there is one: many small matrices that come and go leave
@@ -148,7 +148,7 @@ impl Adapter {
         };
         for (pair, copy) in self.pairs.values().zip(copy.pairs.values_mut()) {
             pair.a.read(0, &mut copy.a)?;
-            pair.b.read(0, &mut copy.b_t)?;
+            pair.b_t.read(0, &mut copy.b_t)?;
         }
         Ok(())
     }
@@ -158,15 +158,15 @@ impl Adapter {
     /// # Errors
     /// Never for an adapter made by [`Adapter::new`].
     pub fn gradients(&self) -> Result<AdapterTensors> {
-        self.copy(|pair| (&pair.grad_a, &pair.grad_b))
+        self.copy(|pair| (&pair.grad_a, &pair.grad_b_t))
     }
 
     fn copy(&self, factors: impl Fn(&LoraFactors) -> (&Buffer, &Buffer)) -> Result<AdapterTensors> {
         let mut pairs = BTreeMap::new();
         for (&key, pair) in &self.pairs {
-            let (a, b) = factors(pair);
-            let ((rank, n_in), (_, n_out)) = (a.shape(), b.shape());
-            pairs.insert(key, LoraPair { rank, n_in, n_out, a: a.to_vec()?, b_t: b.to_vec()? });
+            let (a, b_t) = factors(pair);
+            let ((rank, n_in), (_, n_out)) = (a.shape(), b_t.shape());
+            pairs.insert(key, LoraPair { rank, n_in, n_out, a: a.to_vec()?, b_t: b_t.to_vec()? });
         }
         Ok(AdapterTensors { spec: self.spec.clone(), pairs })
     }

@@ -6,10 +6,10 @@
 //! dA = uᵀ drop(x)                 dB = zᵀ dy                   dA [r, n_in], dB [r, n_out]
 //! ```
 //!
-//! `W [n_out, n_in]` is quantized and never changes; neither does the bias `b [n_out]`, where there is one. `B` is kept as
-//! `[r, n_out]`, the transpose of PEFT's `lora_B`: then both factors have one row a rank, and both of their gradients are the
-//! same kernel. `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a direction are one
-//! product with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
+//! `W [n_out, n_in]` is quantized and never changes; neither does the bias `b [n_out]`, where there is one. `B [r, n_out]` is
+//! the transpose of PEFT's `lora_B`, and called `b_t` in the code: then both factors have one row a rank, and both of their
+//! gradients are the same kernel. `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a
+//! direction are one product with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
 
 use nightgraft_ggml::{Buffer, ComputeType, Direction, DropoutKey, Error, Graph, Output, Product, Tensor};
 
@@ -34,14 +34,14 @@ impl Linear {
 /// The two LoRA factors beside one matrix, PEFT's `lora_A` and `lora_B`, and their gradients.
 #[derive(Clone)]
 pub struct LoraFactors {
-    /// `[r, n_in]`.
+    /// `lora_A`, `[r, n_in]`.
     pub a: Buffer,
-    /// `[r, n_out]`.
-    pub b: Buffer,
+    /// The transpose of `lora_B`, `[r, n_out]`.
+    pub b_t: Buffer,
     /// The sum of the gradients of `a` so far.
     pub grad_a: Buffer,
-    /// The sum of the gradients of `b` so far.
-    pub grad_b: Buffer,
+    /// The sum of the gradients of `b_t` so far.
+    pub grad_b_t: Buffer,
     /// `s = alpha / r`.
     pub scale: f32,
     /// Dropout in front of `A`, while training.
@@ -52,7 +52,7 @@ pub struct LoraFactors {
 #[derive(Clone)]
 pub struct Dropout {
     /// The probability that a value stays.
-    pub keep: f32,
+    pub keep_prob: f32,
     /// The seed, shared by the whole model; it changes with each micro-step.
     pub key: DropoutKey,
     /// A number that makes this adapter's masks independent of the others'.
@@ -62,7 +62,7 @@ pub struct Dropout {
 impl LoraFactors {
     fn apply_dropout(&self, g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
         match &self.dropout {
-            Some(d) => g.dropout(x, d.keep, &d.key, d.salt),
+            Some(d) => g.dropout(x, d.keep_prob, &d.key, d.salt),
             None => Ok(x),
         }
     }
@@ -128,8 +128,8 @@ pub fn forward(
     let Some(adapter) = &linear.adapter else { return g.sum_of_products(&[product], addend, output) };
     let dropped = adapter.apply_dropout(g, x.rows)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
-    let b = g.tensor(&adapter.b)?;
-    g.sum_of_products(&[product, Product::Transposed { w: b, dy: z }], addend, output)
+    let b_t = g.tensor(&adapter.b_t)?;
+    g.sum_of_products(&[product, Product::Transposed { w: b_t, dy: z }], addend, output)
 }
 
 /// `u`, the gradient of the low-rank activation `drop(x) Aᵀ`, where there is an adapter.
@@ -151,7 +151,7 @@ pub fn input_gradient(
     let Some(adapter) = &linear.adapter else {
         return Ok((g.sum_of_products(&[product], None, output)?, LoraActivationGrad(None)));
     };
-    let u = adapter.project(g, &adapter.b, dy.rows)?;
+    let u = adapter.project(g, &adapter.b_t, dy.rows)?;
     let a = g.tensor(&adapter.a)?;
     let branch = Product::Transposed { w: a, dy: u };
     let dx = match &adapter.dropout {
@@ -181,7 +181,7 @@ pub fn adapter_gradients(
     let dropped = adapter.apply_dropout(g, x)?;
     let z = adapter.project(g, &adapter.a, dropped)?;
     g.accumulate_outer(&adapter.grad_a, u, dropped)?;
-    g.accumulate_outer(&adapter.grad_b, z, dy)
+    g.accumulate_outer(&adapter.grad_b_t, z, dy)
 }
 
 /// Does what [`input_gradient`] and [`adapter_gradients`] do.

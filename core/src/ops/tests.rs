@@ -111,9 +111,9 @@ fn copy(g: &mut Graph, x: Tensor) -> Result<Tensor, Error> {
 fn lora_factors(rank: usize, n_in: usize, n_out: usize, dropout: Option<Dropout>) -> LoraFactors {
     LoraFactors {
         a: matrix(rank, n_in, 11),
-        b: matrix(rank, n_out, 12),
+        b_t: matrix(rank, n_out, 12),
         grad_a: Buffer::f32(rank, n_in).unwrap(),
-        grad_b: Buffer::f32(rank, n_out).unwrap(),
+        grad_b_t: Buffer::f32(rank, n_out).unwrap(),
         scale: 0.5,
         dropout,
     }
@@ -125,19 +125,19 @@ fn check_linear(name: &str, weight: Buffer, dropout: Option<Dropout>) {
     let adapter = lora_factors(3, n_in, n_out, dropout);
     let x = matrix(4, n_in, 13);
     let linear = Linear { weight, bias: None, adapter: Some(adapter.clone()) };
-    check(name, &[&x, &adapter.a, &adapter.b], |g, dy| {
+    check(name, &[&x, &adapter.a, &adapter.b_t], |g, dy| {
         let x = g.tensor(&x)?;
         let input = MatmulInput::new(g, x, ComputeType::F32)?;
         let y = linear::forward(g, &linear, input, None, Output::Alloc)?;
         if let Some((dy, gradients)) = dy {
             adapter.grad_a.clear()?;
-            adapter.grad_b.clear()?;
+            adapter.grad_b_t.clear()?;
             let dy = MatmulInput::new(g, dy, ComputeType::F32)?;
             let dx = linear::backward(g, &linear, x, dy, None)?;
             g.store(dx, &gradients[0])?;
-            let (grad_a, grad_b) = (g.tensor(&adapter.grad_a)?, g.tensor(&adapter.grad_b)?);
+            let (grad_a, grad_b_t) = (g.tensor(&adapter.grad_a)?, g.tensor(&adapter.grad_b_t)?);
             g.store(grad_a, &gradients[1])?;
-            g.store(grad_b, &gradients[2])?;
+            g.store(grad_b_t, &gradients[2])?;
         }
         Ok(y)
     });
@@ -154,7 +154,7 @@ fn linear_with_adapter_in_every_weight_format() {
 fn linear_with_dropout_uses_one_mask_in_both_passes() {
     let key = DropoutKey::default();
     key.set(42);
-    let dropout = Dropout { keep: 0.7, key, salt: 5 };
+    let dropout = Dropout { keep_prob: 0.7, key, salt: 5 };
     check_linear("dropout", weight(WeightType::F32, 6, 16, 1), Some(dropout));
 }
 

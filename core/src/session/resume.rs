@@ -168,7 +168,7 @@ pub(super) fn save(
         },
     };
     let shapes = adapter.pairs().map(|(place, pair)| {
-        let ((rank, n_in), (_, n_out)) = (pair.a.shape(), pair.b.shape());
+        let ((rank, n_in), (_, n_out)) = (pair.a.shape(), pair.b_t.shape());
         Shape::new(place, rank, [n_in, n_out])
     });
     // Straight from where they are: copies of all of this would be the largest part of a small run's memory. A matrix that
@@ -263,7 +263,7 @@ impl Saved {
                 (place, [(pair.rank, pair.n_in), (pair.rank, pair.n_out)], [pair.a.len(), pair.b_t.len()])
             };
             let expected = trainer.adapter().pairs().map(|(place, pair)| {
-                let shapes = [pair.a.shape(), pair.b.shape()];
+                let shapes = [pair.a.shape(), pair.b_t.shape()];
                 (place, shapes, shapes.map(|(n_rows, n_cols)| n_rows * n_cols))
             });
             pairs.iter().map(shape).eq(expected)
