@@ -46,7 +46,7 @@ pub fn write_gguf_adapter_into(
 }
 
 fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writer<'a>> {
-    if let Some(problem) = tensors.misfit(base) {
+    if let Some(problem) = tensors.mismatch(base) {
         return Err(wrong(path, problem));
     }
     let mut metadata = Metadata::new();

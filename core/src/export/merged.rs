@@ -64,7 +64,7 @@ pub fn write_merged(
     base: &Base,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<MergeReport> {
-    if let Some(problem) = tensors.misfit(base) {
+    if let Some(problem) = tensors.mismatch(base) {
         return Err(wrong(path, problem));
     }
     if let (Ok(target), Ok(source)) = (path.canonicalize(), base.file().path().canonicalize())

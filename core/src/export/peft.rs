@@ -29,7 +29,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// # Errors
 /// [`Error::Adapter`] if the adapter does not fit `base`; [`Error::Io`].
 pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
-    if let Some(problem) = tensors.misfit(base) {
+    if let Some(problem) = tensors.mismatch(base) {
         return Err(wrong(folder, problem));
     }
     let mut config = serde_json::to_vec_pretty(&peft_config::describe(tensors, base))

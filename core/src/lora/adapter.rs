@@ -52,8 +52,8 @@ impl AdapterTensors {
         self.pairs.values().map(|pair| pair.a.len() + pair.b_t.len()).sum()
     }
 
-    /// What does not fit between this adapter and `base`, in words; `None` if everything fits.
-    pub fn misfit(&self, base: &Base) -> Option<String> {
+    /// What of this adapter does not fit `base`, in words; `None` if everything fits.
+    pub fn mismatch(&self, base: &Base) -> Option<String> {
         self.pairs.iter().find_map(|(&(layer, module), pair)| {
             let name = module.tensor_name(layer);
             if layer >= base.spec.n_layer {

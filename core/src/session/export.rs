@@ -111,7 +111,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         }
         ExportFormat::MergedGguf => {
             let mut progress = |done: usize, total: usize| on_progress(done as u64, total as u64);
-            if let Some(problem) = tensors.misfit(&inputs.base) {
+            if let Some(problem) = tensors.mismatch(&inputs.base) {
                 return Err(Error::Adapter { path: request.adapter.clone(), problem });
             }
             // First: what is written is not measured in vain, and whether the model has changed is asked last.

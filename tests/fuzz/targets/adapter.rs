@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let base = tiny_model();
     let Ok(adapter) = export::read_adapter(&path, base) else { return };
-    assert_eq!(adapter.misfit(base), None, "an accepted adapter fits");
+    assert_eq!(adapter.mismatch(base), None, "an accepted adapter fits");
     let folder = scratch().join("written");
     export::write_peft(&folder, &adapter, base).expect("an accepted adapter can be written");
     let again = export::read_adapter(&folder, base).expect("a written adapter can be read");

@@ -178,8 +178,8 @@ fn begin(
     let base = inputs.into_base();
 
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
-    if let Some(misfit) = parent.as_ref().and_then(|adapter: &AdapterTensors| adapter.misfit(&base)) {
-        return Err(Error::Store { path: store.root().to_owned(), problem: misfit });
+    if let Some(problem) = parent.as_ref().and_then(|adapter: &AdapterTensors| adapter.mismatch(&base)) {
+        return Err(Error::Store { path: store.root().to_owned(), problem });
     }
     let mut config = request.training.clone();
     config.data.date = plan.date;
