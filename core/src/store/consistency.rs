@@ -99,7 +99,7 @@ fn is_sound(vault: &Vault, item: &Item, role: &'static str) -> Result<bool> {
 /// [`Error::Io`].
 pub(super) fn is_of_former_key(vault: &Vault, path: &Path) -> Result<bool> {
     let id = sealed::damage(vault.key_id(path))?.ok().flatten();
-    Ok(id > Some(0) && id < vault.writes_with())
+    Ok(id > Some(0) && id < vault.current_key_id())
 }
 
 impl Store {

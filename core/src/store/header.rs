@@ -201,7 +201,7 @@ impl Header {
 
     /// Larger for a header that was written later.
     fn age(&self) -> (u32, Option<u32>, bool) {
-        (self.version, self.writes_with(), !self.is_rotating())
+        (self.version, self.current_key_id(), !self.is_rotating())
     }
 
     /// Whether a build wrote it that knew no manifest.
@@ -239,7 +239,9 @@ impl Header {
                 let mut opened = self.open_keys(key, root)?;
                 let (id, newest) = opened.pop().ok_or_else(|| Error::WrongKey { path: path(root) })?;
                 let ring = KeyRing::new(id, newest);
-                Ok(plain.with_keys(opened.into_iter().fold(ring, |ring, (id, key)| ring.and_reads(id, key))))
+                Ok(plain.with_keys(
+                    opened.into_iter().fold(ring, |ring, (id, key)| ring.with_retired_key(id, key)),
+                ))
             }
         }
     }
@@ -257,7 +259,7 @@ impl Header {
     }
 
     /// The id of the data key that everything is written with; `None` if nothing is encrypted.
-    pub(super) fn writes_with(&self) -> Option<u32> {
+    pub(super) fn current_key_id(&self) -> Option<u32> {
         self.keys.last().map(|key| key.id)
     }
 

@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupted`], [`Error::Io`]; then both keys are still known, and the next call goes on.
     pub(super) fn finish_rotation(&mut self) -> Result<()> {
-        let newest = self.header.writes_with();
+        let newest = self.header.current_key_id();
         for item in self.inventory()? {
             if let Some(role) = item.kind.role()
                 && self.vault.key_id(&item.path)? != newest

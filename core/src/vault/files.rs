@@ -64,8 +64,8 @@ impl Vault {
     }
 
     /// The number of the data key that new files are under; `None` in the plain mode.
-    pub(crate) fn writes_with(&self) -> Option<u32> {
-        self.keys.as_ref().map(|keys| keys.writes())
+    pub(crate) fn current_key_id(&self) -> Option<u32> {
+        self.keys.as_ref().map(|keys| keys.current_id())
     }
 
     /// Bytes written since the vault was made, those of unfinished files included: flash memory wears by them.
@@ -102,7 +102,7 @@ impl Vault {
     fn seals_with(&self) -> (Mode, Option<&Key>) {
         match &self.keys {
             None => (Mode::Plain, None),
-            Some(keys) => (Mode::Encrypted(keys.writes()), keys.get(keys.writes())),
+            Some(keys) => (Mode::Encrypted(keys.current_id()), keys.get(keys.current_id())),
         }
     }
 

@@ -68,25 +68,25 @@ impl fmt::Debug for Key {
 #[derive(Debug)]
 pub struct KeyRing {
     keys: BTreeMap<u32, Key>,
-    writes: u32,
+    current_id: u32,
 }
 
 impl KeyRing {
     /// A ring that writes and reads with one key.
     pub fn new(id: u32, key: Key) -> Self {
-        Self { keys: [(id, key)].into(), writes: id }
+        Self { keys: [(id, key)].into(), current_id: id }
     }
 
     /// A ring that also reads what is under a former key.
     #[must_use]
-    pub fn and_reads(mut self, id: u32, key: Key) -> Self {
+    pub fn with_retired_key(mut self, id: u32, key: Key) -> Self {
         self.keys.entry(id).or_insert(key);
         self
     }
 
     /// The number of the key that new files are written with.
-    pub fn writes(&self) -> u32 {
-        self.writes
+    pub fn current_id(&self) -> u32 {
+        self.current_id
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Key> {
@@ -141,7 +141,7 @@ mod tests {
     fn new_keys_differ_and_are_not_printed() {
         let (one, two) = (Key::generate().unwrap(), Key::generate().unwrap());
         assert_ne!(one.0, two.0);
-        assert_eq!(format!("{:?}", KeyRing::new(7, one)), "KeyRing { keys: {7: Key(..)}, writes: 7 }");
+        assert_eq!(format!("{:?}", KeyRing::new(7, one)), "KeyRing { keys: {7: Key(..)}, current_id: 7 }");
     }
 
     #[test]

@@ -250,7 +250,8 @@ fn a_wrong_key_opens_nothing() {
     assert!(matches!(with(6, 9).open(&path, ROLE), Err(Error::WrongKey { .. })));
     assert!(matches!(vault(false).open(&path, ROLE), Err(Error::WrongKey { .. })));
     // While keys are rotated both are there, and new files are under the new one.
-    let both = with(5, 9).with_keys(KeyRing::new(6, Key::new([4; 32])).and_reads(5, Key::new([9; 32])));
+    let both =
+        with(5, 9).with_keys(KeyRing::new(6, Key::new([4; 32])).with_retired_key(5, Key::new([9; 32])));
     let content = read(&both, &path).unwrap();
     assert_eq!(both.key_id(&path).unwrap(), Some(5));
     both.write(&path, ROLE, &content).unwrap();

@@ -65,12 +65,12 @@ fn a_rotation_shuts_the_old_key_out_at_once() {
     let plain = Vault::plain(file_system::system());
     let (old, new) = (Key::new([1; 32]), Key::new([2; 32]));
     let header = Header::new(Some(1), Some(&old), folder).unwrap();
-    assert_eq!((header.writes_with(), header.is_rotating()), (Some(1), false));
+    assert_eq!((header.current_key_id(), header.is_rotating()), (Some(1), false));
     assert!(matches!(header.with_another_key(&new, &old, folder), Err(Error::WrongKey { .. })));
     let both = header.with_another_key(&old, &new, folder).unwrap();
-    assert_eq!((both.writes_with(), both.is_rotating()), (Some(2), true));
+    assert_eq!((both.current_key_id(), both.is_rotating()), (Some(2), true));
     let after = both.without_old_key(&new, folder).unwrap();
-    assert_eq!((after.writes_with(), after.is_rotating()), (Some(2), false));
+    assert_eq!((after.current_key_id(), after.is_rotating()), (Some(2), false));
     for header in [&both, &after] {
         header.vault(&plain, Some(&new), folder).unwrap();
         assert!(matches!(header.vault(&plain, Some(&old), folder), Err(Error::WrongKey { .. })));
