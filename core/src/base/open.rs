@@ -74,10 +74,10 @@ impl Base {
         Self::open(file)
     }
 
-    /// The same model without the vocabulary that its file's header holds in memory: for work that needs no tokenizer any
-    /// more and writes no model.
+    /// Drops the vocabulary that the file's header holds in memory: for work that needs no tokenizer any more and writes no
+    /// model.
     pub fn without_vocabulary(mut self) -> Self {
-        self.file = self.file.without_lists();
+        self.file = self.file.drop_arrays();
         self
     }
 

@@ -19,14 +19,14 @@ use llama_cpp_2::token::LlamaToken;
 
 use nightgraft_ggml::{AdaptedModel, SharedFile};
 
-use self::nameless_file::NamelessFile;
+use self::anonymous_file::AnonymousFile;
 use crate::base::Base;
 use crate::export::write_gguf_adapter_into;
 use crate::gguf;
 use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
-mod nameless_file;
+mod anonymous_file;
 mod vocabulary;
 
 pub use vocabulary::Vocabulary;
@@ -34,7 +34,7 @@ pub use vocabulary::Vocabulary;
 /// A model loaded by llama.cpp, with or without an adapter.
 pub struct Generator {
     model: AdaptedModel,
-    /// The same file, open and watched for as long as llama.cpp maps it.
+    /// The model's file, open and watched for as long as llama.cpp maps it.
     file: Arc<SharedFile>,
     n_threads: i32,
 }
@@ -70,7 +70,7 @@ impl Generator {
 
     /// Generates with this adapter from now on, or without one. The model stays loaded.
     ///
-    /// The adapter goes to llama.cpp as a file without a name, in memory where the system has such files: an adapter
+    /// The adapter goes to llama.cpp as an anonymous file, in memory where the system has such files: an adapter
     /// holds what its owner wrote, and may come from an encrypted store.
     ///
     /// # Errors
@@ -78,11 +78,11 @@ impl Generator {
     /// [`Error::Generate`] if llama.cpp refuses it: then none is in use.
     pub fn set_adapter(&mut self, adapter: Option<&AdapterTensors>, base: &Base) -> Result<()> {
         let Some(adapter) = adapter else { return self.set_adapter_file(None) };
-        let file = NamelessFile::new(|file, name| write_gguf_adapter_into(file, name, adapter, base))?;
+        let file = AnonymousFile::new(|file, name| write_gguf_adapter_into(file, name, adapter, base))?;
         self.set_adapter_file(Some(file.path()))
     }
 
-    /// The same with a GGUF adapter that our own reader accepts.
+    /// Generates with the adapter in a GGUF file, which our own reader has to accept, or without one.
     ///
     /// # Errors
     /// [`Error::Generate`] if llama.cpp refuses it: then none is in use.

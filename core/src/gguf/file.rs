@@ -37,11 +37,10 @@ impl File {
         Ok(Self { mapping: Arc::new(mapping), header: Arc::new(header), by_name: Arc::new(by_name) })
     }
 
-    /// The same file without the lists of its metadata. The vocabulary, which is among them, is most of what a header takes in
-    /// memory.
-    pub fn without_lists(mut self) -> Self {
+    /// Drops the arrays of the metadata. The vocabulary, which is among them, is most of what a header takes in memory.
+    pub fn drop_arrays(mut self) -> Self {
         let mut header = Arc::unwrap_or_clone(self.header);
-        header.metadata.remove_lists();
+        header.metadata.remove_arrays();
         self.header = Arc::new(header);
         self
     }

@@ -50,8 +50,8 @@ impl Metadata {
         }
     }
 
-    /// Drops all lists.
-    pub fn remove_lists(&mut self) {
+    /// Drops all arrays.
+    pub fn remove_arrays(&mut self) {
         self.entries.retain(|(_, value)| !matches!(value, Value::Array(_)));
         self.places = self.entries.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)).collect();
     }

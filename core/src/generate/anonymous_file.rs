@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 /// A file for handing bytes to code that only takes paths. It is gone when this is dropped, and when the process dies.
-pub(super) struct NamelessFile {
+pub(super) struct AnonymousFile {
     /// Keeps it alive.
     _file: File,
     path: PathBuf,
 }
 
-impl NamelessFile {
+impl AnonymousFile {
     /// A file with what `write` puts into it; the name that `write` gets is for errors.
     pub(super) fn new(write: impl FnOnce(&mut dyn Write, &Path) -> Result<()>) -> Result<Self> {
-        let file = nameless().map_err(Error::io("make a nameless file in", &std::env::temp_dir()))?;
+        let file = open_anonymous().map_err(Error::io("make an anonymous file in", &std::env::temp_dir()))?;
         let path = PathBuf::from(format!("{DESCRIPTORS}/{}", file.as_raw_fd()));
         let mut writer = BufWriter::new(file);
         write(&mut writer, &path)?;
@@ -33,9 +33,9 @@ impl NamelessFile {
     }
 }
 
-/// In memory only.
+/// A file in memory only.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn nameless() -> io::Result<File> {
+fn open_anonymous() -> io::Result<File> {
     use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
     let file = memfd_create("adapter", MemfdFlags::CLOEXEC)?;
     // The system makes it for everybody.
@@ -43,9 +43,9 @@ fn nameless() -> io::Result<File> {
     Ok(file.into())
 }
 
-/// In the folder for temporary files, removed as soon as it is open.
+/// A file in the folder for temporary files, removed as soon as it is open.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn nameless() -> io::Result<File> {
+fn open_anonymous() -> io::Result<File> {
     tempfile::tempfile()
 }
 
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn it_can_be_opened_while_it_lives() {
         let file =
-            NamelessFile::new(|file, name| file.write_all(b"numbers").map_err(Error::io("write", name)));
+            AnonymousFile::new(|file, name| file.write_all(b"numbers").map_err(Error::io("write", name)));
         let file = file.unwrap();
         assert_eq!(std::fs::read(file.path()).unwrap(), b"numbers");
         assert_eq!(std::fs::read(file.path()).unwrap(), b"numbers", "again from the start");
