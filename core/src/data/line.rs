@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::json_kind::json_kind;
 use super::shape;
 use super::turns::{self, Learned};
 use super::unreadable::{ARRAY, Unreadable};
@@ -69,7 +70,7 @@ impl Line {
         let mut object = match value {
             Value::Object(object) => object,
             Value::Array(_) => return Err(ARRAY.into()),
-            other => return Err(format!("{}, not a JSON object", name(&other))),
+            other => return Err(format!("{}, not a JSON object", json_kind(&other))),
         };
         let kinds: Vec<_> = KINDS.into_iter().filter(|key| object.contains_key(*key)).collect();
         if let Some(shape) = shape::foreign(&object) {
@@ -181,14 +182,14 @@ fn variables(object: &mut Map<String, Value>) -> Result<Variables, String> {
             Some(value) => value,
         };
         if !value.is_array() {
-            return Err(format!("{key:?} is {}, not a list", name(&value)));
+            return Err(format!("{key:?} is {}, not a list", json_kind(&value)));
         }
         variables.insert(key.to_owned(), value);
     }
     match object.remove(TEMPLATE_OPTIONS) {
         None | Some(Value::Null) => {}
         Some(Value::Object(options)) => variables.extend(options),
-        Some(other) => return Err(format!("{TEMPLATE_OPTIONS:?} is {}, not an object", name(&other))),
+        Some(other) => return Err(format!("{TEMPLATE_OPTIONS:?} is {}, not an object", json_kind(&other))),
     }
     Ok(variables)
 }
@@ -200,7 +201,7 @@ fn take(object: &mut Map<String, Value>, key: &str) -> Result<Value, String> {
 fn string(key: &str, value: Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
-        other => Err(format!("{key:?} is {}, not a string", name(&other))),
+        other => Err(format!("{key:?} is {}, not a string", json_kind(&other))),
     }
 }
 
@@ -210,10 +211,10 @@ fn non_empty(key: &str, text: String) -> Result<String, String> {
 
 fn tokens(ids: &Value, labels: &Value, n_vocab: usize) -> Result<Line, String> {
     let numbers = |key: &str, value: &Value| -> Result<Vec<i64>, String> {
-        let list = value.as_array().ok_or_else(|| format!("{key:?} is {}, not a list", name(value)))?;
+        let list = value.as_array().ok_or_else(|| format!("{key:?} is {}, not a list", json_kind(value)))?;
         let number = |(index, item): (usize, &Value)| {
             item.as_i64()
-                .ok_or_else(|| format!("{key:?} has {} at index {index}, not an integer", name(item)))
+                .ok_or_else(|| format!("{key:?} has {} at index {index}, not an integer", json_kind(item)))
         };
         list.iter().enumerate().map(number).collect()
     };
@@ -234,18 +235,6 @@ fn tokens(ids: &Value, labels: &Value, n_vocab: usize) -> Result<Line, String> {
         return Err("no label behind the first is other than -100: there is nothing to learn".into());
     }
     Ok(Line::Tokens { ids, labels })
-}
-
-/// What kind of value it is, in words.
-pub(super) fn name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod conversation;
 mod dataset;
 mod fit;
 mod format;
+mod json_kind;
 mod line;
 mod load;
 mod plan;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::line::name;
+use super::json_kind::json_kind;
 use crate::text::Message;
 
 /// Keys that say whether a turn is learned: those of OpenAI and Mistral, and of other trainers.
@@ -45,14 +45,14 @@ pub(super) enum Learned {
 /// What is wrong, without any of the text.
 pub(super) fn read(key: &str, value: Value, learned: Learned) -> Result<Vec<Message>, String> {
     let Value::Array(items) = value else {
-        return Err(format!("{key:?} is {}, not a list", name(&value)));
+        return Err(format!("{key:?} is {}, not a list", json_kind(&value)));
     };
     let message = |(index, item)| match item {
         Value::Object(keys) => message(keys, learned).map_err(|problem| match key {
             "messages" => format!("message {} {problem}", index + 1),
             _ => format!("message {} of {key:?} {problem}", index + 1),
         }),
-        other => Err(format!("entry {} of {key:?} is {}, not an object", index + 1, name(&other))),
+        other => Err(format!("entry {} of {key:?} is {}, not an object", index + 1, json_kind(&other))),
     };
     items.into_iter().enumerate().map(message).collect()
 }
@@ -74,7 +74,7 @@ pub(super) fn is_learned(weight: &Value) -> Option<bool> {
 fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, String> {
     match keys.get("role") {
         Some(Value::String(_)) => {}
-        Some(other) => return Err(format!("has {} as its \"role\", not a string", name(other))),
+        Some(other) => return Err(format!("has {} as its \"role\", not a string", json_kind(other))),
         None => return Err("has no \"role\"".into()),
     }
     if let Some(calls) = keys.get_mut("tool_calls") {
@@ -87,7 +87,7 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
         Some(content @ Value::Array(_)) => *content = Value::String(joined(content)?),
         Some(Value::String(_)) => {}
         Some(Value::Null) | None if acts => {}
-        Some(other) => return Err(format!("has {} as its \"content\", not a string", name(other))),
+        Some(other) => return Err(format!("has {} as its \"content\", not a string", json_kind(other))),
         None => return Err("has no \"content\"".into()),
     }
     let masks = MASKS.into_iter().filter_map(|mask| Some((mask, is_learned(keys.get(mask)?))));
@@ -155,11 +155,11 @@ fn tool_calls(calls: &mut Value) -> Result<(), String> {
     let calls = match calls {
         Value::Null => return Ok(()),
         Value::Array(calls) => calls,
-        other => return Err(format!("has {} as its \"tool_calls\", not a list", name(other))),
+        other => return Err(format!("has {} as its \"tool_calls\", not a list", json_kind(other))),
     };
     for call in calls {
         if !call.is_object() {
-            return Err(format!("has {} in its \"tool_calls\", not an object", name(call)));
+            return Err(format!("has {} in its \"tool_calls\", not an object", json_kind(call)));
         }
         let arguments = match call.get("function").is_some_and(Value::is_object) {
             true => call.pointer_mut("/function/arguments"),
