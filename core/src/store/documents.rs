@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::folders::{SESSION, list};
 use super::ids::GraftId;
-use super::inventory::{SESSION, list};
 use super::{IdSet, Store};
 use crate::vault::Vault;
 use crate::{Error, Result};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::clock::unix_seconds;
 use super::ids::{ExampleId, GraftId};
-use super::open::now;
 use super::{IdSet, Store, StoredExample, segment};
 use crate::data::check_line;
 use crate::{Error, Result};
@@ -68,7 +68,7 @@ impl Store {
         }
         let bytes: u64 = new.iter().map(|line| segment::size(line)).sum();
         self.make_room(bytes + FILE_BYTES)?;
-        let added = self.journal.append(&self.vault, now(), new)?.len();
+        let added = self.journal.append(&self.vault, unix_seconds(), new)?.len();
         if self.journal.n_segments() >= MAX_SEGMENTS
             && let Err(error) = self.journal.compact(&self.vault)
         {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::clock::unix_seconds;
+use super::folders::{GRAFTS, list};
 use super::graft_file::{self, Graft, GraftMeta, NewGraft};
 use super::history::History;
 use super::ids::{ExampleId, GraftId};
-use super::inventory::GRAFTS;
-use super::open::now;
 use super::{Store, sealed};
 use crate::gguf::Fingerprint;
 use crate::lora::AdapterTensors;
@@ -127,7 +127,7 @@ impl Store {
         }
         let largest = self.graft_files()?.last().map_or(0, |(id, _)| id.0);
         let id = self.history()?.next_id(largest).ok_or_else(|| self.problem("it has no number left"))?;
-        let created = now();
+        let created = unix_seconds();
         let meta = GraftMeta { id, base, created, parent, saw, steps, kept_step, tokens, settings, gate };
         self.make_room(graft_file::size(&meta, adapter))?;
         graft_file::write(&self.vault, &self.graft_path(id), &meta, adapter)?;
@@ -243,7 +243,7 @@ impl Store {
 
     /// The grafts with the bytes of their files, oldest first.
     pub(super) fn graft_files(&self) -> Result<Vec<(GraftId, u64)>> {
-        let entries = super::inventory::list(self.vault.fs(), &self.root.join(GRAFTS))?;
+        let entries = list(self.vault.fs(), &self.root.join(GRAFTS))?;
         let named = entries.iter().filter(|entry| !entry.is_dir);
         let mut grafts: Vec<_> =
             named.filter_map(|entry| Some((graft_file::id_of(entry.name.to_str()?)?, entry.len))).collect();

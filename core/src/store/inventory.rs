@@ -3,16 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::folders::{GRAFTS, JOURNAL, SESSION, list};
 use super::ids::GraftId;
 use super::segment::Span;
 use super::{Store, documents, graft_file, grafts, header, lock, segment};
 use crate::file_system::{Entry, FileSystem, Mode, tighten};
 use crate::vault::manifest;
 use crate::{Error, Result, atomic, checkpoint};
-
-pub(super) const JOURNAL: &str = "journal";
-pub(super) const GRAFTS: &str = "grafts";
-pub(super) const SESSION: &str = "session";
 
 /// A file of a store.
 #[derive(Clone, Debug)]
@@ -111,16 +108,6 @@ fn kind(folder: &Path, name: &str) -> Kind {
         (folder, name) if documents::place_of(name) == Some(folder) => Kind::Document,
         _ => Kind::Unknown,
     }
-}
-
-/// What is in a folder, by name.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(super) fn list(fs: &Arc<dyn FileSystem>, folder: &Path) -> Result<Vec<Entry>> {
-    let mut entries = fs.list(folder).map_err(Error::io("list", folder))?;
-    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
 }
 
 /// Removes the scratch files in `folder`, this process's own too: whoever holds the lock knows that nobody is writing.

@@ -22,10 +22,12 @@
 //! project: a **graft** is a trained version of the adapter; to **promote** it is to take it into use, to **roll
 //! back** is to go back to the one before.
 
+mod clock;
 mod consistency;
 mod documents;
 mod examples;
 mod export;
+mod folders;
 mod graft_file;
 mod grafts;
 mod header;

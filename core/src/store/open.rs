@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::consistency::{self, Deviation};
+use super::folders::{self, GRAFTS, JOURNAL, SESSION};
 use super::header::{self, Found, Header};
 use super::in_force::{self, InForce};
-use super::inventory::{self, GRAFTS, JOURNAL, SESSION};
+use super::inventory;
 use super::journal::{Covered, Journal};
 use super::lock::Lock;
 use super::sealed;
@@ -268,7 +269,7 @@ impl Store {
         let mut n_plain = 0;
         for folder in [JOURNAL, GRAFTS].map(|folder| root.join(folder)) {
             let is_there = plain.fs().metadata(&folder).map_err(Error::io("open", &folder))?.is_some();
-            for entry in if is_there { inventory::list(plain.fs(), &folder)? } else { Vec::new() } {
+            for entry in if is_there { folders::list(plain.fs(), &folder)? } else { Vec::new() } {
                 match plain.key_id(&folder.join(&entry.name)) {
                     Ok(None) => n_plain += 1,
                     // The key to it was in the header.
@@ -312,10 +313,4 @@ struct Taken {
     deviations: Vec<Deviation>,
     /// It cannot be read, and one that trusts every file stands in for it. It must not get onto the disk but by a repair.
     is_made_up: bool,
-}
-
-/// Seconds since 1970 by the device's clock.
-pub(super) fn now() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
