@@ -11,8 +11,9 @@ use std::path::Path;
 use nightgraft_kernels::{WeightType, Weights};
 
 use super::contents::Contents;
-use super::peft::{spec, wrong};
-use super::read::FromOutside;
+use super::error::adapter_error;
+use super::imported::ImportedAdapter;
+use super::peft::spec;
 use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::base::{Base, Module};
 use crate::gguf::{self, Header, Metadata, TensorInfo, TensorType, Value, Writer};
@@ -47,7 +48,7 @@ pub fn write_gguf_adapter_into(
 
 fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writer<'a>> {
     if let Some(problem) = tensors.mismatch(base) {
-        return Err(wrong(path, problem));
+        return Err(adapter_error(path, problem));
     }
     let mut metadata = Metadata::new();
     metadata.insert("general.type", Value::String("adapter".into()));
@@ -66,7 +67,7 @@ fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writ
         writer
             .tensor(&format!("{name}.lora_a"), &[n_in, rank], TensorType::F32, a)
             .and_then(|()| writer.tensor(&format!("{name}.lora_b"), &[rank, n_out], TensorType::F32, b))
-            .map_err(|problem| wrong(path, problem.to_string()))?;
+            .map_err(|problem| adapter_error(path, problem.to_string()))?;
     }
     Ok(writer)
 }
@@ -83,16 +84,16 @@ pub(super) fn is_own_header(metadata: &Metadata) -> bool {
 /// # Errors
 /// [`Error::Adapter`] names what is missing, wrong or does not fit `base`;
 /// [`Error::Gguf`] for a file that is not well formed.
-pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<FromOutside> {
+pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<ImportedAdapter> {
     let contents = Contents::of(path)?;
     let header = gguf::parse(&contents)
         .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
-    check_metadata(&header.metadata, base).map_err(|problem| wrong(path, problem))?;
-    let pairs = read_pairs(&header, &contents, base).map_err(|problem| wrong(path, problem))?;
-    let alpha = alpha(&header.metadata, &pairs).map_err(|problem| wrong(path, problem))?;
+    check_metadata(&header.metadata, base).map_err(|problem| adapter_error(path, problem))?;
+    let pairs = read_pairs(&header, &contents, base).map_err(|problem| adapter_error(path, problem))?;
+    let alpha = alpha(&header.metadata, &pairs).map_err(|problem| adapter_error(path, problem))?;
     contents.check(path)?;
     let tensors = AdapterTensors { spec: spec(&pairs, alpha, 0.0), pairs };
-    Ok(FromOutside { tensors, base: RecordedBase::of_gguf(&header.metadata) })
+    Ok(ImportedAdapter { tensors, base: RecordedBase::of_gguf(&header.metadata) })
 }
 
 fn check_metadata(metadata: &Metadata, base: &Base) -> Result<(), String> {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nightgraft_ggml::quantize;
 use nightgraft_kernels::Weights;
 
-use super::peft::wrong;
+use super::error::adapter_error;
 use crate::base::{Base, Weight};
 use crate::gguf::{TensorSink, Writer};
 use crate::lora::{AdapterTensors, LoraPair};
@@ -65,12 +65,12 @@ pub fn write_merged(
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<MergeReport> {
     if let Some(problem) = tensors.mismatch(base) {
-        return Err(wrong(path, problem));
+        return Err(adapter_error(path, problem));
     }
     if let (Ok(target), Ok(source)) = (path.canonicalize(), base.file().path().canonicalize())
         && target == source
     {
-        return Err(wrong(path, "this is the base model itself; choose another file".into()));
+        return Err(adapter_error(path, "this is the base model itself; choose another file".into()));
     }
     // A pair with B = 0 changes nothing, and rounding again would.
     let changed = |pair: &&LoraPair| pair.b_t.iter().any(|&value| value != 0.0);
@@ -95,7 +95,7 @@ pub fn write_merged(
                 })
             }
         };
-        added.map_err(|problem| wrong(path, problem.to_string()))?;
+        added.map_err(|problem| adapter_error(path, problem.to_string()))?;
     }
     let bytes = writer.write_if(path, || base.file().check())?;
     let (_, done) = progress.into_inner();

@@ -8,9 +8,11 @@
 //! it is used.
 
 mod contents;
+mod error;
 mod foreign;
 mod gguf_adapter;
 mod hugging_face;
+mod imported;
 mod merged;
 mod peft;
 mod peft_config;
@@ -24,9 +26,10 @@ mod target;
 mod tests;
 
 pub use gguf_adapter::{write_gguf_adapter, write_gguf_adapter_into};
+pub use imported::ImportedAdapter;
 pub use merged::{MergeReport, TensorError, write_merged};
 pub use peft::{check_peft_target, write_peft, write_peft_tensors};
-pub use read::{AdapterFormat, FromOutside, detect, read_adapter, read_from_outside};
+pub use read::{AdapterFormat, detect, import_adapter, read_adapter};
 pub use recorded_base::{OtherBase, RecordedBase};
 pub use target::{
     Input, Target, is_free, is_own_gguf_adapter, is_own_merged, is_own_peft, is_own_tensors, tensor_names,

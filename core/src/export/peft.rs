@@ -9,10 +9,11 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use super::contents::Contents;
+use super::error::adapter_error;
 use super::foreign::{self, Foreign};
 use super::hugging_face::{self, Factor};
+use super::imported::ImportedAdapter;
 use super::peft_config::{self, PeftConfig};
-use super::read::FromOutside;
 use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::atomic::{self, AtomicFolder};
 use crate::base::{Base, Module};
@@ -30,12 +31,12 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// [`Error::Adapter`] if the adapter does not fit `base`; [`Error::Io`].
 pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
     if let Some(problem) = tensors.mismatch(base) {
-        return Err(wrong(folder, problem));
+        return Err(adapter_error(folder, problem));
     }
     let mut config = serde_json::to_vec_pretty(&peft_config::describe(tensors, base))
-        .map_err(|error| wrong(folder, error.to_string()))?;
+        .map_err(|error| adapter_error(folder, error.to_string()))?;
     config.push(b'\n');
-    let bytes = to_safetensors(tensors, base).map_err(|problem| wrong(folder, problem))?;
+    let bytes = to_safetensors(tensors, base).map_err(|problem| adapter_error(folder, problem))?;
     let files = AtomicFolder::create(folder, &[CONFIG, TENSORS])?;
     files.write(CONFIG, &config)?;
     files.write(TENSORS, &bytes)?;
@@ -56,7 +57,7 @@ pub fn check_peft_target(folder: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Adapter`] if the shapes do not fit `base`; [`Error::Io`].
 pub fn write_peft_tensors(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
-    let bytes = to_safetensors(tensors, base).map_err(|problem| wrong(path, problem))?;
+    let bytes = to_safetensors(tensors, base).map_err(|problem| adapter_error(path, problem))?;
     atomic::write_file(path, &bytes)
 }
 
@@ -107,7 +108,7 @@ fn bytes_of(values: &[f32]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::Adapter`] names what is missing, wrong, not supported or does not fit `base`; [`Error::Io`].
-pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<FromOutside> {
+pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<ImportedAdapter> {
     let config_path = folder.join(CONFIG);
     let config = read_config(&config_path)?;
     let path = folder.join(TENSORS);
@@ -116,34 +117,35 @@ pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<FromOutside> {
             Some(foreign) => foreign.to_string(),
             None => format!("{TENSORS} is missing"),
         };
-        return Err(wrong(folder, text));
+        return Err(adapter_error(folder, text));
     }
     let contents = Contents::of(&path)?;
-    let file = SafeTensors::deserialize(&contents).map_err(|error| wrong(&path, error.to_string()))?;
-    let pairs = read_pairs(&file, base).map_err(|problem| wrong(&path, problem))?;
+    let file =
+        SafeTensors::deserialize(&contents).map_err(|error| adapter_error(&path, error.to_string()))?;
+    let pairs = read_pairs(&file, base).map_err(|problem| adapter_error(&path, problem))?;
     contents.check(&path)?;
     let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
-    config.modules.check(&pairs).map_err(|problem| wrong(&config_path, problem.to_string()))?;
-    let alpha = config.plain_alpha(&ranks).map_err(|problem| wrong(&config_path, problem))?;
+    config.modules.check(&pairs).map_err(|problem| adapter_error(&config_path, problem.to_string()))?;
+    let alpha = config.plain_alpha(&ranks).map_err(|problem| adapter_error(&config_path, problem))?;
     let tensors = AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs };
     let (_, header) =
-        SafeTensors::read_metadata(&contents).map_err(|error| wrong(&path, error.to_string()))?;
+        SafeTensors::read_metadata(&contents).map_err(|error| adapter_error(&path, error.to_string()))?;
     let fingerprint = header.metadata().as_ref().and_then(|texts| texts.get(FINGERPRINT)).cloned();
-    Ok(FromOutside { tensors, base: RecordedBase { fingerprint, name: config.base } })
+    Ok(ImportedAdapter { tensors, base: RecordedBase { fingerprint, name: config.base } })
 }
 
 fn read_config(path: &Path) -> Result<PeftConfig> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            wrong(path, "the file is missing; without it the adapter's alpha is not known".into())
+            adapter_error(path, "the file is missing; without it the adapter's alpha is not known".into())
         }
         _ => Error::io("open", path)(error),
     })?;
     if metadata.len() > MAX_CONFIG_BYTES {
-        return Err(wrong(path, format!("{} bytes are no configuration", metadata.len())));
+        return Err(adapter_error(path, format!("{} bytes are no configuration", metadata.len())));
     }
     let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    PeftConfig::parse(&text).map_err(|problem| wrong(path, problem))
+    PeftConfig::parse(&text).map_err(|problem| adapter_error(path, problem))
 }
 
 /// What an adapter's pairs cover.
@@ -220,8 +222,4 @@ fn numbers(view: &TensorView) -> Result<Vec<f32>, String> {
         Dtype::BF16 => Ok(map(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32())),
         other => Err(format!("numbers of type {other:?}; F32, F16 and BF16 can be read")),
     }
-}
-
-pub(super) fn wrong(path: &Path, problem: String) -> Error {
-    Error::Adapter { path: path.to_owned(), problem }
 }

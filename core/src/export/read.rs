@@ -3,10 +3,11 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::error::adapter_error;
 use super::foreign::Foreign;
 use super::gguf_adapter::read_gguf_adapter;
-use super::peft::{CONFIG, TENSORS, read_peft, wrong};
-use super::recorded_base::RecordedBase;
+use super::imported::ImportedAdapter;
+use super::peft::{CONFIG, TENSORS, read_peft};
 use crate::base::Base;
 use crate::lora::AdapterTensors;
 use crate::{Error, Result};
@@ -20,15 +21,6 @@ pub enum AdapterFormat {
     Gguf(PathBuf),
 }
 
-/// An adapter that a person brings.
-#[derive(Debug)]
-pub struct FromOutside {
-    /// Its numbers, in the shapes and the row order of the base at hand.
-    pub tensors: AdapterTensors,
-    /// What it says of the base that it was trained on.
-    pub base: RecordedBase,
-}
-
 /// Reads the adapter at `path`: a PEFT folder, one of the files in it, or a GGUF file. The result has the shapes and
 /// the row order of `base`.
 ///
@@ -36,7 +28,7 @@ pub struct FromOutside {
 /// [`Error::Adapter`] with the tensor or option that is missing, wrong, not supported or does not fit `base`;
 /// [`Error::Gguf`] for a damaged GGUF file; [`Error::Io`].
 pub fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
-    Ok(read_from_outside(path, base)?.tensors)
+    Ok(import_adapter(path, base)?.tensors)
 }
 
 /// As [`read_adapter`], with what the adapter says of its base: it may fit another model of the same shapes, and make it
@@ -44,7 +36,7 @@ pub fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
 ///
 /// # Errors
 /// As [`read_adapter`].
-pub fn read_from_outside(path: &Path, base: &Base) -> Result<FromOutside> {
+pub fn import_adapter(path: &Path, base: &Base) -> Result<ImportedAdapter> {
     match detect(path)? {
         AdapterFormat::Peft(folder) => read_peft(&folder, base),
         AdapterFormat::Gguf(file) => read_gguf_adapter(&file, base),
@@ -66,7 +58,7 @@ pub fn detect(path: &Path) -> Result<AdapterFormat> {
             (None, Some(foreign)) => foreign.to_string(),
             (None, None) => format!("the folder has no {CONFIG}"),
         };
-        return Err(wrong(path, problem));
+        return Err(adapter_error(path, problem));
     }
     let mut magic = [0; 4];
     let is_gguf = std::fs::File::open(path)
@@ -84,7 +76,7 @@ pub fn detect(path: &Path) -> Result<AdapterFormat> {
         Some(foreign) => foreign.to_string(),
         None => format!("it is neither a GGUF file nor a PEFT folder ({CONFIG} and {TENSORS})"),
     };
-    Err(wrong(path, problem))
+    Err(adapter_error(path, problem))
 }
 
 /// The adapter that is in a folder of this one: a run's, or the last of a trainer's checkpoints.

@@ -526,18 +526,18 @@ fn an_adapter_tells_which_model_it_was_trained_on() {
     write_peft(&peft, &tensors, &bench.base).unwrap();
     write_gguf_adapter(&gguf, &tensors, &bench.base).unwrap();
     for path in [peft, gguf] {
-        let brought = read_from_outside(&path, &bench.base).unwrap();
-        assert_eq!(brought.base.other_than(&bench.base), None);
-        assert_eq!(brought.base.other_than(&other.base), Some(OtherBase::Fingerprint));
-        assert_eq!(brought.tensors, read_from_outside(&path, &other.base).unwrap().tensors);
+        let imported = import_adapter(&path, &bench.base).unwrap();
+        assert_eq!(imported.base.other_than(&bench.base), None);
+        assert_eq!(imported.base.other_than(&other.base), Some(OtherBase::Fingerprint));
+        assert_eq!(imported.tensors, import_adapter(&path, &other.base).unwrap().tensors);
     }
     let mut handmade = Handmade::new();
     for (name, is_other) in
         [(json!("acme/large-7b"), true), (json!("acme/tiny-GGUF"), false), (json!(null), false)]
     {
         handmade.config["base_model_name_or_path"] = name.clone();
-        let brought = read_from_outside(&handmade.write(&bench.path("in")), &bench.base).unwrap();
-        assert_eq!(brought.base.other_than(&bench.base).is_some(), is_other, "{name}");
+        let imported = import_adapter(&handmade.write(&bench.path("in")), &bench.base).unwrap();
+        assert_eq!(imported.base.other_than(&bench.base).is_some(), is_other, "{name}");
     }
 }
 

@@ -5,13 +5,13 @@ use std::path::Path;
 use super::notice::Notice;
 use super::run_folder::BaseNote;
 use crate::base::Base;
-use crate::export::{FromOutside, OtherBase, read_from_outside};
+use crate::export::{ImportedAdapter, OtherBase, import_adapter};
 use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
 /// An adapter, and how it shows that it was trained on another model, if it does.
 fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)> {
-    let FromOutside { tensors, base: mut recorded } = read_from_outside(path, base)?;
+    let ImportedAdapter { tensors, base: mut recorded } = import_adapter(path, base)?;
     if recorded.fingerprint.is_none() {
         recorded.fingerprint = BaseNote::beside(path).map(|note| note.fingerprint.to_string());
     }
@@ -21,7 +21,7 @@ fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)>
 /// An adapter, with a notice if it was trained on another model: a person may know why.
 ///
 /// # Errors
-/// As [`read_from_outside`].
+/// As [`import_adapter`].
 pub(super) fn read_noticing(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<Notice>)> {
     let (tensors, other_base) = read(path, base)?;
     Ok((tensors, other_base.map(Notice::OtherBase)))
@@ -30,7 +30,7 @@ pub(super) fn read_noticing(path: &Path, base: &Base) -> Result<(AdapterTensors,
 /// An adapter of this base and no other.
 ///
 /// # Errors
-/// As [`read_from_outside`]; [`Error::Adapter`] if it says that it was trained on another model.
+/// As [`import_adapter`]; [`Error::Adapter`] if it says that it was trained on another model.
 pub(super) fn read_or_refuse(path: &Path, base: &Base) -> Result<AdapterTensors> {
     match read(path, base)? {
         (tensors, None) => Ok(tensors),
