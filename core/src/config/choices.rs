@@ -222,7 +222,7 @@ impl TryFrom<NumberOrWord<u64>> for EvalEvery {
 #[serde(try_from = "NumberOrWord<T>", into = "NumberOrWord<T>")]
 #[serde(bound(serialize = "T: Serialize + Clone", deserialize = "T: Deserialize<'de>"))]
 pub enum OrAuto<T> {
-    /// `auto`: decided by [`TrainConfig::decide`](super::TrainConfig::decide) once it is known what there is to learn.
+    /// `auto`: decided by [`TrainConfig::resolve_auto`](super::TrainConfig::resolve_auto) once it is known what there is to learn.
     #[default]
     Auto,
     /// This one.

@@ -41,7 +41,7 @@ impl DataConfig {
     }
 
     /// Decides the size of micro-batches, if it is left open, for examples of so many tokens together.
-    pub fn decide(&mut self, tokens: usize) {
+    pub fn resolve_auto(&mut self, tokens: usize) {
         self.batch_tokens = self.batch_tokens.or(default_batch_tokens(tokens, self.accumulate));
     }
 }
@@ -56,16 +56,16 @@ impl RunConfig {
 impl TrainConfig {
     /// Decides what is left open for examples of so many tokens together. `steps` counts the optimizer steps of a run with
     /// settings of which only the rate is open; `row_norm` is that of the matrices that are adapted.
-    pub fn decide(&mut self, tokens: usize, row_norm: f64, steps: impl FnOnce(&Self) -> u64) {
-        self.data.decide(tokens);
+    pub fn resolve_auto(&mut self, tokens: usize, row_norm: f64, steps: impl FnOnce(&Self) -> u64) {
+        self.data.resolve_auto(tokens);
         self.run.epochs = self.run.epochs().into();
         if self.optimizer.lr == OrAuto::Auto {
             self.optimizer.lr = default_rate(steps(self), row_norm).into();
         }
     }
 
-    /// Takes what is left open from an earlier decision, as far as that one was made.
-    pub fn decide_as(&mut self, earlier: &Self) {
+    /// Takes what is left open from earlier settings, as far as it was decided there.
+    pub fn resolve_auto_as(&mut self, earlier: &Self) {
         self.data.batch_tokens = self.data.batch_tokens.or(earlier.data.batch_tokens);
         self.run.epochs = self.run.epochs.or(earlier.run.epochs);
         self.optimizer.lr = self.optimizer.lr.or(earlier.optimizer.lr);

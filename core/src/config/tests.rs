@@ -214,17 +214,17 @@ fn evaluations_are_spread_over_the_run() {
 fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
     let mut config = TrainConfig::from_toml("lr = \"auto\"").unwrap();
     assert_eq!(config, TrainConfig::default());
-    config.decide(2000, 5.0, |decided| {
+    config.resolve_auto(2000, 5.0, |decided| {
         assert_eq!((decided.data.batch_tokens, decided.run.epochs), (250.into(), 3.into()));
         25
     });
     assert_eq!(config.optimizer.lr, 2e-3.into());
     let mut given = TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 9").unwrap();
     let before = given.clone();
-    given.decide(2000, 5.0, |_| 25);
+    given.resolve_auto(2000, 5.0, |_| 25);
     assert_eq!(given, before);
     let mut going_on = TrainConfig::from_toml("epochs = 2").unwrap();
-    going_on.decide_as(&given);
+    going_on.resolve_auto_as(&given);
     assert_eq!(going_on, TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 2").unwrap());
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::inputs::threads;
 use super::memory::{self, Copies, MemoryPlan, Planner};
 use super::notice::Notice;
-use super::{StopFlag, course};
+use super::{StopFlag, run_setup};
 use crate::base::{Base, Module};
 use crate::config::{Precision, TrainConfig};
 use crate::data::{self, BatchOptions};
@@ -98,7 +98,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let notice = Notice::of_context(&config.data, &base);
     let spec = base.spec.clone();
     let process = memory::process_bytes();
-    let tensors = course::start(&mut config, None, &base)?;
+    let tensors = run_setup::initial_adapter(&mut config, None, &base)?;
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens().max(config.data.context));
     let planner = Planner::new(&base, &tensors, &config, Copies::NONE, [capacity as u64, process])?;

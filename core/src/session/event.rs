@@ -8,7 +8,7 @@ use super::{DiscardReason, Leftover, MemoryPlan, ModelInfo};
 use crate::data::DataReport;
 use crate::gate::GateReport;
 use crate::store::GraftId;
-use crate::train::{Course, Stepped, TooHigh};
+use crate::train::{RateTooHigh, StepReport, TrainLoop};
 
 /// One thing that happened during a run.
 #[derive(Debug, Clone, Serialize)]
@@ -55,7 +55,7 @@ pub enum Event {
         /// The highest rate of the rest.
         lr: f64,
         /// What has shown it.
-        why: TooHigh,
+        why: RateTooHigh,
     },
     /// The adapter was measured on the held-out examples.
     Evaluated {
@@ -134,13 +134,13 @@ impl Event {
         }
     }
 
-    pub(super) fn lowered(course: &Course, too_high: Option<TooHigh>) -> Option<Self> {
-        let trainer = course.trainer();
+    pub(super) fn rate_lowered(train_loop: &TrainLoop, too_high: Option<RateTooHigh>) -> Option<Self> {
+        let trainer = train_loop.trainer();
         too_high.map(|why| Self::RateLowered { step: trainer.step(), lr: trainer.highest_rate(), why })
     }
 
-    pub(super) fn planned(course: &Course, threads: usize) -> Self {
-        let trainer = course.trainer();
+    pub(super) fn planned(train_loop: &TrainLoop, threads: usize) -> Self {
+        let trainer = train_loop.trainer();
         Self::Planned {
             steps: trainer.total_steps(),
             trainable_parameters: trainer.adapter().n_parameters(),
@@ -153,8 +153,8 @@ impl Event {
 
 impl StepMetrics {
     /// Of a step that took so many seconds and has just ended.
-    pub(super) fn new(stepped: &Stepped, seconds: f64) -> Self {
-        let &Stepped { step, loss, tokens, supervised_tokens, lr, grad_norm } = stepped;
+    pub(super) fn new(report: &StepReport, seconds: f64) -> Self {
+        let &StepReport { step, loss, tokens, supervised_tokens, lr, grad_norm } = report;
         Self {
             step,
             loss,

@@ -5,7 +5,6 @@
 
 mod adapter;
 mod bench;
-mod course;
 mod discarded;
 mod evaluate;
 mod event;
@@ -22,6 +21,7 @@ mod personal;
 mod plan;
 mod resume;
 mod run_folder;
+mod run_setup;
 mod shape;
 mod stop;
 mod tokenize;

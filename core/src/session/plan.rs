@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::memory::{Copies, MemoryPlan, Planner, process_bytes};
 use super::notice::Notice;
-use super::{course, inputs::Inputs};
+use super::{inputs::Inputs, run_setup};
 use crate::Result;
 use crate::config::TrainConfig;
 use crate::text::Date;
@@ -43,7 +43,7 @@ pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     // Opened as a run does, which leaves the tokenizer's traces in the process.
     let base = Inputs::open(&request.model, Date::now())?.into_base();
     let process = process_bytes();
-    let start = course::start(&mut config, None, &base)?;
+    let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens().max(config.data.context.min(base.spec.n_ctx_train));
     let planner = Planner::new(&base, &start, &config, Copies::of(&config), [tokens as u64, process])?;
     let memory = planner.plan(planner.choose_policy(request.memory_limit)?);

@@ -14,7 +14,10 @@ use crate::config::{RunConfig, TrainConfig};
 use crate::data::Dataset;
 use crate::gguf::Fingerprint;
 use crate::lora::{AdapterTensors, LoraPair};
-use crate::train::{Best, Course, Cursor, Guard, PartialEvaluation, Past, Pending, set_values};
+use crate::train::{
+    BestAdapter, DataPosition, GradientAccumulation, LearningRateGuard, PartialEvaluation, RunHistory,
+    TrainLoop, set_values,
+};
 use crate::transformer::LossSum;
 use crate::vault::Vault;
 use crate::{CheckpointProblem, Error, Result};
@@ -97,12 +100,12 @@ pub(super) fn deciding(config: &TrainConfig) -> Result<String> {
 }
 
 /// Bytes that a checkpoint takes, a little more rather than less.
-pub(super) fn bytes(course: &Course) -> u64 {
+pub(super) fn bytes(train_loop: &TrainLoop) -> u64 {
     let sets = 3
-        + u64::from(course.trainer().pending().micro_steps > 0)
-        + u64::from(course.past().best.adapter.is_some());
+        + u64::from(train_loop.trainer().accumulation().micro_steps > 0)
+        + u64::from(train_loop.history().best.adapter.is_some());
     // 16 bytes of tag to every chunk of 64 KiB, and the header.
-    sets * 4 * course.trainer().adapter().n_parameters() as u64 * 1001 / 1000 + (64 << 10)
+    sets * 4 * train_loop.trainer().adapter().n_parameters() as u64 * 1001 / 1000 + (64 << 10)
 }
 
 /// The newest sound checkpoint, if there is one.
@@ -130,15 +133,15 @@ pub(super) fn save(
     vault: &Vault,
     folder: &Path,
     identity: &Identity,
-    course: &Course,
+    train_loop: &TrainLoop,
     keep: usize,
 ) -> Result<()> {
-    let trainer = course.trainer();
-    let Past { best, evaluations, evaluating, guard } = course.past();
+    let trainer = train_loop.trainer();
+    let RunHistory { best, evaluations, evaluating, guard } = train_loop.history();
     let adapter = trainer.adapter();
     let optimizer = trainer.optimizer();
-    let Pending { micro_steps, tokens, sum } = trainer.pending();
-    let Cursor { epoch, batch } = trainer.cursor();
+    let GradientAccumulation { micro_steps, tokens, sum } = trainer.accumulation();
+    let DataPosition { epoch, batch } = trainer.position();
     let progress = Progress {
         step: trainer.step(),
         total_steps: trainer.total_steps(),
@@ -211,15 +214,15 @@ impl Saved {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
-    pub(super) fn restore(self, course: &mut Course) -> Result<()> {
-        if let Some(problem) = self.impossible(course) {
+    pub(super) fn restore(self, train_loop: &mut TrainLoop) -> Result<()> {
+        if let Some(problem) = self.impossible(train_loop) {
             let problem = CheckpointProblem::Impossible(problem);
             return Err(Error::Checkpoint { path: self.path, problem });
         }
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
         let stopping = &progress.early_stopping;
-        let past = Past {
-            best: Best {
+        let history = RunHistory {
+            best: BestAdapter {
                 at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
                 adapter: (!best.is_empty())
                     .then(|| AdapterTensors { spec: adapter.spec.clone(), pairs: best }),
@@ -230,24 +233,25 @@ impl Saved {
                 next_batch: at.next_batch,
                 sum: LossSum { loss: at.loss, correct: at.correct, supervised: at.supervised },
             }),
-            guard: Guard {
+            guard: LearningRateGuard {
                 losses: progress.first_steps.losses.clone(),
                 norms: progress.first_steps.norms.clone(),
                 lowered_after: progress.first_steps.lowered_after,
             },
         };
-        course.restore(past, |trainer| {
+        train_loop.restore(history, |trainer| {
             set_values(trainer.adapter(), &adapter)?;
             if !gradient.is_empty() {
                 trainer.set_gradients(&to_values(gradient))?;
             }
             let moments = [to_values(first_moment), to_values(second_moment)];
             let optimizer = trainer.optimizer().restored(progress.step, moments);
-            let cursor = Cursor { epoch: progress.epoch, batch: progress.next_batch };
+            let position = DataPosition { epoch: progress.epoch, batch: progress.next_batch };
             let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
             let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
-            let pending = Pending { micro_steps: progress.micro_step, tokens: progress.tokens, sum };
-            trainer.restore(optimizer, cursor, pending);
+            let accumulation =
+                GradientAccumulation { micro_steps: progress.micro_step, tokens: progress.tokens, sum };
+            trainer.restore(optimizer, position, accumulation);
             Ok(())
         })
     }
@@ -255,8 +259,8 @@ impl Saved {
 
 impl Saved {
     /// What cannot be in a checkpoint of this run, in words.
-    fn impossible(&self, course: &Course) -> Option<&'static str> {
-        let trainer = course.trainer();
+    fn impossible(&self, train_loop: &TrainLoop) -> Option<&'static str> {
+        let trainer = train_loop.trainer();
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
         let same_shape = |pairs: &Pairs| {
             let shape = |(&place, pair): (&(usize, Module), &LoraPair)| {
@@ -279,7 +283,11 @@ impl Saved {
             Some("the steps do not fit the run")
         } else if progress.next_batch >= trainer.batches_of_epoch(progress.epoch) {
             Some("the place in the data does not fit the run")
-        } else if progress.evaluating.as_ref().is_some_and(|at| at.next_batch >= course.held_out_batches()) {
+        } else if progress
+            .evaluating
+            .as_ref()
+            .is_some_and(|at| at.next_batch >= train_loop.held_out_batches())
+        {
             Some("the evaluation under way does not fit the held-out examples")
         } else {
             None

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::adapter;
-use super::course;
 use super::inputs::{Inputs, threads};
 use super::memory::{self, Copies, MemoryPlan, Planner};
 use super::notice::Notice;
 use super::resume::{self, Identity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
+use super::run_setup;
 use super::shape::{AskedShape, overruled_settings};
 use super::{DiscardReason, Event, Leftover, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
@@ -23,7 +23,7 @@ use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
 use crate::memory::anonymous_bytes;
 use crate::text::Date;
-use crate::train::{Advanced, Course, Ending, Stepped, loss_svg};
+use crate::train::{StepEvent, StepReport, StopReason, TrainLoop, loss_svg};
 use crate::vault::Vault;
 use crate::{Error, Result};
 
@@ -103,7 +103,7 @@ struct Run<'a> {
     /// For the checkpoints.
     vault: Vault,
     identity: Identity,
-    course: Course,
+    train_loop: TrainLoop,
     whole: WholeCheck,
     metrics: MetricsFile,
     losses: Vec<(u64, f64)>,
@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
         let (earlier, other_base) = earlier.unzip();
         let process = memory::process_bytes();
         let is_earlier = earlier.is_some();
-        let start = course::start(&mut config, earlier, &base)?;
+        let start = run_setup::initial_adapter(&mut config, earlier, &base)?;
         let mut notices: Vec<_> =
             other_base.flatten().into_iter().chain(Notice::of_context(&config.data, &base)).collect();
         if is_earlier {
@@ -171,12 +171,12 @@ impl<'a> Run<'a> {
         if config.run.resume == Resume::Auto
             && let Some(begun) = run_folder::settings_under_way(&request.out)
         {
-            config.decide_as(&begun);
+            config.resolve_auto_as(&begun);
         }
-        course::decide(&mut config, &base, &train.examples)?;
+        run_setup::resolve_auto(&mut config, &base, &train.examples)?;
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
-        let capacity = course::capacity(&config, &[&train.examples, &held_out]) as u64;
+        let capacity = run_setup::capacity(&config, &[&train.examples, &held_out]) as u64;
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
         let recompute = planner.choose_policy(request.memory_limit)?;
         let folder = RunFolder::open(&request.out)?;
@@ -185,16 +185,17 @@ impl<'a> Run<'a> {
             Resume::Never => None,
         };
 
-        let mut course = course::course(&config, base, start, train.examples, held_out, recompute, stop)?;
+        let mut train_loop =
+            run_setup::train_loop(&config, base, start, train.examples, held_out, recompute, stop)?;
         let resumed = match saved {
             Some((checkpoint, state)) => {
                 let step = state.step();
-                state.restore(&mut course)?;
+                state.restore(&mut train_loop)?;
                 Some((step, checkpoint))
             }
             None => None,
         };
-        on_event(&Event::planned(&course, threads(config.run.threads)));
+        on_event(&Event::planned(&train_loop, threads(config.run.threads)));
         let planned = planner.plan(recompute);
         on_event(&Event::Memory(planned));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
@@ -205,13 +206,13 @@ impl<'a> Run<'a> {
         let (metrics, earlier) = folder.metrics(step)?;
         // What goes on has to go on with the same bytes, of which a fingerprint sees a few.
         let recorded = resumed.as_ref().and_then(|_| folder.base()?.whole);
-        let whole = WholeCheck::start(course.trainer().base().file(), recorded)?;
+        let whole = WholeCheck::start(train_loop.trainer().base().file(), recorded)?;
         let mut run = Self {
             request,
             folder,
             vault,
             identity,
-            course,
+            train_loop,
             whole,
             metrics,
             losses: earlier.iter().map(|metrics| (metrics.step, metrics.loss)).collect(),
@@ -251,7 +252,7 @@ impl<'a> Run<'a> {
     }
 
     fn base(&self) -> &Base {
-        self.course.trainer().base()
+        self.train_loop.trainer().base()
     }
 
     /// Works until the end, a stop or the end of patience.
@@ -286,29 +287,29 @@ impl<'a> Run<'a> {
                 self.note_base(Some(whole))?;
             }
             let started = Instant::now();
-            let advanced = self.course.advance()?;
+            let step_event = self.train_loop.advance()?;
             let seconds = started.elapsed().as_secs_f64();
-            match advanced {
-                Advanced::MicroStep => self.step_seconds += seconds,
-                Advanced::Step { stepped, too_high } => {
+            match step_event {
+                StepEvent::MicroStep => self.step_seconds += seconds,
+                StepEvent::Step { report, too_high } => {
                     let seconds = std::mem::take(&mut self.step_seconds) + seconds;
-                    self.record(&stepped, seconds, on_event)?;
-                    if let Some(event) = Event::lowered(&self.course, too_high) {
+                    self.record(&report, seconds, on_event)?;
+                    if let Some(event) = Event::rate_lowered(&self.train_loop, too_high) {
                         on_event(&event);
                     }
-                    if checkpoint_every > 0 && stepped.step.is_multiple_of(checkpoint_every) {
+                    if checkpoint_every > 0 && report.step.is_multiple_of(checkpoint_every) {
                         self.save(on_event)?;
                     }
                 }
-                Advanced::Measured => {}
-                Advanced::Evaluated { step, loss, best } => {
+                StepEvent::EvalBatch => {}
+                StepEvent::Evaluated { step, loss, best } => {
                     on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
                 }
-                Advanced::Ended(ending) => {
+                StepEvent::Ended(reason) => {
                     self.wait_for_whole()?;
-                    return Ok(match ending {
-                        Ending::Finished => Outcome::Finished,
-                        Ending::OutOfPatience => Outcome::EarlyStopped,
+                    return Ok(match reason {
+                        StopReason::Finished => Outcome::Finished,
+                        StopReason::OutOfPatience => Outcome::EarlyStopped,
                     });
                 }
             }
@@ -318,11 +319,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn record(&mut self, stepped: &Stepped, seconds: f64, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
-        let metrics = StepMetrics::new(stepped, seconds);
-        self.tokens += stepped.tokens;
+    fn record(&mut self, report: &StepReport, seconds: f64, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+        let metrics = StepMetrics::new(report, seconds);
+        self.tokens += report.tokens;
         self.seconds += seconds;
-        self.losses.push((stepped.step, stepped.loss));
+        self.losses.push((report.step, report.loss));
         self.metrics.append(&metrics)?;
         self.look_at_memory();
         on_event(&Event::Step(metrics));
@@ -346,18 +347,18 @@ impl<'a> Run<'a> {
             self.wait_for_whole()?;
         }
         let keep = self.request.config.run.keep_checkpoints;
-        resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.course, keep)?;
+        resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.train_loop, keep)?;
         self.look_at_memory();
-        let step = self.course.trainer().step();
+        let step = self.train_loop.trainer().step();
         self.saved_at = Some(step);
         on_event(&Event::Saved { step });
         Ok(())
     }
 
     fn finish(mut self, outcome: Outcome, on_event: &mut dyn FnMut(&Event)) -> Result<TrainReport> {
-        self.course.model().release(); // room for writing the result
-        let step = self.course.trainer().step();
-        let plot = loss_svg(&self.losses, &self.course.past().evaluations);
+        self.train_loop.model().release(); // room for writing the result
+        let step = self.train_loop.trainer().step();
+        let plot = loss_svg(&self.losses, &self.train_loop.history().evaluations);
         atomic::write_file(&self.folder.plot(), plot.as_bytes())?;
         let mut kept_step = step;
         let interrupted = outcome == Outcome::Interrupted;
@@ -384,8 +385,8 @@ impl<'a> Run<'a> {
             steps: step,
             first_loss: self.losses.first().map(|&(_, loss)| loss),
             last_loss: self.losses.last().map(|&(_, loss)| loss),
-            held_out_before: self.course.past().evaluations.first().map(|&(_, loss)| loss),
-            held_out_after: self.course.past().best.at.map(|(loss, _)| loss),
+            held_out_before: self.train_loop.history().evaluations.first().map(|&(_, loss)| loss),
+            held_out_after: self.train_loop.history().best.at.map(|(loss, _)| loss),
             kept_step,
             adapter: (!interrupted).then(|| self.folder.peft()),
             checkpoint: interrupted.then(|| self.folder.checkpoints()),
@@ -396,7 +397,7 @@ impl<'a> Run<'a> {
 
     /// Keeps the best adapter, or without held-out data the current one. Returns its step.
     fn keep_adapter(&self) -> Result<u64> {
-        let (best, trainer) = (&self.course.past().best, self.course.trainer());
+        let (best, trainer) = (&self.train_loop.history().best, self.train_loop.trainer());
         match (&best.adapter, best.at) {
             (Some(adapter), Some((_, step))) => self.write(adapter).map(|()| step),
             _ => self.write(&trainer.adapter().tensors()?).map(|()| trainer.step()),
@@ -405,8 +406,8 @@ impl<'a> Run<'a> {
 
     /// After a divergence: keeps the best adapter, or without held-out data the last that had a finite loss.
     fn keep_last_good(&self) -> Result<()> {
-        let best = self.course.past().best.adapter.as_ref();
-        best.or(self.course.trainer().last_good()).map_or(Ok(()), |tensors| self.write(tensors))
+        let best = self.train_loop.history().best.adapter.as_ref();
+        best.or(self.train_loop.trainer().last_good()).map_or(Ok(()), |tensors| self.write(tensors))
     }
 
     /// Writes an adapter in both formats.

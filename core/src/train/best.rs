@@ -2,15 +2,15 @@
 
 use crate::lora::AdapterTensors;
 
-/// An adapter is better if it adds so much of what the best one gained over the start. Less is not worth its price: what goes on
+/// An adapter is better if it adds this share of what the best one gained over the start. Less is not worth its price: what goes on
 /// learning texts that are known by then changes everything else the more (SmolLM2-135M at a constant rate of 2e-3 on twenty short
 /// notes of one pattern: from step 6 to 12 the loss on general texts rose from 2.99 to 4.16, and that on held-out ones fell from
 /// 0.007 to 0.0006).
-const WORTHWHILE: f64 = 0.01;
+const MIN_DELTA: f64 = 0.01;
 
-/// Remembers the adapter with the lowest held-out loss, but for differences that are not worth while.
+/// Remembers the adapter with the lowest held-out loss, but for differences that are not worth while (`MIN_DELTA`).
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Best {
+pub struct BestAdapter {
     /// Its held-out loss and step; none before the first evaluation.
     pub at: Option<(f64, u64)>,
     /// The adapter itself; none while the best is the start.
@@ -19,7 +19,7 @@ pub struct Best {
     pub evaluations_since: u64,
 }
 
-impl Best {
+impl BestAdapter {
     /// Takes in an evaluation of a run whose loss was `start` before the first step; `keep` is asked to write the adapter, over the
     /// last best one, only if it is the best yet, which is returned.
     ///
@@ -34,7 +34,7 @@ impl Best {
     ) -> Result<bool, E> {
         // A loss that is not a number never beats one that is.
         let better = self.at.is_none_or(|(best, _)| {
-            let needed = WORTHWHILE * (start - best).max(0.0);
+            let needed = MIN_DELTA * (start - best).max(0.0);
             loss < best - needed || best.is_nan()
         });
         if better {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::lora::LoraSpec;
 
-    fn consider(best: &mut Best, step: u64, loss: f64) -> bool {
+    fn consider(best: &mut BestAdapter, step: u64, loss: f64) -> bool {
         let spec = LoraSpec { rank: 1, alpha: 1.0, modules: Vec::new(), layers: 0..0, dropout: 0.0 };
         let keep = |best: &mut Option<AdapterTensors>| {
             *best = Some(AdapterTensors { spec, pairs: BTreeMap::new() });
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn keeps_the_lowest_and_counts_what_came_after() {
-        let mut best = Best::default();
+        let mut best = BestAdapter::default();
         assert!(consider(&mut best, 0, 3.0));
         assert!(consider(&mut best, 5, 2.0));
         assert!(!consider(&mut best, 10, 2.0), "equal is not better");

@@ -28,7 +28,7 @@ pub(super) const LOWERED_TO: f64 = 0.25;
 
 /// What a run's first steps were like, and whether its rate had to be lowered.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Guard {
+pub struct LearningRateGuard {
     /// Losses of the steps that are watched.
     pub losses: Vec<f64>,
     /// Norms of their gradients.
@@ -40,7 +40,7 @@ pub struct Guard {
 /// What shows that a rate is too high.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TooHigh {
+pub enum RateTooHigh {
     /// The loss of the first steps rises.
     LossRises {
         /// What it was at first.
@@ -57,10 +57,10 @@ pub enum TooHigh {
     },
 }
 
-impl Guard {
+impl LearningRateGuard {
     /// Takes in step `step` (from 1) of `total`; tells whether the rate has to be lowered after it, which happens once in a run.
     /// A run whose first steps it has not seen is left alone.
-    pub fn watch(&mut self, step: u64, total: u64, loss: f64, norm: f64) -> Option<TooHigh> {
+    pub fn watch(&mut self, step: u64, total: u64, loss: f64, norm: f64) -> Option<RateTooHigh> {
         let watched = (total / STEPS_PER_WATCHED).clamp(*WATCHED.start(), *WATCHED.end());
         let has_seen_all = self.losses.len() as u64 + 1 == step;
         if self.lowered_after.is_some() || total < SHORTEST || step > watched || !has_seen_all {
@@ -76,26 +76,26 @@ impl Guard {
         found
     }
 
-    fn explosion(&self, norm: f64) -> Option<TooHigh> {
+    fn explosion(&self, norm: f64) -> Option<RateTooHigh> {
         let mut sorted = self.norms.clone();
         sorted.sort_by(f64::total_cmp);
         let usual = *sorted.get(sorted.len() / 2).filter(|_| sorted.len() >= USUAL)?;
-        (usual > 0.0 && norm > EXPLOSION * usual).then_some(TooHigh::GradientExplodes { norm, usual })
+        (usual > 0.0 && norm > EXPLOSION * usual).then_some(RateTooHigh::GradientExplodes { norm, usual })
     }
 
-    fn rise(&self) -> Option<TooHigh> {
+    fn rise(&self) -> Option<RateTooHigh> {
         let (first, later) =
             (Sample::of(&self.losses[..self.losses.len() / 4]), &self.losses[self.losses.len() / 2..]);
         let Sample { mean: to, .. } = Sample::of(later);
         let stands_out =
             to - first.mean > ERRORS * (first.square_error + Sample::of(later).square_error).sqrt();
         if stands_out && to > RISE * first.mean {
-            return Some(TooHigh::LossRises { from: first.mean, to });
+            return Some(RateTooHigh::LossRises { from: first.mean, to });
         }
         // Without a warm-up the first step alone may be from before the jump.
         let from = *self.losses.first()?;
         let jumps = to > JUMP * from && later.iter().all(|loss| *loss > RISE * from);
-        jumps.then_some(TooHigh::LossRises { from, to })
+        jumps.then_some(RateTooHigh::LossRises { from, to })
     }
 }
 
@@ -115,7 +115,7 @@ impl Sample {
     }
 }
 
-impl fmt::Display for TooHigh {
+impl fmt::Display for RateTooHigh {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::LossRises { from, to } => {
@@ -133,8 +133,8 @@ mod tests {
     use super::*;
 
     /// The steps after which the rate is lowered, and why, in a run of so many steps that begins so.
-    fn found(total: u64, steps: impl IntoIterator<Item = (f64, f64)>) -> Vec<(u64, TooHigh)> {
-        let mut guard = Guard::default();
+    fn found(total: u64, steps: impl IntoIterator<Item = (f64, f64)>) -> Vec<(u64, RateTooHigh)> {
+        let mut guard = LearningRateGuard::default();
         let watch = |(step, (loss, norm))| guard.watch(step, total, loss, norm).map(|why| (step, why));
         (1..).zip(steps).filter_map(watch).collect()
     }
@@ -149,7 +149,7 @@ mod tests {
         for (total, watched) in [(48, 16), (160, 16), (400, 40), (10_000, 64)] {
             let found = found(total, around(|i| if i < watched / 4 { 4.0 } else { 6.0 }));
             assert!(
-                matches!(found[..], [(step, TooHigh::LossRises { from, to })]
+                matches!(found[..], [(step, RateTooHigh::LossRises { from, to })]
                 if step == watched && (3.5..4.5).contains(&from) && (5.5..6.5).contains(&to)),
                 "{found:?}"
             );
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_jump_after_the_first_step_is_found() {
         let found = found(60, (0..60).map(|i| (if i == 0 { 3.0 } else { 10.0 }, 1.0)));
-        assert_eq!(found, [(16, TooHigh::LossRises { from: 3.0, to: 10.0 })]);
+        assert_eq!(found, [(16, RateTooHigh::LossRises { from: 3.0, to: 10.0 })]);
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_gradient_that_explodes_in_the_first_tenth_is_found_at_once() {
         let norms = |exploding: u64| (0..60).map(move |i| (3.0, if i == exploding { 60.0 } else { 2.0 }));
-        assert_eq!(found(200, norms(11)), [(12, TooHigh::GradientExplodes { norm: 60.0, usual: 2.0 })]);
+        assert_eq!(found(200, norms(11)), [(12, RateTooHigh::GradientExplodes { norm: 60.0, usual: 2.0 })]);
         for harmless in [2, 30] {
             assert_eq!(found(200, norms(harmless)), [], "too early, or too late");
         }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_run_whose_first_steps_were_not_seen_is_left_alone() {
-        let mut guard = Guard::default();
+        let mut guard = LearningRateGuard::default();
         assert!((7..60).all(|step| guard.watch(step, 200, step as f64, 1.0).is_none()));
     }
 }

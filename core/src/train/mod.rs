@@ -1,21 +1,23 @@
 //! Training: the optimizer, the schedule, the loop of micro-steps, the choice of the best adapter.
 
 mod best;
-mod course;
 mod guard;
 mod optimizer;
 mod plot;
 mod schedule;
+mod train_loop;
 mod trainer;
 
 #[cfg(test)]
 mod tests;
 
-pub use best::Best;
-pub use course::{Advanced, Course, CourseRules, Ending, PartialEvaluation, Past};
-pub use guard::{Guard, TooHigh};
+pub use best::BestAdapter;
+pub use guard::{LearningRateGuard, RateTooHigh};
 pub use optimizer::AdamW;
 pub use plot::{is_loss_svg, loss_svg};
 pub(crate) use plot::{problem_svg, short};
 pub use schedule::learning_rate;
-pub use trainer::{Cursor, Pending, Stepped, Trainer, evaluate, set_values, total_steps};
+pub use train_loop::{EvalSchedule, PartialEvaluation, RunHistory, StepEvent, StopReason, TrainLoop};
+pub use trainer::{
+    DataPosition, GradientAccumulation, StepReport, Trainer, evaluate, set_values, total_steps,
+};

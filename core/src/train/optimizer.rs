@@ -31,7 +31,7 @@ impl AdamW {
         Self { config: config.clone(), updates: 0, mean: zeros(), square: zeros() }
     }
 
-    /// The same optimizer after so many updates, with these first and second moments.
+    /// The optimizer as it is after so many updates, with these first and second moments.
     pub fn restored(&self, updates: u64, [mean, square]: [Vec<Vec<f32>>; 2]) -> Self {
         Self { config: self.config.clone(), updates, mean, square }
     }
@@ -99,11 +99,11 @@ impl AdamW {
 /// What an update does to each number.
 #[derive(Clone, Copy)]
 struct Rule {
-    /// Of the summed gradient.
+    /// What the summed gradient is multiplied with.
     factor: f32,
     /// β and 1 − β of the first moments.
     mean: [f32; 2],
-    /// The same of the second moments.
+    /// β and 1 − β of the second moments.
     square: [f32; 2],
     /// `√(1 − β₂ᵗ)`.
     root_correction: f32,

@@ -175,7 +175,7 @@ fn stopped_at_random(longest: Duration, rng: &mut ChaCha8Rng) -> (Trainer, u32) 
         });
         match stopped.advance() {
             Ok(_) => {}
-            Err(Error::Cancelled) => in_mid_step += u32::from(stopped.pending().micro_steps > 0),
+            Err(Error::Cancelled) => in_mid_step += u32::from(stopped.accumulation().micro_steps > 0),
             Err(error) => panic!("{error}"),
         }
         stopper.join().unwrap();

@@ -20,8 +20,8 @@ pub struct Trainer {
     examples: Vec<Example>,
     total_steps: u64,
     highest_rate: f64,
-    cursor: Cursor,
-    pending: Pending,
+    position: DataPosition,
+    accumulation: GradientAccumulation,
     epoch_plan: Vec<Vec<usize>>,
     /// The adapter that last had a loss, unless nobody wants it.
     last_good: Option<AdapterTensors>,
@@ -30,7 +30,7 @@ pub struct Trainer {
 
 /// Where the data stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Cursor {
+pub struct DataPosition {
     /// The epoch, from 0.
     pub epoch: u64,
     /// The next micro-batch of it.
@@ -39,18 +39,18 @@ pub struct Cursor {
 
 /// The optimizer step under way: what its micro-steps so far have added up.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pending {
+pub struct GradientAccumulation {
     /// Micro-steps done.
     pub micro_steps: u64,
     /// Tokens run.
     pub tokens: u64,
-    /// Losses.
+    /// The sum of their losses.
     pub sum: LossSum,
 }
 
 /// What one optimizer step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stepped {
+pub struct StepReport {
     /// Its number, from 1.
     pub step: u64,
     /// Mean loss over its supervised tokens, in nats.
@@ -86,8 +86,8 @@ impl Trainer {
             examples,
             total_steps,
             highest_rate,
-            cursor: Cursor::default(),
-            pending: Pending::default(),
+            position: DataPosition::default(),
+            accumulation: GradientAccumulation::default(),
             epoch_plan: Vec::new(),
             last_good: None,
             keeps_last_good: true,
@@ -146,18 +146,18 @@ impl Trainer {
     pub fn tokens(&self) -> u64 {
         let len = |index: usize| self.examples[index].len() as u64;
         let an_epoch: u64 = (0..self.examples.len()).map(len).sum();
-        let done = self.epoch_plan.iter().take(self.cursor.batch as usize).flatten();
-        self.cursor.epoch * an_epoch + done.map(|&index| len(index)).sum::<u64>()
+        let done = self.epoch_plan.iter().take(self.position.batch as usize).flatten();
+        self.position.epoch * an_epoch + done.map(|&index| len(index)).sum::<u64>()
     }
 
     /// Where the data stream stands.
-    pub fn cursor(&self) -> Cursor {
-        self.cursor
+    pub fn position(&self) -> DataPosition {
+        self.position
     }
 
-    /// The step under way.
-    pub fn pending(&self) -> &Pending {
-        &self.pending
+    /// What the micro-steps of the step under way have added up.
+    pub fn accumulation(&self) -> &GradientAccumulation {
+        &self.accumulation
     }
 
     /// The model.
@@ -187,11 +187,11 @@ impl Trainer {
     }
 
     /// Goes back to a saved moment. The adapter's values and gradients are set by the caller.
-    pub fn restore(&mut self, optimizer: AdamW, cursor: Cursor, pending: Pending) {
+    pub fn restore(&mut self, optimizer: AdamW, position: DataPosition, accumulation: GradientAccumulation) {
         self.optimizer = optimizer;
-        self.cursor = cursor;
-        self.pending = pending;
-        self.epoch_plan = self.plan(cursor.epoch);
+        self.position = position;
+        self.accumulation = accumulation;
+        self.epoch_plan = self.plan(position.epoch);
     }
 
     /// Runs one micro-batch, and makes the optimizer step if it completes one.
@@ -200,30 +200,30 @@ impl Trainer {
     /// [`Error::Cancelled`] if the stop flag was raised: the interrupted micro-step is as if it had never
     /// started. [`Error::NotFinite`] if the loss, a gradient or what it would lead to is not a finite number; the adapter has
     /// not moved.
-    pub fn advance(&mut self) -> Result<Option<Stepped>> {
+    pub fn advance(&mut self) -> Result<Option<StepReport>> {
         self.micro_step()?;
-        let epoch_ends = self.cursor.batch == 0;
-        let is_complete = self.pending.micro_steps >= self.config.data.accumulate as u64 || epoch_ends;
+        let epoch_ends = self.position.batch == 0;
+        let is_complete = self.accumulation.micro_steps >= self.config.data.accumulate as u64 || epoch_ends;
         is_complete.then(|| self.finish_step()).transpose()
     }
 
-    /// The losses of a micro-batch of other examples.
+    /// The loss of a micro-batch of held-out examples.
     ///
     /// # Errors
     /// [`Error::Cancelled`].
-    pub fn measure(&mut self, batch: &Batch) -> Result<LossSum> {
+    pub fn evaluate_batch(&mut self, batch: &Batch) -> Result<LossSum> {
         self.model.evaluate(batch)
     }
 
     fn micro_step(&mut self) -> Result<()> {
-        let members = &self.epoch_plan[self.cursor.batch as usize];
+        let members = &self.epoch_plan[self.position.batch as usize];
         let batch = data::assemble(&self.examples, members);
         self.adapter.set_dropout_key(self.dropout_key());
-        if self.pending.micro_steps == 0 {
+        if self.accumulation.micro_steps == 0 {
             self.adapter.clear_gradients()?;
         }
         // A micro-step that is aborted half-way has added to some gradients; the earlier ones' sums must stay.
-        let before = (self.pending.micro_steps > 0).then(|| self.gradients()).transpose()?;
+        let before = (self.accumulation.micro_steps > 0).then(|| self.gradients()).transpose()?;
         let sum = match self.model.accumulate_gradients(&batch) {
             Ok(sum) => sum,
             Err(error) => {
@@ -240,27 +240,27 @@ impl Trainer {
             };
             return Err(Error::NotFinite { step: self.step() + 1, place });
         }
-        if self.keeps_last_good && self.pending.micro_steps == 0 {
+        if self.keeps_last_good && self.accumulation.micro_steps == 0 {
             self.adapter.copy_to(&mut self.last_good)?;
         }
-        self.pending.micro_steps += 1;
-        self.pending.tokens += batch.ids.len() as u64;
-        self.pending.sum += sum;
-        self.cursor.batch += 1;
-        if self.cursor.batch as usize == self.epoch_plan.len() {
-            self.cursor = Cursor { epoch: self.cursor.epoch + 1, batch: 0 };
-            self.epoch_plan = self.plan(self.cursor.epoch);
+        self.accumulation.micro_steps += 1;
+        self.accumulation.tokens += batch.ids.len() as u64;
+        self.accumulation.sum += sum;
+        self.position.batch += 1;
+        if self.position.batch as usize == self.epoch_plan.len() {
+            self.position = DataPosition { epoch: self.position.epoch + 1, batch: 0 };
+            self.epoch_plan = self.plan(self.position.epoch);
         }
         Ok(())
     }
 
-    fn finish_step(&mut self) -> Result<Stepped> {
+    fn finish_step(&mut self) -> Result<StepReport> {
         let lr = learning_rate(&self.config.optimizer, self.highest_rate, self.step(), self.total_steps);
-        let supervised_tokens = self.pending.sum.supervised;
+        let supervised_tokens = self.accumulation.sum.supervised;
         let grad_norm = self.optimizer.update(&self.adapter, supervised_tokens, lr)?;
-        let done = std::mem::take(&mut self.pending);
+        let done = std::mem::take(&mut self.accumulation);
         let loss = done.sum.loss / supervised_tokens.max(1) as f64;
-        Ok(Stepped { step: self.step(), loss, tokens: done.tokens, supervised_tokens, lr, grad_norm })
+        Ok(StepReport { step: self.step(), loss, tokens: done.tokens, supervised_tokens, lr, grad_norm })
     }
 
     /// Sums of gradients, in the order of [`Adapter::parameters`].
@@ -281,7 +281,7 @@ impl Trainer {
 
     /// Different for each micro-step of a run, and the same again when it is repeated.
     fn dropout_key(&self) -> u64 {
-        let Cursor { epoch, batch } = self.cursor;
+        let DataPosition { epoch, batch } = self.position;
         random::key(&[self.config.run.seed, epoch, batch])
     }
 
@@ -327,7 +327,7 @@ pub fn evaluate(
     Ok(sum)
 }
 
-/// The factors of an adapter written over those of one in training.
+/// Writes the factors of an adapter over those of one in training.
 ///
 /// # Errors
 /// [`Error::Ggml`] if the two do not have the same shapes.

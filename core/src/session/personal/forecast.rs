@@ -8,10 +8,10 @@ use crate::base::Base;
 use crate::gguf;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{Copies, Planner};
-use crate::session::{StopFlag, course};
+use crate::session::{StopFlag, run_setup};
 use crate::store::Store;
 use crate::text::{Date, Example};
-use crate::train::{Advanced, Course};
+use crate::train::{StepEvent, TrainLoop};
 use crate::{Error, Result};
 
 /// A speed is measured for so long, and over one step at least; the first step, which sets everything up, aside.
@@ -63,7 +63,7 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     request.validate()?;
     let mut config = request.training.clone();
     let base = Base::open(gguf::File::open(&request.model)?)?;
-    let start = course::start(&mut config, None, &base)?;
+    let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let longest = config.data.context.min(base.spec.n_ctx_train);
     let (mut full, mut smallest, mut chosen) = (None, 0, None);
     for size in memory::sizes(&request.training.data) {
@@ -109,30 +109,31 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let (n_examples, per_epoch) = (plan.train.len(), examples.iter().map(Example::len).sum::<usize>() as u64);
     let mut config = request.training.clone();
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
-    let start = course::start(&mut config, parent, &inputs.base)?;
-    course::decide(&mut config, &inputs.base, &examples)?;
+    let start = run_setup::initial_adapter(&mut config, parent, &inputs.base)?;
+    run_setup::resolve_auto(&mut config, &inputs.base, &examples)?;
     let base = inputs.into_base();
-    let sizes = [course::capacity(&config, &[&examples]) as u64, memory::BESIDES];
+    let sizes = [run_setup::capacity(&config, &[&examples]) as u64, memory::BESIDES];
     let recompute = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?
         .choose_policy(request.memory_limit)?;
-    let mut course = course::course(&config, base, start, examples, Vec::new(), recompute, stop)?;
-    let steps = course.trainer().total_steps();
-    let steps_of_epoch = course.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
+    let mut train_loop = run_setup::train_loop(&config, base, start, examples, Vec::new(), recompute, stop)?;
+    let steps = train_loop.trainer().total_steps();
+    let steps_of_epoch =
+        train_loop.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;
-    let tokens_per_second = speed(&mut course)?;
+    let tokens_per_second = speed(&mut train_loop)?;
     let seconds = tokens as f64 / tokens_per_second;
     Ok(TimeForecast { examples: n_examples, tokens, steps, tokens_per_second, seconds })
 }
 
 /// Tokens a second, the first micro-step aside if there are others.
-fn speed(course: &mut Course) -> Result<f64> {
+fn speed(train_loop: &mut TrainLoop) -> Result<f64> {
     let mut rate = 0.0;
     let (mut began, mut tokens_before) = (Instant::now(), 0);
     for micro_step in 0.. {
-        if let Advanced::Ended(_) = course.advance()? {
+        if let StepEvent::Ended(_) = train_loop.advance()? {
             break;
         }
-        let tokens = course.trainer().tokens();
+        let tokens = train_loop.trainer().tokens();
         rate = (tokens - tokens_before) as f64 / began.elapsed().as_secs_f64();
         if micro_step == 0 {
             (began, tokens_before) = (Instant::now(), tokens);

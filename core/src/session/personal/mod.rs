@@ -40,7 +40,7 @@ use crate::Result;
 use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
 use crate::store::Store;
-use crate::train::Course;
+use crate::train::TrainLoop;
 
 /// A session under way, or what is left to say about one that is over. It holds the store open.
 pub struct Session {
@@ -64,7 +64,7 @@ enum Stage {
 }
 
 struct Training {
-    course: Course,
+    train_loop: TrainLoop,
     plan: Plan,
     identity: Identity,
     sets: GateSets,
@@ -138,7 +138,7 @@ impl Session {
     /// Optimizer steps of the whole session; none when there is nothing to train.
     pub fn total_steps(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Training(training) => Some(training.course.trainer().total_steps()),
+            Stage::Training(training) => Some(training.train_loop.trainer().total_steps()),
             _ => None,
         }
     }
@@ -146,7 +146,7 @@ impl Session {
     /// Optimizer steps done; none when there is nothing left to train.
     pub fn steps(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Training(training) => Some(training.course.trainer().step()),
+            Stage::Training(training) => Some(training.train_loop.trainer().step()),
             _ => None,
         }
     }

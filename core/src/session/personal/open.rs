@@ -19,7 +19,7 @@ use crate::session::memory::{Copies, Planner};
 use crate::session::notice::Notice;
 use crate::session::resume::{self, Identity};
 use crate::session::shape::overruled_settings;
-use crate::session::{DiscardReason, Event, Leftover, StopFlag, course, inputs, inspect};
+use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect, run_setup};
 use crate::store::{IdSet, Store};
 use crate::text::{Date, Example};
 use crate::{Error, Result};
@@ -89,7 +89,7 @@ impl Session {
             // Checkpoints are there if the plan was damaged.
             let saved = resume::saved_settings(store.vault(), &store.session_folder())?;
             plan.date = Some(request.training.data.date.or(saved.data.date).unwrap_or(now));
-            begun.decide_as(&saved);
+            begun.resolve_auto_as(&saved);
         }
         inputs.set_date(plan.date.unwrap_or(now));
         let halt = StopFlag::new();
@@ -184,7 +184,7 @@ fn begin(
     let mut config = request.training.clone();
     config.data.date = plan.date;
     let has_parent = parent.is_some();
-    let start = course::start(&mut config, parent, &base)?;
+    let start = run_setup::initial_adapter(&mut config, parent, &base)?;
     let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
     if has_parent {
         let overruled = overruled_settings(&request.training.lora, &config.lora, base.spec.n_layer)?;
@@ -200,14 +200,14 @@ fn begin(
         order,
     };
     // A session under way keeps the size that it was begun with: another one would change the result.
-    config.decide_as(begun);
-    config.data.decide(course::tokens(&train.examples));
+    config.resolve_auto_as(begun);
+    config.data.resolve_auto(run_setup::total_tokens(&train.examples));
     let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(&config.data), |size| vec![size]);
     let mut fitting = None;
     let mut too_large = None;
     for size in sizes {
         config.data.batch_tokens = size.into();
-        let capacity = course::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
+        let capacity = run_setup::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
         let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, memory::BESIDES])?;
         match planner.choose_policy(request.memory_limit) {
             Ok(recompute) => {
@@ -220,7 +220,7 @@ fn begin(
     let Some((needs, recompute)) = fitting else {
         return Err(too_large.expect("sizes are never none"));
     };
-    course::decide(&mut config, &base, &train.examples)?;
+    run_setup::resolve_auto(&mut config, &base, &train.examples)?;
     if plan.batch_tokens.is_none() {
         plan.batch_tokens = config.data.batch_tokens.given();
         plan.epochs = config.run.epochs.given();
@@ -228,15 +228,15 @@ fn begin(
         store.write_document(PLAN, &plan)?;
     }
     let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
-    let mut course =
-        course::course(&config, base, start, train.examples, held_out.examples, recompute, halt)?;
+    let mut train_loop =
+        run_setup::train_loop(&config, base, start, train.examples, held_out.examples, recompute, halt)?;
 
     let folder = store.session_folder();
     let mut resumed = None;
     match resume::load(store.vault(), &folder, &identity, on_event) {
         Ok(Some((checkpoint, state))) => {
             let step = state.step();
-            state.restore(&mut course)?;
+            state.restore(&mut train_loop)?;
             resumed = Some(Event::Resumed { step, checkpoint });
         }
         Ok(None) => {}
@@ -252,12 +252,12 @@ fn begin(
         Err(Error::WrongKey { .. }) => drop(checkpoint::clear(store.vault(), &folder)?),
         Err(error) => return Err(error),
     }
-    on_event(&Event::planned(&course, inputs::threads(config.run.threads)));
+    on_event(&Event::planned(&train_loop, inputs::threads(config.run.threads)));
     resumed.iter().for_each(&mut *on_event);
-    let whole = whole::check(store, course.trainer().base(), request.on_change)?;
-    let saved = resumed.map(|_| super::Position::of(&course));
+    let whole = whole::check(store, train_loop.trainer().base(), request.on_change)?;
+    let saved = resumed.map(|_| super::Position::of(&train_loop));
     Ok(Training {
-        course,
+        train_loop,
         whole,
         plan,
         identity,

@@ -13,7 +13,7 @@ use crate::base::Base;
 use crate::gate::{self, GateReport};
 use crate::session::{DiscardReason, Event, Leftover, StepMetrics, StopFlag, inputs, resume};
 use crate::store::{GraftMeta, IdSet, NewGraft, Store};
-use crate::train::{Advanced, Course, Ending};
+use crate::train::{StepEvent, StopReason, TrainLoop};
 use crate::{Error, Result};
 
 /// The document that holds what the gate has measured so far.
@@ -143,30 +143,30 @@ impl Training {
         if let Some(model) = self.whole.poll()? {
             whole::remember(store, model)?;
         }
-        let advanced = self.course.advance()?;
+        let step_event = self.train_loop.advance()?;
         let seconds = started.elapsed().as_secs_f64();
         let mut due = self.saved_at.elapsed() >= SAVE_EVERY;
-        match advanced {
-            Advanced::MicroStep => self.step_seconds += seconds,
-            Advanced::Step { stepped, too_high } => {
+        match step_event {
+            StepEvent::MicroStep => self.step_seconds += seconds,
+            StepEvent::Step { report, too_high } => {
                 let seconds = std::mem::take(&mut self.step_seconds) + seconds;
-                on_event(&Event::Step(StepMetrics::new(&stepped, seconds)));
-                if let Some(event) = Event::lowered(&self.course, too_high) {
+                on_event(&Event::Step(StepMetrics::new(&report, seconds)));
+                if let Some(event) = Event::rate_lowered(&self.train_loop, too_high) {
                     on_event(&event);
                 }
                 let every = request.training.run.checkpoint_every;
-                due |= every > 0 && stepped.step.is_multiple_of(every);
+                due |= every > 0 && report.step.is_multiple_of(every);
             }
-            Advanced::Measured => {}
-            Advanced::Evaluated { step, loss, best } => {
+            StepEvent::EvalBatch => {}
+            StepEvent::Evaluated { step, loss, best } => {
                 on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
             }
-            Advanced::Ended(ending) => {
+            StepEvent::Ended(reason) => {
                 self.save_if_moved(store, request, halt, on_event)?;
                 if let Some(model) = self.whole.wait(halt.as_atomic())? {
                     whole::remember(store, model)?;
                 }
-                return self.judging(ending, store, on_event).map(Some);
+                return self.judging(reason, store, on_event).map(Some);
             }
         }
         if due {
@@ -182,7 +182,7 @@ impl Training {
         halt: &StopFlag,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<()> {
-        let position = Position::of(&self.course);
+        let position = Position::of(&self.train_loop);
         if self.saved == Some(position) {
             return Ok(());
         }
@@ -191,18 +191,18 @@ impl Training {
         {
             whole::remember(store, model)?;
         }
-        store.make_room(resume::bytes(&self.course))?;
+        store.make_room(resume::bytes(&self.train_loop))?;
         let keep = request.training.run.keep_checkpoints;
-        resume::save(store.vault(), &store.session_folder(), &self.identity, &self.course, keep)?;
+        resume::save(store.vault(), &store.session_folder(), &self.identity, &self.train_loop, keep)?;
         (self.saved, self.saved_at) = (Some(position), Instant::now());
         on_event(&Event::Saved { step: position.step });
         Ok(())
     }
 
     /// The best adapter, or without evaluations the last.
-    fn judging(&self, ending: Ending, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
+    fn judging(&self, reason: StopReason, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
         let model = self.whole.known().expect("it was waited for");
-        let (best, trainer) = (&self.course.past().best, self.course.trainer());
+        let (best, trainer) = (&self.train_loop.history().best, self.train_loop.trainer());
         let (candidate, kept_step) = match (&best.adapter, best.at) {
             (Some(adapter), Some((_, step))) => (adapter.clone(), step),
             _ => (trainer.adapter().tensors()?, trainer.step()),
@@ -211,7 +211,7 @@ impl Training {
             steps: trainer.step(),
             kept_step,
             tokens: trainer.tokens(),
-            stopped_early: ending == Ending::OutOfPatience,
+            stopped_early: reason == StopReason::OutOfPatience,
         };
         let mut discard = |why| on_event(&Event::Discarded { what: Leftover::Measurements, why });
         let losses = match store.read_document(MEASURED) {
@@ -342,13 +342,13 @@ impl Judging {
 }
 
 impl Position {
-    pub(super) fn of(course: &Course) -> Self {
-        let (trainer, past) = (course.trainer(), course.past());
+    pub(super) fn of(train_loop: &TrainLoop) -> Self {
+        let (trainer, history) = (train_loop.trainer(), train_loop.history());
         Self {
             step: trainer.step(),
-            micro_steps: trainer.pending().micro_steps,
-            evaluations: past.evaluations.len(),
-            measured: past.evaluating.map_or(0, |at| at.next_batch),
+            micro_steps: trainer.accumulation().micro_steps,
+            evaluations: history.evaluations.len(),
+            measured: history.evaluating.map_or(0, |at| at.next_batch),
         }
     }
 }

@@ -1,25 +1,25 @@
 //! A whole run as a stream of short pieces of work. After each of them the run can be saved, and while one is under
 //! way it can be stopped: a run that is cut anywhere and goes on ends as one that was not.
 
-use super::{Best, Guard, Stepped, TooHigh, Trainer};
+use super::{BestAdapter, LearningRateGuard, RateTooHigh, StepReport, Trainer};
 use crate::data::{self, BatchOptions};
 use crate::text::Example;
 use crate::transformer::{LossSum, Model};
 use crate::{Error, Result};
 
 /// Optimizer steps with evaluations between them, until the steps or the patience are used up.
-pub struct Course {
+pub struct TrainLoop {
     trainer: Trainer,
     held_out: Vec<Example>,
     /// The held-out examples as micro-batches.
     held_out_plan: Vec<Vec<usize>>,
-    rules: CourseRules,
-    past: Past,
+    schedule: EvalSchedule,
+    history: RunHistory,
 }
 
-/// When to evaluate, and when to give up waiting.
+/// When to evaluate, and when to give up waiting for a better adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CourseRules {
+pub struct EvalSchedule {
     /// Optimizer steps between two evaluations; none evaluates never.
     pub eval_every: Option<u64>,
     /// Evaluations in a row without a new best that end the run; 0 for any number.
@@ -30,15 +30,15 @@ pub struct CourseRules {
 
 /// What a run has behind it, besides what its trainer knows.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Past {
+pub struct RunHistory {
     /// The best adapter so far.
-    pub best: Best,
+    pub best: BestAdapter,
     /// Step and mean loss per supervised token of every evaluation so far.
     pub evaluations: Vec<(u64, f64)>,
     /// The evaluation under way, if one is.
     pub evaluating: Option<PartialEvaluation>,
     /// What watches the rate.
-    pub guard: Guard,
+    pub guard: LearningRateGuard,
 }
 
 /// An evaluation that has run over some of its micro-batches.
@@ -52,20 +52,20 @@ pub struct PartialEvaluation {
 
 /// What one piece of work was.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Advanced {
+pub enum StepEvent {
     /// The gradients of one more micro-batch were added.
     MicroStep,
-    /// The same, and it completed an optimizer step.
+    /// The gradients of one more micro-batch were added, and completed an optimizer step.
     Step {
-        /// The step.
-        stepped: Stepped,
+        /// What the step did.
+        report: StepReport,
         /// What it has shown if the rate is too high: it is then lowered for the rest of the run, which goes on from the best
         /// adapter so far.
-        too_high: Option<TooHigh>,
+        too_high: Option<RateTooHigh>,
     },
     /// One more micro-batch of held-out examples was measured.
-    Measured,
-    /// The same, and it completed an evaluation.
+    EvalBatch,
+    /// One more micro-batch of held-out examples was measured, and completed an evaluation.
     Evaluated {
         /// After how many optimizer steps.
         step: u64,
@@ -75,44 +75,44 @@ pub enum Advanced {
         best: bool,
     },
     /// There is nothing left to do.
-    Ended(Ending),
+    Ended(StopReason),
 }
 
 /// Why a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum StopReason {
     /// All steps are done.
     Finished,
     /// The held-out loss stopped improving.
     OutOfPatience,
 }
 
-impl Course {
+impl TrainLoop {
     /// A run at its start.
-    pub fn new(mut trainer: Trainer, held_out: Vec<Example>, rules: CourseRules) -> Self {
-        if rules.eval_every.is_some() && !held_out.is_empty() {
+    pub fn new(mut trainer: Trainer, held_out: Vec<Example>, schedule: EvalSchedule) -> Self {
+        if schedule.eval_every.is_some() && !held_out.is_empty() {
             // Evaluations come first, and there is a best adapter from then on.
             trainer.forget_last_good();
         }
         let options =
-            BatchOptions { batch_tokens: rules.batch_tokens, packing: true, shuffle: false, seed: 0 };
+            BatchOptions { batch_tokens: schedule.batch_tokens, packing: true, shuffle: false, seed: 0 };
         let held_out_plan = data::plan_epoch(&held_out, 0, &options);
-        Self { trainer, held_out, held_out_plan, rules, past: Past::default() }
+        Self { trainer, held_out, held_out_plan, schedule, history: RunHistory::default() }
     }
 
-    /// The steps.
+    /// What makes the steps.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
     }
 
-    /// The model that it runs.
+    /// The model that is trained.
     pub fn model(&mut self) -> &mut Model {
         self.trainer.model()
     }
 
-    /// The evaluations.
-    pub fn past(&self) -> &Past {
-        &self.past
+    /// What lies behind the run: its evaluations, its best adapter.
+    pub fn history(&self) -> &RunHistory {
+        &self.history
     }
 
     /// Micro-batches of an evaluation.
@@ -120,13 +120,17 @@ impl Course {
         self.held_out_plan.len() as u64
     }
 
-    /// For setting a run back to a saved moment.
-    pub fn restore(&mut self, past: Past, trainer: impl FnOnce(&mut Trainer) -> Result<()>) -> Result<()> {
+    /// Sets a run back to a saved moment; `trainer` does so for the trainer.
+    pub fn restore(
+        &mut self,
+        history: RunHistory,
+        trainer: impl FnOnce(&mut Trainer) -> Result<()>,
+    ) -> Result<()> {
         trainer(&mut self.trainer)?;
-        if past.guard.lowered_after.is_some() {
+        if history.guard.lowered_after.is_some() {
             self.trainer.lower_rate();
         }
-        self.past = past;
+        self.history = history;
         Ok(())
     }
 
@@ -136,56 +140,57 @@ impl Course {
     /// [`Error::Cancelled`] if the model's stop flag was raised: the piece is then as if it had never been begun.
     /// [`Error::NotFinite`] if a loss, a gradient or what it would lead to is not a finite number; the adapter has not
     /// moved.
-    pub fn advance(&mut self) -> Result<Advanced> {
+    pub fn advance(&mut self) -> Result<StepEvent> {
         if self.is_evaluation_due() {
-            return self.measure();
+            return self.evaluate_batch();
         }
         if self.trainer.is_finished() {
-            return Ok(Advanced::Ended(Ending::Finished));
+            return Ok(StepEvent::Ended(StopReason::Finished));
         }
-        if self.past.best.is_out_of_patience(self.rules.patience) {
-            return Ok(Advanced::Ended(Ending::OutOfPatience));
+        if self.history.best.is_out_of_patience(self.schedule.patience) {
+            return Ok(StepEvent::Ended(StopReason::OutOfPatience));
         }
-        let Some(stepped) = self.trainer.advance()? else { return Ok(Advanced::MicroStep) };
-        let Stepped { step, loss, grad_norm, .. } = stepped;
-        let too_high = self.past.guard.watch(step, self.trainer.total_steps(), loss, grad_norm);
+        let Some(report) = self.trainer.advance()? else { return Ok(StepEvent::MicroStep) };
+        let StepReport { step, loss, grad_norm, .. } = report;
+        let too_high = self.history.guard.watch(step, self.trainer.total_steps(), loss, grad_norm);
         if too_high.is_some() {
             self.trainer.lower_rate();
-            if let Some(best) = &self.past.best.adapter {
+            if let Some(best) = &self.history.best.adapter {
                 self.trainer.go_back_to(best)?;
             }
         }
-        Ok(Advanced::Step { stepped, too_high })
+        Ok(StepEvent::Step { report, too_high })
     }
 
     /// Before the first step, every `eval_every` steps and after the last.
     fn is_evaluation_due(&self) -> bool {
         let step = self.trainer.step();
-        let in_mid_step = self.trainer.pending().micro_steps > 0;
-        let due = self.rules.eval_every.is_some_and(|n| step.is_multiple_of(n) || self.trainer.is_finished());
-        let done = self.past.evaluations.last().is_some_and(|&(last, _)| last == step);
+        let in_mid_step = self.trainer.accumulation().micro_steps > 0;
+        let due =
+            self.schedule.eval_every.is_some_and(|n| step.is_multiple_of(n) || self.trainer.is_finished());
+        let done = self.history.evaluations.last().is_some_and(|&(last, _)| last == step);
         due && !in_mid_step && !done && !self.held_out.is_empty()
     }
 
-    fn measure(&mut self) -> Result<Advanced> {
-        let PartialEvaluation { next_batch, mut sum } = self.past.evaluating.unwrap_or_default();
+    fn evaluate_batch(&mut self) -> Result<StepEvent> {
+        let PartialEvaluation { next_batch, mut sum } = self.history.evaluating.unwrap_or_default();
         let members = &self.held_out_plan[next_batch as usize];
-        sum += self.trainer.measure(&data::assemble(&self.held_out, members))?;
+        sum += self.trainer.evaluate_batch(&data::assemble(&self.held_out, members))?;
         let next_batch = next_batch + 1;
         if next_batch < self.held_out_batches() {
-            self.past.evaluating = Some(PartialEvaluation { next_batch, sum });
-            return Ok(Advanced::Measured);
+            self.history.evaluating = Some(PartialEvaluation { next_batch, sum });
+            return Ok(StepEvent::EvalBatch);
         }
         let step = self.trainer.step();
         let loss = sum.loss / sum.supervised as f64;
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, place: "the held-out loss".into() });
         }
-        let start = self.past.evaluations.first().map_or(loss, |&(_, start)| start);
+        let start = self.history.evaluations.first().map_or(loss, |&(_, start)| start);
         let adapter = self.trainer.adapter();
-        let best = self.past.best.consider(step, loss, start, |best| adapter.copy_to(best))?;
-        self.past.evaluations.push((step, loss));
-        self.past.evaluating = None;
-        Ok(Advanced::Evaluated { step, loss, best })
+        let best = self.history.best.consider(step, loss, start, |best| adapter.copy_to(best))?;
+        self.history.evaluations.push((step, loss));
+        self.history.evaluating = None;
+        Ok(StepEvent::Evaluated { step, loss, best })
     }
 }

@@ -7,12 +7,12 @@ use crate::base::Base;
 use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
 use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
 use crate::text::Example;
-use crate::train::{Course, CourseRules, Trainer, total_steps};
+use crate::train::{EvalSchedule, TrainLoop, Trainer, total_steps};
 use crate::transformer::{Model, ModelOptions, RecomputePolicy, release_freed_memory, resolve_precision};
 
 /// The adapter that a run starts from: `earlier`, whose shapes then replace the configured ones, or a fresh one. What the
 /// settings leave to this machine is decided, so that the run can go on elsewhere.
-pub(super) fn start(
+pub(super) fn initial_adapter(
     config: &mut TrainConfig,
     earlier: Option<AdapterTensors>,
     base: &Base,
@@ -42,15 +42,15 @@ pub(super) fn start(
 
 /// Decides what the settings leave open for training this model on these examples: it then stands in them, and a run that goes
 /// on has the same.
-pub(super) fn decide(config: &mut TrainConfig, base: &Base, train: &[Example]) -> Result<()> {
+pub(super) fn resolve_auto(config: &mut TrainConfig, base: &Base, train: &[Example]) -> Result<()> {
     let layers = config.lora.layers.range(base.spec.n_layer)?;
     let row_norm = base.row_norm(&config.lora.targets.modules(), layers)?;
-    config.decide(tokens(train), row_norm, |config| total_steps(config, train));
+    config.resolve_auto(total_tokens(train), row_norm, |config| total_steps(config, train));
     Ok(())
 }
 
 /// Tokens of all these examples.
-pub(super) fn tokens(examples: &[Example]) -> usize {
+pub(super) fn total_tokens(examples: &[Example]) -> usize {
     examples.iter().map(Example::len).sum()
 }
 
@@ -60,8 +60,8 @@ pub(super) fn capacity(config: &TrainConfig, sets: &[&[Example]]) -> usize {
     config.data.batch_tokens().max(longest)
 }
 
-/// A run at its start.
-pub(super) fn course(
+/// The loop of a run at its start.
+pub(super) fn train_loop(
     config: &TrainConfig,
     base: Base,
     start: AdapterTensors,
@@ -69,7 +69,7 @@ pub(super) fn course(
     held_out: Vec<Example>,
     recompute: RecomputePolicy,
     stop: &StopFlag,
-) -> Result<Course> {
+) -> Result<TrainLoop> {
     let adapter = Adapter::new(&start)?;
     // Its many small matrices would otherwise stay with the allocator for the whole run.
     drop(start);
@@ -84,10 +84,10 @@ pub(super) fn course(
     };
     let model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let trainer = Trainer::new(config, model, adapter, train)?;
-    let rules = CourseRules {
+    let schedule = EvalSchedule {
         eval_every: config.run.eval_every.interval(trainer.total_steps()),
         patience: config.run.patience,
         batch_tokens: config.data.batch_tokens(),
     };
-    Ok(Course::new(trainer, held_out, rules))
+    Ok(TrainLoop::new(trainer, held_out, schedule))
 }
