@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::inputs::threads;
-use super::memory::{self, Copies, MemoryPlan, Planner};
+use super::memory::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
 use super::{StopFlag, run_setup};
 use crate::base::{Base, Module};
@@ -101,7 +101,8 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let tensors = run_setup::initial_adapter(&mut config, None, &base)?;
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens().max(config.data.context));
-    let planner = Planner::new(&base, &tensors, &config, Copies::NONE, [capacity as u64, process])?;
+    let planner =
+        MemoryPlanner::new(&base, &tensors, &config, AdapterCopies::NONE, [capacity as u64, process])?;
     let recompute = planner.choose_policy(request.memory_limit)?;
     let options =
         ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, recompute };

@@ -16,7 +16,7 @@ const STACK: u64 = 64 << 10;
 /// What the allocator holds beyond what it was asked for: measured.
 const ALLOCATOR: u64 = 1 << 20;
 
-/// What is left of a budget where that is possible, for what a plan does not see.
+/// Bytes of a budget that a plan leaves free where it can, for what it does not count.
 const HEADROOM: u64 = 2 << 20;
 
 /// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
@@ -32,7 +32,7 @@ pub struct MemoryPlan {
     pub copies: u64,
     /// Activations, intermediate results and graphs.
     pub model: ModelBytes,
-    /// Of the threads that compute, and the allocator's remainders.
+    /// Stacks and working memory of the threads that compute, and what the allocator holds beyond.
     pub scratch: u64,
     /// The sum.
     pub total: u64,
@@ -40,23 +40,23 @@ pub struct MemoryPlan {
     pub tokens: usize,
     /// Trained layers.
     pub layers: usize,
-    /// Of these, how many keep the values of their attention for the backward; the others compute them again.
+    /// How many of these save the activations of their attention for the backward; the others compute them again.
     pub keep_attention: usize,
-    /// The same of their feed-forward part.
+    /// How many of these save the activations of their feed-forward part.
     pub keep_feed_forward: usize,
     /// Supervised tokens whose logits exist at once.
     pub head_rows: usize,
 }
 
-/// Which copies of an adapter's numbers a run makes.
+/// How many copies of the adapter or of its gradients a run makes, besides those in training.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Copies(u64);
+pub(super) struct AdapterCopies(u64);
 
-impl Copies {
-    /// Steps and nothing else.
+impl AdapterCopies {
+    /// The copies of a run that makes steps and nothing else.
     pub(super) const NONE: Self = Self(0);
 
-    /// Those of a whole run.
+    /// The copies of a whole run.
     pub(super) fn of(config: &TrainConfig) -> Self {
         // The best adapter where the run evaluates, else the last that had a loss.
         let best_or_last_good = 1;
@@ -67,29 +67,30 @@ impl Copies {
 }
 
 /// Counts what runs of one model and adapter take.
-pub(super) struct Planner {
+pub(super) struct MemoryPlanner {
     estimate: MemoryEstimate,
     process: u64,
-    numbers: u64,
+    /// Bytes of one copy of the adapter.
+    adapter_bytes: u64,
     copies: u64,
     scratch: u64,
     tokens: usize,
     layers: usize,
 }
 
-/// The process as it is now, before adapters are made; what was freed is given back first.
+/// What the process takes now, before adapters are made; what was freed is given back first.
 pub(super) fn process_bytes() -> u64 {
     release_freed_memory();
     anonymous_bytes()
 }
 
-impl Planner {
-    /// For micro-batches of up to `tokens` tokens, in a process that took `process` bytes.
+impl MemoryPlanner {
+    /// Counts for micro-batches of up to `tokens` tokens, in a process that took `process` bytes.
     pub(super) fn new(
         base: &Base,
         start: &AdapterTensors,
         config: &TrainConfig,
-        copies: Copies,
+        copies: AdapterCopies,
         [tokens, process]: [u64; 2],
     ) -> Result<Self> {
         let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer - lowest);
@@ -97,7 +98,7 @@ impl Planner {
         let estimate = MemoryEstimate::new(base, start, tokens, config.run.precision)?;
         Ok(Self {
             process,
-            numbers: 4 * start.n_parameters() as u64,
+            adapter_bytes: 4 * start.n_parameters() as u64,
             copies: copies.0,
             scratch: ALLOCATOR + threads(config.run.threads) as u64 * (STACK + estimate.scratch_per_thread()),
             estimate,
@@ -111,12 +112,12 @@ impl Planner {
         let model = self.estimate.bytes(recompute);
         MemoryPlan {
             process: self.process,
-            adapter: 2 * self.numbers,
-            optimizer: 2 * self.numbers,
-            copies: self.copies * self.numbers,
+            adapter: 2 * self.adapter_bytes,
+            optimizer: 2 * self.adapter_bytes,
+            copies: self.copies * self.adapter_bytes,
             model,
             scratch: self.scratch,
-            total: self.besides() + model.total(),
+            total: self.outside_model() + model.total(),
             tokens: self.tokens,
             layers: self.layers,
             keep_attention: recompute.saved_attention,
@@ -131,7 +132,7 @@ impl Planner {
     /// [`Error::OutOfMemoryBudget`] with the least that would do.
     pub(super) fn choose_policy(&self, limit: Option<u64>) -> Result<RecomputePolicy> {
         let Some(available) = limit else { return Ok(self.estimate.fastest_with_spare(spare_bytes())) };
-        let for_model = available.checked_sub(self.besides());
+        let for_model = available.checked_sub(self.outside_model());
         for_model
             .and_then(|bytes| {
                 let roomy = bytes.checked_sub(HEADROOM).and_then(|bytes| self.estimate.fastest_within(bytes));
@@ -143,7 +144,8 @@ impl Planner {
             })
     }
 
-    fn besides(&self) -> u64 {
-        self.process + (4 + self.copies) * self.numbers + self.scratch
+    /// What is taken besides the model.
+    fn outside_model(&self) -> u64 {
+        self.process + (4 + self.copies) * self.adapter_bytes + self.scratch
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::memory::{Copies, MemoryPlan, Planner, process_bytes};
+use super::memory::{AdapterCopies, MemoryPlan, MemoryPlanner, process_bytes};
 use super::notice::Notice;
 use super::{inputs::Inputs, run_setup};
 use crate::Result;
@@ -45,7 +45,8 @@ pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     let process = process_bytes();
     let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens().max(config.data.context.min(base.spec.n_ctx_train));
-    let planner = Planner::new(&base, &start, &config, Copies::of(&config), [tokens as u64, process])?;
+    let planner =
+        MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), [tokens as u64, process])?;
     let memory = planner.plan(planner.choose_policy(request.memory_limit)?);
     let notice = Notice::of_context(&request.config.data, &base);
     Ok(PlanReport { memory, warnings: Notice::words(&notice) })

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::adapter;
 use super::inputs::{Inputs, threads};
-use super::memory::{self, Copies, MemoryPlan, Planner};
+use super::memory::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
 use super::resume::{self, Identity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
@@ -177,7 +177,8 @@ impl<'a> Run<'a> {
         let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let capacity = run_setup::capacity(&config, &[&train.examples, &held_out]) as u64;
-        let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, process])?;
+        let planner =
+            MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), [capacity, process])?;
         let recompute = planner.choose_policy(request.memory_limit)?;
         let folder = RunFolder::open(&request.out)?;
         let saved = match config.run.resume {

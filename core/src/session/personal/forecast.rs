@@ -7,7 +7,7 @@ use super::{SessionRequest, memory, open};
 use crate::base::Base;
 use crate::gguf;
 use crate::session::inputs::Inputs;
-use crate::session::memory::{Copies, Planner};
+use crate::session::memory::{AdapterCopies, MemoryPlanner};
 use crate::session::{StopFlag, run_setup};
 use crate::store::Store;
 use crate::text::{Date, Example};
@@ -66,10 +66,10 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let longest = config.data.context.min(base.spec.n_ctx_train);
     let (mut full, mut smallest, mut chosen) = (None, 0, None);
-    for size in memory::sizes(&request.training.data) {
+    for size in memory::batch_sizes(&request.training.data) {
         config.data.batch_tokens = size.into();
-        let sizes = [size.max(longest) as u64, memory::BESIDES];
-        let planner = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?;
+        let sizes = [size.max(longest) as u64, memory::SESSION_OVERHEAD];
+        let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes)?;
         let fastest = planner.choose_policy(None)?;
         let needs = memory::needs(&planner, fastest);
         full = full.or(Some(needs.full));
@@ -112,8 +112,8 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let start = run_setup::initial_adapter(&mut config, parent, &inputs.base)?;
     run_setup::resolve_auto(&mut config, &inputs.base, &examples)?;
     let base = inputs.into_base();
-    let sizes = [run_setup::capacity(&config, &[&examples]) as u64, memory::BESIDES];
-    let recompute = Planner::new(&base, &start, &config, Copies::of(&config), sizes)?
+    let sizes = [run_setup::capacity(&config, &[&examples]) as u64, memory::SESSION_OVERHEAD];
+    let recompute = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes)?
         .choose_policy(request.memory_limit)?;
     let mut train_loop = run_setup::train_loop(&config, base, start, examples, Vec::new(), recompute, stop)?;
     let steps = train_loop.trainer().total_steps();

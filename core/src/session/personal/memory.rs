@@ -2,12 +2,12 @@
 
 use super::{Session, Stage};
 use crate::config::DataConfig;
-use crate::session::memory::Planner;
+use crate::session::memory::MemoryPlanner;
 use crate::transformer::RecomputePolicy;
 
 /// What a session takes besides what can be counted: its examples, and the tokenizer while they are read. The app around it
 /// is not the session's.
-pub(super) const BESIDES: u64 = 16 << 20;
+pub(super) const SESSION_OVERHEAD: u64 = 16 << 20;
 
 /// Bytes of memory that a session takes, the mapped model not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct MemoryNeeds {
 }
 
 /// What training takes under the chosen policy, and under the one that takes least.
-pub(super) fn needs(planner: &Planner, recompute: RecomputePolicy) -> MemoryNeeds {
+pub(super) fn needs(planner: &MemoryPlanner, recompute: RecomputePolicy) -> MemoryNeeds {
     MemoryNeeds {
         full: planner.plan(recompute).total,
         small: planner.plan(RecomputePolicy::MIN_MEMORY).total,
@@ -27,7 +27,7 @@ pub(super) fn needs(planner: &Planner, recompute: RecomputePolicy) -> MemoryNeed
 }
 
 /// The sizes of micro-batches to try, in tokens: what is set, then down to the longest example.
-pub(super) fn sizes(data: &DataConfig) -> Vec<usize> {
+pub(super) fn batch_sizes(data: &DataConfig) -> Vec<usize> {
     let smallest = data.context.min(data.batch_tokens());
     let halves = std::iter::successors(Some(data.batch_tokens()), |n| Some(n / 2));
     halves.take_while(|&n| n > smallest).chain([smallest]).collect()

@@ -15,7 +15,7 @@ use crate::data::{self, DataOptions, Dataset};
 use crate::gate;
 use crate::lora::AdapterTensors;
 use crate::session::inputs::Inputs;
-use crate::session::memory::{Copies, Planner};
+use crate::session::memory::{AdapterCopies, MemoryPlanner};
 use crate::session::notice::Notice;
 use crate::session::resume::{self, Identity};
 use crate::session::shape::overruled_settings;
@@ -202,13 +202,19 @@ fn begin(
     // A session under way keeps the size that it was begun with: another one would change the result.
     config.resolve_auto_as(begun);
     config.data.resolve_auto(run_setup::total_tokens(&train.examples));
-    let sizes = plan.batch_tokens.map_or_else(|| memory::sizes(&config.data), |size| vec![size]);
+    let sizes = plan.batch_tokens.map_or_else(|| memory::batch_sizes(&config.data), |size| vec![size]);
     let mut fitting = None;
     let mut too_large = None;
     for size in sizes {
         config.data.batch_tokens = size.into();
         let capacity = run_setup::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
-        let planner = Planner::new(&base, &start, &config, Copies::of(&config), [capacity, memory::BESIDES])?;
+        let planner = MemoryPlanner::new(
+            &base,
+            &start,
+            &config,
+            AdapterCopies::of(&config),
+            [capacity, memory::SESSION_OVERHEAD],
+        )?;
         match planner.choose_policy(request.memory_limit) {
             Ok(recompute) => {
                 fitting = Some((memory::needs(&planner, recompute), recompute));
