@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use nightgraft_core::{
     base::{Base, Module},
-    gate::{GateReport, GateRules, Measured, judge},
+    gate::{GateReport, GateRules, ModelLosses, judge},
     gguf,
     lora::{AdapterTensors, LoraPair, LoraSpec},
     store::{GraftId, IdSet, Key, NewGraft, Store, StoreOptions},
@@ -27,7 +27,7 @@ fn add_grafts(sandbox: &Sandbox, root: &Path) {
     let spec = LoraSpec { rank: 2, alpha: 4.0, modules: vec![Module::AttnQ], layers: 0..1, dropout: 0.0 };
     let pair = LoraPair { rank: 2, n_in, n_out, a: vec![0.25; 2 * n_in], b_t: vec![0.5; 2 * n_out] };
     let adapter = AdapterTensors { spec, pairs: [((0, Module::AttnQ), pair)].into() };
-    let nothing = Measured::default();
+    let nothing = ModelLosses::default();
     let mut store = Store::open(root, StoreOptions::default()).unwrap();
     for promote in [true, false] {
         let gate = GateReport { promote, ..judge(&GateRules::default(), &nothing, None, &nothing, 3) };

@@ -1,6 +1,6 @@
 //! The versions of the adapter, as apps see them.
 
-use nightgraft_core::gate::{GateReport, Set, Whose};
+use nightgraft_core::gate::{EvalSet, GateReport, ModelRole};
 use nightgraft_core::store;
 
 /// A trained version of the adapter.
@@ -76,8 +76,8 @@ pub struct Verdict {
 impl From<&GateReport> for Verdict {
     fn from(report: &GateReport) -> Self {
         let of = |set, against| report.comparisons.iter().find(|c| c.set == set && c.against == against);
-        let held_out = of(Set::HeldOut, Whose::Current).or(of(Set::HeldOut, Whose::Base));
-        let retention = of(Set::Retention, Whose::Base);
+        let held_out = of(EvalSet::HeldOut, ModelRole::Current).or(of(EvalSet::HeldOut, ModelRole::Base));
+        let retention = of(EvalSet::Retention, ModelRole::Base);
         Self {
             promote: report.promote,
             refusals: report.refusals.iter().map(ToString::to_string).collect(),

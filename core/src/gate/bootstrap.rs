@@ -17,9 +17,9 @@ pub struct Interval {
 
 /// What an example adds to both sums of a ratio.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Term {
-    pub(super) above: f64,
-    pub(super) below: f64,
+pub(super) struct RatioTerm {
+    pub(super) numerator: f64,
+    pub(super) denominator: f64,
 }
 
 /// The share of resamples outside the interval, on each side.
@@ -27,8 +27,8 @@ const TAIL: f64 = 0.025;
 /// The standard normal distribution's quantile at `1 - TAIL`.
 const Z: f64 = 1.959_964;
 
-/// `Σ above / Σ below` over examples, with its 95 % interval; none for fewer than two terms or when the sum
-/// below is not above zero.
+/// `Σ numerator / Σ denominator` over examples, with its 95 % interval; none for fewer than two terms or when the sum
+/// of the denominators is not above zero.
 ///
 /// Examples are drawn with replacement (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
 /// chapter 13): a difference between two models on the same example is one term, so what makes one example
@@ -37,8 +37,8 @@ const Z: f64 = 1.959_964;
 /// (What Teachers Should Know about the Bootstrap, 2015, section 5.3) in its simplest form. With two examples
 /// that is a factor of 9, with twelve 1.2.
 ///
-/// The same terms, resamples, seed and stream give the same bits.
-pub(super) fn ratio(terms: &[Term], resamples: u32, seed: u64, stream: u64) -> Option<Interval> {
+/// Equal terms, resamples, seed and stream give equal bits.
+pub(super) fn ratio(terms: &[RatioTerm], resamples: u32, seed: u64, stream: u64) -> Option<Interval> {
     let n = terms.len();
     let value = quotient(terms.iter().copied())?;
     if n < 2 {
@@ -59,10 +59,11 @@ pub(super) fn ratio(terms: &[Term], resamples: u32, seed: u64, stream: u64) -> O
     })
 }
 
-fn quotient(terms: impl Iterator<Item = Term>) -> Option<f64> {
-    let (above, below) =
-        terms.fold((0.0, 0.0), |(above, below), term| (above + term.above, below + term.below));
-    (below > 0.0).then(|| above / below).filter(|quotient: &f64| quotient.is_finite())
+fn quotient(terms: impl Iterator<Item = RatioTerm>) -> Option<f64> {
+    let (numerator, denominator) = terms.fold((0.0, 0.0), |(numerator, denominator), term| {
+        (numerator + term.numerator, denominator + term.denominator)
+    });
+    (denominator > 0.0).then(|| numerator / denominator).filter(|quotient: &f64| quotient.is_finite())
 }
 
 /// Student's t at `1 - TAIL`; beyond the table a series in `1 / freedom` that is right to 0.003.
@@ -87,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    fn terms(values: &[(f64, f64)]) -> Vec<Term> {
-        values.iter().map(|&(above, below)| Term { above, below }).collect()
+    fn terms(values: &[(f64, f64)]) -> Vec<RatioTerm> {
+        values.iter().map(|&(numerator, denominator)| RatioTerm { numerator, denominator }).collect()
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
         }
     }
 
-    /// Of intervals over samples from a known distribution, about 95 % hold its mean, for few examples too.
+    /// About 95 % of the intervals over samples from a known distribution hold its mean, for few examples too.
     #[test]
     fn the_interval_holds_the_truth_as_often_as_it_says() {
         for (n, least) in [(4, 0.90), (12, 0.92), (40, 0.93)] {
@@ -130,7 +131,8 @@ mod tests {
             let trials = 600;
             let held = (0..trials)
                 .filter(|&trial| {
-                    let sample: Vec<_> = (0..n).map(|_| Term { above: normal(), below: 1.0 }).collect();
+                    let sample: Vec<_> =
+                        (0..n).map(|_| RatioTerm { numerator: normal(), denominator: 1.0 }).collect();
                     let interval = ratio(&sample, 400, trial, 0).unwrap();
                     interval.low <= 0.0 && 0.0 <= interval.high
                 })

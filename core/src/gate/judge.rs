@@ -1,9 +1,9 @@
 //! The judgement itself.
 
-use super::bootstrap::{Interval, Term, ratio};
-use super::report::{Comparison, GateReport, Refusal, Set, Whose};
+use super::bootstrap::{Interval, RatioTerm, ratio};
+use super::report::{Comparison, EvalSet, GateReport, ModelRole, Refusal};
 use super::rules::GateRules;
-use super::{ExampleLoss, Measured};
+use super::{ExampleLoss, ModelLosses};
 
 /// Nats for one token beyond which a number is no loss. Models that diverged reach some hundreds.
 const MAX_LOSS: f64 = 1e6;
@@ -18,12 +18,12 @@ const NO_EFFECT: f64 = 1e-4;
 /// For a candidate that must replace the adapter in use in any case (because that one saw an example that was
 /// deleted since), leave `current` out.
 ///
-/// The same arguments give the same report, on every machine.
+/// Equal arguments give equal reports, on every machine.
 pub fn judge(
     rules: &GateRules,
-    base: &Measured,
-    current: Option<&Measured>,
-    candidate: &Measured,
+    base: &ModelLosses,
+    current: Option<&ModelLosses>,
+    candidate: &ModelLosses,
     seed: u64,
 ) -> GateReport {
     let mut judgement = Judgement { rules, seed, refusals: Vec::new(), comparisons: Vec::new() };
@@ -34,27 +34,28 @@ pub fn judge(
             false
         }
     };
-    judgement.sound(Whose::Base, base);
+    judgement.check_losses(ModelRole::Base, base);
     if let Some(current) = current {
-        judgement.sound(Whose::Current, current);
+        judgement.check_losses(ModelRole::Current, current);
     }
-    judgement.sound(Whose::Candidate, candidate);
+    judgement.check_losses(ModelRole::Candidate, candidate);
 
-    let held_out = judgement.compare(Set::HeldOut, Whose::Base, &base.held_out, &candidate.held_out);
+    let held_out = judgement.compare(EvalSet::HeldOut, ModelRole::Base, &base.held_out, &candidate.held_out);
     let over_current = current.and_then(|current| {
-        judgement.compare(Set::HeldOut, Whose::Current, &current.held_out, &candidate.held_out)
+        judgement.compare(EvalSet::HeldOut, ModelRole::Current, &current.held_out, &candidate.held_out)
     });
-    let retention = judgement.compare(Set::Retention, Whose::Base, &base.retention, &candidate.retention);
+    let retention =
+        judgement.compare(EvalSet::Retention, ModelRole::Base, &base.retention, &candidate.retention);
     if let Some(current) = current {
-        judgement.compare(Set::Retention, Whose::Current, &current.retention, &candidate.retention);
+        judgement.compare(EvalSet::Retention, ModelRole::Current, &current.retention, &candidate.retention);
     }
-    let train = judgement.compare(Set::Train, Whose::Base, &base.train, &candidate.train);
+    let train = judgement.compare(EvalSet::Train, ModelRole::Base, &base.train, &candidate.train);
 
     judgement.enough_held_out(&base.held_out);
     if judgement.has_effect(base, candidate) {
-        judgement.better(Whose::Base, held_out, rules.min_gain);
+        judgement.better(ModelRole::Base, held_out, rules.min_gain);
     }
-    judgement.better(Whose::Current, over_current, rules.min_gain_on_current);
+    judgement.better(ModelRole::Current, over_current, rules.min_gain_on_current);
     judgement.forgets(retention);
     let overfit = judgement.overfits(held_out, train);
     let word_order = judgement.word_order(base);
@@ -89,30 +90,32 @@ struct Compared {
 }
 
 impl Judgement<'_> {
-    /// Refuses what is no loss.
-    fn sound(&mut self, whose: Whose, measured: &Measured) {
+    /// Refuses numbers that cannot be losses.
+    fn check_losses(&mut self, role: ModelRole, measured: &ModelLosses) {
         let sets = [
-            (Set::HeldOut, &measured.held_out),
-            (Set::Retention, &measured.retention),
-            (Set::Train, &measured.train),
+            (EvalSet::HeldOut, &measured.held_out),
+            (EvalSet::Retention, &measured.retention),
+            (EvalSet::Train, &measured.train),
         ];
         for (set, losses) in sets {
-            if !losses.iter().all(is_sound) {
-                self.refusals.push(Refusal::NotFinite { set, whose });
+            if !losses.iter().all(is_valid_loss) {
+                self.refusals.push(Refusal::NotFinite { set, role });
             }
         }
-        let order_is_sound =
-            measured.order.iter().all(|order| is_sound(&order.original) && is_sound(&order.shuffled));
-        if whose == Whose::Base && !order_is_sound {
-            self.refusals.push(Refusal::NotFinite { set: Set::Order, whose });
+        let is_order_valid = measured
+            .order
+            .iter()
+            .all(|order| is_valid_loss(&order.original) && is_valid_loss(&order.shuffled));
+        if role == ModelRole::Base && !is_order_valid {
+            self.refusals.push(Refusal::NotFinite { set: EvalSet::Order, role });
         }
     }
 
     /// Compares the candidate with another on one set, and writes it down; none if that cannot be done.
     fn compare(
         &mut self,
-        set: Set,
-        against: Whose,
+        set: EvalSet,
+        against: ModelRole,
         reference: &[ExampleLoss],
         candidate: &[ExampleLoss],
     ) -> Option<Compared> {
@@ -122,7 +125,7 @@ impl Judgement<'_> {
                 .zip(candidate)
                 .all(|(reference, candidate)| reference.tokens == candidate.tokens);
         if !same {
-            self.refusals.push(Refusal::Mismatched { set, whose: against });
+            self.refusals.push(Refusal::Mismatched { set, role: against });
             return None;
         }
         let tokens = tokens(reference);
@@ -133,22 +136,22 @@ impl Judgement<'_> {
             }
             return None;
         }
-        if !reference.iter().chain(candidate).all(is_sound) {
+        if !reference.iter().chain(candidate).all(is_valid_loss) {
             return None; // refused already
         }
         let terms: Vec<_> = reference
             .iter()
             .zip(candidate)
-            .map(|(reference, candidate)| Term {
-                above: candidate.loss - reference.loss,
-                below: candidate.tokens as f64,
+            .map(|(reference, candidate)| RatioTerm {
+                numerator: candidate.loss - reference.loss,
+                denominator: candidate.tokens as f64,
             })
             .collect();
         let mean = |losses: &[ExampleLoss]| sum(losses) / tokens as f64;
         let compared = Compared {
             reference: mean(reference),
             candidate: mean(candidate),
-            difference: terms.iter().map(|term| term.above).sum::<f64>() / tokens as f64,
+            difference: terms.iter().map(|term| term.numerator).sum::<f64>() / tokens as f64,
             interval: ratio(&terms, self.resamples(), self.seed, self.comparisons.len() as u64),
         };
         self.comparisons.push(Comparison {
@@ -173,7 +176,7 @@ impl Judgement<'_> {
     }
 
     /// Whether the candidate's losses differ from the base's at all, on any set.
-    fn has_effect(&mut self, base: &Measured, candidate: &Measured) -> bool {
+    fn has_effect(&mut self, base: &ModelLosses, candidate: &ModelLosses) -> bool {
         let sets = [
             (&base.held_out, &candidate.held_out),
             (&base.retention, &candidate.retention),
@@ -190,7 +193,7 @@ impl Judgement<'_> {
         true
     }
 
-    fn better(&mut self, against: Whose, compared: Option<Compared>, needed: f64) {
+    fn better(&mut self, against: ModelRole, compared: Option<Compared>, needed: f64) {
         let Some(compared) = compared else { return };
         let share = |nats: f64| rounded(-nats / compared.reference.max(ROUNDING));
         let gain = share(compared.difference);
@@ -223,16 +226,16 @@ impl Judgement<'_> {
         Some(share)
     }
 
-    fn word_order(&mut self, base: &Measured) -> Option<Interval> {
-        if !base.order.iter().all(|order| is_sound(&order.original) && is_sound(&order.shuffled)) {
+    fn word_order(&mut self, base: &ModelLosses) -> Option<Interval> {
+        if !base.order.iter().all(|order| is_valid_loss(&order.original) && is_valid_loss(&order.shuffled)) {
             return None; // refused already
         }
         let terms: Vec<_> = base
             .order
             .iter()
-            .map(|order| Term {
-                above: order.shuffled.loss - order.original.loss,
-                below: order.shuffled.loss,
+            .map(|order| RatioTerm {
+                numerator: order.shuffled.loss - order.original.loss,
+                denominator: order.shuffled.loss,
             })
             .collect();
         let Interval { value, low, high } = ratio(&terms, self.resamples(), self.seed, ORDER_STREAM)?;
@@ -252,7 +255,7 @@ impl Judgement<'_> {
 /// The random stream of the bootstrap over orders of words; comparisons have the ones from 0.
 const ORDER_STREAM: u64 = 1000;
 
-fn is_sound(example: &ExampleLoss) -> bool {
+fn is_valid_loss(example: &ExampleLoss) -> bool {
     let tokens = example.tokens as f64;
     (-ROUNDING * tokens..=MAX_LOSS * tokens).contains(&example.loss)
 }

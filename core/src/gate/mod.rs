@@ -1,7 +1,7 @@
 //! Whether a newly trained adapter is good enough to take the place of the one in use.
 //!
 //! The gate is arithmetic on losses that somebody else measured: no model, no files, no clock. [`judge`]
-//! compares a candidate with the base and with the adapter in use on three sets ([`Measured`]) by the rules
+//! compares a candidate with the base and with the adapter in use on three sets ([`ModelLosses`]) by the rules
 //! in [`GateRules`], and answers with a [`GateReport`] that says what was compared, on how many tokens, with
 //! what uncertainty, and each reason against the candidate ([`Refusal`]).
 //!
@@ -16,16 +16,16 @@
 //! | the user's texts have an order of words | A low rate learns the words of garbage and gains on held-out garbage, while general texts even get better. Only the base tells the two apart: for language, shuffling the words makes the loss much larger. |
 //!
 //! ```
-//! use nightgraft_core::gate::{ExampleLoss, GateRules, Measured, judge};
+//! use nightgraft_core::gate::{ExampleLoss, GateRules, ModelLosses, judge};
 //!
 //! let losses = |per_token: f64| -> Vec<_> {
 //!     (1..=10).map(|n| ExampleLoss { loss: per_token * n as f64 * 10.0, tokens: n * 10 }).collect()
 //! };
-//! let set = |user, general| Measured {
+//! let set = |user, general| ModelLosses {
 //!     held_out: losses(user),
 //!     train: losses(user),
 //!     retention: losses(general),
-//!     ..Measured::default()
+//!     ..ModelLosses::default()
 //! };
 //! let (base, candidate) = (set(3.2, 2.8), set(2.1, 2.81));
 //! assert!(judge(&GateRules::default(), &base, None, &candidate, 42).promote);
@@ -34,15 +34,15 @@
 
 mod bootstrap;
 mod judge;
-mod order;
 mod report;
 mod rules;
+mod word_order;
 
 pub use bootstrap::Interval;
 pub use judge::judge;
-pub use order::{shuffled_line, shuffled_words};
-pub use report::{Comparison, GateReport, Refusal, Set, Whose};
+pub use report::{Comparison, EvalSet, GateReport, ModelRole, Refusal};
 pub use rules::GateRules;
+pub use word_order::{shuffled_line, shuffled_words};
 
 /// The loss of one example.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -55,18 +55,18 @@ pub struct ExampleLoss {
 
 /// The losses of one example of the user's data as it is, and with the words in it shuffled.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct OrderLoss {
-    /// As it is.
+pub struct WordOrderLoss {
+    /// The loss of the example as it is.
     pub original: ExampleLoss,
-    /// Of what [`shuffled_line`] makes of it. The number of tokens may differ; the words are the same.
+    /// The loss of what [`shuffled_line`] makes of it. The number of tokens may differ; the words are the same.
     pub shuffled: ExampleLoss,
 }
 
-/// What was measured of one model: the base, the base with the adapter in use, or with the candidate.
+/// The losses of one model: the base, the base with the adapter in use, or with the candidate.
 ///
-/// The same examples in the same order for all three.
+/// All three are measured on the same examples in the same order.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Measured {
+pub struct ModelLosses {
     /// Examples of the user's that no training saw.
     pub held_out: Vec<ExampleLoss>,
     /// General texts and chats, on which a personalized model should not get worse.
@@ -76,5 +76,5 @@ pub struct Measured {
     /// Examples of the user's, seen in training or not, with and without their order of words. Only
     /// the base's count, others may leave it empty; an example that [`shuffled_line`] has nothing for is
     /// left out.
-    pub order: Vec<OrderLoss>,
+    pub order: Vec<WordOrderLoss>,
 }

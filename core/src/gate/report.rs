@@ -34,10 +34,10 @@ pub struct GateReport {
 /// Two models on one set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// What they were measured on.
-    pub set: Set,
+    /// The examples that they were measured on.
+    pub set: EvalSet,
     /// Whom the candidate is compared with.
-    pub against: Whose,
+    pub against: ModelRole,
     /// Examples in the set.
     pub examples: u64,
     /// Supervised tokens in them.
@@ -54,10 +54,10 @@ pub struct Comparison {
     pub high: Option<f64>,
 }
 
-/// What was measured on.
+/// The examples that a model is measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Set {
+pub enum EvalSet {
     /// Examples of the user's that no training saw.
     HeldOut,
     /// General texts and chats.
@@ -68,7 +68,7 @@ pub enum Set {
     Order,
 }
 
-impl fmt::Display for Set {
+impl fmt::Display for EvalSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeldOut => "held-out examples",
@@ -79,19 +79,19 @@ impl fmt::Display for Set {
     }
 }
 
-/// Who was measured.
+/// Which model is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Whose {
+pub enum ModelRole {
     /// The model without any adapter.
     Base,
-    /// With the adapter in use.
+    /// The model with the adapter in use.
     Current,
-    /// With the adapter that is judged.
+    /// The model with the adapter that is judged.
     Candidate,
 }
 
-impl fmt::Display for Whose {
+impl fmt::Display for ModelRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Base => "the base",
@@ -113,21 +113,23 @@ pub enum Refusal {
     /// A measured loss is NaN, infinite, negative or beyond what any model can have.
     NotFinite {
         /// Where.
-        set: Set,
+        set: EvalSet,
         /// Whose loss.
-        whose: Whose,
+        #[serde(rename = "whose")]
+        role: ModelRole,
     },
     /// Two models were not measured on the same examples.
     Mismatched {
         /// Where.
-        set: Set,
+        set: EvalSet,
         /// Whose examples are not the candidate's.
-        whose: Whose,
+        #[serde(rename = "whose")]
+        role: ModelRole,
     },
     /// A set without which nothing can be said has no examples.
     Unmeasured {
         /// Which.
-        set: Set,
+        set: EvalSet,
     },
     /// Too few held-out examples to tell luck from learning.
     TooFewHeldOut {
@@ -144,7 +146,7 @@ pub enum Refusal {
     /// Held-out examples do not get better, or not by enough, or not for certain.
     NotBetter {
         /// Compared with whom.
-        against: Whose,
+        against: ModelRole,
         /// Share of the loss that was saved; below zero, the candidate is worse.
         gain: f64,
         /// Lower end of its 95 % interval, which must be above zero; none for a single example.
@@ -180,9 +182,9 @@ impl fmt::Display for Refusal {
         let p = Percent;
         match self {
             Self::InvalidRules { problem } => write!(f, "the gate's rules make no sense: {problem}"),
-            Self::NotFinite { set, whose } => write!(f, "a loss of {whose} on {set} is not a usable number"),
-            Self::Mismatched { set, whose } => {
-                write!(f, "{whose} and the candidate were not measured on the same {set}")
+            Self::NotFinite { set, role } => write!(f, "a loss of {role} on {set} is not a usable number"),
+            Self::Mismatched { set, role } => {
+                write!(f, "{role} and the candidate were not measured on the same {set}")
             }
             Self::Unmeasured { set } => write!(f, "there are no {set} to measure on"),
             Self::TooFewHeldOut { examples, needed } => {
@@ -231,7 +233,7 @@ impl Refusal {
     /// that is large enough.
     fn is_want_of_held_out(&self) -> bool {
         match self {
-            Self::TooFewHeldOut { .. } | Self::Unmeasured { set: Set::HeldOut } => true,
+            Self::TooFewHeldOut { .. } | Self::Unmeasured { set: EvalSet::HeldOut } => true,
             Self::NotBetter { gain, needed, .. } => gain >= needed,
             _ => false,
         }
@@ -242,7 +244,7 @@ impl GateReport {
     /// Whether nothing speaks against the candidate but that it was measured on too few held-out examples, and on fewer
     /// than these.
     pub fn lacks_held_out(&self, examples: u64) -> bool {
-        let measured = self.comparisons.iter().find(|comparison| comparison.set == Set::HeldOut);
+        let measured = self.comparisons.iter().find(|comparison| comparison.set == EvalSet::HeldOut);
         !self.promote
             && self.refusals.iter().all(Refusal::is_want_of_held_out)
             && measured.map_or(0, |measured| measured.examples) < examples
@@ -252,7 +254,7 @@ impl GateReport {
     pub fn diverged() -> Self {
         Self {
             promote: false,
-            refusals: vec![Refusal::NotFinite { set: Set::Train, whose: Whose::Candidate }],
+            refusals: vec![Refusal::NotFinite { set: EvalSet::Train, role: ModelRole::Candidate }],
             comparisons: Vec::new(),
             overfit: None,
             word_order: None,

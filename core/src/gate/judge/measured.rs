@@ -9,7 +9,7 @@
 
 use serde::Deserialize;
 
-use super::super::OrderLoss;
+use super::super::WordOrderLoss;
 use super::*;
 
 #[derive(Deserialize)]
@@ -46,15 +46,15 @@ fn losses(figures: &[(f64, u64)]) -> Vec<ExampleLoss> {
 
 impl Run {
     fn judge(&self, retention_of_base: &[(f64, u64)], seed: u64) -> GateReport {
-        let set = |own: &Losses| Measured {
+        let set = |own: &Losses| ModelLosses {
             held_out: losses(&own.held_out),
             train: losses(&own.train),
             retention: losses(own.retention.as_deref().unwrap_or(retention_of_base)),
             order: Vec::new(),
         };
         let pairs = losses(&self.base.held_out).into_iter().zip(losses(&self.shuffled));
-        let order = pairs.map(|(original, shuffled)| OrderLoss { original, shuffled }).collect();
-        let base = Measured { order, ..set(&self.base) };
+        let order = pairs.map(|(original, shuffled)| WordOrderLoss { original, shuffled }).collect();
+        let base = ModelLosses { order, ..set(&self.base) };
         judge(&GateRules::default(), &base, None, &set(&self.candidate), seed)
     }
 

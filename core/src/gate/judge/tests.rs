@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::OrderLoss;
+use super::super::WordOrderLoss;
 use super::*;
 
 /// `n` examples of different lengths whose losses a token lie around `per_token`, each moved by up to `noise`.
@@ -17,13 +17,13 @@ fn losses(n: u64, per_token: f64, noise: f64, salt: u64) -> Vec<ExampleLoss> {
         .collect()
 }
 
-fn order(n: u64, original: f64, shuffled: f64) -> Vec<OrderLoss> {
+fn order(n: u64, original: f64, shuffled: f64) -> Vec<WordOrderLoss> {
     let pairs = losses(n, original, 0.2, 1).into_iter().zip(losses(n, shuffled, 0.2, 2));
-    pairs.map(|(original, shuffled)| OrderLoss { original, shuffled }).collect()
+    pairs.map(|(original, shuffled)| WordOrderLoss { original, shuffled }).collect()
 }
 
-fn measured(held_out: f64, train: f64, retention: f64, salt: u64) -> Measured {
-    Measured {
+fn measured(held_out: f64, train: f64, retention: f64, salt: u64) -> ModelLosses {
+    ModelLosses {
         held_out: losses(12, held_out, 0.1, salt),
         train: losses(12, train, 0.1, salt + 1),
         retention: losses(40, retention, 0.02, salt + 2),
@@ -31,15 +31,15 @@ fn measured(held_out: f64, train: f64, retention: f64, salt: u64) -> Measured {
     }
 }
 
-fn base() -> Measured {
-    Measured { order: order(12, 4.9, 7.4), ..measured(4.9, 4.9, 2.8, 1) }
+fn base() -> ModelLosses {
+    ModelLosses { order: order(12, 4.9, 7.4), ..measured(4.9, 4.9, 2.8, 1) }
 }
 
-fn good() -> Measured {
+fn good() -> ModelLosses {
     measured(3.4, 3.1, 2.82, 4)
 }
 
-fn judged(candidate: &Measured) -> GateReport {
+fn judged(candidate: &ModelLosses) -> GateReport {
     judge(&GateRules::default(), &base(), None, candidate, 42)
 }
 
@@ -49,7 +49,7 @@ fn a_good_candidate_is_promoted_with_all_that_was_compared() {
     assert!(report.promote, "{report}");
     assert_eq!(report.refusals, []);
     let sets: Vec<_> = report.comparisons.iter().map(|c| (c.set, c.against)).collect();
-    use {Set::*, Whose::*};
+    use {EvalSet::*, ModelRole::*};
     assert_eq!(
         sets,
         [(HeldOut, Base), (HeldOut, Current), (Retention, Base), (Retention, Current), (Train, Base)]
@@ -81,9 +81,9 @@ fn the_report_reads_like_this() {
 
 #[test]
 fn what_changes_nothing_is_refused_once() {
-    let report = judged(&Measured { order: Vec::new(), ..base() });
+    let report = judged(&ModelLosses { order: Vec::new(), ..base() });
     assert_eq!(report.refusals, [Refusal::NoEffect { change: 0.0 }], "{report}");
-    let barely = Measured {
+    let barely = ModelLosses {
         held_out: base()
             .held_out
             .iter()
@@ -98,7 +98,7 @@ fn what_changes_nothing_is_refused_once() {
 fn no_gain_is_refused() {
     let worse = judged(&measured(5.1, 4.8, 2.8, 4));
     assert!(
-        matches!(worse.refusals[..], [Refusal::NotBetter { against: Whose::Base, gain, .. }] if gain < 0.0),
+        matches!(worse.refusals[..], [Refusal::NotBetter { against: ModelRole::Base, gain, .. }] if gain < 0.0),
         "{worse}"
     );
     // Half a per cent on the average, but up and down by more than that.
@@ -109,7 +109,7 @@ fn no_gain_is_refused() {
     );
     let than_current = judge(&GateRules::default(), &base(), Some(&measured(3.1, 2.9, 2.8, 9)), &good(), 42);
     assert!(
-        matches!(than_current.refusals[..], [Refusal::NotBetter { against: Whose::Current, .. }]),
+        matches!(than_current.refusals[..], [Refusal::NotBetter { against: ModelRole::Current, .. }]),
         "{than_current}"
     );
 }
@@ -117,7 +117,7 @@ fn no_gain_is_refused() {
 #[test]
 fn few_examples_need_a_large_gain() {
     let few = |n: usize, loss: f64| {
-        let cut = |mut measured: Measured| {
+        let cut = |mut measured: ModelLosses| {
             measured.held_out.truncate(n);
             measured
         };
@@ -134,8 +134,10 @@ fn few_examples_need_a_large_gain() {
 fn learning_by_heart_is_refused() {
     let report = judged(&measured(3.4, 0.2, 2.8, 4));
     assert!(matches!(report.refusals[..], [Refusal::Overfits { share, .. }] if share > 0.6), "{report}");
-    let nothing_left =
-        Measured { train: base().train.iter().map(|e| ExampleLoss { loss: 0.0, ..*e }).collect(), ..good() };
+    let nothing_left = ModelLosses {
+        train: base().train.iter().map(|e| ExampleLoss { loss: 0.0, ..*e }).collect(),
+        ..good()
+    };
     let report = judged(&nothing_left);
     assert!(report.refusals.iter().any(|r| matches!(r, Refusal::Overfits { .. })), "{report}");
 }
@@ -148,30 +150,34 @@ fn forgetting_is_refused() {
 
 #[test]
 fn words_without_an_order_are_refused_unless_that_is_switched_off() {
-    let base = Measured { order: order(12, 7.1, 7.2), ..base() };
+    let base = ModelLosses { order: order(12, 7.1, 7.2), ..base() };
     let report = judge(&GateRules::default(), &base, None, &good(), 42);
     assert!(matches!(report.refusals[..], [Refusal::NotLanguage { saved, .. }] if saved < 0.05), "{report}");
     let rules = GateRules { min_word_order: 0.0, ..GateRules::default() };
     assert!(judge(&rules, &base, None, &good(), 42).promote);
     // Without a measurement nothing is claimed.
-    let report = judge(&GateRules::default(), &Measured { order: vec![], ..base }, None, &good(), 42);
+    let report = judge(&GateRules::default(), &ModelLosses { order: vec![], ..base }, None, &good(), 42);
     assert!(report.promote && report.word_order.is_none());
 }
 
 #[test]
 fn missing_and_unlike_measurements_are_refused() {
-    let nothing = Measured::default();
+    let nothing = ModelLosses::default();
     let report = judge(&GateRules::default(), &nothing, None, &nothing, 42);
     let unmeasured = |set| Refusal::Unmeasured { set };
-    for refusal in [unmeasured(Set::HeldOut), unmeasured(Set::Retention), unmeasured(Set::Train)] {
+    for refusal in [unmeasured(EvalSet::HeldOut), unmeasured(EvalSet::Retention), unmeasured(EvalSet::Train)]
+    {
         assert!(report.refusals.contains(&refusal), "{report}");
     }
     let mut other = good();
     other.retention.pop();
-    assert_eq!(judged(&other).refusals, [Refusal::Mismatched { set: Set::Retention, whose: Whose::Base }]);
+    assert_eq!(
+        judged(&other).refusals,
+        [Refusal::Mismatched { set: EvalSet::Retention, role: ModelRole::Base }]
+    );
     let mut other = good();
     other.train[3].tokens += 1;
-    assert_eq!(judged(&other).refusals, [Refusal::Mismatched { set: Set::Train, whose: Whose::Base }]);
+    assert_eq!(judged(&other).refusals, [Refusal::Mismatched { set: EvalSet::Train, role: ModelRole::Base }]);
 }
 
 #[test]
@@ -226,9 +232,9 @@ prop_compose! {
         retention in proptest::collection::vec(example(), 0..6),
         train in proptest::collection::vec(example(), 0..6),
         order in proptest::collection::vec((example(), example()), 0..6),
-    ) -> Measured {
-        let order = order.into_iter().map(|(original, shuffled)| OrderLoss { original, shuffled }).collect();
-        Measured { held_out, retention, train, order }
+    ) -> ModelLosses {
+        let order = order.into_iter().map(|(original, shuffled)| WordOrderLoss { original, shuffled }).collect();
+        ModelLosses { held_out, retention, train, order }
     }
 }
 
@@ -244,7 +250,7 @@ prop_compose! {
 }
 
 /// The losses of `reference` moved, so that they are comparable with it.
-fn moved(reference: &Measured, factors: &[f64]) -> Measured {
+fn moved(reference: &ModelLosses, factors: &[f64]) -> ModelLosses {
     let scaled = |losses: &[ExampleLoss]| {
         losses
             .iter()
@@ -252,7 +258,7 @@ fn moved(reference: &Measured, factors: &[f64]) -> Measured {
             .map(|(e, factor)| ExampleLoss { loss: e.loss * factor, ..*e })
             .collect()
     };
-    Measured {
+    ModelLosses {
         held_out: scaled(&reference.held_out),
         retention: scaled(&reference.retention),
         train: scaled(&reference.train),

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::Result;
 use crate::base::Base;
 use crate::data;
-use crate::gate::{ExampleLoss, Measured, OrderLoss};
+use crate::gate::{ExampleLoss, ModelLosses, ModelRole, WordOrderLoss};
 use crate::lora::{Adapter, AdapterTensors};
 use crate::session::StopFlag;
 use crate::text::Example;
@@ -22,22 +22,14 @@ pub(super) struct GateSets {
     /// A sample of what was trained on.
     pub(super) train: Vec<Example>,
     /// Lines of the user's as they are, and with their words shuffled; for the base only.
-    pub(super) order: Vec<Shuffled>,
+    pub(super) order: Vec<ShuffledLine>,
 }
 
-/// One line twice.
+/// A line as it is, and with its words shuffled.
 #[derive(Debug, Clone)]
-pub(super) struct Shuffled {
+pub(super) struct ShuffledLine {
     pub(super) original: Vec<Example>,
     pub(super) shuffled: Vec<Example>,
-}
-
-/// Whose losses are measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
-    Base,
-    Current,
-    Candidate,
 }
 
 /// What has been measured so far, in the order of [`GateSets::examples`]; kept in the store, so that work which was
@@ -46,15 +38,16 @@ pub(super) enum Whose {
 #[serde(deny_unknown_fields)]
 pub(super) struct Losses {
     /// What was measured, and with which candidate: [`GateSets::fingerprint`].
-    of: String,
+    #[serde(rename = "of")]
+    fingerprint: String,
     pub(super) base: Vec<ExampleLoss>,
     pub(super) current: Vec<ExampleLoss>,
     pub(super) candidate: Vec<ExampleLoss>,
 }
 
-/// A model that measures for one of them.
+/// A model that measures one example after the other.
 pub(super) struct Measurer {
-    pub(super) whose: Whose,
+    pub(super) role: ModelRole,
     model: Model,
 }
 
@@ -62,7 +55,7 @@ impl GateSets {
     /// A hash of all examples and of the candidate's numbers.
     fn fingerprint(&self, candidate: &AdapterTensors) -> String {
         let mut hasher = Sha256::new();
-        for example in self.examples(Whose::Base) {
+        for example in self.examples(ModelRole::Base) {
             hasher.update((example.ids.len() as u64).to_le_bytes());
             example.ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
             example.targets.iter().for_each(|target| hasher.update(target.to_le_bytes()));
@@ -75,47 +68,48 @@ impl GateSets {
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What is measured for one of them, in a fixed order.
-    fn examples(&self, whose: Whose) -> impl Iterator<Item = &Example> {
-        let order = self.order.iter().filter(move |_| whose == Whose::Base);
+    /// The examples that a model is measured on, in a fixed order.
+    fn examples(&self, role: ModelRole) -> impl Iterator<Item = &Example> {
+        let order = self.order.iter().filter(move |_| role == ModelRole::Base);
         let order = order.flat_map(|line| line.original.iter().chain(&line.shuffled));
         self.held_out.iter().chain(&self.retention).chain(&self.train).chain(order)
     }
 
     /// The losses of all examples by set; none as long as some are missing.
-    pub(super) fn measured(&self, whose: Whose, losses: &[ExampleLoss]) -> Option<Measured> {
-        if losses.len() != self.examples(whose).count() {
+    pub(super) fn model_losses(&self, role: ModelRole, losses: &[ExampleLoss]) -> Option<ModelLosses> {
+        if losses.len() != self.examples(role).count() {
             return None;
         }
         let mut losses = losses.iter().copied();
         let mut take = |n: usize| losses.by_ref().take(n).collect::<Vec<_>>();
         let (held_out, retention) = (take(self.held_out.len()), take(self.retention.len()));
         let train = take(self.train.len());
-        let order = self.order.iter().filter(|_| whose == Whose::Base);
-        let order = order.map(|line| OrderLoss {
+        let order = self.order.iter().filter(|_| role == ModelRole::Base);
+        let order = order.map(|line| WordOrderLoss {
             original: total(&take(line.original.len())),
             shuffled: total(&take(line.shuffled.len())),
         });
         let order = order.collect();
-        Some(Measured { held_out, retention, train, order })
+        Some(ModelLosses { held_out, retention, train, order })
     }
 }
 
 impl Losses {
-    /// Those that were saved, if they are of these sets and this candidate; else none, and whether some were of others.
-    pub(super) fn going_on(saved: Option<Self>, sets: &GateSets, candidate: &AdapterTensors) -> (Self, bool) {
-        let of = sets.fingerprint(candidate);
+    /// The losses that were saved, if they are of these sets and this candidate; else none, and whether some were of others.
+    pub(super) fn resume(saved: Option<Self>, sets: &GateSets, candidate: &AdapterTensors) -> (Self, bool) {
+        let fingerprint = sets.fingerprint(candidate);
         match saved {
-            Some(saved) if saved.of == of => (saved, false),
-            others => (Self { of, ..Self::default() }, others.is_some()),
+            Some(saved) if saved.fingerprint == fingerprint => (saved, false),
+            others => (Self { fingerprint, ..Self::default() }, others.is_some()),
         }
     }
 
-    pub(super) fn of(&mut self, whose: Whose) -> &mut Vec<ExampleLoss> {
-        match whose {
-            Whose::Base => &mut self.base,
-            Whose::Current => &mut self.current,
-            Whose::Candidate => &mut self.candidate,
+    /// The losses of one model.
+    pub(super) fn of_model(&mut self, role: ModelRole) -> &mut Vec<ExampleLoss> {
+        match role {
+            ModelRole::Base => &mut self.base,
+            ModelRole::Current => &mut self.current,
+            ModelRole::Candidate => &mut self.candidate,
         }
     }
 }
@@ -123,7 +117,7 @@ impl Losses {
 impl Measurer {
     /// Prepares `adapter`, or the base alone.
     pub(super) fn new(
-        whose: Whose,
+        role: ModelRole,
         base: Base,
         adapter: Option<&AdapterTensors>,
         sets: &GateSets,
@@ -131,10 +125,10 @@ impl Measurer {
         stop: &StopFlag,
     ) -> Result<Self> {
         let adapter = adapter.map(Adapter::new).transpose()?;
-        let capacity = sets.examples(whose).map(Example::len).max().unwrap_or(1);
+        let capacity = sets.examples(role).map(Example::len).max().unwrap_or(1);
         let model =
             Model::new(base, adapter.as_ref(), ModelOptions::for_measuring(capacity, n_threads), stop.raw())?;
-        Ok(Self { whose, model })
+        Ok(Self { role, model })
     }
 
     /// Measures the example behind those that `losses` has.
@@ -142,7 +136,7 @@ impl Measurer {
     /// # Errors
     /// [`Error::Cancelled`](crate::Error::Cancelled); nothing is added then.
     pub(super) fn next(&mut self, sets: &GateSets, losses: &mut Vec<ExampleLoss>) -> Result<()> {
-        if let Some(example) = sets.examples(self.whose).nth(losses.len()) {
+        if let Some(example) = sets.examples(self.role).nth(losses.len()) {
             let sum = self.model.evaluate(&data::assemble(std::slice::from_ref(example), &[0]))?;
             losses.push(ExampleLoss { loss: sum.loss, tokens: sum.supervised });
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::measure::{GateSets, Shuffled};
+use super::measure::{GateSets, ShuffledLine};
 use super::plan::{self, Choice, PLAN, Plan, Work};
 use super::settings::PROBE;
 use super::{NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
@@ -375,7 +375,7 @@ fn probe(request: &SessionRequest, inputs: &Inputs, options: &DataOptions) -> Re
 }
 
 /// Some of the user's lines with their words shuffled, which tells whether they are language.
-fn shuffled(store: &Store, plan: &Plan, inputs: &Inputs, options: &DataOptions) -> Vec<Shuffled> {
+fn shuffled(store: &Store, plan: &Plan, inputs: &Inputs, options: &DataOptions) -> Vec<ShuffledLine> {
     let ours = store
         .examples()
         .iter()
@@ -385,7 +385,7 @@ fn shuffled(store: &Store, plan: &Plan, inputs: &Inputs, options: &DataOptions) 
         |line: &str| data::load_line(name, line, &inputs.tokenizer, inputs.template.as_ref(), options).ok();
     let twice = ours.filter_map(|example| {
         let shuffled = encode(&gate::shuffled_line(&example.line, example.id.0)?)?.examples;
-        Some(Shuffled { original: encode(&example.line)?.examples, shuffled })
+        Some(ShuffledLine { original: encode(&example.line)?.examples, shuffled })
     });
     spread(&twice.collect::<Vec<_>>(), MAX_SHUFFLED)
 }

@@ -15,7 +15,7 @@ use super::*;
 use crate::Error;
 use crate::config::EvalEvery;
 use crate::file_system::{self, FileSystem};
-use crate::gate::{Refusal, Whose};
+use crate::gate::{ModelRole, Refusal};
 use crate::session::{DiscardReason, Event, Leftover};
 use crate::store::{ExampleId, GraftStatus, IdSet, StoreOptions};
 use crate::testing::{CHATML, Failure, Fault, FaultyDisk, TinyModel};
@@ -400,7 +400,7 @@ fn what_was_refused_for_want_of_held_out_examples_alone_is_tried_again_with_more
         gate
     };
     let too_few = Refusal::TooFewHeldOut { examples: 2, needed: 4 };
-    let better = |gain| Refusal::NotBetter { against: Whose::Base, gain, low: Some(-0.4), needed: 0.01 };
+    let better = |gain| Refusal::NotBetter { against: ModelRole::Base, gain, low: Some(-0.4), needed: 0.01 };
     assert_eq!(refused(measured(2, std::slice::from_ref(&too_few))), None);
     assert_eq!(refused(measured(2, &[too_few.clone(), better(0.2)])), None, "two are too few to be certain");
     let before = |nothing| matches!(nothing, Some(NothingToDo::RefusedBefore { .. }));
@@ -494,7 +494,7 @@ fn losses_are_of_the_texts_that_they_were_measured_on() {
     assert_eq!(judged(300..450, true), SliceOutcome::Paused { reason: Pause::Stopped });
     let SliceOutcome::Finished { report } = judged(200..203, false) else { panic!("not finished") };
     let retention =
-        report.gate.comparisons.iter().find(|comparison| comparison.set == crate::gate::Set::Retention);
+        report.gate.comparisons.iter().find(|comparison| comparison.set == crate::gate::EvalSet::Retention);
     assert_eq!(retention.unwrap().examples, 3);
 }
 

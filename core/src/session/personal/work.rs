@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::measure::{Losses, Measurer, Whose};
+use super::measure::{Losses, Measurer};
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
@@ -10,7 +10,7 @@ use super::{
     Training, whole,
 };
 use crate::base::Base;
-use crate::gate::{self, GateReport};
+use crate::gate::{self, GateReport, ModelRole};
 use crate::session::{DiscardReason, Event, Leftover, StepMetrics, StopFlag, inputs, resume};
 use crate::store::{GraftMeta, IdSet, NewGraft, Store};
 use crate::train::{StepEvent, StopReason, TrainLoop};
@@ -221,7 +221,7 @@ impl Training {
             }
             read => read?,
         };
-        let (losses, others) = Losses::going_on(losses, &self.sets, &candidate);
+        let (losses, others) = Losses::resume(losses, &self.sets, &candidate);
         if others {
             discard(DiscardReason::OtherSubject);
         }
@@ -249,39 +249,40 @@ impl Judging {
     ) -> Result<Option<Stage>> {
         // A graft in use that saw what was deleted since has to be replaced in any case.
         let current = store.current()?.filter(|current| Some(*current) == self.plan.parent);
-        let subjects = [(Whose::Base, true), (Whose::Current, current.is_some()), (Whose::Candidate, true)];
-        let asked = subjects.into_iter().filter(|(_, is_there)| *is_there).map(|(whose, _)| whose);
-        let missing = asked.into_iter().find(|whose| {
-            let losses = self.losses.of(*whose);
-            self.sets.measured(*whose, losses).is_none()
+        let subjects =
+            [(ModelRole::Base, true), (ModelRole::Current, current.is_some()), (ModelRole::Candidate, true)];
+        let asked = subjects.into_iter().filter(|(_, is_there)| *is_there).map(|(role, _)| role);
+        let missing = asked.into_iter().find(|role| {
+            let losses = self.losses.of_model(*role);
+            self.sets.model_losses(*role, losses).is_none()
         });
-        let Some(whose) = missing else {
-            let [base, current, candidate] = [Whose::Base, Whose::Current, Whose::Candidate]
-                .map(|whose| self.sets.measured(whose, self.losses.of(whose)));
+        let Some(role) = missing else {
+            let [base, current, candidate] = [ModelRole::Base, ModelRole::Current, ModelRole::Candidate]
+                .map(|role| self.sets.model_losses(role, self.losses.of_model(role)));
             let (base, candidate) = (base.unwrap_or_default(), candidate.unwrap_or_default());
             let gate = gate::judge(&request.gate, &base, current.as_ref(), &candidate, store.seed());
             return self.end(store, gate, on_event).map(Some);
         };
-        if self.measurer.as_ref().is_none_or(|measurer| measurer.whose != whose) {
+        if self.measurer.as_ref().is_none_or(|measurer| measurer.role != role) {
             self.measurer = None; // its memory is free before the next one takes some
-            let adapter = match (whose, current) {
-                (Whose::Current, Some(id)) => Some(store.graft(id)?.adapter),
-                (Whose::Candidate, _) => Some(self.candidate.clone()),
+            let adapter = match (role, current) {
+                (ModelRole::Current, Some(id)) => Some(store.graft(id)?.adapter),
+                (ModelRole::Candidate, _) => Some(self.candidate.clone()),
                 _ => None,
             };
             let base = Base::reopen(&request.model, &self.model)?;
             let n_threads = inputs::threads(request.training.run.threads);
-            let measurer = Measurer::new(whose, base, adapter.as_ref(), &self.sets, n_threads, halt)?;
+            let measurer = Measurer::new(role, base, adapter.as_ref(), &self.sets, n_threads, halt)?;
             self.measurer = Some(measurer);
         }
         if let Some(measurer) = &mut self.measurer {
-            measurer.next(&self.sets, self.losses.of(whose))?;
+            measurer.next(&self.sets, self.losses.of_model(role))?;
             self.is_saved = false;
-            if self.losses.of(whose).last().is_some_and(|last| !last.loss.is_finite()) {
+            if self.losses.of_model(role).last().is_some_and(|last| !last.loss.is_finite()) {
                 return self.end(store, GateReport::diverged(), on_event).map(Some);
             }
         }
-        if self.losses.of(whose).len().is_multiple_of(SAVE_LOSSES_EVERY) {
+        if self.losses.of_model(role).len().is_multiple_of(SAVE_LOSSES_EVERY) {
             self.save(store)?;
         }
         Ok(None)

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::Error;
 use crate::base::Module;
-use crate::gate::{GateReport, GateRules, Measured, judge};
+use crate::gate::{GateReport, GateRules, ModelLosses, judge};
 use crate::gguf::Fingerprint;
 use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
 
@@ -62,7 +62,7 @@ fn base(byte: char) -> Fingerprint {
 }
 
 fn report(promote: bool) -> GateReport {
-    let nothing = Measured::default();
+    let nothing = ModelLosses::default();
     GateReport { promote, ..judge(&GateRules::default(), &nothing, None, &nothing, 3) }
 }
 

@@ -1,4 +1,4 @@
-//! The same text with its words in a random order, to find out whether it was language to begin with.
+//! Puts the words of a text in a random order, to find out whether it was language to begin with.
 
 use serde_json::Value;
 use unicode_segmentation::UnicodeSegmentation as _;
