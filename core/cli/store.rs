@@ -207,8 +207,8 @@ fn row(graft: &GraftEntry) -> Vec<String> {
             format::date(meta.created),
             meta.steps.to_string(),
             format::count(meta.tokens),
-            meta.saw.len().to_string(),
-            graft.saw_deleted.len().to_string(),
+            meta.trained_on.len().to_string(),
+            graft.trained_on_deleted.len().to_string(),
             format::bytes(graft.bytes),
             short(&meta.base.to_string()),
         ]),
@@ -258,13 +258,13 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
         ("added", format::date(meta.created)),
         ("base", meta.base.to_string()),
         ("went on from", meta.parent.map_or("the base".to_owned(), |id| format!("graft {id}"))),
-        ("steps", format!("{}, kept is step {}", meta.steps, meta.kept_step)),
+        ("steps", format!("{}, kept is step {}", meta.steps, meta.best_step)),
         ("tokens", meta.tokens.to_string()),
-        ("examples", format!("{}: {}", meta.saw.len(), ids(meta.saw.ranges()))),
+        ("examples", format!("{}: {}", meta.trained_on.len(), ids(meta.trained_on.ranges()))),
         ("size", format::bytes(graft.bytes)),
     ];
-    if !graft.saw_deleted.is_empty() {
-        let deleted: Vec<_> = graft.saw_deleted.iter().map(ToString::to_string).collect();
+    if !graft.trained_on_deleted.is_empty() {
+        let deleted: Vec<_> = graft.trained_on_deleted.iter().map(ToString::to_string).collect();
         rows.push(("deleted since", deleted.join(" ")));
     }
     output::write(format_args!(
@@ -301,7 +301,7 @@ fn verify(args: &StoreArgs, model: Option<PathBuf>, repair: bool, verbosity: Ver
     if let Some(model) = model {
         session::verify_model(&store, &catalogue::model_path(model)?)?;
     }
-    Ok(if report.is_sound() || repair { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_valid() || repair { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn describe(report: &VerifyReport, root: &Path) -> String {
@@ -313,6 +313,6 @@ fn describe(report: &VerifyReport, root: &Path) -> String {
     for path in &report.unknown {
         text.push_str(&format!("not a file of the store: {}\n", shown(path)));
     }
-    text.push_str(if report.is_sound() { "nothing is damaged\n" } else { "" });
+    text.push_str(if report.is_valid() { "nothing is damaged\n" } else { "" });
     text
 }

@@ -157,10 +157,10 @@ fn summary(request: &TrainRequest, report: &TrainReport) -> String {
     if let (Some(before), Some(after)) = (report.held_out_before, report.held_out_after) {
         rows.push(("held-out perplexity", perplexity_change(before, after)));
     }
-    let kept = if report.kept_step == report.steps {
+    let kept = if report.best_step == report.steps {
         String::new()
     } else {
-        format!(", as it was after step {}, the best on the held-out examples", report.kept_step)
+        format!(", as it was after step {}, the best on the held-out examples", report.best_step)
     };
     rows.push(("adapter", format!("{out}/adapter (PEFT), {out}/adapter.gguf (llama.cpp){kept}")));
     rows.push(("loss curve", format!("{out}/loss.svg")));

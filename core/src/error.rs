@@ -117,7 +117,7 @@ pub enum Error {
         /// What is wrong.
         problem: CheckpointProblem,
     },
-    /// A sealed file that is sound, and whose content is not of the shape that this program writes.
+    /// A sealed file that is valid, and whose content is not of the shape that this program writes.
     #[error(
         "{}: another build of this program wrote it, and this one cannot read it ({problem}); use the build that \
          wrote it",
@@ -137,7 +137,7 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// A file of a store that is sound, and not the one that the store wrote last.
+    /// A file of a store that is valid, and not the one that the store wrote last.
     #[error(
         "{}: {why}; bring back the whole store as it was at one moment, or let `nightgraft store verify --repair` keep \
          what is certain", path.display()

@@ -34,9 +34,9 @@ fn add_grafts(sandbox: &Sandbox, root: &Path) {
         let graft = NewGraft {
             base: *base.fingerprint(),
             parent: None,
-            saw: IdSet::from_range(1, 2),
+            trained_on: IdSet::from_range(1, 2),
             steps: 40,
-            kept_step: 30,
+            best_step: 30,
             tokens: 1234,
             settings: "rank = 2\n".into(),
             gate,

@@ -92,7 +92,7 @@ impl From<&GateReport> for Verdict {
 
 impl From<store::GraftEntry> for Graft {
     fn from(entry: store::GraftEntry) -> Self {
-        let store::GraftEntry { id, bytes, status, meta, saw_deleted, problem } = entry;
+        let store::GraftEntry { id, bytes, status, meta, trained_on_deleted, problem } = entry;
         let meta = meta.as_ref();
         Self {
             id: id.0,
@@ -106,11 +106,11 @@ impl From<store::GraftEntry> for Graft {
             bytes,
             created: meta.map(|meta| meta.created),
             parent: meta.and_then(|meta| meta.parent).map(|id| id.0),
-            examples: meta.map_or(0, |meta| meta.saw.len()),
+            examples: meta.map_or(0, |meta| meta.trained_on.len()),
             steps: meta.map_or(0, |meta| meta.steps),
             tokens: meta.map_or(0, |meta| meta.tokens),
             verdict: meta.map(|meta| Verdict::from(&meta.gate)),
-            saw_deleted: saw_deleted.into_iter().map(|id| id.0).collect(),
+            saw_deleted: trained_on_deleted.into_iter().map(|id| id.0).collect(),
             problem,
         }
     }

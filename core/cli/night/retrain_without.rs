@@ -65,6 +65,6 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 
 /// Grafts that saw deleted examples, and whether they are in use.
 fn marked(store: &Store) -> Result<Vec<(GraftId, bool)>> {
-    let grafts = store.grafts()?.into_iter().filter(|graft| !graft.saw_deleted.is_empty());
+    let grafts = store.grafts()?.into_iter().filter(|graft| !graft.trained_on_deleted.is_empty());
     Ok(grafts.map(|graft| (graft.id, graft.status == GraftStatus::Current)).collect())
 }

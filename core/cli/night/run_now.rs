@@ -82,9 +82,9 @@ fn report(outcome: &SliceOutcome, verbosity: Verbosity) -> Result<()> {
 
 fn summary(report: &SessionReport) -> String {
     let learned = match &report.learned {
-        Some(learned) if learned.kept_step == learned.steps => format!("{} steps", learned.steps),
+        Some(learned) if learned.best_step == learned.steps => format!("{} steps", learned.steps),
         Some(learned) => {
-            format!("{} steps, of which the first {} are kept", learned.steps, learned.kept_step)
+            format!("{} steps, of which the first {} are kept", learned.steps, learned.best_step)
         }
         None => "diverged".to_owned(),
     };

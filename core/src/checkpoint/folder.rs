@@ -42,7 +42,7 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
     Ok(path)
 }
 
-/// The newest sound checkpoint in `folder`, or `None` if there is none or no such folder. Damaged files are
+/// The newest valid checkpoint in `folder`, or `None` if there is none or no such folder. Damaged files are
 /// passed over; scratch files of interrupted writes are removed.
 ///
 /// # Errors

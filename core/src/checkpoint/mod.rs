@@ -2,7 +2,7 @@
 //!
 //! A [`State`] is one sealed file ([`crate::vault`]): it appears whole or not at all, a damaged file is told from a good
 //! one, and numbers are stored as exact bits. [`save`] keeps the last few, [`load_latest`] takes the newest that is
-//! sound. [`encode_adapter`] is the part of the format that has one adapter alone.
+//! valid. [`encode_adapter`] is the part of the format that has one adapter alone.
 
 mod adapter;
 mod folder;

@@ -335,7 +335,7 @@ fn a_lost_key_is_no_damage() {
     let [plain, encrypted] = vaults();
     save(&encrypted, folder.path(), state(1).snapshot(), 5).unwrap();
     assert!(matches!(load_latest(&plain, folder.path()), Err(Error::WrongKey { .. })));
-    // A sound one counts for more.
+    // A valid one counts for more.
     fs::copy(folder.path().join("step-00000001.ngck"), folder.path().join("step-00000009.ngck")).unwrap();
     save(&plain, folder.path(), state(2).snapshot(), 5).unwrap();
     fs::copy(folder.path().join("step-00000001.ngck"), folder.path().join("step-00000009.ngck")).unwrap();

@@ -270,7 +270,7 @@ fn tokens(losses: &[ExampleLoss]) -> u64 {
 
 /// To six decimals: short enough that JSON gives the same number back.
 fn rounded(value: f64) -> f64 {
-    // The bounds are beyond every share of sound losses; with them, the digits stay exact.
+    // The bounds are beyond every share of valid losses; with them, the digits stay exact.
     (value.clamp(-1e9, 1e9) * 1e6).round() / 1e6
 }
 

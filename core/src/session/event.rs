@@ -197,7 +197,8 @@ pub struct TrainReport {
     /// Held-out loss of the adapter that was kept.
     pub held_out_after: Option<f64>,
     /// The step whose adapter was kept: the one with the lowest held-out loss, else the last.
-    pub kept_step: u64,
+    #[serde(rename = "kept_step")]
+    pub best_step: u64,
     /// The PEFT folder; none if the run was interrupted.
     pub adapter: Option<PathBuf>,
     /// Where to resume from, if the run was interrupted.

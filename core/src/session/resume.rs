@@ -77,7 +77,7 @@ fn is_date(line: &str) -> bool {
     line.starts_with("date = ")
 }
 
-/// What the newest sound checkpoint says of the settings that may be left open: the date that its data was rendered for, and
+/// What the newest valid checkpoint says of the settings that may be left open: the date that its data was rendered for, and
 /// what was decided when the run began.
 pub(super) fn saved_settings(vault: &Vault, folder: &Path) -> Result<TrainConfig> {
     let state = match checkpoint::load_latest(vault, folder) {
@@ -108,7 +108,7 @@ pub(super) fn bytes(train_loop: &TrainLoop) -> u64 {
     sets * 4 * train_loop.trainer().adapter().n_parameters() as u64 * 1001 / 1000 + (64 << 10)
 }
 
-/// The newest sound checkpoint, if there is one.
+/// The newest valid checkpoint, if there is one.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.

@@ -361,13 +361,13 @@ impl<'a> Run<'a> {
         let step = self.train_loop.trainer().step();
         let plot = loss_svg(&self.losses, &self.train_loop.history().evaluations);
         atomic::write_file(&self.folder.plot(), plot.as_bytes())?;
-        let mut kept_step = step;
+        let mut best_step = step;
         let interrupted = outcome == Outcome::Interrupted;
         if !interrupted {
             if self.request.config.run.checkpoint_every > 0 && self.saved_at != Some(step) {
                 self.save(on_event)?;
             }
-            kept_step = match self.keep_adapter() {
+            best_step = match self.keep_adapter() {
                 Ok(step) => step,
                 Err(error) => {
                     // The disk is full, say. The work must not be lost with the result, if there is room for that at least.
@@ -375,7 +375,7 @@ impl<'a> Run<'a> {
                     return Err(error);
                 }
             };
-            if kept_step == 0 && step > 0 {
+            if best_step == 0 && step > 0 {
                 let text = "the held-out loss never improved: the adapter kept is the one from before training. \
                             Try a lower --lr, more data, or --patience 0 --eval-every 0 to keep the last";
                 on_event(&Event::Warning { text: text.to_owned() });
@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
             last_loss: self.losses.last().map(|&(_, loss)| loss),
             held_out_before: self.train_loop.history().evaluations.first().map(|&(_, loss)| loss),
             held_out_after: self.train_loop.history().best.at.map(|(loss, _)| loss),
-            kept_step,
+            best_step,
             adapter: (!interrupted).then(|| self.folder.peft()),
             checkpoint: interrupted.then(|| self.folder.checkpoints()),
             tokens: self.tokens,

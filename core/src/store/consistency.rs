@@ -28,7 +28,7 @@ impl Deviation {
     }
 }
 
-/// Every sound file that is another version than the manifest lists, or that it does not list; and every one that is
+/// Every valid file that is another version than the manifest lists, or that it does not list; and every one that is
 /// missing. A damaged file is not among them: reading it says so.
 ///
 /// # Errors
@@ -49,7 +49,7 @@ pub(super) fn deviations(
     for item in inventory::items(vault.fs(), root)? {
         let Some((vault, role)) = reading(vault, plain, &item) else { continue };
         let was_listed = listed.remove(&item.path);
-        if manifest.agrees(vault, &item.path)? || !is_sound(vault, &item, role)? {
+        if manifest.agrees(vault, &item.path)? || !is_valid(vault, &item, role)? {
             continue;
         }
         is_older |= vault.number(&item.path)?.is_some_and(|number| number > manifest.counter());
@@ -86,7 +86,7 @@ fn reading<'a>(vault: &'a Vault, plain: &'a Vault, item: &Item) -> Option<(&'a V
 }
 
 /// Whether the store wrote the file once. Of one that is under a key of former times that is all that can be seen.
-fn is_sound(vault: &Vault, item: &Item, role: &'static str) -> Result<bool> {
+fn is_valid(vault: &Vault, item: &Item, role: &'static str) -> Result<bool> {
     match sealed::read_to_end(vault, &item.path, role) {
         Err(Error::WrongKey { path }) => is_of_former_key(vault, &path),
         read => Ok(sealed::damage(read)?.is_ok()),

@@ -19,7 +19,7 @@ pub struct DeleteReport {
     /// The examples that are gone, by id: those asked for that were there.
     pub deleted: Vec<ExampleId>,
     /// The grafts that learned from one of them, oldest first. They stay; see
-    /// [`GraftEntry::saw_deleted`](super::GraftEntry::saw_deleted).
+    /// [`GraftEntry::trained_on_deleted`](super::GraftEntry::trained_on_deleted).
     pub marked_grafts: Vec<GraftId>,
     /// Whether the unfinished session learned from one of them, and was dropped.
     pub session_dropped: bool,
@@ -98,11 +98,11 @@ impl Store {
         self.journal.settle(&self.vault)?;
         let live: IdSet = self.examples().iter().map(|example| example.id.0).collect();
         let deleted = ids.iter().map(|id| id.0).collect::<IdSet>().intersection(&live);
-        let saw = |meta: &super::GraftMeta| !meta.saw.intersection(&deleted).is_empty();
+        let learned_deleted = |meta: &super::GraftMeta| !meta.trained_on.intersection(&deleted).is_empty();
         let marked: Vec<_> = if deleted.is_empty() {
             Vec::new()
         } else {
-            self.sound_metas()?.into_iter().filter(saw).map(|meta| meta.id).collect()
+            self.valid_metas()?.into_iter().filter(learned_deleted).map(|meta| meta.id).collect()
         };
         self.journal.remove(&self.vault, &deleted)?;
         // Of all that were ever deleted: an earlier call may have failed right here.

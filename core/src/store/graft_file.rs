@@ -28,11 +28,11 @@ pub struct NewGraft {
     /// The graft that training went on from.
     pub parent: Option<GraftId>,
     /// The examples that it was trained on. Those of the parent are added to them.
-    pub saw: IdSet,
+    pub trained_on: IdSet,
     /// Optimizer steps of the session.
     pub steps: u64,
     /// The step whose adapter this is: the best one.
-    pub kept_step: u64,
+    pub best_step: u64,
     /// Tokens that were trained on, repetitions included.
     pub tokens: u64,
     /// The settings of the session as TOML.
@@ -54,11 +54,13 @@ pub struct GraftMeta {
     /// The graft that training went on from.
     pub parent: Option<GraftId>,
     /// The examples that it or one of its ancestors was trained on.
-    pub saw: IdSet,
+    #[serde(rename = "saw")]
+    pub trained_on: IdSet,
     /// Optimizer steps of the session.
     pub steps: u64,
     /// The step whose adapter this is.
-    pub kept_step: u64,
+    #[serde(rename = "kept_step")]
+    pub best_step: u64,
     /// Tokens that were trained on, repetitions included.
     pub tokens: u64,
     /// The settings of the session as TOML.
@@ -89,7 +91,7 @@ pub(super) fn id_of(name: &str) -> Option<GraftId> {
 /// Bytes of a graft's file, about.
 pub(super) fn size(meta: &GraftMeta, adapter: &AdapterTensors) -> u64 {
     let numbers = 4 * adapter.n_parameters() as u64;
-    let described = meta.settings.len() as u64 + 48 * meta.saw.ranges().len() as u64;
+    let described = meta.settings.len() as u64 + 48 * meta.trained_on.ranges().len() as u64;
     // Shapes, the gate's report, and a tag for each 64 KiB.
     numbers + numbers / 4096 + described + 128 * adapter.pairs.len() as u64 + (16 << 10)
 }

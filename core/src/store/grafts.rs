@@ -48,7 +48,8 @@ pub struct GraftEntry {
     /// What is known of it; `None` if it is damaged.
     pub meta: Option<GraftMeta>,
     /// The deleted examples that it or one of its ancestors was trained on.
-    pub saw_deleted: Vec<ExampleId>,
+    #[serde(rename = "saw_deleted")]
+    pub trained_on_deleted: Vec<ExampleId>,
     /// Why it cannot be read.
     pub problem: Option<String>,
 }
@@ -74,10 +75,10 @@ impl Store {
                 Some(meta) if meta.gate.promote => GraftStatus::Candidate,
                 Some(_) => GraftStatus::Refused,
             };
-            let saw_deleted = meta.as_ref().map_or(Vec::new(), |meta| {
-                meta.saw.intersection(self.deleted()).iter().map(ExampleId).collect()
+            let trained_on_deleted = meta.as_ref().map_or(Vec::new(), |meta| {
+                meta.trained_on.intersection(self.deleted()).iter().map(ExampleId).collect()
             });
-            entries.push(GraftEntry { id, bytes, status, meta, saw_deleted, problem });
+            entries.push(GraftEntry { id, bytes, status, meta, trained_on_deleted, problem });
         }
         Ok(entries)
     }
@@ -115,7 +116,7 @@ impl Store {
     /// [`Error::Store`] if there is no such parent or it is of another base model, [`Error::Adapter`] if the numbers do
     /// not have the adapter's shapes, [`Error::Quota`], [`Error::Io`].
     pub fn add_graft(&mut self, meta: NewGraft, adapter: &AdapterTensors) -> Result<GraftId> {
-        let NewGraft { base, parent, mut saw, steps, kept_step, tokens, settings, gate } = meta;
+        let NewGraft { base, parent, mut trained_on, steps, best_step, tokens, settings, gate } = meta;
         if let Some(parent) = parent {
             let meta = self.meta(parent)?;
             if meta.base != base {
@@ -123,12 +124,13 @@ impl Store {
                     "the new graft is for another base model than graft {parent}, which it went on from"
                 )));
             }
-            saw = saw.union(&meta.saw);
+            trained_on = trained_on.union(&meta.trained_on);
         }
         let largest = self.graft_files()?.last().map_or(0, |(id, _)| id.0);
         let id = self.history()?.next_id(largest).ok_or_else(|| self.problem("it has no number left"))?;
         let created = unix_seconds();
-        let meta = GraftMeta { id, base, created, parent, saw, steps, kept_step, tokens, settings, gate };
+        let meta =
+            GraftMeta { id, base, created, parent, trained_on, steps, best_step, tokens, settings, gate };
         self.make_room(graft_file::size(&meta, adapter))?;
         graft_file::write(&self.vault, &self.graft_path(id), &meta, adapter)?;
         // The graft is safe; that there is one too many can wait.
@@ -189,15 +191,15 @@ impl Store {
             return Err(self.problem("no graft is in use: there is nothing to go back from"));
         }
         let files = self.graft_files()?;
-        let mut sound = Vec::new();
+        let mut readable = Vec::new();
         for &(id, _) in &files {
             let read = graft_file::read(&self.vault, &self.graft_path(id), id).map(drop);
             match sealed::damage(read)? {
-                Ok(()) => sound.push(id),
+                Ok(()) => readable.push(id),
                 Err(problem) => tracing::warn!(graft = %id, %problem, "passing over a damaged graft"),
             }
         }
-        history.roll_back(|id| sound.contains(&id));
+        history.roll_back(|id| readable.contains(&id));
         self.write_history(&history)?;
         Ok(history.current)
     }
@@ -233,7 +235,7 @@ impl Store {
     }
 
     /// What is known of all grafts of which that can be read, oldest first.
-    pub(super) fn sound_metas(&self) -> Result<Vec<GraftMeta>> {
+    pub(super) fn valid_metas(&self) -> Result<Vec<GraftMeta>> {
         let mut metas = Vec::new();
         for (id, _) in self.graft_files()? {
             metas.extend(sealed::damage(graft_file::read_meta(&self.vault, &self.graft_path(id), id))?.ok());

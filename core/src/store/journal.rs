@@ -97,12 +97,12 @@ impl Journal {
         // One that covers others comes before them.
         spans.sort_unstable_by_key(|span| (span.from, std::cmp::Reverse(span.to)));
         let mut before = Span { from: 0, to: 0 };
-        let mut before_is_sound = true;
+        let mut before_is_valid = true;
         for span in spans {
             let path = folder.join(span.file_name());
             if before.covers(span) {
                 // What covers it must be readable, or this may be the last copy.
-                if before_is_sound && distrusted.is_empty() && covered == Covered::Removed {
+                if before_is_valid && distrusted.is_empty() && covered == Covered::Removed {
                     vault.remove(&path)?;
                 }
                 continue;
@@ -112,7 +112,7 @@ impl Journal {
                 continue;
             }
             journal.note_gap(before.to + 1, span.from);
-            before_is_sound = match distrusted.iter().find(|deviation| deviation.path == path) {
+            before_is_valid = match distrusted.iter().find(|deviation| deviation.path == path) {
                 None => journal.take_in(vault, span)?,
                 Some(deviation) => journal.pass_over(vault, deviation)?,
             };
@@ -150,9 +150,9 @@ impl Journal {
         self.next_id = self.next_id.max(segment.next_id);
         self.examples.extend(segment.examples.into_iter().filter(|example| example.id.0 > last));
         self.segments.push(Placed { span, ids, deleted: segment.deleted });
-        let is_sound = problem.is_none();
+        let is_valid = problem.is_none();
         self.damage.extend(problem.map(|problem| (path, problem)));
-        Ok(is_sound)
+        Ok(is_valid)
     }
 
     /// Notes one segment as damaged. Of an earlier version of it, what it says of deleted examples is true still.
@@ -372,7 +372,7 @@ fn write(
     file.commit()
 }
 
-/// Reads a segment as far as it is sound; with what is wrong, in words.
+/// Reads a segment as far as it is valid; with what is wrong, in words.
 pub(super) fn read(vault: &Vault, path: &Path) -> Result<(Segment, std::result::Result<(), String>)> {
     let mut segment = Segment::default();
     let result = vault.open(path, ROLE).and_then(|mut file| {

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Every file is sealed ([`vault`](crate::vault)), so that damage is noticed, and appears whole or not at all. A file that
-//! is sound and not the last version of itself, because a backup was put back or somebody means it, is noticed too: the
+//! is valid and not the last version of itself, because a backup was put back or somebody means it, is noticed too: the
 //! manifest names the version of each. In a plain store that helps against accidents only, since whoever may write the
 //! folder can write a manifest. Folders and files are their owner's alone, and those of an older build become so when
 //! the store is opened. Each

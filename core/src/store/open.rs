@@ -249,11 +249,11 @@ impl Store {
     /// Segments that are gone from the journal's end leave no gap: what others know of its examples shows it.
     fn note_lost_examples(&mut self) -> Result<()> {
         let current = sealed::damage(self.current())?.ok().flatten();
-        let saw = match current.map(|id| self.meta(id)) {
+        let last_trained_on = match current.map(|id| self.meta(id)) {
             None | Some(Err(Error::Store { .. })) => None,
-            Some(meta) => sealed::damage(meta)?.ok().and_then(|meta| meta.saw.last()),
+            Some(meta) => sealed::damage(meta)?.ok().and_then(|meta| meta.trained_on.last()),
         };
-        let last = saw.unwrap_or(0).max(self.last_id_of_session()?);
+        let last = last_trained_on.unwrap_or(0).max(self.last_id_of_session()?);
         self.journal.expect_ids_up_to(last);
         Ok(())
     }

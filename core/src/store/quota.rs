@@ -48,7 +48,7 @@ impl Store {
         let before = history.before(exists);
         let parent = self.parent_of_session()?;
         let passed: Vec<_> =
-            self.sound_metas()?.into_iter().filter(|meta| meta.gate.promote).map(|meta| meta.id).collect();
+            self.valid_metas()?.into_iter().filter(|meta| meta.gate.promote).map(|meta| meta.id).collect();
         let worth = |id: GraftId| match id {
             id if Some(id) == before => 3,
             id if history.was_promoted(id) => 2,

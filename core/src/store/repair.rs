@@ -117,7 +117,8 @@ impl Store {
         }
         let of_the_journal = |damage: &Damage| damage.path.starts_with(self.journal.folder());
         if damaged.iter().any(of_the_journal) {
-            let seen = self.sound_metas()?.iter().filter_map(|meta| meta.saw.last()).max().unwrap_or(0);
+            let seen =
+                self.valid_metas()?.iter().filter_map(|meta| meta.trained_on.last()).max().unwrap_or(0);
             let seen = seen.max(self.last_id_of_session()?);
             let deleted = self.journal.deleted().len();
             self.journal.rebuild(&self.vault, seen)?;

@@ -24,7 +24,7 @@
 //! 1 byte, and the SHA-256 of the data. So the chunks of both modes can be sealed side by side, which is done for some
 //! of them at a time: a phone may give a run that it stops a few tenths of a second.
 //!
-//! A seal says nothing of when a file was written: an earlier version of it is as sound. In a folder that has a manifest
+//! A seal says nothing of when a file was written: an earlier version of it is as valid by itself. In a folder that has a manifest
 //! each file carries the number of the change that wrote it, and only the last version passes.
 
 mod files;

@@ -196,12 +196,12 @@ impl Sealing {
     #[must_use]
     pub(super) fn open(&mut self, chunk: &mut Vec<u8>, last: bool) -> bool {
         let Some(len) = chunk.len().checked_sub(TAG_BYTES) else { return false };
-        let sound = match &mut self.kind {
+        let valid = match &mut self.kind {
             Kind::Plain { context, former } => {
                 *former = tag(context, former, self.index, last, &Sha256::digest(&chunk[..len]));
-                let sound = *former == chunk[len..];
+                let valid = *former == chunk[len..];
                 chunk.truncate(len);
-                sound
+                valid
             }
             Kind::Encrypted { stream, context } => {
                 stream.decrypt_in_place(self.index, last, context, chunk).is_ok()
@@ -209,7 +209,7 @@ impl Sealing {
         };
         let next = self.index.checked_add(1);
         self.index = next.unwrap_or(self.index);
-        sound && (last || next.is_some())
+        valid && (last || next.is_some())
     }
 }
 

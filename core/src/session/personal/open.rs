@@ -154,7 +154,7 @@ fn drop_session(store: &mut Store, why: DiscardReason, on_event: &mut dyn FnMut(
     Ok(())
 }
 
-/// Puts the run together, in the memory that it may take, and sets it back to its newest sound checkpoint. What the request
+/// Puts the run together, in the memory that it may take, and sets it back to its newest valid checkpoint. What the request
 /// leaves open is as it was when the session was `begun`, as far as it was decided then.
 fn begin(
     store: &mut Store,

@@ -116,7 +116,8 @@ pub struct Learned {
     /// Optimizer steps.
     pub steps: u64,
     /// The step whose adapter is the candidate: the one with the lowest held-out loss.
-    pub kept_step: u64,
+    #[serde(rename = "kept_step")]
+    pub best_step: u64,
     /// Tokens run in all steps.
     pub tokens: u64,
     /// Whether it ended because the held-out loss stopped improving.

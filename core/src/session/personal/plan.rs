@@ -93,7 +93,7 @@ pub(super) fn plan(
     let current = store.current()?;
     let ancestor = clean_ancestor(store, current, base)?;
     let (parent, seen) = match &ancestor {
-        Ancestor::Clean(id, saw) => (Some(*id), saw.clone()),
+        Ancestor::Clean(id, trained_on) => (Some(*id), trained_on.clone()),
         Ancestor::Damaged(..) | Ancestor::None => (None, IdSet::new()),
     };
 
@@ -176,15 +176,16 @@ pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
 /// which no graft saw although one saw a later one was. Those that have a lot are not among them: they are held out anyway.
 fn passed_over(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
     let metas: Vec<_> = grafts.iter().filter_map(|entry| entry.meta.as_ref()).collect();
-    let seen = metas.iter().fold(IdSet::new(), |seen, meta| seen.union(&meta.saw));
+    let seen = metas.iter().fold(IdSet::new(), |seen, meta| seen.union(&meta.trained_on));
     let newest = seen.last();
     // The next ones may be of the same time: what is drawn has a higher lot than all that is learned instead.
     let highest_learned = |meta: &&GraftMeta| {
         let parent = metas.iter().find(|other| Some(other.id) == meta.parent);
-        let learned = parent.map_or_else(|| meta.saw.clone(), |parent| meta.saw.difference(&parent.saw));
+        let learned = parent
+            .map_or_else(|| meta.trained_on.clone(), |parent| meta.trained_on.difference(&parent.trained_on));
         learned.iter().map(|id| hold_out.lot(id)).max()
     };
-    let last = metas.iter().copied().filter(|meta| meta.saw.last() == newest);
+    let last = metas.iter().copied().filter(|meta| meta.trained_on.last() == newest);
     let bar = last.filter_map(|meta| highest_learned(&meta)).min();
     let may_be_drawn = |id: &&u64| hold_out.has_lot(**id) || bar.is_some_and(|bar| hold_out.lot(**id) > bar);
     let (earlier, later) = live.split_at(live.partition_point(|id| Some(*id) <= newest));
@@ -201,12 +202,12 @@ fn tried(
     rules: &GateRules,
     measured: impl Fn() -> u64,
 ) -> Result<Option<NothingToDo>> {
-    let saw = seen.union(&plan.train);
+    let trained_on = seen.union(&plan.train);
     let grafts = store.grafts()?;
     let mut same =
         grafts.iter().filter_map(|entry| Some((entry, entry.meta.as_ref()?))).filter(|(_, meta)| {
-            (meta.base, meta.parent, &meta.settings, &meta.saw)
-                == (plan.base, plan.parent, &plan.settings, &saw)
+            (meta.base, meta.parent, &meta.settings, &meta.trained_on)
+                == (plan.base, plan.parent, &plan.settings, &trained_on)
         });
     let graft = |(entry, meta): (&GraftEntry, &GraftMeta)| {
         let graft = entry.id;
@@ -232,7 +233,7 @@ impl Plan {
     pub(super) fn has_lost_its_start(&self, store: &Store) -> Result<bool> {
         let Some(parent) = self.parent else { return Ok(false) };
         match store.graft(parent) {
-            Ok(parent) => Ok(!parent.meta.saw.intersection(store.deleted()).is_empty()),
+            Ok(parent) => Ok(!parent.meta.trained_on.intersection(store.deleted()).is_empty()),
             Err(Error::Store { .. } | Error::Corrupted { .. }) => Ok(true),
             Err(error) => Err(error),
         }
@@ -330,8 +331,8 @@ fn clean_ancestor(store: &Store, graft: Option<GraftId>, base: &Fingerprint) -> 
             );
             return Err(Error::Store { path: store.root().to_owned(), problem });
         }
-        if meta.saw.intersection(store.deleted()).is_empty() {
-            return Ok(Ancestor::Clean(id, meta.saw.clone()));
+        if meta.trained_on.intersection(store.deleted()).is_empty() {
+            return Ok(Ancestor::Clean(id, meta.trained_on.clone()));
         }
         next = meta.parent;
     }

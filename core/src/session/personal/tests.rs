@@ -317,8 +317,8 @@ fn what_was_learned_is_not_learned_again() {
     let second = store.grafts().unwrap().last().unwrap().clone();
     let meta = second.meta.unwrap();
     assert_eq!((meta.parent, second.status), (Some(first), GraftStatus::Refused));
-    let first_saw = store.graft(first).unwrap().meta.saw;
-    assert_eq!(meta.saw, first_saw.union(&plan.train));
+    let first_trained_on = store.graft(first).unwrap().meta.trained_on;
+    assert_eq!(meta.trained_on, first_trained_on.union(&plan.train));
 
     // Refused once, the same is not tried every night.
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
@@ -378,9 +378,9 @@ fn what_was_refused_for_want_of_held_out_examples_alone_is_tried_again_with_more
         let new = crate::store::NewGraft {
             base: meta.base,
             parent: meta.parent,
-            saw: meta.saw,
+            trained_on: meta.trained_on,
             steps: meta.steps,
-            kept_step: meta.kept_step,
+            best_step: meta.best_step,
             tokens: meta.tokens,
             settings: meta.settings,
             gate,
@@ -417,7 +417,7 @@ fn after_a_deletion_the_next_session_starts_from_a_graft_that_did_not_see_it() {
     let mut store = place.store("deletion").unwrap();
     let first = store.grafts().unwrap()[0].clone();
     store.promote_anyway(first.id).unwrap();
-    let old = ExampleId(first.meta.as_ref().unwrap().saw.iter().next().unwrap());
+    let old = ExampleId(first.meta.as_ref().unwrap().trained_on.iter().next().unwrap());
     let added = store.add(&lines(60..70)).unwrap();
     let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
     session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
@@ -426,7 +426,8 @@ fn after_a_deletion_the_next_session_starts_from_a_graft_that_did_not_see_it() {
     store.promote_anyway(second.id).unwrap();
 
     // One that only the second saw: back to the first.
-    let learned = added.into_iter().find(|id| second.meta.as_ref().unwrap().saw.contains(id.0)).unwrap();
+    let learned =
+        added.into_iter().find(|id| second.meta.as_ref().unwrap().trained_on.contains(id.0)).unwrap();
     assert_eq!(store.delete(&[learned]).unwrap().marked_grafts, [second.id]);
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
     let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
@@ -681,7 +682,7 @@ fn a_damaged_graft_to_start_from_is_told() {
     assert!(why.to_string().contains("starts from the base model"), "{why}");
 }
 
-/// A plan that another build wrote is sound, and may be gone on with by that build.
+/// A plan that another build wrote is valid, and may be gone on with by that build.
 #[test]
 fn the_plan_of_another_build_is_kept_and_refused_by_name() {
     let place = Place::new();

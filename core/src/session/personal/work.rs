@@ -203,13 +203,13 @@ impl Training {
     fn judging(&self, reason: StopReason, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
         let model = self.whole.known().expect("it was waited for");
         let (best, trainer) = (&self.train_loop.history().best, self.train_loop.trainer());
-        let (candidate, kept_step) = match (&best.adapter, best.at) {
+        let (candidate, best_step) = match (&best.adapter, best.at) {
             (Some(adapter), Some((_, step))) => (adapter.clone(), step),
             _ => (trainer.adapter().tensors()?, trainer.step()),
         };
         let learned = Learned {
             steps: trainer.step(),
-            kept_step,
+            best_step,
             tokens: trainer.tokens(),
             stopped_early: reason == StopReason::OutOfPatience,
         };
@@ -299,16 +299,16 @@ impl Judging {
     fn end(&self, store: &mut Store, gate: GateReport, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
         on_event(&Event::Judged(gate.clone()));
         let plan = &self.plan;
-        let parent_saw = match plan.parent {
-            Some(parent) => store.graft(parent)?.meta.saw,
+        let parent_trained_on = match plan.parent {
+            Some(parent) => store.graft(parent)?.meta.trained_on,
             None => IdSet::new(),
         };
         let new = NewGraft {
             base: plan.base,
             parent: plan.parent,
-            saw: parent_saw.union(&plan.train),
+            trained_on: parent_trained_on.union(&plan.train),
             steps: self.learned.steps,
-            kept_step: self.learned.kept_step,
+            best_step: self.learned.best_step,
             tokens: self.learned.tokens,
             settings: plan.settings.clone(),
             gate: gate.clone(),
@@ -316,8 +316,8 @@ impl Judging {
         // Killed below and opened again, a session comes by a second time.
         let last = store.grafts()?.into_iter().next_back();
         let is_this = |meta: &GraftMeta| {
-            (meta.base, meta.parent, &meta.saw, meta.steps, &meta.settings)
-                == (new.base, new.parent, &new.saw, new.steps, &new.settings)
+            (meta.base, meta.parent, &meta.trained_on, meta.steps, &meta.settings)
+                == (new.base, new.parent, &new.trained_on, new.steps, &new.settings)
         };
         let graft = match last.filter(|entry| entry.meta.as_ref().is_some_and(is_this)) {
             Some(entry) if store.graft(entry.id)?.adapter == self.candidate => entry.id,

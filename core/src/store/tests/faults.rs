@@ -110,7 +110,7 @@ fn a_failing_disk_leaves_the_state_before_or_after() {
                 let now = view(&store);
                 assert!(now == before || now == after, "{place}: {now:?}");
                 assert!(result.is_err() || now == after, "{place}: said to be done");
-                assert!(store.verify().unwrap().is_sound(), "{place}");
+                assert!(store.verify().unwrap().is_valid(), "{place}");
                 assert_eq!(store.verify().unwrap().unknown, [] as [PathBuf; 0], "{place}");
                 outcomes[usize::from(now == after)] += 1;
                 assert_deleted_text_is_gone(&root, &now);
@@ -165,7 +165,7 @@ fn the_beginning_of_a_store_can_be_interrupted() {
             drop(result);
             let mut store = Store::open(&root, with_key(key)).unwrap();
             store.add(&lines(&["a"])).unwrap();
-            assert!(store.verify().unwrap().is_sound() && store.verify().unwrap().unknown.is_empty());
+            assert!(store.verify().unwrap().is_valid() && store.verify().unwrap().unknown.is_empty());
         }
     }
 }

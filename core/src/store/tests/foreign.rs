@@ -66,7 +66,7 @@ fn looking_at_a_store_with_a_foreign_header_writes_nothing() {
                 }
                 let before = snapshot(&own);
                 let store = damaged(&own, KEY).unwrap();
-                assert!(!store.verify().unwrap().is_sound());
+                assert!(!store.verify().unwrap().is_valid());
                 drop(store);
                 assert!(snapshot(&own) == before, "{headers:?}, manifest {manifest}");
             }
@@ -98,10 +98,10 @@ fn a_header_copy_of_another_store_is_told_from_the_own_one() {
             assert_eq!(named, [&odd]);
             let repaired = store.repair().unwrap();
             assert_eq!((repaired.repaired.len(), repaired.lost.len()), (1, 0), "{repaired:?}");
-            assert!(store.verify().unwrap().is_sound());
+            assert!(store.verify().unwrap().is_valid());
             drop(store);
             let store = Store::open(&own, with_key(KEY)).unwrap();
-            assert!(store.verify().unwrap().is_sound());
+            assert!(store.verify().unwrap().is_valid());
             assert_eq!(view(&store), whole);
         }
     }

@@ -17,11 +17,11 @@ fn a_graft_comes_back_bit_for_bit() {
     let store = open(folder.path());
     let graft = store.graft(id).unwrap();
     assert_eq!(graft.adapter, odd);
-    let NewGraft { base, parent, saw, steps, kept_step, tokens, settings, gate } =
+    let NewGraft { base, parent, trained_on, steps, best_step, tokens, settings, gate } =
         new_graft(&[1, 2, 9], true);
     let created = graft.meta.created;
     assert!(created > 1_700_000_000);
-    let meta = GraftMeta { id, base, created, parent, saw, steps, kept_step, tokens, settings, gate };
+    let meta = GraftMeta { id, base, created, parent, trained_on, steps, best_step, tokens, settings, gate };
     assert_eq!(graft.meta, meta);
     assert_eq!(statuses(&store), [(1, GraftStatus::Candidate)]);
     assert!(matches!(store.graft(GraftId(2)), Err(Error::Store { .. })));
@@ -93,12 +93,12 @@ fn what_ancestors_saw_counts() {
     store.delete_graft(first).unwrap();
     let third =
         store.add_graft(NewGraft { parent: Some(second), ..new_graft(&[3], true) }, &adapter(1.0)).unwrap();
-    assert_eq!(store.graft(third).unwrap().meta.saw, set(&[1, 2, 3]));
+    assert_eq!(store.graft(third).unwrap().meta.trained_on, set(&[1, 2, 3]));
     let fourth = store.add_graft(new_graft(&[2], true), &adapter(1.0)).unwrap();
     let report = store.delete(&[ExampleId(1)]).unwrap();
     assert_eq!(report.marked_grafts, [second, third]);
     let marks: Vec<_> =
-        store.grafts().unwrap().into_iter().map(|entry| (entry.id, entry.saw_deleted)).collect();
+        store.grafts().unwrap().into_iter().map(|entry| (entry.id, entry.trained_on_deleted)).collect();
     assert_eq!(marks, [(second, vec![ExampleId(1)]), (third, vec![ExampleId(1)]), (fourth, vec![])]);
     assert!(matches!(
         store.add_graft(NewGraft { parent: Some(first), ..new_graft(&[], true) }, &adapter(1.0)),
@@ -159,7 +159,7 @@ fn a_quota_is_met_by_what_is_missed_least() {
     }
     assert_eq!((gone.as_slice(), left.as_slice()), ([3, 5, 4, 1, 6, 2].as_slice(), [7].as_slice()));
     assert_eq!(store.current().unwrap(), Some(GraftId(7)));
-    assert!(store.verify().unwrap().is_sound());
+    assert!(store.verify().unwrap().is_valid());
 }
 
 #[test]

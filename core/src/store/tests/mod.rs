@@ -66,13 +66,13 @@ fn report(promote: bool) -> GateReport {
     GateReport { promote, ..judge(&GateRules::default(), &nothing, None, &nothing, 3) }
 }
 
-fn new_graft(saw: &[u64], promote: bool) -> NewGraft {
+fn new_graft(trained_on: &[u64], promote: bool) -> NewGraft {
     NewGraft {
         base: base('a'),
         parent: None,
-        saw: set(saw),
+        trained_on: set(trained_on),
         steps: 40,
-        kept_step: 30,
+        best_step: 30,
         tokens: 12_345,
         settings: "rank = 2\n".into(),
         gate: report(promote),
@@ -161,7 +161,7 @@ fn furnish(root: &Path, key: Option<u8>) {
     store.write_document("usage", &vec![1, 2, 3]).unwrap();
     let checkpoint = store.session_folder().join("step-00000004.ngck");
     store.vault().write(&checkpoint, crate::checkpoint::ROLE, &[9; 5000]).unwrap();
-    assert!(store.verify().unwrap().is_sound());
+    assert!(store.verify().unwrap().is_valid());
 }
 
 /// All that a store says of itself, but for times.
@@ -185,7 +185,7 @@ fn view(store: &Store) -> View {
         adapters: grafts.iter().map(|entry| store.graft(entry.id).unwrap().adapter).collect(),
         grafts: grafts
             .into_iter()
-            .map(|entry| (entry.id, entry.status, entry.meta.unwrap().saw, entry.saw_deleted))
+            .map(|entry| (entry.id, entry.status, entry.meta.unwrap().trained_on, entry.trained_on_deleted))
             .collect(),
         current: store.current().unwrap(),
         documents: ["session", "usage"].map(|name| store.read_document(name).unwrap()).into(),

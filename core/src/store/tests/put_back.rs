@@ -98,7 +98,7 @@ fn put_back_each(key_byte: Option<u8>) {
             tried.insert(place.clone());
         }
         past.extend(now);
-        assert!(store.verify().unwrap().is_sound());
+        assert!(store.verify().unwrap().is_valid());
     }
     let names: Vec<_> = tried.iter().map(|place| place.to_str().unwrap()).collect();
     for name in
@@ -110,7 +110,7 @@ fn put_back_each(key_byte: Option<u8>) {
     assert_eq!(names.contains(&"store.ngs"), key_byte.is_some(), "a plain store's header never changes");
 }
 
-/// Opening says which file it is, verifying too, and repairing makes the store sound without anything that was deleted.
+/// Opening says which file it is, verifying too, and repairing makes the store valid without anything that was deleted.
 fn assert_told(root: &Path, place: &Path, key_byte: Option<u8>, now: &Store) {
     let shown = place.display();
     let path = root.join(place);
@@ -141,10 +141,10 @@ fn assert_told(root: &Path, place: &Path, key_byte: Option<u8>, now: &Store) {
     assert!(store.add(&lines(&["meanwhile"])).is_err() || place == Path::new("manifest.ngs"), "{shown}");
     store.repair().unwrap();
     let report = store.verify().unwrap();
-    assert!(report.is_sound() && report.unknown.is_empty(), "{shown}: {report:?}");
+    assert!(report.is_valid() && report.unknown.is_empty(), "{shown}: {report:?}");
     drop(store);
     let store = Store::open(root, with_key(key_byte)).unwrap();
-    assert!(store.verify().unwrap().is_sound(), "{shown}");
+    assert!(store.verify().unwrap().is_valid(), "{shown}");
     assert!(store.examples().iter().all(|example| !now.deleted().contains(example.id.0)), "{shown}");
     let is_of_the_journal = place.starts_with("journal");
     if !is_of_the_journal {
@@ -195,7 +195,7 @@ fn a_missing_manifest_or_history_is_told() {
             assert_eq!(store.repair().unwrap().lost.len(), 1);
             drop(store);
             let store = Store::open(folder.path(), with_key(key_byte)).unwrap();
-            assert!(store.verify().unwrap().is_sound());
+            assert!(store.verify().unwrap().is_valid());
             assert_eq!(store.current().unwrap().is_none(), name == "current.ngs");
         }
     }

@@ -20,7 +20,7 @@ fn assert_finished(root: &Path, id: u32) {
         assert_eq!(store.vault().key_id(path).unwrap(), Some(id), "{}", path.display());
     }
     let report = store.verify().unwrap();
-    assert!(report.is_sound() && report.unknown.is_empty(), "{report:?}");
+    assert!(report.is_valid() && report.unknown.is_empty(), "{report:?}");
 }
 
 #[test]

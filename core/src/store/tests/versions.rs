@@ -47,7 +47,7 @@ fn a_store_of_the_first_version_goes_on_and_is_then_of_this_one() {
 
         let mut store = Store::open(folder.path(), with_key(key_byte)).unwrap();
         assert_eq!(view(&store), before);
-        assert!(store.verify().unwrap().is_sound());
+        assert!(store.verify().unwrap().is_valid());
         store.delete(&[ExampleId(1)]).unwrap();
         let after = view(&store);
         drop(store);
@@ -90,7 +90,7 @@ fn becoming_a_store_of_this_version_can_be_interrupted() {
                 drop(result);
                 let store = Store::open(&root, with_key(key_byte)).unwrap();
                 assert_eq!(view(&store), before, "operation {at}");
-                assert!(store.verify().unwrap().is_sound() && store.verify().unwrap().unknown.is_empty());
+                assert!(store.verify().unwrap().is_valid() && store.verify().unwrap().unknown.is_empty());
                 drop(store);
                 if !has_struck {
                     break;
@@ -160,7 +160,7 @@ fn either_copy_of_the_header_is_enough() {
                 let damaged = store.verify().unwrap().damaged;
                 assert_eq!(damaged.iter().map(|damage| &damage.path).collect::<Vec<_>>(), [&path]);
                 assert_eq!(store.repair().unwrap().lost, [] as [String; 0]);
-                assert!(store.verify().unwrap().is_sound());
+                assert!(store.verify().unwrap().is_valid());
                 drop(store);
                 assert_eq!(view(&Store::open(folder.path(), with_key(key_byte)).unwrap()), whole);
             }
