@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 4 | version |
 //! | 8 | length of the header |
-//! | … | header: JSON of [`Header`], floats as bits |
+//! | … | header: JSON of [`AdapterHeader`], floats as bits |
 //! | … | for each pair: `A` and `B` transposed, f32 |
 //!
 //! Numbers are stored as exact bits. There is no checksum: these bytes are part of a sealed file ([`crate::vault`]).
@@ -25,7 +25,7 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct AdapterHeader {
     spec: Spec,
     pairs: Vec<Shape>,
 }
@@ -62,7 +62,7 @@ pub fn encode_adapter(adapter: &AdapterTensors, out: &mut dyn Write) -> io::Resu
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the numbers do not have the pairs' shapes"));
     }
     out.write_all(&VERSION.to_le_bytes())?;
-    write_header(&Header { spec: Spec::of(&adapter.spec), pairs: shapes(&adapter.pairs) }, out)?;
+    write_header(&AdapterHeader { spec: Spec::of(&adapter.spec), pairs: shapes(&adapter.pairs) }, out)?;
     write_pairs(&adapter.pairs, out)
 }
 
@@ -81,7 +81,7 @@ pub fn decode_adapter(from: &mut dyn Read) -> io::Result<AdapterTensors> {
             "its adapter is in version {version} of the format, this program reads version {VERSION}"
         )));
     }
-    let Header { spec, pairs } = read_header(from)?;
+    let AdapterHeader { spec, pairs } = read_header(from)?;
     Ok(AdapterTensors { spec: spec.into(), pairs: read_pairs(&pairs, from)? })
 }
 

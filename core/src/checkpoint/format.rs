@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 4 | version |
 //! | 8 | length of the header |
-//! | … | header: JSON of [`Header`], floats as bits |
+//! | … | header: JSON of [`CheckpointHeader`], floats as bits |
 //! | … | for each set, for each pair: `A` and `B` transposed, f32 |
 
 use std::io::{self, Read, Write};
@@ -27,7 +27,7 @@ const SETS: [&str; 5] = ["adapter", "first_moment", "second_moment", "gradient",
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct CheckpointHeader {
     config: String,
     base: Fingerprint,
     data: String,
@@ -46,7 +46,7 @@ struct Header {
 pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> io::Result<()> {
     let sets = SETS.into_iter().zip(state.sets).filter_map(|(name, set)| Some((name, set?)));
     let sets: Vec<_> = sets.collect();
-    let header = Header {
+    let header = CheckpointHeader {
         config: state.config.to_owned(),
         base: state.base,
         data: state.data.to_owned(),
@@ -88,7 +88,7 @@ pub(super) fn decode_version(from: &mut dyn Read) -> io::Result<u32> {
 /// [`io::ErrorKind::InvalidData`] and [`io::ErrorKind::UnexpectedEof`] for what no program of ours wrote; those of
 /// `from`.
 pub(super) fn decode(from: &mut dyn Read) -> io::Result<State> {
-    let header: Header = read_header(from)?;
+    let header: CheckpointHeader = read_header(from)?;
     let mut remaining = header.sets.as_slice();
     let mut sets: [Pairs; 5] = Default::default();
     for (index, (name, set)) in SETS.into_iter().zip(&mut sets).enumerate() {

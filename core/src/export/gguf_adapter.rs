@@ -16,7 +16,7 @@ use super::imported::ImportedAdapter;
 use super::peft::spec;
 use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::base::{Base, Module};
-use crate::gguf::{self, Header, Metadata, TensorInfo, TensorType, Value, Writer};
+use crate::gguf::{self, GgufHeader, Metadata, TensorInfo, TensorType, Value, Writer};
 use crate::lora::{AdapterTensors, LoraPair};
 use crate::{Error, Result};
 
@@ -147,7 +147,7 @@ fn alpha(metadata: &Metadata, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Re
 }
 
 fn read_pairs(
-    header: &Header,
+    header: &GgufHeader,
     contents: &[u8],
     base: &Base,
 ) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {

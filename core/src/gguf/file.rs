@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nightgraft_ggml::MappedFile;
 
-use super::{Fingerprint, Header, Metadata, TensorInfo, parse};
+use super::{Fingerprint, GgufHeader, Metadata, TensorInfo, parse};
 use crate::{Error, Result};
 
 /// A GGUF file whose header was parsed and checked; its tensors stay in the mapping. Cloning is cheap
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct File {
     mapping: Arc<MappedFile>,
-    header: Arc<Header>,
+    header: Arc<GgufHeader>,
     by_name: Arc<HashMap<String, usize>>,
 }
 
@@ -51,7 +51,7 @@ impl File {
     }
 
     /// Everything that the header says.
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &GgufHeader {
         &self.header
     }
 

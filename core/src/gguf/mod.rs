@@ -24,7 +24,7 @@ pub use file::File;
 pub use fingerprint::Fingerprint;
 pub use metadata::Metadata;
 pub use nightgraft_ggml::faults::leave_signals_alone;
-pub use reader::{Header, Problem, TensorInfo, parse};
+pub use reader::{GgufHeader, Problem, TensorInfo, parse};
 pub use tensor_type::TensorType;
 pub use value::{Array, Value};
 pub use whole::{WholeCheck, WholeFile};

@@ -24,7 +24,7 @@ const MAX_DECODED: usize = 512 << 20;
 
 /// What a file says about itself, checked against its real size.
 #[derive(Clone, Debug)]
-pub struct Header {
+pub struct GgufHeader {
     /// The format's version, 2 or 3.
     pub version: u32,
     /// The keys and values.
@@ -69,7 +69,7 @@ pub struct Problem(pub(super) String);
 ///
 /// # Errors
 /// [`Problem`] names what is wrong and where.
-pub fn parse(bytes: &[u8]) -> Result<Header, Problem> {
+pub fn parse(bytes: &[u8]) -> Result<GgufHeader, Problem> {
     let mut cursor = Cursor { bytes, at: 0, budget: MAX_DECODED };
     let version = version(&mut cursor)?;
     let n_tensors = cursor.u64()?;
@@ -88,7 +88,7 @@ pub fn parse(bytes: &[u8]) -> Result<Header, Problem> {
         .checked_next_multiple_of(alignment)
         .ok_or_else(|| problem(format!("the alignment {alignment} is too large")))?;
     place(&mut tensors, data_offset, alignment, bytes.len() as u64)?;
-    Ok(Header { version, metadata, tensors, alignment, data_offset })
+    Ok(GgufHeader { version, metadata, tensors, alignment, data_offset })
 }
 
 fn version(cursor: &mut Cursor) -> Result<u32, Problem> {

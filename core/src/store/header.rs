@@ -32,7 +32,7 @@ const FIRST_PURPOSE: &[u8] = b"nightgraft data key, version 1";
 /// The header of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Header {
+pub(super) struct StoreHeader {
     version: u32,
     /// What every random choice of the store's sessions begins with.
     pub(super) seed: u64,
@@ -59,20 +59,20 @@ pub(super) fn copy_path(root: &Path) -> PathBuf {
 
 /// What the two copies on the disk say.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundHeader {
     /// The newer one of those that can be read.
-    pub(super) header: Header,
+    pub(super) header: StoreHeader,
     /// Why the first copy could not be used, if so.
     pub(super) problem: Option<Error>,
     /// Where it is.
     pub(super) place: PathBuf,
     /// The other one, if both can be read and differ.
-    pub(super) older: Option<Header>,
+    pub(super) older: Option<StoreHeader>,
 }
 
-impl Found {
+impl FoundHeader {
     /// A header of which nothing is wrong.
-    pub(super) fn new(header: Header, place: PathBuf) -> Self {
+    pub(super) fn new(header: StoreHeader, place: PathBuf) -> Self {
         Self { header, problem: None, place, older: None }
     }
 }
@@ -80,15 +80,15 @@ impl Found {
 /// Whether a copy can be read.
 ///
 /// # Errors
-/// As [`Header::read`], but not for damage.
+/// As [`StoreHeader::read`], but not for damage.
 pub(super) fn is_on_disk(plain: &Vault, root: &Path) -> Result<bool> {
-    match Header::read(plain, root) {
+    match StoreHeader::read(plain, root) {
         Err(Error::Corrupted { .. }) => Ok(false),
         found => Ok(found?.is_some()),
     }
 }
 
-impl Header {
+impl StoreHeader {
     /// The header of a new store, encrypted if there is a `key`.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::Corrupted`] if no copy can be used; [`Error::Store`] for a newer version; [`Error::Io`].
-    pub(super) fn read(plain: &Vault, root: &Path) -> Result<Option<Found>> {
+    pub(super) fn read(plain: &Vault, root: &Path) -> Result<Option<FoundHeader>> {
         let usable = |read: Result<Option<Self>>| match read {
             Err(error @ Error::Corrupted { .. }) => Ok(Err(error)),
             read => read.map(Ok),
@@ -150,13 +150,13 @@ impl Header {
                 } else {
                     (path(root), first, second)
                 };
-                Found { older: differ.then_some(older), ..Found::new(header, place) }
+                FoundHeader { older: differ.then_some(older), ..FoundHeader::new(header, place) }
             }
-            (Ok(Some(header)), _) => Found::new(header, path(root)),
+            (Ok(Some(header)), _) => FoundHeader::new(header, path(root)),
             (first, Ok(Some(header))) => {
                 let missing = || Error::Corrupted { path: path(root), problem: "it is missing".into() };
                 let problem = Some(first.err().unwrap_or_else(missing));
-                Found { problem, ..Found::new(header, copy_path(root)) }
+                FoundHeader { problem, ..FoundHeader::new(header, copy_path(root)) }
             }
             (Err(error), _) | (_, Err(error)) => return Err(error),
         };

@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::header::{Found, Header};
+use super::header::{FoundHeader, StoreHeader};
 use super::{inventory, sealed};
 use crate::vault::manifest::Manifest;
 use crate::vault::{Key, Vault};
@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// The header that a store is opened with.
 #[derive(Debug)]
-pub(super) struct InForce {
-    pub(super) header: Header,
+pub(super) struct HeaderInForce {
+    pub(super) header: StoreHeader,
     /// What opens everything else.
     pub(super) vault: Vault,
     /// Where a newer header lies that opens nothing of the store.
@@ -31,12 +31,12 @@ enum Opens {
     Manifest,
 }
 
-impl Found {
+impl FoundHeader {
     /// Chooses the header that is in force, and opens it with the app's `key`.
     ///
     /// # Errors
-    /// Those of [`Header::vault`], if no header opens anything of the store; [`Error::Io`].
-    pub(super) fn open(self, plain: &Vault, key: Option<&Key>, root: &Path) -> Result<InForce> {
+    /// Those of [`StoreHeader::vault`], if no header opens anything of the store; [`Error::Io`].
+    pub(super) fn open(self, plain: &Vault, key: Option<&Key>, root: &Path) -> Result<HeaderInForce> {
         let newest = self.header.vault(plain, key, root);
         if let Some(older) = self.older
             && let Ok(vault) = older.vault(plain, key, root)
@@ -46,10 +46,10 @@ impl Found {
                 Err(_) => Opens::Nothing,
             };
             if opens(&vault, root)? > by_newest {
-                return Ok(InForce { header: older, vault, passed_over: Some(self.place) });
+                return Ok(HeaderInForce { header: older, vault, passed_over: Some(self.place) });
             }
         }
-        Ok(InForce { header: self.header, vault: newest?, passed_over: None })
+        Ok(HeaderInForce { header: self.header, vault: newest?, passed_over: None })
     }
 }
 

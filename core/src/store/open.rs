@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::consistency::{self, Deviation};
 use super::folders::{self, GRAFTS, JOURNAL, SESSION};
-use super::header::{self, Found, Header};
-use super::in_force::{self, InForce};
+use super::header::{self, FoundHeader, StoreHeader};
+use super::in_force::{self, HeaderInForce};
 use super::inventory;
 use super::journal::{Covered, Journal};
 use super::lock::Lock;
@@ -62,7 +62,7 @@ pub struct Store {
     pub(super) vault: Vault,
     /// For the header, which is never encrypted.
     pub(super) plain: Vault,
-    pub(super) header: Header,
+    pub(super) header: StoreHeader,
     /// Whether the header was lost, and this one is not on the disk yet.
     pub(super) header_is_made_up: bool,
     /// The app's key, for [`Store::rotate_key`].
@@ -128,10 +128,13 @@ impl Store {
         let is_new = found.is_none();
         let mut found = match found {
             Some(found) => found,
-            None => Found::new(Header::new(options.seed, options.key.as_ref(), root)?, header::path(root)),
+            None => FoundHeader::new(
+                StoreHeader::new(options.seed, options.key.as_ref(), root)?,
+                header::path(root),
+            ),
         };
         let (problem, differ) = (found.problem.take(), found.older.is_some());
-        let InForce { header, vault, passed_over } = found.open(&plain, options.key.as_ref(), root)?;
+        let HeaderInForce { header, vault, passed_over } = found.open(&plain, options.key.as_ref(), root)?;
         for folder in [JOURNAL, GRAFTS, SESSION].map(|folder| root.join(folder)) {
             fs.create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         }
@@ -149,7 +152,7 @@ impl Store {
             dropped_session: false,
             _lock: lock,
         };
-        let Taken { deviations, is_made_up } = store.take_manifest(is_new, options.damaged)?;
+        let LoadedManifest { deviations, is_made_up } = store.load_manifest(is_new, options.damaged)?;
         if let Some(path) = passed_over.filter(|_| !is_made_up)
             && let Some(manifest) = store.vault.manifest()
             && manifest.agrees(&store.vault, &path)?
@@ -189,14 +192,14 @@ impl Store {
     }
 
     /// Reads the manifest, or begins one for a new store and for one of an earlier build.
-    fn take_manifest(&mut self, is_new: bool, damaged: bool) -> Result<Taken> {
+    fn load_manifest(&mut self, is_new: bool, damaged: bool) -> Result<LoadedManifest> {
         let (vault, root) = (self.vault.clone(), self.root.clone());
         let path = root.join(manifest::NAME);
         let why = match sealed::damage(Manifest::load(&vault, &root))? {
             Ok(Some(manifest)) => {
                 let deviations = consistency::deviations(&vault, &self.plain, &manifest, &root)?;
                 self.vault = vault.with_manifest(Arc::new(manifest));
-                return Ok(Taken { deviations, is_made_up: false });
+                return Ok(LoadedManifest { deviations, is_made_up: false });
             }
             Ok(None) => Some(Inconsistency::Missing),
             Err(_) if consistency::is_of_former_key(&vault, &path)? => Some(Inconsistency::EarlierManifest),
@@ -212,10 +215,10 @@ impl Store {
         if is_missing && (is_new || is_of_earlier_build || Manifest::was_begun(&vault, &root)?) {
             self.header = self.header.renewed(self.key.as_ref(), &root)?;
             self.write_header()?;
-            return Ok(Taken { deviations: Vec::new(), is_made_up: false });
+            return Ok(LoadedManifest { deviations: Vec::new(), is_made_up: false });
         }
         let deviations = why.map(|why| Deviation { path, why }).into_iter().collect();
-        Ok(Taken { deviations, is_made_up: true })
+        Ok(LoadedManifest { deviations, is_made_up: true })
     }
 
     /// Removes what unfinished writes left, and shuts others out.
@@ -260,8 +263,8 @@ impl Store {
 
     /// The header; a new one in place of a damaged or missing one, if there are files whose only loss that is and
     /// `options` say so. That is not written before the store is repaired.
-    fn read_header(plain: &Vault, root: &Path, options: &StoreOptions) -> Result<Option<Found>> {
-        let found = Header::read(plain, root);
+    fn read_header(plain: &Vault, root: &Path, options: &StoreOptions) -> Result<Option<FoundHeader>> {
+        let found = StoreHeader::read(plain, root);
         let lost = matches!(found, Ok(None) | Err(Error::Corrupted { .. }));
         if !lost || !options.damaged || options.key.is_some() {
             return found;
@@ -282,8 +285,8 @@ impl Store {
             return found;
         }
         let problem = found.err().unwrap_or_else(|| sealed::corrupted(&header::path(root), "it is missing"));
-        let made_up = Found::new(Header::new(options.seed, None, root)?, header::path(root));
-        Ok(Some(Found { problem: Some(problem), ..made_up }))
+        let made_up = FoundHeader::new(StoreHeader::new(options.seed, None, root)?, header::path(root));
+        Ok(Some(FoundHeader { problem: Some(problem), ..made_up }))
     }
 
     /// Where everything is written; for the checkpoints in [`session_folder`](Self::session_folder). A clone is of no
@@ -308,7 +311,7 @@ impl Store {
 }
 
 /// What the manifest of a store shows.
-struct Taken {
+struct LoadedManifest {
     /// The files that are not as it says.
     deviations: Vec<Deviation>,
     /// It cannot be read, and one that trusts every file stands in for it. It must not get onto the disk but by a repair.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Store;
-use super::header::{Found, Header};
+use super::header::{FoundHeader, StoreHeader};
 use crate::vault::{Key, Vault, manifest};
 use crate::{Error, Result};
 
@@ -40,8 +40,8 @@ impl Store {
         let header = self.header.with_another_key(old, &new, &self.root)?;
         let written = self.vault.put(header.writers(&self.plain, &self.root)?, &[]);
         // A failure may have come after the header was in its place.
-        let is_it = |found: Option<Found>| found.is_some_and(|found| found.header == header);
-        if written.is_ok() || Header::read(&self.plain, &self.root).is_ok_and(is_it) {
+        let is_it = |found: Option<FoundHeader>| found.is_some_and(|found| found.header == header);
+        if written.is_ok() || StoreHeader::read(&self.plain, &self.root).is_ok_and(is_it) {
             self.take_keys(&header, &new)?;
             self.header = header;
             self.key = Some(new);
@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// Goes on with the data keys of `header`.
-    fn take_keys(&mut self, header: &Header, key: &Key) -> Result<()> {
+    fn take_keys(&mut self, header: &StoreHeader, key: &Key) -> Result<()> {
         let vault = header.vault(&self.plain, Some(key), &self.root)?;
         self.vault = match self.vault.manifest() {
             Some(manifest) => vault.with_manifest(Arc::clone(manifest)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use super::header::Header;
+use super::header::StoreHeader;
 use super::inventory::{Item, Kind};
 use super::{Store, documents, graft_file, header, journal, sealed};
 use crate::vault::manifest;
@@ -79,7 +79,7 @@ impl Store {
     fn verify_item(&self, item: &Item) -> Result<()> {
         let Item { path, kind, .. } = item;
         match *kind {
-            Kind::Header | Kind::HeaderCopy => match Header::read_one(&self.plain, &self.root, path)? {
+            Kind::Header | Kind::HeaderCopy => match StoreHeader::read_one(&self.plain, &self.root, path)? {
                 Some(header) if header == self.header => Ok(()),
                 _ => Err(sealed::corrupted(path, "it is not the one that the store was opened with")),
             },

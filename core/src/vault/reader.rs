@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Key;
-use super::sealing::{CHUNK_BYTES, HEADER_BYTES, Header, Sealing, TAG_BYTES};
+use super::sealing::{CHUNK_BYTES, HEADER_BYTES, SealHeader, Sealing, TAG_BYTES};
 use crate::file_system::FileSystem;
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ impl SealedReader {
     /// A reader of what lies at `path` and was sealed for the file `name`.
     pub(super) fn new(
         file: Box<dyn Read + Send>,
-        header: &Header,
+        header: &SealHeader,
         path: &Path,
         name: &Path,
         role: &'static str,
@@ -168,11 +168,11 @@ impl fmt::Debug for SealedReader {
 }
 
 /// Opens a file and reads its header.
-pub(super) fn read_header(fs: &dyn FileSystem, path: &Path) -> Result<(Box<dyn Read + Send>, Header)> {
+pub(super) fn read_header(fs: &dyn FileSystem, path: &Path) -> Result<(Box<dyn Read + Send>, SealHeader)> {
     let mut file = fs.open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_BYTES];
     let len = read_up_to(&mut file, &mut bytes).map_err(Error::io("read", path))?;
-    let header = if len == HEADER_BYTES { Header::parse(&bytes) } else { Err("it is too short".into()) };
+    let header = if len == HEADER_BYTES { SealHeader::parse(&bytes) } else { Err("it is too short".into()) };
     let header = header.map_err(|problem| Error::Corrupted { path: path.to_owned(), problem })?;
     Ok((file, header))
 }
@@ -181,7 +181,7 @@ pub(super) fn read_header(fs: &dyn FileSystem, path: &Path) -> Result<(Box<dyn R
 pub(super) fn later_version(fs: &dyn FileSystem, path: &Path) -> Option<u32> {
     let mut bytes = [0; HEADER_BYTES];
     let len = read_up_to(&mut fs.open(path).ok()?, &mut bytes).ok()?;
-    (len == HEADER_BYTES).then(|| Header::later_version(&bytes)).flatten()
+    (len == HEADER_BYTES).then(|| SealHeader::later_version(&bytes)).flatten()
 }
 
 /// Reads until `into` is full or the file ends.

@@ -41,14 +41,14 @@ pub(super) enum Mode {
 
 /// What stands before the chunks.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(super) struct SealHeader {
     pub(super) mode: Mode,
     /// The number of the change that wrote the file, if it belongs to a folder with a manifest.
     pub(super) number: Option<u64>,
     nonce_start: [u8; NONCE_START_BYTES],
 }
 
-impl Header {
+impl SealHeader {
     /// For a new file.
     pub(super) fn new(mode: Mode, number: Option<u64>) -> Result<Self> {
         let mut nonce_start = [0; NONCE_START_BYTES];
@@ -140,7 +140,7 @@ pub(super) struct Exhausted;
 
 impl Sealing {
     /// `key` is what the header's mode asks for.
-    pub(super) fn new(header: &Header, role: &str, path: &Path, key: Option<&Key>) -> Self {
+    pub(super) fn new(header: &SealHeader, role: &str, path: &Path, key: Option<&Key>) -> Self {
         let mut context = header.to_bytes().to_vec();
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         for part in [role.as_bytes(), name] {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::sealing::{CHUNK_BYTES, Header, Mode, Sealing, TAG_BYTES};
+use super::sealing::{CHUNK_BYTES, Mode, SealHeader, Sealing, TAG_BYTES};
 use super::stamp::Stamp;
 use super::{Key, Vault};
 use crate::atomic::AtomicFile;
@@ -42,7 +42,7 @@ impl SealedWriter {
         (mode, key): (Mode, Option<&Key>),
         number: Option<u64>,
     ) -> Result<Self> {
-        let header = Header::new(mode, number)?;
+        let header = SealHeader::new(mode, number)?;
         let mut writer = Self {
             file: AtomicFile::create_in(vault.fs(), target)?,
             sealing: Sealing::new(&header, role, name, key),

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nightgraft_core::base::Base;
-use nightgraft_core::gguf::{self, Header, Writer};
+use nightgraft_core::gguf::{self, GgufHeader, Writer};
 use nightgraft_core::text::{ChatTemplate, Date, Message, Tokenizer, Variables};
 use nightgraft_fuzz::{put, scratch};
 
@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// The file that the writer makes of `header` and the tensors in `bytes`; `None` if it refuses.
-fn rewrite(header: &Header, bytes: &[u8]) -> Option<Vec<u8>> {
+fn rewrite(header: &GgufHeader, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut writer = Writer::new(header.metadata.clone());
     for tensor in &header.tensors {
         let data = &bytes[tensor.offset as usize..][..tensor.n_bytes as usize];
@@ -40,7 +40,7 @@ fn rewrite(header: &Header, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Tokenizer and chat template from the metadata, and one use of each.
-fn use_texts(header: &Header) {
+fn use_texts(header: &GgufHeader) {
     let Ok(tokenizer) = Tokenizer::from_gguf(&header.metadata) else { return };
     if let Ok(ids) = tokenizer.encode("Hello, the w\u{f6}rld 12\n", true) {
         assert!(ids.iter().all(|&id| (id as usize) < tokenizer.n_vocab()), "token outside the vocabulary");

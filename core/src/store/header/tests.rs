@@ -4,12 +4,12 @@
 use super::*;
 use crate::file_system;
 
-fn write(header: &Header, plain: &Vault, root: &Path) {
+fn write(header: &StoreHeader, plain: &Vault, root: &Path) {
     plain.put(header.writers(plain, root).unwrap(), &[]).unwrap();
 }
 
-fn read(plain: &Vault, root: &Path) -> Result<Option<Header>> {
-    Ok(Header::read(plain, root)?.map(|found| found.header))
+fn read(plain: &Vault, root: &Path) -> Result<Option<StoreHeader>> {
+    Ok(StoreHeader::read(plain, root)?.map(|found| found.header))
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn it_says_what_it_said_and_refuses_other_versions() {
     let folder = tempfile::tempdir().unwrap();
     let plain = Vault::plain(file_system::system());
     assert_eq!(read(&plain, folder.path()).unwrap(), None);
-    let header = Header::new(Some(u64::MAX), None, folder.path()).unwrap();
+    let header = StoreHeader::new(Some(u64::MAX), None, folder.path()).unwrap();
     let json = serde_json::to_string(&header).unwrap();
     assert_eq!(json, r#"{"version":2,"seed":18446744073709551615,"keys":[]}"#);
     write(&header, &plain, folder.path());
@@ -45,14 +45,14 @@ fn the_newer_copy_counts() {
     let root = folder.path();
     let plain = Vault::plain(file_system::system());
     let (old, new) = (Key::new([1; 32]), Key::new([2; 32]));
-    let first = Header::new(Some(1), Some(&old), root).unwrap();
+    let first = StoreHeader::new(Some(1), Some(&old), root).unwrap();
     let both = first.with_another_key(&old, &new, root).unwrap();
     let last = both.without_old_key(&new, root).unwrap();
     for (older, newer) in [(&first, &both), (&both, &last), (&first, &last)] {
         for stale in [path(root), copy_path(root)] {
             write(newer, &plain, root);
             plain.write(&stale, ROLE, &serde_json::to_vec(older).unwrap()).unwrap();
-            let found = Header::read(&plain, root).unwrap().unwrap();
+            let found = StoreHeader::read(&plain, root).unwrap().unwrap();
             assert_eq!((&found.header, found.older.as_ref()), (newer, Some(older)));
             assert_ne!(found.place, stale);
         }
@@ -64,7 +64,7 @@ fn a_rotation_shuts_the_old_key_out_at_once() {
     let folder = Path::new("store");
     let plain = Vault::plain(file_system::system());
     let (old, new) = (Key::new([1; 32]), Key::new([2; 32]));
-    let header = Header::new(Some(1), Some(&old), folder).unwrap();
+    let header = StoreHeader::new(Some(1), Some(&old), folder).unwrap();
     assert_eq!((header.current_key_id(), header.is_rotating()), (Some(1), false));
     assert!(matches!(header.with_another_key(&new, &old, folder), Err(Error::WrongKey { .. })));
     let both = header.with_another_key(&old, &new, folder).unwrap();
@@ -79,6 +79,6 @@ fn a_rotation_shuts_the_old_key_out_at_once() {
     let mut torn = after;
     torn.keys[0].wrapped.pop();
     assert!(matches!(torn.vault(&plain, Some(&new), folder), Err(Error::WrongKey { .. })));
-    let unencrypted = Header::new(Some(1), None, folder).unwrap();
+    let unencrypted = StoreHeader::new(Some(1), None, folder).unwrap();
     assert!(matches!(unencrypted.with_another_key(&old, &new, folder), Err(Error::Store { .. })));
 }
