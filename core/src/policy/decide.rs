@@ -38,8 +38,9 @@ pub enum Decision {
     Run {
         /// The share of the time to work, above 0 and at most 1; the rest is spent waiting.
         duty: f64,
-        /// Which of the plans has the memory it needs.
-        plan: Plan,
+        /// The mode that has the memory it needs.
+        #[serde(rename = "plan")]
+        memory_mode: MemoryMode,
         /// The longest time, pauses included, until the next decision must be asked for: a window closes or a
         /// budget ends then. At least one second. Looking at the device more often is needed all the same.
         at_most: Duration,
@@ -58,7 +59,7 @@ pub enum Decision {
 /// How much memory to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Plan {
+pub enum MemoryMode {
     /// As planned.
     Full,
     /// Slower, with the same result, in [`Needs::small_memory`].
@@ -105,16 +106,16 @@ pub fn decide(
         Err((reason, seconds)) => return wait(reason, seconds),
     };
     let duty = duty(rules, state);
-    let plan = if memory.full_plan_refused { Plan::Small } else { Plan::Full };
+    let memory_mode = if memory.full_plan_refused { MemoryMode::Small } else { MemoryMode::Full };
     let reason = if duty < 1.0 {
         Reason::Warm { temperature: state.temperature, duty }
-    } else if plan == Plan::Small {
+    } else if memory_mode == MemoryMode::Small {
         let wanted = resume_mark(needs.memory.saturating_add(rules.memory_reserve));
         Reason::LittleMemory { available: state.memory_available, wanted }
     } else {
         Reason::Ready { charging: state.charging, battery: state.battery.clamp(0.0, 1.0), idle: state.idle }
     };
-    Decision::Run { duty, plan, at_most, reason }
+    Decision::Run { duty, memory_mode, at_most, reason }
 }
 
 /// Why to wait, and the seconds until the next look.

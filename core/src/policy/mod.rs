@@ -16,7 +16,7 @@ mod state;
 mod time;
 mod usage;
 
-pub use decide::{Decision, Plan, decide};
+pub use decide::{Decision, MemoryMode, decide};
 pub use estimate::{Estimate, Pace, estimate};
 pub use memory::PolicyMemory;
 pub use reason::{Reading, Reason};

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub(super) const ROLE: &str = "document";
 /// A document may have this many bytes.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
-/// The document that says what the unfinished session learns from. See [`Plan`].
+/// The document that says what the unfinished session learns from. See [`PlanReferences`].
 const PLAN: &str = "session";
 /// The document that knows all bytes of the models that were used with the store.
 pub(crate) const MODELS: &str = "models";
@@ -25,7 +25,7 @@ const LASTING: [&str; 6] = ["usage", "policy", "paces", "diverged", "held-out", 
 
 /// What must be known of the session's plan: all else in that document is the session's own.
 #[derive(Deserialize)]
-struct Plan {
+struct PlanReferences {
     /// Ids of the examples that it learns from.
     train: IdSet,
     /// Ids of those that it is measured on.
@@ -156,7 +156,7 @@ impl Store {
     /// Drops a session that learns from examples that were deleted, or whose plan cannot be read any more if
     /// `or_damaged`; says whether it did.
     pub(super) fn drop_session_of(&mut self, deleted: &IdSet, or_damaged: bool) -> Result<bool> {
-        let concerned = match self.read_document::<Plan>(PLAN) {
+        let concerned = match self.read_document::<PlanReferences>(PLAN) {
             Ok(None) => false,
             Ok(Some(plan)) => !plan.train.union(&plan.held_out).intersection(deleted).is_empty(),
             Err(Error::Corrupted { .. } | Error::OtherBuild { .. } | Error::WrongKey { .. }) => or_damaged,
@@ -170,7 +170,7 @@ impl Store {
 
     /// The graft that the session under way starts from.
     pub(super) fn parent_of_session(&self) -> Result<Option<GraftId>> {
-        match self.read_document::<Plan>(PLAN) {
+        match self.read_document::<PlanReferences>(PLAN) {
             Ok(plan) => Ok(plan.and_then(|plan| plan.parent)),
             Err(Error::Corrupted { .. } | Error::OtherBuild { .. } | Error::WrongKey { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -179,7 +179,7 @@ impl Store {
 
     /// The largest id that the session's plan speaks of; 0 if there is none that can be read.
     pub(super) fn last_id_of_session(&self) -> Result<u64> {
-        match self.read_document::<Plan>(PLAN) {
+        match self.read_document::<PlanReferences>(PLAN) {
             Ok(plan) => Ok(plan.and_then(|plan| plan.train.union(&plan.held_out).last()).unwrap_or(0)),
             Err(Error::Corrupted { .. } | Error::OtherBuild { .. } | Error::WrongKey { .. }) => Ok(0),
             Err(error) => Err(error),

@@ -68,11 +68,11 @@ pub struct Fault {
 /// The real disk, except for one [`Fault`]. Counts operations, so that a test can try each of them in turn.
 #[derive(Debug, Default)]
 pub struct FaultyDisk {
-    plan: Arc<Mutex<Plan>>,
+    state: Arc<Mutex<FaultState>>,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
+struct FaultState {
     fault: Option<Fault>,
     /// Operations of the kind that the fault is about.
     counted: u64,
@@ -106,12 +106,12 @@ impl FaultyDisk {
         Self::new(Fault { at, only: None, failure: Failure::PowerCut, for_good: true })
     }
 
-    /// Another plan from here on; the count begins anew. `None` repairs the disk.
+    /// Another fault from here on; the count begins anew. `None` repairs the disk.
     pub fn set(&self, fault: Option<Fault>) {
-        *self.lock() = Plan { fault, ..Plan::default() };
+        *self.lock() = FaultState { fault, ..FaultState::default() };
     }
 
-    /// Operations since the last plan.
+    /// Operations since the last fault was set.
     pub fn operations(&self) -> u64 {
         self.lock().operations
     }
@@ -121,35 +121,35 @@ impl FaultyDisk {
         self.lock().struck
     }
 
-    fn lock(&self) -> MutexGuard<'_, Plan> {
-        lock(&self.plan)
+    fn lock(&self) -> MutexGuard<'_, FaultState> {
+        lock(&self.state)
     }
 
     fn attempt(&self, operation: Operation) -> io::Result<()> {
-        attempt(&self.plan, operation).map_err(error_of)
+        attempt(&self.state, operation).map_err(error_of)
     }
 }
 
-fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    plan.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<FaultState>) -> MutexGuard<'_, FaultState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts an operation, and says how it is to fail.
-fn attempt(plan: &Mutex<Plan>, operation: Operation) -> Result<(), Failure> {
-    let mut plan = lock(plan);
-    plan.operations += 1;
-    let Some(fault) = plan.fault else { return Ok(()) };
-    if plan.struck && fault.for_good {
+fn attempt(state: &Mutex<FaultState>, operation: Operation) -> Result<(), Failure> {
+    let mut state = lock(state);
+    state.operations += 1;
+    let Some(fault) = state.fault else { return Ok(()) };
+    if state.struck && fault.for_good {
         return Err(fault.failure);
     }
     if fault.only.is_some_and(|only| only != operation) {
         return Ok(());
     }
-    plan.counted += 1;
-    if plan.counted - 1 == fault.at {
-        plan.struck = true;
+    state.counted += 1;
+    if state.counted - 1 == fault.at {
+        state.struck = true;
         if fault.failure == Failure::PowerCut {
-            for path in std::mem::take(&mut plan.unflushed) {
+            for path in std::mem::take(&mut state.unflushed) {
                 // It may have been removed meanwhile.
                 let _ = fs::OpenOptions::new().write(true).truncate(true).open(path);
             }
@@ -171,7 +171,7 @@ impl FileSystem for FaultyDisk {
         self.attempt(Operation::Create)?;
         let file = System.create_new(path, mode)?;
         self.lock().unflushed.insert(path.to_owned());
-        Ok(Box::new(Handle { file, path: path.to_owned(), plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(Handle { file, path: path.to_owned(), state: Arc::clone(&self.state) }))
     }
 
     fn make_private(&self, path: &Path) -> io::Result<()> {
@@ -181,17 +181,21 @@ impl FileSystem for FaultyDisk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         self.attempt(Operation::Open)?;
-        Ok(Box::new(Handle { file: System.open(path)?, path: path.to_owned(), plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(Handle {
+            file: System.open(path)?,
+            path: path.to_owned(),
+            state: Arc::clone(&self.state),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.attempt(Operation::Rename)?;
         System.rename(from, to)?;
-        let mut plan = self.lock();
-        if plan.unflushed.remove(from) {
-            plan.unflushed.insert(to.to_owned());
+        let mut state = self.lock();
+        if state.unflushed.remove(from) {
+            state.unflushed.insert(to.to_owned());
         } else {
-            plan.unflushed.remove(to);
+            state.unflushed.remove(to);
         }
         Ok(())
     }
@@ -237,12 +241,12 @@ impl FileSystem for FaultyDisk {
 struct Handle<F> {
     file: F,
     path: PathBuf,
-    plan: Arc<Mutex<Plan>>,
+    state: Arc<Mutex<FaultState>>,
 }
 
 impl Write for Handle<Box<dyn WriteHandle>> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match attempt(&self.plan, Operation::Write) {
+        match attempt(&self.state, Operation::Write) {
             Ok(()) => self.file.write(bytes),
             Err(failure) => {
                 if failure == Failure::Short {
@@ -260,16 +264,16 @@ impl Write for Handle<Box<dyn WriteHandle>> {
 
 impl WriteHandle for Handle<Box<dyn WriteHandle>> {
     fn sync(&mut self) -> io::Result<()> {
-        attempt(&self.plan, Operation::Sync).map_err(error_of)?;
+        attempt(&self.state, Operation::Sync).map_err(error_of)?;
         self.file.sync()?;
-        lock(&self.plan).unflushed.remove(&self.path);
+        lock(&self.state).unflushed.remove(&self.path);
         Ok(())
     }
 }
 
 impl Read for Handle<Box<dyn Read + Send>> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        attempt(&self.plan, Operation::Read).map_err(error_of)?;
+        attempt(&self.state, Operation::Read).map_err(error_of)?;
         self.file.read(into)
     }
 }

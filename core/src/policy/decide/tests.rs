@@ -72,7 +72,7 @@ fn a_good_state_runs_the_whole_plan_at_full_duty() {
         night.decide(&good()),
         Decision::Run {
             duty: 1.0,
-            plan: Plan::Full,
+            memory_mode: MemoryMode::Full,
             at_most: Duration::from_secs(6 * 3600),
             reason: Reason::Ready { charging: true, battery: 0.85, idle: true },
         }
@@ -326,11 +326,11 @@ fn plans_change_with_a_margin() {
     let mut night = Night::new(Rules { memory_reserve: 0, ..Rules::default() });
     let plans = [600, 599, 600, 674, 675, 600, 200, 199, 224, 225, 674, 675].map(|megabytes| {
         match night.decide(&DeviceState { memory_available: megabytes * MB, ..good() }) {
-            Decision::Run { plan, .. } => Some(plan),
+            Decision::Run { memory_mode, .. } => Some(memory_mode),
             Decision::Wait { .. } => None,
         }
     });
-    use Plan::{Full, Small};
+    use MemoryMode::{Full, Small};
     let expected = [
         Some(Full),
         Some(Small),
@@ -516,7 +516,7 @@ proptest! {
                     prop_assert!(look_again > Duration::ZERO && look_again <= Duration::from_secs(LATER));
                     prop_assert!(!reason.to_string().contains("NaN"), "{reason}");
                 }
-                Decision::Run { duty, plan, at_most, reason } => {
+                Decision::Run { duty, memory_mode, at_most, reason } => {
                     prop_assert!(reason.runs());
                     prop_assert!(duty > 0.0 && duty <= 1.0, "{duty}");
                     prop_assert!((-0.01..=1.01).contains(&state.battery));
@@ -533,7 +533,7 @@ proptest! {
                         let energy = spent.energy_wh + rules.watts * most / 3600.0;
                         prop_assert!(energy <= rules.energy_wh_per_day * (1.0 + 1e-9));
                     }
-                    let memory_needed = match plan { Plan::Full => needs.memory, Plan::Small => needs.small_memory.unwrap() };
+                    let memory_needed = match memory_mode { MemoryMode::Full => needs.memory, MemoryMode::Small => needs.small_memory.unwrap() };
                     prop_assert!(state.memory_available >= memory_needed.saturating_add(rules.memory_reserve));
                     prop_assert!(state.storage_free >= needs.storage.saturating_add(rules.storage_reserve));
                     prop_assert!(most >= 1.0);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NightEvent, NightOutcome, Platform, SliceEnd};
 use crate::policy::{
-    self, Decision, DeviceState, LocalTime, Needs, Pace, Plan, PolicyMemory, Reason, Rules, Usage,
+    self, Decision, DeviceState, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
 };
 use crate::session::{Event, Pause, Session, Slice, SliceOutcome, StopFlag, Watch};
 use crate::store::Store;
@@ -104,7 +104,7 @@ const NIGHT_APART: i64 = 2;
 
 struct Night<'a> {
     rules: &'a Rules,
-    /// Of the grant, in device time.
+    /// When the grant ends, in device time; none for no limit.
     ends: Option<Duration>,
     usage: Usage,
     memory: PolicyMemory,
@@ -116,11 +116,11 @@ struct Night<'a> {
     total_steps: Option<u64>,
 }
 
-/// What a slice runs by.
-struct Terms {
+/// What a slice was decided to run with.
+struct SliceTerms {
     needs: Needs,
     duty: f64,
-    plan: Plan,
+    memory_mode: MemoryMode,
     time: Duration,
 }
 
@@ -160,12 +160,12 @@ impl Night<'_> {
                     }
                     platform.wait(look_again.min(left), stop);
                 }
-                Decision::Run { duty, plan, at_most, reason } => {
+                Decision::Run { duty, memory_mode, at_most, reason } => {
                     self.waiting_for = None;
                     on_event(&NightEvent::Running { at: now.as_secs_f64(), duty, reason });
-                    session.set_small(plan == Plan::Small);
+                    session.set_small(memory_mode == MemoryMode::Small);
                     let time = at_most.min(left).min(LONGEST_SLICE);
-                    let terms = Terms { needs, duty, plan, time };
+                    let terms = SliceTerms { needs, duty, memory_mode, time };
                     let outcome = self.slice(session, platform, terms, stop, on_event)?;
                     if !matches!(
                         outcome,
@@ -183,7 +183,7 @@ impl Night<'_> {
         &mut self,
         session: &mut Session,
         platform: &mut (dyn Platform + Send),
-        Terms { needs, duty, plan: running, time }: Terms,
+        SliceTerms { needs, duty, memory_mode: running_mode, time }: SliceTerms,
         stop: &StopFlag,
         on_event: &mut dyn FnMut(&NightEvent),
     ) -> Result<SliceOutcome> {
@@ -223,8 +223,10 @@ impl Night<'_> {
                 }
             }
             match policy::decide(rules, &state, &needs, &spent, memory) {
-                // Another plan begins with another slice.
-                Decision::Run { plan, .. } if plan != running => Watch::Pause(Pause::Deadline),
+                // Another mode begins with another slice.
+                Decision::Run { memory_mode, .. } if memory_mode != running_mode => {
+                    Watch::Pause(Pause::Deadline)
+                }
                 Decision::Run { duty, reason, .. } => {
                     if (duty - told_duty).abs() > SAME_DUTY {
                         told_duty = duty;

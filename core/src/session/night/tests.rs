@@ -5,7 +5,7 @@
 use std::{path::Path, time::Duration};
 
 use super::{Grant, GrantEnd, NightEvent, Timeline, Trace};
-use crate::policy::{Decision, Needs, Plan, PolicyMemory, Rules, Usage, decide};
+use crate::policy::{Decision, MemoryMode, Needs, PolicyMemory, Rules, Usage, decide};
 
 /// Seconds between two looks.
 const LOOK: f64 = 5.0;
@@ -41,8 +41,8 @@ fn replay(name: &str) -> Replay {
         }
         let decision = decide(&rules, &state, &needs, &usage, &mut memory);
         timeline.record(&match decision.clone() {
-            Decision::Run { duty, plan, reason, .. } => {
-                assert_eq!(plan, Plan::Full, "{name}");
+            Decision::Run { duty, memory_mode, reason, .. } => {
+                assert_eq!(memory_mode, MemoryMode::Full, "{name}");
                 usage.add(&rules, state.time, Duration::from_secs_f64(LOOK * duty), 0);
                 NightEvent::Running { at, duty, reason }
             }

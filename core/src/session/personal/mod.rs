@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use self::measure::{GateSets, Losses, Measurer};
-use self::plan::Plan;
+use self::plan::SessionPlan;
 use super::StopFlag;
 use super::resume::Identity;
 use crate::Result;
@@ -65,7 +65,7 @@ enum Stage {
 
 struct Training {
     train_loop: TrainLoop,
-    plan: Plan,
+    plan: SessionPlan,
     identity: Identity,
     sets: GateSets,
     needs: MemoryNeeds,
@@ -78,7 +78,7 @@ struct Training {
 }
 
 struct Judging {
-    plan: Plan,
+    plan: SessionPlan,
     sets: GateSets,
     candidate: AdapterTensors,
     learned: Learned,

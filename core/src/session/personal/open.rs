@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::measure::{GateSets, ShuffledLine};
-use super::plan::{self, Choice, PLAN, Plan, Work};
+use super::plan::{self, Choice, PLAN, SessionPlan, Work};
 use super::settings::PROBE;
 use super::{NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
 use crate::base::Base;
@@ -105,8 +105,8 @@ fn under_way(
     base: &Base,
     settings: &str,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<Plan>> {
-    let mut plan: Plan = match store.read_document(PLAN) {
+) -> Result<Option<SessionPlan>> {
+    let mut plan: SessionPlan = match store.read_document(PLAN) {
         Ok(Some(plan)) => plan,
         Ok(None) => {
             // What a killed process may have left of the one before.
@@ -160,7 +160,7 @@ fn begin(
     store: &mut Store,
     request: &SessionRequest,
     inputs: Inputs,
-    (mut plan, begun): (Plan, &TrainConfig),
+    (mut plan, begun): (SessionPlan, &TrainConfig),
     halt: &StopFlag,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Training> {
@@ -375,7 +375,7 @@ fn probe(request: &SessionRequest, inputs: &Inputs, options: &DataOptions) -> Re
 }
 
 /// Some of the user's lines with their words shuffled, which tells whether they are language.
-fn shuffled(store: &Store, plan: &Plan, inputs: &Inputs, options: &DataOptions) -> Vec<ShuffledLine> {
+fn shuffled(store: &Store, plan: &SessionPlan, inputs: &Inputs, options: &DataOptions) -> Vec<ShuffledLine> {
     let ours = store
         .examples()
         .iter()

@@ -25,7 +25,7 @@ const MAX_HELD_OUT: usize = 100;
 /// A session's work, fixed when it begins: what is added to the store later waits for the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Plan {
+pub(super) struct SessionPlan {
     pub(super) base: Fingerprint,
     /// Everything that decides the result, as TOML.
     pub(super) settings: String,
@@ -64,7 +64,7 @@ pub(super) struct Choice {
 /// What there is to do.
 pub(super) enum Work {
     /// A session, and which examples were drawn to be held out for it or for an earlier one.
-    Train(Box<Plan>, IdSet),
+    Train(Box<SessionPlan>, IdSet),
     /// Only to use this graft again: it has seen everything but what was deleted.
     Return(GraftId),
     /// Nothing, for this reason.
@@ -130,7 +130,7 @@ pub(super) fn plan(
     random.shuffle_upward(&mut held_out);
     held_out.truncate(MAX_HELD_OUT.max(usize::try_from(rules.min_held_out).unwrap_or(usize::MAX)));
     let replayed: IdSet = old.iter().copied().collect();
-    let plan = Plan {
+    let plan = SessionPlan {
         base: *base,
         settings: settings.to_owned(),
         parent,
@@ -142,7 +142,7 @@ pub(super) fn plan(
         lr: None,
         date: None,
     };
-    let diverged: Option<Plan> = match store.read_document(DIVERGED) {
+    let diverged: Option<SessionPlan> = match store.read_document(DIVERGED) {
         Err(Error::Corrupted { .. }) => None, // tried once more
         read => read?,
     };
@@ -197,7 +197,7 @@ fn passed_over(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet
 /// taken out of use. Neither is done again each night. One that was only measured on too little is, once there is more.
 fn tried(
     store: &Store,
-    plan: &Plan,
+    plan: &SessionPlan,
     seen: &IdSet,
     rules: &GateRules,
     measured: impl Fn() -> u64,
@@ -221,7 +221,7 @@ fn tried(
     Ok(same.next_back().and_then(graft))
 }
 
-impl Plan {
+impl SessionPlan {
     /// Whether it would do again what `earlier` did. Which old examples are replayed is left to chance each time.
     fn repeats(&self, earlier: &Self) -> bool {
         let new = |plan: &Self| plan.train.difference(&plan.replayed);

@@ -276,10 +276,10 @@ fn a_session_notices_what_has_changed() {
     store.add(&lines(50..52)).unwrap();
     let session = Session::open(store, other.clone(), &mut |_| ()).unwrap();
     let mut store = session.into_store();
-    let plan: Plan = store.read_document(plan::PLAN).unwrap().unwrap();
+    let plan: SessionPlan = store.read_document(plan::PLAN).unwrap().unwrap();
     let learned = ExampleId(plan.train.iter().next().unwrap());
     assert!(store.delete(&[learned]).unwrap().session_dropped);
-    assert_eq!(store.read_document::<Plan>(plan::PLAN).unwrap(), None);
+    assert_eq!(store.read_document::<SessionPlan>(plan::PLAN).unwrap(), None);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn what_was_learned_is_not_learned_again() {
     let mut store = session.into_store();
     store.add(&lines(60..70)).unwrap();
     let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
-    let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    let plan: SessionPlan = session.store().read_document(plan::PLAN).unwrap().unwrap();
     assert_eq!(plan.parent, Some(first));
     assert_eq!(plan.train.len(), 2 * plan.replayed.len());
     assert!(plan.train.difference(&plan.replayed).iter().all(|id| id > 24), "the others are new");
@@ -351,7 +351,7 @@ fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
         let mut request = place.request();
         request.training.data.held_out = share;
         let session = Session::open(store, request.clone(), &mut |_| ()).unwrap();
-        let plan = |store: &Store| store.read_document::<Plan>(plan::PLAN).unwrap().unwrap();
+        let plan = |store: &Store| store.read_document::<SessionPlan>(plan::PLAN).unwrap().unwrap();
         let first = plan(session.store());
         assert!(first.held_out.len() >= 4 && first.train.len() >= 12.min(n as u64 - 6), "{n}: {first:?}");
         let mut store = session.into_store();
@@ -430,7 +430,7 @@ fn after_a_deletion_the_next_session_starts_from_a_graft_that_did_not_see_it() {
         added.into_iter().find(|id| second.meta.as_ref().unwrap().trained_on.contains(id.0)).unwrap();
     assert_eq!(store.delete(&[learned]).unwrap().marked_grafts, [second.id]);
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
-    let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    let plan: SessionPlan = session.store().read_document(plan::PLAN).unwrap().unwrap();
     assert_eq!(plan.parent, Some(first.id));
     assert!(!plan.train.contains(learned.0));
 
@@ -438,7 +438,7 @@ fn after_a_deletion_the_next_session_starts_from_a_graft_that_did_not_see_it() {
     let mut store = session.into_store();
     assert_eq!(store.delete(&[old]).unwrap().marked_grafts, [first.id, second.id]);
     let session = Session::open(store, place.request(), &mut |_| ()).unwrap();
-    let plan: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    let plan: SessionPlan = session.store().read_document(plan::PLAN).unwrap().unwrap();
     assert_eq!(plan.parent, None);
     assert!(plan.train.len() > 20 && !plan.train.contains(old.0) && plan.replayed.is_empty());
 }
@@ -454,7 +454,7 @@ fn too_little_memory_is_refused_with_the_least_that_would_do() {
         panic!("accepted")
     };
     assert_eq!(available, 1 << 20);
-    assert_eq!(place.store("memory").unwrap().read_document::<Plan>(plan::PLAN).unwrap(), None);
+    assert_eq!(place.store("memory").unwrap().read_document::<SessionPlan>(plan::PLAN).unwrap(), None);
     let session = open(needed).unwrap();
     assert!(session.memory_needs().unwrap().small <= needed);
 }
@@ -740,7 +740,7 @@ fn what_was_drawn_to_be_held_out_is_not_learned_when_its_list_is_lost() {
     let mut request = place.request();
     request.training.data.held_out = 0.05; // so few that some have to be drawn
     let mut session = Session::open(place.store("whole").unwrap(), request.clone(), &mut |_| ()).unwrap();
-    let first: Plan = session.store().read_document(plan::PLAN).unwrap().unwrap();
+    let first: SessionPlan = session.store().read_document(plan::PLAN).unwrap().unwrap();
     session.run_slice(Slice::default(), &StopFlag::new(), &mut |_| ()).unwrap();
     let mut store = session.into_store();
     store.promote_anyway(store.grafts().unwrap()[0].id).unwrap();
@@ -765,7 +765,7 @@ fn what_was_drawn_to_be_held_out_is_not_learned_when_its_list_is_lost() {
         };
         assert_eq!(told.iter().filter(|told| is_list(told)).count(), usize::from(!is_missing), "{told:?}");
         let store = place.store(&folder).unwrap();
-        let plan: Plan = store.read_document(plan::PLAN).unwrap().unwrap();
+        let plan: SessionPlan = store.read_document(plan::PLAN).unwrap().unwrap();
         assert!(plan.train.iter().any(|id| id > 24));
         assert_eq!(plan.train.intersection(&measured), IdSet::new());
         assert_eq!(plan.held_out.intersection(&measured), measured);
