@@ -22,21 +22,21 @@ use crate::transformer::LossSum;
 use crate::vault::Vault;
 use crate::{CheckpointProblem, Error, Result};
 
-/// What must be the same for a run to go on from a checkpoint.
-pub(super) struct Identity {
+/// What must be equal for a run to go on from a checkpoint.
+pub(super) struct RunIdentity {
     base: Fingerprint,
     data: String,
-    /// TOML lines: the settings that decide the result, and a hash of the adapter at the start.
+    /// TOML lines: the settings that affect the result, and a hash of the adapter at the start.
     settings: String,
 }
 
 /// A checkpoint that belongs to this run.
-pub(super) struct Saved {
+pub(super) struct SavedRun {
     path: PathBuf,
     state: State,
 }
 
-impl Identity {
+impl RunIdentity {
     pub(super) fn new(
         config: &TrainConfig,
         base: &Base,
@@ -48,7 +48,7 @@ impl Identity {
         Ok(Self {
             base: *base.fingerprint(),
             data: format!("{} {held_out}", train.fingerprint()),
-            settings: format!("{}start = \"{}\"\n", deciding(config)?, hash(start)),
+            settings: format!("{}start = \"{}\"\n", result_affecting_settings(config)?, hash(start)),
         })
     }
 
@@ -92,15 +92,15 @@ pub(super) fn saved_settings(vault: &Vault, folder: &Path) -> Result<TrainConfig
     Ok(TrainConfig::from_toml(&lines).unwrap_or_default())
 }
 
-/// The settings that decide the result, as TOML.
-pub(super) fn deciding(config: &TrainConfig) -> Result<String> {
+/// The settings that affect the result, as TOML; all others are set to their defaults.
+pub(super) fn result_affecting_settings(config: &TrainConfig) -> Result<String> {
     let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
     let run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..config.run.clone() };
     TrainConfig { run, ..config.clone() }.to_toml()
 }
 
-/// Bytes that a checkpoint takes, a little more rather than less.
-pub(super) fn bytes(train_loop: &TrainLoop) -> u64 {
+/// Bytes that a checkpoint of this run takes, a little more rather than less.
+pub(super) fn checkpoint_bytes(train_loop: &TrainLoop) -> u64 {
     let sets = 3
         + u64::from(train_loop.trainer().accumulation().micro_steps > 0)
         + u64::from(train_loop.history().best.adapter.is_some());
@@ -115,15 +115,15 @@ pub(super) fn bytes(train_loop: &TrainLoop) -> u64 {
 pub(super) fn load(
     vault: &Vault,
     folder: &Path,
-    identity: &Identity,
+    identity: &RunIdentity,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<(PathBuf, Saved)>> {
+) -> Result<Option<(PathBuf, SavedRun)>> {
     let latest = checkpoint::load_latest_telling(vault, folder, |path, error| {
         on_event(&Event::Discarded { what: Leftover::Checkpoint(path.to_owned()), why: error.into() });
     });
     let Some((path, state)) = latest? else { return Ok(None) };
     match identity.difference(&state) {
-        None => Ok(Some((path.clone(), Saved { path, state }))),
+        None => Ok(Some((path.clone(), SavedRun { path, state }))),
         Some(problem) => Err(Error::Checkpoint { path, problem }),
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn load(
 pub(super) fn save(
     vault: &Vault,
     folder: &Path,
-    identity: &Identity,
+    identity: &RunIdentity,
     train_loop: &TrainLoop,
     keep: usize,
 ) -> Result<()> {
@@ -205,7 +205,7 @@ pub(super) fn save(
     Ok(())
 }
 
-impl Saved {
+impl SavedRun {
     pub(super) fn step(&self) -> u64 {
         self.state.progress.step
     }
@@ -257,7 +257,7 @@ impl Saved {
     }
 }
 
-impl Saved {
+impl SavedRun {
     /// What cannot be in a checkpoint of this run, in words.
     fn impossible(&self, train_loop: &TrainLoop) -> Option<&'static str> {
         let trainer = train_loop.trainer();

@@ -7,7 +7,7 @@ use super::adapter;
 use super::inputs::{Inputs, threads};
 use super::memory::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
-use super::resume::{self, Identity};
+use super::resume::{self, RunIdentity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
 use super::run_setup;
 use super::shape::{AskedShape, overruled_settings};
@@ -102,7 +102,7 @@ struct Run<'a> {
     folder: RunFolder,
     /// For the checkpoints.
     vault: Vault,
-    identity: Identity,
+    identity: RunIdentity,
     train_loop: TrainLoop,
     whole: WholeCheck,
     metrics: MetricsFile,
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
             config.resolve_auto_as(&begun);
         }
         run_setup::resolve_auto(&mut config, &base, &train.examples)?;
-        let identity = Identity::new(&config, &base, &start, &train, held_out.as_ref())?;
+        let identity = RunIdentity::new(&config, &base, &start, &train, held_out.as_ref())?;
         let held_out = held_out.map(|held_out| held_out.examples).unwrap_or_default();
         let capacity = run_setup::capacity(&config, &[&train.examples, &held_out]) as u64;
         let planner =

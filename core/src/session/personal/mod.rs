@@ -35,7 +35,7 @@ use serde::Serialize;
 use self::measure::{GateSets, Losses, Measurer};
 use self::plan::SessionPlan;
 use super::StopFlag;
-use super::resume::Identity;
+use super::resume::RunIdentity;
 use crate::Result;
 use crate::gguf::{WholeCheck, WholeFile};
 use crate::lora::AdapterTensors;
@@ -66,7 +66,7 @@ enum Stage {
 struct Training {
     train_loop: TrainLoop,
     plan: SessionPlan,
-    identity: Identity,
+    identity: RunIdentity,
     sets: GateSets,
     needs: MemoryNeeds,
     whole: WholeCheck,

@@ -17,7 +17,7 @@ use crate::lora::AdapterTensors;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{AdapterCopies, MemoryPlanner};
 use crate::session::notice::Notice;
-use crate::session::resume::{self, Identity};
+use crate::session::resume::{self, RunIdentity};
 use crate::session::shape::overruled_settings;
 use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect, run_setup};
 use crate::store::{IdSet, Store};
@@ -233,7 +233,7 @@ fn begin(
         plan.lr = config.optimizer.lr.given();
         store.write_document(PLAN, &plan)?;
     }
-    let identity = Identity::new(&config, &base, &start, &train, Some(&held_out))?;
+    let identity = RunIdentity::new(&config, &base, &start, &train, Some(&held_out))?;
     let mut train_loop =
         run_setup::train_loop(&config, base, start, train.examples, held_out.examples, recompute, halt)?;
 
@@ -333,7 +333,7 @@ impl Unusable {
 pub(super) fn settings(request: &SessionRequest) -> Result<String> {
     let mut training = request.training.clone();
     training.data.date = None;
-    Ok(format!("{}replay = {:?}\n", resume::deciding(&training)?, request.replay))
+    Ok(format!("{}replay = {:?}\n", resume::result_affecting_settings(&training)?, request.replay))
 }
 
 /// The examples with these ids. What is stored was checked when it came; what this model cannot use all the same is

@@ -191,7 +191,7 @@ impl Training {
         {
             whole::remember(store, model)?;
         }
-        store.make_room(resume::bytes(&self.train_loop))?;
+        store.make_room(resume::checkpoint_bytes(&self.train_loop))?;
         let keep = request.training.run.keep_checkpoints;
         resume::save(store.vault(), &store.session_folder(), &self.identity, &self.train_loop, keep)?;
         (self.saved, self.saved_at) = (Some(position), Instant::now());
