@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use nightgraft_core::atomic::write_file;
 use nightgraft_core::base::Module;
-use nightgraft_core::checkpoint::{self, Pairs, Progress, State};
+use nightgraft_core::checkpoint::{self, LoraPairs, Progress, State};
 use nightgraft_core::file_system::system;
 use nightgraft_core::gguf::Fingerprint;
 use nightgraft_core::lora::{AdapterTensors, LoraPair, LoraSpec};
@@ -90,16 +90,16 @@ fn state() -> Option<State> {
         adapter,
         first_moment: pairs(2),
         second_moment: pairs(3),
-        gradient: Pairs::new(),
+        gradient: LoraPairs::new(),
         best: pairs(4),
     })
 }
 
 /// With the shapes of SmolLM2-135M's blocks.
-fn pairs(seed: u64) -> Pairs {
+fn pairs(seed: u64) -> LoraPairs {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut numbers = |width: usize| (0..RANK * width).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let mut pairs = Pairs::new();
+    let mut pairs = LoraPairs::new();
     for layer in 0..LAYERS {
         for module in Module::ALL {
             let (n_in, n_out) = match module {

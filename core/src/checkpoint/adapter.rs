@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::Pairs;
+use super::LoraPairs;
 use crate::base::Module;
 use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
 
@@ -26,14 +26,14 @@ const BUFFER_BYTES: usize = 1 << 16;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AdapterHeader {
-    spec: Spec,
-    pairs: Vec<Shape>,
+    spec: SpecBits,
+    pairs: Vec<PairShape>,
 }
 
 /// [`LoraSpec`] with exact numbers.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Spec {
+pub(super) struct SpecBits {
     rank: usize,
     alpha_bits: u32,
     modules: Vec<Module>,
@@ -45,7 +45,7 @@ pub(super) struct Spec {
 /// Place and shape of a pair.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Shape {
+pub struct PairShape {
     layer: usize,
     module: Module,
     rank: usize,
@@ -62,7 +62,7 @@ pub fn encode_adapter(adapter: &AdapterTensors, out: &mut dyn Write) -> io::Resu
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the numbers do not have the pairs' shapes"));
     }
     out.write_all(&VERSION.to_le_bytes())?;
-    write_header(&AdapterHeader { spec: Spec::of(&adapter.spec), pairs: shapes(&adapter.pairs) }, out)?;
+    write_header(&AdapterHeader { spec: SpecBits::of(&adapter.spec), pairs: shapes(&adapter.pairs) }, out)?;
     write_pairs(&adapter.pairs, out)
 }
 
@@ -85,7 +85,7 @@ pub fn decode_adapter(from: &mut dyn Read) -> io::Result<AdapterTensors> {
     Ok(AdapterTensors { spec: spec.into(), pairs: read_pairs(&pairs, from)? })
 }
 
-impl Spec {
+impl SpecBits {
     pub(super) fn of(spec: &LoraSpec) -> Self {
         Self {
             rank: spec.rank,
@@ -98,8 +98,8 @@ impl Spec {
     }
 }
 
-impl From<Spec> for LoraSpec {
-    fn from(spec: Spec) -> Self {
+impl From<SpecBits> for LoraSpec {
+    fn from(spec: SpecBits) -> Self {
         Self {
             rank: spec.rank,
             alpha: f32::from_bits(spec.alpha_bits),
@@ -111,17 +111,17 @@ impl From<Spec> for LoraSpec {
 }
 
 /// Whether each pair has the numbers that its shape says.
-pub(super) fn is_whole(pairs: &Pairs) -> bool {
+pub(super) fn is_whole(pairs: &LoraPairs) -> bool {
     let has = |values: &[f32], rank: usize, width: usize| rank.checked_mul(width) == Some(values.len());
     pairs.values().all(|pair| has(&pair.a, pair.rank, pair.n_in) && has(&pair.b_t, pair.rank, pair.n_out))
 }
 
-pub(super) fn shapes(pairs: &Pairs) -> Vec<Shape> {
-    pairs.iter().map(|(&place, pair)| Shape::new(place, pair.rank, [pair.n_in, pair.n_out])).collect()
+pub(super) fn shapes(pairs: &LoraPairs) -> Vec<PairShape> {
+    pairs.iter().map(|(&place, pair)| PairShape::new(place, pair.rank, [pair.n_in, pair.n_out])).collect()
 }
 
-impl Shape {
-    /// The pair of a layer's module.
+impl PairShape {
+    /// The shape of the pair of a layer's module.
     pub fn new((layer, module): (usize, Module), rank: usize, [n_in, n_out]: [usize; 2]) -> Self {
         Self { layer, module, rank, n_in, n_out }
     }
@@ -139,7 +139,7 @@ pub(super) fn write_header(header: &impl Serialize, out: &mut dyn Write) -> io::
     out.write_all(&header)
 }
 
-/// The other way round.
+/// Reads what [`write_header`] wrote.
 pub(super) fn read_header<T: for<'de> Deserialize<'de>>(from: &mut dyn Read) -> io::Result<T> {
     let mut len = [0; 8];
     from.read_exact(&mut len)?;
@@ -155,12 +155,12 @@ pub(super) fn read_header<T: for<'de> Deserialize<'de>>(from: &mut dyn Read) -> 
 }
 
 /// Writes the numbers of pairs that are whole.
-pub(super) fn write_pairs(pairs: &Pairs, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_pairs(pairs: &LoraPairs, out: &mut dyn Write) -> io::Result<()> {
     write_numbers(matrices(pairs), out)
 }
 
 /// Both matrices of each pair.
-pub fn matrices(pairs: &Pairs) -> impl Iterator<Item = Cow<'_, [f32]>> {
+pub fn matrices(pairs: &LoraPairs) -> impl Iterator<Item = Cow<'_, [f32]>> {
     pairs.values().flat_map(|pair| [&pair.a, &pair.b_t]).map(Cow::from)
 }
 
@@ -183,10 +183,10 @@ pub(super) fn write_numbers<'a>(
 }
 
 /// Reads the numbers of pairs with these shapes.
-pub(super) fn read_pairs(shapes: &[Shape], from: &mut dyn Read) -> io::Result<Pairs> {
+pub(super) fn read_pairs(shapes: &[PairShape], from: &mut dyn Read) -> io::Result<LoraPairs> {
     let mut buffer = vec![[0; 4]; BUFFER_BYTES / 4];
-    let mut pairs = Pairs::new();
-    for &Shape { layer, module, rank, n_in, n_out } in shapes {
+    let mut pairs = LoraPairs::new();
+    for &PairShape { layer, module, rank, n_in, n_out } in shapes {
         let mut numbers = |width: usize| {
             let n = rank.checked_mul(width).ok_or_else(|| invalid("a shape in its header is too large"))?;
             read_numbers(n, from, &mut buffer)

@@ -50,14 +50,14 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
 /// the format, which another version of this program could still continue; [`Error::WrongKey`] if there are only
 /// files that the vault has no key for.
 pub fn load_latest(vault: &Vault, folder: &Path) -> Result<Option<(PathBuf, State)>> {
-    load_latest_telling(vault, folder, |_, _| ())
+    load_latest_reporting(vault, folder, |_, _| ())
 }
 
 /// As [`load_latest`]; tells `on_damaged` of each file that is passed over, and why.
 ///
 /// # Errors
 /// As [`load_latest`].
-pub fn load_latest_telling(
+pub fn load_latest_reporting(
     vault: &Vault,
     folder: &Path,
     mut on_damaged: impl FnMut(&Path, &Error),
@@ -71,7 +71,7 @@ pub fn load_latest_telling(
         match load(vault, &path) {
             Ok(state) => return Ok(Some((path, state))),
             Err(error @ Error::Corrupted { .. }) => on_damaged(&path, &error),
-            // Of another store, or with a damaged header.
+            // It is of another store, or has a damaged header.
             Err(error @ Error::WrongKey { .. }) => {
                 on_damaged(&path, &error);
                 locked = locked.or(Some(error));

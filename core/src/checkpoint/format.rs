@@ -11,8 +11,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::adapter::{Shape, Spec, invalid, read_header, read_pairs, write_header, write_numbers};
-use super::{Pairs, Progress, Snapshot, State};
+use super::adapter::{PairShape, SpecBits, invalid, read_header, read_pairs, write_header, write_numbers};
+use super::{LoraPairs, Progress, Snapshot, State};
 use crate::gguf::Fingerprint;
 use crate::lora::AdapterTensors;
 
@@ -32,9 +32,9 @@ struct CheckpointHeader {
     base: Fingerprint,
     data: String,
     progress: Progress,
-    spec: Spec,
+    spec: SpecBits,
     /// The shapes of the adapter's pairs.
-    pairs: Vec<Shape>,
+    pairs: Vec<PairShape>,
     /// Which of [`SETS`] follow. Each is a value for each number of the adapter.
     sets: Vec<String>,
 }
@@ -51,13 +51,13 @@ pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> io::Result<()>
         base: state.base,
         data: state.data.to_owned(),
         progress: state.progress.clone(),
-        spec: Spec::of(state.spec),
+        spec: SpecBits::of(state.spec),
         pairs: state.shapes,
         sets: sets.iter().map(|(name, _)| (*name).to_owned()).collect(),
     };
     out.write_all(&VERSION.to_le_bytes())?;
     write_header(&header, out)?;
-    let sizes: Vec<_> = header.pairs.iter().flat_map(Shape::sizes).collect();
+    let sizes: Vec<_> = header.pairs.iter().flat_map(PairShape::sizes).collect();
     for (name, set) in sets {
         let mut expected = sizes.iter();
         let mut fits = true;
@@ -90,7 +90,7 @@ pub(super) fn decode_version(from: &mut dyn Read) -> io::Result<u32> {
 pub(super) fn decode(from: &mut dyn Read) -> io::Result<State> {
     let header: CheckpointHeader = read_header(from)?;
     let mut remaining = header.sets.as_slice();
-    let mut sets: [Pairs; 5] = Default::default();
+    let mut sets: [LoraPairs; 5] = Default::default();
     for (index, (name, set)) in SETS.into_iter().zip(&mut sets).enumerate() {
         if let Some((first, rest)) = remaining.split_first()
             && first == name

@@ -12,9 +12,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{Shape, decode_adapter, encode_adapter, matrices};
+pub use adapter::{PairShape, decode_adapter, encode_adapter, matrices};
 pub(crate) use folder::{ROLE, is_checkpoint};
-pub use folder::{clear, load, load_latest, load_latest_telling, save};
+pub use folder::{clear, load, load_latest, load_latest_reporting, save};
 pub use state::{
-    EarlyStopping, Evaluation, FirstSteps, Numbers, Pairs, PartialEvaluation, Progress, Snapshot, State,
+    EarlyStopping, Evaluation, FirstSteps, LoraPairs, Matrices, PartialEvaluation, Progress, Snapshot, State,
 };

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::adapter::{Shape, matrices, shapes};
+use super::adapter::{PairShape, matrices, shapes};
 use crate::base::Module;
 use crate::gguf::Fingerprint;
 use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
 
 /// One number, such as a moment, for each number of an adapter, in the adapter's own shapes.
-pub type Pairs = BTreeMap<(usize, Module), LoraPair>;
+pub type LoraPairs = BTreeMap<(usize, Module), LoraPair>;
 
 /// A training run between two micro-batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,17 +27,17 @@ pub struct State {
     /// The adapter.
     pub adapter: AdapterTensors,
     /// AdamW's running mean of the gradients; empty before the first step.
-    pub first_moment: Pairs,
+    pub first_moment: LoraPairs,
     /// AdamW's running mean of their squares; empty before the first step.
-    pub second_moment: Pairs,
+    pub second_moment: LoraPairs,
     /// Gradients of the unfinished step; empty between steps.
-    pub gradient: Pairs,
+    pub gradient: LoraPairs,
     /// The adapter with the best held-out loss so far; empty if there was no evaluation yet.
-    pub best: Pairs,
+    pub best: LoraPairs,
 }
 
-/// The numbers of a set: `A` and then `B` transposed of each pair, in the order of the places.
-pub type Numbers<'a> = Box<dyn Iterator<Item = Cow<'a, [f32]>> + 'a>;
+/// The matrices of a set: `A` and then `B` transposed of each pair, by layer and module.
+pub type Matrices<'a> = Box<dyn Iterator<Item = Cow<'a, [f32]>> + 'a>;
 
 /// A [`State`] that is being written from where it is, without a copy of it.
 pub struct Snapshot<'a> {
@@ -49,16 +49,16 @@ pub struct Snapshot<'a> {
     pub data: &'a str,
     /// As in [`State`].
     pub progress: &'a Progress,
-    /// Of the adapter.
+    /// What the adapter adapts, and how.
     pub spec: &'a LoraSpec,
     /// The shapes of the adapter's pairs, and so of every set.
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<PairShape>,
     /// The adapter, both moments, the gradient and the best adapter.
-    pub sets: [Option<Numbers<'a>>; 5],
+    pub sets: [Option<Matrices<'a>>; 5],
 }
 
 impl State {
-    /// For writing it.
+    /// Borrows the state for writing it.
     pub fn snapshot(&self) -> Snapshot<'_> {
         let Self { adapter, first_moment, second_moment, gradient, best, .. } = self;
         Snapshot {
@@ -79,11 +79,11 @@ impl State {
     }
 }
 
-fn unless_empty(pairs: &Pairs) -> Option<Numbers<'_>> {
-    (!pairs.is_empty()).then(|| Box::new(matrices(pairs)) as Numbers<'_>)
+fn unless_empty(pairs: &LoraPairs) -> Option<Matrices<'_>> {
+    (!pairs.is_empty()).then(|| Box::new(matrices(pairs)) as Matrices<'_>)
 }
 
-/// Where the run is.
+/// How far the run is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -196,7 +196,7 @@ mod all_bits {
     }
 }
 
-/// The same for an `f64` that may be missing.
+/// Writes an `f64` that may be missing as its bits.
 mod optional_bits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

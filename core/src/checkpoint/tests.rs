@@ -28,7 +28,7 @@ fn plain() -> Vault {
     Vault::plain(system())
 }
 
-fn pairs(rng: &mut ChaCha8Rng) -> Pairs {
+fn pairs(rng: &mut ChaCha8Rng) -> LoraPairs {
     let mut numbers = |n| (0..n).map(|_| f32::from_bits(rng.random())).collect();
     let mut pair = |rank, n_in, n_out| LoraPair {
         rank,
@@ -127,10 +127,10 @@ fn a_state_comes_back_bit_for_bit() {
 
         // Between steps there are no gradients, before the first no moments.
         let mut early = State {
-            first_moment: Pairs::new(),
-            second_moment: Pairs::new(),
-            gradient: Pairs::new(),
-            best: Pairs::new(),
+            first_moment: LoraPairs::new(),
+            second_moment: LoraPairs::new(),
+            gradient: LoraPairs::new(),
+            best: LoraPairs::new(),
             ..original
         };
         early.progress.evaluating = None;

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::{Event, Leftover};
 use crate::base::{Base, Module};
 use crate::checkpoint::{
-    self, EarlyStopping, Evaluation, FirstSteps, Numbers, Pairs, Progress, Shape, Snapshot, State, matrices,
+    self, EarlyStopping, Evaluation, FirstSteps, LoraPairs, Matrices, PairShape, Progress, Snapshot, State,
+    matrices,
 };
 use crate::config::{RunConfig, TrainConfig};
 use crate::data::Dataset;
@@ -118,7 +119,7 @@ pub(super) fn load(
     identity: &RunIdentity,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Option<(PathBuf, SavedRun)>> {
-    let latest = checkpoint::load_latest_telling(vault, folder, |path, error| {
+    let latest = checkpoint::load_latest_reporting(vault, folder, |path, error| {
         on_event(&Event::Discarded { what: Leftover::Checkpoint(path.to_owned()), why: error.into() });
     });
     let Some((path, state)) = latest? else { return Ok(None) };
@@ -172,7 +173,7 @@ pub(super) fn save(
     };
     let shapes = adapter.pairs().map(|(place, pair)| {
         let ((rank, n_in), (_, n_out)) = (pair.a.shape(), pair.b_t.shape());
-        Shape::new(place, rank, [n_in, n_out])
+        PairShape::new(place, rank, [n_in, n_out])
     });
     // Straight from where they are: copies of all of this would be the largest part of a small run's memory. A matrix that
     // cannot be read has no numbers, which is refused.
@@ -191,14 +192,14 @@ pub(super) fn save(
             )),
             Some(Box::new(optimizer.mean.iter().map(Cow::from))),
             Some(Box::new(optimizer.square.iter().map(Cow::from))),
-            (*micro_steps > 0).then(|| -> Numbers<'_> {
+            (*micro_steps > 0).then(|| -> Matrices<'_> {
                 Box::new(
                     adapter
                         .parameters()
                         .map(|parameter| Cow::Owned(parameter.grad.to_vec().unwrap_or_default())),
                 )
             }),
-            best.adapter.as_ref().map(|best| -> Numbers<'_> { Box::new(matrices(&best.pairs)) }),
+            best.adapter.as_ref().map(|best| -> Matrices<'_> { Box::new(matrices(&best.pairs)) }),
         ],
     };
     checkpoint::save(vault, folder, state, keep)?;
@@ -262,7 +263,7 @@ impl SavedRun {
     fn impossible(&self, train_loop: &TrainLoop) -> Option<&'static str> {
         let trainer = train_loop.trainer();
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
-        let same_shape = |pairs: &Pairs| {
+        let same_shape = |pairs: &LoraPairs| {
             let shape = |(&place, pair): (&(usize, Module), &LoraPair)| {
                 (place, [(pair.rank, pair.n_in), (pair.rank, pair.n_out)], [pair.a.len(), pair.b_t.len()])
             };
@@ -295,8 +296,8 @@ impl SavedRun {
     }
 }
 
-/// Pairs as values in the order of [`Adapter::parameters`](crate::lora::Adapter::parameters): A, then B of each.
-fn to_values(pairs: Pairs) -> Vec<Vec<f32>> {
+/// Turns pairs into values in the order of [`Adapter::parameters`](crate::lora::Adapter::parameters): A, then B of each.
+fn to_values(pairs: LoraPairs) -> Vec<Vec<f32>> {
     pairs.into_values().flat_map(|pair| [pair.a, pair.b_t]).collect()
 }
 

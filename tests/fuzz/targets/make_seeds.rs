@@ -72,8 +72,8 @@ fn checkpoints(folder: &Path) -> Outcome {
         progress: Progress { step: 3, total_steps: 9, ..Progress::default() },
         first_moment: adapter.pairs.clone(),
         second_moment: adapter.pairs.clone(),
-        gradient: checkpoint::Pairs::new(),
-        best: checkpoint::Pairs::new(),
+        gradient: checkpoint::LoraPairs::new(),
+        best: checkpoint::LoraPairs::new(),
         adapter,
     };
     let mut within = State { gradient: between.adapter.pairs.clone(), ..between.clone() };
