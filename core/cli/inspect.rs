@@ -33,7 +33,7 @@ Any well-formed GGUF can be shown, also one that cannot be trained; the table sa
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     let file = args.model.clone().or_else(|| args.file.clone()).unwrap_or_default();
     let model = catalogue::model_path(file)?;
-    let info = if args.verify { session::inspect_whole(&model)? } else { session::inspect(&model)? };
+    let info = if args.verify { session::inspect_with_hash(&model)? } else { session::inspect(&model)? };
     if verbosity.json {
         output::json(&info)?;
     } else {

@@ -7,7 +7,7 @@ use nightgraft_kernels::Weights;
 
 use super::weight::{Lookup, unsupported};
 use super::{BlockSpec, LayerWeights, Module, Weight, architecture};
-use crate::gguf::{self, Fingerprint, WholeFile};
+use crate::gguf::{self, FileHash, Fingerprint};
 use crate::{Error, Result};
 
 /// A model whose weights are all where its [`BlockSpec`] says.
@@ -62,7 +62,7 @@ impl Base {
     /// # Errors
     /// [`ModelChanged`](crate::Error::ModelChanged) if that file is gone, or another one is there; those of
     /// [`open`](Self::open).
-    pub fn reopen(path: &Path, known: &WholeFile) -> Result<Self> {
+    pub fn reopen(path: &Path, known: &FileHash) -> Result<Self> {
         let changed = |change| Err(Error::ModelChanged { path: path.to_owned(), change });
         if let Some(change) = known.change(path) {
             return changed(change);

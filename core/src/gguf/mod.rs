@@ -8,12 +8,12 @@
 
 mod digest;
 mod file;
+mod file_hash;
 mod fingerprint;
 mod metadata;
 mod reader;
 mod tensor_type;
 mod value;
-mod whole;
 mod writer;
 
 #[cfg(test)]
@@ -21,13 +21,13 @@ mod tests;
 
 pub use digest::Digest;
 pub use file::File;
+pub use file_hash::{FileHash, HashCheck};
 pub use fingerprint::Fingerprint;
 pub use metadata::Metadata;
 pub use nightgraft_ggml::faults::leave_signals_alone;
 pub use reader::{GgufHeader, Problem, TensorInfo, parse};
 pub use tensor_type::TensorType;
 pub use value::{Array, Value};
-pub use whole::{WholeCheck, WholeFile};
 pub use writer::{TensorSink, Writer};
 
 /// What each file starts with.

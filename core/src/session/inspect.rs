@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::base::Base;
-use crate::gguf::{self, WholeFile};
+use crate::gguf::{self, FileHash};
 use crate::text::{ChatTemplate, Date, Tokenizer};
 use crate::{Error, Result};
 
@@ -126,9 +126,9 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
 ///
 /// # Errors
 /// As [`inspect`]; [`crate::Error::ModelChanged`] if the file changes meanwhile.
-pub fn inspect_whole(model: &Path) -> Result<ModelInfo> {
-    let whole = WholeFile::read(&gguf::File::open(model)?)?;
-    Ok(ModelInfo { sha256: Some(whole.sha256.to_string()), ..inspect(model)? })
+pub fn inspect_with_hash(model: &Path) -> Result<ModelInfo> {
+    let hash = FileHash::read(&gguf::File::open(model)?)?;
+    Ok(ModelInfo { sha256: Some(hash.sha256.to_string()), ..inspect(model)? })
 }
 
 fn describe(info: &mut ModelInfo, base: &Base) {

@@ -39,7 +39,7 @@ pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{Chat, GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
-pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_whole};
+pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_with_hash};
 pub use memory::MemoryPlan;
 pub use personal::{
     ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, NothingToDo, OnChange, Pause, Session,

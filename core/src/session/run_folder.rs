@@ -12,7 +12,7 @@ use crate::checkpoint::is_checkpoint;
 use crate::config::TrainConfig;
 use crate::export::{Input, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
 use crate::file_system::{open_lock, system, tighten, try_lock};
-use crate::gguf::{Fingerprint, WholeFile};
+use crate::gguf::{FileHash, Fingerprint};
 use crate::text::Date;
 use crate::train::is_loss_svg;
 use crate::vault::Vault;
@@ -192,8 +192,8 @@ pub(super) struct BaseNote {
     /// The model's fingerprint, which no file of this name but a run's has.
     pub(super) fingerprint: Fingerprint,
     /// All of the model's bytes, once they have been hashed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) whole: Option<WholeFile>,
+    #[serde(rename = "whole", default, skip_serializing_if = "Option::is_none")]
+    pub(super) hash: Option<FileHash>,
 }
 
 impl BaseNote {

@@ -19,7 +19,7 @@ use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data::{self, Format};
 use crate::export::{Input, write_gguf_adapter, write_peft};
 use crate::file_system;
-use crate::gguf::{WholeCheck, WholeFile};
+use crate::gguf::{FileHash, HashCheck};
 use crate::lora::AdapterTensors;
 use crate::memory::anonymous_bytes;
 use crate::text::Date;
@@ -104,7 +104,7 @@ struct Run<'a> {
     vault: Vault,
     identity: RunIdentity,
     train_loop: TrainLoop,
-    whole: WholeCheck,
+    hash_check: HashCheck,
     metrics: MetricsFile,
     losses: Vec<(u64, f64)>,
     saved_at: Option<u64>,
@@ -206,15 +206,15 @@ impl<'a> Run<'a> {
         let step = resumed.as_ref().map_or(0, |(step, _)| *step);
         let (metrics, earlier) = folder.metrics(step)?;
         // What goes on has to go on with the same bytes, of which a fingerprint sees a few.
-        let recorded = resumed.as_ref().and_then(|_| folder.base()?.whole);
-        let whole = WholeCheck::start(train_loop.trainer().base().file(), recorded)?;
+        let recorded = resumed.as_ref().and_then(|_| folder.base()?.hash);
+        let hash_check = HashCheck::start(train_loop.trainer().base().file(), recorded)?;
         let mut run = Self {
             request,
             folder,
             vault,
             identity,
             train_loop,
-            whole,
+            hash_check,
             metrics,
             losses: earlier.iter().map(|metrics| (metrics.step, metrics.loss)).collect(),
             saved_at: None,
@@ -234,12 +234,12 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn note_base(&self, whole: Option<WholeFile>) -> Result<()> {
+    fn note_base(&self, hash: Option<FileHash>) -> Result<()> {
         let model = &self.request.model;
         self.folder.write_base(&BaseNote {
             model: std::path::absolute(model).map_err(Error::io("find", model))?,
             fingerprint: *self.base().fingerprint(),
-            whole,
+            hash,
         })
     }
 
@@ -247,9 +247,9 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// [`Error::Cancelled`] at a stop; [`Error::ModelChanged`].
-    fn wait_for_whole(&mut self) -> Result<()> {
-        let whole = self.whole.wait(self.stop.as_atomic())?;
-        whole.map_or(Ok(()), |whole| self.note_base(Some(whole)))
+    fn wait_for_hash(&mut self) -> Result<()> {
+        let hash = self.hash_check.wait(self.stop.as_atomic())?;
+        hash.map_or(Ok(()), |hash| self.note_base(Some(hash)))
     }
 
     fn base(&self) -> &Base {
@@ -284,8 +284,8 @@ impl<'a> Run<'a> {
     fn work(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<Outcome> {
         let RunConfig { checkpoint_every, .. } = self.request.config.run;
         loop {
-            if let Some(whole) = self.whole.poll()? {
-                self.note_base(Some(whole))?;
+            if let Some(hash) = self.hash_check.poll()? {
+                self.note_base(Some(hash))?;
             }
             let started = Instant::now();
             let step_event = self.train_loop.advance()?;
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
                     on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
                 }
                 StepEvent::Ended(reason) => {
-                    self.wait_for_whole()?;
+                    self.wait_for_hash()?;
                     return Ok(match reason {
                         StopReason::Finished => Outcome::Finished,
                         StopReason::OutOfPatience => Outcome::EarlyStopped,
@@ -344,8 +344,8 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
-        if self.whole.is_awaited() {
-            self.wait_for_whole()?;
+        if self.hash_check.is_awaited() {
+            self.wait_for_hash()?;
         }
         let keep = self.request.config.run.keep_checkpoints;
         resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.train_loop, keep)?;

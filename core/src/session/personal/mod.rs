@@ -10,12 +10,12 @@ mod forecast;
 mod held_out;
 mod measure;
 mod memory;
+mod model_hash;
 mod open;
 mod outcome;
 mod plan;
 mod settings;
 mod watch;
-mod whole;
 mod work;
 
 #[cfg(test)]
@@ -23,10 +23,10 @@ mod tests;
 
 pub use forecast::{ChosenSize, MemoryForecast, TimeForecast, forecast_memory, forecast_time};
 pub use memory::MemoryNeeds;
+pub use model_hash::verify_model;
 pub use outcome::{Learned, NothingToDo, Pause, SessionReport, SliceOutcome};
 pub use settings::{NightSettings, OnChange, SessionRequest};
 pub use watch::Watch;
-pub use whole::verify_model;
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ use self::plan::SessionPlan;
 use super::StopFlag;
 use super::resume::RunIdentity;
 use crate::Result;
-use crate::gguf::{WholeCheck, WholeFile};
+use crate::gguf::{FileHash, HashCheck};
 use crate::lora::AdapterTensors;
 use crate::store::Store;
 use crate::train::TrainLoop;
@@ -69,7 +69,7 @@ struct Training {
     identity: RunIdentity,
     sets: GateSets,
     needs: MemoryNeeds,
-    whole: WholeCheck,
+    hash_check: HashCheck,
     /// Where the run stood when it was last saved, and when that was, or when it was opened.
     saved: Option<Position>,
     saved_at: Instant,
@@ -85,7 +85,7 @@ struct Judging {
     losses: Losses,
     measurer: Option<Measurer>,
     /// The model that was trained on.
-    model: WholeFile,
+    model: FileHash,
     /// Whether the store has all of `losses`.
     is_saved: bool,
 }

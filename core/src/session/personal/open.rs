@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::measure::{GateSets, ShuffledLine};
 use super::plan::{self, Choice, PLAN, SessionPlan, Work};
 use super::settings::PROBE;
-use super::{NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, whole};
+use super::{
+    NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, model_hash,
+};
 use crate::base::Base;
 use crate::checkpoint;
 use crate::config::TrainConfig;
@@ -260,11 +262,11 @@ fn begin(
     }
     on_event(&Event::planned(&train_loop, inputs::threads(config.run.threads)));
     resumed.iter().for_each(&mut *on_event);
-    let whole = whole::check(store, train_loop.trainer().base(), request.on_change)?;
+    let hash_check = model_hash::check(store, train_loop.trainer().base(), request.on_change)?;
     let saved = resumed.map(|_| super::Position::of(&train_loop));
     Ok(Training {
         train_loop,
-        whole,
+        hash_check,
         plan,
         identity,
         sets,

@@ -7,7 +7,7 @@ use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
     Judging, Learned, Pause, Position, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
-    Training, whole,
+    Training, model_hash,
 };
 use crate::base::Base;
 use crate::gate::{self, GateReport, ModelRole};
@@ -101,7 +101,7 @@ impl Session {
         let plan = match &mut self.stage {
             Stage::Training(training) => {
                 // Damaged weights diverge, too, and it is not the examples' fault.
-                training.whole.wait(self.halt.as_atomic())?;
+                training.hash_check.wait(self.halt.as_atomic())?;
                 training.plan.clone()
             }
             _ => return Ok(()),
@@ -140,8 +140,8 @@ impl Training {
         started: Instant,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Option<Stage>> {
-        if let Some(model) = self.whole.poll()? {
-            whole::remember(store, model)?;
+        if let Some(model) = self.hash_check.poll()? {
+            model_hash::remember(store, model)?;
         }
         let step_event = self.train_loop.advance()?;
         let seconds = started.elapsed().as_secs_f64();
@@ -163,8 +163,8 @@ impl Training {
             }
             StepEvent::Ended(reason) => {
                 self.save_if_moved(store, request, halt, on_event)?;
-                if let Some(model) = self.whole.wait(halt.as_atomic())? {
-                    whole::remember(store, model)?;
+                if let Some(model) = self.hash_check.wait(halt.as_atomic())? {
+                    model_hash::remember(store, model)?;
                 }
                 return self.judging(reason, store, on_event).map(Some);
             }
@@ -186,10 +186,10 @@ impl Training {
         if self.saved == Some(position) {
             return Ok(());
         }
-        if self.whole.is_awaited()
-            && let Some(model) = self.whole.wait(halt.as_atomic())?
+        if self.hash_check.is_awaited()
+            && let Some(model) = self.hash_check.wait(halt.as_atomic())?
         {
-            whole::remember(store, model)?;
+            model_hash::remember(store, model)?;
         }
         store.make_room(resume::checkpoint_bytes(&self.train_loop))?;
         let keep = request.training.run.keep_checkpoints;
@@ -201,7 +201,7 @@ impl Training {
 
     /// The best adapter, or without evaluations the last.
     fn judging(&self, reason: StopReason, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
-        let model = self.whole.known().expect("it was waited for");
+        let model = self.hash_check.known().expect("it was waited for");
         let (best, trainer) = (&self.train_loop.history().best, self.train_loop.trainer());
         let (candidate, best_step) = match (&best.adapter, best.at) {
             (Some(adapter), Some((_, step))) => (adapter.clone(), step),

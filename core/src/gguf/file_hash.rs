@@ -19,10 +19,10 @@ const CHUNK: usize = 64 << 10;
 /// How often who waits looks whether to stop, and whether the hashing is over.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// All bytes of a model's file, and the file that had them: as long as the system says that it is the same and was not written
+/// The hash of a model's whole file, and which file had it: as long as the system says that it is that file and was not written
 /// to, it is not hashed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WholeFile {
+pub struct FileHash {
     /// What its header and samples are.
     pub fingerprint: Fingerprint,
     /// The SHA-256 of all of it.
@@ -33,7 +33,7 @@ pub struct WholeFile {
     device: u64,
 }
 
-impl WholeFile {
+impl FileHash {
     /// Hashes the file.
     ///
     /// # Errors
@@ -70,8 +70,8 @@ impl WholeFile {
     }
 }
 
-/// The look at all bytes of a file that is in use, on a thread beside the work.
-pub struct WholeCheck {
+/// Hashes all bytes of a file that is in use, on a thread beside the work, and compares the hash with that of an earlier time.
+pub struct HashCheck {
     mapping: Arc<MappedFile>,
     fingerprint: Fingerprint,
     /// What the bytes have to be, if that is known from an earlier time.
@@ -81,8 +81,8 @@ pub struct WholeCheck {
 
 enum State {
     Hashing(Hashing),
-    Known(WholeFile),
-    /// It was found to be no use.
+    Known(FileHash),
+    /// The file was found to be of no use.
     Failed(FileChange),
 }
 
@@ -92,18 +92,18 @@ struct Hashing {
     stop: Arc<AtomicBool>,
 }
 
-impl WholeCheck {
+impl HashCheck {
     /// Begins to hash the file, unless `recorded` is of it. If that is of the same model in another file, this one has to have
     /// the same bytes.
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses a thread.
-    pub fn start(file: &File, recorded: Option<WholeFile>) -> Result<Self> {
+    pub fn start(file: &File, recorded: Option<FileHash>) -> Result<Self> {
         let (mapping, fingerprint) = (file.mapping().clone(), file.fingerprint()?);
         let recorded = recorded.filter(|recorded| recorded.fingerprint == fingerprint);
         let state = match recorded {
             Some(recorded) if recorded.is_of(file) => {
-                State::Known(WholeFile::of(mapping.stamp(), fingerprint, recorded.sha256))
+                State::Known(FileHash::of(mapping.stamp(), fingerprint, recorded.sha256))
             }
             _ => State::Hashing(Hashing::start(mapping.clone())?),
         };
@@ -117,9 +117,9 @@ impl WholeCheck {
     }
 
     /// What is known by now.
-    pub fn known(&self) -> Option<WholeFile> {
+    pub fn known(&self) -> Option<FileHash> {
         match self.state {
-            State::Known(whole) => Some(whole),
+            State::Known(hash) => Some(hash),
             _ => None,
         }
     }
@@ -128,7 +128,7 @@ impl WholeCheck {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub fn poll(&mut self) -> Result<Option<WholeFile>> {
+    pub fn poll(&mut self) -> Result<Option<FileHash>> {
         match &self.state {
             State::Hashing(Hashing { thread: Some(thread), .. }) if !thread.is_finished() => Ok(None),
             _ => self.ended(),
@@ -140,7 +140,7 @@ impl WholeCheck {
     /// # Errors
     /// [`Error::Cancelled`] if `stop` is raised before the end: the hashing goes on, and can be waited for again.
     /// [`Error::ModelChanged`] if the bytes are not those of the earlier time, change, or cannot be read; then always.
-    pub fn wait(&mut self, stop: &AtomicBool) -> Result<Option<WholeFile>> {
+    pub fn wait(&mut self, stop: &AtomicBool) -> Result<Option<FileHash>> {
         loop {
             if let Some(news) = self.poll()? {
                 return Ok(Some(news));
@@ -156,18 +156,18 @@ impl WholeCheck {
     }
 
     /// What was found out, once the hashing is over.
-    fn ended(&mut self) -> Result<Option<WholeFile>> {
+    fn ended(&mut self) -> Result<Option<FileHash>> {
         if let State::Hashing(hashing) = &mut self.state {
             self.state = match hashing.finish() {
                 Ok(sha256) if self.expected.is_none_or(|expected| expected == sha256) => {
-                    State::Known(WholeFile::of(self.mapping.stamp(), self.fingerprint, sha256))
+                    State::Known(FileHash::of(self.mapping.stamp(), self.fingerprint, sha256))
                 }
                 Ok(_) => State::Failed(FileChange::OtherBytes),
                 Err(Error::ModelChanged { change, .. }) => State::Failed(change),
                 Err(_) => State::Failed(FileChange::Unreadable),
             };
-            if let State::Known(whole) = self.state {
-                return Ok(Some(whole));
+            if let State::Known(hash) = self.state {
+                return Ok(Some(hash));
             }
         }
         match self.state {
@@ -262,7 +262,7 @@ mod tests {
         let path = folder.path().join("model.gguf");
         drop(model(&path));
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
-        let mut check = WholeCheck::start(&File::open(&path).unwrap(), None).unwrap();
+        let mut check = HashCheck::start(&File::open(&path).unwrap(), None).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let raised = stop.clone();
         let other = std::thread::spawn(move || raised.store(true, Ordering::Relaxed));
@@ -278,21 +278,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
         let file = model(&path);
-        let mut check = WholeCheck::start(&file, None).unwrap();
+        let mut check = HashCheck::start(&file, None).unwrap();
         assert!(!check.is_awaited());
         let first = check.wait(&GO_ON).unwrap().unwrap();
-        assert_eq!(first, WholeFile::read(&file).unwrap());
+        assert_eq!(first, FileHash::read(&file).unwrap());
         assert_eq!(first.sha256.to_string(), format!("{:x}", Sha256::digest(fs::read(&path).unwrap())));
         assert_eq!(check.wait(&GO_ON).unwrap(), None, "it is no news any more");
 
         // The very file: nothing is read.
-        let mut check = WholeCheck::start(&file, Some(first)).unwrap();
+        let mut check = HashCheck::start(&file, Some(first)).unwrap();
         assert!(!check.is_awaited());
         assert_eq!(check.poll().unwrap(), None);
 
         // On a disk that has another number since.
-        let renumbered = WholeFile { device: first.device + 1, ..first };
-        let check = WholeCheck::start(&file, Some(renumbered)).unwrap();
+        let renumbered = FileHash { device: first.device + 1, ..first };
+        let check = HashCheck::start(&file, Some(renumbered)).unwrap();
         assert_eq!(check.known(), Some(first));
         assert_eq!(check.known().unwrap().change(&path), None);
 
@@ -300,13 +300,13 @@ mod tests {
         let copy = folder.path().join("copy.gguf");
         fs::copy(&path, &copy).unwrap();
         fs::rename(&copy, &path).unwrap();
-        let mut check = WholeCheck::start(&File::open(&path).unwrap(), Some(first)).unwrap();
+        let mut check = HashCheck::start(&File::open(&path).unwrap(), Some(first)).unwrap();
         assert!(check.is_awaited());
         assert_eq!(check.wait(&GO_ON).unwrap().unwrap().sha256, first.sha256);
         assert!(!check.is_awaited());
 
         damage(&path);
-        let mut check = WholeCheck::start(&File::open(&path).unwrap(), Some(first)).unwrap();
+        let mut check = HashCheck::start(&File::open(&path).unwrap(), Some(first)).unwrap();
         for _ in 0..2 {
             let error = check.wait(&GO_ON).unwrap_err();
             assert!(matches!(error, Error::ModelChanged { change: FileChange::OtherBytes, .. }), "{error}");
