@@ -136,7 +136,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
         valid: None,
         out: folder.path().join("run"),
         init_adapter: Some(golden("adapter")),
-        asked: session::AskedShape::default(),
+        requested_shape: session::RequestedShape::default(),
         config,
     };
     let mut losses = Vec::new();

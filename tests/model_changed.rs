@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_core::config::{EvalEvery, TrainConfig};
 use nightgraft_core::gguf;
-use nightgraft_core::session::{self, AskedShape, Event, Outcome, StopFlag, TrainRequest};
+use nightgraft_core::session::{self, Event, Outcome, RequestedShape, StopFlag, TrainRequest};
 use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
 
@@ -365,7 +365,7 @@ fn request_on_sparse_model(sandbox: &Sandbox) -> TrainRequest {
         valid: None,
         out: sandbox.path("out"),
         init_adapter: None,
-        asked: AskedShape::default(),
+        requested_shape: RequestedShape::default(),
         config,
     }
 }

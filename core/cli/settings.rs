@@ -16,7 +16,7 @@ use clap::{
 use nightgraft_core::{
     Error, Result,
     config::{Date, Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
-    session::{AskedShape, Format},
+    session::{Format, RequestedShape},
 };
 
 /// Every training setting.
@@ -201,9 +201,9 @@ impl TrainSettings {
     }
 
     /// The adapter's shape, as far as these options say it.
-    pub fn asked_shape(&self) -> AskedShape {
+    pub fn requested_shape(&self) -> RequestedShape {
         let Self { rank, alpha, targets, layers, .. } = self;
-        AskedShape { rank: *rank, alpha: *alpha, targets: targets.clone(), layers: layers.clone() }
+        RequestedShape { rank: *rank, alpha: *alpha, targets: targets.clone(), layers: layers.clone() }
     }
 
     fn apply(&self, config: &mut TrainConfig) {

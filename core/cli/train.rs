@@ -72,7 +72,7 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         format: args.format.format,
         valid: args.valid,
         out: args.out,
-        asked: args.settings.asked_shape(),
+        requested_shape: args.settings.requested_shape(),
         init_adapter: args.init_adapter,
         config,
         memory_limit: args.memory,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nightgraft_core::session::night::{Granted, run_night};
+use nightgraft_core::session::night::{GrantedTime, run_night};
 use nightgraft_core::session::{Session, SessionRequest, Slice, StopFlag};
 use nightgraft_core::store::Store;
 
@@ -253,7 +253,7 @@ impl Inner {
         let mut device = PlatformAdapter::new(platform, self.wake_signal.clone());
         let outcome = self.run_rounds(call, |session, stop| {
             let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let grant = Granted { time, last: is_last };
+            let grant = GrantedTime { time, last: is_last };
             let outcome = run_night(session, &mut device, &rules, grant, stop, &mut |event| {
                 self.update_progress(call, |progress| progress.apply_night(event));
             })?;

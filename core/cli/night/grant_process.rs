@@ -5,7 +5,7 @@ use std::{process::ExitCode, thread, time::Duration};
 use anyhow::{Context, Result};
 use nightgraft_core::session::{
     Event, Session,
-    night::{self, Clock, Granted, SimulatedPlatform, Trace},
+    night::{self, Clock, GrantedTime, SimulatedPlatform, Trace},
 };
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             output::warnings(std::iter::once(event).chain(&unused).filter_map(Event::warning));
         }
     })?;
-    let grant = Granted { time: Some(Duration::try_from_secs_f64(to - from)?), last: grant.grant_last };
+    let grant = GrantedTime { time: Some(Duration::try_from_secs_f64(to - from)?), last: grant.grant_last };
     night::run_night(&mut session, &mut platform, &rules, grant, &stop, &mut |event| {
         // Nobody listens any more: end as if the system had asked.
         if output::json(event).is_err() {

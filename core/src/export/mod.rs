@@ -32,5 +32,5 @@ pub use peft::{check_peft_target, write_peft, write_peft_tensors};
 pub use read::{AdapterFormat, detect, import_adapter, read_adapter};
 pub use recorded_base::{OtherBase, RecordedBase};
 pub use target::{
-    Input, Target, is_free, is_own_gguf_adapter, is_own_merged, is_own_peft, is_own_tensors, tensor_names,
+    InputFile, Target, is_free, is_own_gguf_adapter, is_own_merged, is_own_peft, is_own_tensors, tensor_names,
 };

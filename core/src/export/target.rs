@@ -27,7 +27,7 @@ pub struct Target<'a> {
 }
 
 /// A file or folder that a job reads, and the option that names it.
-pub type Input<'a> = (&'static str, &'a Path);
+pub type InputFile<'a> = (&'static str, &'a Path);
 
 /// What is looked at of a file, its header or all of a small one, is not larger.
 const MAX_BYTES: u64 = 64 << 20;
@@ -38,7 +38,7 @@ impl Target<'_> {
     ///
     /// # Errors
     /// [`Error::Config`] that names both options.
-    pub fn refuse_inputs(&self, inputs: &[Input]) -> Result<()> {
+    pub fn refuse_inputs(&self, inputs: &[InputFile]) -> Result<()> {
         let written = identities(self.path);
         let clash =
             inputs.iter().find(|(_, path)| identities(path).iter().any(|file| written.contains(file)));

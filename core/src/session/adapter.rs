@@ -22,7 +22,7 @@ fn read(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<OtherBase>)>
 ///
 /// # Errors
 /// As [`import_adapter`].
-pub(super) fn read_noticing(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<Notice>)> {
+pub(super) fn read_with_notice(path: &Path, base: &Base) -> Result<(AdapterTensors, Option<Notice>)> {
     let (tensors, other_base) = read(path, base)?;
     Ok((tensors, other_base.map(Notice::OtherBase)))
 }

@@ -83,7 +83,7 @@ pub fn evaluate(
     let mut notices: Vec<_> = Notice::of_context(&request.data_config, &base).into_iter().collect();
     let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));
     let logits = logits.transpose()?;
-    let adapter = request.adapter.as_ref().map(|path| adapter::read_noticing(path, &base)).transpose()?;
+    let adapter = request.adapter.as_ref().map(|path| adapter::read_with_notice(path, &base)).transpose()?;
     let adapter = adapter.map(|(tensors, notice)| {
         notices.extend(notice);
         tensors

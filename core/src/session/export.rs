@@ -99,7 +99,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         ExportFormat::Gguf => is_own_gguf_adapter(path),
         ExportFormat::MergedGguf => is_own_merged(path, &inputs.base),
     })?;
-    let (tensors, notice) = adapter::read_noticing(&request.adapter, &inputs.base)?;
+    let (tensors, notice) = adapter::read_with_notice(&request.adapter, &inputs.base)?;
     let merge = match request.to {
         ExportFormat::Peft => {
             write_peft(out, &tensors, &inputs.base)?;

@@ -65,7 +65,7 @@ pub fn generate(
     let mut chat = Chat::open(&request.model, threads)?;
     let mut notice = None;
     if let Some(adapter) = &request.adapter {
-        let (tensors, other_base) = adapter::read_noticing(adapter, &chat.inputs.base)?;
+        let (tensors, other_base) = adapter::read_with_notice(adapter, &chat.inputs.base)?;
         chat.generator.set_adapter(Some(&tensors), &chat.inputs.base)?;
         notice = other_base;
     }

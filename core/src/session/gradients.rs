@@ -72,7 +72,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let inputs = Inputs::open(&request.model, date)?;
     let Dataset { examples, report } = inputs.load(&request.data, request.format, config)?;
     let Inputs { base, .. } = inputs;
-    let (tensors, other_base) = adapter::read_noticing(&request.init_adapter, &base)?;
+    let (tensors, other_base) = adapter::read_with_notice(&request.init_adapter, &base)?;
     let warnings = Notice::words(Notice::of_context(config, &base).iter().chain(&other_base));
     let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {

@@ -42,12 +42,12 @@ pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_with_hash};
 pub use memory::MemoryPlan;
 pub use personal::{
-    ChosenSize, Learned, MemoryForecast, MemoryNeeds, NightSettings, NothingToDo, OnChange, Pause, Session,
-    SessionReport, SessionRequest, Slice, SliceOutcome, TimeForecast, Watch, forecast_memory, forecast_time,
-    verify_model,
+    ChosenSize, MemoryForecast, MemoryNeeds, NightSettings, NothingToDo, OnChange, Pause, Session,
+    SessionReport, SessionRequest, Slice, SliceOutcome, TimeForecast, TrainingSummary, Watch,
+    forecast_memory, forecast_time, verify_model,
 };
 pub use plan::{PlanReport, PlanRequest, plan};
-pub use shape::AskedShape;
+pub use shape::RequestedShape;
 pub use stop::{StopFlag, WhenRaised};
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};

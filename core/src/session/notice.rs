@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::shape::Overruled;
+use super::shape::OverriddenSetting;
 use crate::base::Base;
 use crate::config::DataConfig;
 use crate::export::OtherBase;
@@ -13,7 +13,7 @@ pub(super) enum Notice {
     /// Examples may be longer than any that the model was trained on.
     ContextBeyondModel { context: usize, trained: usize },
     /// The adapter that training starts from has its own shape.
-    OwnShape(Vec<Overruled>),
+    OwnShape(Vec<OverriddenSetting>),
     /// The adapter was trained on another model.
     OtherBase(OtherBase),
 }
@@ -30,9 +30,9 @@ impl Notice {
         notices.into_iter().map(Self::to_string).collect()
     }
 
-    /// Whether settings are overruled.
-    pub(super) fn of_shape(overruled: Vec<Overruled>) -> Option<Self> {
-        (!overruled.is_empty()).then_some(Self::OwnShape(overruled))
+    /// Whether settings are overridden.
+    pub(super) fn of_shape(overridden: Vec<OverriddenSetting>) -> Option<Self> {
+        (!overridden.is_empty()).then_some(Self::OwnShape(overridden))
     }
 }
 
@@ -44,11 +44,11 @@ impl fmt::Display for Notice {
                 "--context {context} is more than the {trained} tokens that the model was made for; what lies beyond is \
                  learned and measured badly"
             ),
-            Self::OwnShape(overruled) => {
+            Self::OwnShape(overridden) => {
                 f.write_str("the adapter that training starts from keeps its own shape: ")?;
-                for (index, Overruled { option, asked, own }) in overruled.iter().enumerate() {
+                for (index, OverriddenSetting { option, requested, own }) in overridden.iter().enumerate() {
                     let comma = if index > 0 { ", " } else { "" };
-                    write!(f, "{comma}{option} is {own}, not {asked}")?;
+                    write!(f, "{comma}{option} is {own}, not {requested}")?;
                 }
                 Ok(())
             }

@@ -10,7 +10,7 @@ use super::{StepMetrics, resume};
 use crate::atomic;
 use crate::checkpoint::is_checkpoint;
 use crate::config::TrainConfig;
-use crate::export::{Input, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
+use crate::export::{InputFile, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
 use crate::file_system::{open_lock, system, tighten, try_lock};
 use crate::gguf::{FileHash, Fingerprint};
 use crate::text::Date;
@@ -56,7 +56,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Config`] with the names of all that would be lost.
-    pub(super) fn check(root: &Path, inputs: &[Input]) -> Result<()> {
+    pub(super) fn check(root: &Path, inputs: &[InputFile]) -> Result<()> {
         // What a run wrote is recognized beside its note only.
         let is_run = is_plain(&root.join(BASE)) && BaseNote::in_folder(root).is_some();
         let mut foreign = Vec::new();

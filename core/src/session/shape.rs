@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// The settings of an adapter's shape that somebody gave for this very run; none of them is a default.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct AskedShape {
+pub struct RequestedShape {
     /// `--rank`
     pub rank: Option<usize>,
     /// `--alpha`
@@ -22,30 +22,30 @@ pub struct AskedShape {
 
 /// A setting that an adapter has another value of.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Overruled {
+pub(super) struct OverriddenSetting {
     pub(super) option: &'static str,
-    pub(super) asked: String,
+    pub(super) requested: String,
     pub(super) own: String,
 }
 
-impl AskedShape {
+impl RequestedShape {
     /// Makes sure that the adapter that training starts from has what was asked for.
     ///
     /// # Errors
     /// [`Error::Config`] that names the first option that would do nothing.
     pub(super) fn check(&self, own: &LoraConfig, n_layer: usize) -> Result<()> {
-        let asked = LoraConfig {
+        let requested = LoraConfig {
             rank: self.rank.unwrap_or(own.rank),
             alpha: self.alpha.unwrap_or(own.alpha),
             targets: self.targets.clone().unwrap_or(own.targets.clone()),
             layers: self.layers.clone().unwrap_or(own.layers.clone()),
             dropout: own.dropout,
         };
-        match overruled(&asked, own, n_layer)?.into_iter().next() {
+        match overridden(&requested, own, n_layer)?.into_iter().next() {
             None => Ok(()),
-            Some(Overruled { option, asked, own }) => {
+            Some(OverriddenSetting { option, requested, own }) => {
                 let problem = format!(
-                    "{asked} would do nothing: the adapter that training starts from has {own}, and keeps its own rank, \
+                    "{requested} would do nothing: the adapter that training starts from has {own}, and keeps its own rank, \
                      alpha, targets and layers; leave {option} out"
                 );
                 Err(Error::Config { option, problem })
@@ -58,32 +58,41 @@ impl AskedShape {
 ///
 /// # Errors
 /// [`Error::Config`] for layers that the model does not have.
-pub(super) fn overruled_settings(
-    asked: &LoraConfig,
+pub(super) fn overridden_settings(
+    requested: &LoraConfig,
     own: &LoraConfig,
     n_layer: usize,
-) -> Result<Vec<Overruled>> {
+) -> Result<Vec<OverriddenSetting>> {
     let default = LoraConfig::default();
     let said = LoraConfig {
-        rank: if asked.rank == default.rank { own.rank } else { asked.rank },
-        alpha: if asked.alpha == default.alpha { own.alpha } else { asked.alpha },
-        targets: if asked.targets == default.targets { own.targets.clone() } else { asked.targets.clone() },
-        layers: if asked.layers == default.layers { own.layers.clone() } else { asked.layers.clone() },
-        dropout: asked.dropout,
+        rank: if requested.rank == default.rank { own.rank } else { requested.rank },
+        alpha: if requested.alpha == default.alpha { own.alpha } else { requested.alpha },
+        targets: if requested.targets == default.targets {
+            own.targets.clone()
+        } else {
+            requested.targets.clone()
+        },
+        layers: if requested.layers == default.layers {
+            own.layers.clone()
+        } else {
+            requested.layers.clone()
+        },
+        dropout: requested.dropout,
     };
-    overruled(&said, own, n_layer)
+    overridden(&said, own, n_layer)
 }
 
-fn overruled(asked: &LoraConfig, own: &LoraConfig, n_layer: usize) -> Result<Vec<Overruled>> {
-    let pair = |option, differs: bool, asked: &dyn fmt::Display, own: &dyn fmt::Display| {
-        differs.then(|| Overruled { option, asked: asked.to_string(), own: own.to_string() })
+fn overridden(requested: &LoraConfig, own: &LoraConfig, n_layer: usize) -> Result<Vec<OverriddenSetting>> {
+    let pair = |option, differs: bool, requested: &dyn fmt::Display, own: &dyn fmt::Display| {
+        differs.then(|| OverriddenSetting { option, requested: requested.to_string(), own: own.to_string() })
     };
-    let differs = asked.layers != own.layers && asked.layers.range(n_layer)? != own.layers.range(n_layer)?;
+    let differs =
+        requested.layers != own.layers && requested.layers.range(n_layer)? != own.layers.range(n_layer)?;
     let all = [
-        pair("--rank", asked.rank != own.rank, &asked.rank, &own.rank),
-        pair("--alpha", asked.alpha != own.alpha, &asked.alpha, &own.alpha),
-        pair("--targets", asked.targets != own.targets, &asked.targets, &own.targets),
-        pair("--layers", differs, &asked.layers, &own.layers),
+        pair("--rank", requested.rank != own.rank, &requested.rank, &own.rank),
+        pair("--alpha", requested.alpha != own.alpha, &requested.alpha, &own.alpha),
+        pair("--targets", requested.targets != own.targets, &requested.targets, &own.targets),
+        pair("--layers", differs, &requested.layers, &own.layers),
     ];
     Ok(all.into_iter().flatten().collect())
 }
@@ -104,8 +113,8 @@ mod tests {
 
     #[test]
     fn what_the_adapter_has_may_be_asked_for() {
-        AskedShape::default().check(&own(), 6).unwrap();
-        let same = AskedShape {
+        RequestedShape::default().check(&own(), 6).unwrap();
+        let same = RequestedShape {
             rank: Some(4),
             alpha: Some(16.0),
             targets: Some(Targets::attention()),
@@ -116,26 +125,29 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_by_its_option() {
-        let asked = AskedShape::default;
+        let requested = RequestedShape::default;
         for (other, option) in [
-            (AskedShape { rank: Some(8), ..asked() }, "--rank"),
-            (AskedShape { alpha: Some(8.0), ..asked() }, "--alpha"),
-            (AskedShape { targets: Some(Targets::all()), ..asked() }, "--targets"),
-            (AskedShape { layers: Some(Layers::Last(2)), ..asked() }, "--layers"),
+            (RequestedShape { rank: Some(8), ..requested() }, "--rank"),
+            (RequestedShape { alpha: Some(8.0), ..requested() }, "--alpha"),
+            (RequestedShape { targets: Some(Targets::all()), ..requested() }, "--targets"),
+            (RequestedShape { layers: Some(Layers::Last(2)), ..requested() }, "--layers"),
         ] {
             let error = other.check(&own(), 6).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{option}: ")) && error.contains("keeps its own"), "{error}");
         }
-        assert!(AskedShape { layers: Some(Layers::Last(9)), ..asked() }.check(&own(), 6).is_err());
+        assert!(RequestedShape { layers: Some(Layers::Last(9)), ..requested() }.check(&own(), 6).is_err());
     }
 
     /// A file of settings names all of them, and defaults are nobody's wish.
     #[test]
-    fn settings_that_are_overruled_are_found_but_for_defaults() {
-        assert_eq!(overruled_settings(&LoraConfig::default(), &own(), 6).unwrap(), []);
-        let asked = LoraConfig { rank: 16, alpha: 32.0, ..own() };
-        let options: Vec<_> =
-            overruled_settings(&asked, &own(), 6).unwrap().into_iter().map(|other| other.option).collect();
+    fn settings_that_are_overridden_are_found_but_for_defaults() {
+        assert_eq!(overridden_settings(&LoraConfig::default(), &own(), 6).unwrap(), []);
+        let requested = LoraConfig { rank: 16, alpha: 32.0, ..own() };
+        let options: Vec<_> = overridden_settings(&requested, &own(), 6)
+            .unwrap()
+            .into_iter()
+            .map(|other| other.option)
+            .collect();
         assert_eq!(options, ["--rank", "--alpha"]);
     }
 }

@@ -10,14 +10,14 @@ use super::notice::Notice;
 use super::resume::{self, RunIdentity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
 use super::run_setup;
-use super::shape::{AskedShape, overruled_settings};
+use super::shape::{RequestedShape, overridden_settings};
 use super::{DiscardReason, Event, Leftover, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
 use crate::atomic;
 use crate::base::Base;
 use crate::checkpoint;
 use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
 use crate::data::{self, Format};
-use crate::export::{Input, write_gguf_adapter, write_peft};
+use crate::export::{InputFile, write_gguf_adapter, write_peft};
 use crate::file_system;
 use crate::gguf::{FileHash, HashCheck};
 use crate::lora::AdapterTensors;
@@ -43,7 +43,7 @@ pub struct TrainRequest {
     /// An adapter to start from; its rank, alpha, layers and modules are used instead of the configured ones.
     pub init_adapter: Option<PathBuf>,
     /// Which of those were asked for: training is refused if the adapter to start from has others.
-    pub asked: AskedShape,
+    pub requested_shape: RequestedShape,
     /// The settings.
     pub config: TrainConfig,
     /// Bytes of anonymous memory that the run may take; none for any. The result does not depend on it.
@@ -52,7 +52,7 @@ pub struct TrainRequest {
 
 impl TrainRequest {
     /// The files that are read, and so must not be written.
-    fn inputs(&self) -> Vec<Input<'_>> {
+    fn inputs(&self) -> Vec<InputFile<'_>> {
         let optional = [("--valid", &self.valid), ("--init-adapter", &self.init_adapter)];
         let optional = optional.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         [("--model", self.model.as_path()), ("--data", &self.data)].into_iter().chain(optional).collect()
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
 
         let base = inputs.into_base();
         let earlier =
-            request.init_adapter.as_ref().map(|path| adapter::read_noticing(path, &base)).transpose()?;
+            request.init_adapter.as_ref().map(|path| adapter::read_with_notice(path, &base)).transpose()?;
         let (earlier, other_base) = earlier.unzip();
         let process = memory::process_bytes();
         let is_earlier = earlier.is_some();
@@ -158,8 +158,8 @@ impl<'a> Run<'a> {
             other_base.flatten().into_iter().chain(Notice::of_context(&config.data, &base)).collect();
         if is_earlier {
             let n_layer = base.spec.n_layer;
-            request.asked.check(&config.lora, n_layer)?;
-            notices.extend(Notice::of_shape(overruled_settings(
+            request.requested_shape.check(&config.lora, n_layer)?;
+            notices.extend(Notice::of_shape(overridden_settings(
                 &request.config.lora,
                 &config.lora,
                 n_layer,

@@ -30,7 +30,7 @@ const SAME_DUTY: f64 = 0.05;
 
 /// What the device's system has granted.
 #[derive(Debug, Clone, Copy)]
-pub struct Granted {
+pub struct GrantedTime {
     /// Device time until the process has to be quiet; none for no limit.
     pub time: Option<Duration>,
     /// Whether no other grant follows tonight, as far as is known: then the estimate may count a whole night.
@@ -46,7 +46,7 @@ pub fn run_night(
     session: &mut Session,
     platform: &mut (dyn Platform + Send),
     rules: &Rules,
-    grant: Granted,
+    grant: GrantedTime,
     stop: &StopFlag,
     on_event: &mut dyn FnMut(&NightEvent),
 ) -> Result<SliceOutcome> {
@@ -232,7 +232,7 @@ impl Night<'_> {
                         told_duty = duty;
                         lock(&from_watch).push(NightEvent::Running { at: now.as_secs_f64(), duty, reason });
                     }
-                    Watch::GoOn { duty }
+                    Watch::Continue { duty }
                 }
                 Decision::Wait { reason, .. } => Watch::Pause(Pause::Policy { reason }),
             }

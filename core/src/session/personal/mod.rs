@@ -24,7 +24,7 @@ mod tests;
 pub use forecast::{ChosenSize, MemoryForecast, TimeForecast, forecast_memory, forecast_time};
 pub use memory::MemoryNeeds;
 pub use model_hash::verify_model;
-pub use outcome::{Learned, NothingToDo, Pause, SessionReport, SliceOutcome};
+pub use outcome::{NothingToDo, Pause, SessionReport, SliceOutcome, TrainingSummary};
 pub use settings::{NightSettings, OnChange, SessionRequest};
 pub use watch::Watch;
 
@@ -81,7 +81,7 @@ struct Judging {
     plan: SessionPlan,
     sets: GateSets,
     candidate: AdapterTensors,
-    learned: Learned,
+    learned: TrainingSummary,
     losses: Losses,
     measurer: Option<Measurer>,
     /// The model that was trained on.

@@ -20,7 +20,7 @@ use crate::session::inputs::Inputs;
 use crate::session::memory::{AdapterCopies, MemoryPlanner};
 use crate::session::notice::Notice;
 use crate::session::resume::{self, RunIdentity};
-use crate::session::shape::overruled_settings;
+use crate::session::shape::overridden_settings;
 use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect, run_setup};
 use crate::store::{IdSet, Store};
 use crate::text::{Date, Example};
@@ -189,8 +189,8 @@ fn begin(
     let start = run_setup::initial_adapter(&mut config, parent, &base)?;
     let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
     if has_parent {
-        let overruled = overruled_settings(&request.training.lora, &config.lora, base.spec.n_layer)?;
-        notices.extend(Notice::of_shape(overruled));
+        let overridden = overridden_settings(&request.training.lora, &config.lora, base.spec.n_layer)?;
+        notices.extend(Notice::of_shape(overridden));
     }
     for notice in notices {
         on_event(&Event::Warning { text: notice.to_string() });

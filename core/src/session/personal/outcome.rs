@@ -112,7 +112,7 @@ pub enum Pause {
 
 /// What training came to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Learned {
+pub struct TrainingSummary {
     /// Optimizer steps.
     pub steps: u64,
     /// The step whose adapter is the candidate: the one with the lowest held-out loss.
@@ -134,7 +134,7 @@ pub struct SessionReport {
     /// Examples measured on.
     pub held_out: u64,
     /// What training came to; none if it diverged.
-    pub learned: Option<Learned>,
+    pub learned: Option<TrainingSummary>,
     /// What was compared, and the verdict.
     pub gate: GateReport,
     /// The graft in the store; none if training diverged.

@@ -101,10 +101,10 @@ pub(super) fn plan(
     let grafts = store.grafts()?;
     let drawn_before = match store.read_document(HELD_OUT) {
         Ok(Some(drawn)) => drawn,
-        Ok(None) => passed_over(&live, &grafts, &hold_out),
+        Ok(None) => inferred_held_out(&live, &grafts, &hold_out),
         Err(error @ Error::Corrupted { .. }) => {
             on_event(&Event::Discarded { what: Leftover::HeldOut, why: DiscardReason::from(&error) });
-            passed_over(&live, &grafts, &hold_out)
+            inferred_held_out(&live, &grafts, &hold_out)
         }
         Err(error) => return Err(error),
     };
@@ -150,7 +150,7 @@ pub(super) fn plan(
         return Ok(Work::Nothing(NothingToDo::DivergedBefore));
     }
     let measured = || plan.held_out.iter().map(count).sum();
-    Ok(match tried(store, &plan, &seen, rules, measured)? {
+    Ok(match earlier_attempt(store, &plan, &seen, rules, measured)? {
         Some(why) => Work::Nothing(why),
         None => {
             if let Ancestor::Damaged(id, problem) = ancestor {
@@ -174,7 +174,7 @@ pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
 
 /// What was drawn to be held out, as far as the grafts tell: a session learns all that is not held out, so that an example
 /// which no graft saw although one saw a later one was. Those that have a lot are not among them: they are held out anyway.
-fn passed_over(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
+fn inferred_held_out(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
     let metas: Vec<_> = grafts.iter().filter_map(|entry| entry.meta.as_ref()).collect();
     let seen = metas.iter().fold(IdSet::new(), |seen, meta| seen.union(&meta.trained_on));
     let newest = seen.last();
@@ -195,7 +195,7 @@ fn passed_over(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet
 
 /// What became of a graft that learned the same from the same start, if there is one: refused by the same rules, or
 /// taken out of use. Neither is done again each night. One that was only measured on too little is, once there is more.
-fn tried(
+fn earlier_attempt(
     store: &Store,
     plan: &SessionPlan,
     seen: &IdSet,

@@ -159,7 +159,7 @@ fn a_watch_that_says_no_ends_the_slice_with_its_reason() {
     let mut watch = || {
         looks += 1;
         let reason = crate::policy::Reason::NotCharging;
-        if looks > 1 { Watch::Pause(Pause::Policy { reason }) } else { Watch::GoOn { duty: 0.02 } }
+        if looks > 1 { Watch::Pause(Pause::Policy { reason }) } else { Watch::Continue { duty: 0.02 } }
     };
     let started = Instant::now();
     let slice = Slice { watch: Some(&mut watch), ..Slice::default() };
@@ -485,7 +485,7 @@ fn losses_are_of_the_texts_that_they_were_measured_on() {
         let document = place.path("probe/session/gate.ngs");
         let mut watch = || {
             let pause = Watch::Pause(Pause::Stopped);
-            if until_saved && document.exists() { pause } else { Watch::GoOn { duty: 1.0 } }
+            if until_saved && document.exists() { pause } else { Watch::Continue { duty: 1.0 } }
         };
         let watch_every = Duration::from_micros(100);
         let slice = Slice { watch: Some(&mut watch), watch_every, deadline: None };

@@ -6,8 +6,8 @@ use super::measure::{Losses, Measurer};
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
-    Judging, Learned, Pause, Position, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
-    Training, model_hash,
+    Judging, Pause, Position, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage, Training,
+    TrainingSummary, model_hash,
 };
 use crate::base::Base;
 use crate::gate::{self, GateReport, ModelRole};
@@ -207,7 +207,7 @@ impl Training {
             (Some(adapter), Some((_, step))) => (adapter.clone(), step),
             _ => (trainer.adapter().tensors()?, trainer.step()),
         };
-        let learned = Learned {
+        let learned = TrainingSummary {
             steps: trainer.step(),
             best_step,
             tokens: trainer.tokens(),
