@@ -38,7 +38,7 @@ impl AtomicFile {
         Self::create_in(&system(), target)
     }
 
-    /// The same on a given disk.
+    /// Does what [`create`](Self::create) does, on a given disk.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -105,7 +105,7 @@ pub fn write_file(target: &Path, bytes: &[u8]) -> Result<()> {
     write_file_in(&system(), target, bytes)
 }
 
-/// The same on a given disk.
+/// Does what [`write_file`] does, on a given disk.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -186,7 +186,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
     sweep_in(&system(), folder)
 }
 
-/// The same on a given disk.
+/// Does what [`sweep`] does, on a given disk.
 ///
 /// # Errors
 /// As [`sweep`].

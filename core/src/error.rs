@@ -276,9 +276,9 @@ pub enum CheckpointProblem {
     OtherData,
     /// It was made with other settings.
     OtherSettings {
-        /// Those that differ, as they were.
+        /// The settings that differ, as they were.
         then: Vec<String>,
-        /// The same as they are now.
+        /// The settings that differ, as they are now.
         now: Vec<String>,
     },
     /// Its numbers are not of such a run, although they are what was once written.

@@ -60,7 +60,7 @@ impl Random {
         }
     }
 
-    /// The same from the second place up, with the choices of as many places as fit into 32 bits drawn at a time. It is
+    /// Shuffles from the second place up, and draws the choices of as many places at a time as fit into 32 bits. It is
     /// the shuffle that sessions have always been planned with; elsewhere [`shuffle`](Self::shuffle) serves.
     pub fn shuffle_upward<T>(&mut self, items: &mut [T]) {
         let (mut choices, mut n_left) = (0, 0);

@@ -53,7 +53,7 @@ pub fn load_latest(vault: &Vault, folder: &Path) -> Result<Option<(PathBuf, Stat
     load_latest_reporting(vault, folder, |_, _| ())
 }
 
-/// As [`load_latest`]; tells `on_damaged` of each file that is passed over, and why.
+/// Loads the checkpoint that [`load_latest`] does; tells `on_damaged` of each file that is passed over, and why.
 ///
 /// # Errors
 /// As [`load_latest`].

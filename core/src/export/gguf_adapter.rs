@@ -32,7 +32,7 @@ pub fn write_gguf_adapter(path: &Path, tensors: &AdapterTensors, base: &Base) ->
     Ok(())
 }
 
-/// The same into a file that is open already and called `name` in errors.
+/// Writes an adapter for llama.cpp into a file that is open already and called `name` in errors.
 ///
 /// # Errors
 /// As [`write_gguf_adapter`].

@@ -31,7 +31,7 @@ pub fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
     Ok(import_adapter(path, base)?.tensors)
 }
 
-/// As [`read_adapter`], with what the adapter says of its base: it may fit another model of the same shapes, and make it
+/// Reads the adapter at `path` as [`read_adapter`] does, with what it says of its base: it may fit another model of the same shapes, and make it
 /// worse.
 ///
 /// # Errors

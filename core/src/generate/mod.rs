@@ -46,7 +46,7 @@ pub struct Sampling {
     pub max_tokens: usize,
     /// 0 takes the most likely token always.
     pub temperature: f32,
-    /// For temperatures above 0.
+    /// The seed of the random choices at temperatures above 0.
     pub seed: u32,
 }
 

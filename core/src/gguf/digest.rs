@@ -14,7 +14,7 @@ impl Digest {
         &self.0
     }
 
-    /// From the 64 hexadecimal digits that `Display` writes.
+    /// Reads the 64 hexadecimal digits that `Display` writes.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.is_ascii() {

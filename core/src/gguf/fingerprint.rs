@@ -18,7 +18,7 @@ const SAMPLE_BYTES: u64 = 4096;
 pub struct Fingerprint(Digest);
 
 impl Fingerprint {
-    /// Of a file whose tensor data starts at `data_offset`.
+    /// Takes the fingerprint of a file whose tensor data starts at `data_offset`.
     pub(super) fn of(bytes: &[u8], data_offset: u64) -> Self {
         let data_offset = usize::try_from(data_offset).unwrap_or(usize::MAX).min(bytes.len());
         let (header, data) = bytes.split_at(data_offset);
@@ -42,7 +42,7 @@ impl Fingerprint {
         self.0.as_bytes()
     }
 
-    /// From the 64 hexadecimal digits that `Display` writes.
+    /// Reads the 64 hexadecimal digits that `Display` writes.
     pub fn from_hex(text: &str) -> Option<Self> {
         Digest::from_hex(text).map(Self)
     }

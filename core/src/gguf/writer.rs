@@ -142,7 +142,8 @@ impl<'a> Writer<'a> {
         self.write_if(path, || Ok(()))
     }
 
-    /// As [`write`](Self::write), if `is_good` has no objection when everything is written and the file has not its name yet.
+    /// Does what [`write`](Self::write) does, if `is_good` has no objection when everything is written and the file has not its
+    /// name yet.
     ///
     /// # Errors
     /// As [`write`](Self::write), and that of `is_good`: what was at `path` is then still there.
@@ -157,7 +158,7 @@ impl<'a> Writer<'a> {
         Ok(written)
     }
 
-    /// The same into a file that is open already and called `name` in errors.
+    /// Writes into a file that is open already and called `name` in errors. Returns its size in bytes.
     ///
     /// # Errors
     /// As [`write`](Self::write).

@@ -136,7 +136,7 @@ impl Adapter {
         self.copy(|pair| (&pair.a, &pair.b_t))
     }
 
-    /// As [`Adapter::tensors`], over an earlier copy of this adapter if there is one: many small matrices that come and go leave
+    /// Copies the factors over an earlier copy of this adapter, if there is one: many small matrices that come and go leave
     /// the allocator with more than their size.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ pub fn estimate(remaining: u64, tonight: Pace, over: bool, earlier: &[Pace]) -> 
     Estimate { remaining, running, nights, text }
 }
 
-/// From tonight's pace if it says anything, else from all recent nights'.
+/// Estimates the time from tonight's pace if it says anything, else from all recent nights'.
 fn running_time(remaining: u64, tonight: Pace, recent: &[Pace]) -> Option<Duration> {
     let all = recent.iter().fold(tonight, |sum, night| Pace {
         steps: sum.steps.saturating_add(night.steps),

@@ -57,12 +57,14 @@ pub struct BenchReport {
     pub steps: usize,
     /// The median step's tokens for each second of wall-clock time.
     pub tokens_per_second: f64,
-    /// The same for each second of processor time, divided by the threads: what other programs take does not count.
+    /// The median step's tokens for each second of processor time, divided by the threads: what other programs take does not
+    /// count.
     pub tokens_per_cpu_second: f64,
     /// Billions of multiplications and additions a second that training these tokens needs, by processor time. What is
     /// computed again to save memory does not count.
     pub gflops: f64,
-    /// The same of a plain product of f32 matrices, the best of several, by processor time as well.
+    /// Billions of multiplications and additions a second of a plain product of f32 matrices, the best of several, by processor
+    /// time as well.
     pub gemm_gflops: f64,
     /// Largest anonymous memory after any step, in bytes; the mapped model does not count.
     pub anonymous_bytes: u64,

@@ -122,7 +122,7 @@ pub struct StepMetrics {
 }
 
 impl Event {
-    /// For those who show sentences: what the person should know of it, if that is all there is.
+    /// What the person should know of it, for those who show sentences; none for an event that is more than that.
     pub fn warning(&self) -> Option<String> {
         match self {
             Self::Warning { text } => Some(text.clone()),
@@ -152,7 +152,7 @@ impl Event {
 }
 
 impl StepMetrics {
-    /// Of a step that took so many seconds and has just ended.
+    /// The metrics of a step that took so many seconds and has just ended.
     pub(super) fn new(report: &StepReport, seconds: f64) -> Self {
         let &StepReport { step, loss, tokens, supervised_tokens, lr, grad_norm } = report;
         Self {

@@ -70,7 +70,7 @@ pub struct MergeCost {
     pub rounding: MergeReport,
     /// Mean loss per token, in nats, of the model with the adapter beside it, on a short built-in text.
     pub loss_with_adapter: f64,
-    /// The same of the merged model.
+    /// Mean loss per token, in nats, of the merged model on that text.
     pub loss_merged: f64,
 }
 

@@ -27,7 +27,7 @@ pub struct GenerateRequest {
     pub chat: bool,
     /// The most tokens to generate.
     pub max_tokens: usize,
-    /// For temperatures above 0.
+    /// The seed of the random choices at temperatures above 0.
     pub seed: u32,
     /// 0 takes the most likely token always.
     pub temperature: f32,
@@ -119,7 +119,7 @@ impl Chat {
         self.generator.set_adapter(Some(&tensors), &self.inputs.base)
     }
 
-    /// The same with a graft. Nothing of it is written to a disk.
+    /// From now on the base answers with this graft. Nothing of it is written to a disk.
     ///
     /// # Errors
     /// [`Error::Adapter`] if it was trained on another base; [`Error::Generate`].

@@ -122,7 +122,7 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
     Ok(info)
 }
 
-/// As [`inspect`], and reads every byte.
+/// Looks into a model file as [`inspect`] does, and hashes every byte of it.
 ///
 /// # Errors
 /// As [`inspect`]; [`crate::Error::ModelChanged`] if the file changes meanwhile.

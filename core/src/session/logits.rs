@@ -17,13 +17,13 @@ use crate::text::Example;
 use crate::transformer::Model;
 use crate::{Error, Result};
 
-/// Of all tensors: some ten thousand rows of a usual vocabulary.
+/// The most bytes of all tensors: some ten thousand rows of a usual vocabulary.
 const MAX_BYTES: u64 = 2 << 30;
 /// The tensors, in the order of the file.
 const NAMES: [&str; 5] = ["ids", "lengths", "places", "targets", "logits"];
-/// Of an i32 and of an f32.
+/// The bytes of an i32 and of an f32.
 const NUMBER_BYTES: usize = 4;
-/// The header's length is a multiple of it, as safetensors' own writer has it.
+/// The header's length is a multiple of this, as safetensors' own writer has it.
 const ALIGNMENT: usize = 8;
 
 /// A file of logits that is not complete yet.

@@ -54,7 +54,7 @@ impl RequestedShape {
     }
 }
 
-/// Those of the settings that are neither defaults nor what the adapter has.
+/// The requested settings that are neither defaults nor what the adapter has.
 ///
 /// # Errors
 /// [`Error::Config`] for layers that the model does not have.

@@ -100,7 +100,7 @@ fn date(request: &TrainRequest, vault: &Vault) -> Result<Date> {
 struct Run<'a> {
     request: &'a TrainRequest,
     folder: RunFolder,
-    /// For the checkpoints.
+    /// What the checkpoints are written with.
     vault: Vault,
     identity: RunIdentity,
     train_loop: TrainLoop,
@@ -111,7 +111,7 @@ struct Run<'a> {
     stop: StopFlag,
     tokens: u64,
     seconds: f64,
-    /// Of the micro-steps since the last optimizer step.
+    /// The time of the micro-steps since the last optimizer step.
     step_seconds: f64,
     planned: MemoryPlan,
     /// The most anonymous memory seen after a step or a checkpoint.

@@ -103,7 +103,7 @@ pub(super) fn is_of_former_key(vault: &Vault, path: &Path) -> Result<bool> {
 }
 
 impl Store {
-    /// As [`deviations`], of the store as it is now.
+    /// The [`deviations`] of the store as it is now.
     pub(super) fn deviations(&self) -> Result<Vec<Deviation>> {
         match self.vault.manifest() {
             Some(manifest) => deviations(&self.vault, &self.plain, manifest, &self.root),

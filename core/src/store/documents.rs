@@ -117,7 +117,7 @@ impl Store {
         self.vault.write(&path, ROLE, &bytes)
     }
 
-    /// For writing a document from another thread than the one that has the store.
+    /// A writer of a document, for another thread than the one that has the store.
     ///
     /// # Errors
     /// [`Error::Store`] for a name that cannot be one.

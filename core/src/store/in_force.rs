@@ -68,7 +68,7 @@ fn opens(vault: &Vault, root: &Path) -> Result<Opens> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sealed {
     ours: u64,
-    /// Those that do not open, where that can be because of the keys.
+    /// The files that do not open, where that can be because of the keys.
     others: u64,
 }
 

@@ -60,7 +60,7 @@ impl Default for StoreOptions {
 pub struct Store {
     pub(super) root: PathBuf,
     pub(super) vault: Vault,
-    /// For the header, which is never encrypted.
+    /// The vault of the header, which is never encrypted.
     pub(super) plain: Vault,
     pub(super) header: StoreHeader,
     /// Whether the header was lost, and this one is not on the disk yet.
@@ -90,7 +90,7 @@ impl Store {
         Self::open_with(root, options, file_system::system())
     }
 
-    /// The same on a given disk.
+    /// Does what [`open`](Self::open) does, on a given disk.
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -19,7 +19,7 @@ pub(super) fn error(action: &'static str, path: &Path, error: io::Error) -> Erro
     }
 }
 
-/// That `path` is damaged.
+/// The error that `path` is damaged.
 pub(super) fn corrupted(path: &Path, problem: impl Into<String>) -> Error {
     Error::Corrupted { path: path.to_owned(), problem: problem.into() }
 }

@@ -48,7 +48,7 @@ pub struct TinyModel {
     pub linear_scaling: Option<f32>,
     /// Llama 3's divisors of rope frequencies.
     pub rope_factors: bool,
-    /// Of the weights.
+    /// The seed of the weights.
     pub seed: u64,
 }
 

@@ -75,7 +75,7 @@ struct Shown<'a> {
     index: usize,
     /// What the model is given at use; none if no turn stands before the answer.
     prompt: Option<String>,
-    /// With the answer.
+    /// The conversation up to the answer, with the answer.
     answered: String,
 }
 

@@ -23,7 +23,7 @@ const JUMP: f64 = 3.0;
 const EXPLOSION: f64 = 25.0;
 /// ... of which there must be so many.
 const USUAL: usize = 8;
-/// By this the rate is multiplied.
+/// The rate is multiplied by this.
 pub(super) const LOWERED_TO: f64 = 0.25;
 
 /// What a run's first steps were like, and whether its rate had to be lowered.

@@ -236,7 +236,7 @@ pub fn backward(
     g.schedule(grad)
 }
 
-/// From the normed `h` to the attention's output; queries, keys and values go to `qkv`.
+/// Computes the attention's output from the normed `h`; queries, keys and values go to `q`, `k` and `v`, the output to `out`.
 fn attend(
     g: &mut Graph,
     block: &Block,
@@ -269,7 +269,7 @@ fn add_attended(
     linear::forward(g, &block.attn_output, attended, Some(x), output)
 }
 
-/// What the activation takes, from the normed `h2`.
+/// Computes what the activation takes from the normed `h2`.
 fn project(
     g: &mut Graph,
     block: &Block,

@@ -43,8 +43,8 @@ impl ResidualBuffers {
 }
 
 impl LayerGraphs {
-    /// For `n_tokens` tokens with `n_dims` rotated values a head; with dropout and a backward pass if `train`, else
-    /// neither.
+    /// Makes the graphs for `n_tokens` tokens with `n_dims` rotated values a head; with dropout and a backward pass if
+    /// `train`, else neither.
     pub(super) fn new(
         blocks: &[Block],
         geometry: &Geometry,
@@ -56,7 +56,7 @@ impl LayerGraphs {
         Self::with_tokens(blocks, geometry, residual, buffers, train)
     }
 
-    /// As [`LayerGraphs::new`], with the angles and the starts in these buffers.
+    /// Makes the graphs with the angles and the starts in these buffers.
     pub(super) fn with_tokens(
         blocks: &[Block],
         geometry: &Geometry,

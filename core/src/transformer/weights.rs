@@ -13,7 +13,7 @@ use crate::ops::norm::Norm;
 use crate::ops::rope::{Angles, PairLayout};
 use crate::{Error, Result};
 
-/// Leaves over the mapped weights, by their place in the file; tied matrices share one.
+/// Buffers over the mapped weights, by their place in the file; tied matrices share one.
 pub(super) struct MappedWeights {
     buffers: HashMap<usize, Buffer>,
     eps: f32,

@@ -36,13 +36,13 @@ impl Vault {
         Self { fs, keys: Some(Arc::new(keys)), written: Arc::default(), manifest: None }
     }
 
-    /// The same disk and the same count of bytes with other keys.
+    /// A vault on this disk, with this count of bytes and other keys.
     #[must_use]
     pub fn with_keys(&self, keys: KeyRing) -> Self {
         Self { keys: Some(Arc::new(keys)), ..self.clone() }
     }
 
-    /// The same files, of which every change is entered in a manifest.
+    /// A vault of these files that enters every change of them in a manifest.
     #[must_use]
     pub(crate) fn with_manifest(&self, manifest: Arc<Manifest>) -> Self {
         Self { manifest: Some(manifest), ..self.clone() }

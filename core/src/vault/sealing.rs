@@ -33,9 +33,9 @@ const NUMBERED_VERSION: u32 = 2;
 /// How a file is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// With checksums.
+    /// The file is sealed with checksums.
     Plain,
-    /// With the data key of this number.
+    /// The file is sealed with the data key of this number.
     Encrypted(u32),
 }
 
@@ -49,7 +49,7 @@ pub(super) struct SealHeader {
 }
 
 impl SealHeader {
-    /// For a new file.
+    /// The header of a new file.
     pub(super) fn new(mode: Mode, number: Option<u64>) -> Result<Self> {
         let mut nonce_start = [0; NONCE_START_BYTES];
         if mode != Mode::Plain {
@@ -192,7 +192,7 @@ impl Sealing {
         Ok(())
     }
 
-    /// The other way round. False, and the chunk is not to be used, if it is not what was sealed.
+    /// Turns a chunk of the file back into its content. False, and the chunk is not to be used, if it is not what was sealed.
     #[must_use]
     pub(super) fn open(&mut self, chunk: &mut Vec<u8>, last: bool) -> bool {
         let Some(len) = chunk.len().checked_sub(TAG_BYTES) else { return false };

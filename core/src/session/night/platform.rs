@@ -26,7 +26,7 @@ pub trait Platform {
         device
     }
 
-    /// The other way round: the device time in which this process worked for `real` time.
+    /// The opposite of [`Platform::real_time`]: the device time in which this process worked for `real` time.
     fn device_time(&self, real: Duration) -> Duration {
         real
     }

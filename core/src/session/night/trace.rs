@@ -148,7 +148,7 @@ impl Trace {
         Ok(Self { rows, grants, begins: clock.begins, day: 0, description: description(text) })
     }
 
-    /// The same night on another day; `day` counts from 1970-01-01, where traces are otherwise. Several nights
+    /// Moves the night to another day; `day` counts from 1970-01-01, where traces are otherwise. Several nights
     /// in a row need different days, for the daily budgets.
     pub fn on_day(self, day: i64) -> Self {
         // Far from the ends of what seconds in an i64 can say.

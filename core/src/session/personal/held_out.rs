@@ -23,7 +23,7 @@ pub(super) struct HoldOut {
     pub(super) share: f64,
     /// What the gate needs.
     pub(super) at_least: u64,
-    /// Of the lots.
+    /// The seed of the lots.
     pub(super) seed: u64,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Division {
     pub(super) new: Vec<u64>,
     /// Examples to measure on.
     pub(super) held_out: Vec<u64>,
-    /// Those among them that were drawn, now or earlier.
+    /// The held-out examples that were drawn, now or earlier.
     pub(super) drawn: IdSet,
 }
 

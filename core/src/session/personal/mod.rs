@@ -73,7 +73,7 @@ struct Training {
     /// Where the run stood when it was last saved, and when that was, or when it was opened.
     saved: Option<Position>,
     saved_at: Instant,
-    /// Of the micro-steps since the last optimizer step.
+    /// The time of the micro-steps since the last optimizer step.
     step_seconds: f64,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct SessionPlan {
     pub(super) parent: Option<GraftId>,
     /// What is trained on.
     pub(super) train: IdSet,
-    /// Those among `train` that the parent has seen already.
+    /// The examples among `train` that the parent was trained on already.
     pub(super) replayed: IdSet,
     /// What is measured on.
     pub(super) held_out: IdSet,
@@ -172,8 +172,9 @@ pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
     }
 }
 
-/// What was drawn to be held out, as far as the grafts tell: a session learns all that is not held out, so that an example
-/// which no graft saw although one saw a later one was. Those that have a lot are not among them: they are held out anyway.
+/// The examples that were drawn to be held out, as far as the grafts tell: a session learns all that is not held out, so that an
+/// example was drawn if no graft was trained on it although one was trained on a later one. Examples that have a lot are not
+/// among them: they are held out anyway.
 fn inferred_held_out(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
     let metas: Vec<_> = grafts.iter().filter_map(|entry| entry.meta.as_ref()).collect();
     let seen = metas.iter().fold(IdSet::new(), |seen, meta| seen.union(&meta.trained_on));
