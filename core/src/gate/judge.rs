@@ -51,14 +51,14 @@ pub fn judge(
     }
     let train = judgement.compare(EvalSet::Train, ModelRole::Base, &base.train, &candidate.train);
 
-    judgement.enough_held_out(&base.held_out);
-    if judgement.has_effect(base, candidate) {
-        judgement.better(ModelRole::Base, held_out, rules.min_gain);
+    judgement.check_held_out_count(&base.held_out);
+    if judgement.check_effect(base, candidate) {
+        judgement.check_gain(ModelRole::Base, held_out, rules.min_gain);
     }
-    judgement.better(ModelRole::Current, over_current, rules.min_gain_on_current);
-    judgement.forgets(retention);
-    let overfit = judgement.overfits(held_out, train);
-    let word_order = judgement.word_order(base);
+    judgement.check_gain(ModelRole::Current, over_current, rules.min_gain_on_current);
+    judgement.check_forgetting(retention);
+    let overfit = judgement.check_overfit(held_out, train);
+    let word_order = judgement.check_word_order(base);
 
     let Judgement { refusals, comparisons, .. } = judgement;
     GateReport {
@@ -168,15 +168,15 @@ impl Judgement<'_> {
         Some(compared)
     }
 
-    fn enough_held_out(&mut self, held_out: &[ExampleLoss]) {
+    fn check_held_out_count(&mut self, held_out: &[ExampleLoss]) {
         let examples = held_out.iter().filter(|example| example.tokens > 0).count() as u64;
         if examples < self.rules.min_held_out {
             self.refusals.push(Refusal::TooFewHeldOut { examples, needed: self.rules.min_held_out });
         }
     }
 
-    /// Whether the candidate's losses differ from the base's at all, on any set.
-    fn has_effect(&mut self, base: &ModelLosses, candidate: &ModelLosses) -> bool {
+    /// Refuses a candidate whose losses do not differ from the base's at all, on any set; tells whether they do.
+    fn check_effect(&mut self, base: &ModelLosses, candidate: &ModelLosses) -> bool {
         let sets = [
             (&base.held_out, &candidate.held_out),
             (&base.retention, &candidate.retention),
@@ -193,7 +193,7 @@ impl Judgement<'_> {
         true
     }
 
-    fn better(&mut self, against: ModelRole, compared: Option<Compared>, needed: f64) {
+    fn check_gain(&mut self, against: ModelRole, compared: Option<Compared>, needed: f64) {
         let Some(compared) = compared else { return };
         let share = |nats: f64| rounded(-nats / compared.reference.max(ROUNDING));
         let gain = share(compared.difference);
@@ -205,7 +205,7 @@ impl Judgement<'_> {
 
     /// The probe is no sample of anything larger: what is asked is whether the model got worse on just these
     /// texts. The estimate decides, and its interval is there to be read.
-    fn forgets(&mut self, retention: Option<Compared>) {
+    fn check_forgetting(&mut self, retention: Option<Compared>) {
         let Some(compared) = retention else { return };
         let increase = rounded(compared.difference / compared.reference.max(ROUNDING));
         let limit = self.rules.max_forgetting;
@@ -216,7 +216,7 @@ impl Judgement<'_> {
 
     /// What was saved on the training examples and not on held-out ones, each as a share of the base's loss, so
     /// that sets of different difficulty can be compared.
-    fn overfits(&mut self, held_out: Option<Compared>, train: Option<Compared>) -> Option<f64> {
+    fn check_overfit(&mut self, held_out: Option<Compared>, train: Option<Compared>) -> Option<f64> {
         let gain = |compared: Compared| -compared.difference / compared.reference.max(ROUNDING);
         let share = rounded(gain(train?) - gain(held_out?));
         let limit = self.rules.max_overfit;
@@ -226,7 +226,7 @@ impl Judgement<'_> {
         Some(share)
     }
 
-    fn word_order(&mut self, base: &ModelLosses) -> Option<Interval> {
+    fn check_word_order(&mut self, base: &ModelLosses) -> Option<Interval> {
         if !base.order.iter().all(|order| is_valid_loss(&order.original) && is_valid_loss(&order.shuffled)) {
             return None; // refused already
         }

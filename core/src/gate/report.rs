@@ -231,7 +231,7 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// Whether more held-out examples alone could do away with it: there were too few, or too few to be certain of a gain
     /// that is large enough.
-    fn is_want_of_held_out(&self) -> bool {
+    fn is_lack_of_held_out(&self) -> bool {
         match self {
             Self::TooFewHeldOut { .. } | Self::Unmeasured { set: EvalSet::HeldOut } => true,
             Self::NotBetter { gain, needed, .. } => gain >= needed,
@@ -246,7 +246,7 @@ impl GateReport {
     pub fn lacks_held_out(&self, examples: u64) -> bool {
         let measured = self.comparisons.iter().find(|comparison| comparison.set == EvalSet::HeldOut);
         !self.promote
-            && self.refusals.iter().all(Refusal::is_want_of_held_out)
+            && self.refusals.iter().all(Refusal::is_lack_of_held_out)
             && measured.map_or(0, |measured| measured.examples) < examples
     }
 

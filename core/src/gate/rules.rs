@@ -17,7 +17,7 @@ pub struct GateRules {
     /// `min_gain`: the share of the base's loss on held-out examples that the candidate must save, in [0, 1).
     /// The 95 % interval of the saving must also be above zero, so that few examples need a large one.
     pub min_gain: f64,
-    /// `min_gain_on_current`: the same against the adapter in use.
+    /// `min_gain_on_current`: the share of the loss with the adapter in use that the candidate must save.
     pub min_gain_on_current: f64,
     /// `max_forgetting`: the share of the base's loss on the retention probe by which the candidate's may be
     /// higher. Good runs measured -0.05 to 0.15 (the highest at a rate of 1e-3 over many steps); shuffled words
