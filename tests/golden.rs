@@ -51,7 +51,7 @@ fn logits_of_the_base_are_those_of_transformers() {
         .map(|ids| serde_json::from_value(ids).unwrap())
         .collect();
     let mut model =
-        Model::new(open_base(&smollm2()), None, ModelOptions::for_measuring(128, 2), Arc::default()).unwrap();
+        Model::new(open_base(&smollm2()), None, ModelOptions::for_eval(128, 2), Arc::default()).unwrap();
     let n_vocab = model.base().spec.n_vocab;
     let entries = expected["base"]["logits"].as_array().unwrap();
     assert!(entries.len() >= 4);

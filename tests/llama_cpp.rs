@@ -59,7 +59,7 @@ fn divergences(path: &Path, strength: f32) -> [f64; 3] {
 
     let ours = |adapter: Option<&Adapter>| {
         let mut model =
-            Model::new(open_base(path), adapter, ModelOptions::for_measuring(ids.len(), 2), Arc::default())
+            Model::new(open_base(path), adapter, ModelOptions::for_eval(ids.len(), 2), Arc::default())
                 .unwrap();
         model.logits(&batch(&ids)).unwrap()
     };
@@ -185,8 +185,7 @@ fn a_generation_with_the_adapter_differs_from_one_without() {
 #[test]
 fn the_first_logit_is_what_llama_cpp_prints() {
     let path = smollm2();
-    let mut model =
-        Model::new(open_base(&path), None, ModelOptions::for_measuring(8, 2), Arc::default()).unwrap();
+    let mut model = Model::new(open_base(&path), None, ModelOptions::for_eval(8, 2), Arc::default()).unwrap();
     let logits = model.logits(&batch(&[504, 3575, 282, 4649, 314])).unwrap();
     let last = &logits[4 * model.base().spec.n_vocab..];
     let (top, logit) = last.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();

@@ -94,7 +94,7 @@ pub fn evaluate(
     let mut model = Model::new(
         base,
         adapter.as_ref(),
-        ModelOptions::for_measuring(batch_tokens, threads(request.threads)),
+        ModelOptions::for_eval(batch_tokens, threads(request.threads)),
         stop.raw(),
     )?;
 

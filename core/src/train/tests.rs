@@ -119,7 +119,7 @@ fn trainer(stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     config.optimizer.schedule = Schedule::Constant;
     config.optimizer.lr = 1e-2.into();
     config.run.epochs = 2.into();
-    let options = ModelOptions { trains: true, ..ModelOptions::for_measuring(64, 2) };
+    let options = ModelOptions { trains: true, ..ModelOptions::for_eval(64, 2) };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
     (folder, Trainer::new(&config, model, adapter, examples).unwrap())
 }

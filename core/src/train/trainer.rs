@@ -234,7 +234,7 @@ impl Trainer {
             }
         };
         if !sum.loss.is_finite() {
-            let place = match self.model.first_layer_not_finite(batch.ids.len())? {
+            let place = match self.model.first_non_finite_layer(batch.ids.len())? {
                 Some(layer) => format!("the loss, and before it the output of layer {layer},"),
                 None => "the loss".to_owned(),
             };

@@ -62,7 +62,7 @@ pub struct ModelOptions {
 
 impl ModelOptions {
     /// No gradients, exact products.
-    pub fn for_measuring(capacity: usize, n_threads: usize) -> Self {
+    pub fn for_eval(capacity: usize, n_threads: usize) -> Self {
         Self {
             trains: false,
             capacity,
@@ -283,7 +283,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Ggml`](crate::Error::Ggml) if there are not so many tokens.
-    pub fn first_layer_not_finite(&self, n_tokens: usize) -> Result<Option<usize>> {
+    pub fn first_non_finite_layer(&self, n_tokens: usize) -> Result<Option<usize>> {
         let mut values = vec![0.0; n_tokens * self.base.spec.n_embd];
         for layer in self.residual.lowest..self.base.spec.n_layer {
             self.residual.input(layer + 1).read(0, &mut values)?;

@@ -127,7 +127,7 @@ impl Measurer {
         let adapter = adapter.map(Adapter::new).transpose()?;
         let capacity = sets.examples(role).map(Example::len).max().unwrap_or(1);
         let model =
-            Model::new(base, adapter.as_ref(), ModelOptions::for_measuring(capacity, n_threads), stop.raw())?;
+            Model::new(base, adapter.as_ref(), ModelOptions::for_eval(capacity, n_threads), stop.raw())?;
         Ok(Self { role, model })
     }
 
