@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nightgraft_core::policy::Reason;
 use nightgraft_core::session::{
     StopFlag,
-    night::{self, GrantEnd, NightEvent, NightOutcome, Timeline, Trace, tonight},
+    night::{self, GrantEnd, NightEvent, NightOutcome, Timeline, Trace, next_free_day},
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -31,7 +31,7 @@ pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
     args.request()?;
     let day = {
         let store = args.open_store_and_add(verbosity)?;
-        tonight(&store, trace.begins())?
+        next_free_day(&store, trace.begins())?
     }; // closed again: the store belongs to one process at a time
     let trace = trace.on_day(day);
     let stop = interrupt::stop_flag("ending the night, and saving ...")?;

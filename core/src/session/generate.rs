@@ -177,7 +177,7 @@ impl Chat {
         let tokenizer = &self.inputs.tokenizer;
         let started = Instant::now();
         let mut text = String::new();
-        let mut stream = TextStream { tokenizer, characters: Characters::default() };
+        let mut stream = TextStream { tokenizer, decoder: Utf8Decoder::default() };
         let tokens = self.generator.generate(
             prompt,
             sampling,
@@ -204,25 +204,25 @@ fn check(sampling: &Sampling) -> Result<()> {
 /// Tokens to text: a character may be spread over several tokens, so bytes wait until they are whole.
 struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
-    characters: Characters,
+    decoder: Utf8Decoder,
 }
 
 impl TextStream<'_> {
     /// The text that is complete after one more token.
     fn push(&mut self, id: u32) -> String {
-        self.characters.push(&self.tokenizer.piece(id))
+        self.decoder.push(&self.tokenizer.piece(id))
     }
 }
 
 /// Bytes that come in pieces, as characters. A character that never becomes whole, because the text ends in the middle of
 /// it, is never given out.
 #[derive(Default)]
-struct Characters {
+struct Utf8Decoder {
     /// The beginning of a character.
     begun: Vec<u8>,
 }
 
-impl Characters {
+impl Utf8Decoder {
     /// The characters that are whole after some more bytes. Bytes that no continuation can make valid are shown as
     /// replacements.
     fn push(&mut self, bytes: &[u8]) -> String {
@@ -258,8 +258,8 @@ mod tests {
 
     /// What comes out of these pieces, piece by piece.
     fn pushed(pieces: &[&[u8]]) -> Vec<String> {
-        let mut characters = Characters::default();
-        pieces.iter().map(|piece| characters.push(piece)).collect()
+        let mut decoder = Utf8Decoder::default();
+        pieces.iter().map(|piece| decoder.push(piece)).collect()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use plotters::{
 
 use super::{
     Timeline,
-    timeline::{Look, Period},
+    timeline::{DeviceReading, Period},
 };
 use crate::policy::TimeOfDay;
 use crate::train::{problem_svg, short};
@@ -334,7 +334,7 @@ fn finite(points: &[Point]) -> Vec<Point> {
     points.iter().copied().filter(|(_, value)| (*value as f32).is_finite()).collect()
 }
 
-fn readings(timeline: &Timeline, of: impl Fn(&Look) -> Option<f64>) -> Vec<Point> {
+fn readings(timeline: &Timeline, of: impl Fn(&DeviceReading) -> Option<f64>) -> Vec<Point> {
     let points: Vec<_> = timeline.states.iter().filter_map(|look| Some((look.at, of(look)?))).collect();
     thinned(&finite(&points))
 }

@@ -21,7 +21,7 @@ use drawing::is_timeline_svg;
 pub use drawing::timeline_svg;
 pub use event::{NightEvent, NightOutcome, SliceEnd};
 pub use platform::Platform;
-pub use runner::{GrantedTime, run_night, tonight};
+pub use runner::{GrantedTime, next_free_day, run_night};
 pub use simulated::{Clock, SimulatedPlatform};
 pub use timeline::{Period, Timeline};
 pub use trace::{Grant, GrantEnd, Trace};

@@ -85,12 +85,12 @@ pub fn run_night(
     Ok(outcome)
 }
 
-/// The number of the day on which a simulated night should begin, so that it has budgets of its own: the trace's, or
+/// The number of the first day on which a simulated night has budgets of its own: the trace's, or
 /// the one after all nights that the store remembers.
 ///
 /// # Errors
 /// Those of reading the store.
-pub fn tonight(store: &Store, begins: LocalTime) -> Result<i64> {
+pub fn next_free_day(store: &Store, begins: LocalTime) -> Result<i64> {
     let usage: Usage = document(store, USAGE)?;
     let last = usage.days().iter().map(|spent| spent.day).max();
     let trace = begins.unix.div_euclid(DAY);
@@ -150,7 +150,7 @@ impl Night<'_> {
                 return Ok(SliceOutcome::Paused { reason: Pause::Deadline });
             }
             let state = platform.state()?;
-            on_event(&told(&state, now));
+            on_event(&state_event(&state, now));
             let needs = needs(session);
             match policy::decide(self.rules, &state, &needs, &self.usage, &mut self.memory) {
                 Decision::Wait { reason, look_again } => {
@@ -210,7 +210,7 @@ impl Night<'_> {
                 // Nobody knows how the device is: the next look, between two slices, will say what is wrong.
                 return Watch::Pause(Pause::Deadline);
             };
-            lock(&from_watch).push(told(&state, now));
+            lock(&from_watch).push(state_event(&state, now));
             let mut spent = usage.clone();
             let written = vault.bytes_written().saturating_sub(written_before);
             spent.add(rules, state.time, now.saturating_sub(began).mul_f64(told_duty), written);
@@ -246,7 +246,7 @@ impl Night<'_> {
                 told.iter().for_each(&mut *on_event);
                 steps += u64::from(matches!(event, Event::Step(_)));
                 let at = lock(&platform).elapsed().as_secs_f64();
-                if let Some(event) = tell(event, at) {
+                if let Some(event) = night_event(event, at) {
                     on_event(&event);
                 }
             });
@@ -324,7 +324,7 @@ fn document<T: serde::de::DeserializeOwned + Default>(store: &Store, name: &'sta
     }
 }
 
-fn told(state: &DeviceState, at: Duration) -> NightEvent {
+fn state_event(state: &DeviceState, at: Duration) -> NightEvent {
     NightEvent::State {
         at: at.as_secs_f64(),
         temperature: state.temperature,
@@ -334,7 +334,7 @@ fn told(state: &DeviceState, at: Duration) -> NightEvent {
 }
 
 /// The training's events as the night's.
-fn tell(event: &Event, at: f64) -> Option<NightEvent> {
+fn night_event(event: &Event, at: f64) -> Option<NightEvent> {
     Some(match event {
         Event::Step(step) => NightEvent::Step {
             at,

@@ -20,7 +20,7 @@ pub struct Timeline {
     open: bool,
     pub(super) steps: Vec<(f64, f64)>,
     pub(super) evaluations: Vec<(f64, f64)>,
-    pub(super) states: Vec<Look>,
+    pub(super) states: Vec<DeviceReading>,
     pub(super) kills: Vec<f64>,
     highest_step: u64,
     steps_again: u64,
@@ -58,7 +58,7 @@ pub struct Period {
 
 /// One look at the device.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
+pub(super) struct DeviceReading {
     pub at: f64,
     pub temperature: Option<f64>,
     pub battery: f64,
@@ -102,7 +102,7 @@ impl Timeline {
         match event {
             NightEvent::State { temperature, battery, charging, .. } => {
                 let (temperature, battery, charging) = (*temperature, *battery, *charging);
-                self.states.push(Look { at, temperature, battery, charging });
+                self.states.push(DeviceReading { at, temperature, battery, charging });
             }
             NightEvent::Judging { .. } | NightEvent::Warning { .. } => (),
             NightEvent::Slice { .. } => self.slices += 1,

@@ -1,7 +1,7 @@
 //! Which examples are kept out of training, so that the result can be judged by them.
 //!
-//! A share of all examples (`held_out`, one of ten) is, by lots that depend on nothing but the store's seed and the
-//! example's number: an example keeps its lot, whatever is added or deleted. Where that gives fewer than the gate needs
+//! A share of all examples (`held_out`, one of ten) always is, picked at random from nothing but the store's seed and the
+//! example's number: what is picked stays so, whatever is added or deleted. Where that gives fewer than the gate needs
 //! (`min_held_out`, 4), the missing ones are drawn from what no graft in use has learned, as long as they are at most a
 //! quarter of all examples, so that sixteen are enough to begin with. What was drawn is remembered in the store and never
 //! trained on later. With fewer examples nothing is trained at all: [`TooFew`] says how many are missing.
@@ -23,13 +23,13 @@ pub(super) struct HoldOut {
     pub(super) share: f64,
     /// What the gate needs.
     pub(super) at_least: u64,
-    /// The seed of the lots.
+    /// The store's seed, from which examples are picked and drawn.
     pub(super) seed: u64,
 }
 
-/// What may be learned, and what may not. Both are ascending.
+/// What may be trained on, and what may not. Both are ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Division {
+pub(super) struct Split {
     /// Examples that the start of the training has not seen.
     pub(super) new: Vec<u64>,
     /// Examples to measure on.
@@ -46,19 +46,19 @@ pub(super) struct TooFew {
 }
 
 impl HoldOut {
-    /// Divides `live` examples, of which the start of the training has `seen` some, and some were `drawn` before.
+    /// Splits `live` examples, of which the start of the training has `seen` some, and some were `drawn` before.
     /// `count` tells how many examples one of them is to the gate.
-    pub(super) fn divide(
+    pub(super) fn split(
         &self,
         live: &[u64],
         seen: &IdSet,
         drawn: &IdSet,
         count: impl Fn(u64) -> u64,
-    ) -> Result<Division, TooFew> {
+    ) -> Result<Split, TooFew> {
         let (mut held_out, mut new): (Vec<_>, Vec<_>) = live
             .iter()
             .filter(|id| !seen.contains(**id))
-            .partition(|id| drawn.contains(**id) || self.has_lot(**id));
+            .partition(|id| drawn.contains(**id) || self.is_always_held_out(**id));
         let mut missing = self.at_least;
         for &id in &held_out {
             if missing == 0 {
@@ -74,7 +74,7 @@ impl HoldOut {
             new.clear();
         }
         if has_learned_all || missing == 0 && is_any_of_use {
-            return Ok(Division { new, held_out, drawn });
+            return Ok(Split { new, held_out, drawn });
         }
 
         let counts: HashMap<u64, u64> = live.iter().map(|id| (*id, count(*id))).collect();
@@ -86,7 +86,7 @@ impl HoldOut {
             return Err(TooFew { have, need });
         }
         let mut candidates: Vec<_> = new.iter().copied().filter(|id| counts[id] > 0).collect();
-        candidates.sort_by_key(|id| (self.lot(*id), *id));
+        candidates.sort_by_key(|id| (self.draw_order(*id), *id));
         while missing > 0 {
             let id = candidates.pop().expect("they are more than are missing");
             if candidates.is_empty() {
@@ -99,11 +99,11 @@ impl HoldOut {
         }
         held_out.sort_unstable();
         new.retain(|id| !drawn.contains(*id));
-        Ok(Division { new, held_out, drawn })
+        Ok(Split { new, held_out, drawn })
     }
 
-    /// One of each `1 / share` neighbours.
-    pub(super) fn has_lot(&self, id: u64) -> bool {
+    /// Whether the example is the one that is picked among its `1 / share` neighbours.
+    pub(super) fn is_always_held_out(&self, id: u64) -> bool {
         if self.share.is_nan() || self.share <= 0.0 {
             return false;
         }
@@ -112,8 +112,8 @@ impl HoldOut {
         Random::new(self.seed ^ group.rotate_left(32)).bits() % every == place
     }
 
-    /// The order in which examples are drawn.
-    pub(super) fn lot(&self, id: u64) -> u64 {
+    /// Where the example stands in the order in which missing ones are drawn: the largest come first.
+    pub(super) fn draw_order(&self, id: u64) -> u64 {
         Random::new(!self.seed ^ id.rotate_left(32)).bits()
     }
 }
@@ -132,9 +132,9 @@ mod tests {
         HoldOut { share: 0.1, at_least: 4, seed }
     }
 
-    fn first_night(n: u64, hold_out: HoldOut) -> Result<Division, TooFew> {
+    fn first_night(n: u64, hold_out: HoldOut) -> Result<Split, TooFew> {
         let live: Vec<_> = (1..=n).collect();
-        hold_out.divide(&live, &IdSet::new(), &IdSet::new(), |_| 1)
+        hold_out.split(&live, &IdSet::new(), &IdSet::new(), |_| 1)
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         for seed in 0..200 {
             for n in 1..=60 {
                 match first_night(n, hold_out(seed)) {
-                    Ok(Division { new, held_out, drawn }) => {
+                    Ok(Split { new, held_out, drawn }) => {
                         assert!(n >= 16 && held_out.len() >= 4 && new.len() >= 9, "{n} {seed}");
                         assert!(
                             drawn.is_empty() || held_out.len() == 4,
@@ -158,7 +158,7 @@ mod tests {
 
     /// Stores of earlier builds must not learn what they measured.
     #[test]
-    fn the_lots_are_pinned() {
+    fn the_split_is_pinned() {
         let held_out = first_night(60, hold_out(3)).unwrap().held_out;
         assert_eq!(held_out, [5, 14, 27, 37, 46, 56]);
     }
@@ -170,7 +170,7 @@ mod tests {
             assert_eq!(
                 first_night(7, half).err(),
                 Some(TooFew { have: 7, need: 8 })
-                    .filter(|_| { (1..=7).filter(|id| half.has_lot(*id)).count() < 4 })
+                    .filter(|_| { (1..=7).filter(|id| half.is_always_held_out(*id)).count() < 4 })
             );
             assert!(first_night(8, half).unwrap().new.len() >= 3);
             let strict = HoldOut { at_least: 12, ..hold_out(seed) };
@@ -182,17 +182,17 @@ mod tests {
     #[test]
     fn examples_are_counted_as_the_gate_counts_them() {
         // Four long texts, of which one is held out, of six pieces.
-        let divided = hold_out(5).divide(&[1, 2, 3, 4], &IdSet::new(), &IdSet::new(), |_| 6).unwrap();
+        let divided = hold_out(5).split(&[1, 2, 3, 4], &IdSet::new(), &IdSet::new(), |_| 6).unwrap();
         assert_eq!((divided.held_out.len(), divided.new.len()), (1, 3));
         // A single one cannot be both.
-        let alone = hold_out(5).divide(&[1], &IdSet::new(), &IdSet::new(), |_| 60);
+        let alone = hold_out(5).split(&[1], &IdSet::new(), &IdSet::new(), |_| 60);
         assert_eq!(alone, Err(TooFew { have: 60, need: 61 }));
         // The model can use one of two.
         let live: Vec<_> = (1..=30).collect();
-        let half = hold_out(5).divide(&live, &IdSet::new(), &IdSet::new(), |id| id % 2);
+        let half = hold_out(5).split(&live, &IdSet::new(), &IdSet::new(), |id| id % 2);
         assert_eq!(half, Err(TooFew { have: 15, need: 16 }));
         let live: Vec<_> = (1..=60).collect();
-        let half = hold_out(5).divide(&live, &IdSet::new(), &IdSet::new(), |id| id % 2).unwrap();
+        let half = hold_out(5).split(&live, &IdSet::new(), &IdSet::new(), |id| id % 2).unwrap();
         assert!(half.held_out.iter().filter(|id| *id % 2 == 1).count() >= 4);
     }
 
@@ -202,20 +202,21 @@ mod tests {
         let seen: IdSet = first.new.iter().copied().collect();
         let live: Vec<_> = (1..=75).collect();
         let of_use = |last: u64| move |id| u64::from(id <= last);
-        let again = |last| hold_out(5).divide(&live, &seen, &first.drawn, of_use(last)).unwrap();
+        let again = |last| hold_out(5).split(&live, &seen, &first.drawn, of_use(last)).unwrap();
         assert_eq!(again(60).new, [0_u64; 0]);
         assert!(!again(75).new.is_empty());
     }
 
     #[test]
     fn what_is_missing_later_is_drawn_from_what_is_new() {
-        let has_no_lot = |seed: &u64| (21..=22).all(|id| !hold_out(*seed).has_lot(id));
-        let seed = (0..).find(has_no_lot).unwrap();
+        let none_is_always_held_out =
+            |seed: &u64| (21..=22).all(|id| !hold_out(*seed).is_always_held_out(id));
+        let seed = (0..).find(none_is_always_held_out).unwrap();
         let first = first_night(20, hold_out(seed)).unwrap();
         let seen: IdSet = first.new.iter().copied().collect();
-        let again = |live: &[u64]| hold_out(seed).divide(live, &seen, &first.drawn, |_| 1);
+        let again = |live: &[u64]| hold_out(seed).split(live, &seen, &first.drawn, |_| 1);
         let all: Vec<_> = (1..=20).collect();
-        assert_eq!(again(&all).unwrap(), Division { new: vec![], ..first.clone() });
+        assert_eq!(again(&all).unwrap(), Split { new: vec![], ..first.clone() });
         // One of the held-out ones is deleted.
         let left: Vec<_> = all.iter().copied().filter(|id| *id != first.held_out[0]).collect();
         assert_eq!(again(&left).unwrap().new, [0_u64; 0]);
@@ -266,8 +267,8 @@ mod tests {
                     }
                     Change::Delete(_) => {}
                     Change::RollBack => seen = IdSet::new(),
-                    Change::Night(promoted) => match hold_out.divide(&live, &seen, &drawn, |_| 1) {
-                        Ok(Division { new, held_out, .. }) if new.is_empty() => {
+                    Change::Night(promoted) => match hold_out.split(&live, &seen, &drawn, |_| 1) {
+                        Ok(Split { new, held_out, .. }) if new.is_empty() => {
                             prop_assert!(held_out.iter().all(|id| !seen.contains(*id)));
                         }
                         Ok(division) => {

@@ -71,7 +71,7 @@ struct Training {
     needs: MemoryNeeds,
     hash_check: HashCheck,
     /// Where the run stood when it was last saved, and when that was, or when it was opened.
-    saved: Option<Position>,
+    saved: Option<ProgressMark>,
     saved_at: Instant,
     /// The time of the micro-steps since the last optimizer step.
     step_seconds: f64,
@@ -92,7 +92,7 @@ struct Judging {
 
 /// Tells whether anything has happened since a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
+struct ProgressMark {
     step: u64,
     micro_steps: u64,
     evaluations: usize,

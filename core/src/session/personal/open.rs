@@ -263,7 +263,7 @@ fn begin(
     on_event(&Event::planned(&train_loop, inputs::threads(config.run.threads)));
     resumed.iter().for_each(&mut *on_event);
     let hash_check = model_hash::check(store, train_loop.trainer().base(), request.on_change)?;
-    let saved = resumed.map(|_| super::Position::of(&train_loop));
+    let saved = resumed.map(|_| super::ProgressMark::of(&train_loop));
     Ok(Training {
         train_loop,
         hash_check,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::NothingToDo;
-use super::held_out::{Division, HoldOut, TooFew};
+use super::held_out::{HoldOut, Split, TooFew};
 use crate::config::{OrAuto, TrainConfig};
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
@@ -112,8 +112,8 @@ pub(super) fn plan(
         let place = store.examples().binary_search_by_key(&id, |example| example.id.0);
         place.map_or(0, |place| count(&store.examples()[place].line))
     };
-    let Division { new, mut held_out, drawn } = match hold_out.divide(&live, &seen, &drawn_before, count) {
-        Ok(division) => division,
+    let Split { new, mut held_out, drawn } = match hold_out.split(&live, &seen, &drawn_before, count) {
+        Ok(split) => split,
         Err(TooFew { have, need }) => return Ok(Work::Nothing(NothingToDo::TooFew { have, need })),
     };
     if new.is_empty() {
@@ -173,25 +173,27 @@ pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
 }
 
 /// The examples that were drawn to be held out, as far as the grafts tell: a session learns all that is not held out, so that an
-/// example was drawn if no graft was trained on it although one was trained on a later one. Examples that have a lot are not
-/// among them: they are held out anyway.
+/// example was drawn if no graft was trained on it although one was trained on a later one. Examples that are always held
+/// out are not among them.
 fn inferred_held_out(live: &[u64], grafts: &[GraftEntry], hold_out: &HoldOut) -> IdSet {
     let metas: Vec<_> = grafts.iter().filter_map(|entry| entry.meta.as_ref()).collect();
     let seen = metas.iter().fold(IdSet::new(), |seen, meta| seen.union(&meta.trained_on));
     let newest = seen.last();
-    // The next ones may be of the same time: what is drawn has a higher lot than all that is learned instead.
+    // The next ones may be of the same time: what is drawn comes before all that is learned instead in the order of drawing.
     let highest_learned = |meta: &&GraftMeta| {
         let parent = metas.iter().find(|other| Some(other.id) == meta.parent);
         let learned = parent
             .map_or_else(|| meta.trained_on.clone(), |parent| meta.trained_on.difference(&parent.trained_on));
-        learned.iter().map(|id| hold_out.lot(id)).max()
+        learned.iter().map(|id| hold_out.draw_order(id)).max()
     };
     let last = metas.iter().copied().filter(|meta| meta.trained_on.last() == newest);
     let bar = last.filter_map(|meta| highest_learned(&meta)).min();
-    let may_be_drawn = |id: &&u64| hold_out.has_lot(**id) || bar.is_some_and(|bar| hold_out.lot(**id) > bar);
+    let may_be_drawn = |id: &&u64| {
+        hold_out.is_always_held_out(**id) || bar.is_some_and(|bar| hold_out.draw_order(**id) > bar)
+    };
     let (earlier, later) = live.split_at(live.partition_point(|id| Some(*id) <= newest));
     let passed = earlier.iter().chain(later.iter().take_while(may_be_drawn)).copied();
-    passed.filter(|id| !seen.contains(*id) && !hold_out.has_lot(*id)).collect()
+    passed.filter(|id| !seen.contains(*id) && !hold_out.is_always_held_out(*id)).collect()
 }
 
 /// What became of a graft that learned the same from the same start, if there is one: refused by the same rules, or

@@ -6,8 +6,8 @@ use super::measure::{Losses, Measurer};
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
-    Judging, Pause, Position, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage, Training,
-    TrainingSummary, model_hash,
+    Judging, Pause, ProgressMark, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
+    Training, TrainingSummary, model_hash,
 };
 use crate::base::Base;
 use crate::gate::{self, GateReport, ModelRole};
@@ -182,8 +182,8 @@ impl Training {
         halt: &StopFlag,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<()> {
-        let position = Position::of(&self.train_loop);
-        if self.saved == Some(position) {
+        let mark = ProgressMark::of(&self.train_loop);
+        if self.saved == Some(mark) {
             return Ok(());
         }
         if self.hash_check.is_awaited()
@@ -194,8 +194,8 @@ impl Training {
         store.make_room(resume::checkpoint_bytes(&self.train_loop))?;
         let keep = request.training.run.keep_checkpoints;
         resume::save(store.vault(), &store.session_folder(), &self.identity, &self.train_loop, keep)?;
-        (self.saved, self.saved_at) = (Some(position), Instant::now());
-        on_event(&Event::Saved { step: position.step });
+        (self.saved, self.saved_at) = (Some(mark), Instant::now());
+        on_event(&Event::Saved { step: mark.step });
         Ok(())
     }
 
@@ -342,7 +342,7 @@ impl Judging {
     }
 }
 
-impl Position {
+impl ProgressMark {
     pub(super) fn of(train_loop: &TrainLoop) -> Self {
         let (trainer, history) = (train_loop.trainer(), train_loop.history());
         Self {
