@@ -311,6 +311,8 @@ def table() -> None:
         for run in results(file):
             by_cell[run["model"], run["source"], run["size"]][engine].append(run)
     cells = [Cell(key, *runs) for key, runs in sorted(by_cell.items()) if runs[0]]
+    # The default alone is no comparison.
+    cells = [cell for cell in cells if cell.runs]
     print("| model | texts | | loss before | default | best in the time | share | general texts | the best's settings | runs |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for cell in cells:

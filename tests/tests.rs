@@ -1,6 +1,8 @@
 //! The integration tests, one module a topic. Those in `golden`, `llama_cpp` and `tokenizer` need the real model.
 
 mod cli;
+#[cfg(unix)]
+mod docs;
 mod formats;
 mod gate;
 mod golden;

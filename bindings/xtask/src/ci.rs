@@ -81,6 +81,7 @@ const STEPS: &[Step] = &[
         name: "doctest",
         action: Action::Cargo(&["test", "--release", "--locked", "--workspace", "--doc"]),
     },
+    Step { name: "examples", action: Action::Script("core/examples/run.sh", &[]) },
     Step { name: "model", action: Action::FetchModel },
     Step {
         name: "integration",
