@@ -141,6 +141,36 @@ fn a_rate_that_is_too_high_is_lowered_once_also_by_a_run_that_is_killed() {
     assert_eq!(sandbox.metrics("straight"), sandbox.metrics("killed"));
 }
 
+/// A processor with AVX2 takes mixed precision where nothing is said, one without does not: what was begun goes on as it was.
+#[cfg(all(unix, target_arch = "x86_64"))]
+#[test]
+fn a_run_keeps_its_precision_on_another_processor() {
+    let sandbox = Sandbox::new();
+    let on = |instructions: &str, out: &str| {
+        let mut command = sandbox.train(out, &["--checkpoint-every", "0"]);
+        command.env("NIGHTGRAFT_ISA", instructions);
+        command
+    };
+    let precision = |out: &str| {
+        let config = std::fs::read_to_string(sandbox.path(out).join("config.toml")).unwrap();
+        config.lines().find(|line| line.starts_with("precision")).unwrap().to_owned()
+    };
+    assert!(on("avx2", "with").status().unwrap().success());
+    assert_eq!(precision("with"), "precision = \"mixed\"");
+
+    let mut child = on("avx2", "moved").spawn().unwrap();
+    let metrics = sandbox.path("moved/metrics.jsonl");
+    while std::fs::metadata(&metrics).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the first step");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(on("scalar", "moved").status().unwrap().success());
+    assert_eq!(precision("moved"), precision("with"));
+    assert_eq!(sandbox.adapter("moved"), sandbox.adapter("with"));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_exits_with_130() {

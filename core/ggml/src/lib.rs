@@ -39,6 +39,7 @@ mod custom;
 mod device;
 mod error;
 pub mod faults;
+mod file_stamp;
 mod footprint;
 mod graph;
 mod log;
@@ -51,7 +52,6 @@ mod quantize;
 mod raw;
 mod reference;
 mod refusal;
-mod stamp;
 mod tensor_location;
 
 #[cfg(test)]
@@ -66,6 +66,7 @@ pub use cpu::Cpu;
 pub use custom::DropoutKey;
 pub use device::{Device, devices};
 pub use error::Error;
+pub use file_stamp::{FileChange, FileStamp};
 pub use footprint::footprint;
 pub use graph::{Graph, Tensor};
 pub use log::route_log_to_tracing;
@@ -78,7 +79,6 @@ pub use products::{Output, Product};
 pub use profile::{OpTime, op_times, set_profiling};
 pub use quantize::quantize;
 pub use refusal::Refusal;
-pub use stamp::{FileChange, FileStamp};
 pub use tensor_location::TensorLocation;
 
 /// Whether the instructions that `NIGHTGRAFT_ISA` asks for, if it does, are there; computing asks, too.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::faults::Watch;
-use crate::stamp::{FileChange, FileStamp};
+use crate::file_stamp::{FileChange, FileStamp};
 
 /// A read-only private mapping of a whole file, and the open file. Its pages are clean: the system may drop and
 /// re-read them, and another mapping of the same file shares them.

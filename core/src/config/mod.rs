@@ -16,15 +16,15 @@
 //! The defaults suit 20 to 500 examples of a person's own text: a rate at which an adapter really
 //! learns, warm-up and decay, clipping, a tenth held out, early stopping.
 
+mod auto_settings;
 mod choices;
-mod recipe;
 mod toml_file;
 mod validate;
 
 pub use crate::text::Date;
 
+pub use auto_settings::{default_batch_tokens, default_rate};
 pub use choices::{Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets};
-pub use recipe::{default_batch_tokens, default_rate};
 
 /// Everything that can be set for a training run.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]

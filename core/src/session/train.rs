@@ -153,6 +153,12 @@ impl<'a> Run<'a> {
         let (earlier, other_base) = earlier.unzip();
         let process = memory::process_bytes();
         let is_earlier = earlier.is_some();
+        // Before what is still open is left to this machine.
+        if config.run.resume == Resume::Auto
+            && let Some(begun) = run_folder::settings_under_way(&request.out)
+        {
+            config.resolve_auto_as(&begun);
+        }
         let start = run_setup::initial_adapter(&mut config, earlier, &base)?;
         let mut notices: Vec<_> =
             other_base.flatten().into_iter().chain(Notice::of_context(&config.data, &base)).collect();
@@ -167,11 +173,6 @@ impl<'a> Run<'a> {
         }
         for notice in notices {
             on_event(&Event::Warning { text: notice.to_string() });
-        }
-        if config.run.resume == Resume::Auto
-            && let Some(begun) = run_folder::settings_under_way(&request.out)
-        {
-            config.resolve_auto_as(&begun);
         }
         run_setup::resolve_auto(&mut config, &base, &train.examples)?;
         let identity = RunIdentity::new(&config, &base, &start, &train, held_out.as_ref())?;

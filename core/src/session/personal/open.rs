@@ -185,6 +185,8 @@ fn begin(
     }
     let mut config = request.training.clone();
     config.data.date = plan.date;
+    // A session under way keeps what it was begun with: anything else would change the result.
+    config.resolve_auto_as(begun);
     let has_parent = parent.is_some();
     let start = run_setup::initial_adapter(&mut config, parent, &base)?;
     let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
@@ -201,8 +203,6 @@ fn begin(
         train: spread(&train.examples, MAX_TRAIN_SAMPLE),
         order,
     };
-    // A session under way keeps the size that it was begun with: another one would change the result.
-    config.resolve_auto_as(begun);
     config.data.resolve_auto(run_setup::total_tokens(&train.examples));
     let sizes = plan.batch_tokens.map_or_else(|| memory::batch_sizes(&config.data), |size| vec![size]);
     let mut fitting = None;
@@ -233,6 +233,7 @@ fn begin(
         plan.batch_tokens = config.data.batch_tokens.given();
         plan.epochs = config.run.epochs.given();
         plan.lr = config.optimizer.lr.given();
+        plan.precision = Some(config.run.precision);
         store.write_document(PLAN, &plan)?;
     }
     let identity = RunIdentity::new(&config, &base, &start, &train, Some(&held_out))?;

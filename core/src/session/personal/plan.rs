@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NothingToDo;
 use super::held_out::{HoldOut, Split, TooFew};
-use crate::config::{OrAuto, TrainConfig};
+use crate::config::{OrAuto, Precision, TrainConfig};
 use crate::gate::GateRules;
 use crate::gguf::Fingerprint;
 use crate::random::Random;
@@ -45,6 +45,9 @@ pub(super) struct SessionPlan {
     /// The highest learning rate, likewise.
     #[serde(default)]
     pub(super) lr: Option<f64>,
+    /// How products are computed, likewise.
+    #[serde(default)]
+    pub(super) precision: Option<Precision>,
     /// What the chat template takes for now until the session is over. Plans did not always have it.
     #[serde(default)]
     pub(super) date: Option<Date>,
@@ -140,6 +143,7 @@ pub(super) fn plan(
         batch_tokens: None,
         epochs: None,
         lr: None,
+        precision: None,
         date: None,
     };
     let diverged: Option<SessionPlan> = match store.read_document(DIVERGED) {
@@ -250,6 +254,7 @@ impl SessionPlan {
         decided.data.batch_tokens = OrAuto::from(self.batch_tokens).or(named.data.batch_tokens);
         decided.run.epochs = OrAuto::from(self.epochs).or(named.run.epochs);
         decided.optimizer.lr = OrAuto::from(self.lr).or(named.optimizer.lr);
+        decided.run.precision = self.precision.unwrap_or(Precision::Auto);
         decided
     }
 

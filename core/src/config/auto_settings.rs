@@ -3,7 +3,7 @@
 //! `benches/defaults.py` compares the result with the best that the same time could have given; the numbers rest on its runs of
 //! two models on 20, 100 and 400 texts of four kinds (`benches/README.md`).
 
-use super::{DataConfig, OrAuto, RunConfig, TrainConfig};
+use super::{DataConfig, OrAuto, Precision, RunConfig, TrainConfig};
 
 /// Passes over the examples. More of them cost time, and learn by heart what there is little of.
 const EPOCHS: u64 = 3;
@@ -69,5 +69,8 @@ impl TrainConfig {
         self.data.batch_tokens = self.data.batch_tokens.or(earlier.data.batch_tokens);
         self.run.epochs = self.run.epochs.or(earlier.run.epochs);
         self.optimizer.lr = self.optimizer.lr.or(earlier.optimizer.lr);
+        if self.run.precision == Precision::Auto {
+            self.run.precision = earlier.run.precision;
+        }
     }
 }
