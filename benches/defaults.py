@@ -6,7 +6,7 @@
     python3 benches/defaults.py table
     python3 benches/defaults.py texts DATA > texts.json                       # for defaults_torch.py, or as DATA elsewhere
 
-`search` tries rates from 1e-4 to 3e-3, micro-batches of 128 to 512 tokens and one to eight epochs by successive halving:
+`search` tries rates from 1e-4 to 5e-3, micro-batches of 64 to 512 tokens and one to eight epochs by successive halving:
 a coarse grid of rates for each number of epochs, then the neighbours of the best, then other sizes of micro-batches with it.
 `default` does what a person gets who sets nothing. Every run is kept as a line of results/defaults.jsonl, and one that is
 there is not done again, so that both can be stopped and go on. `table` compares: a cell is a source, a size and a model;
@@ -274,7 +274,7 @@ class Cell:
         self.runs = [run for run in runs if run["settings"] and cost(run) <= limit]
         if self.default:
             self.runs += [stopped(run, 1.05 * self.default["tokens"]) for run in of_torch]
-        self.best = min([*self.runs, *([self.default] if self.default else [])], key=lambda run: run["best"] / run["before"])
+        self.best = min([*self.runs, *([self.default] if self.default else [])], key=lambda run: -gain(run))
 
     def share(self, run: dict) -> float:
         """How much of what the best run gained on held-out texts this one did."""
@@ -288,7 +288,20 @@ def stopped(run: dict, tokens: float) -> dict:
 
 def gain(run: dict) -> float:
     """The part of the loss that it took away: what is measured before the first step differs a little between implementations."""
-    return 1 - run["best"] / run["before"]
+    return 1 - (run["best"] if run["settings"] else kept(run)) / run["before"]
+
+
+def reached(run: dict) -> float:
+    return (1 - gain(run)) * run["before"]
+
+
+def kept(run: dict) -> float:
+    """The loss of the adapter that a person gets: the last one that added a hundredth to what was gained before."""
+    best = run["before"]
+    for _, loss in run["evaluations"]:
+        if loss < best - 0.01 * (run["before"] - best):
+            best = loss
+    return best
 
 
 def cost(run: dict) -> float:
@@ -317,7 +330,7 @@ def table() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     for cell in cells:
         default, best = cell.default, cell.best
-        measured = f"{default['best']:.3f} | {best['best']:.3f} | {cell.share(default):.0%}" if default else f"| {best['best']:.3f} |"
+        measured = f"{kept(default):.3f} | {reached(best):.3f} | {cell.share(default):.0%}" if default else f"| {reached(best):.3f} |"
         general = forgetting(default) if default else 0
         print(f"| {cell.model} | {cell.source} | {cell.size} | {best['before']:.3f} | {measured} | {general:+.1%} | {words(best)} | {len(cell.runs)} |")
     done = [cell for cell in cells if cell.default]

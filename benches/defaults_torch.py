@@ -3,7 +3,7 @@
     python3 benches/defaults.py texts DATA > texts.json
     python3 benches/defaults_torch.py texts.json --model NAME=FILE --out results/defaults.jsonl [--workers 8]
 
-The base is dequantized from its GGUF to f32 and stays frozen. One adapter for each rate is trained beside it: they begin with
+The base is dequantized from its GGUF to f32 and stays frozen; a GPU may round the operands of its products (TF32). One adapter for each rate is trained beside it: they begin with
 the same values, see the same micro-batches in the same order, and each has its own clipping, AdamW and rate, as `nightgraft
 train` has by default. A run is a line of the same kind as there, with `"engine": "torch"`, and `evaluations` says how many
 tokens were trained on by then: what a run had reached after some time counts, too. Needs torch, transformers and gguf.

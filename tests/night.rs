@@ -334,6 +334,34 @@ fn ctrl_c_saves_and_the_same_command_goes_on() {
     assert!(sandbox.graft("stopped", &[]) == sandbox.graft("straight", &[]));
 }
 
+/// As a run does; also if what it was begun with has to be read from its checkpoint.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_session_keeps_its_precision_on_another_processor() {
+    let sandbox = Sandbox::tiny();
+    let on = |instructions: &str, store: &str| {
+        let mut command = sandbox.night(store, &[]);
+        command.env("NIGHTGRAFT_ISA", instructions);
+        command
+    };
+    assert!(on("avx2", "straight").output().unwrap().status.success());
+    for store in ["moved", "damaged"] {
+        let mut child = on("avx2", store).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        while !lines.next().unwrap().unwrap().contains("\"event\":\"step\"") {}
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        lines.for_each(drop);
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        if store == "damaged" {
+            fs::write(sandbox.path("damaged/session/session.ngs"), "no plan").unwrap();
+        }
+        let output = on("scalar", store).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(numbers(&events(&output.stdout), "resumed", "step")[0] >= 1, "{store}");
+        assert!(sandbox.graft(store, &[]) == sandbox.graft("straight", &[]), "{store}: another adapter");
+    }
+}
+
 #[test]
 fn retraining_without_an_example_replaces_and_deletes_what_saw_it() {
     let sandbox = Sandbox::tiny();

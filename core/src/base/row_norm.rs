@@ -13,8 +13,7 @@ impl Base {
     /// root mean square over some of their rows. 0 where there are none.
     ///
     /// # Errors
-    /// [`ModelChanged`](crate::Error::ModelChanged), [`UnsupportedModel`](crate::Error::UnsupportedModel), as
-    /// [`weights`](Self::weights).
+    /// [`ModelChanged`](crate::Error::ModelChanged) if the rows are not those of the file that was opened.
     pub fn row_norm(&self, modules: &[Module], layers: Range<usize>) -> Result<f64> {
         let mut norms = Vec::new();
         for layer in self.layers.get(layers).unwrap_or_default() {
@@ -31,6 +30,7 @@ impl Base {
                 norms.push((squares / rows.max(1) as f64).sqrt());
             }
         }
+        self.file().check()?;
         norms.sort_by(f64::total_cmp);
         Ok(norms.get(norms.len() / 2).copied().unwrap_or(0.0))
     }
@@ -72,6 +72,18 @@ mod tests {
         assert!((base.row_norm(&three, 1..2).unwrap() - norms[1]).abs() < 1e-9 * norms[1]);
         assert_eq!(base.row_norm(&three, 5..9).unwrap(), 0.0, "no such layers");
         assert_eq!(base.row_norm(&[], 0..2).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn rows_that_are_gone_have_no_norm() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new(WeightType::Q8_0).write(&path).unwrap();
+        let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 3).unwrap();
+        let error = base.row_norm(&Module::ALL, 0..2).unwrap_err();
+        assert!(matches!(error, crate::Error::ModelChanged { .. }), "{error}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What is decided for those who leave it open, from what is known before the first step.
 //!
 //! `benches/defaults.py` compares the result with the best that the same time could have given; the numbers rest on its runs of
-//! two models on 20, 100 and 400 texts of four kinds (`benches/README.md`).
+//! SmolLM2-135M on 20, 100 and 400 texts of four kinds, and of Qwen2.5-Coder-0.5B on 20 (`benches/README.md`).
 
 use super::{DataConfig, OrAuto, Precision, RunConfig, TrainConfig};
+use crate::Result;
 
 /// Passes over the examples. More of them cost time, and learn by heart what there is little of.
 const EPOCHS: u64 = 3;
@@ -15,9 +16,10 @@ const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=512;
 const RATE_OF_ONE_STEP: f64 = 1e-2;
 /// ... within these.
 const RATES: std::ops::RangeInclusive<f64> = 5e-4..=3e-3;
-/// The typical norm of the rows of SmolLM2-135M's matrices. Smaller weights are changed more by the same step: Qwen2.5-0.5B, whose
-/// rows have a ninth of it, learns best at a third of the rate. So the rate rises with the root of the norm ...
-const ROW_NORM: f64 = 5.0;
+/// The typical norm of the rows of SmolLM2-135M's matrices. Smaller weights are changed more by the same step:
+/// Qwen2.5-Coder-0.5B, whose rows have a tenth of it, learns twenty texts best at a third of the rate. So the rate rises with the
+/// root of the norm ...
+const ROW_NORM: f64 = 4.65;
 /// ... within these.
 const ROW_NORMS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
 
@@ -54,14 +56,23 @@ impl RunConfig {
 }
 
 impl TrainConfig {
-    /// Decides what is left open for examples of so many tokens together. `steps` counts the optimizer steps of a run with
-    /// settings of which only the rate is open; `row_norm` is that of the matrices that are adapted.
-    pub fn resolve_auto(&mut self, tokens: usize, row_norm: f64, steps: impl FnOnce(&Self) -> u64) {
+    /// Decides what is left open for examples of so many tokens together. `known` tells the optimizer steps of a run with
+    /// settings of which only the rate is open, and the norm of the rows of the matrices that are adapted.
+    ///
+    /// # Errors
+    /// Those of `known`.
+    pub fn resolve_auto(
+        &mut self,
+        tokens: usize,
+        known: impl FnOnce(&Self) -> Result<(u64, f64)>,
+    ) -> Result<()> {
         self.data.resolve_auto(tokens);
         self.run.epochs = self.run.epochs().into();
         if self.optimizer.lr == OrAuto::Auto {
-            self.optimizer.lr = default_rate(steps(self), row_norm).into();
+            let (steps, row_norm) = known(self)?;
+            self.optimizer.lr = default_rate(steps, row_norm).into();
         }
+        Ok(())
     }
 
     /// Takes what is left open from earlier settings, as far as it was decided there.

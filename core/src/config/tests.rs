@@ -214,14 +214,15 @@ fn evaluations_are_spread_over_the_run() {
 fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
     let mut config = TrainConfig::from_toml("lr = \"auto\"").unwrap();
     assert_eq!(config, TrainConfig::default());
-    config.resolve_auto(2000, 5.0, |decided| {
+    let decided = config.resolve_auto(2000, |decided| {
         assert_eq!((decided.data.batch_tokens, decided.run.epochs), (250.into(), 3.into()));
-        25
+        Ok((25, 4.65))
     });
+    decided.unwrap();
     assert_eq!(config.optimizer.lr, 2e-3.into());
     let mut given = TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 9").unwrap();
     let before = given.clone();
-    given.resolve_auto(2000, 5.0, |_| 25);
+    given.resolve_auto(2000, |_| unreachable!("nothing is open")).unwrap();
     assert_eq!(given, before);
     let mut going_on = TrainConfig::from_toml("epochs = 2").unwrap();
     going_on.resolve_auto_as(&given);
@@ -235,10 +236,10 @@ fn defaults_stay_within_their_limits() {
         [64, 64, 64, 64, 125, 512]
     );
     assert_eq!((default_batch_tokens(4000, 2), default_batch_tokens(4000, 0)), (250, 500));
-    let rates = [0, 1, 10, 100, 1000, u64::MAX].map(|steps| default_rate(steps, 5.0));
+    let rates = [0, 1, 10, 100, 1000, u64::MAX].map(|steps| default_rate(steps, 4.65));
     assert!(rates.is_sorted_by(|a, b| a >= b) && rates[0] <= 3e-3 && rates[5] >= 5e-4, "{rates:?}");
-    let of_norms = [f64::NAN, 0.0, 0.1, 0.5, 5.0, 10.0, f64::INFINITY].map(|norm| default_rate(25, norm));
-    assert_eq!(of_norms, [2.8e-4, 2.8e-4, 2.8e-4, 6.3e-4, 2e-3, 2.8e-3, 2.8e-3]);
+    let of_norms = [f64::NAN, 0.0, 0.1, 0.5, 4.65, 10.0, f64::INFINITY].map(|norm| default_rate(25, norm));
+    assert_eq!(of_norms, [2.9e-4, 2.9e-4, 2.9e-4, 6.6e-4, 2e-3, 2.9e-3, 2.9e-3]);
     for rate in (0..5000).map(|steps| default_rate(steps, 0.7)) {
         let json = serde_json::to_string(&rate).unwrap();
         assert_eq!(serde_json::from_str::<f64>(&json).unwrap(), rate);

@@ -87,7 +87,10 @@ pub(super) fn saved_settings(vault: &Vault, folder: &Path) -> Result<TrainConfig
         Err(error) => return Err(error),
     };
     let is_read = |line: &&str| {
-        is_date(line) || ["batch_tokens = ", "epochs = ", "lr = "].iter().any(|key| line.starts_with(key))
+        is_date(line)
+            || ["batch_tokens = ", "epochs = ", "lr = ", "precision = "]
+                .iter()
+                .any(|key| line.starts_with(key))
     };
     let lines: String = state.config.split_inclusive('\n').filter(is_read).collect();
     Ok(TrainConfig::from_toml(&lines).unwrap_or_default())

@@ -43,10 +43,11 @@ pub(super) fn initial_adapter(
 /// Decides what the settings leave open for training this model on these examples: it then stands in them, and a run that goes
 /// on has the same.
 pub(super) fn resolve_auto(config: &mut TrainConfig, base: &Base, train: &[Example]) -> Result<()> {
-    let layers = config.lora.layers.range(base.spec.n_layer)?;
-    let row_norm = base.row_norm(&config.lora.targets.modules(), layers)?;
-    config.resolve_auto(total_tokens(train), row_norm, |config| total_steps(config, train));
-    Ok(())
+    config.resolve_auto(total_tokens(train), |config| {
+        let layers = config.lora.layers.range(base.spec.n_layer)?;
+        let row_norm = base.row_norm(&config.lora.targets.modules(), layers)?;
+        Ok((total_steps(config, train), row_norm))
+    })
 }
 
 /// Tokens of all these examples.

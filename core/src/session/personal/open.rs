@@ -87,10 +87,11 @@ impl Session {
             }
         };
         let mut begun = plan.decided();
-        if plan.date.is_none() {
-            // Checkpoints are there if the plan was damaged.
+        if plan.date.is_none() || plan.precision.is_none() {
+            // Checkpoints are there if the plan was damaged, or made by an earlier build.
             let saved = resume::saved_settings(store.vault(), &store.session_folder())?;
-            plan.date = Some(request.training.data.date.or(saved.data.date).unwrap_or(now));
+            let date = plan.date.or(request.training.data.date).or(saved.data.date);
+            plan.date = Some(date.unwrap_or(now));
             begun.resolve_auto_as(&saved);
         }
         inputs.set_date(plan.date.unwrap_or(now));
@@ -229,7 +230,7 @@ fn begin(
         return Err(too_large.expect("sizes are never none"));
     };
     run_setup::resolve_auto(&mut config, &base, &train.examples)?;
-    if plan.batch_tokens.is_none() {
+    if plan.batch_tokens.is_none() || plan.precision.is_none() {
         plan.batch_tokens = config.data.batch_tokens.given();
         plan.epochs = config.run.epochs.given();
         plan.lr = config.optimizer.lr.given();
