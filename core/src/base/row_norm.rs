@@ -46,17 +46,18 @@ mod tests {
     use crate::gguf;
     use crate::testing::TinyModel;
 
-    fn base(kind: WeightType) -> Base {
+    /// A tiny model, and the folder of its file.
+    fn base(kind: WeightType) -> (tempfile::TempDir, Base) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         TinyModel::new(kind).write(&path).unwrap();
-        Base::open(gguf::File::open(&path).unwrap()).unwrap()
+        (folder, Base::open(gguf::File::open(&path).unwrap()).unwrap())
     }
 
     /// Against the rows themselves, which the reference in the tests of the formats has read right.
     #[test]
     fn it_is_the_median_over_the_matrices() {
-        let base = base(WeightType::F32);
+        let (_folder, base) = base(WeightType::F32);
         let norm = |layer: usize, module| {
             let weight = base.layers[layer].module(module);
             let values = base.weight_bytes(weight).chunks_exact(4);
@@ -76,11 +77,8 @@ mod tests {
 
     #[test]
     fn rows_that_are_gone_have_no_norm() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tiny.gguf");
-        TinyModel::new(WeightType::Q8_0).write(&path).unwrap();
-        let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
-        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let (_folder, base) = base(WeightType::Q8_0);
+        let file = std::fs::OpenOptions::new().write(true).open(base.file().path()).unwrap();
         file.set_len(file.metadata().unwrap().len() / 3).unwrap();
         let error = base.row_norm(&Module::ALL, 0..2).unwrap_err();
         assert!(matches!(error, crate::Error::ModelChanged { .. }), "{error}");
@@ -89,7 +87,8 @@ mod tests {
     #[test]
     fn a_format_of_few_bits_has_nearly_the_same() {
         let norms = [WeightType::F32, WeightType::Q8_0, WeightType::Q4_K]
-            .map(|kind| base(kind).row_norm(&Module::ALL, 0..2).unwrap());
+            .map(base)
+            .map(|(_folder, base)| base.row_norm(&Module::ALL, 0..2).unwrap());
         assert!(norms.iter().all(|norm| (0.5..2.0).contains(&(norm / norms[0]))), "{norms:?}");
     }
 }
