@@ -269,7 +269,7 @@ class Cell:
     def __init__(self, key: tuple, runs: list[dict], of_torch: list[dict]) -> None:
         self.model, self.source, self.size = key
         # The worse of its seeds.
-        self.default = max((run for run in runs if not run["settings"]), key=lambda run: run["best"], default=None)
+        self.default = min((run for run in runs if not run["settings"]), key=gain, default=None)
         limit = 1.05 * cost(self.default) if self.default else float("inf")
         self.runs = [run for run in runs if run["settings"] and cost(run) <= limit]
         if self.default:

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         out,
         init_adapter: None,
         requested_shape: RequestedShape::default(),
-        // Rate, micro-batch and passes are chosen by how much there is to learn.
+        // Rate and micro-batch are chosen by what there is to learn and by the model; passes are three.
         config: TrainConfig::default(),
         memory_limit: Some(400 << 20),
     };

@@ -68,7 +68,7 @@ impl Executor {
         self.run_cancellable(Completion::new(), job).await
     }
 
-    /// As [`run`](Self::run); not begun either if its completion has a result before.
+    /// Does what [`run`](Self::run) does, unless the completion has a result before it is begun.
     pub(crate) async fn run_cancellable<T: Send + 'static>(
         &self,
         (completion, receiver): (Completion<T>, CompletionReceiver<T>),

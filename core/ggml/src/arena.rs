@@ -65,7 +65,7 @@ impl ArenaPlan {
     /// Points every tensor into the arena, unless it does already.
     ///
     /// # Safety
-    /// As for [`ArenaPlan::new`]; `arena` has at least `self.bytes` bytes, and `arena_id` is unique to it.
+    /// What [`ArenaPlan::new`] asks holds; `arena` has at least `self.bytes` bytes, and `arena_id` is unique to it.
     pub(crate) unsafe fn bind(&mut self, arena: &BackendBuffer, arena_id: u64) {
         if self.bound_to == Some(arena_id) {
             return;

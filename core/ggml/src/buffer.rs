@@ -46,7 +46,7 @@ impl Buffer {
     /// A vector of zeros, `[n]`, i32.
     ///
     /// # Errors
-    /// As [`Buffer::f32`].
+    /// They are those of [`Buffer::f32`].
     pub fn i32(n: usize) -> Result<Self, Error> {
         Self::owned(sys::GGML_TYPE_I32, 1, n)
     }
@@ -55,7 +55,7 @@ impl Buffer {
     /// built to see what they would take ([`Graph::arena_bytes`](crate::Graph::arena_bytes)), and refuse to be computed.
     ///
     /// # Errors
-    /// As [`Buffer::f32`].
+    /// They are those of [`Buffer::f32`].
     pub fn unallocated(n_rows: usize, n_cols: usize) -> Result<Self, Error> {
         Self::new(sys::GGML_TYPE_F32, n_rows, n_cols, |_| Ok(Memory::Unallocated))
     }
@@ -63,7 +63,7 @@ impl Buffer {
     /// A vector of i32 that has no memory; see [`Buffer::unallocated`].
     ///
     /// # Errors
-    /// As [`Buffer::f32`].
+    /// They are those of [`Buffer::f32`].
     pub fn unallocated_i32(n: usize) -> Result<Self, Error> {
         Self::new(sys::GGML_TYPE_I32, 1, n, |_| Ok(Memory::Unallocated))
     }

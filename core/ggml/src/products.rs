@@ -102,7 +102,7 @@ impl Graph {
     /// row for all of theirs, such as a bias; it lies apart from the result.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for an output that is a mapped weight.
+    /// They are those of [`Graph::linear`], and [`Error::ReadOnly`] for an output that is a mapped weight.
     pub fn sum_of_products(
         &mut self,
         products: &[Product],

@@ -31,7 +31,7 @@ pub unsafe fn to_bf16(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeErro
 /// For shapes that [`check_from_bf16`] refuses, which leave `out` untouched.
 ///
 /// # Safety
-/// As for [`to_bf16`].
+/// What [`to_bf16`] asks holds.
 pub unsafe fn from_bf16(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { from_bf16_on(Kernels::current(), x, out, part) }
@@ -40,7 +40,7 @@ pub unsafe fn from_bf16(x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeEr
 /// Rounds `x` to bfloat16 in place: [`to_bf16`] and then [`from_bf16`] give the same values.
 ///
 /// # Safety
-/// As for [`to_bf16`], with `x` for `out`.
+/// What [`to_bf16`] asks holds, with `x` for `out`.
 pub unsafe fn round_to_bf16(x: RowsMut, part: Part) {
     // SAFETY: the caller's promise is passed on, and the table in use is one that the machine can run.
     unsafe { round_to_bf16_on(Kernels::current(), x, part) }
@@ -59,7 +59,7 @@ pub fn check_from_bf16(x: &Rows, out: &RowsMut) -> Result<(), ShapeError> {
 }
 
 /// # Safety
-/// As for [`to_bf16`], and the machine must have the instructions of `kernels`.
+/// What [`to_bf16`] asks holds, and the machine must have the instructions of `kernels`.
 unsafe fn to_bf16_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     check_to_bf16(&x, &out)?;
     for row in part.range(x.n_rows()) {
@@ -70,7 +70,7 @@ unsafe fn to_bf16_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) -> Re
 }
 
 /// # Safety
-/// As for [`from_bf16`], and the machine must have the instructions of `kernels`.
+/// What [`from_bf16`] asks holds, and the machine must have the instructions of `kernels`.
 unsafe fn from_bf16_on(kernels: &Kernels, x: Rows, out: RowsMut, part: Part) -> Result<(), ShapeError> {
     check_from_bf16(&x, &out)?;
     for row in part.range(x.n_rows()) {

@@ -98,7 +98,7 @@ pub fn check_quantize_rows_int16(x: &Rows, out: &RowsMut) -> Result<(), ShapeErr
 }
 
 /// # Safety
-/// As for [`quantize_rows_int16`], and the machine must have the instructions of `kernels`.
+/// What [`quantize_rows_int16`] asks holds, and the machine must have the instructions of `kernels`.
 pub(super) unsafe fn quantize_rows_int16_on(
     kernels: &Kernels,
     x: Rows,

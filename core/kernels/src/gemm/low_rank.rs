@@ -55,7 +55,7 @@ pub(super) unsafe fn try_linear(
 /// Computes this part of `grad[r, j] += Σ_t u[t, r] · x[t, j]`, in chains of [`CHAIN`] tokens, which are added up.
 ///
 /// # Safety
-/// As for [`try_linear`], with `grad` for `y`.
+/// They are those of [`try_linear`], with `grad` for `y`.
 pub(super) unsafe fn accumulate_outer(
     kernels: &Kernels,
     u: &Rows,
