@@ -65,7 +65,8 @@ pub fn judge(
         promote: refusals.is_empty(),
         refusals,
         comparisons,
-        overfit,
+        overfit: overfit.map(|(share, _)| share),
+        overfit_low: overfit.and_then(|(_, low)| low),
         word_order,
         rules: rules_hold.then(|| rules.clone()),
         seed,
@@ -214,16 +215,30 @@ impl Judgement<'_> {
         }
     }
 
-    /// What was saved on the training examples and not on held-out ones, each as a share of the base's loss, so
-    /// that sets of different difficulty can be compared.
-    fn check_overfit(&mut self, held_out: Option<Compared>, train: Option<Compared>) -> Option<f64> {
-        let gain = |compared: Compared| -compared.difference / compared.reference.max(ROUNDING);
-        let share = rounded(gain(train?) - gain(held_out?));
-        let limit = self.rules.max_overfit;
-        if share > limit {
-            self.refusals.push(Refusal::Overfits { share, limit: rounded(limit) });
+    /// Refuses a candidate that certainly saved more than the limit on the training examples and not on held-out ones,
+    /// each as a share of the base's loss, so that sets of different difficulty can be compared. Gives the estimate and
+    /// the lower end of its 95 % interval.
+    ///
+    /// The sets are independent, so the doubts about them add as squares (Zou and Donner, Construction of confidence
+    /// limits about effect measures: a general approach, Statistics in Medicine 27, 2008).
+    fn check_overfit(
+        &mut self,
+        held_out: Option<Compared>,
+        train: Option<Compared>,
+    ) -> Option<(f64, Option<f64>)> {
+        let (held_out, train) = (held_out?, train?);
+        let of_loss = |nats: f64, compared: Compared| nats / compared.reference.max(ROUNDING);
+        let share = of_loss(-train.difference, train) - of_loss(-held_out.difference, held_out);
+        let low = train.interval.zip(held_out.interval).map(|(of_train, of_held_out)| {
+            let less_on_train = of_loss(of_train.high - train.difference, train);
+            let more_on_held_out = of_loss(held_out.difference - of_held_out.low, held_out);
+            rounded(share - (less_on_train * less_on_train + more_on_held_out * more_on_held_out).sqrt())
+        });
+        let (share, limit) = (rounded(share), self.rules.max_overfit);
+        if low.unwrap_or(share) > limit {
+            self.refusals.push(Refusal::Overfits { share, low, limit: rounded(limit) });
         }
-        Some(share)
+        Some((share, low))
     }
 
     fn check_word_order(&mut self, base: &ModelLosses) -> Option<Interval> {

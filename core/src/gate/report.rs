@@ -22,6 +22,10 @@ pub struct GateReport {
     /// The share of the base's loss that was saved on training examples, less the share that was saved on
     /// held-out ones: what was learned by heart. None if one of them is missing.
     pub overfit: Option<f64>,
+    /// The lower end of that share's 95 % interval, which decides. None if one of the two has a single example, or in
+    /// reports that were written before it was measured.
+    #[serde(default)]
+    pub overfit_low: Option<f64>,
     /// The share of the base's loss on the user's texts with shuffled words that their order saves; none
     /// if it was not measured.
     pub word_order: Option<Interval>,
@@ -158,6 +162,9 @@ pub enum Refusal {
     Overfits {
         /// The share of the loss saved on them and not on held-out ones.
         share: f64,
+        /// Lower end of its 95 % interval, which is above the limit; none as in [`GateReport::overfit_low`].
+        #[serde(default)]
+        low: Option<f64>,
         /// The most that is allowed.
         limit: f64,
     },
@@ -204,13 +211,17 @@ impl fmt::Display for Refusal {
                 }
                 write!(f, "; at least {} is asked, and more than nothing for certain", p(*needed))
             }
-            Self::Overfits { share, limit } => write!(
-                f,
-                "it learned its examples by heart: {} more of the loss is saved on them than on held-out ones, at \
-                 most {} is allowed",
-                p(*share),
-                p(*limit)
-            ),
+            Self::Overfits { share, low, limit } => {
+                write!(
+                    f,
+                    "it learned its examples by heart: {} more of the loss is saved on them than on held-out ones",
+                    p(*share)
+                )?;
+                if let Some(low) = low {
+                    write!(f, ", {} for certain", p(*low))?;
+                }
+                write!(f, "; at most {} is allowed", p(*limit))
+            }
             Self::Forgets { increase, limit } => write!(
                 f,
                 "general texts get worse: the loss is {} higher, at most {} is allowed",
@@ -257,6 +268,7 @@ impl GateReport {
             refusals: vec![Refusal::NotFinite { set: EvalSet::Train, role: ModelRole::Candidate }],
             comparisons: Vec::new(),
             overfit: None,
+            overfit_low: None,
             word_order: None,
             rules: None,
             seed: 0,
@@ -276,6 +288,9 @@ impl fmt::Display for GateReport {
         }
         if let Some(share) = self.overfit {
             write!(f, "\nlearned by heart: {} of the base's loss", Percent(share))?;
+            if let Some(low) = self.overfit_low {
+                write!(f, ", {} for certain", Percent(low))?;
+            }
         }
         if let Some(Interval { value, low, high }) = self.word_order {
             let (value, low, high) = (Percent(value), Percent(low), Percent(high));

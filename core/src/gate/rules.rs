@@ -25,8 +25,8 @@ pub struct GateRules {
     pub max_forgetting: f64,
     /// `max_overfit`: the share of the base's loss that the candidate may save on what it was trained on and not
     /// on held-out examples: what it learned by heart. Good runs measured 0.03 to 0.15, runs of 30 epochs on 20
-    /// examples 0.38 to 0.93. The limit is strict with few and varied texts: 10 epochs on 20 diary notes reached
-    /// 0.28, and are refused, while held-out notes were still getting better.
+    /// examples 0.38 to 0.93. The lower end of the share's 95 % interval counts: four held-out examples are too few
+    /// to tell 0.15 from 0.25.
     pub max_overfit: f64,
     /// `min_word_order`: the share of the base's loss on the user's texts with their words shuffled that their
     /// order must save, in [0, 1); 0 switches this off. Measured with SmolLM2-135M-Instruct: garbage of four
