@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use nightgraft_core::base::{Base, Module};
+use nightgraft_adapter::{LoraSpec, Module};
+use nightgraft_core::base::Base;
 use nightgraft_core::config::{OptimizerConfig, Precision};
-use nightgraft_core::data::Batch;
-use nightgraft_core::gguf;
-use nightgraft_core::lora::{Adapter, LoraSpec, initialize};
+use nightgraft_core::lora::{Adapter, initialize};
+use nightgraft_core::model_file::ModelFile;
 use nightgraft_core::train::AdamW;
 use nightgraft_core::transformer::{MemoryEstimate, Model, ModelOptions, speed};
+use nightgraft_text::data::Batch;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -64,7 +65,7 @@ impl Step {
         n_threads: usize,
         precision: Precision,
     ) -> nightgraft_core::Result<Self> {
-        let base = Base::open(gguf::File::open(path)?)?;
+        let base = Base::open(ModelFile::open(path)?)?;
         let spec = LoraSpec {
             rank: 8,
             alpha: 16.0,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_core::config::TrainConfig;
 use nightgraft_core::session::{Pause, Session, SessionRequest, Slice, SliceOutcome, StopFlag};
-use nightgraft_core::store::{Store, StoreOptions};
+use nightgraft_store::{Store, StoreOptions};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -22,8 +22,8 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 use tempfile::TempDir;
 
 /// Conversations enough for a few steps on a tiny model.

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nightgraft_core::file_system;
-use nightgraft_core::testing::{CHATML, TinyModel};
-use nightgraft_core::vault::Vault;
+use nightgraft_files::file_system;
 use nightgraft_kernels::WeightType;
+use nightgraft_store::vault::Vault;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 use serde_json::Value;
 
 /// What the corpus was made with, and every session and run in it.

@@ -1,5 +1,5 @@
 //! The quality gate on the real model: what it lets into use, and what it does not. Few steps on the upper layers, so that
-//! a test takes a minute; the limits come from longer runs on all layers, see the tests of `core/src/gate`.
+//! a test takes a minute; the limits come from longer runs on all layers, see the tests of `core/policy/src/gate`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

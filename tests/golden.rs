@@ -130,6 +130,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     config.run.resume = Resume::Never;
     let request = TrainRequest {
         memory_limit: None,
+        curve: None,
         model: smollm2(),
         data: golden("tokens.jsonl"),
         format: None,

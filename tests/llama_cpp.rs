@@ -5,15 +5,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightgraft_core::base::Module;
+use nightgraft_adapter::{AdapterTensors, LoraSpec, Module};
 use nightgraft_core::export::write_gguf_adapter;
 use nightgraft_core::generate::{Generator, Sampling};
-use nightgraft_core::gguf::{File, TensorInfo, Writer};
-use nightgraft_core::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
-use nightgraft_core::testing::TinyModel;
-use nightgraft_core::text::Tokenizer;
+use nightgraft_core::lora::{Adapter, initialize};
+use nightgraft_core::model_file::ModelFile;
 use nightgraft_core::transformer::{Model, ModelOptions};
+use nightgraft_gguf::{TensorInfo, TensorType, Writer};
 use nightgraft_kernels::{WeightType, Weights};
+use nightgraft_text::Tokenizer;
+use nightgraft_tiny_model::TinyModel;
 
 use crate::support::{batch, mean_divergence, open_base, smollm2};
 
@@ -78,11 +79,11 @@ fn divergences(path: &Path, strength: f32) -> [f64; 3] {
 
 /// The model with each matrix dequantized, so that llama.cpp has no reason to round activations.
 fn write_in_f32(path: &Path, out: &Path) {
-    let file = File::open(path).unwrap();
+    let file = ModelFile::open(path).unwrap();
     let to_f32 = |info: &TensorInfo| -> Vec<u8> {
         let n_cols = info.dims[0] as usize;
         let n_rows = info.dims[1..].iter().product::<u64>() as usize;
-        let kind = info.kind.weight_type().unwrap();
+        let kind = WeightType::from_ggml_id(info.kind.ggml_id()).unwrap();
         let weights = Weights::new(kind, n_rows, n_cols, file.bytes(info)).unwrap();
         let mut row = vec![0.0; n_cols];
         let rows = (0..n_rows).flat_map(|i| {
@@ -94,7 +95,7 @@ fn write_in_f32(path: &Path, out: &Path) {
     let tensors: Vec<_> = file.tensors().iter().map(|info| (info, to_f32(info))).collect();
     let mut writer = Writer::new(file.metadata().clone());
     for (info, bytes) in &tensors {
-        writer.tensor(&info.name, &info.dims, WeightType::F32.into(), bytes).unwrap();
+        writer.tensor(&info.name, &info.dims, TensorType::F32, bytes).unwrap();
     }
     writer.write(out).unwrap();
 }

@@ -11,10 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nightgraft_core::config::{EvalEvery, TrainConfig};
-use nightgraft_core::gguf;
+use nightgraft_core::model_file::ModelFile;
 use nightgraft_core::session::{self, Event, Outcome, RequestedShape, StopFlag, TrainRequest};
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 
 use crate::night::Sandbox;
 
@@ -284,7 +284,7 @@ fn a_model_that_is_cut_short_at_any_moment_of_an_answer_kills_nobody() {
 /// Changes one byte that the fingerprint does not look at.
 fn damage(model: &Path) {
     let bytes = fs::read(model).unwrap();
-    let fingerprint = || gguf::File::open(model).unwrap().fingerprint().unwrap();
+    let fingerprint = || ModelFile::open(model).unwrap().fingerprint().unwrap();
     let before = fingerprint();
     let unseen = (bytes.len() / 2..bytes.len()).step_by(1000).any(|at| {
         let mut bytes = bytes.clone();
@@ -359,6 +359,7 @@ fn request_on_sparse_model(sandbox: &Sandbox) -> TrainRequest {
     config.run.eval_every = EvalEvery::Steps(0);
     TrainRequest {
         memory_limit: None,
+        curve: None,
         model: sandbox.path("tiny.gguf"),
         data: sandbox.path("notes.jsonl"),
         format: None,

@@ -167,7 +167,7 @@ fn logs_hold_no_text_of_the_user() {
 /// What a template says of a conversation may quote it: the person at the terminal reads it, and nobody else.
 #[test]
 fn what_a_template_says_is_shown_and_never_logged() {
-    use nightgraft_core::testing::TinyModel;
+    use nightgraft_tiny_model::TinyModel;
 
     let folder = tempfile::tempdir().unwrap();
     let template = "{% for m in messages %}{{ raise_exception('I do not say: ' ~ m.content) }}{% endfor %}";

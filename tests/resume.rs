@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 
 /// A tiny model and made-up examples in a folder.
 struct Sandbox {

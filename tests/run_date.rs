@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 use serde_json::Value;
 
 /// Two time zones, written out, in which it is never the same day.

@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use nightgraft_core::generate::Vocabulary;
-use nightgraft_core::gguf::{Array, File, Metadata, Value, Writer};
-use nightgraft_core::text::Tokenizer;
+use nightgraft_core::model_file::ModelFile;
+use nightgraft_gguf::{Array, Metadata, Value, Writer};
+use nightgraft_text::Tokenizer;
 
 /// Lines of mixed text for each comparison.
 const N_LINES: usize = 4000;
@@ -48,7 +49,7 @@ fn decoding_gives_the_text_back() {
 /// Puts every kind of pre-tokenizer before one vocabulary, so that each expression meets llama.cpp's.
 #[test]
 fn every_pre_tokenizer_cuts_as_llama_cpp_does() {
-    let metadata = File::open(&smollm2()).unwrap().metadata().clone();
+    let metadata = ModelFile::open(&smollm2()).unwrap().metadata().clone();
     let folder = tempfile::tempdir().unwrap();
     let lines = mixed_lines(600, 4);
     for pre in [
@@ -161,7 +162,7 @@ fn compare(model: &Path, texts: &[String]) -> Report {
 }
 
 fn tokenizer(model: &Path) -> Tokenizer {
-    Tokenizer::from_gguf(File::open(model).unwrap().metadata()).unwrap()
+    Tokenizer::from_gguf(ModelFile::open(model).unwrap().metadata()).unwrap()
 }
 
 /// The demo model: what `NIGHTGRAFT_SMOLLM2` names, or the file that `nightgraft fetch smollm2-135m` keeps.

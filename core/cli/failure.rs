@@ -2,7 +2,9 @@
 
 use std::{error::Error as StdError, process::ExitCode};
 
-use nightgraft_core::{Error, Unlogged};
+use nightgraft_core::Error;
+use nightgraft_policy::InvalidRule;
+use nightgraft_text::Unlogged;
 
 use crate::output::{self, StdoutClosed};
 
@@ -41,7 +43,7 @@ fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
         Some(Error::Config { .. }) => USAGE,
         Some(Error::Cancelled) => INTERRUPTED,
-        _ if error.is::<UsageError>() => USAGE,
+        _ if error.is::<UsageError>() || error.is::<InvalidRule>() => USAGE,
         _ => FAILURE,
     }
 }
@@ -74,14 +76,14 @@ fn one_line(error: &anyhow::Error) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{io, path::PathBuf};
+    use std::{io, path::Path};
 
     use anyhow::Context;
 
     use super::*;
 
     fn missing() -> Error {
-        Error::Io { action: "open", path: PathBuf::from("a.gguf"), source: io::Error::other("gone") }
+        Error::io("open", Path::new("a.gguf"))(io::Error::other("gone"))
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Subcommand;
-use nightgraft_core::store::{ExampleId, Store, StoredExample};
+use nightgraft_store::{ExampleId, Store, StoredExample};
 use serde_json::{Value, json};
 
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nightgraft_core::store::Key;
+use nightgraft_store::Key;
 use zeroize::Zeroizing;
 
 use crate::failure::UsageError;

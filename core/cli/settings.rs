@@ -339,8 +339,8 @@ fn check_batch_holds_an_example(batch_tokens: Option<usize>, context: usize) -> 
 }
 
 /// For clap, which names the option itself.
-pub fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
-    text.parse().map_err(|error| match error {
+pub fn parsed<T: FromStr<Err: Into<Error>>>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|error: T::Err| match error.into() {
         Error::Config { problem, .. } => problem,
         other => other.to_string(),
     })

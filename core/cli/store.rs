@@ -7,10 +7,8 @@ use std::{
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
-use nightgraft_core::{
-    session,
-    store::{Damage, GraftEntry, GraftFormat, GraftId, GraftStatus, Store, StoreOptions, VerifyReport},
-};
+use nightgraft_core::session::{self, GraftFormat, export_graft};
+use nightgraft_store::{Damage, GraftEntry, GraftId, GraftStatus, Store, StoreOptions, VerifyReport};
 use serde_json::json;
 
 use crate::{
@@ -164,7 +162,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 Format::Peft => GraftFormat::Peft,
                 Format::Gguf => GraftFormat::Gguf,
             };
-            store.open(false)?.export(*id, to, &catalogue::model_path(model.clone())?, out)?;
+            export_graft(&store.open(false)?, *id, to, &catalogue::model_path(model.clone())?, out)?;
             if verbosity.json {
                 output::json(&json!({ "path": out }))?;
             } else {

@@ -76,6 +76,7 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         init_adapter: args.init_adapter,
         config,
         memory_limit: args.memory,
+        curve: Some(nightgraft_charts::LOSS_CURVE),
     };
     let unused = |event: &Event| args.settings.options_unused_in(event);
     let stop = interrupt::stop_flag("stopping after this step and saving a checkpoint ...")?;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nightgraft_core::Result;
-use nightgraft_core::policy::{DeviceState, LocalTime, Rules, Thermal};
 use nightgraft_core::session::night::{GrantedTime, Platform, run_night};
 use nightgraft_core::session::{Session, SessionRequest, SliceOutcome, StopFlag};
-use nightgraft_core::store::{Store, StoreOptions};
+use nightgraft_policy::{DeviceState, LocalTime, Rules, Thermal};
+use nightgraft_store::{Store, StoreOptions};
 
 /// What the policy asks a device. A phone's implementation reads its sensors.
 struct Desktop {

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: tiny_model OUT.gguf")?;

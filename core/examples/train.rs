@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Rate and micro-batch are chosen by what there is to learn and by the model; passes are three.
         config: TrainConfig::default(),
         memory_limit: Some(400 << 20),
+        curve: None,
     };
     // A clone of the flag, raised from another thread or a signal's handler, ends the run with everything saved.
     let stop = StopFlag::new();

@@ -1,9 +1,9 @@
 //! The one error type of the engine.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nightgraft_ggml::FileChange;
+use nightgraft_text::Unlogged;
 
 /// What a fallible engine call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -15,15 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was attempted, as a verb: `open`, `write`, `rename`.
-        action: &'static str,
-        /// The file or folder concerned.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] nightgraft_files::Error),
     /// A file that is not a well-formed GGUF.
     #[error("{} is not a usable GGUF file: {problem}", path.display())]
     Gguf {
@@ -51,48 +44,9 @@ pub enum Error {
         /// The architecture, tensor or option that is not supported, and what is.
         problem: String,
     },
-    /// The vocabulary cannot be turned into a tokenizer, or a text cannot be encoded.
-    #[error("tokenizer: {problem}")]
-    Tokenizer {
-        /// What is wrong, without the text itself.
-        problem: String,
-    },
-    /// A chat template that is not there, or whose text cannot be split into prompts and answers.
-    #[error("chat template: {problem}")]
-    Template {
-        /// What is wrong and what to try.
-        problem: String,
-    },
-    /// A chat template that does not parse, or gave no text for a conversation.
-    #[error("chat template: {fault}{}", line.map_or(String::new(), |n| format!(" (line {n} of the template)")))]
-    Rendering {
-        /// Why.
-        fault: TemplateFault,
-        /// The template's line, counted from 1.
-        line: Option<usize>,
-        /// What it said.
-        words: Unlogged,
-    },
-    /// A line of a data file that is well-formed, and cannot be used for another reason.
-    #[error("{}{}: {source}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
-    Line {
-        /// The data file.
-        path: PathBuf,
-        /// The line, counted from 1, where there is one.
-        line: Option<usize>,
-        /// The reason.
-        source: Box<Self>,
-    },
-    /// A training or evaluation file with bad content.
-    #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
-    Data {
-        /// The data file.
-        path: PathBuf,
-        /// The line, counted from 1, where the format has lines.
-        line: Option<usize>,
-        /// What is wrong and what to try.
-        problem: String,
-    },
+    /// A text that does not become tokens: by its tokenizer, its chat template or its file.
+    #[error(transparent)]
+    Text(nightgraft_text::Error),
     /// A setting that makes no sense, alone or with the others.
     #[error("{option}: {problem}")]
     Config {
@@ -109,79 +63,9 @@ pub enum Error {
         /// What is wrong and what to try.
         problem: String,
     },
-    /// A checkpoint that cannot be used.
-    #[error("checkpoint {}: {problem}{}", path.display(), learning_on(path, problem))]
-    Checkpoint {
-        /// The checkpoint file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: CheckpointProblem,
-    },
-    /// A sealed file that is valid, and whose content is not of the shape that this program writes.
-    #[error(
-        "{}: another build of this program wrote it, and this one cannot read it ({problem}); use the build that \
-         wrote it",
-        path.display()
-    )]
-    OtherBuild {
-        /// The file.
-        path: PathBuf,
-        /// The kind and place of what is not understood, never its words.
-        problem: String,
-    },
-    /// A sealed file that is not what was once written.
-    #[error("{} is damaged: {problem}", path.display())]
-    Corrupted {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A file of a store that is valid, and not the one that the store wrote last.
-    #[error(
-        "{}: {why}; bring back the whole store as it was at one moment, or let `nightgraft store verify --repair` keep \
-         what is certain", path.display()
-    )]
-    Inconsistent {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: Inconsistency,
-    },
-    /// An encrypted file, and not the key for it.
-    #[error("the key does not open {}: it is not the one that the file was written with", path.display())]
-    WrongKey {
-        /// The file, or the store.
-        path: PathBuf,
-    },
-    /// An encrypted store, and no key at all.
-    #[error("the store {}: it is encrypted; give its key", path.display())]
-    NoKey {
-        /// The store.
-        path: PathBuf,
-    },
-    /// Another process has the store open.
-    #[error("the store {} is in use by another process; end that one first", path.display())]
-    StoreLocked {
-        /// The store's folder.
-        path: PathBuf,
-    },
-    /// A write that would make the store larger than it may be.
-    #[error("the store needs {needed} bytes and may take {quota}; delete something, or allow more")]
-    Quota {
-        /// Bytes that the store would take.
-        needed: u64,
-        /// Bytes that it may take.
-        quota: u64,
-    },
-    /// Something that a store cannot do, such as to use an adapter of another base model.
-    #[error("store {}: {problem}", path.display())]
-    Store {
-        /// The store's folder, or a file in it.
-        path: PathBuf,
-        /// What is wrong and what to try.
-        problem: String,
-    },
+    /// A file of a store, or a checkpoint, that cannot be read or written.
+    #[error(transparent)]
+    Store(nightgraft_store::Error),
     /// A session that goes on from another start than it was begun with.
     #[error("the session cannot go on: {what}")]
     Changed {
@@ -231,161 +115,6 @@ pub enum Error {
     Ggml(nightgraft_ggml::Error),
 }
 
-/// How a file of a store differs from what the store wrote last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inconsistency {
-    /// An earlier version of it is in its place.
-    Earlier,
-    /// It was removed, and is there again.
-    PutBack,
-    /// It is gone.
-    Missing,
-    /// It is the manifest, and files that it lists are newer.
-    EarlierManifest,
-}
-
-impl fmt::Display for Inconsistency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Earlier => {
-                "it is not what the store wrote last, an earlier version of it was put in its place"
-            }
-            Self::PutBack => "the store had removed it, and it was put back",
-            Self::Missing => "it is missing",
-            Self::EarlierManifest => {
-                "it is older than the store's files, an earlier version of it was put back"
-            }
-        })
-    }
-}
-
-/// Why a checkpoint cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckpointProblem {
-    /// Another version of this program wrote it, and could go on with it.
-    OtherVersion {
-        /// The version of the format.
-        found: u32,
-        /// The version that is read here.
-        known: u32,
-    },
-    /// It was made with another base model.
-    OtherBase,
-    /// It was made with other data.
-    OtherData,
-    /// It was made with other settings.
-    OtherSettings {
-        /// The settings that differ, as they were.
-        then: Vec<String>,
-        /// The settings that differ, as they are now.
-        now: Vec<String>,
-    },
-    /// Its numbers are not of such a run, although they are what was once written.
-    Impossible(&'static str),
-    /// The sets of numbers that were to be written do not have the adapter's shapes.
-    Shapes(String),
-}
-
-impl CheckpointProblem {
-    /// Whether it is of another run than the one that would go on from it.
-    pub fn is_of_another_run(&self) -> bool {
-        matches!(self, Self::OtherBase | Self::OtherData | Self::OtherSettings { .. })
-    }
-
-    /// What is wrong, without what to try.
-    pub fn what(&self) -> String {
-        match self {
-            Self::OtherVersion { found, known } => {
-                format!("written in version {found} of the format, this program reads version {known}")
-            }
-            Self::OtherBase => "it was made with another base model".to_owned(),
-            Self::OtherData => "it was made with other data".to_owned(),
-            Self::OtherSettings { then, now } => {
-                format!("it was made with {}, now {}", then.join(", "), now.join(", "))
-            }
-            Self::Impossible(problem) => (*problem).to_owned(),
-            Self::Shapes(problem) => problem.clone(),
-        }
-    }
-}
-
-/// How to keep what another run learned. A schedule spans all steps, so that a longer run is another one from its first step;
-/// but its adapter can be trained on.
-fn learning_on(checkpoint: &Path, problem: &CheckpointProblem) -> String {
-    let run = checkpoint.parent().and_then(Path::parent);
-    match (problem, run) {
-        (CheckpointProblem::OtherData | CheckpointProblem::OtherSettings { .. }, Some(run)) => format!(
-            ". To keep what it learned, train on from its adapter: --init-adapter {} --out ELSEWHERE",
-            run.join("adapter").display()
-        ),
-        _ => String::new(),
-    }
-}
-
-impl fmt::Display for CheckpointProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what())?;
-        f.write_str(match self {
-            Self::OtherVersion { .. } => {
-                "; continue with the program that wrote it, or start anew with --resume never"
-            }
-            Self::OtherBase | Self::OtherData | Self::OtherSettings { .. } => {
-                ". Use another --out, or --resume never to start anew"
-            }
-            Self::Impossible(_) => "; use --resume never",
-            Self::Shapes(_) => "",
-        })
-    }
-}
-
-/// Why a chat template gave no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TemplateFault {
-    /// It is longer than 1 MiB.
-    TooLong,
-    /// It is not the language that we read.
-    Unparsable,
-    /// It raised an exception, as templates do for conversations that the model was not made for.
-    Refusal,
-    /// It did what cannot be done.
-    Failure,
-}
-
-impl fmt::Display for TemplateFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "it is longer than 1 MiB",
-            Self::Unparsable => "it does not parse",
-            Self::Refusal => "it refuses the conversation",
-            Self::Failure => "it cannot be rendered",
-        })
-    }
-}
-
-/// Words that may quote what somebody wrote. Neither `Debug` nor `Display` shows them, so that no log and no app gets
-/// them with an error that holds them.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Unlogged(String);
-
-impl Unlogged {
-    /// Hides `words`.
-    pub fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
-    }
-
-    /// The words, to be shown to the person whose conversation it is, and kept nowhere.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Unlogged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unlogged(..)")
-    }
-}
-
 impl From<nightgraft_ggml::Error> for Error {
     fn from(error: nightgraft_ggml::Error) -> Self {
         match error {
@@ -393,7 +122,7 @@ impl From<nightgraft_ggml::Error> for Error {
             nightgraft_ggml::Error::Instructions(error) => {
                 Self::Config { option: nightgraft_ggml::INSTRUCTIONS_VARIABLE, problem: error.to_string() }
             }
-            nightgraft_ggml::Error::Map { path, source } => Self::Io { action: "map", path, source },
+            nightgraft_ggml::Error::Map { path, source } => Error::io("map", &path)(source),
             nightgraft_ggml::Error::FileChanged { path, change } => Self::ModelChanged { path, change },
             nightgraft_ggml::Error::Llama { doing, problem } => {
                 Self::Generate { problem: format!("{doing}: {problem}") }
@@ -403,19 +132,59 @@ impl From<nightgraft_ggml::Error> for Error {
     }
 }
 
+impl From<nightgraft_text::Error> for Error {
+    fn from(error: nightgraft_text::Error) -> Self {
+        match error {
+            nightgraft_text::Error::Io(error) => Self::Io(error),
+            nightgraft_text::Error::Config { option, problem } => Self::Config { option, problem },
+            error => Self::Text(error),
+        }
+    }
+}
+
+impl From<nightgraft_store::Error> for Error {
+    fn from(error: nightgraft_store::Error) -> Self {
+        match error {
+            nightgraft_store::Error::Io(error) => Self::Io(error),
+            nightgraft_store::Error::Text(error) => error.into(),
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<nightgraft_gguf::Error> for Error {
+    fn from(error: nightgraft_gguf::Error) -> Self {
+        match error {
+            nightgraft_gguf::Error::Io(error) => Self::Io(error),
+            nightgraft_gguf::Error::Unwritable { path, problem } => {
+                Self::Gguf { path, problem: problem.to_string() }
+            }
+            nightgraft_gguf::Error::Producer(error) => match error.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::io("write", Path::new("a GGUF file"))(std::io::Error::other(other)),
+            },
+        }
+    }
+}
+
+impl From<nightgraft_policy::InvalidRule> for Error {
+    fn from(nightgraft_policy::InvalidRule { option, problem }: nightgraft_policy::InvalidRule) -> Self {
+        Self::Config { option, problem }
+    }
+}
+
 impl Error {
     /// What a template said, if it is a template's error: for the person at the terminal only.
     pub fn unlogged(&self) -> Option<&Unlogged> {
         match self {
-            Self::Rendering { words, .. } => Some(words),
-            Self::Line { source, .. } => source.unlogged(),
+            Self::Text(error) => error.unlogged(),
             _ => None,
         }
     }
 
     /// For `map_err` on a file operation: `.map_err(Error::io("open", path))`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        let fail = nightgraft_files::Error::io(action, path);
+        move |source| Self::Io(fail(source))
     }
 }

@@ -2,11 +2,9 @@
 
 use std::fs;
 
-use nightgraft_core::{
-    session::Chat,
-    testing::{CHATML, TinyModel},
-};
+use nightgraft_core::session::Chat;
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 
 use super::Sandbox;
 

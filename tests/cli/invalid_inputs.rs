@@ -6,11 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nightgraft_core::{
-    gguf::{Metadata, TensorType, Value, Writer},
-    testing::{CHATML, TinyModel},
-};
+use nightgraft_gguf::{Metadata, TensorType, Value, Writer};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 
 use super::{Sandbox, files};
 

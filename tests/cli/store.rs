@@ -2,13 +2,10 @@
 
 use std::{fs, path::Path};
 
-use nightgraft_core::{
-    base::{Base, Module},
-    gate::{GateReport, GateRules, ModelLosses, judge},
-    gguf,
-    lora::{AdapterTensors, LoraPair, LoraSpec},
-    store::{GraftId, IdSet, Key, NewGraft, Store, StoreOptions},
-};
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_core::{base::Base, model_file::ModelFile};
+use nightgraft_policy::gate::{GateReport, GateRules, ModelLosses, judge};
+use nightgraft_store::{GraftId, IdSet, Key, NewGraft, Store, StoreOptions};
 
 use super::{Sandbox, files};
 
@@ -22,7 +19,7 @@ fn write_examples(sandbox: &Sandbox) {
 
 /// Two grafts for the sandbox's model, the second refused by the gate; the first is in use.
 fn add_grafts(sandbox: &Sandbox, root: &Path) {
-    let base = Base::open(gguf::File::open(&sandbox.path("model.gguf")).unwrap()).unwrap();
+    let base = Base::open(ModelFile::open(&sandbox.path("model.gguf")).unwrap()).unwrap();
     let (n_out, n_in) = base.spec.module_shape(Module::AttnQ);
     let spec = LoraSpec { rank: 2, alpha: 4.0, modules: vec![Module::AttnQ], layers: 0..1, dropout: 0.0 };
     let pair = LoraPair { rank: 2, n_in, n_out, a: vec![0.25; 2 * n_in], b_t: vec![0.5; 2 * n_out] };
@@ -124,7 +121,7 @@ fn grafts_are_switched_and_exported() {
         let (first, again) = (fs::read(sandbox.path("a.gguf")), fs::read(sandbox.path("again.gguf")));
         assert_eq!(first.unwrap(), again.unwrap());
     }
-    let other = nightgraft_core::testing::TinyModel::new(nightgraft_kernels::WeightType::Q8_0);
+    let other = nightgraft_tiny_model::TinyModel::new(nightgraft_kernels::WeightType::Q8_0);
     other.write(&sandbox.path("other.gguf")).unwrap();
     sandbox
         .run("store export 1 --to gguf --model other.gguf --out b.gguf --store mine")

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 
 use super::{RunOutput, Sandbox};
 

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use nightgraft_core::base::Base;
-use nightgraft_core::data::{self, Batch};
-use nightgraft_core::gguf;
-use nightgraft_core::text::Example;
+use nightgraft_core::model_file::ModelFile;
+use nightgraft_text::Example;
+use nightgraft_text::data::{self, Batch};
 
 /// The path of SmolLM2-135M-Instruct (Q4_1): `NIGHTGRAFT_SMOLLM2`, else where `nightgraft fetch smollm2-135m` puts it.
 ///
@@ -33,7 +33,7 @@ fn default_path() -> PathBuf {
 }
 
 pub fn open_base(path: &Path) -> Base {
-    Base::open(gguf::File::open(path).unwrap()).unwrap()
+    Base::open(ModelFile::open(path).unwrap()).unwrap()
 }
 
 /// One sequence, every token supervised.

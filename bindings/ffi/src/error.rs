@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::ErrorKind;
 
 use nightgraft_core::Error;
+use nightgraft_store::Error as StoreError;
 
 /// What a fallible call returns.
 pub type Result<T, E = NightgraftError> = std::result::Result<T, E>;
@@ -122,32 +123,64 @@ impl From<Error> for NightgraftError {
     fn from(error: Error) -> Self {
         let reason = one_line(&error);
         match error {
-            Error::Gguf { .. } | Error::UnsupportedModel { .. } | Error::Tokenizer { .. } => {
-                Self::InvalidModel { reason }
-            }
+            Error::Gguf { .. } | Error::UnsupportedModel { .. } => Self::InvalidModel { reason },
             Error::ModelChanged { .. } => Self::ModelChanged { reason },
-            Error::Data { .. } | Error::Line { .. } | Error::Adapter { .. } | Error::NotANumber { .. } => {
-                Self::InvalidData { reason }
-            }
+            Error::Adapter { .. } | Error::NotANumber { .. } => Self::InvalidData { reason },
             Error::OutOfMemoryBudget { needed, available } => Self::OutOfMemoryBudget { needed, available },
-            Error::Quota { .. } => Self::StorageFull { reason },
-            Error::Io { source, .. } if is_full(source.kind()) => Self::StorageFull { reason },
-            Error::Io { source, .. } if is_out_of_reach(source.kind()) => Self::Unsupported { reason },
-            Error::StoreLocked { .. } => Self::StoreLocked { reason },
-            Error::Corrupted { .. } | Error::Inconsistent { .. } | Error::Checkpoint { .. } => {
-                Self::Corrupted { reason }
-            }
-            Error::WrongKey { .. } | Error::NoKey { .. } => Self::WrongKey { reason },
+            Error::Io(error) => of_io(error.source.kind(), reason),
+            Error::Text(error) => of_text(&error, reason),
+            Error::Store(error) => error.into(),
             Error::Cancelled => Self::Cancelled { reason },
-            Error::Config { .. }
-            | Error::Template { .. }
-            | Error::Rendering { .. }
-            | Error::OtherBuild { .. }
-            | Error::Store { .. }
-            | Error::Changed { .. }
-            | Error::Generate { .. } => Self::Unsupported { reason },
+            Error::Config { .. } | Error::Changed { .. } | Error::Generate { .. } => {
+                Self::Unsupported { reason }
+            }
             _ => Self::Internal { reason },
         }
+    }
+}
+
+impl From<StoreError> for NightgraftError {
+    fn from(error: StoreError) -> Self {
+        let reason = one_line(&error);
+        match error {
+            StoreError::Io(error) => of_io(error.source.kind(), reason),
+            StoreError::Text(error) => of_text(&error, reason),
+            StoreError::Quota { .. } => Self::StorageFull { reason },
+            StoreError::Locked { .. } => Self::StoreLocked { reason },
+            StoreError::Corrupted { .. }
+            | StoreError::Inconsistent { .. }
+            | StoreError::Checkpoint { .. } => Self::Corrupted { reason },
+            StoreError::WrongKey { .. } | StoreError::NoKey { .. } => Self::WrongKey { reason },
+            StoreError::OtherBuild { .. } | StoreError::Refused { .. } => Self::Unsupported { reason },
+            _ => Self::Internal { reason },
+        }
+    }
+}
+
+impl From<nightgraft_policy::InvalidRule> for NightgraftError {
+    fn from(error: nightgraft_policy::InvalidRule) -> Self {
+        Self::Unsupported { reason: one_line(&error) }
+    }
+}
+
+fn of_io(kind: ErrorKind, reason: String) -> NightgraftError {
+    match kind {
+        kind if is_full(kind) => NightgraftError::StorageFull { reason },
+        kind if is_out_of_reach(kind) => NightgraftError::Unsupported { reason },
+        _ => NightgraftError::Internal { reason },
+    }
+}
+
+fn of_text(error: &nightgraft_text::Error, reason: String) -> NightgraftError {
+    use nightgraft_text::Error as TextError;
+    match error {
+        TextError::Tokenizer { .. } => NightgraftError::InvalidModel { reason },
+        TextError::Data { .. } | TextError::Line { .. } => NightgraftError::InvalidData { reason },
+        TextError::Template { .. } | TextError::Rendering { .. } | TextError::Config { .. } => {
+            NightgraftError::Unsupported { reason }
+        }
+        TextError::Io(error) => of_io(error.source.kind(), reason),
+        _ => NightgraftError::Internal { reason },
     }
 }
 

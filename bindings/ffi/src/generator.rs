@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use nightgraft_core::session::{Chat, GenerateReport, Sampling, StopFlag};
-use nightgraft_core::store::GraftId;
+use nightgraft_store::GraftId;
 
 use crate::error::{ListenerError, NightgraftError, Result};
 use crate::example::Message;

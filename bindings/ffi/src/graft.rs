@@ -1,7 +1,7 @@
 //! The versions of the adapter, as apps see them.
 
-use nightgraft_core::gate::{EvalSet, GateReport, ModelRole};
-use nightgraft_core::store;
+use nightgraft_policy::gate::{EvalSet, GateReport, ModelRole};
+use nightgraft_store as store;
 
 /// A trained version of the adapter.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]

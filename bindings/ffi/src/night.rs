@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nightgraft_core::policy::{self, LocalTime, Rules};
+use nightgraft_core::Error;
 use nightgraft_core::session::{StopFlag, night};
-use nightgraft_core::{Error, policy::TimeOfDay};
+use nightgraft_policy::{self as policy, LocalTime, Rules, TimeOfDay};
 
 use crate::error::{NightgraftError, PlatformError, Result};
 use crate::shared_store::lock;

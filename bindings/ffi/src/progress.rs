@@ -1,8 +1,8 @@
 //! How far a session is.
 
-use nightgraft_core::policy::Reason;
 use nightgraft_core::session::night::NightEvent;
 use nightgraft_core::session::{self, Event, NothingToDo, Pause};
+use nightgraft_policy::Reason;
 
 use crate::error::ListenerError;
 use crate::graft::Verdict;

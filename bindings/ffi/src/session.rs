@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_core::session::night::{GrantedTime, run_night};
 use nightgraft_core::session::{Session, SessionRequest, Slice, StopFlag};
-use nightgraft_core::store::Store;
+use nightgraft_store::Store;
 
 use crate::error::{NightgraftError, Result};
 use crate::example::Example;

@@ -1,8 +1,8 @@
 //! How stores and sessions are set up.
 
 use nightgraft_core::config::{Layers, Targets, TrainConfig};
-use nightgraft_core::gate::GateRules;
 use nightgraft_core::session::{OnChange, SessionRequest};
+use nightgraft_policy::gate::GateRules;
 
 use crate::error::Result;
 use crate::model::BaseModel;

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nightgraft_core::session::StopFlag;
-use nightgraft_core::store::{Key, Store, StoreOptions};
+use nightgraft_store::{Key, Store, StoreOptions};
 use zeroize::Zeroizing;
 
 use crate::error::{NightgraftError, Result};

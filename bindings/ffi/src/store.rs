@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightgraft_core::Error;
-use nightgraft_core::store::{self, ExampleId, GraftId, Store};
+use nightgraft_core::session::{self, export_graft};
+use nightgraft_store::{self as store, Error as StoreError, ExampleId, GraftId, Store};
 
 use crate::error::{NightgraftError, Result, one_line};
 use crate::example::Example;
@@ -105,7 +105,7 @@ impl AdapterStore {
             let read = store.import(Path::new(&path), None, skip_bad);
             let read = read.map_err(|error| match error {
                 // It may be the store's own disk that has failed.
-                Error::Io { path: ref failed, .. } if failed == Path::new(&path) => {
+                StoreError::Io(ref failed) if failed.path == Path::new(&path) => {
                     NightgraftError::InvalidData { reason: one_line(&error) }
                 }
                 error => error.into(),
@@ -190,10 +190,11 @@ impl AdapterStore {
         to: String,
     ) -> Result<()> {
         let format = match format {
-            GraftFormat::Peft => store::GraftFormat::Peft,
-            GraftFormat::Gguf => store::GraftFormat::Gguf,
+            GraftFormat::Peft => session::GraftFormat::Peft,
+            GraftFormat::Gguf => session::GraftFormat::Gguf,
         };
-        self.run(move |store| Ok(store.export(GraftId(id), format, model.path(), Path::new(&to))?)).await
+        self.run(move |store| Ok(export_graft(store, GraftId(id), format, model.path(), Path::new(&to))?))
+            .await
     }
 
     /// Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;

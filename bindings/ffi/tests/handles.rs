@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use nightgraft_core::testing::{CHATML, TinyModel};
 use nightgraft_ffi::{
     AdapterStore, BaseModel, DeviceState, Example, Generator, ListenerError, Message, NightRules,
     NightgraftError, NothingToDoReason, PauseReason, PersonalizationSession, Phase, Planner, Platform,
@@ -17,6 +15,7 @@ use nightgraft_ffi::{
     Thermal, WaitKind,
 };
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, TinyModel};
 use pollster::block_on;
 
 /// A folder with a tiny model and, once it is asked for, a store.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::fixtures::{self, MODEL_VARIABLE};
 use crate::program::{cargo, run as run_command};
-use crate::{cross, layers, scenario, swift};
+use crate::{cross, scenario, swift};
 
 struct Step {
     name: &'static str,
@@ -26,7 +26,6 @@ enum Action {
     Wrapped(&'static str, &'static [&'static str]),
     /// As `Cargo`, and rustdoc's warnings are errors.
     Doc(&'static [&'static str]),
-    Layers,
     /// Makes sure that the model of the real-model tests is there, and tells the later steps where.
     FetchModel,
     /// A task of this program, in a process of its own, for its environment.
@@ -42,7 +41,7 @@ enum Action {
 /// Everything is built with the release profile: llama.cpp is then compiled once for all steps.
 const STEPS: &[Step] = &[
     Step { name: "fmt", action: Action::Cargo(&["fmt", "--all", "--check"]) },
-    Step { name: "layers", action: Action::Layers },
+    Step { name: "dependencies", action: Action::Task(&["dependencies"]) },
     Step {
         name: "clippy",
         action: Action::Cargo(&[
@@ -167,11 +166,6 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn perform(&mut self, action: &Action) -> Result<()> {
         match action {
-            Action::Layers => {
-                let files = layers::check(self.root)?;
-                println!("{files} files, no import goes upward");
-                Ok(())
-            }
             Action::Cargo(arguments) => run_command(self.command(&cargo()).args(*arguments)),
             Action::Wrapped(script, arguments) => {
                 let wrapper = self.root.join("bindings/xtask/rustc").join(script);

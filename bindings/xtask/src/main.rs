@@ -1,15 +1,14 @@
-//! What CI and contributors run: `cargo xtask ci`, `cargo xtask layers`.
+//! What CI and contributors run: `cargo xtask ci`.
 
 mod android;
 mod artifacts;
 mod ci;
 mod cross;
+mod dependencies;
 mod fixtures;
 mod generate;
-mod imports;
 mod ios;
 mod kotlin;
-mod layers;
 mod miri;
 mod ndk;
 mod program;
@@ -30,7 +29,7 @@ usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
   kotlin         compile the Kotlin library and the sample app, run the tests on the JVM
   swift          build the Swift package, run its tests, check its documentation
-  layers         fail when a module imports one that is not below it
+  dependencies   fail when something is part of a package that must not be, such as C++ of the store
   miri           run the scalar kernels under Miri
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
@@ -59,9 +58,7 @@ fn run(args: &[String]) -> Result<()> {
     match words.as_slice() {
         ["ci", steps @ ..] => ci::run(&root, steps),
         ["swift"] => swift::run(&root),
-        ["layers"] => {
-            layers::check(&root).map(|files| println!("layers: {files} files, no import goes upward"))
-        }
+        ["dependencies"] => dependencies::check(&root),
         ["generate", arguments @ ..] => generate::run(&root, arguments),
         ["kotlin"] => kotlin::run(&root),
         ["miri"] => miri::run(&root),

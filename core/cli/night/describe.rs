@@ -1,6 +1,7 @@
 //! A night's events as lines for a terminal.
 
-use nightgraft_core::{policy::LocalTime, session::night::NightEvent};
+use nightgraft_core::session::night::NightEvent;
+use nightgraft_policy::LocalTime;
 
 /// What a person wants to know while a night passes; looks at the device and single steps are too many.
 pub fn describe(event: &NightEvent, begins: LocalTime) -> Option<String> {

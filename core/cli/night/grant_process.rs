@@ -5,8 +5,9 @@ use std::{process::ExitCode, thread, time::Duration};
 use anyhow::{Context, Result};
 use nightgraft_core::session::{
     Event, Session,
-    night::{self, Clock, GrantedTime, SimulatedPlatform, Trace},
+    night::{self, GrantedTime},
 };
+use nightgraft_simulation::{Clock, SimulatedPlatform, Trace};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::Args;

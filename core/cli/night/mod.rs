@@ -12,7 +12,8 @@ pub use retrain_without::{Args as RetrainWithoutArgs, run as run_retrain_without
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use nightgraft_core::{session::SessionRequest, store::Store};
+use nightgraft_core::session::SessionRequest;
+use nightgraft_store::Store;
 
 use self::{grant_process::GrantArgs, session_args::SessionArgs};
 use crate::{

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nightgraft_core::store::{ExampleId, GraftId, GraftStatus, Store};
+use nightgraft_store::{ExampleId, GraftId, GraftStatus, Store};
 
 use super::{run_now, session_args::SessionArgs};
 use crate::{Verbosity, failure::UsageError, output, settings::TrainSettings};

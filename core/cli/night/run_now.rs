@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nightgraft_core::{
-    session::{Event, Session, SessionReport, SessionRequest, Slice, SliceOutcome},
-    store::Store,
-};
+use nightgraft_core::session::{Event, Session, SessionReport, SessionRequest, Slice, SliceOutcome};
+use nightgraft_store::Store;
 use serde::Serialize;
 
 use crate::{

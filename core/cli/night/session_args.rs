@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use nightgraft_core::{
-    session::{NightSettings, OnChange, SessionRequest},
-    store::{Store, StoreOptions},
-};
+use nightgraft_core::session::{NightSettings, OnChange, SessionRequest};
+use nightgraft_store::{Store, StoreOptions};
 
 use crate::{fetch::catalogue, key::KeyArgs, settings::TrainSettings, size::parse_size};
 

@@ -7,11 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nightgraft_core::policy::Reason;
+use nightgraft_charts::draw_night;
 use nightgraft_core::session::{
     StopFlag,
-    night::{self, GrantEnd, NightEvent, NightOutcome, Timeline, Trace, next_free_day},
+    night::{NightEvent, NightOutcome, next_free_day},
 };
+use nightgraft_policy::Reason;
+use nightgraft_simulation::{GrantEnd, Timeline, Trace};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Args;
@@ -35,13 +37,13 @@ pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
     }; // closed again: the store belongs to one process at a time
     let trace = trace.on_day(day);
     let stop = interrupt::stop_flag("ending the night, and saving ...")?;
-    night::draw(&Timeline::new(trace.begins()), &args.timeline)?; // a path that cannot be written is found now
+    draw_night(&Timeline::new(trace.begins()), &args.timeline)?; // a path that cannot be written is found now
     let mut replay = NightReplay { args, verbosity, timeline: Timeline::new(trace.begins()), stop };
     let outcome = replay.run(&trace, day)?;
     let at =
         replay.timeline.seconds().max(if outcome == NightOutcome::GoesOn { trace.seconds() } else { 0.0 });
     replay.tell(&NightEvent::Done { at, outcome })?;
-    night::draw(&replay.timeline, &args.timeline)?;
+    draw_night(&replay.timeline, &args.timeline)?;
     if verbosity.json {
         output::json(
             &serde_json::json!({ "event": "night", "outcome": outcome, "timeline": args.timeline }),

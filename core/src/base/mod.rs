@@ -6,7 +6,6 @@
 //! goes unused. Afterwards no weight can be missing, short or misread.
 
 mod architecture;
-mod module;
 mod open;
 mod row_norm;
 mod spec;
@@ -16,7 +15,6 @@ mod weight;
 mod tests;
 
 pub use architecture::supported;
-pub use module::Module;
 pub use open::Base;
 pub use spec::{BlockSpec, Rope, RopeLayout};
 pub use weight::{LayerWeights, Weight};

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use nightgraft_adapter::Module;
 use nightgraft_ggml::{Error as GgmlError, FileChange};
+use nightgraft_gguf::Fingerprint;
 use nightgraft_kernels::Weights;
 
 use super::weight::{Lookup, unsupported};
-use super::{BlockSpec, LayerWeights, Module, Weight, architecture};
-use crate::gguf::{self, FileHash, Fingerprint};
+use super::{BlockSpec, LayerWeights, Weight, architecture};
+use crate::model_file::{FileHash, ModelFile};
 use crate::{Error, Result};
 
 /// A model whose weights are all where its [`BlockSpec`] says.
@@ -23,7 +25,7 @@ pub struct Base {
     pub output_norm: Weight,
     /// The head, `[n_vocab, n_embd]`: the embedding where it is tied.
     pub output: Weight,
-    file: gguf::File,
+    file: ModelFile,
     fingerprint: Fingerprint,
 }
 
@@ -34,7 +36,7 @@ impl Base {
     /// [`UnsupportedModel`](crate::Error::UnsupportedModel) with the key or tensor that is missing, of the wrong
     /// shape or format, or beyond what can be computed here; [`Config`](crate::Error::Config) if `NIGHTGRAFT_ISA` asks for
     /// instructions that this machine lacks.
-    pub fn open(file: gguf::File) -> Result<Self> {
+    pub fn open(file: ModelFile) -> Result<Self> {
         nightgraft_ggml::check_instructions()?;
         let spec = architecture::read(&file)?;
         let mut lookup = Lookup::new(&file);
@@ -67,7 +69,7 @@ impl Base {
         if let Some(change) = known.change(path) {
             return changed(change);
         }
-        let file = gguf::File::open(path)?;
+        let file = ModelFile::open(path)?;
         if !known.is_of(&file) {
             return changed(FileChange::Replaced);
         }
@@ -82,7 +84,7 @@ impl Base {
     }
 
     /// The mapped file.
-    pub fn file(&self) -> &gguf::File {
+    pub fn file(&self) -> &ModelFile {
         &self.file
     }
 

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Base, Module};
+use nightgraft_adapter::Module;
+
+use super::Base;
 use crate::Result;
 
 /// Rows of a matrix that are looked at, spread over it.
@@ -41,17 +43,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use nightgraft_kernels::WeightType;
+    use nightgraft_tiny_model::TinyModel;
 
     use super::*;
-    use crate::gguf;
-    use crate::testing::TinyModel;
+    use crate::model_file::ModelFile;
 
     /// A tiny model, and the folder of its file.
     fn base(kind: WeightType) -> (tempfile::TempDir, Base) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         TinyModel::new(kind).write(&path).unwrap();
-        (folder, Base::open(gguf::File::open(&path).unwrap()).unwrap())
+        (folder, Base::open(ModelFile::open(&path).unwrap()).unwrap())
     }
 
     /// Against the rows themselves, which the reference in the tests of the formats has read right.

@@ -1,8 +1,7 @@
 //! What a block computes, as data.
 
+use nightgraft_adapter::Module;
 use serde::Serialize;
-
-use super::Module;
 
 /// Shapes and constants of the model's blocks. One forward and one backward read this; architectures differ
 /// only in how their metadata maps to it.

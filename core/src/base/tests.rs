@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 
+use nightgraft_adapter::Module;
+use nightgraft_gguf::{Array, Metadata, TensorType, Value, Writer};
 use nightgraft_kernels::{WeightType, Weights};
+use nightgraft_tiny_model::{N_EMBD, N_FF, TinyModel, Vocabulary};
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::gguf::{Array, File, Metadata, TensorType, Value, Writer};
-use crate::testing::{N_EMBD, N_FF, TinyModel, Vocabulary};
+use crate::model_file::ModelFile;
 
 struct Scratch(tempfile::TempDir);
 
@@ -21,7 +23,7 @@ impl Scratch {
     }
     fn open(&self, writer: Writer) -> crate::Result<Base> {
         writer.write(&self.path()).unwrap();
-        Base::open(File::open(&self.path()).unwrap())
+        Base::open(ModelFile::open(&self.path()).unwrap())
     }
 }
 
@@ -36,7 +38,7 @@ fn every_format_opens_with_the_right_shapes() {
             let scratch = Scratch::new();
             let model = TinyModel { tied, vocabulary, ..TinyModel::new(kind) };
             model.write(&scratch.path()).unwrap();
-            let base = Base::open(File::open(&scratch.path()).unwrap()).unwrap();
+            let base = Base::open(ModelFile::open(&scratch.path()).unwrap()).unwrap();
             let spec = &base.spec;
             assert_eq!((spec.n_embd, spec.n_ff, spec.n_layer), (N_EMBD, N_FF, 2));
             assert_eq!((spec.n_head, spec.n_head_kv, spec.head_dim), (4, 2, 64));
@@ -234,7 +236,7 @@ fn random_metadata_never_panics() {
     let writer = tiny().writer(tiny().metadata()).unwrap();
     writer.write(&scratch.path()).unwrap();
     let valid = std::fs::read(scratch.path()).unwrap();
-    let header_len = File::open(&scratch.path()).unwrap().header().data_offset as usize;
+    let header_len = ModelFile::open(&scratch.path()).unwrap().header().data_offset as usize;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(2);
     let mut outcomes = [0; 3];
     for _ in 0..1_000 {
@@ -245,7 +247,7 @@ fn random_metadata_never_panics() {
             bytes[rng.random_range(24..end)] = rng.random();
         }
         std::fs::write(scratch.path(), bytes).unwrap();
-        outcomes[match File::open(&scratch.path()).map(Base::open) {
+        outcomes[match ModelFile::open(&scratch.path()).map(Base::open) {
             Err(_) => 0,
             Ok(Err(_)) => 1,
             Ok(Ok(base)) => {
@@ -275,7 +277,7 @@ fn names_of_modules_are_reversible() {
 fn a_real_model_opens() {
     let path = PathBuf::from(std::env::var_os("NIGHTGRAFT_TEST_MODEL").unwrap());
     let start = std::time::Instant::now();
-    let base = Base::open(File::open(&path).unwrap()).unwrap();
+    let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
     println!("{:?} in {:?}\n{:?}", base.fingerprint(), start.elapsed(), base.spec);
     let table = Weights::new(
         base.token_embd.kind,

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use nightgraft_adapter::Module;
+use nightgraft_gguf as gguf;
 use nightgraft_kernels::WeightType;
 
-use super::Module;
-use crate::gguf;
+use crate::model_file::ModelFile;
 use crate::{Error, Result};
 
 /// A matrix in the mapping, row-major: `n_rows` outputs by `n_cols` inputs. Vectors have one row.
@@ -80,12 +81,12 @@ impl LayerWeights {
 
 /// Finds tensors by name and remembers which were asked for.
 pub(super) struct Lookup<'a> {
-    file: &'a gguf::File,
+    file: &'a ModelFile,
     used: HashSet<String>,
 }
 
 impl<'a> Lookup<'a> {
-    pub(super) fn new(file: &'a gguf::File) -> Self {
+    pub(super) fn new(file: &'a ModelFile) -> Self {
         Self { file, used: HashSet::new() }
     }
 
@@ -141,7 +142,7 @@ impl<'a> Lookup<'a> {
             )));
         }
         self.used.insert(name.to_owned());
-        Ok((tensor, tensor.kind.weight_type()))
+        Ok((tensor, WeightType::from_ggml_id(tensor.kind.ggml_id())))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
+use nightgraft_adapter::Module;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, base::Module};
+use crate::{Error, Result};
 
 /// The modules of a layer that get a low-rank pair: at least one, each once, in the order of [`Module::ALL`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

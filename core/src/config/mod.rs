@@ -21,7 +21,7 @@ mod choices;
 mod toml_file;
 mod validate;
 
-pub use crate::text::Date;
+pub use nightgraft_text::Date;
 
 pub use auto_settings::{default_batch_tokens, default_rate};
 pub use choices::{Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets};

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use nightgraft_adapter::Module;
+
 use super::*;
-use crate::{Error, base::Module};
+use crate::Error;
 
 #[test]
 fn the_defaults_are_valid_and_written_like_this() {

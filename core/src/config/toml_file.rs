@@ -2,13 +2,13 @@
 
 use std::{fs::File, io::Read, path::Path};
 
+use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{
     DataConfig, Device, EvalEvery, Layers, LoraConfig, OptimizerConfig, OrAuto, Precision, Resume, RunConfig,
     Schedule, Targets, TrainConfig,
 };
-use crate::text::Date;
 use crate::{Error, Result};
 
 /// More than any configuration holds; keeps a wrong path from filling the memory.

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use nightgraft_adapter::{AdapterTensors, LoraPair, Module};
+use nightgraft_gguf::{self as gguf, GgufHeader, Metadata, TensorInfo, TensorType, Value, Writer};
 use nightgraft_kernels::{WeightType, Weights};
 
 use super::contents::Contents;
@@ -15,9 +17,8 @@ use super::error::adapter_error;
 use super::imported::ImportedAdapter;
 use super::peft::spec;
 use super::recorded_base::{FINGERPRINT, RecordedBase};
-use crate::base::{Base, Module};
-use crate::gguf::{self, GgufHeader, Metadata, TensorInfo, TensorType, Value, Writer};
-use crate::lora::{AdapterTensors, LoraPair};
+use crate::base::Base;
+use crate::lora::mismatch;
 use crate::{Error, Result};
 
 const ALPHA: &str = "adapter.lora.alpha";
@@ -47,7 +48,7 @@ pub fn write_gguf_adapter_into(
 }
 
 fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writer<'a>> {
-    if let Some(problem) = tensors.mismatch(base) {
+    if let Some(problem) = mismatch(tensors, base) {
         return Err(adapter_error(path, problem));
     }
     let mut metadata = Metadata::new();
@@ -215,9 +216,7 @@ fn shape(tensor: &TensorInfo) -> Option<[u64; 2]> {
 }
 
 fn numbers(contents: &[u8], tensor: &TensorInfo, n_rows: usize, n_cols: usize) -> Result<Vec<f32>, String> {
-    let weights = tensor
-        .kind
-        .weight_type()
+    let weights = WeightType::from_ggml_id(tensor.kind.ggml_id())
         .and_then(|kind| Weights::new(kind, n_rows, n_cols, tensor.bytes(contents)))
         .ok_or_else(|| {
             let known: Vec<_> = WeightType::ALL.iter().map(|kind| kind.name()).collect();

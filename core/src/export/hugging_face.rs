@@ -1,6 +1,8 @@
 //! Names and row order in Hugging Face models.
 
-use crate::base::{BlockSpec, Module, RopeLayout};
+use nightgraft_adapter::Module;
+
+use crate::base::{BlockSpec, RopeLayout};
 
 /// What PEFT puts before the model's own names.
 const PREFIX: &str = "base_model.model.";

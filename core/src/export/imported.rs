@@ -1,7 +1,8 @@
 //! An adapter that was read.
 
+use nightgraft_adapter::AdapterTensors;
+
 use super::recorded_base::RecordedBase;
-use crate::lora::AdapterTensors;
 
 /// An adapter that a person brings.
 #[derive(Debug)]

@@ -8,13 +8,14 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use nightgraft_adapter::{AdapterTensors, LoraPair};
 use nightgraft_ggml::quantize;
+use nightgraft_gguf::{TensorSink, Writer};
 use nightgraft_kernels::Weights;
 
 use super::error::adapter_error;
 use crate::base::{Base, Weight};
-use crate::gguf::{TensorSink, Writer};
-use crate::lora::{AdapterTensors, LoraPair};
+use crate::lora::mismatch;
 use crate::{Error, Result};
 
 /// Rows in memory at once come to about this many values.
@@ -64,7 +65,7 @@ pub fn write_merged(
     base: &Base,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<MergeReport> {
-    if let Some(problem) = tensors.mismatch(base) {
+    if let Some(problem) = mismatch(tensors, base) {
         return Err(adapter_error(path, problem));
     }
     if let (Ok(target), Ok(source)) = (path.canonicalize(), base.file().path().canonicalize())
@@ -97,7 +98,7 @@ pub fn write_merged(
         };
         added.map_err(|problem| adapter_error(path, problem.to_string()))?;
     }
-    let bytes = writer.write_if(path, || base.file().check())?;
+    let bytes = writer.write_if(path, || Ok(base.file().check()?))?;
     let (_, done) = progress.into_inner();
     Ok(report(path, bytes, &done))
 }

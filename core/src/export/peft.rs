@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use half::{bf16, f16};
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_files::atomic::{self, AtomicFolder};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -15,9 +17,8 @@ use super::hugging_face::{self, Factor};
 use super::imported::ImportedAdapter;
 use super::peft_config::{self, PeftConfig};
 use super::recorded_base::{FINGERPRINT, RecordedBase};
-use crate::atomic::{self, AtomicFolder};
-use crate::base::{Base, Module};
-use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
+use crate::base::Base;
+use crate::lora::mismatch;
 use crate::{Error, Result};
 
 pub(super) const CONFIG: &str = "adapter_config.json";
@@ -30,7 +31,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// # Errors
 /// [`Error::Adapter`] if the adapter does not fit `base`; [`Error::Io`].
 pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
-    if let Some(problem) = tensors.mismatch(base) {
+    if let Some(problem) = mismatch(tensors, base) {
         return Err(adapter_error(folder, problem));
     }
     let mut config = serde_json::to_vec_pretty(&peft_config::describe(tensors, base))
@@ -40,7 +41,7 @@ pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Resul
     let files = AtomicFolder::create(folder, &[CONFIG, TENSORS])?;
     files.write(CONFIG, &config)?;
     files.write(TENSORS, &bytes)?;
-    files.commit()
+    Ok(files.commit()?)
 }
 
 /// Whether a PEFT folder can be written at `folder`: nothing is there, or a PEFT folder with nothing else in it.
@@ -48,7 +49,7 @@ pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Resul
 /// # Errors
 /// [`Error::Io`] naming what stands in the way.
 pub fn check_peft_target(folder: &Path) -> Result<()> {
-    atomic::check_replaceable(folder, &[CONFIG, TENSORS])
+    Ok(atomic::check_replaceable(folder, &[CONFIG, TENSORS])?)
 }
 
 /// Writes only the tensors, under PEFT's names and in Hugging Face's row order: for adapters and for anything
@@ -58,7 +59,7 @@ pub fn check_peft_target(folder: &Path) -> Result<()> {
 /// [`Error::Adapter`] if the shapes do not fit `base`; [`Error::Io`].
 pub fn write_peft_tensors(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
     let bytes = to_safetensors(tensors, base).map_err(|problem| adapter_error(path, problem))?;
-    atomic::write_file(path, &bytes)
+    Ok(atomic::write_file(path, &bytes)?)
 }
 
 fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, String> {

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nightgraft_adapter::{AdapterTensors, Module};
+use nightgraft_gguf::Metadata;
 use serde_json::{Map, Value, json};
 
 use super::foreign::Foreign;
 use super::hugging_face::module_path;
 use super::peft_modules::ModuleOptions;
 use super::peft_options::{self, is_set};
-use crate::base::{Base, Module};
-use crate::gguf::Metadata;
-use crate::lora::AdapterTensors;
+use crate::base::Base;
 
 /// What the scale of an adapter from elsewhere depends on.
 #[derive(Debug)]

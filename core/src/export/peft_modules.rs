@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use fancy_regex::{Regex, RegexBuilder};
+use nightgraft_adapter::{LoraPair, Module};
 use serde_json::{Map, Value};
 
 use super::hugging_face::module_path;
 use super::peft_options::NotPlain;
-use crate::base::Module;
-use crate::lora::LoraPair;
 
 /// Regular expressions that a configuration may have; PEFT's own have names.
 const MAX_EXPRESSIONS: usize = 64;

@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use nightgraft_adapter::AdapterTensors;
+
 use super::error::adapter_error;
 use super::foreign::Foreign;
 use super::gguf_adapter::read_gguf_adapter;
 use super::imported::ImportedAdapter;
 use super::peft::{CONFIG, TENSORS, read_peft};
 use crate::base::Base;
-use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
 /// What a path holds.

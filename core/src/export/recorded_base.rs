@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use nightgraft_gguf::Metadata;
+
 use crate::base::Base;
-use crate::gguf::Metadata;
 
 /// Under this key the fingerprint stands in a GGUF adapter and in the metadata of PEFT's tensors.
 pub const FINGERPRINT: &str = "nightgraft.base.fingerprint";
@@ -206,8 +207,9 @@ fn sizes(words: &BTreeSet<String>) -> BTreeSet<&str> {
 
 #[cfg(test)]
 mod tests {
+    use nightgraft_gguf::Value;
+
     use super::*;
-    use crate::gguf::Value;
 
     fn excludes(model: &[(&str, &str)], recorded: &str) -> bool {
         let mut metadata = Metadata::new();

@@ -1,6 +1,7 @@
 //! Places that a job writes to: what is there may be replaced only if an earlier job wrote it, and nothing that the job
 //! itself reads.
 
+use crate::model_file::ModelFile;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
@@ -14,7 +15,6 @@ use super::hugging_face::parse_tensor_name;
 use super::peft::{CONFIG, TENSORS};
 use super::peft_config::is_own_config;
 use crate::base::Base;
-use crate::gguf;
 use crate::{Error, Result};
 
 /// A file or folder that a job will write, and the option that names it.
@@ -98,14 +98,14 @@ pub fn is_own_peft(folder: &Path) -> bool {
 
 /// Whether [`write_gguf_adapter`](super::write_gguf_adapter) wrote this file.
 pub fn is_own_gguf_adapter(path: &Path) -> bool {
-    is_file(path) && gguf::File::open(path).is_ok_and(|file| is_own_header(file.metadata()))
+    is_file(path) && ModelFile::open(path).is_ok_and(|file| is_own_header(file.metadata()))
 }
 
 /// Whether [`write_merged`](super::write_merged) wrote this file, from this base: it has the base's keys and shapes, and is not
 /// a copy of it.
 pub fn is_own_merged(path: &Path, base: &Base) -> bool {
-    let is_merged = |file: &gguf::File| {
-        let shapes = |file: &gguf::File| -> Vec<_> {
+    let is_merged = |file: &ModelFile| {
+        let shapes = |file: &ModelFile| -> Vec<_> {
             file.tensors()
                 .iter()
                 .map(|tensor| (tensor.name.clone(), tensor.dims.clone(), tensor.kind))
@@ -115,7 +115,7 @@ pub fn is_own_merged(path: &Path, base: &Base) -> bool {
             && shapes(file) == shapes(base.file())
             && file.fingerprint().is_ok_and(|fingerprint| fingerprint != *base.fingerprint())
     };
-    is_file(path) && gguf::File::open(path).is_ok_and(|file| is_merged(&file))
+    is_file(path) && ModelFile::open(path).is_ok_and(|file| is_merged(&file))
 }
 
 /// Whether [`write_peft_tensors`](super::write_peft_tensors) wrote this file.

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_gguf::{Metadata, TensorType, Value, Writer};
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::TinyModel;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::Dtype;
@@ -16,10 +19,8 @@ use serde_json::{Value as Json, json};
 use super::hugging_face::{Factor, source_rows, tensor_name};
 use super::peft::{CONFIG, TENSORS};
 use super::*;
-use crate::base::{Base, Module};
-use crate::gguf::{self, Metadata, TensorType, Value, Writer};
-use crate::lora::{AdapterTensors, LoraPair, LoraSpec};
-use crate::testing::TinyModel;
+use crate::base::Base;
+use crate::model_file::ModelFile;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -31,7 +32,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("base.gguf");
         TinyModel { n_layer: 3, ..TinyModel::new(kind) }.write(&path).unwrap();
-        let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+        let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
         Self { folder, base }
     }
 
@@ -691,7 +692,7 @@ fn merged_equals_base_plus_adapter() {
                 .unwrap();
         assert_eq!(progress, [(1, 2), (2, 2)]);
         assert_eq!(report.bytes, fs::metadata(&path).unwrap().len());
-        let merged = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+        let merged = Base::open(ModelFile::open(&path).unwrap()).unwrap();
         assert_eq!(merged.spec, bench.base.spec);
         assert_eq!(merged.file().metadata(), bench.base.file().metadata());
 

@@ -16,14 +16,13 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
-
+use nightgraft_adapter::AdapterTensors;
 use nightgraft_ggml::{AdaptedModel, SharedFile};
 
 use self::anonymous_file::AnonymousFile;
 use crate::base::Base;
 use crate::export::write_gguf_adapter_into;
-use crate::gguf;
-use crate::lora::AdapterTensors;
+use crate::model_file::ModelFile;
 use crate::{Error, Result};
 
 mod anonymous_file;
@@ -161,14 +160,14 @@ impl Generator {
 
 /// Where llama.cpp opens the very file that our reader has accepted, whatever its name stands for by now.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn path_of(file: &gguf::File) -> PathBuf {
+fn path_of(file: &ModelFile) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}", file.mapping().file().as_raw_fd()))
 }
 
 /// Elsewhere a descriptor's path may give the same open file, with its position, rather than open it anew.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn path_of(file: &gguf::File) -> PathBuf {
+fn path_of(file: &ModelFile) -> PathBuf {
     file.path().to_owned()
 }
 

@@ -14,7 +14,7 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Loads the vocabulary of a file that [`crate::text::Tokenizer`] accepts.
+    /// Loads the vocabulary of a file that [`nightgraft_text::Tokenizer`] accepts.
     ///
     /// # Errors
     /// [`crate::Error::Generate`] if llama.cpp refuses it.

@@ -1,8 +1,9 @@
 //! A fresh adapter.
 
-use super::{AdapterTensors, LoraPair, LoraSpec};
-use crate::base::{Base, Module};
-use crate::random::Random;
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_random::Random;
+
+use crate::base::Base;
 
 /// An adapter that changes nothing yet: `A` uniform in ±1/√n_in (Kaiming with a = √5, what PEFT does), `B`
 /// zero. Each tensor has a random stream of its own, so that adapting one layer more or less does not change
@@ -27,10 +28,10 @@ pub fn initialize(spec: &LoraSpec, base: &Base, seed: u64) -> AdapterTensors {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use nightgraft_kernels::WeightType;
+    use nightgraft_tiny_model::TinyModel;
 
     use super::*;
-    use crate::gguf;
-    use crate::testing::TinyModel;
+    use crate::model_file::ModelFile;
 
     /// The hash of the start is part of a run's identity: runs that were begun before must find it again.
     #[test]
@@ -38,7 +39,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         TinyModel::new(WeightType::Q4_0).write(&path).unwrap();
-        let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+        let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
         let modules = vec![Module::AttnQ, Module::AttnV];
         let spec = LoraSpec { rank: 2, alpha: 4.0, modules, layers: 1..2, dropout: 0.0 };
         let start = initialize(&spec, &base, 42);

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
 use nightgraft_ggml::{Buffer, DropoutKey};
+use nightgraft_random as random;
 
-use super::{AdapterTensors, LoraPair, LoraSpec};
 use crate::Result;
-use crate::base::Module;
 use crate::ops::linear::{Dropout, LoraFactors};
-use crate::random;
 
 /// An adapter whose factors and gradient sums live in buffers.
 pub struct Adapter {

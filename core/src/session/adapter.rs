@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use nightgraft_adapter::AdapterTensors;
+
 use super::notice::Notice;
 use super::run_folder::BaseNote;
 use crate::base::Base;
 use crate::export::{ImportedAdapter, OtherBase, import_adapter};
-use crate::lora::AdapterTensors;
 use crate::{Error, Result};
 
 /// An adapter, and how it shows that it was trained on another model, if it does.

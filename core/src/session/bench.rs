@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nightgraft_adapter::Module;
+use nightgraft_random::Random;
+use nightgraft_text::Example;
+use nightgraft_text::data::{self, BatchOptions};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
@@ -10,17 +14,15 @@ use super::inputs::threads;
 use super::memory::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
 use super::{StopFlag, run_setup};
-use crate::base::{Base, Module};
+use crate::Result;
+use crate::base::Base;
 use crate::config::{Precision, TrainConfig};
-use crate::data::{self, BatchOptions};
 use crate::lora::Adapter;
 use crate::memory::anonymous_bytes;
-use crate::random::Random;
-use crate::text::Example;
+use crate::model_file::ModelFile;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
 use crate::transformer::{Model, ModelOptions, resolve_precision};
-use crate::{Result, gguf};
 
 /// Any rate takes the same time.
 const RATE: f64 = 1e-4;
@@ -96,7 +98,7 @@ pub struct Operation {
 pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f64)) -> Result<BenchReport> {
     request.config.validate()?;
     let mut config = request.config.clone();
-    let base = Base::open(gguf::File::open(&request.model)?)?.without_vocabulary();
+    let base = Base::open(ModelFile::open(&request.model)?)?.without_vocabulary();
     let notice = Notice::of_context(&config.data, &base);
     let spec = base.spec.clone();
     let process = memory::process_bytes();
@@ -174,7 +176,7 @@ fn examples(n_vocab: usize, context: usize, n: usize) -> Vec<Example> {
 
 /// Operations that one token needs: twice each weight forward and twice backward, thrice that for an adapter's (they have
 /// gradients of their own), and seven products of head vectors with the tokens before it.
-fn useful_flops(spec: &crate::base::BlockSpec, lora: &crate::lora::LoraSpec, context: usize) -> f64 {
+fn useful_flops(spec: &crate::base::BlockSpec, lora: &nightgraft_adapter::LoraSpec, context: usize) -> f64 {
     let weights = |module: &Module| {
         let (n_out, n_in) = spec.module_shape(*module);
         (n_out * n_in) as f64

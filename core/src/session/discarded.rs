@@ -3,10 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use nightgraft_store::{CheckpointProblem, Error as StoreError, GraftId};
 use serde::{Serialize, Serializer};
-
-use crate::store::GraftId;
-use crate::{CheckpointProblem, Error};
 
 /// Something that was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +57,10 @@ pub enum DiscardReason {
     Asked,
 }
 
-impl From<&Error> for DiscardReason {
-    fn from(error: &Error) -> Self {
+impl From<&StoreError> for DiscardReason {
+    fn from(error: &StoreError) -> Self {
         match error {
-            Error::Checkpoint { problem, .. } if problem.is_of_another_run() => {
+            StoreError::Checkpoint { problem, .. } if problem.is_of_another_run() => {
                 Self::OtherRun(problem.clone())
             }
             error => Self::Damaged { problem: error.to_string() },

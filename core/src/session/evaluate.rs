@@ -2,22 +2,19 @@
 
 use std::path::PathBuf;
 
+use nightgraft_text::data::{DataReport, Dataset, Format};
+use nightgraft_text::{Date, Example};
 use serde::Serialize;
 
-use super::StopFlag;
-use super::adapter;
 use super::inputs::{Inputs, threads};
 use super::logits::LogitsFile;
 use super::notice::Notice;
-use super::run_folder;
+use super::{StopFlag, adapter, run_folder};
 use crate::config::DataConfig;
-use crate::data::{DataReport, Dataset, Format};
 use crate::export::Target;
 use crate::lora::Adapter;
-use crate::text::{Date, Example};
-use crate::train;
 use crate::transformer::{Model, ModelOptions};
-use crate::{Error, Result};
+use crate::{Error, Result, train};
 
 /// What to measure.
 #[derive(Debug, Clone)]

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use nightgraft_policy::gate::GateReport;
+use nightgraft_store::GraftId;
+use nightgraft_text::data::DataReport;
 use serde::Serialize;
 
 use super::{DiscardReason, Leftover, MemoryPlan, ModelInfo};
-use crate::data::DataReport;
-use crate::gate::GateReport;
-use crate::store::GraftId;
 use crate::train::{RateTooHigh, StepReport, TrainLoop};
 
 /// One thing that happened during a run.

@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
+use nightgraft_adapter::AdapterTensors;
+use nightgraft_text::{Date, Example};
 use serde::Serialize;
 
-use super::StopFlag;
-use super::adapter;
 use super::inputs::Inputs;
 use super::notice::Notice;
 use super::run_folder::BaseNote;
+use super::{StopFlag, adapter};
 use crate::export::{
     MergeReport, Target, is_own_gguf_adapter, is_own_merged, is_own_peft, write_gguf_adapter, write_merged,
     write_peft,
 };
-use crate::lora::{Adapter, AdapterTensors};
-use crate::text::{Date, Example};
+use crate::lora::{Adapter, mismatch};
 use crate::transformer::{Model, ModelOptions};
 use crate::{Error, Result};
 
@@ -111,7 +111,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         }
         ExportFormat::MergedGguf => {
             let mut progress = |done: usize, total: usize| on_progress(done as u64, total as u64);
-            if let Some(problem) = tensors.mismatch(&inputs.base) {
+            if let Some(problem) = mismatch(&tensors, &inputs.base) {
                 return Err(Error::Adapter { path: request.adapter.clone(), problem });
             }
             // First: what is written is not measured in vain, and whether the model has changed is asked last.

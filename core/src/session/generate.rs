@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use nightgraft_store::Graft;
+use nightgraft_text::Error as TextError;
+use nightgraft_text::{Date, Message, Tokenizer, Variables};
 use serde::Serialize;
 
-use super::StopFlag;
-use super::adapter;
 use super::inputs::{self, Inputs};
 use super::notice::Notice;
+use super::{StopFlag, adapter};
 use crate::generate::{Generator, Sampling};
-use crate::store::Graft;
-use crate::text::{Date, Message, Tokenizer, Variables};
 use crate::{Error, Result};
 
 /// What to generate.
@@ -136,7 +136,7 @@ impl Chat {
     /// What the assistant says next, today; `on_text` gets each new piece of it and returns whether to go on.
     ///
     /// # Errors
-    /// [`Error::Template`] if the model has no chat template, [`Error::Rendering`] if this one refuses the turns; [`Error::Config`] for a
+    /// [`TextError::Template`] if the model has no chat template, [`TextError::Rendering`] if this one refuses the turns; [`Error::Config`] for a
     /// temperature below 0; [`Error::Generate`] if the turns and the answer are longer than the model's context.
     pub fn answer(
         &mut self,
@@ -144,7 +144,7 @@ impl Chat {
         sampling: &Sampling,
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<GenerateReport> {
-        let template = self.inputs.template.as_mut().ok_or_else(|| Error::Template {
+        let template = self.inputs.template.as_mut().ok_or_else(|| TextError::Template {
             problem: "this model has none: leave out --chat, or use an instruction-tuned model".into(),
         })?;
         template.set_date(Date::now());

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
+use nightgraft_text::Date;
+use nightgraft_text::Error as TextError;
+use nightgraft_text::data::{self, BatchOptions, DataReport, Dataset, Format};
 use serde::Serialize;
 
-use super::StopFlag;
-use super::adapter;
 use super::inputs::{Inputs, threads};
 use super::notice::Notice;
+use super::{StopFlag, adapter};
 use crate::config::{DataConfig, Precision};
-use crate::data::{self, BatchOptions, DataReport, Dataset, Format};
 use crate::export::{Target, is_own_tensors, write_peft_tensors};
 use crate::lora::Adapter;
 use crate::memory::spare_bytes;
-use crate::text::Date;
 use crate::transformer::{MemoryEstimate, Model, ModelOptions};
 use crate::{Error, Result};
 
@@ -82,7 +82,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         seed: request.seed,
     };
     let plan = data::plan_epoch(&examples, 0, &options);
-    let members = plan.first().ok_or_else(|| Error::Data {
+    let members = plan.first().ok_or_else(|| TextError::Data {
         path: request.data.clone(),
         line: None,
         problem: "no example to differentiate".into(),

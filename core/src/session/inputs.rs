@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use nightgraft_text::Error as TextError;
+use nightgraft_text::data::{self, DataOptions, Dataset, Format};
+use nightgraft_text::{ChatTemplate, Date, Tokenizer};
+
+use crate::Result;
 use crate::base::Base;
 use crate::config::DataConfig;
-use crate::data::{self, DataOptions, Dataset, Format};
-use crate::gguf;
-use crate::text::{ChatTemplate, Date, Tokenizer};
-use crate::{Error, Result};
+use crate::model_file::ModelFile;
 
 /// A model and the means to turn text into its tokens.
 pub(super) struct Inputs {
@@ -19,7 +21,7 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Opens the model. Its chat template takes `date` for now.
     pub(super) fn open(model: &Path, date: Date) -> Result<Self> {
-        let file = gguf::File::open(model)?;
+        let file = ModelFile::open(model)?;
         let base = Base::open(file)?;
         let tokenizer = Tokenizer::from_gguf(base.file().metadata())?;
         if tokenizer.n_vocab() > base.spec.n_vocab {
@@ -28,7 +30,7 @@ impl Inputs {
                 tokenizer.n_vocab(),
                 base.spec.n_vocab
             );
-            return Err(Error::Tokenizer { problem });
+            return Err(TextError::Tokenizer { problem }.into());
         }
         let template = ChatTemplate::from_gguf(base.file().metadata(), &tokenizer, date);
         Ok(Self { base, tokenizer, template })
@@ -50,7 +52,7 @@ impl Inputs {
     /// The examples of a file, in this format, or in the one that its name tells.
     pub(super) fn load(&self, path: &Path, format: Option<Format>, config: &DataConfig) -> Result<Dataset> {
         let options = DataOptions { context: config.context, chat: config.chat, skip_bad: config.skip_bad };
-        data::load(path, format, &self.tokenizer, self.template.as_ref(), &options)
+        Ok(data::load(path, format, &self.tokenizer, self.template.as_ref(), &options)?)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use nightgraft_text::{ChatTemplate, Date, Tokenizer};
 use serde::Serialize;
 
 use crate::base::Base;
-use crate::gguf::{self, FileHash};
-use crate::text::{ChatTemplate, Date, Tokenizer};
+use crate::model_file::{FileHash, ModelFile};
 use crate::{Error, Result};
 
 /// A model file in a few figures.
@@ -70,7 +70,7 @@ pub struct TensorGroup {
 /// # Errors
 /// [`crate::Error::Gguf`] if it is not a well-formed GGUF file.
 pub fn inspect(model: &Path) -> Result<ModelInfo> {
-    let file = gguf::File::open(model)?;
+    let file = ModelFile::open(model)?;
     let mut groups: BTreeMap<&'static str, TensorGroup> = BTreeMap::new();
     for tensor in file.tensors() {
         let format = tensor.kind.name();
@@ -127,7 +127,7 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
 /// # Errors
 /// As [`inspect`]; [`crate::Error::ModelChanged`] if the file changes meanwhile.
 pub fn inspect_with_hash(model: &Path) -> Result<ModelInfo> {
-    let hash = FileHash::read(&gguf::File::open(model)?)?;
+    let hash = FileHash::read(&ModelFile::open(model)?)?;
     Ok(ModelInfo { sha256: Some(hash.sha256.to_string()), ..inspect(model)? })
 }
 

@@ -7,13 +7,12 @@
 
 use std::path::Path;
 
+use nightgraft_files::atomic::AtomicFile;
+use nightgraft_text::{Example, data};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::atomic::AtomicFile;
-use crate::data;
 use crate::export::tensor_names;
-use crate::text::Example;
 use crate::transformer::Model;
 use crate::{Error, Result};
 
@@ -76,7 +75,7 @@ impl LogitsFile {
             })?;
             on_tokens(example.len() as u64);
         }
-        self.file.commit()
+        Ok(self.file.commit()?)
     }
 }
 
@@ -131,12 +130,12 @@ mod tests {
     use std::fs;
 
     use nightgraft_kernels::WeightType;
+    use nightgraft_tiny_model::TinyModel;
     use safetensors::SafeTensors;
 
     use super::*;
     use crate::config::DataConfig;
     use crate::session::{EvalRequest, StopFlag, evaluate};
-    use crate::testing::TinyModel;
 
     fn numbers<T>(file: &SafeTensors, name: &str, decode: fn([u8; 4]) -> T) -> Vec<T> {
         let tensor = file.tensor(name).unwrap();

@@ -1,11 +1,11 @@
 //! What a run will take in memory, known before its first step.
 
+use nightgraft_adapter::AdapterTensors;
 use serde::Serialize;
 
 use super::inputs::threads;
 use crate::base::Base;
 use crate::config::TrainConfig;
-use crate::lora::AdapterTensors;
 use crate::memory::{anonymous_bytes, spare_bytes};
 use crate::transformer::{MemoryEstimate, ModelBytes, RecomputePolicy, release_freed_memory};
 use crate::{Error, Result};

@@ -11,9 +11,11 @@ mod event;
 mod export;
 mod generate;
 mod gradients;
+mod graft_export;
 mod inputs;
 mod inspect;
 mod logits;
+mod loss_curve;
 mod memory;
 pub mod night;
 mod notice;
@@ -27,10 +29,7 @@ mod stop;
 mod tokenize;
 mod train;
 
-pub use crate::data::{DataReport, Format};
 pub use crate::generate::Sampling;
-pub use crate::gguf::leave_signals_alone;
-pub use crate::text::Message;
 pub use crate::transformer::check_instructions;
 pub use bench::{BenchReport, BenchRequest, Operation, bench};
 pub use discarded::{DiscardReason, Leftover};
@@ -39,8 +38,13 @@ pub use event::{Event, Outcome, StepMetrics, TrainReport};
 pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{Chat, GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
+pub use graft_export::{GraftFormat, export_graft};
 pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_with_hash};
+pub use loss_curve::{DrawLoss, LossAt, LossCurve};
 pub use memory::MemoryPlan;
+pub use nightgraft_ggml::faults::leave_signals_alone;
+pub use nightgraft_text::Message;
+pub use nightgraft_text::data::{DataReport, Format};
 pub use personal::{
     ChosenSize, MemoryForecast, MemoryNeeds, NightSettings, NothingToDo, OnChange, Pause, Session,
     SessionReport, SessionRequest, Slice, SliceOutcome, TimeForecast, TrainingSummary, Watch,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nightgraft_text::Date;
 use serde::Serialize;
 
 use super::memory::{AdapterCopies, MemoryPlan, MemoryPlanner, process_bytes};
@@ -9,7 +10,6 @@ use super::notice::Notice;
 use super::{inputs::Inputs, run_setup};
 use crate::Result;
 use crate::config::TrainConfig;
-use crate::text::Date;
 
 /// What to plan.
 #[derive(Debug, Clone)]

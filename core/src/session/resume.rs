@@ -3,25 +3,26 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraPairs, Module};
+use nightgraft_gguf::Fingerprint;
+use nightgraft_store::CheckpointProblem;
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::checkpoint::{
+    self, EarlyStopping, Evaluation, FirstSteps, Matrices, PairShape, Progress, Snapshot, State, matrices,
+};
+use nightgraft_store::vault::Vault;
+use nightgraft_text::data::Dataset;
 use sha2::{Digest, Sha256};
 
 use super::{Event, Leftover};
-use crate::base::{Base, Module};
-use crate::checkpoint::{
-    self, EarlyStopping, Evaluation, FirstSteps, LoraPairs, Matrices, PairShape, Progress, Snapshot, State,
-    matrices,
-};
+use crate::Result;
+use crate::base::Base;
 use crate::config::{RunConfig, TrainConfig};
-use crate::data::Dataset;
-use crate::gguf::Fingerprint;
-use crate::lora::{AdapterTensors, LoraPair};
 use crate::train::{
     BestAdapter, DataPosition, GradientAccumulation, LearningRateGuard, PartialEvaluation, RunHistory,
     TrainLoop, set_values,
 };
 use crate::transformer::LossSum;
-use crate::vault::Vault;
-use crate::{CheckpointProblem, Error, Result};
 
 /// What must be equal for a run to go on from a checkpoint.
 pub(super) struct RunIdentity {
@@ -83,8 +84,8 @@ fn is_date(line: &str) -> bool {
 pub(super) fn saved_settings(vault: &Vault, folder: &Path) -> Result<TrainConfig> {
     let state = match checkpoint::load_latest(vault, folder) {
         Ok(Some((_, state))) => state,
-        Ok(None) | Err(Error::WrongKey { .. }) => return Ok(TrainConfig::default()),
-        Err(error) => return Err(error),
+        Ok(None) | Err(StoreError::WrongKey { .. }) => return Ok(TrainConfig::default()),
+        Err(error) => return Err(error.into()),
     };
     let is_read = |line: &&str| {
         is_date(line)
@@ -115,7 +116,7 @@ pub(super) fn checkpoint_bytes(train_loop: &TrainLoop) -> u64 {
 /// The newest valid checkpoint, if there is one.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if it belongs to a run with another base, data or settings.
+/// [`StoreError::Checkpoint`] if it belongs to a run with another base, data or settings.
 pub(super) fn load(
     vault: &Vault,
     folder: &Path,
@@ -128,7 +129,7 @@ pub(super) fn load(
     let Some((path, state)) = latest? else { return Ok(None) };
     match identity.difference(&state) {
         None => Ok(Some((path.clone(), SavedRun { path, state }))),
-        Some(problem) => Err(Error::Checkpoint { path, problem }),
+        Some(problem) => Err(StoreError::Checkpoint { path, problem }.into()),
     }
 }
 
@@ -217,11 +218,11 @@ impl SavedRun {
     /// Sets a fresh run of the same identity back to this moment.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
+    /// [`StoreError::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
     pub(super) fn restore(self, train_loop: &mut TrainLoop) -> Result<()> {
         if let Some(problem) = self.impossible(train_loop) {
             let problem = CheckpointProblem::Impossible(problem);
-            return Err(Error::Checkpoint { path: self.path, problem });
+            return Err(StoreError::Checkpoint { path: self.path, problem }.into());
         }
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
         let stopping = &progress.early_stopping;

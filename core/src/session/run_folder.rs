@@ -4,18 +4,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use nightgraft_files::atomic;
+use nightgraft_files::file_system::{open_lock, system, tighten, try_lock};
+use nightgraft_gguf::Fingerprint;
+use nightgraft_store::checkpoint::is_checkpoint;
+use nightgraft_store::vault::Vault;
+use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{StepMetrics, resume};
-use crate::atomic;
-use crate::checkpoint::is_checkpoint;
 use crate::config::TrainConfig;
 use crate::export::{InputFile, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
-use crate::file_system::{open_lock, system, tighten, try_lock};
-use crate::gguf::{FileHash, Fingerprint};
-use crate::text::Date;
-use crate::train::is_loss_svg;
-use crate::vault::Vault;
+use crate::model_file::FileHash;
+use crate::session::LossCurve;
 use crate::{Error, Result};
 
 const BASE: &str = "base.json";
@@ -33,13 +34,12 @@ const OUT: &str = "--out";
 type IsOwn = fn(&Path) -> bool;
 
 /// All that a run writes into its folder.
-const RESULTS: [(&str, IsOwn); 7] = [
+const RESULTS: [(&str, IsOwn); 6] = [
     (BASE, |path| path.parent().is_some_and(|folder| BaseNote::in_folder(folder).is_some())),
     (CONFIG, TrainConfig::is_written_by_a_run),
     (METRICS, is_metrics),
     (PEFT, is_own_peft),
     (GGUF, is_own_gguf_adapter),
-    (PLOT, |path| fs::read_to_string(path).is_ok_and(|svg| is_loss_svg(&svg))),
     (CHECKPOINTS, holds_checkpoints),
 ];
 
@@ -56,17 +56,22 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Config`] with the names of all that would be lost.
-    pub(super) fn check(root: &Path, inputs: &[InputFile]) -> Result<()> {
+    pub(super) fn check(root: &Path, inputs: &[InputFile], curve: Option<&LossCurve>) -> Result<()> {
         // What a run wrote is recognized beside its note only.
         let is_run = is_plain(&root.join(BASE)) && BaseNote::in_folder(root).is_some();
         let mut foreign = Vec::new();
-        for (name, is_own) in RESULTS {
+        let mut check = |name, is_own: &dyn Fn(&Path) -> bool| -> Result<()> {
             let path = root.join(name);
             Target { option: OUT, path: &path }.refuse_inputs(inputs)?;
             let is_ours = is_run && is_plain(&path) && is_own(&path);
             if !is_ours && !is_free(&path)? {
                 foreign.push(name);
             }
+            Ok(())
+        };
+        RESULTS.iter().try_for_each(|(name, is_own)| check(*name, is_own))?;
+        if let Some(curve) = curve {
+            check(PLOT, &|path| fs::read_to_string(path).is_ok_and(|svg| (curve.is_own)(&svg)))?;
         }
         if foreign.is_empty() {
             return Ok(());
@@ -154,7 +159,7 @@ impl RunFolder {
     /// Notes which model the run is for, so that the adapter can be exported without naming it again.
     pub(super) fn write_base(&self, note: &BaseNote) -> Result<()> {
         let text = serde_json::to_vec(note).expect("strings and numbers serialize");
-        atomic::write_file(&self.root.join(BASE), &text)
+        Ok(atomic::write_file(&self.root.join(BASE), &text)?)
     }
 
     pub(super) fn plot(&self) -> PathBuf {

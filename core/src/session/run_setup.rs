@@ -1,12 +1,14 @@
 //! Putting a run together from its settings, the same way for every job that trains.
 
+use nightgraft_adapter::{AdapterTensors, LoraSpec};
+use nightgraft_text::Example;
+
 use super::StopFlag;
 use super::inputs::threads;
 use crate::Result;
 use crate::base::Base;
 use crate::config::{Layers, LoraConfig, Targets, TrainConfig};
-use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
-use crate::text::Example;
+use crate::lora::{Adapter, initialize};
 use crate::train::{EvalSchedule, TrainLoop, Trainer, total_steps};
 use crate::transformer::{Model, ModelOptions, RecomputePolicy, release_freed_memory, resolve_precision};
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use nightgraft_text::Tokenizer;
 use serde::Serialize;
 
 use crate::Result;
-use crate::gguf;
-use crate::text::Tokenizer;
+use crate::model_file::ModelFile;
 
 /// How to tokenize.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,16 +43,16 @@ impl Tokens {
     /// Reads the vocabulary of a GGUF file (of any architecture).
     ///
     /// # Errors
-    /// [`crate::Error::Gguf`] or [`crate::Error::Tokenizer`] if there is no usable one.
+    /// [`crate::Error::Gguf`] or [`Tokenizer`](nightgraft_text::Error::Tokenizer) if there is no usable one.
     pub fn open(model: &Path) -> Result<Self> {
-        let file = gguf::File::open(model)?;
+        let file = ModelFile::open(model)?;
         Ok(Self { tokenizer: Tokenizer::from_gguf(file.metadata())? })
     }
 
     /// The tokens of `text`.
     ///
     /// # Errors
-    /// [`crate::Error::Tokenizer`] if it cannot be encoded.
+    /// [`Tokenizer`](nightgraft_text::Error::Tokenizer) if it cannot be encoded.
     pub fn of(&self, text: &str, options: &TokenizeOptions) -> Result<Vec<TokenPiece>> {
         let tokenizer = &self.tokenizer;
         let ids = if options.bos {

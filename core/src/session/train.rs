@@ -3,28 +3,29 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::adapter;
+use nightgraft_adapter::AdapterTensors;
+use nightgraft_files::{atomic, file_system};
+use nightgraft_store::checkpoint;
+use nightgraft_store::vault::Vault;
+use nightgraft_text::Date;
+use nightgraft_text::data::{self, Format};
+
 use super::inputs::{Inputs, threads};
 use super::memory::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
 use super::resume::{self, RunIdentity};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
-use super::run_setup;
 use super::shape::{RequestedShape, overridden_settings};
-use super::{DiscardReason, Event, Leftover, Outcome, StepMetrics, StopFlag, TrainReport, inspect};
-use crate::atomic;
+use super::{
+    DiscardReason, Event, Leftover, LossCurve, Outcome, StepMetrics, StopFlag, TrainReport, adapter, inspect,
+    run_setup,
+};
 use crate::base::Base;
-use crate::checkpoint;
 use crate::config::{EvalEvery, Resume, RunConfig, TrainConfig};
-use crate::data::{self, Format};
 use crate::export::{InputFile, write_gguf_adapter, write_peft};
-use crate::file_system;
-use crate::gguf::{FileHash, HashCheck};
-use crate::lora::AdapterTensors;
 use crate::memory::anonymous_bytes;
-use crate::text::Date;
-use crate::train::{StepEvent, StepReport, StopReason, TrainLoop, loss_svg};
-use crate::vault::Vault;
+use crate::model_file::{FileHash, HashCheck};
+use crate::train::{StepEvent, StepReport, StopReason, TrainLoop};
 use crate::{Error, Result};
 
 /// What to train, on what, and where to put it.
@@ -48,6 +49,8 @@ pub struct TrainRequest {
     pub config: TrainConfig,
     /// Bytes of anonymous memory that the run may take; none for any. The result does not depend on it.
     pub memory_limit: Option<u64>,
+    /// Draws `loss.svg` at the end; without it there is none.
+    pub curve: Option<LossCurve>,
 }
 
 impl TrainRequest {
@@ -60,7 +63,7 @@ impl TrainRequest {
 }
 
 /// Trains, or goes on with the run that the folder holds. Leaves in the folder: `adapter/` (PEFT),
-/// `adapter.gguf` (llama.cpp), `config.toml`, `metrics.jsonl`, `loss.svg` and `checkpoints/`.
+/// `adapter.gguf` (llama.cpp), `config.toml`, `metrics.jsonl`, `checkpoints/`, and `loss.svg` if it is to be drawn.
 ///
 /// # Errors
 /// Any of [`Error`]'s for unusable files and settings, before anything is written.
@@ -121,7 +124,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn open(request: &'a TrainRequest, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         let mut config = request.config.clone();
-        RunFolder::check(&request.out, &request.inputs())?;
+        RunFolder::check(&request.out, &request.inputs(), request.curve.as_ref())?;
         let vault = Vault::plain(file_system::system());
         let date = date(request, &vault)?;
         config.data.date = Some(date);
@@ -360,8 +363,10 @@ impl<'a> Run<'a> {
     fn finish(mut self, outcome: Outcome, on_event: &mut dyn FnMut(&Event)) -> Result<TrainReport> {
         self.train_loop.model().release(); // room for writing the result
         let step = self.train_loop.trainer().step();
-        let plot = loss_svg(&self.losses, &self.train_loop.history().evaluations);
-        atomic::write_file(&self.folder.plot(), plot.as_bytes())?;
+        if let Some(curve) = &self.request.curve {
+            let plot = (curve.draw)(&self.losses, &self.train_loop.history().evaluations);
+            atomic::write_file(&self.folder.plot(), plot.as_bytes())?;
+        }
         let mut best_step = step;
         let interrupted = outcome == Outcome::Interrupted;
         if !interrupted {

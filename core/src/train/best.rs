@@ -1,6 +1,6 @@
 //! The best adapter so far, and when to stop waiting for a better one.
 
-use crate::lora::AdapterTensors;
+use nightgraft_adapter::AdapterTensors;
 
 /// An adapter is better if it adds this share of what the best one gained over the start. Less is not worth its price: what goes on
 /// learning texts that are known by then changes everything else the more (SmolLM2-135M at a constant rate of 2e-3 on twenty short
@@ -58,8 +58,9 @@ mod tests {
     use std::collections::BTreeMap;
     use std::convert::Infallible;
 
+    use nightgraft_adapter::LoraSpec;
+
     use super::*;
-    use crate::lora::LoraSpec;
 
     fn consider(best: &mut BestAdapter, step: u64, loss: f64) -> bool {
         let spec = LoraSpec { rank: 1, alpha: 1.0, modules: Vec::new(), layers: 0..0, dropout: 0.0 };

@@ -3,7 +3,6 @@
 mod best;
 mod guard;
 mod optimizer;
-mod plot;
 mod schedule;
 mod train_loop;
 mod trainer;
@@ -14,8 +13,6 @@ mod tests;
 pub use best::BestAdapter;
 pub use guard::{LearningRateGuard, RateTooHigh};
 pub use optimizer::AdamW;
-pub use plot::{is_loss_svg, loss_svg};
-pub(crate) use plot::{problem_svg, short};
 pub use schedule::learning_rate;
 pub use train_loop::{EvalSchedule, PartialEvaluation, RunHistory, StepEvent, StopReason, TrainLoop};
 pub use trainer::{

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
 use nightgraft_ggml::WeightType;
+use nightgraft_text::Example;
+use nightgraft_tiny_model::TinyModel;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use super::{AdamW, Trainer};
 use crate::Error;
-use crate::base::{Base, Module};
+use crate::base::Base;
 use crate::config::{OptimizerConfig, Schedule, TrainConfig};
-use crate::gguf;
-use crate::lora::{Adapter, AdapterTensors, LoraPair, LoraSpec, initialize};
-use crate::testing::TinyModel;
-use crate::text::Example;
+use crate::lora::{Adapter, initialize};
+use crate::model_file::ModelFile;
 use crate::transformer::{Model, ModelOptions};
 
 /// One pair of 3 × 2 and 3 × 4 numbers.
@@ -103,7 +104,7 @@ fn trainer(stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     TinyModel::new(WeightType::Q4_0).write(&path).unwrap();
-    let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+    let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
     let spec = LoraSpec { rank: 4, alpha: 8.0, modules: Module::ALL.to_vec(), layers: 0..2, dropout: 0.1 };
     let adapter = Adapter::new(&initialize(&spec, &base, 1)).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(3);

@@ -1,9 +1,10 @@
 //! A whole run as a stream of short pieces of work. After each of them the run can be saved, and while one is under
 //! way it can be stopped: a run that is cut anywhere and goes on ends as one that was not.
 
+use nightgraft_text::Example;
+use nightgraft_text::data::{self, BatchOptions};
+
 use super::{BestAdapter, LearningRateGuard, RateTooHigh, StepReport, Trainer};
-use crate::data::{self, BatchOptions};
-use crate::text::Example;
 use crate::transformer::{LossSum, Model};
 use crate::{Error, Result};
 

@@ -1,13 +1,15 @@
 //! The training loop as a stream of micro-steps.
 
+use nightgraft_adapter::AdapterTensors;
+use nightgraft_random as random;
+use nightgraft_text::Example;
+use nightgraft_text::data::{self, Batch, BatchOptions};
+
 use super::guard::LOWERED_TO;
 use super::optimizer::AdamW;
 use super::schedule::learning_rate;
 use crate::config::TrainConfig;
-use crate::data::{self, Batch, BatchOptions};
-use crate::lora::{Adapter, AdapterTensors};
-use crate::random;
-use crate::text::Example;
+use crate::lora::Adapter;
 use crate::transformer::{LossSum, Model};
 use crate::{Error, Result};
 

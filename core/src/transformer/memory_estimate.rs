@@ -1,6 +1,7 @@
 //! How many bytes of memory training takes under each [`RecomputePolicy`], counted on graphs that are never computed, and
 //! the fastest policy within a budget.
 
+use nightgraft_adapter::AdapterTensors;
 use nightgraft_ggml::Buffer;
 
 use super::block::{Block, Geometry};
@@ -12,7 +13,7 @@ use super::weights::{self, MappedWeights};
 use crate::Result;
 use crate::base::Base;
 use crate::config::Precision;
-use crate::lora::{Adapter, AdapterTensors};
+use crate::lora::Adapter;
 use crate::ops::head::Head;
 
 /// Multiplications of two numbers that take as long as reading one number of a quantized matrix: measured.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nightgraft_ggml::{Buffer, Cpu, Graph};
+use nightgraft_text::data::Batch;
 
 use super::block::{Block, Geometry};
 use super::head_graph::{HEAD_NODES, head_graph};
@@ -16,7 +17,6 @@ use super::weights::{self, MappedWeights};
 use crate::Result;
 use crate::base::Base;
 use crate::config::Precision;
-use crate::data::Batch;
 use crate::lora::Adapter;
 use crate::memory::available_bytes;
 use crate::ops::head::{self, Head};

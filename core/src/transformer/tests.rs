@@ -6,18 +6,19 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use nightgraft_adapter::{AdapterTensors, LoraSpec, Module};
 use nightgraft_ggml::WeightType;
+use nightgraft_text::data::Batch;
+use nightgraft_tiny_model::TinyModel;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use super::{LossSum, MemoryEstimate, Model, ModelOptions, RecomputePolicy};
-use crate::base::{Base, Module};
+use crate::base::Base;
 use crate::config::Precision;
-use crate::data::Batch;
-use crate::gguf;
-use crate::lora::{Adapter, AdapterTensors, LoraSpec, initialize};
-use crate::testing::TinyModel;
+use crate::lora::{Adapter, initialize};
+use crate::model_file::ModelFile;
 
 /// How much the loss, a sum of about ten f32 values near 5, changes over a difference. Rounding of the loss
 /// makes up to 1e-4 of that, the truncation of the difference about as much.
@@ -34,7 +35,7 @@ fn base(model: &TinyModel) -> Base {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     model.write(&path).unwrap();
-    let base = Base::open(gguf::File::open(&path).unwrap()).unwrap();
+    let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
     FOLDERS.with_borrow_mut(|folders| folders.push(folder));
     base
 }

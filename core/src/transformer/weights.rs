@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use nightgraft_adapter::Module;
 use nightgraft_ggml::{AttentionShape, Buffer, ComputeType, RopeStyle, TensorLocation};
 
 use super::block::{Block, Geometry};
-use crate::base::{Base, LayerWeights, Module, RopeLayout, Weight};
+use crate::base::{Base, LayerWeights, RopeLayout, Weight};
 use crate::lora::Adapter;
 use crate::ops::head::Head;
 use crate::ops::linear::Linear;

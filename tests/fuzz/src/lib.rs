@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use cap::Cap;
-use nightgraft_core::base::{Base, Module};
-use nightgraft_core::gguf;
-use nightgraft_core::lora::{AdapterTensors, LoraPair, LoraSpec};
-use nightgraft_core::testing::{CHATML, N_EMBD, TinyModel};
-use nightgraft_core::text::{ChatTemplate, Date, Tokenizer};
+use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_core::base::Base;
+use nightgraft_core::model_file::ModelFile;
 use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{CHATML, N_EMBD, TinyModel};
+use nightgraft_text::{ChatTemplate, Date, Tokenizer};
 use tempfile::TempDir;
 
 /// The most that a target may hold at a time; the GGUF reader's own cap on a decoded header is half of it.
@@ -52,7 +52,7 @@ pub fn tiny_model() -> &'static Base {
         recipe.n_layer = 1;
         recipe.chat_template = Some(CHATML.to_owned());
         recipe.write(&path).expect("the tiny model can be written");
-        let file = gguf::File::open(&path).expect("the tiny model is well formed");
+        let file = ModelFile::open(&path).expect("the tiny model is well formed");
         Base::open(file).expect("the tiny model is supported")
     })
 }

@@ -4,10 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_core::checkpoint;
-use nightgraft_core::file_system::system;
-use nightgraft_core::vault::Vault;
+use nightgraft_files::file_system::system;
 use nightgraft_fuzz::{put, scratch};
+use nightgraft_store::checkpoint;
+use nightgraft_store::vault::Vault;
 
 /// The name that the seeds are sealed under.
 const NAME: &str = "step-00000003.ngck";

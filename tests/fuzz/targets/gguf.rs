@@ -3,9 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use nightgraft_core::base::Base;
-use nightgraft_core::gguf::{self, GgufHeader, Writer};
-use nightgraft_core::text::{ChatTemplate, Date, Message, Tokenizer, Variables};
+use nightgraft_core::model_file::ModelFile;
 use nightgraft_fuzz::{put, scratch};
+use nightgraft_gguf::{self, GgufHeader, Writer};
+use nightgraft_text::{ChatTemplate, Date, Message, Tokenizer, Variables};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(header) = gguf::parse(bytes) else { return };
@@ -19,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(rewrite(&again, &written).as_deref(), Some(written.as_slice()), "written twice, two files");
 
     use_texts(&header);
-    let file = gguf::File::open(&put("model.gguf", bytes)).expect("the header was accepted before");
+    let file = ModelFile::open(&put("model.gguf", bytes)).expect("the header was accepted before");
     assert_eq!(file.tensors(), header.tensors);
     if let Ok(base) = Base::open(file) {
         let mut row = vec![0.0; base.spec.n_embd];

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_core::data::{self, BatchOptions, DataOptions};
 use nightgraft_fuzz::{put, template, tokenizer};
+use nightgraft_text::data::{self, BatchOptions, DataOptions};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, file)) = bytes.split_first() else { return };

@@ -8,17 +8,17 @@ use std::fs;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_core::base::Module;
-use nightgraft_core::checkpoint::{self, PartialEvaluation, Progress, State};
+use nightgraft_adapter::Module;
 use nightgraft_core::config::TrainConfig;
 use nightgraft_core::export;
-use nightgraft_core::file_system::system;
-use nightgraft_core::gguf::{Array, Fingerprint, Metadata, Value, Writer};
-use nightgraft_core::policy::Rules;
-use nightgraft_core::testing::{CHATML, TinyModel, Vocabulary};
-use nightgraft_core::vault::Vault;
+use nightgraft_files::file_system::system;
 use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
+use nightgraft_gguf::{Array, Fingerprint, Metadata, Value, Writer};
 use nightgraft_kernels::WeightType;
+use nightgraft_policy::Rules;
+use nightgraft_store::checkpoint::{self, PartialEvaluation, Progress, State};
+use nightgraft_store::vault::Vault;
+use nightgraft_tiny_model::{CHATML, TinyModel, Vocabulary};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -149,7 +149,7 @@ fn small_model(path: &Path, vocabulary: Vocabulary, kind: WeightType) -> Outcome
         writer.tensor(name, &[width], WeightType::F32.into(), vec![0; WIDTH * 4])?;
     }
     writer.write(path)?;
-    let file = nightgraft_core::gguf::File::open(path)?;
+    let file = nightgraft_core::ModelFile::open(path)?;
     nightgraft_core::base::Base::open(file)?;
     Ok(())
 }

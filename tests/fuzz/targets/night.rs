@@ -4,8 +4,10 @@
 use std::{path::Path, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_core::policy::{Decision, Needs, PolicyMemory, Rules, Usage, decide};
-use nightgraft_core::session::night::{NightEvent, Timeline, Trace, timeline_svg};
+use nightgraft_charts::timeline_svg;
+use nightgraft_core::session::night::NightEvent;
+use nightgraft_policy::{Decision, Needs, PolicyMemory, Rules, Usage, decide};
+use nightgraft_simulation::{Timeline, Trace};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, file)) = bytes.split_first() else { return };

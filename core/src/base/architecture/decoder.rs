@@ -6,7 +6,7 @@ use super::super::weight::unsupported;
 use super::super::{BlockSpec, Rope, RopeLayout};
 use super::{Keys, ROPE_FACTORS};
 use crate::Result;
-use crate::gguf;
+use crate::model_file::ModelFile;
 
 /// llama.cpp aborts on more layers.
 const MAX_LAYERS: usize = 512;
@@ -16,7 +16,7 @@ const MAX_WIDTH: usize = 1 << 24;
 const MAX_COUNT: usize = i32::MAX as usize;
 
 /// The specification, but for factors of rope's frequencies.
-pub(super) fn read(file: &gguf::File, keys: &Keys, layout: RopeLayout) -> Result<BlockSpec> {
+pub(super) fn read(file: &ModelFile, keys: &Keys, layout: RopeLayout) -> Result<BlockSpec> {
     keys.must_be_zero("expert_count", "a mixture of experts")?;
     keys.must_be_zero("expert_used_count", "a mixture of experts")?;
     keys.must_be_zero("expert_group_count", "a mixture of experts")?;
@@ -77,7 +77,7 @@ fn head_dim(keys: &Keys, n_embd: usize, n_head: usize) -> Result<usize> {
     Ok(head_dim)
 }
 
-fn n_vocab(file: &gguf::File, keys: &Keys) -> Result<usize> {
+fn n_vocab(file: &ModelFile, keys: &Keys) -> Result<usize> {
     let rows = match file.tensor("token_embd.weight").map(|tensor| tensor.dims.as_slice()) {
         None => return Err(unsupported("tensor token_embd.weight is missing")),
         Some([_, rows, rest @ ..]) if rest.iter().all(|&dim| dim == 1) => *rows,

@@ -1,7 +1,8 @@
 //! Typed look-ups below an architecture's prefix, with errors that name the key.
 
+use nightgraft_gguf::{Array, Metadata, Value};
+
 use super::super::weight::unsupported;
-use crate::gguf::{Array, Metadata, Value};
 use crate::{Error, Result};
 
 /// The keys `<architecture>.…` of a file.

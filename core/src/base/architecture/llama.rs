@@ -1,18 +1,20 @@
 //! `llama`: Llama 2 and 3, TinyLlama, SmolLM2 and everything else that was converted under this name.
 
+use nightgraft_gguf::TensorType;
+
 use super::super::weight::unsupported;
 use super::super::{BlockSpec, RopeLayout};
 use super::{Keys, ROPE_FACTORS, decoder};
 use crate::Result;
-use crate::gguf::{self, TensorType};
+use crate::model_file::ModelFile;
 
-pub(super) fn read(file: &gguf::File, keys: &Keys) -> Result<BlockSpec> {
+pub(super) fn read(file: &ModelFile, keys: &Keys) -> Result<BlockSpec> {
     let mut spec = decoder::read(file, keys, RopeLayout::Interleaved)?;
     spec.rope.factors = rope_factors(file, spec.rope.dims)?;
     Ok(spec)
 }
 
-fn rope_factors(file: &gguf::File, dims: usize) -> Result<Option<Vec<f32>>> {
+fn rope_factors(file: &ModelFile, dims: usize) -> Result<Option<Vec<f32>>> {
     let Some(tensor) = file.tensor(ROPE_FACTORS) else { return Ok(None) };
     let (chunks, rest) = file.bytes(tensor).as_chunks::<4>();
     if tensor.kind != TensorType::F32 || tensor.dims.first() != Some(&(dims as u64 / 2)) || !rest.is_empty() {

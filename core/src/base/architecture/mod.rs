@@ -5,19 +5,19 @@ mod keys;
 mod llama;
 mod qwen2;
 
+use crate::model_file::ModelFile;
 use keys::Keys;
 
 use super::BlockSpec;
 use super::weight::unsupported;
 use crate::Result;
-use crate::gguf;
 
 /// The key that names the architecture.
 pub(super) const KEY: &str = "general.architecture";
 /// The tensor with divisors of rope's frequencies.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-type Read = fn(&gguf::File, &Keys) -> Result<BlockSpec>;
+type Read = fn(&ModelFile, &Keys) -> Result<BlockSpec>;
 
 const READERS: &[(&str, Read)] = &[("llama", llama::read), ("qwen2", qwen2::read)];
 
@@ -27,7 +27,7 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 }
 
 /// What the file's metadata says about its blocks.
-pub(super) fn read(file: &gguf::File) -> Result<BlockSpec> {
+pub(super) fn read(file: &ModelFile) -> Result<BlockSpec> {
     let metadata = file.metadata();
     let kind = metadata.string("general.type").unwrap_or("model");
     if kind != "model" {

@@ -3,9 +3,9 @@
 use super::super::{BlockSpec, RopeLayout};
 use super::{Keys, decoder};
 use crate::Result;
-use crate::gguf;
+use crate::model_file::ModelFile;
 
-pub(super) fn read(file: &gguf::File, keys: &Keys) -> Result<BlockSpec> {
+pub(super) fn read(file: &ModelFile, keys: &Keys) -> Result<BlockSpec> {
     let spec = decoder::read(file, keys, RopeLayout::Halves)?;
     if spec.n_embd_q() != spec.n_embd {
         let text =

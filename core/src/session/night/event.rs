@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use nightgraft_policy::Reason;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Reason;
 use crate::session::NothingToDo;
 
 /// One thing that happened in a night. `at` is always seconds of device time since the night began.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use nightgraft_policy::DeviceState;
+
 use super::super::StopFlag;
-use crate::{Result, policy::DeviceState};
+use crate::Result;
 
 /// A device: real or simulated. All times but those of [`Platform::real_time`] are the device's.
 pub trait Platform {

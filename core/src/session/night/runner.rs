@@ -3,15 +3,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nightgraft_policy::{
+    self, Decision, DeviceState, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
+};
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::Store;
 use serde::{Deserialize, Serialize};
 
 use super::{NightEvent, NightOutcome, Platform, SliceEnd};
-use crate::policy::{
-    self, Decision, DeviceState, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
-};
+use crate::Result;
 use crate::session::{Event, Pause, Session, Slice, SliceOutcome, StopFlag, Watch};
-use crate::store::Store;
-use crate::{Error, Result};
 
 /// Documents in the store: what was spent on each day, what the policy remembers, what each night got done.
 const USAGE: &str = "usage";
@@ -152,7 +153,7 @@ impl Night<'_> {
             let state = platform.state()?;
             on_event(&state_event(&state, now));
             let needs = needs(session);
-            match policy::decide(self.rules, &state, &needs, &self.usage, &mut self.memory) {
+            match nightgraft_policy::decide(self.rules, &state, &needs, &self.usage, &mut self.memory) {
                 Decision::Wait { reason, look_again } => {
                     if self.waiting_for.as_ref() != Some(&reason) {
                         on_event(&NightEvent::Waiting { at: now.as_secs_f64(), reason: reason.clone() });
@@ -222,7 +223,7 @@ impl Night<'_> {
                     tracing::warn!(%error, "the ledger cannot be written");
                 }
             }
-            match policy::decide(rules, &state, &needs, &spent, memory) {
+            match nightgraft_policy::decide(rules, &state, &needs, &spent, memory) {
                 // Another mode begins with another slice.
                 Decision::Run { memory_mode, .. } if memory_mode != running_mode => {
                     Watch::Pause(Pause::Deadline)
@@ -293,7 +294,7 @@ impl Night<'_> {
         nights.drain(..forgotten);
         session.write_document(PACES, &nights)?;
         let remaining = total.saturating_sub(session.steps().unwrap_or(total));
-        Ok(Some(policy::estimate(remaining, tonight, over, &before).text))
+        Ok(Some(nightgraft_policy::estimate(remaining, tonight, over, &before).text))
     }
 }
 
@@ -312,15 +313,15 @@ fn needs(session: &Session) -> Needs {
 /// A document, or an empty one in place of one that is missing or damaged: none of them is worth a night.
 ///
 /// # Errors
-/// [`Error::OtherBuild`] for one of another build, which is not overwritten; [`Error::Io`].
+/// [`StoreError::OtherBuild`] for one of another build, which is not overwritten; [`Error::Io`](crate::Error::Io).
 fn document<T: serde::de::DeserializeOwned + Default>(store: &Store, name: &'static str) -> Result<T> {
     match store.read_document(name) {
         Ok(found) => Ok(found.unwrap_or_default()),
-        Err(error @ Error::Corrupted { .. }) => {
+        Err(error @ StoreError::Corrupted { .. }) => {
             tracing::warn!(%error, "begun anew");
             Ok(T::default())
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -371,8 +372,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use nightgraft_store::StoreOptions;
+
     use super::*;
-    use crate::store::StoreOptions;
 
     #[test]
     fn what_another_build_remembers_of_nights_is_not_begun_anew() {
@@ -387,8 +389,7 @@ mod tests {
         for name in [USAGE, POLICY, PACES] {
             assert!(read(name).is_ok(), "there is none");
             let path = folder.path().join(name).with_extension("ngs");
-            let is_refused =
-                || matches!(read(name), Err(Error::OtherBuild { path: named, .. }) if named == path);
+            let is_refused = || matches!(read(name), Err(crate::Error::Store(StoreError::OtherBuild { path: named, .. })) if named == path);
             store.write_document(name, &"green").unwrap();
             assert!(is_refused(), "{name}");
             let mut bytes = std::fs::read(&path).unwrap();

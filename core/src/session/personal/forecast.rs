@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::Store;
+use nightgraft_text::{Date, Example};
+
 use super::plan::{self, Choice, Work};
 use super::{SessionRequest, memory, open};
+use crate::Result;
 use crate::base::Base;
-use crate::gguf;
+use crate::model_file::ModelFile;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{AdapterCopies, MemoryPlanner};
 use crate::session::{StopFlag, run_setup};
-use crate::store::Store;
-use crate::text::{Date, Example};
 use crate::train::{StepEvent, TrainLoop};
-use crate::{Error, Result};
 
 /// A speed is measured for so long, and over one step at least; the first step, which sets everything up, aside.
 const MEASURED: Duration = Duration::from_secs(3);
@@ -58,11 +60,11 @@ pub struct TimeForecast {
 /// Plans the memory of a session with examples of up to `context` tokens, without beginning one.
 ///
 /// # Errors
-/// Any of [`Error`]'s for an unusable model or settings; too little memory is not one of them.
+/// Any of [`Error`](crate::Error)'s for an unusable model or settings; too little memory is not one of them.
 pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     request.validate()?;
     let mut config = request.training.clone();
-    let base = Base::open(gguf::File::open(&request.model)?)?;
+    let base = Base::open(ModelFile::open(&request.model)?)?;
     let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let longest = config.data.context.min(base.spec.n_ctx_train);
     let (mut full, mut smallest, mut chosen) = (None, 0, None);
@@ -88,7 +90,7 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
 /// this device is. Takes some seconds; a raised flag ends it.
 ///
 /// # Errors
-/// Those of opening a session; [`Error::Cancelled`].
+/// Those of opening a session; [`Error::Cancelled`](crate::Error::Cancelled).
 pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -> Result<TimeForecast> {
     request.validate()?;
     let inputs = Inputs::open(&request.model, Date::now())?;
@@ -104,7 +106,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let examples = open::encode(store, &plan.train, &inputs, &options).0.examples;
     if examples.is_empty() {
         let problem = "none of its examples can be used with this model".into();
-        return Err(Error::Store { path: store.root().to_owned(), problem });
+        return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
     }
     let (n_examples, per_epoch) = (plan.train.len(), examples.iter().map(Example::len).sum::<usize>() as u64);
     let mut config = request.training.clone();
@@ -148,11 +150,12 @@ fn speed(train_loop: &mut TrainLoop) -> Result<f64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use nightgraft_kernels::WeightType;
+    use nightgraft_store::StoreOptions;
+    use nightgraft_tiny_model::{CHATML, TinyModel};
+
     use super::*;
     use crate::session::Session;
-    use crate::store::StoreOptions;
-    use crate::testing::{CHATML, TinyModel};
-    use nightgraft_kernels::WeightType;
 
     #[test]
     fn forecasts_agree_with_the_session() {
@@ -179,7 +182,7 @@ mod tests {
         let stopped = StopFlag::new();
         stopped.raise();
         let error = forecast_time(&store, &request, &stopped).unwrap_err();
-        assert!(matches!(error, Error::Cancelled), "{error}");
+        assert!(matches!(error, crate::Error::Cancelled), "{error}");
 
         let tight = SessionRequest { memory_limit: Some(memory.smallest), ..request.clone() };
         assert_eq!(forecast_memory(&tight).unwrap().chosen.unwrap().bytes, memory.smallest);

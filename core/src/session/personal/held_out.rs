@@ -10,8 +10,8 @@
 
 use std::collections::HashMap;
 
-use crate::random::Random;
-use crate::store::IdSet;
+use nightgraft_random::Random;
+use nightgraft_store::IdSet;
 
 /// At most this share is drawn to reach what the gate needs.
 const MAX_DRAWN_SHARE: f64 = 0.25;

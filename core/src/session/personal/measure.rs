@@ -1,15 +1,15 @@
 //! Measuring what the quality gate compares, one example after the other.
 
+use nightgraft_adapter::AdapterTensors;
+use nightgraft_policy::gate::{ExampleLoss, ModelLosses, ModelRole, WordOrderLoss};
+use nightgraft_text::{Example, data};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Result;
 use crate::base::Base;
-use crate::data;
-use crate::gate::{ExampleLoss, ModelLosses, ModelRole, WordOrderLoss};
-use crate::lora::{Adapter, AdapterTensors};
+use crate::lora::Adapter;
 use crate::session::StopFlag;
-use crate::text::Example;
 use crate::transformer::{Model, ModelOptions};
 
 /// The examples on which every candidate and its rivals are measured.

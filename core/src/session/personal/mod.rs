@@ -30,6 +30,8 @@ pub use watch::Watch;
 
 use std::time::{Duration, Instant};
 
+use nightgraft_adapter::AdapterTensors;
+use nightgraft_store::Store;
 use serde::Serialize;
 
 use self::measure::{GateSets, Losses, Measurer};
@@ -37,9 +39,7 @@ use self::plan::SessionPlan;
 use super::StopFlag;
 use super::resume::RunIdentity;
 use crate::Result;
-use crate::gguf::{FileHash, HashCheck};
-use crate::lora::AdapterTensors;
-use crate::store::Store;
+use crate::model_file::{FileHash, HashCheck};
 use crate::train::TrainLoop;
 
 /// A session under way, or what is left to say about one that is over. It holds the store open.
@@ -124,7 +124,7 @@ impl Session {
 
     /// Writes one of the small documents that belong to a night.
     pub(super) fn write_document(&mut self, name: &'static str, document: &impl Serialize) -> Result<()> {
-        self.store.write_document(name, document)
+        Ok(self.store.write_document(name, document)?)
     }
 
     /// Why there is nothing to work on, if so.

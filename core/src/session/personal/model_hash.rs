@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::{MODELS, Store};
+
 use super::OnChange;
+use crate::Result;
 use crate::base::Base;
-use crate::gguf::{self, FileHash, HashCheck};
-use crate::store::{MODELS, Store};
-use crate::{Error, Result};
+use crate::model_file::{FileHash, HashCheck, ModelFile};
 
 /// A store has one model, as a rule.
 const MAX_MODELS: usize = 16;
@@ -22,9 +24,9 @@ pub(super) fn check(store: &Store, base: &Base, on_change: OnChange) -> Result<H
 /// Reads all of a model and compares it with what the store knows of it; remembers it where the store knows nothing.
 ///
 /// # Errors
-/// [`Error::ModelChanged`] if it has other bytes; those of files that cannot be used.
+/// [`Error::ModelChanged`](crate::Error::ModelChanged) if it has other bytes; those of files that cannot be used.
 pub fn verify_model(store: &Store, model: &Path) -> Result<()> {
-    let base = Base::open(gguf::File::open(model)?)?;
+    let base = Base::open(ModelFile::open(model)?)?;
     match check(store, &base, OnChange::Refuse)?.wait(&AtomicBool::new(false))? {
         Some(hash) => remember(store, hash),
         None => Ok(()), // the very file was hashed before
@@ -37,14 +39,14 @@ pub(super) fn remember(store: &Store, hash: FileHash) -> Result<()> {
     models.retain(|other| other.fingerprint != hash.fingerprint);
     models.drain(..models.len().saturating_sub(MAX_MODELS - 1));
     models.push(hash);
-    store.write_document(MODELS, &models)
+    Ok(store.write_document(MODELS, &models)?)
 }
 
 /// # Errors
-/// [`Error::OtherBuild`] for what another build remembers: it is not overwritten.
+/// [`StoreError::OtherBuild`] for what another build remembers: it is not overwritten.
 fn known(store: &Store) -> Result<Vec<FileHash>> {
     match store.read_document(MODELS) {
-        Err(Error::Corrupted { .. }) => Ok(Vec::new()), // hashed again
+        Err(StoreError::Corrupted { .. }) => Ok(Vec::new()), // hashed again
         read => Ok(read?.unwrap_or_default()),
     }
 }

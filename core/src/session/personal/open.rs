@@ -4,6 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nightgraft_policy::gate;
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::{IdSet, Store, checkpoint};
+use nightgraft_text::Error as TextError;
+use nightgraft_text::data::{self, DataOptions, Dataset};
+use nightgraft_text::{Date, Example};
+
 use super::measure::{GateSets, ShuffledLine};
 use super::plan::{self, Choice, PLAN, SessionPlan, Work};
 use super::settings::PROBE;
@@ -11,19 +18,14 @@ use super::{
     NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, model_hash,
 };
 use crate::base::Base;
-use crate::checkpoint;
 use crate::config::TrainConfig;
-use crate::data::{self, DataOptions, Dataset};
-use crate::gate;
-use crate::lora::AdapterTensors;
+use crate::lora::mismatch;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{AdapterCopies, MemoryPlanner};
 use crate::session::notice::Notice;
 use crate::session::resume::{self, RunIdentity};
 use crate::session::shape::overridden_settings;
 use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect, run_setup};
-use crate::store::{IdSet, Store};
-use crate::text::{Date, Example};
 use crate::{Error, Result};
 
 /// Examples of those trained on that the gate looks at.
@@ -117,11 +119,11 @@ fn under_way(
             return Ok(None);
         }
         // Made again from the same examples it is the same plan, and the checkpoints are still of use.
-        Err(error @ Error::Corrupted { .. }) => {
+        Err(error @ StoreError::Corrupted { .. }) => {
             on_event(&Event::Discarded { what: Leftover::Plan, why: (&error).into() });
             return Ok(None);
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     if plan.has_lost_its_start(store)? {
         drop_session(store, DiscardReason::LostStart, on_event)?;
@@ -181,8 +183,8 @@ fn begin(
     let base = inputs.into_base();
 
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
-    if let Some(problem) = parent.as_ref().and_then(|adapter: &AdapterTensors| adapter.mismatch(&base)) {
-        return Err(Error::Store { path: store.root().to_owned(), problem });
+    if let Some(problem) = parent.as_ref().and_then(|adapter| mismatch(adapter, &base)) {
+        return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
     }
     let mut config = request.training.clone();
     config.data.date = plan.date;
@@ -251,7 +253,7 @@ fn begin(
         }
         Ok(None) => {}
         // The plan was damaged, and examples have come since: it is another one now.
-        Err(Error::Checkpoint { problem, .. }) if problem.is_of_another_run() => {
+        Err(Error::Store(StoreError::Checkpoint { problem, .. })) if problem.is_of_another_run() => {
             checkpoint::clear(store.vault(), &folder)?;
             on_event(&Event::Discarded {
                 what: Leftover::Checkpoints,
@@ -259,7 +261,7 @@ fn begin(
             });
         }
         // The store's key opened the store: checkpoints that it does not open are damaged, and were told of.
-        Err(Error::WrongKey { .. }) => drop(checkpoint::clear(store.vault(), &folder)?),
+        Err(Error::Store(StoreError::WrongKey { .. })) => drop(checkpoint::clear(store.vault(), &folder)?),
         Err(error) => return Err(error),
     }
     on_event(&Event::planned(&train_loop, inputs::threads(config.run.threads)));
@@ -311,11 +313,11 @@ fn tell_unusable(store: &Store, inputs: &Inputs, options: &DataOptions, on_event
 pub(super) struct Unusable {
     examples: u64,
     /// Why the first of them cannot be used.
-    first: Option<Error>,
+    first: Option<TextError>,
 }
 
 impl Unusable {
-    fn count(&mut self, why: Error) {
+    fn count(&mut self, why: TextError) {
         self.examples += 1;
         self.first.get_or_insert(why);
     }
@@ -373,7 +375,7 @@ fn probe(request: &SessionRequest, inputs: &Inputs, options: &DataOptions) -> Re
     let examples: Vec<_> = loaded.flat_map(|line| line.examples).take(MAX_PROBE).collect();
     if examples.is_empty() {
         let problem = "holds no line that this model can be measured on".into();
-        return Err(Error::Data { path: name.to_owned(), line: None, problem });
+        return Err(TextError::Data { path: name.to_owned(), line: None, problem }.into());
     }
     Ok(examples)
 }

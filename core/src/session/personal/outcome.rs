@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use nightgraft_policy::Reason;
+use nightgraft_policy::gate::GateReport;
+use nightgraft_store::GraftId;
 use serde::{Deserialize, Serialize};
-
-use crate::gate::GateReport;
-use crate::policy::Reason;
-use crate::store::GraftId;
 
 /// How a slice ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]

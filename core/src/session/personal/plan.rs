@@ -1,17 +1,18 @@
 //! What a session learns from: the examples that are new, and some of the old ones, so that those are not forgotten.
 
+use nightgraft_gguf::Fingerprint;
+use nightgraft_policy::gate::GateRules;
+use nightgraft_random::Random;
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store};
+use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
 use super::NothingToDo;
 use super::held_out::{HoldOut, Split, TooFew};
+use crate::Result;
 use crate::config::{OrAuto, Precision, TrainConfig};
-use crate::gate::GateRules;
-use crate::gguf::Fingerprint;
-use crate::random::Random;
 use crate::session::{DiscardReason, Event, Leftover};
-use crate::store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store};
-use crate::text::Date;
-use crate::{Error, Result};
 
 /// The store's document that holds the plan of the session under way.
 pub(super) const PLAN: &str = "session";
@@ -78,7 +79,7 @@ pub(super) enum Work {
 /// large store.
 ///
 /// # Errors
-/// [`Error::Store`] if the graft in use belongs to another base; those of reading the store, [`Error::OtherBuild`] for what a
+/// [`StoreError::Refused`] if the graft in use belongs to another base; those of reading the store, [`StoreError::OtherBuild`] for what a
 /// newer build remembers in it.
 pub(super) fn plan(
     store: &Store,
@@ -105,11 +106,11 @@ pub(super) fn plan(
     let drawn_before = match store.read_document(HELD_OUT) {
         Ok(Some(drawn)) => drawn,
         Ok(None) => inferred_held_out(&live, &grafts, &hold_out),
-        Err(error @ Error::Corrupted { .. }) => {
+        Err(error @ StoreError::Corrupted { .. }) => {
             on_event(&Event::Discarded { what: Leftover::HeldOut, why: DiscardReason::from(&error) });
             inferred_held_out(&live, &grafts, &hold_out)
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let count = |id: u64| {
         let place = store.examples().binary_search_by_key(&id, |example| example.id.0);
@@ -147,7 +148,7 @@ pub(super) fn plan(
         date: None,
     };
     let diverged: Option<SessionPlan> = match store.read_document(DIVERGED) {
-        Err(Error::Corrupted { .. }) => None, // tried once more
+        Err(StoreError::Corrupted { .. }) => None, // tried once more
         read => read?,
     };
     if diverged.is_some_and(|diverged| plan.repeats(&diverged)) {
@@ -171,8 +172,8 @@ pub(super) fn remember_drawn(store: &Store, drawn: &IdSet) -> Result<()> {
     match store.read_document::<IdSet>(HELD_OUT) {
         Ok(Some(before)) if before == *drawn => Ok(()),
         Ok(None) if drawn.is_empty() => Ok(()),
-        Ok(_) | Err(Error::Corrupted { .. }) => store.write_document(HELD_OUT, drawn),
-        Err(error) => Err(error),
+        Ok(_) | Err(StoreError::Corrupted { .. }) => Ok(store.write_document(HELD_OUT, drawn)?),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -241,8 +242,8 @@ impl SessionPlan {
         let Some(parent) = self.parent else { return Ok(false) };
         match store.graft(parent) {
             Ok(parent) => Ok(!parent.meta.trained_on.intersection(store.deleted()).is_empty()),
-            Err(Error::Store { .. } | Error::Corrupted { .. }) => Ok(true),
-            Err(error) => Err(error),
+            Err(StoreError::Refused { .. } | StoreError::Corrupted { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -304,7 +305,7 @@ impl SessionPlan {
 
     /// Remembers that this work came to nothing, so that it is not done again each night.
     pub(super) fn remember_diverged(&self, store: &mut Store) -> Result<()> {
-        store.write_document(DIVERGED, self)
+        Ok(store.write_document(DIVERGED, self)?)
     }
 }
 
@@ -337,7 +338,7 @@ fn clean_ancestor(store: &Store, graft: Option<GraftId>, base: &Fingerprint) -> 
                 "the graft in use, {id}, was made for another base model; use that one, or a store of its own for \
                  each model"
             );
-            return Err(Error::Store { path: store.root().to_owned(), problem });
+            return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
         }
         if meta.trained_on.intersection(store.deleted()).is_empty() {
             return Ok(Ancestor::Clean(id, meta.trained_on.clone()));

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use nightgraft_policy::Rules;
+use nightgraft_policy::gate::GateRules;
 use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
-use crate::gate::GateRules;
-use crate::policy::Rules;
 use crate::{Error, Result};
 
 /// The retention probe that comes with the engine: general texts and chats.

@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nightgraft_files::file_system::{self, FileSystem};
 use nightgraft_ggml::WeightType;
+use nightgraft_policy::gate::{ModelRole, Refusal};
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::{ExampleId, GraftStatus, IdSet, StoreOptions};
+use nightgraft_testing::{Failure, Fault, FaultyDisk};
+use nightgraft_tiny_model::{CHATML, TinyModel};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::Error;
 use crate::config::EvalEvery;
-use crate::file_system::{self, FileSystem};
-use crate::gate::{ModelRole, Refusal};
 use crate::session::{DiscardReason, Event, Leftover};
-use crate::store::{ExampleId, GraftStatus, IdSet, StoreOptions};
-use crate::testing::{CHATML, Failure, Fault, FaultyDisk, TinyModel};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -158,13 +160,13 @@ fn a_watch_that_says_no_ends_the_slice_with_its_reason() {
     let mut looks = 0;
     let mut watch = || {
         looks += 1;
-        let reason = crate::policy::Reason::NotCharging;
+        let reason = nightgraft_policy::Reason::NotCharging;
         if looks > 1 { Watch::Pause(Pause::Policy { reason }) } else { Watch::Continue { duty: 0.02 } }
     };
     let started = Instant::now();
     let slice = Slice { watch: Some(&mut watch), ..Slice::default() };
     let outcome = session.run_slice(slice, &StopFlag::new(), &mut |_| ()).unwrap();
-    let reason = Pause::Policy { reason: crate::policy::Reason::NotCharging };
+    let reason = Pause::Policy { reason: nightgraft_policy::Reason::NotCharging };
     assert_eq!(outcome, SliceOutcome::Paused { reason });
     // At a duty of 2 % it rested for most of the time.
     assert!(session.busy() < started.elapsed() / 2, "{:?} of {:?}", session.busy(), started.elapsed());
@@ -231,7 +233,7 @@ fn a_disk_that_fails_at_any_moment_loses_nothing_that_was_saved() {
         match run() {
             Ok(()) => assert!(!disk.has_struck(), "case {case}: a failure went unnoticed"),
             Err(error) => {
-                assert!(matches!(error, Error::Io { .. }), "case {case}: {error}");
+                assert!(matches!(error, Error::Io(_)), "case {case}: {error}");
                 failed += 1;
             }
         }
@@ -358,7 +360,7 @@ fn too_few_examples_are_told_in_numbers_before_anything_is_trained() {
         store.drop_session().unwrap();
         store.add(&lines(200..240)).unwrap();
         let second = Session::open(store, request, &mut |_| ()).unwrap();
-        assert_eq!(plan(second.store()).train.intersection(&first.held_out), crate::store::IdSet::new());
+        assert_eq!(plan(second.store()).train.intersection(&first.held_out), nightgraft_store::IdSet::new());
     }
 }
 
@@ -371,11 +373,11 @@ fn what_was_refused_for_want_of_held_out_examples_alone_is_tried_again_with_more
     let entry = store.grafts().unwrap().remove(0);
     let graft = store.graft(entry.id).unwrap();
     let meta = entry.meta.unwrap();
-    let refused = |gate: crate::gate::GateReport| {
+    let refused = |gate: nightgraft_policy::gate::GateReport| {
         let mut store = place.store("want").unwrap();
         let old: Vec<_> = store.grafts().unwrap().iter().map(|entry| entry.id).collect();
         let meta = meta.clone();
-        let new = crate::store::NewGraft {
+        let new = nightgraft_store::NewGraft {
             base: meta.base,
             parent: meta.parent,
             trained_on: meta.trained_on,
@@ -494,8 +496,11 @@ fn losses_are_of_the_texts_that_they_were_measured_on() {
     // Interrupted with 150 texts, judged with three others.
     assert_eq!(judged(300..450, true), SliceOutcome::Paused { reason: Pause::Stopped });
     let SliceOutcome::Finished { report } = judged(200..203, false) else { panic!("not finished") };
-    let retention =
-        report.gate.comparisons.iter().find(|comparison| comparison.set == crate::gate::EvalSet::Retention);
+    let retention = report
+        .gate
+        .comparisons
+        .iter()
+        .find(|comparison| comparison.set == nightgraft_policy::gate::EvalSet::Retention);
     assert_eq!(retention.unwrap().examples, 3);
 }
 
@@ -529,7 +534,7 @@ fn examples_that_are_lost_are_noticed() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     let error = Store::open(&place.path("lost"), StoreOptions::default()).err().unwrap();
-    assert!(matches!(&error, Error::Corrupted { problem, .. } if problem.contains("newest")), "{error}");
+    assert!(matches!(&error, StoreError::Corrupted { problem, .. } if problem.contains("newest")), "{error}");
     let options = StoreOptions { damaged: true, ..StoreOptions::default() };
     let mut store = Store::open(&place.path("lost"), options).unwrap();
     assert!(!store.verify().unwrap().damaged.is_empty());
@@ -630,7 +635,7 @@ fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
     });
     stopping.unwrap().join().unwrap();
     assert_eq!(outcome.unwrap(), SliceOutcome::Paused { reason: Pause::Stopped });
-    assert!(session.store().read_document::<serde_json::Value>(crate::store::MODELS).unwrap().is_none());
+    assert!(session.store().read_document::<serde_json::Value>(nightgraft_store::MODELS).unwrap().is_none());
 }
 
 /// Nothing that comes from a model is kept before that is known to be the one of an earlier time.
@@ -639,11 +644,12 @@ fn a_stop_does_not_wait_until_the_model_is_known_again() {
     let place = Place::new();
     fs::OpenOptions::new().write(true).open(place.path("tiny.gguf")).unwrap().set_len(1 << 40).unwrap();
     let store = place.store("known").unwrap();
-    let fingerprint = crate::gguf::File::open(&place.path("tiny.gguf")).unwrap().fingerprint().unwrap();
+    let fingerprint =
+        crate::model_file::ModelFile::open(&place.path("tiny.gguf")).unwrap().fingerprint().unwrap();
     let known = serde_json::json!([{
         "fingerprint": fingerprint, "sha256": "9e".repeat(32), "len": 1, "modified_ns": 1, "inode": 1, "device": 1,
     }]);
-    store.write_document(crate::store::MODELS, &known).unwrap();
+    store.write_document(nightgraft_store::MODELS, &known).unwrap();
     let stop = StopFlag::new();
     let mut stopping = None;
     let mut session = Session::open(store, place.request(), &mut |_| ()).unwrap();
@@ -695,7 +701,10 @@ fn the_plan_of_another_build_is_kept_and_refused_by_name() {
     let before = fs::read(place.path("newer/session/session.ngs")).unwrap();
     let (opened, told) = discarded(&place, "newer", place.request());
     let error = opened.unwrap_err();
-    assert!(matches!(&error, Error::OtherBuild { path, .. } if path.ends_with("session.ngs")), "{error}");
+    assert!(
+        matches!(&error, Error::Store(StoreError::OtherBuild { path, .. }) if path.ends_with("session.ngs")),
+        "{error}"
+    );
     assert!(error.to_string().contains("another build") && told.is_empty(), "{error} {told:?}");
     assert_eq!(fs::read(place.path("newer/session/session.ngs")).unwrap(), before);
     assert!(fs::read_dir(place.path("newer/session")).unwrap().count() > 1, "the checkpoints are there");
@@ -727,7 +736,10 @@ fn what_another_build_remembers_is_kept_and_refused_by_name() {
             let before = fs::read(&path).unwrap();
             let (opened, told) = discarded(&place, &folder, place.request());
             let error = opened.unwrap_err();
-            assert!(matches!(&error, Error::OtherBuild { path: named, .. } if *named == path), "{error}");
+            assert!(
+                matches!(&error, Error::Store(StoreError::OtherBuild { path: named, .. }) if *named == path),
+                "{error}"
+            );
             assert!(told.is_empty() && !error.to_string().contains("green"), "{error} {told:?}");
             assert_eq!(fs::read(&path).unwrap(), before);
         }

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use nightgraft_policy::gate::{self, GateReport, ModelRole};
+use nightgraft_store::Error as StoreError;
+use nightgraft_store::{GraftMeta, IdSet, NewGraft, Store};
+
 use super::measure::{Losses, Measurer};
 use super::plan::PLAN;
 use super::watch::Watcher;
@@ -10,9 +14,7 @@ use super::{
     Training, TrainingSummary, model_hash,
 };
 use crate::base::Base;
-use crate::gate::{self, GateReport, ModelRole};
 use crate::session::{DiscardReason, Event, Leftover, StepMetrics, StopFlag, inputs, resume};
-use crate::store::{GraftMeta, IdSet, NewGraft, Store};
 use crate::train::{StepEvent, StopReason, TrainLoop};
 use crate::{Error, Result};
 
@@ -215,7 +217,7 @@ impl Training {
         };
         let mut discard = |why| on_event(&Event::Discarded { what: Leftover::Measurements, why });
         let losses = match store.read_document(MEASURED) {
-            Err(error @ Error::Corrupted { .. }) => {
+            Err(error @ StoreError::Corrupted { .. }) => {
                 discard((&error).into());
                 None
             }
@@ -358,5 +360,5 @@ impl ProgressMark {
 /// next one clears it away.
 fn clear(store: &mut Store) -> Result<()> {
     store.remove_document(PLAN)?;
-    store.drop_session().map(drop)
+    Ok(store.drop_session().map(drop)?)
 }

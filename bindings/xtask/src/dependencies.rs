@@ -1,0 +1,78 @@
+//! What must not come into a package through any of its dependencies, as `cargo tree` tells it.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::program::cargo;
+
+/// Packages, and what none of them may depend on. Which of ours may use which is for their manifests to say.
+const FORBIDDEN: &[(&[&str], &[&str])] = &[
+    // They are tested in seconds, on a machine without a C++ compiler.
+    (
+        &[
+            "nightgraft-adapter",
+            "nightgraft-files",
+            "nightgraft-gguf",
+            "nightgraft-kernels",
+            "nightgraft-policy",
+            "nightgraft-random",
+            "nightgraft-store",
+            "nightgraft-testing",
+            "nightgraft-tiny-model",
+            "nightgraft-text",
+        ],
+        &["llama-cpp-sys-2", "nightgraft-ggml", "cc", "cmake"],
+    ),
+    // A phone draws nothing, replays no trace, and has no terminal.
+    (
+        &["nightgraft-ffi"],
+        &[
+            "clap",
+            "csv",
+            "indicatif",
+            "nightgraft-charts",
+            "nightgraft-simulation",
+            "nightgraft-testing",
+            "nightgraft-tiny-model",
+            "plotters",
+            "ureq",
+        ],
+    ),
+];
+
+/// Fails with all that is there and must not be.
+pub fn check(root: &Path) -> Result<()> {
+    let mut found = Vec::new();
+    for (packages, forbidden) in FORBIDDEN {
+        for package in *packages {
+            let names = names_of_all(root, package)?;
+            let there = forbidden.iter().filter(|name| names.iter().any(|other| other == *name));
+            found.extend(
+                there.map(|name| format!("{package} depends on {name}; cargo tree -i {name} -p {package}")),
+            );
+        }
+    }
+    if found.is_empty() { Ok(()) } else { bail!("{}", found.join("\n")) }
+}
+
+/// The names of all packages that `package` is built with, those of its build scripts not counted.
+fn names_of_all(root: &Path, package: &str) -> Result<Vec<String>> {
+    let mut command = Command::new(cargo());
+    command.current_dir(root).args([
+        "tree",
+        "--locked",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--package",
+        package,
+    ]);
+    let output = command.output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout).context("cargo tree did not write UTF-8")?;
+    Ok(text.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect())
+}

@@ -1,0 +1,10 @@
+//! A LoRA adapter at rest: which matrices of which layers are adapted ([`LoraSpec`]), and the numbers beside each of them
+//! ([`AdapterTensors`]).
+
+#![forbid(unsafe_code)]
+
+mod module;
+mod tensors;
+
+pub use module::Module;
+pub use tensors::{AdapterTensors, LoraPair, LoraPairs, LoraSpec};

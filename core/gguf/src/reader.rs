@@ -1,0 +1,366 @@
+//! Parsing and validating the header of a GGUF.
+//!
+//! The bytes may come from anywhere: no count is believed before it is compared with the bytes that
+//! are left, all arithmetic is checked, and the decoded size is bounded.
+
+use std::collections::HashMap;
+
+use super::value::id;
+use super::{ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, MAX_TENSOR_NAME};
+use super::{Metadata, Problem, TensorType, Value};
+
+/// More keys than any model has.
+const MAX_KEYS: u64 = 1 << 16;
+/// More tensors than any model has.
+const MAX_TENSORS: u64 = 1 << 18;
+/// Longest key; the format itself says 65,535 bytes.
+const MAX_KEY: usize = u16::MAX as usize;
+/// Longest single string; chat templates reach some 100 kB.
+const MAX_STRING: usize = 16 << 20;
+/// Arrays inside arrays: more levels than any writer makes.
+const MAX_NESTING: usize = 4;
+/// Memory that the decoded header may take; a vocabulary of 262,144 pieces with merges needs 50 MB.
+const MAX_DECODED: usize = 512 << 20;
+
+/// What a file says about itself, checked against its real size.
+#[derive(Clone, Debug)]
+pub struct GgufHeader {
+    /// The format's version, 2 or 3.
+    pub version: u32,
+    /// The keys and values.
+    pub metadata: Metadata,
+    /// The tensors in the order of the file.
+    pub tensors: Vec<TensorInfo>,
+    /// Tensors start at multiples of this.
+    pub alignment: u64,
+    /// Where the tensors' bytes start, from the start of the file.
+    pub data_offset: u64,
+}
+
+/// Name, shape and place of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The name, as in `blk.0.attn_q.weight`.
+    pub name: String,
+    /// Lengths of the dimensions, the contiguous one first (`ne` in ggml).
+    pub dims: Vec<u64>,
+    /// Type of the elements.
+    pub kind: TensorType,
+    /// First byte, from the start of the file.
+    pub offset: u64,
+    /// Size in bytes.
+    pub n_bytes: u64,
+}
+
+impl TensorInfo {
+    /// Its bytes in the whole `file`; none if it lies outside of that.
+    pub fn bytes<'file>(&self, file: &'file [u8]) -> &'file [u8] {
+        let range = usize::try_from(self.offset).ok().zip(usize::try_from(self.n_bytes).ok());
+        range.and_then(|(start, len)| file.get(start..start.checked_add(len)?)).unwrap_or_default()
+    }
+}
+
+/// Reads a whole file's header and checks that every tensor lies inside `bytes`.
+///
+/// # Errors
+/// [`Problem`] names what is wrong and where.
+pub fn parse(bytes: &[u8]) -> Result<GgufHeader, Problem> {
+    let mut cursor = Cursor { bytes, at: 0, budget: MAX_DECODED };
+    let version = version(&mut cursor)?;
+    let n_tensors = cursor.u64()?;
+    let n_keys = cursor.u64()?;
+    // The shortest key takes 14 bytes (a name, a type, a value), the shortest tensor 25.
+    cursor.check_count("tensors", n_tensors, MAX_TENSORS, 25)?;
+    cursor.check_count("keys", n_keys, MAX_KEYS, 14)?;
+
+    let metadata = metadata(&mut cursor, n_keys)?;
+    let alignment = alignment(&metadata)?;
+    let mut tensors = Vec::with_capacity(usize::try_from(n_tensors).unwrap_or(0));
+    for index in 0..n_tensors {
+        tensors.push(tensor(&mut cursor, index)?);
+    }
+    let data_offset = (cursor.at as u64)
+        .checked_next_multiple_of(alignment)
+        .ok_or_else(|| problem(format!("the alignment {alignment} is too large")))?;
+    place(&mut tensors, data_offset, alignment, bytes.len() as u64)?;
+    Ok(GgufHeader { version, metadata, tensors, alignment, data_offset })
+}
+
+fn version(cursor: &mut Cursor) -> Result<u32, Problem> {
+    let magic: [u8; 4] = cursor.array()?;
+    if magic != MAGIC {
+        return Err(problem(format!(
+            "it starts with {:?} instead of \"GGUF\"",
+            magic.escape_ascii().to_string()
+        )));
+    }
+    match cursor.u32()? {
+        version @ 2..=3 => Ok(version),
+        1 => Err(problem("version 1 is no longer in use; convert the model again with current tools")),
+        other if (1..=3).contains(&other.swap_bytes()) => {
+            Err(problem("it was written for a big-endian machine; get the little-endian file"))
+        }
+        other => Err(problem(format!("version {other} is unknown; versions 2 and 3 can be read"))),
+    }
+}
+
+fn metadata(cursor: &mut Cursor, n_keys: u64) -> Result<Metadata, Problem> {
+    let mut metadata = Metadata::new();
+    for index in 0..n_keys {
+        let key = cursor.string(MAX_KEY).map_err(|p| p.within(&format!("key {index}")))?;
+        if key.is_empty() {
+            return Err(problem(format!("key {index} is empty")));
+        }
+        let value = cursor
+            .u32()
+            .and_then(|kind| cursor.value(kind))
+            .map_err(|p| p.within(&format!("key {}", quoted(&key))))?;
+        // The key is kept twice: in the list and in the index.
+        cursor.charge(2 * key.len() + 128)?;
+        if metadata.get(&key).is_some() {
+            return Err(problem(format!("the key {} occurs twice", quoted(&key))));
+        }
+        metadata.insert(key, value);
+    }
+    Ok(metadata)
+}
+
+fn alignment(metadata: &Metadata) -> Result<u64, Problem> {
+    let Some(value) = metadata.get(ALIGNMENT_KEY) else { return Ok(DEFAULT_ALIGNMENT) };
+    match value.as_u64() {
+        Some(n) if n >= 8 && n.is_power_of_two() => Ok(n),
+        Some(n) => Err(problem(format!("{ALIGNMENT_KEY} is {n}, not a power of two from 8 up"))),
+        None => Err(problem(format!("{ALIGNMENT_KEY} is of type {}, not an integer", value.type_name()))),
+    }
+}
+
+/// Reads a tensor's entry; `offset` is still relative to the start of the data.
+fn tensor(cursor: &mut Cursor, index: u64) -> Result<TensorInfo, Problem> {
+    let name = cursor.string(MAX_TENSOR_NAME).map_err(|p| p.within(&format!("name of tensor {index}")))?;
+    let inside = |p: Problem| p.within(&format!("tensor {}", quoted(&name)));
+    let n_dims = cursor.u32().map_err(inside)? as usize;
+    if n_dims > MAX_DIMS {
+        return Err(inside(problem(format!("{n_dims} dimensions; at most {MAX_DIMS} are possible"))));
+    }
+    cursor.charge(256)?;
+    let mut dims = Vec::with_capacity(n_dims);
+    for _ in 0..n_dims {
+        dims.push(cursor.u64().map_err(inside)?);
+    }
+    if dims.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).is_none_or(|n| n == 0 || n > i64::MAX as u64)
+    {
+        return Err(inside(problem(format!("impossible dimensions {dims:?}"))));
+    }
+    let id = cursor.u32().map_err(inside)?;
+    let kind = TensorType::from_ggml_id(id).ok_or_else(|| {
+        inside(problem(format!("element type {id} is unknown or was removed from the format")))
+    })?;
+    let n_bytes = kind.tensor_bytes(&dims).ok_or_else(|| {
+        let len = kind.block_len();
+        inside(problem(format!(
+            "dimensions {dims:?} do not fit {} with its blocks of {len} values",
+            kind.name()
+        )))
+    })?;
+    let offset = cursor.u64().map_err(inside)?;
+    Ok(TensorInfo { name, dims, kind, offset, n_bytes })
+}
+
+/// Makes the offsets absolute; refuses what is outside of the file, misaligned, overlapping or named twice.
+fn place(tensors: &mut [TensorInfo], data_offset: u64, alignment: u64, file_len: u64) -> Result<(), Problem> {
+    for tensor in tensors.iter_mut() {
+        let name = quoted(&tensor.name);
+        if tensor.offset % alignment != 0 {
+            let offset = tensor.offset;
+            return Err(problem(format!("tensor {name}: offset {offset} is not a multiple of {alignment}")));
+        }
+        let end = data_offset.checked_add(tensor.offset).and_then(|start| start.checked_add(tensor.n_bytes));
+        if end.is_none_or(|end| end > file_len) {
+            return Err(problem(format!(
+                "tensor {name} ({} bytes at offset {}) reaches past the end of the file: \
+                 the file is truncated (it has {file_len} bytes) or damaged",
+                tensor.n_bytes, tensor.offset
+            )));
+        }
+        tensor.offset += data_offset;
+    }
+    let mut by_offset: Vec<&TensorInfo> = tensors.iter().collect();
+    by_offset.sort_unstable_by_key(|tensor| tensor.offset);
+    for pair in by_offset.windows(2) {
+        if let [first, second] = pair
+            && first.offset + first.n_bytes > second.offset
+        {
+            let (first, second) = (quoted(&first.name), quoted(&second.name));
+            return Err(problem(format!("tensors {first} and {second} overlap")));
+        }
+    }
+    let mut names = HashMap::with_capacity(tensors.len());
+    for tensor in tensors.iter() {
+        if names.insert(tensor.name.as_str(), ()).is_some() {
+            return Err(problem(format!("two tensors are named {}", quoted(&tensor.name))));
+        }
+    }
+    Ok(())
+}
+
+/// A place in the bytes, and how much may still be allocated.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    budget: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Problem> {
+        let taken = self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| {
+            problem(format!("the file ends at byte {}, inside the header", self.bytes.len()))
+        })?;
+        self.at += n;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32, Problem> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Problem> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.budget = self.budget.checked_sub(bytes).ok_or_else(|| {
+            problem(format!("the header takes more than {} MiB of memory", MAX_DECODED >> 20))
+        })?;
+        Ok(())
+    }
+
+    /// Refuses a count of things of at least `min_bytes` each that cannot all be in the rest of the file.
+    fn check_count(&self, what: &str, count: u64, cap: u64, min_bytes: usize) -> Result<usize, Problem> {
+        match usize::try_from(count) {
+            Ok(n) if count <= cap && n <= self.left() / min_bytes => Ok(n),
+            _ => Err(problem(format!(
+                "{count} {what} cannot be: {} bytes are left and {cap} is the limit",
+                self.left()
+            ))),
+        }
+    }
+
+    fn string(&mut self, max_len: usize) -> Result<String, Problem> {
+        let len = self.u64()?;
+        let len = self.check_count("bytes of text", len, max_len as u64, 1)?;
+        let place = self.at;
+        let text = std::str::from_utf8(self.take(len)?)
+            .map_err(|_| problem(format!("the text at byte {place} is not UTF-8")))?;
+        self.charge(len)?;
+        Ok(text.to_owned())
+    }
+
+    fn bool(&mut self) -> Result<bool, Problem> {
+        match self.array()? {
+            [0u8] => Ok(false),
+            [1] => Ok(true),
+            [other] => Err(problem(format!("{other} is not a truth value"))),
+        }
+    }
+
+    fn value(&mut self, kind: u32) -> Result<Value, Problem> {
+        Ok(match kind {
+            id::U8 => Value::U8(u8::from_le_bytes(self.array()?)),
+            id::I8 => Value::I8(i8::from_le_bytes(self.array()?)),
+            id::U16 => Value::U16(u16::from_le_bytes(self.array()?)),
+            id::I16 => Value::I16(i16::from_le_bytes(self.array()?)),
+            id::U32 => Value::U32(self.u32()?),
+            id::I32 => Value::I32(i32::from_le_bytes(self.array()?)),
+            id::F32 => Value::F32(f32::from_le_bytes(self.array()?)),
+            id::BOOL => Value::Bool(self.bool()?),
+            id::STRING => Value::String(self.string(MAX_STRING)?),
+            id::ARRAY => Value::Array(self.list(1)?),
+            id::U64 => Value::U64(self.u64()?),
+            id::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
+            id::F64 => Value::F64(f64::from_le_bytes(self.array()?)),
+            other => return Err(problem(format!("value type {other} is unknown"))),
+        })
+    }
+
+    /// An array: the type of its elements, their number, the elements.
+    fn list(&mut self, depth: usize) -> Result<Array, Problem> {
+        if depth > MAX_NESTING {
+            return Err(problem(format!("arrays are nested more than {MAX_NESTING} levels deep")));
+        }
+        let kind = self.u32()?;
+        let count = self.u64()?;
+        Ok(match kind {
+            id::U8 => Array::U8(self.numbers(count, u8::from_le_bytes)?),
+            id::I8 => Array::I8(self.numbers(count, i8::from_le_bytes)?),
+            id::U16 => Array::U16(self.numbers(count, u16::from_le_bytes)?),
+            id::I16 => Array::I16(self.numbers(count, i16::from_le_bytes)?),
+            id::U32 => Array::U32(self.numbers(count, u32::from_le_bytes)?),
+            id::I32 => Array::I32(self.numbers(count, i32::from_le_bytes)?),
+            id::F32 => Array::F32(self.numbers(count, f32::from_le_bytes)?),
+            id::BOOL => Array::Bool(self.items(count, 1, size_of::<bool>(), Self::bool)?),
+            id::STRING => Array::String(self.items(count, 8, size_of::<String>(), |c| c.string(MAX_STRING))?),
+            id::ARRAY => Array::Array(self.items(count, 12, size_of::<Array>(), |c| c.list(depth + 1))?),
+            id::U64 => Array::U64(self.numbers(count, u64::from_le_bytes)?),
+            id::I64 => Array::I64(self.numbers(count, i64::from_le_bytes)?),
+            id::F64 => Array::F64(self.numbers(count, f64::from_le_bytes)?),
+            other => return Err(problem(format!("value type {other} of an array is unknown"))),
+        })
+    }
+
+    fn numbers<T, const N: usize>(
+        &mut self,
+        count: u64,
+        decode: fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, Problem> {
+        let n = self.check_count("array elements", count, u64::MAX, N)?;
+        self.charge(n * N)?;
+        let (chunks, _) = self.take(n * N)?.as_chunks::<N>();
+        Ok(chunks.iter().map(|chunk| decode(*chunk)).collect())
+    }
+
+    fn items<T>(
+        &mut self,
+        count: u64,
+        min_bytes: usize,
+        memory: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
+        let n = self.check_count("array elements", count, u64::MAX, min_bytes)?;
+        self.charge(n.saturating_mul(memory))?;
+        let mut items = Vec::with_capacity(n);
+        for _ in 0..n {
+            items.push(read(self)?);
+        }
+        Ok(items)
+    }
+}
+
+pub(super) fn problem(text: impl Into<String>) -> Problem {
+    Problem(text.into())
+}
+
+impl Problem {
+    fn within(self, place: &str) -> Self {
+        Self(format!("{place}: {}", self.0))
+    }
+}
+
+/// A name from the file, short and printable.
+pub(super) fn quoted(name: &str) -> String {
+    const LONGEST: usize = 80;
+    if name.chars().count() <= LONGEST {
+        format!("{name:?}")
+    } else {
+        format!("{:?}…", name.chars().take(LONGEST).collect::<String>())
+    }
+}

@@ -1,0 +1,119 @@
+//! The content of a checkpoint, little endian, inside a sealed file ([`crate::vault`]), which has the checksums:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 4 | version |
+//! | 8 | length of the header |
+//! | … | header: JSON of [`CheckpointHeader`], floats as bits |
+//! | … | for each set, for each pair: `A` and `B` transposed, f32 |
+
+use std::io::{self, Read, Write};
+
+use nightgraft_adapter::{AdapterTensors, LoraPairs};
+use nightgraft_gguf::Fingerprint;
+use serde::{Deserialize, Serialize};
+
+use super::adapter::{PairShape, SpecBits, invalid, read_header, read_pairs, write_header, write_numbers};
+use super::{Progress, Snapshot, State};
+
+/// Raised with every change of the format. Version 1 was a file with a magic and a checksum of its own; version 2 did not have
+/// [`Progress::first_steps`].
+pub(super) const VERSION: u32 = 3;
+/// The oldest version that is read.
+pub(super) const OLDEST: u32 = 2;
+
+/// The sets of numbers, in the order of the file.
+const SETS: [&str; 5] = ["adapter", "first_moment", "second_moment", "gradient", "best"];
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckpointHeader {
+    config: String,
+    base: Fingerprint,
+    data: String,
+    progress: Progress,
+    spec: SpecBits,
+    /// The shapes of the adapter's pairs.
+    pairs: Vec<PairShape>,
+    /// Which of [`SETS`] follow. Each is a value for each number of the adapter.
+    sets: Vec<String>,
+}
+
+/// Writes a state.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] naming a set that does not have the shapes of the adapter; those of `out`.
+pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let sets = SETS.into_iter().zip(state.sets).filter_map(|(name, set)| Some((name, set?)));
+    let sets: Vec<_> = sets.collect();
+    let header = CheckpointHeader {
+        config: state.config.to_owned(),
+        base: state.base,
+        data: state.data.to_owned(),
+        progress: state.progress.clone(),
+        spec: SpecBits::of(state.spec),
+        pairs: state.shapes,
+        sets: sets.iter().map(|(name, _)| (*name).to_owned()).collect(),
+    };
+    out.write_all(&VERSION.to_le_bytes())?;
+    write_header(&header, out)?;
+    let sizes: Vec<_> = header.pairs.iter().flat_map(PairShape::sizes).collect();
+    for (name, set) in sets {
+        let mut expected = sizes.iter();
+        let mut fits = true;
+        let matrices = set.inspect(|values| fits &= expected.next() == Some(&Some(values.len())));
+        write_numbers(matrices, out)?;
+        if !fits || expected.next().is_some() {
+            let problem = format!("the shapes of {name} are not those of the adapter");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the version, with which a checkpoint begins.
+///
+/// # Errors
+/// Those of `from`.
+pub(super) fn decode_version(from: &mut dyn Read) -> io::Result<u32> {
+    let mut version = [0; 4];
+    from.read_exact(&mut version)?;
+    Ok(u32::from_le_bytes(version))
+}
+
+/// Reads what follows the version. A checksum that holds is no reason to trust the header: memory grows with the
+/// bytes that there are.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] and [`io::ErrorKind::UnexpectedEof`] for what no program of ours wrote; those of
+/// `from`.
+pub(super) fn decode(from: &mut dyn Read) -> io::Result<State> {
+    let header: CheckpointHeader = read_header(from)?;
+    let mut remaining = header.sets.as_slice();
+    let mut sets: [LoraPairs; 5] = Default::default();
+    for (index, (name, set)) in SETS.into_iter().zip(&mut sets).enumerate() {
+        if let Some((first, rest)) = remaining.split_first()
+            && first == name
+        {
+            remaining = rest;
+            *set = read_pairs(&header.pairs, from)?;
+        } else if index == 0 {
+            return Err(invalid("it has no adapter"));
+        }
+    }
+    if !remaining.is_empty() {
+        return Err(invalid("its header names sets that there are not"));
+    }
+    let [adapter, first_moment, second_moment, gradient, best] = sets;
+    Ok(State {
+        config: header.config,
+        base: header.base,
+        data: header.data,
+        progress: header.progress,
+        adapter: AdapterTensors { spec: header.spec.into(), pairs: adapter },
+        first_moment,
+        second_moment,
+        gradient,
+        best,
+    })
+}

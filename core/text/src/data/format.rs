@@ -1,0 +1,123 @@
+//! What kind a data file is of, by its name or because somebody said so.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::{Error, Result};
+
+/// How the bytes of a data file are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line: `.jsonl`.
+    JsonLines,
+    /// Plain text: `.txt`.
+    Text,
+}
+
+/// What the name of a file tells of its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// The extension says it.
+    Certain(Format),
+    /// Nothing says it: a pipe or a device, as `/dev/stdin` and what a shell's `<(...)` stands for. Programs that write into
+    /// one write JSON lines.
+    Assumed(Format),
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::JsonLines, Self::Text];
+
+    /// The word for it on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonl",
+            Self::Text => "text",
+        }
+    }
+
+    /// How the file at `path` is read if nobody says it; JSON lines for a pipe.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if its name does not tell, [`Error::Io`] if there is no such file.
+    pub fn of(path: &Path) -> Result<Self> {
+        match Named::of(path)? {
+            Named::Certain(format) | Named::Assumed(format) => Ok(format),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == text).ok_or_else(|| Error::Config {
+            option: "--format",
+            problem: format!("'{text}' is none of {}", Self::ALL.map(Self::name).join(", ")),
+        })
+    }
+}
+
+impl Named {
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("txt") => return Ok(Self::Certain(Format::Text)),
+            Some("jsonl") => return Ok(Self::Certain(Format::JsonLines)),
+            Some("json") => {
+                let problem = "data is read from .jsonl files with one whole object a line; jq -c . FILE > NEW.jsonl writes \
+                               objects so, jq -c '.[]' FILE > NEW.jsonl those of an array";
+                return Err(Error::Data { path: path.to_owned(), line: None, problem: problem.into() });
+            }
+            _ => {}
+        }
+        let metadata = std::fs::metadata(path).map_err(Error::io("open", path))?;
+        // A file that a shell passes as standard input has such a name, too.
+        let is_device = ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
+        if !metadata.is_dir() && (is_device || !metadata.is_file()) {
+            return Ok(Self::Assumed(Format::JsonLines));
+        }
+        let problem = "not a known kind of data file; use .txt (plain text) or .jsonl (one JSON object a line: {\"text\"}, \
+                       {\"prompt\", \"completion\"}, {\"messages\"} or {\"input_ids\", \"labels\"}), or say which it is with \
+                       --format";
+        Err(Error::Data { path: path.to_owned(), line: None, problem: problem.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_tell_the_format_and_pipes_hold_json_lines() {
+        let of = |path: &str| Named::of(Path::new(path));
+        assert_eq!(of("a.TXT").unwrap(), Named::Certain(Format::Text));
+        assert_eq!(of("/dev/a.jsonl").unwrap(), Named::Certain(Format::JsonLines));
+        assert_eq!(of("/dev/null").unwrap(), Named::Assumed(Format::JsonLines));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for odd in [file.path(), file.path().parent().unwrap()] {
+            let error = Named::of(odd).unwrap_err().to_string();
+            assert!(error.contains("--format"), "{error}");
+        }
+        assert!(matches!(of("/nowhere/data").unwrap_err(), Error::Io(_)));
+    }
+
+    #[test]
+    fn formats_are_words() {
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
+        }
+        assert_eq!(
+            "json".parse::<Format>().unwrap_err().to_string(),
+            "--format: 'json' is none of jsonl, text"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! What is wrong with a vocabulary, a template or a training file.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What a fallible call returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a text did not become tokens. Messages name files and lines, never what somebody wrote.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Io(#[from] nightgraft_files::Error),
+    /// The vocabulary cannot be turned into a tokenizer, or a text cannot be encoded.
+    #[error("tokenizer: {problem}")]
+    Tokenizer {
+        /// What is wrong, without the text itself.
+        problem: String,
+    },
+    /// A chat template that is not there, or whose text cannot be split into prompts and answers.
+    #[error("chat template: {problem}")]
+    Template {
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// A chat template that does not parse, or gave no text for a conversation.
+    #[error("chat template: {fault}{}", line.map_or(String::new(), |n| format!(" (line {n} of the template)")))]
+    Rendering {
+        /// Why.
+        fault: TemplateFault,
+        /// The template's line, counted from 1.
+        line: Option<usize>,
+        /// What it said.
+        words: Unlogged,
+    },
+    /// A line of a data file that is well-formed, and cannot be used for another reason.
+    #[error("{}{}: {source}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
+    Line {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, where there is one.
+        line: Option<usize>,
+        /// The reason.
+        source: Box<Self>,
+    },
+    /// A training or evaluation file with bad content.
+    #[error("{}{}: {problem}", path.display(), line.map_or(String::new(), |n| format!(":{n}")))]
+    Data {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, where the format has lines.
+        line: Option<usize>,
+        /// What is wrong and what to try.
+        problem: String,
+    },
+    /// A setting that makes no sense.
+    #[error("{option}: {problem}")]
+    Config {
+        /// The option as it is spelled on the command line.
+        option: &'static str,
+        /// What is wrong and which values are allowed.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// What a template said, if it is a template's error: for the person at the terminal only.
+    pub fn unlogged(&self) -> Option<&Unlogged> {
+        match self {
+            Self::Rendering { words, .. } => Some(words),
+            Self::Line { source, .. } => source.unlogged(),
+            _ => None,
+        }
+    }
+
+    /// For `map_err` on a file operation: `.map_err(Error::io("open", path))`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let fail = nightgraft_files::Error::io(action, path);
+        move |source| Self::Io(fail(source))
+    }
+}
+
+/// Why a chat template gave no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateFault {
+    /// It is longer than 1 MiB.
+    TooLong,
+    /// It is not the language that we read.
+    Unparsable,
+    /// It raised an exception, as templates do for conversations that the model was not made for.
+    Refusal,
+    /// It did what cannot be done.
+    Failure,
+}
+
+impl fmt::Display for TemplateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than 1 MiB",
+            Self::Unparsable => "it does not parse",
+            Self::Refusal => "it refuses the conversation",
+            Self::Failure => "it cannot be rendered",
+        })
+    }
+}
+
+/// Words that may quote what somebody wrote. Neither `Debug` nor `Display` shows them, so that no log and no app gets
+/// them with an error that holds them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Unlogged(String);
+
+impl Unlogged {
+    /// Hides `words`.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+
+    /// The words, to be shown to the person whose conversation it is, and kept nowhere.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Unlogged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unlogged(..)")
+    }
+}

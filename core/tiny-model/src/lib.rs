@@ -1,0 +1,183 @@
+//! Tiny models for tests: a `llama` or `qwen2` of about a million random weights in any format, with a working
+//! tokenizer, that llama.cpp loads too. Nothing here is part of the engine.
+
+#![forbid(unsafe_code)]
+
+mod blocks;
+mod vocabulary;
+
+pub use vocabulary::{CHATML, Vocabulary};
+
+use std::path::Path;
+
+use nightgraft_gguf::{Error, Metadata, Problem, TensorType, Value, Writer};
+use nightgraft_kernels::WeightType;
+use nightgraft_random::Random;
+
+/// Width of the residual stream: one block of the K-quants.
+pub const N_EMBD: usize = 256;
+/// Width of the feed-forward network.
+pub const N_FF: usize = 512;
+/// Query heads, of 64 values each.
+pub const N_HEAD: usize = 4;
+/// Key and value heads.
+pub const N_HEAD_KV: usize = 2;
+/// Standard deviation of the matrices' values.
+const WEIGHT_STD: f32 = 0.05;
+
+/// A recipe for a tiny model; the same recipe always gives the same file.
+#[derive(Clone, Debug)]
+pub struct TinyModel {
+    /// `llama`, or `qwen2` with biases of queries, keys and values.
+    pub architecture: &'static str,
+    /// Format of all matrices of the blocks and of an untied head.
+    pub kind: WeightType,
+    /// Format of the embedding, if another one.
+    pub embedding_kind: Option<WeightType>,
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Whether the embedding is the head.
+    pub tied: bool,
+    /// The tokenizer.
+    pub vocabulary: Vocabulary,
+    /// A Jinja template, for instance [`CHATML`].
+    pub chat_template: Option<String>,
+    /// Linear rope scaling by this factor.
+    pub linear_scaling: Option<f32>,
+    /// Llama 3's divisors of rope frequencies.
+    pub rope_factors: bool,
+    /// The seed of the weights.
+    pub seed: u64,
+}
+
+impl TinyModel {
+    /// A `llama` of two layers, a tied head and a byte-level tokenizer; all matrices in the format `kind`.
+    pub fn new(kind: WeightType) -> Self {
+        Self {
+            architecture: "llama",
+            kind,
+            embedding_kind: None,
+            n_layer: 2,
+            tied: true,
+            vocabulary: Vocabulary::ByteLevel,
+            chat_template: None,
+            linear_scaling: None,
+            rope_factors: false,
+            seed: 1,
+        }
+    }
+
+    /// Writes the model to `path`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let unwritable = |problem| Error::Unwritable { path: path.to_owned(), problem };
+        self.writer(self.metadata()).map_err(unwritable)?.write(path)?;
+        Ok(())
+    }
+
+    /// The keys of the model.
+    pub fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::new();
+        let mut put = |key: &str, value| drop(metadata.insert(key, value));
+        put("general.architecture", Value::String(self.architecture.into()));
+        put("general.type", Value::String("model".into()));
+        put("general.name", Value::String("tiny".into()));
+        let mut put = |key: &str, value| put(&format!("{}.{key}", self.architecture), value);
+        put("block_count", Value::U32(self.n_layer as u32));
+        put("context_length", Value::U32(512));
+        put("embedding_length", Value::U32(N_EMBD as u32));
+        put("feed_forward_length", Value::U32(N_FF as u32));
+        put("attention.head_count", Value::U32(N_HEAD as u32));
+        put("attention.head_count_kv", Value::U32(N_HEAD_KV as u32));
+        put("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+        put("rope.freq_base", Value::F32(10_000.0));
+        put("rope.dimension_count", Value::U32((N_EMBD / N_HEAD) as u32));
+        put("vocab_size", Value::U32(self.vocabulary.len() as u32));
+        if let Some(factor) = self.linear_scaling {
+            put("rope.scaling.type", Value::String("linear".into()));
+            put("rope.scaling.factor", Value::F32(factor));
+        }
+        self.vocabulary.describe(&mut metadata);
+        if let Some(template) = &self.chat_template {
+            metadata.insert("tokenizer.chat_template", Value::String(template.clone()));
+        }
+        metadata
+    }
+
+    /// A file with this model's tensors and the given keys, which a test may have changed.
+    ///
+    /// # Errors
+    /// [`Problem`] if the recipe makes no sense, such as no layer at all.
+    pub fn writer(&self, metadata: Metadata) -> Result<Writer<'static>, Problem> {
+        let mut writer = Writer::new(metadata);
+        let mut random = Random::new(self.seed);
+        let n_vocab = self.vocabulary.len();
+        let kv = N_HEAD_KV * N_EMBD / N_HEAD;
+        let mut matrix = |writer: &mut Writer, name: &str, n_rows: usize, n_cols: usize, kind: WeightType| {
+            let bytes = blocks::random(kind, n_rows * n_cols, WEIGHT_STD, &mut random);
+            writer.tensor(name, &[n_cols as u64, n_rows as u64], tensor_type(kind), bytes)
+        };
+        matrix(&mut writer, "token_embd.weight", n_vocab, N_EMBD, self.embedding_kind.unwrap_or(self.kind))?;
+        if !self.tied {
+            matrix(&mut writer, "output.weight", n_vocab, N_EMBD, self.kind)?;
+        }
+        for layer in 0..self.n_layer {
+            for (name, n_rows, n_cols) in [
+                ("attn_q", N_EMBD, N_EMBD),
+                ("attn_k", kv, N_EMBD),
+                ("attn_v", kv, N_EMBD),
+                ("attn_output", N_EMBD, N_EMBD),
+                ("ffn_gate", N_FF, N_EMBD),
+                ("ffn_up", N_FF, N_EMBD),
+                ("ffn_down", N_EMBD, N_FF),
+            ] {
+                matrix(&mut writer, &format!("blk.{layer}.{name}.weight"), n_rows, n_cols, self.kind)?;
+            }
+        }
+        let mut vector = |name: &str, len: usize, low: f32, high: f32| {
+            let bytes: Vec<u8> = (0..len).flat_map(|_| random.between(low, high).to_le_bytes()).collect();
+            writer.tensor(name, &[len as u64], TensorType::F32, bytes)
+        };
+        for layer in 0..self.n_layer {
+            vector(&format!("blk.{layer}.attn_norm.weight"), N_EMBD, 0.5, 1.5)?;
+            vector(&format!("blk.{layer}.ffn_norm.weight"), N_EMBD, 0.5, 1.5)?;
+        }
+        vector("output_norm.weight", N_EMBD, 0.5, 1.5)?;
+        if self.rope_factors {
+            vector("rope_freqs.weight", N_EMBD / N_HEAD / 2, 1.0, 8.0)?;
+        }
+        if self.architecture == "qwen2" {
+            for layer in 0..self.n_layer {
+                vector(&format!("blk.{layer}.attn_q.bias"), N_EMBD, -2.0, 2.0)?;
+                vector(&format!("blk.{layer}.attn_k.bias"), kv, -2.0, 2.0)?;
+                vector(&format!("blk.{layer}.attn_v.bias"), kv, -0.5, 0.5)?;
+            }
+        }
+        Ok(writer)
+    }
+}
+
+/// The format of weights, as files name it.
+///
+/// # Panics
+/// Never: files have a name for each of them.
+pub fn tensor_type(kind: WeightType) -> TensorType {
+    TensorType::from_ggml_id(kind.ggml_id()).expect("every format of weights is one of files")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_kernels_agree_on_sizes() {
+        for kind in WeightType::ALL {
+            let tensor_type = tensor_type(kind);
+            assert_eq!(tensor_type.name(), kind.name());
+            assert_eq!(tensor_type.block_len(), kind.block_len() as u64);
+            assert_eq!(tensor_type.block_bytes(), kind.block_bytes() as u64);
+        }
+    }
+}
