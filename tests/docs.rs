@@ -82,8 +82,8 @@ fn links_between_documents_lead_somewhere() {
         "bindings/README.md",
     ];
     let documents = documents.into_iter().map(|name| root.join(name));
-    let others =
-        ["docs", "benches", "core"].into_iter().flat_map(|name| fs::read_dir(root.join(name)).unwrap());
+    let folders = ["docs", "docs/architecture", "benches", "core"];
+    let others = folders.into_iter().flat_map(|name| fs::read_dir(root.join(name)).unwrap());
     let others = others
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "md"));
