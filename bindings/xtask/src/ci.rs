@@ -1,14 +1,17 @@
 //! All checks in the order in which they fail fastest, each timed.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
+    fs,
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 
 use crate::fixtures::{self, MODEL_VARIABLE};
 use crate::program::{cargo, run as run_command};
@@ -32,6 +35,11 @@ enum Action {
     Task(&'static [&'static str]),
     /// Waits for what [`install_ahead`] installs.
     JoinInstallation,
+    /// Builds for arm64 beside the steps that follow, which leave much of a processor unused: they wait for Gradle's,
+    /// Maven's and Swift's own programs.
+    StartArm64Build,
+    /// Waits for that, and shows what it printed.
+    JoinArm64Build,
     /// Compares the adapters that the suites of all languages have left.
     CompareScenario,
     /// A script below the root, and its arguments.
@@ -61,7 +69,18 @@ const STEPS: &[Step] = &[
         name: "unit",
         action: Action::Wrapped(
             "checked.sh",
-            &["test", "--release", "--locked", "--workspace", "--lib", "--bins"],
+            &[
+                "test",
+                "--release",
+                "--locked",
+                "--workspace",
+                "--lib",
+                "--bins",
+                "--test",
+                "failing_disk",
+                "--test",
+                "nights",
+            ],
         ),
     },
     Step {
@@ -99,11 +118,13 @@ const STEPS: &[Step] = &[
             "*",
         ]),
     },
-    Step { name: "kotlin", action: Action::Task(&["kotlin"]) },
     Step { name: "installed", action: Action::JoinInstallation },
+    Step { name: "arm64", action: Action::StartArm64Build },
+    Step { name: "kotlin", action: Action::Task(&["kotlin"]) },
     Step { name: "swift", action: Action::Task(&["swift"]) },
     Step { name: "python", action: Action::Task(&["python"]) },
     Step { name: "scenario", action: Action::CompareScenario },
+    Step { name: "arm64 built", action: Action::JoinArm64Build },
     Step { name: "cross", action: Action::Task(&["cross"]) },
     Step { name: "fuzz", action: Action::Script("tests/fuzz/smoke.sh", &["6"]) },
 ];
@@ -121,9 +142,10 @@ pub fn run(root: &Path, names: &[&str]) -> Result<()> {
     let adapters = tempfile::tempdir()?;
     let mut runner = Runner {
         root,
-        model: std::env::var_os(MODEL_VARIABLE),
+        model: env::var_os(MODEL_VARIABLE),
         adapters: adapters.path(),
         installing: names.is_empty().then(|| install_ahead(root)),
+        arm64_build: None,
     };
     let mut done: Vec<(&str, Duration)> = Vec::new();
     for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
@@ -161,6 +183,35 @@ struct Runner<'a> {
     adapters: &'a Path,
     /// What installs things meanwhile.
     installing: Option<JoinHandle<()>>,
+    arm64_build: Option<Background>,
+}
+
+/// A process beside the steps, which ends with them.
+struct Background {
+    process: Child,
+    log: NamedTempFile,
+}
+
+impl Background {
+    fn start(mut command: Command) -> Result<Self> {
+        let log = NamedTempFile::new()?;
+        command.stdin(Stdio::null()).stdout(log.reopen()?).stderr(log.reopen()?);
+        Ok(Self { process: command.spawn().with_context(|| format!("cannot start {command:?}"))?, log })
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let status = self.process.wait()?;
+        print!("{}", fs::read_to_string(self.log.path())?);
+        if status.success() { Ok(()) } else { bail!("it ended with {status}") }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // After its end both do nothing.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 impl Runner<'_> {
@@ -180,13 +231,21 @@ impl Runner<'_> {
             }
             Action::FetchModel => self.fetch_model(),
             Action::Task(words) => {
-                let program = std::env::current_exe().context("this program has no path")?;
+                let program = env::current_exe().context("this program has no path")?;
                 run_command(self.command(program.as_os_str()).args(*words))
             }
             Action::JoinInstallation => match self.installing.take().map(JoinHandle::join) {
                 Some(Err(_)) => bail!("what is installed ahead has panicked"),
                 Some(Ok(())) | None => Ok(()),
             },
+            Action::StartArm64Build => {
+                let mut command =
+                    self.command(env::current_exe().context("this program has no path")?.as_os_str());
+                command.args(["cross", "build"]);
+                self.arm64_build = Some(Background::start(command)?);
+                Ok(())
+            }
+            Action::JoinArm64Build => self.arm64_build.take().map_or(Ok(()), Background::finish),
             Action::CompareScenario => scenario::compare(self.adapters),
         }
     }

@@ -61,9 +61,15 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             phones(root)
         }
         ["arm64"] => arm64(root),
+        ["build"] => build(root),
         ["phones"] => phones(root),
-        _ => bail!("usage: cargo xtask cross [arm64|phones]"),
+        _ => bail!("usage: cargo xtask cross [arm64|build|phones]"),
     }
+}
+
+/// Builds what [`arm64`] runs; where that cannot be, it says why later.
+fn build(root: &Path) -> Result<()> {
+    if ARCH == "aarch64" { Ok(()) } else { build_or_reason(root, Purpose::Tests).map(drop) }
 }
 
 /// What an arm64 build is for.
