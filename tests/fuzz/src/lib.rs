@@ -14,8 +14,8 @@ use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
 use nightgraft_core::base::Base;
 use nightgraft_core::model_file::ModelFile;
 use nightgraft_kernels::WeightType;
-use nightgraft_tiny_model::{CHATML, N_EMBD, TinyModel};
 use nightgraft_text::{ChatTemplate, Date, Tokenizer};
+use nightgraft_tiny_model::{CHATML, N_EMBD, TinyModel};
 use tempfile::TempDir;
 
 /// The most that a target may hold at a time; the GGUF reader's own cap on a decoded header is half of it.

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use nightgraft_core::base::Base;
 use nightgraft_core::model_file::ModelFile;
 use nightgraft_fuzz::{put, scratch};
-use nightgraft_gguf::{self, GgufHeader, Writer};
+use nightgraft_gguf::{self as gguf, GgufHeader, Writer};
 use nightgraft_text::{ChatTemplate, Date, Message, Tokenizer, Variables};
 
 fuzz_target!(|bytes: &[u8]| {

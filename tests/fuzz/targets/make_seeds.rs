@@ -8,17 +8,17 @@ use std::fs;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_adapter::Module;
+use nightgraft_adapter::{LoraPairs, Module};
 use nightgraft_core::config::TrainConfig;
 use nightgraft_core::export;
 use nightgraft_files::file_system::system;
 use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
-use nightgraft_gguf::{Array, Fingerprint, Metadata, Value, Writer};
+use nightgraft_gguf::{Array, Fingerprint, Metadata, TensorType, Value, Writer};
 use nightgraft_kernels::WeightType;
 use nightgraft_policy::Rules;
 use nightgraft_store::checkpoint::{self, PartialEvaluation, Progress, State};
 use nightgraft_store::vault::Vault;
-use nightgraft_tiny_model::{CHATML, TinyModel, Vocabulary};
+use nightgraft_tiny_model::{CHATML, TinyModel, Vocabulary, tensor_type};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -72,8 +72,8 @@ fn checkpoints(folder: &Path) -> Outcome {
         progress: Progress { step: 3, total_steps: 9, ..Progress::default() },
         first_moment: adapter.pairs.clone(),
         second_moment: adapter.pairs.clone(),
-        gradient: checkpoint::LoraPairs::new(),
-        best: checkpoint::LoraPairs::new(),
+        gradient: LoraPairs::new(),
+        best: LoraPairs::new(),
         adapter,
     };
     let mut within = State { gradient: between.adapter.pairs.clone(), ..between.clone() };
@@ -139,17 +139,17 @@ fn small_model(path: &Path, vocabulary: Vocabulary, kind: WeightType) -> Outcome
     writer.tensor(
         "token_embd.weight",
         &[width, vocabulary.len() as u64],
-        kind.into(),
+        tensor_type(kind),
         vec![0; vocabulary.len() * row],
     )?;
     for module in Module::ALL {
-        writer.tensor(&module.tensor_name(0), &[width, width], kind.into(), vec![0; WIDTH * row])?;
+        writer.tensor(&module.tensor_name(0), &[width, width], tensor_type(kind), vec![0; WIDTH * row])?;
     }
     for name in ["blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"] {
-        writer.tensor(name, &[width], WeightType::F32.into(), vec![0; WIDTH * 4])?;
+        writer.tensor(name, &[width], TensorType::F32, vec![0; WIDTH * 4])?;
     }
     writer.write(path)?;
-    let file = nightgraft_core::ModelFile::open(path)?;
+    let file = nightgraft_core::model_file::ModelFile::open(path)?;
     nightgraft_core::base::Base::open(file)?;
     Ok(())
 }
