@@ -1,11 +1,8 @@
-//! What can be wrong with a GGUF, and with writing one.
+//! What can go wrong with writing a GGUF.
 
 use std::path::PathBuf;
 
-/// Why bytes are not a usable GGUF, or keys and tensors cannot become one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(pub(crate) String);
+use super::Problem;
 
 /// Why a file was not written. What was at its place before is still there.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::value::id;
 use super::{ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, MAX_TENSOR_NAME};
-use super::{Metadata, Problem, TensorType, Value};
+use super::{Counted, Metadata, Place, Problem, TensorType, Value};
 
 /// More keys than any model has.
 const MAX_KEYS: u64 = 1 << 16;
@@ -70,8 +70,8 @@ pub fn parse(bytes: &[u8]) -> Result<GgufHeader, Problem> {
     let n_tensors = cursor.u64()?;
     let n_keys = cursor.u64()?;
     // The shortest key takes 14 bytes (a name, a type, a value), the shortest tensor 25.
-    cursor.check_count("tensors", n_tensors, MAX_TENSORS, 25)?;
-    cursor.check_count("keys", n_keys, MAX_KEYS, 14)?;
+    cursor.check_count(Counted::Tensors, n_tensors, MAX_TENSORS, 25)?;
+    cursor.check_count(Counted::Keys, n_keys, MAX_KEYS, 14)?;
 
     let metadata = metadata(&mut cursor, n_keys)?;
     let alignment = alignment(&metadata)?;
@@ -81,44 +81,37 @@ pub fn parse(bytes: &[u8]) -> Result<GgufHeader, Problem> {
     }
     let data_offset = (cursor.at as u64)
         .checked_next_multiple_of(alignment)
-        .ok_or_else(|| problem(format!("the alignment {alignment} is too large")))?;
+        .ok_or(Problem::AlignmentTooLarge(alignment))?;
     place(&mut tensors, data_offset, alignment, bytes.len() as u64)?;
     Ok(GgufHeader { version, metadata, tensors, alignment, data_offset })
 }
 
 fn version(cursor: &mut Cursor) -> Result<u32, Problem> {
-    let magic: [u8; 4] = cursor.array()?;
-    if magic != MAGIC {
-        return Err(problem(format!(
-            "it starts with {:?} instead of \"GGUF\"",
-            magic.escape_ascii().to_string()
-        )));
+    let found: [u8; 4] = cursor.array()?;
+    if found != MAGIC {
+        return Err(Problem::Magic { found });
     }
     match cursor.u32()? {
         version @ 2..=3 => Ok(version),
-        1 => Err(problem("version 1 is no longer in use; convert the model again with current tools")),
-        other if (1..=3).contains(&other.swap_bytes()) => {
-            Err(problem("it was written for a big-endian machine; get the little-endian file"))
-        }
-        other => Err(problem(format!("version {other} is unknown; versions 2 and 3 can be read"))),
+        1 => Err(Problem::OutdatedVersion),
+        other if (1..=3).contains(&other.swap_bytes()) => Err(Problem::BigEndian),
+        other => Err(Problem::UnknownVersion(other)),
     }
 }
 
 fn metadata(cursor: &mut Cursor, n_keys: u64) -> Result<Metadata, Problem> {
     let mut metadata = Metadata::new();
     for index in 0..n_keys {
-        let key = cursor.string(MAX_KEY).map_err(|p| p.within(&format!("key {index}")))?;
+        let key = cursor.string(MAX_KEY).map_err(|p| p.at(Place::KeyName(index)))?;
         if key.is_empty() {
-            return Err(problem(format!("key {index} is empty")));
+            return Err(Problem::EmptyKey { index });
         }
-        let value = cursor
-            .u32()
-            .and_then(|kind| cursor.value(kind))
-            .map_err(|p| p.within(&format!("key {}", quoted(&key))))?;
+        let value =
+            cursor.u32().and_then(|kind| cursor.value(kind)).map_err(|p| p.at(Place::Key(key.clone())))?;
         // The key is kept twice: in the list and in the index.
         cursor.charge(2 * key.len() + 128)?;
         if metadata.get(&key).is_some() {
-            return Err(problem(format!("the key {} occurs twice", quoted(&key))));
+            return Err(Problem::RepeatedKey { key });
         }
         metadata.insert(key, value);
     }
@@ -129,18 +122,18 @@ fn alignment(metadata: &Metadata) -> Result<u64, Problem> {
     let Some(value) = metadata.get(ALIGNMENT_KEY) else { return Ok(DEFAULT_ALIGNMENT) };
     match value.as_u64() {
         Some(n) if n >= 8 && n.is_power_of_two() => Ok(n),
-        Some(n) => Err(problem(format!("{ALIGNMENT_KEY} is {n}, not a power of two from 8 up"))),
-        None => Err(problem(format!("{ALIGNMENT_KEY} is of type {}, not an integer", value.type_name()))),
+        Some(n) => Err(Problem::Alignment(n)),
+        None => Err(Problem::AlignmentType(value.type_name())),
     }
 }
 
 /// Reads a tensor's entry; `offset` is still relative to the start of the data.
 fn tensor(cursor: &mut Cursor, index: u64) -> Result<TensorInfo, Problem> {
-    let name = cursor.string(MAX_TENSOR_NAME).map_err(|p| p.within(&format!("name of tensor {index}")))?;
-    let inside = |p: Problem| p.within(&format!("tensor {}", quoted(&name)));
+    let name = cursor.string(MAX_TENSOR_NAME).map_err(|p| p.at(Place::TensorName(index)))?;
+    let inside = |p: Problem| p.at(Place::Tensor(name.clone()));
     let n_dims = cursor.u32().map_err(inside)? as usize;
     if n_dims > MAX_DIMS {
-        return Err(inside(problem(format!("{n_dims} dimensions; at most {MAX_DIMS} are possible"))));
+        return Err(inside(Problem::TooManyDimensions(n_dims)));
     }
     cursor.charge(256)?;
     let mut dims = Vec::with_capacity(n_dims);
@@ -149,19 +142,12 @@ fn tensor(cursor: &mut Cursor, index: u64) -> Result<TensorInfo, Problem> {
     }
     if dims.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).is_none_or(|n| n == 0 || n > i64::MAX as u64)
     {
-        return Err(inside(problem(format!("impossible dimensions {dims:?}"))));
+        return Err(inside(Problem::Dimensions(dims)));
     }
     let id = cursor.u32().map_err(inside)?;
-    let kind = TensorType::from_ggml_id(id).ok_or_else(|| {
-        inside(problem(format!("element type {id} is unknown or was removed from the format")))
-    })?;
-    let n_bytes = kind.tensor_bytes(&dims).ok_or_else(|| {
-        let len = kind.block_len();
-        inside(problem(format!(
-            "dimensions {dims:?} do not fit {} with its blocks of {len} values",
-            kind.name()
-        )))
-    })?;
+    let kind = TensorType::from_ggml_id(id).ok_or_else(|| inside(Problem::ElementType(id)))?;
+    let unfit = || inside(Problem::Blocks { dims: dims.clone(), kind });
+    let n_bytes = kind.tensor_bytes(&dims).ok_or_else(unfit)?;
     let offset = cursor.u64().map_err(inside)?;
     Ok(TensorInfo { name, dims, kind, offset, n_bytes })
 }
@@ -169,18 +155,15 @@ fn tensor(cursor: &mut Cursor, index: u64) -> Result<TensorInfo, Problem> {
 /// Makes the offsets absolute; refuses what is outside of the file, misaligned, overlapping or named twice.
 fn place(tensors: &mut [TensorInfo], data_offset: u64, alignment: u64, file_len: u64) -> Result<(), Problem> {
     for tensor in tensors.iter_mut() {
-        let name = quoted(&tensor.name);
-        if tensor.offset % alignment != 0 {
-            let offset = tensor.offset;
-            return Err(problem(format!("tensor {name}: offset {offset} is not a multiple of {alignment}")));
+        let TensorInfo { name, offset, n_bytes, .. } = &*tensor;
+        if offset % alignment != 0 {
+            let problem = Problem::Misaligned { offset: *offset, alignment };
+            return Err(problem.at(Place::Tensor(name.clone())));
         }
-        let end = data_offset.checked_add(tensor.offset).and_then(|start| start.checked_add(tensor.n_bytes));
+        let end = data_offset.checked_add(*offset).and_then(|start| start.checked_add(*n_bytes));
         if end.is_none_or(|end| end > file_len) {
-            return Err(problem(format!(
-                "tensor {name} ({} bytes at offset {}) reaches past the end of the file: \
-                 the file is truncated (it has {file_len} bytes) or damaged",
-                tensor.n_bytes, tensor.offset
-            )));
+            let (tensor, n_bytes, offset) = (name.clone(), *n_bytes, *offset);
+            return Err(Problem::PastEnd { tensor, n_bytes, offset, file_len });
         }
         tensor.offset += data_offset;
     }
@@ -190,14 +173,13 @@ fn place(tensors: &mut [TensorInfo], data_offset: u64, alignment: u64, file_len:
         if let [first, second] = pair
             && first.offset + first.n_bytes > second.offset
         {
-            let (first, second) = (quoted(&first.name), quoted(&second.name));
-            return Err(problem(format!("tensors {first} and {second} overlap")));
+            return Err(Problem::Overlap { first: first.name.clone(), second: second.name.clone() });
         }
     }
     let mut names = HashMap::with_capacity(tensors.len());
     for tensor in tensors.iter() {
         if names.insert(tensor.name.as_str(), ()).is_some() {
-            return Err(problem(format!("two tensors are named {}", quoted(&tensor.name))));
+            return Err(Problem::RepeatedTensor { name: tensor.name.clone() });
         }
     }
     Ok(())
@@ -216,9 +198,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], Problem> {
-        let taken = self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end)).ok_or_else(|| {
-            problem(format!("the file ends at byte {}, inside the header", self.bytes.len()))
-        })?;
+        let taken = self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end));
+        let taken = taken.ok_or(Problem::Truncated { len: self.bytes.len() })?;
         self.at += n;
         Ok(taken)
     }
@@ -238,29 +219,24 @@ impl<'a> Cursor<'a> {
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), Problem> {
-        self.budget = self.budget.checked_sub(bytes).ok_or_else(|| {
-            problem(format!("the header takes more than {} MiB of memory", MAX_DECODED >> 20))
-        })?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(Problem::Memory { limit: MAX_DECODED })?;
         Ok(())
     }
 
     /// Refuses a count of things of at least `min_bytes` each that cannot all be in the rest of the file.
-    fn check_count(&self, what: &str, count: u64, cap: u64, min_bytes: usize) -> Result<usize, Problem> {
+    fn check_count(&self, what: Counted, count: u64, limit: u64, min_bytes: usize) -> Result<usize, Problem> {
+        let left = self.left();
         match usize::try_from(count) {
-            Ok(n) if count <= cap && n <= self.left() / min_bytes => Ok(n),
-            _ => Err(problem(format!(
-                "{count} {what} cannot be: {} bytes are left and {cap} is the limit",
-                self.left()
-            ))),
+            Ok(n) if count <= limit && n <= left / min_bytes => Ok(n),
+            _ => Err(Problem::Count { what, count, left, limit }),
         }
     }
 
     fn string(&mut self, max_len: usize) -> Result<String, Problem> {
         let len = self.u64()?;
-        let len = self.check_count("bytes of text", len, max_len as u64, 1)?;
-        let place = self.at;
-        let text = std::str::from_utf8(self.take(len)?)
-            .map_err(|_| problem(format!("the text at byte {place} is not UTF-8")))?;
+        let len = self.check_count(Counted::TextBytes, len, max_len as u64, 1)?;
+        let offset = self.at;
+        let text = std::str::from_utf8(self.take(len)?).map_err(|_| Problem::NotUtf8 { offset })?;
         self.charge(len)?;
         Ok(text.to_owned())
     }
@@ -269,7 +245,7 @@ impl<'a> Cursor<'a> {
         match self.array()? {
             [0u8] => Ok(false),
             [1] => Ok(true),
-            [other] => Err(problem(format!("{other} is not a truth value"))),
+            [other] => Err(Problem::NotBool(other)),
         }
     }
 
@@ -288,14 +264,14 @@ impl<'a> Cursor<'a> {
             id::U64 => Value::U64(self.u64()?),
             id::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
             id::F64 => Value::F64(f64::from_le_bytes(self.array()?)),
-            other => return Err(problem(format!("value type {other} is unknown"))),
+            other => return Err(Problem::ValueType(other)),
         })
     }
 
     /// An array: the type of its elements, their number, the elements.
     fn list(&mut self, depth: usize) -> Result<Array, Problem> {
         if depth > MAX_NESTING {
-            return Err(problem(format!("arrays are nested more than {MAX_NESTING} levels deep")));
+            return Err(Problem::Nesting { limit: MAX_NESTING });
         }
         let kind = self.u32()?;
         let count = self.u64()?;
@@ -313,7 +289,7 @@ impl<'a> Cursor<'a> {
             id::U64 => Array::U64(self.numbers(count, u64::from_le_bytes)?),
             id::I64 => Array::I64(self.numbers(count, i64::from_le_bytes)?),
             id::F64 => Array::F64(self.numbers(count, f64::from_le_bytes)?),
-            other => return Err(problem(format!("value type {other} of an array is unknown"))),
+            other => return Err(Problem::ArrayType(other)),
         })
     }
 
@@ -322,7 +298,7 @@ impl<'a> Cursor<'a> {
         count: u64,
         decode: fn([u8; N]) -> T,
     ) -> Result<Vec<T>, Problem> {
-        let n = self.check_count("array elements", count, u64::MAX, N)?;
+        let n = self.check_count(Counted::ArrayElements, count, u64::MAX, N)?;
         self.charge(n * N)?;
         let (chunks, _) = self.take(n * N)?.as_chunks::<N>();
         Ok(chunks.iter().map(|chunk| decode(*chunk)).collect())
@@ -335,32 +311,12 @@ impl<'a> Cursor<'a> {
         memory: usize,
         mut read: impl FnMut(&mut Self) -> Result<T, Problem>,
     ) -> Result<Vec<T>, Problem> {
-        let n = self.check_count("array elements", count, u64::MAX, min_bytes)?;
+        let n = self.check_count(Counted::ArrayElements, count, u64::MAX, min_bytes)?;
         self.charge(n.saturating_mul(memory))?;
         let mut items = Vec::with_capacity(n);
         for _ in 0..n {
             items.push(read(self)?);
         }
         Ok(items)
-    }
-}
-
-pub(super) fn problem(text: impl Into<String>) -> Problem {
-    Problem(text.into())
-}
-
-impl Problem {
-    fn within(self, place: &str) -> Self {
-        Self(format!("{place}: {}", self.0))
-    }
-}
-
-/// A name from the file, short and printable.
-pub(super) fn quoted(name: &str) -> String {
-    const LONGEST: usize = 80;
-    if name.chars().count() <= LONGEST {
-        format!("{name:?}")
-    } else {
-        format!("{:?}…", name.chars().take(LONGEST).collect::<String>())
     }
 }

@@ -63,30 +63,40 @@ fn a_file_reads_back() {
 
 #[test]
 fn the_writer_refuses_nonsense() {
-    let mut writer = Writer::new(Metadata::new());
-    writer.tensor("w", &[4], TensorType::F32, vec![0; 16]).unwrap();
-    assert!(writer.tensor("w", &[4], TensorType::F32, vec![0; 16]).is_err());
-    assert!(writer.tensor("short", &[4], TensorType::F32, vec![0; 15]).is_err());
-    assert!(writer.tensor("row", &[33], TensorType::Q4_0, vec![0; 18]).is_err());
-    assert!(writer.tensor("empty", &[0], TensorType::F32, vec![]).is_err());
-    assert!(writer.tensor("", &[1], TensorType::F32, vec![0; 4]).is_err());
-    assert!(writer.tensor(&"n".repeat(64), &[1], TensorType::F32, vec![0; 4]).is_err());
-    assert!(writer.tensor("deep", &[1; 5], TensorType::I8, vec![0]).is_err());
-    assert!(writer.tensor("huge", &[1 << 62, 8], TensorType::I8, vec![0]).is_err());
+    fn refused(name: &str, dims: &[u64], kind: TensorType, n_bytes: usize, problem: Problem) {
+        let mut writer = Writer::new(Metadata::new());
+        writer.tensor("w", &[4], TensorType::F32, vec![0; 16]).unwrap();
+        let expected = problem.at(Place::Tensor(name.to_owned()));
+        assert_eq!(writer.tensor(name, dims, kind, vec![0; n_bytes]), Err(expected));
+    }
+    refused("w", &[4], TensorType::F32, 16, Problem::NameTaken);
+    refused("short", &[4], TensorType::F32, 15, Problem::Size { given: 15, expected: 16 });
+    let unfit = |dims: &[u64], kind| Problem::UnwritableBlocks { dims: dims.to_owned(), kind };
+    refused("row", &[33], TensorType::Q4_0, 18, unfit(&[33], TensorType::Q4_0));
+    refused("empty", &[0], TensorType::F32, 0, Problem::Shape);
+    refused("", &[1], TensorType::F32, 4, Problem::Name);
+    refused(&"n".repeat(64), &[1], TensorType::F32, 4, Problem::Name);
+    refused("deep", &[1; 5], TensorType::I8, 1, Problem::Shape);
+    refused("huge", &[1 << 62, 8], TensorType::I8, 1, unfit(&[1 << 62, 8], TensorType::I8));
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gguf");
-    for given in [0usize, 15, 17] {
+    let unwritable = |writer: Writer| match writer.write(&path) {
+        Err(Error::Unwritable { problem, .. }) => problem,
+        other => panic!("{other:?}"),
+    };
+    let too_few = |missing| Problem::TooFewBytes { tensor: "w".into(), missing };
+    for (given, problem) in [(0usize, too_few(16)), (15, too_few(1)), (17, Problem::TooManyBytes)] {
         let mut writer = Writer::new(Metadata::new());
         writer
             .tensor_produced("w", &[4], TensorType::F32, move |sink| Ok(sink.write(&vec![0; given])?))
             .unwrap();
-        assert!(matches!(writer.write(&path), Err(Error::Unwritable { .. })));
+        assert_eq!(unwritable(writer), problem);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-written is left");
     }
     let mut metadata = Metadata::new();
     metadata.insert(ALIGNMENT_KEY, Value::U32(24));
-    assert!(Writer::new(metadata).write(&path).is_err());
+    assert_eq!(unwritable(Writer::new(metadata)), Problem::UnwritableAlignment);
 }
 
 #[test]
@@ -95,8 +105,17 @@ fn every_truncation_is_noticed() {
     let header = parse(&bytes).unwrap();
     let end = header.tensors.iter().map(|tensor| tensor.offset + tensor.n_bytes).max().unwrap() as usize;
     for len in 0..end {
-        let problem = parse(&bytes[..len]).unwrap_err();
-        assert!(!problem.to_string().is_empty());
+        let problem = match parse(&bytes[..len]).unwrap_err() {
+            Problem::At { source, .. } => *source,
+            problem => problem,
+        };
+        let is_cut = match &problem {
+            Problem::Truncated { len: found } => *found == len,
+            Problem::PastEnd { file_len, .. } => *file_len == len as u64,
+            Problem::Count { .. } => true,
+            _ => false,
+        };
+        assert!(is_cut, "{problem:?}");
     }
     // Only the padding after the last tensor may be missing.
     parse(&bytes[..end]).unwrap();
@@ -131,93 +150,126 @@ impl Raw {
         self.0.resize(self.0.len() + n, 0);
         self
     }
-    fn refused(self, because: &str) {
-        let problem = parse(&self.0).expect_err(because).to_string();
-        assert!(problem.contains(because), "expected {because:?} in {problem:?}");
+    fn len(&self) -> u64 {
+        self.0.len() as u64
     }
+    fn refused(self, problem: Problem) {
+        assert_eq!(parse(&self.0).map(drop), Err(problem));
+    }
+    /// Refused for what stands under the key `k`.
+    fn value_refused(self, problem: Problem) {
+        self.refused(problem.at(Place::Key("k".into())));
+    }
+}
+
+/// `count` of something, which `left` bytes and the largest number of it do not allow.
+fn too_many(what: Counted, count: u64, left: usize) -> Problem {
+    let limit = match what {
+        Counted::Tensors => 1 << 18,
+        Counted::Keys => 1 << 16,
+        Counted::TextBytes => 16 << 20,
+        Counted::ArrayElements => u64::MAX,
+    };
+    Problem::Count { what, count, left, limit }
+}
+
+fn name_too_long(len: u64, left: usize, limit: u64) -> Problem {
+    Problem::Count { what: Counted::TextBytes, count: len, left, limit }
 }
 
 #[test]
 fn hostile_headers_are_refused() {
-    Raw(b"".to_vec()).refused("ends at byte 0");
-    Raw(b"GGML".to_vec()).zeros(100).refused("instead of \"GGUF\"");
-    Raw(b"\x00\xff\n\x1b".to_vec()).zeros(100).refused("instead of \"GGUF\"");
-    Raw(b"GGUF".to_vec()).u32(1).zeros(100).refused("version 1");
-    Raw(b"GGUF".to_vec()).u32(4).zeros(100).refused("version 4 is unknown");
-    Raw(b"GGUF".to_vec()).u32(3u32.swap_bytes()).zeros(100).refused("big-endian");
+    Raw(b"".to_vec()).refused(Problem::Truncated { len: 0 });
+    for magic in [*b"GGML", *b"\x00\xff\n\x1b"] {
+        Raw(magic.to_vec()).zeros(100).refused(Problem::Magic { found: magic });
+    }
+    let version = |version| Raw(b"GGUF".to_vec()).u32(version).zeros(100);
+    version(1).refused(Problem::OutdatedVersion);
+    version(4).refused(Problem::UnknownVersion(4));
+    version(3u32.swap_bytes()).refused(Problem::BigEndian);
     // Counts that are not backed by bytes.
-    Raw::new(u64::MAX, 0).zeros(1000).refused("tensors cannot be");
-    Raw::new(0, u64::MAX).zeros(1000).refused("keys cannot be");
-    Raw::new(1 << 40, 0).zeros(1000).refused("tensors cannot be");
-    Raw::new(0, 1 << 17).zeros(14 << 17).refused("65536 is the limit");
-    Raw::new(1 << 19, 0).zeros(25 << 19).refused("262144 is the limit");
-    // Strings.
-    Raw::new(0, 1).u64(u64::MAX).zeros(1000).refused("18446744073709551615 bytes of text");
-    Raw::new(0, 1).u64(900).zeros(800).refused("900 bytes of text");
-    Raw::new(0, 1).text(b"\xff\xfe").u32(0).zeros(100).refused("not UTF-8");
-    Raw::new(0, 1).text("").u32(0).zeros(100).refused("is empty");
-    Raw::new(0, 1).text(vec![b'k'; 70_000]).u32(0).zeros(100).refused("bytes of text");
-    Raw::new(0, 1).text("k").u32(8).u64(17 << 20).zeros(17 << 20).refused("bytes of text");
+    Raw::new(u64::MAX, 0).zeros(1000).refused(too_many(Counted::Tensors, u64::MAX, 1000));
+    Raw::new(0, u64::MAX).zeros(1000).refused(too_many(Counted::Keys, u64::MAX, 1000));
+    Raw::new(1 << 40, 0).zeros(1000).refused(too_many(Counted::Tensors, 1 << 40, 1000));
+    Raw::new(0, 1 << 17).zeros(14 << 17).refused(too_many(Counted::Keys, 1 << 17, 14 << 17));
+    Raw::new(1 << 19, 0).zeros(25 << 19).refused(too_many(Counted::Tensors, 1 << 19, 25 << 19));
+    // Keys.
+    let key = |raw: Raw, problem: Problem| raw.refused(problem.at(Place::KeyName(0)));
+    key(Raw::new(0, 1).u64(u64::MAX).zeros(1000), name_too_long(u64::MAX, 1000, 65_535));
+    key(Raw::new(0, 1).u64(900).zeros(800), name_too_long(900, 800, 65_535));
+    key(Raw::new(0, 1).text(b"\xff\xfe").u32(0).zeros(100), Problem::NotUtf8 { offset: 32 });
+    let long = Raw::new(0, 1).text(vec![b'k'; 70_000]).zeros(100);
+    key(long, name_too_long(70_000, 70_100, 65_535));
+    Raw::new(0, 1).text("").u32(0).zeros(100).refused(Problem::EmptyKey { index: 0 });
+    let twice = Raw::new(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(2).zeros(100);
+    twice.refused(Problem::RepeatedKey { key: "k".into() });
     // Values.
-    Raw::new(0, 1).text("k").u32(13).zeros(100).refused("value type 13");
-    Raw::new(0, 1).text("k").u32(7).u32(2).zeros(100).refused("not a truth value");
-    Raw::new(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(2).zeros(100).refused("occurs twice");
+    let value = |kind| Raw::new(0, 1).text("k").u32(kind);
+    value(13).zeros(100).value_refused(Problem::ValueType(13));
+    value(7).u32(2).zeros(100).value_refused(Problem::NotBool(2));
+    let too_long = too_many(Counted::TextBytes, 17 << 20, 17 << 20);
+    value(8).u64(17 << 20).zeros(17 << 20).value_refused(too_long);
     // Arrays.
-    Raw::new(0, 1).text("k").u32(9).u32(0).u64(u64::MAX).zeros(100).refused("array elements");
-    Raw::new(0, 1).text("k").u32(9).u32(12).u64(u64::MAX / 8).zeros(100).refused("array elements");
-    Raw::new(0, 1).text("k").u32(9).u32(8).u64(1 << 60).zeros(100).refused("array elements");
-    Raw::new(0, 1).text("k").u32(9).u32(99).u64(1).zeros(100).refused("value type 99");
-    let bomb = |levels| (0..levels).fold(Raw::new(0, 1).text("k").u32(9), |raw: Raw, _| raw.u32(9).u64(1));
-    bomb(5).u32(0).u64(0).zeros(100).refused("nested");
-    bomb(100_000).zeros(100).refused("nested");
+    for (kind, count) in [(0, u64::MAX), (12, u64::MAX / 8), (8, 1 << 60)] {
+        let problem = too_many(Counted::ArrayElements, count, 100);
+        value(9).u32(kind).u64(count).zeros(100).value_refused(problem);
+    }
+    value(9).u32(99).u64(1).zeros(100).value_refused(Problem::ArrayType(99));
+    let bomb = |levels| (0..levels).fold(value(9), |raw: Raw, _| raw.u32(9).u64(1));
+    bomb(5).u32(0).u64(0).zeros(100).value_refused(Problem::Nesting { limit: 4 });
+    bomb(100_000).zeros(100).value_refused(Problem::Nesting { limit: 4 });
     assert!(parse(&bomb(3).u32(0).u64(0).zeros(100).0).is_ok());
     // Alignment.
+    let alignment = |kind| Raw::new(0, 1).text(ALIGNMENT_KEY).u32(kind);
     for bad in [0, 1, 4, 24, 33] {
-        Raw::new(0, 1).text(ALIGNMENT_KEY).u32(4).u32(bad).zeros(100).refused("not a power of two");
+        alignment(4).u32(bad).zeros(100).refused(Problem::Alignment(bad.into()));
     }
-    Raw::new(0, 1).text(ALIGNMENT_KEY).u32(8).text("32").zeros(100).refused("not an integer");
-    Raw::new(1, 1)
-        .text(ALIGNMENT_KEY)
-        .u32(10)
-        .u64(1 << 63)
-        .tensor("t", &[4], 0, 0)
-        .zeros(100)
-        .refused("reaches past the end");
+    alignment(8).text("32").zeros(100).refused(Problem::AlignmentType("string"));
+    let huge = Raw::new(1, 1).text(ALIGNMENT_KEY).u32(10).u64(1 << 63).tensor("t", &[4], 0, 0).zeros(100);
+    let file_len = huge.len();
+    huge.refused(Problem::PastEnd { tensor: "t".into(), n_bytes: 16, offset: 0, file_len });
 }
 
 #[test]
 fn hostile_tensors_are_refused() {
     let one = |dims: &[u64], kind, offset| Raw::new(1, 0).tensor("t", dims, kind, offset).zeros(4096);
-    one(&[4, 1, 1, 1, 1], 0, 0).refused("5 dimensions");
-    Raw::new(1, 0).text("t").u32(u32::MAX).zeros(4096).refused("dimensions");
-    one(&[0], 0, 0).refused("impossible dimensions");
-    one(&[u64::MAX, 2], 24, 0).refused("impossible dimensions");
-    one(&[1 << 32, 1 << 32], 24, 0).refused("impossible dimensions");
-    one(&[i64::MAX as u64], 28, 0).refused("do not fit F64");
-    one(&[31], 2, 0).refused("do not fit Q4_0");
-    one(&[128], 12, 0).refused("do not fit Q4_K");
-    for removed in [4, 5, 31, 38, 43, u32::MAX] {
-        one(&[32], removed, 0).refused("unknown or was removed");
+    let refused = |raw: Raw, problem: Problem| raw.refused(problem.at(Place::Tensor("t".into())));
+    refused(one(&[4, 1, 1, 1, 1], 0, 0), Problem::TooManyDimensions(5));
+    let many = Raw::new(1, 0).text("t").u32(u32::MAX).zeros(4096);
+    refused(many, Problem::TooManyDimensions(u32::MAX as usize));
+    for dims in [vec![0], vec![u64::MAX, 2], vec![1 << 32, 1 << 32]] {
+        refused(one(&dims, 24, 0), Problem::Dimensions(dims));
     }
-    one(&[4], 0, 8).refused("not a multiple of 32");
-    one(&[4], 0, 4096).refused("past the end");
-    one(&[1 << 20], 0, 0).refused("past the end");
-    one(&[4], 0, u64::MAX - 31).refused("past the end");
+    for (dim, kind) in [(i64::MAX as u64, TensorType::F64), (31, TensorType::Q4_0), (128, TensorType::Q4_K)] {
+        refused(one(&[dim], kind.ggml_id(), 0), Problem::Blocks { dims: vec![dim], kind });
+    }
+    for removed in [4, 5, 31, 38, 43, u32::MAX] {
+        refused(one(&[32], removed, 0), Problem::ElementType(removed));
+    }
+    refused(one(&[4], 0, 8), Problem::Misaligned { offset: 8, alignment: 32 });
+    for (dim, offset) in [(4, 4096), (1 << 20, 0), (4, u64::MAX - 31)] {
+        let raw = one(&[dim], 0, offset);
+        let file_len = raw.len();
+        raw.refused(Problem::PastEnd { tensor: "t".into(), n_bytes: 4 * dim, offset, file_len });
+    }
     let two = |a: &str, b: &str, offset| {
         Raw::new(2, 0).tensor(a, &[16], 0, 0).tensor(b, &[16], 0, offset).zeros(4096)
     };
     assert!(parse(&two("a", "b", 64).0).is_ok());
-    two("a", "a", 64).refused("two tensors are named");
-    two("a", "b", 32).refused("overlap");
-    two("a", "b", 0).refused("overlap");
-    Raw::new(1, 0).tensor(&"n".repeat(64), &[4], 0, 0).zeros(4096).refused("bytes of text");
+    two("a", "a", 64).refused(Problem::RepeatedTensor { name: "a".into() });
+    for offset in [32, 0] {
+        two("a", "b", offset).refused(Problem::Overlap { first: "a".into(), second: "b".into() });
+    }
+    let named = Raw::new(1, 0).u64(64).zeros(4096);
+    named.refused(name_too_long(64, 4096, 63).at(Place::TensorName(0)));
 }
 
 #[test]
 fn decoded_size_is_bounded() {
     // 30 million empty strings: 240 MB in the file, 720 MB decoded.
     let n = 30_000_000;
-    Raw::new(0, 1).text("k").u32(9).u32(8).u64(n).zeros(8 * n as usize).refused("512 MiB");
+    let raw = Raw::new(0, 1).text("k").u32(9).u32(8).u64(n).zeros(8 * n as usize);
+    raw.value_refused(Problem::Memory { limit: 512 << 20 });
 }
 
 #[test]

@@ -7,11 +7,10 @@ use std::path::Path;
 
 use nightgraft_files::atomic::AtomicFile;
 
-use super::reader::{problem, quoted};
 use super::value::id;
 use super::{
-    ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, Error, MAGIC, MAX_DIMS, MAX_TENSOR_NAME, Metadata, Problem,
-    Produced, TensorType, Value,
+    ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, Error, MAGIC, MAX_DIMS, MAX_TENSOR_NAME, Metadata, Place,
+    Problem, Produced, TensorType, Value,
 };
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -87,9 +86,8 @@ impl TensorSink<'_> {
     /// # Errors
     /// [`Error::Io`]; [`Error::Unwritable`] if these are more bytes than the tensor has.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-            wrong(self.output.name(), problem("a tensor got more bytes than it has room for"))
-        })?;
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or_else(|| wrong(self.output.name(), Problem::TooManyBytes))?;
         self.output.put(bytes)
     }
 }
@@ -114,8 +112,8 @@ impl<'a> Writer<'a> {
         let bytes = bytes.into();
         let n_bytes = self.check(name, dims, kind)?;
         if bytes.len() as u64 != n_bytes {
-            let len = bytes.len();
-            return Err(problem(format!("tensor {}: {len} bytes given, {n_bytes} expected", quoted(name))));
+            let problem = Problem::Size { given: bytes.len() as u64, expected: n_bytes };
+            return Err(problem.at(Place::Tensor(name.to_owned())));
         }
         self.push(name, dims, kind, n_bytes, Data::Bytes(bytes));
         Ok(())
@@ -182,8 +180,8 @@ impl<'a> Writer<'a> {
                 Data::Produced(produce) => produce(&mut sink).map_err(Error::of_producer)?,
             }
             if sink.left != 0 {
-                let text = format!("tensor {} got {} bytes too few", quoted(&tensor.name), sink.left);
-                return Err(wrong(output.name(), problem(text)));
+                let problem = Problem::TooFewBytes { tensor: tensor.name, missing: sink.left };
+                return Err(wrong(output.name(), problem));
             }
             let padding = tensor.n_bytes.next_multiple_of(alignment) - tensor.n_bytes;
             pad(output, padding)?;
@@ -193,19 +191,19 @@ impl<'a> Writer<'a> {
     }
 
     fn check(&self, name: &str, dims: &[u64], kind: TensorType) -> Result<u64, Problem> {
-        let wrong = |what: &str| Err(problem(format!("tensor {}: {what}", quoted(name))));
+        let wrong = |problem: Problem| Err(problem.at(Place::Tensor(name.to_owned())));
         if name.is_empty() || name.len() > MAX_TENSOR_NAME {
-            return wrong("a name has 1 to 63 bytes");
+            return wrong(Problem::Name);
         }
         if self.names.contains(name) {
-            return wrong("the name is taken");
+            return wrong(Problem::NameTaken);
         }
         if dims.is_empty() || dims.len() > MAX_DIMS || dims.contains(&0) {
-            return wrong("a tensor has 1 to 4 dimensions, none of them 0");
+            return wrong(Problem::Shape);
         }
         match kind.tensor_bytes(dims) {
             Some(n_bytes) if n_bytes <= i64::MAX as u64 => Ok(n_bytes),
-            _ => wrong(&format!("dimensions {dims:?} do not fit {}", kind.name())),
+            _ => wrong(Problem::UnwritableBlocks { dims: dims.to_owned(), kind }),
         }
     }
 
@@ -220,9 +218,7 @@ impl<'a> Writer<'a> {
             None => DEFAULT_ALIGNMENT,
             // llama.cpp wants exactly this type.
             Some(&Value::U32(n)) if n >= 8 && n.is_power_of_two() && n <= 1 << 20 => n.into(),
-            Some(_) => {
-                return Err(problem(format!("{ALIGNMENT_KEY} must be a u32 power of two from 8 to 2^20")));
-            }
+            Some(_) => return Err(Problem::UnwritableAlignment),
         };
         let mut out = Vec::new();
         out.extend(MAGIC);
@@ -244,7 +240,7 @@ impl<'a> Writer<'a> {
                 .n_bytes
                 .checked_next_multiple_of(alignment)
                 .and_then(|n| offset.checked_add(n))
-                .ok_or_else(|| problem("the tensors are larger than any file"))?;
+                .ok_or(Problem::TooLarge)?;
         }
         out.resize(out.len().next_multiple_of(alignment as usize), 0);
         Ok((out, alignment))
