@@ -23,6 +23,7 @@ use std::{
 use nightgraft_core::{Error, Result};
 use nightgraft_policy::{DeviceState, LocalTime, Thermal};
 use nightgraft_text::Error as TextError;
+use nightgraft_text::data::DataProblem;
 
 const COLUMNS: [&str; 10] = [
     "time",
@@ -369,7 +370,8 @@ fn line_of(text: &str, position: &csv::Position) -> usize {
 }
 
 fn bad(path: &Path, line: Option<usize>, problem: impl Into<String>) -> Error {
-    TextError::Data { path: PathBuf::from(path), line, problem: problem.into() }.into()
+    let problem = DataProblem::Trace(problem.into());
+    TextError::Data { path: PathBuf::from(path), line, problem }.into()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nightgraft_store::Graft;
 use nightgraft_text::Error as TextError;
-use nightgraft_text::{Date, Message, Tokenizer, Variables};
+use nightgraft_text::{Date, Message, TemplateProblem, Tokenizer, Variables};
 use serde::Serialize;
 
 use super::inputs::{self, Inputs};
@@ -144,9 +144,8 @@ impl Chat {
         sampling: &Sampling,
         on_text: &mut dyn FnMut(&str) -> bool,
     ) -> Result<GenerateReport> {
-        let template = self.inputs.template.as_mut().ok_or_else(|| TextError::Template {
-            problem: "this model has none: leave out --chat, or use an instruction-tuned model".into(),
-        })?;
+        let template = self.inputs.template.as_mut();
+        let template = template.ok_or(TextError::Template { problem: TemplateProblem::Missing })?;
         template.set_date(Date::now());
         let text = template.render(turns, &Variables::new(), true)?;
         let prompt = self.inputs.tokenizer.encode_with_bos(&text, true)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nightgraft_text::Date;
 use nightgraft_text::Error as TextError;
-use nightgraft_text::data::{self, BatchOptions, DataReport, Dataset, Format};
+use nightgraft_text::data::{self, BatchOptions, DataProblem, DataReport, Dataset, Format};
 use serde::Serialize;
 
 use super::inputs::{Inputs, threads};
@@ -85,7 +85,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let members = plan.first().ok_or_else(|| TextError::Data {
         path: request.data.clone(),
         line: None,
-        problem: "no example to differentiate".into(),
+        problem: DataProblem::NothingToDifferentiate,
     })?;
     let batch = data::assemble(&examples, members);
     let options = ModelOptions {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nightgraft_text::Error as TextError;
 use nightgraft_text::data::{self, DataOptions, Dataset, Format};
-use nightgraft_text::{ChatTemplate, Date, Tokenizer};
+use nightgraft_text::{ChatTemplate, Date, Tokenizer, TokenizerProblem};
 
 use crate::Result;
 use crate::base::Base;
@@ -24,12 +24,9 @@ impl Inputs {
         let file = ModelFile::open(model)?;
         let base = Base::open(file)?;
         let tokenizer = Tokenizer::from_gguf(base.file().metadata())?;
-        if tokenizer.n_vocab() > base.spec.n_vocab {
-            let problem = format!(
-                "the vocabulary has {} tokens but the embedding only {} rows",
-                tokenizer.n_vocab(),
-                base.spec.n_vocab
-            );
+        let (tokens, rows) = (tokenizer.n_vocab(), base.spec.n_vocab);
+        if tokens > rows {
+            let problem = TokenizerProblem::Embedding { tokens, rows };
             return Err(TextError::Tokenizer { problem }.into());
         }
         let template = ChatTemplate::from_gguf(base.file().metadata(), &tokenizer, date);

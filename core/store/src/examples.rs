@@ -41,7 +41,7 @@ impl Store {
             check_line(&line).map_err(|problem| nightgraft_text::Error::Data {
                 path: self.root.clone(),
                 line: Some(index + 1),
-                problem,
+                problem: problem.into(),
             })?;
             checked.push(line);
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use nightgraft_text::data::{Format, MAX_LINE_BYTES, check_line};
+use nightgraft_text::data::{DataProblem, Format, MAX_LINE_BYTES, check_line};
 use serde::Serialize;
 
 use super::Store;
@@ -41,8 +41,7 @@ impl Store {
         };
         let n_lines = lines.len() as u64 + skipped;
         if lines.is_empty() {
-            let what = if skipped > 0 { "all of its lines are bad" } else { "holds nothing to learn from" };
-            return Err(problem(file, None, what));
+            return Err(bad(file, None, if skipped > 0 { DataProblem::AllBad } else { DataProblem::Empty }));
         }
         let (ids, added) = self.add_checked(lines)?;
         let known = (ids.len() - added) as u64;
@@ -69,39 +68,47 @@ fn read_lines(path: &Path, skip_bad: bool) -> Result<(Vec<String>, u64)> {
         }
         total += n as u64;
         if total > MAX_FILE_BYTES {
-            return Err(problem(path, None, "larger than 2 GiB; split it into several files"));
+            return Err(bad(path, None, DataProblem::FileTooLarge { limit: MAX_FILE_BYTES }));
         }
         let bytes = if number == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes) } else { &bytes };
-        let line = std::str::from_utf8(bytes).map(str::trim).map_err(|_| "not valid UTF-8".to_owned());
-        match line.and_then(|line| if line.is_empty() { Ok(line) } else { check_line(line).map(|()| line) }) {
+        match checked(bytes) {
             Ok("") => {}
             // A lone CR is white space in JSON.
             Ok(line) => lines.push(line.replace('\r', " ")),
             Err(_) if skip_bad => skipped += 1,
-            Err(what) => return Err(problem(path, Some(number), &what)),
+            Err(problem) => return Err(bad(path, Some(number), problem)),
         }
     }
     Ok((lines, skipped))
+}
+
+/// A line that is blank or has a good shape, without the white space around it.
+fn checked(bytes: &[u8]) -> Result<&str, DataProblem> {
+    let line = std::str::from_utf8(bytes).map_err(|_| DataProblem::NotUtf8)?.trim();
+    if !line.is_empty() {
+        check_line(line)?;
+    }
+    Ok(line)
 }
 
 fn read_text(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io("open", path))?;
     file.take(MAX_LINE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    let too_long = || problem(path, None, "larger than 16 MiB as an example; split it into several files");
+    let too_large = || bad(path, None, DataProblem::ExampleTooLarge { limit: MAX_LINE_BYTES });
     if bytes.len() as u64 > MAX_LINE_BYTES {
-        return Err(too_long());
+        return Err(too_large());
     }
-    let text = String::from_utf8(bytes).map_err(|_| problem(path, None, "not valid UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| bad(path, None, DataProblem::NotUtf8))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
     if text.trim().is_empty() {
-        return Err(problem(path, None, "holds nothing to learn from"));
+        return Err(bad(path, None, DataProblem::Empty));
     }
     let line = serde_json::json!({ "text": text }).to_string();
-    check_line(&line).map_err(|_| too_long())?;
+    check_line(&line).map_err(|_| too_large())?;
     Ok(line)
 }
 
-fn problem(path: &Path, line: Option<usize>, problem: &str) -> Error {
-    nightgraft_text::Error::Data { path: path.to_owned(), line, problem: problem.into() }.into()
+fn bad(path: &Path, line: Option<usize>, problem: DataProblem) -> Error {
+    nightgraft_text::Error::Data { path: path.to_owned(), line, problem }.into()
 }

@@ -29,30 +29,40 @@ pub(super) struct Answer {
 
 /// Why the template does not tell what the model must say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unclear {
+#[non_exhaustive]
+pub enum Unclear {
     /// What is rendered for the answer does not go on from the generation prompt.
     #[error(
         "it does not write message {message} behind its own prompt for an answer, so what the model must say there is \
          unknown; write the conversation out as {{\"prompt\", \"completion\"}}, the prompt as the model gets it at use"
     )]
-    OffPrompt { message: usize },
+    OffPrompt {
+        /// The answer, counted from 1 among the messages.
+        message: usize,
+    },
     /// The generation prompt holds a whole thought, and the answer brings one.
     #[error(
         "its prompt for an answer ends the thought before message {message} begins, so the reasoning of that message \
          cannot be learned; leave it out, or write the conversation out as {{\"prompt\", \"completion\"}}"
     )]
-    ThoughtIsOver { message: usize },
+    ThoughtIsOver {
+        /// The answer, counted from 1 among the messages.
+        message: usize,
+    },
     /// No prompt leads to a conversation's first turn.
     #[error(
         "it has no prompt for message {message}, which stands before any question; put a user turn before it, or give it \
          \"weight\": 0"
     )]
-    Unprompted { message: usize },
+    Unprompted {
+        /// The turn, counted from 1 among the messages.
+        message: usize,
+    },
 }
 
 impl From<Unclear> for Error {
     fn from(unclear: Unclear) -> Self {
-        Self::Template { problem: unclear.to_string() }
+        Self::Template { problem: unclear.into() }
     }
 }
 

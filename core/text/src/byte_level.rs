@@ -6,7 +6,7 @@ use tokenizers::Model as _;
 use tokenizers::models::bpe::{BPE, BpeBuilder, Vocab};
 
 use super::pre_tokenizer::PreTokenizer;
-use crate::{Error, Result};
+use crate::{Result, TokenizerProblem};
 
 /// A text that is longer than this is split in parts where that changes nothing, to bound the memory.
 const PART_BYTES: usize = 64 << 10;
@@ -26,7 +26,7 @@ impl ByteLevel {
     /// Builds the model from its tokens, in the order of their ids, and its merges, "left right" each.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a merge is malformed or speaks of tokens outside of the vocabulary.
+    /// [`TokenizerProblem`] if a merge is malformed or speaks of tokens outside of the vocabulary.
     pub(crate) fn new<'a>(
         tokens: impl Iterator<Item = &'a str>,
         merges: &[String],
@@ -35,21 +35,19 @@ impl ByteLevel {
         let mut vocab = Vocab::default();
         for (id, token) in (0..).zip(tokens) {
             if vocab.insert(token.to_owned(), id).is_some() {
-                return Err(problem(format!("token {id} is in the vocabulary twice")));
+                return Err(TokenizerProblem::RepeatedToken { id: id as usize }.into());
             }
         }
         let mut pairs = Vec::with_capacity(merges.len());
         for (rank, merge) in merges.iter().enumerate() {
-            pairs.push(
-                split_merge(merge).ok_or_else(|| problem(format!("merge {rank} is not a pair of tokens")))?,
-            );
+            pairs.push(split_merge(merge).ok_or(TokenizerProblem::Merge { rank })?);
         }
         let bpe = BpeBuilder::new()
             .vocab_and_merges(vocab, pairs)
             .cache_capacity(CACHED_WORDS)
             .ignore_merges(pre_tokenizer.ignore_merges)
             .build()
-            .map_err(|error| problem(format!("merges: {error}")))?;
+            .map_err(|error| TokenizerProblem::Merges(error.to_string()))?;
         Ok(Self { bpe, pre_tokenizer, chars: byte_chars() })
     }
 
@@ -68,7 +66,8 @@ impl ByteLevel {
                 let word = part.start + word.start..part.start + word.end;
                 encoded.clear();
                 encoded.extend(text[word.clone()].bytes().map(|byte| self.chars[usize::from(byte)]));
-                let tokens = self.bpe.tokenize(&encoded).map_err(|error| problem(error.to_string()))?;
+                let tokens = self.bpe.tokenize(&encoded);
+                let tokens = tokens.map_err(|error| TokenizerProblem::Word(error.to_string()))?;
                 place(&encoded, word, tokens, emit);
             }
             start = part.end;
@@ -183,14 +182,11 @@ fn is_printable(byte: u32) -> bool {
     matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff)
 }
 
-fn problem(problem: String) -> Error {
-    Error::Tokenizer { problem }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Error;
 
     fn model(extra: &[&str], merges: &[&str]) -> ByteLevel {
         let mut tokens: Vec<String> = byte_chars().iter().map(char::to_string).collect();
@@ -246,11 +242,21 @@ mod tests {
     #[test]
     fn broken_merges_are_errors() {
         let pre = || PreTokenizer::named("gpt-2").unwrap();
-        let bad =
-            |merge: &str| ByteLevel::new(["a", "b"].into_iter(), &[merge.to_owned()], pre()).unwrap_err();
-        assert!(bad("ab").to_string().contains("merge 0 is not a pair"));
-        assert!(bad("a b").to_string().contains("out of vocabulary"));
-        assert!(bad("").to_string().contains("merge 0"));
-        assert!(ByteLevel::new(["a", "a"].into_iter(), &[], pre()).is_err());
+        let bad = |tokens: [&'static str; 2], merges: &[&str]| {
+            let merges: Vec<_> = merges.iter().map(|&merge| merge.to_owned()).collect();
+            match ByteLevel::new(tokens.into_iter(), &merges, pre()) {
+                Err(Error::Tokenizer { problem }) => problem,
+                other => unreachable!("{other:?}"),
+            }
+        };
+        for merge in ["ab", ""] {
+            assert_eq!(bad(["a", "b"], &[merge]), TokenizerProblem::Merge { rank: 0 });
+        }
+        let unknown = bad(["a", "b"], &["a b"]);
+        assert!(
+            matches!(&unknown, TokenizerProblem::Merges(why) if why.contains("out of vocabulary")),
+            "{unknown}"
+        );
+        assert_eq!(bad(["a", "a"], &[]), TokenizerProblem::RepeatedToken { id: 1 });
     }
 }

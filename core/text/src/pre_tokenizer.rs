@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use tokenizers::utils::SysRegex;
 
-use crate::{Error, Result};
+use crate::{Result, TokenizerProblem};
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const CONTRACTIONS: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
@@ -258,17 +258,10 @@ impl PreTokenizer {
     /// The pre-tokenizer that a file calls `name`; no name is the default one.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] with the names that are known, if this one is not.
+    /// [`TokenizerProblem`] with the names that are known, if this one is not.
     pub(crate) fn named(name: &str) -> Result<Self> {
-        let family = FAMILIES.iter().find(|family| family.names.contains(&name)).ok_or_else(|| {
-            let known: Vec<_> = Self::names().collect();
-            Error::Tokenizer {
-                problem: format!(
-                    "pre-tokenizer {name:?} is not supported; supported are {}",
-                    known.join(", ")
-                ),
-            }
-        })?;
+        let family = FAMILIES.iter().find(|family| family.names.contains(&name));
+        let family = family.ok_or_else(|| TokenizerProblem::PreTokenizer { name: name.to_owned() })?;
         let steps = (family.expressions)().into_iter().map(Step::new).collect::<Result<_>>()?;
         Ok(Self { steps, ignore_merges: family.ignore_merges, add_bos: family.add_bos })
     }
@@ -281,7 +274,7 @@ impl PreTokenizer {
     /// Cuts `text` into words, which together are the text.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a run of characters is too long for the engine.
+    /// [`TokenizerProblem`] if a run of characters is too long for the engine.
     pub(crate) fn words(&self, text: &str) -> Result<Vec<Range<usize>>> {
         let mut words = Vec::with_capacity(text.len() / 4 + 1);
         words.push(0..text.len());
@@ -302,8 +295,8 @@ impl Step {
             Expression::Covers(expression) => (expression.as_str(), true),
             Expression::Isolates(expression) => (*expression, false),
         };
-        let regex = SysRegex::new(expression)
-            .map_err(|error| Error::Tokenizer { problem: format!("pre-tokenizer expression: {error}") })?;
+        let regex =
+            SysRegex::new(expression).map_err(|error| TokenizerProblem::Expression(error.to_string()))?;
         Ok(Self { regex, covers })
     }
 
@@ -322,9 +315,7 @@ impl Step {
         if rest < word.end {
             // The engine gives up silently on runs of about a million characters.
             if self.covers {
-                return Err(Error::Tokenizer {
-                    problem: format!("a run of {} bytes without a word end is too long", word.end - rest),
-                });
+                return Err(TokenizerProblem::WordTooLong { bytes: word.end - rest }.into());
             }
             into.push(rest..word.end);
         }
@@ -336,6 +327,7 @@ impl Step {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Error;
 
     fn words<'a>(name: &str, text: &'a str) -> Vec<&'a str> {
         let pre_tokenizer = PreTokenizer::named(name).unwrap();
@@ -367,8 +359,10 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_with_the_known_ones() {
-        let message = PreTokenizer::named("from-the-future").unwrap_err().to_string();
-        assert!(message.contains("\"from-the-future\"") && message.contains("llama-bpe"), "{message}");
+        let error = PreTokenizer::named("from-the-future").unwrap_err();
+        let expected = TokenizerProblem::PreTokenizer { name: "from-the-future".into() };
+        assert!(matches!(&error, Error::Tokenizer { problem } if *problem == expected), "{error}");
+        assert!(error.to_string().contains("llama-bpe"), "{error}");
         assert_eq!(PreTokenizer::named("").unwrap().steps.len(), 4);
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::pieces::Pieces;
 use super::token_kind::TokenKind;
-use crate::{Error, Result};
+use crate::{Result, TokenizerProblem};
 
 /// Stands for a space inside of pieces.
 const SPACE: char = '▁';
@@ -58,7 +58,7 @@ impl SentencePiece {
     /// Builds the model from its pieces, in the order of their ids.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a piece is there twice.
+    /// [`TokenizerProblem`] if a piece is there twice.
     pub(crate) fn new<'a>(
         texts: impl ExactSizeIterator<Item = &'a str>,
         kinds: &[TokenKind],
@@ -66,8 +66,7 @@ impl SentencePiece {
         unknown: Option<u32>,
         add_space_prefix: bool,
     ) -> Result<Self> {
-        let pieces = Pieces::new(texts)
-            .map_err(|id| Error::Tokenizer { problem: format!("token {id} is in the vocabulary twice") })?;
+        let pieces = Pieces::new(texts).map_err(|id| TokenizerProblem::RepeatedToken { id })?;
         scores.resize(pieces.len(), 0.0);
         let mut lines_are_apart = true;
         for (id, (score, kind)) in (0..).zip(scores.iter_mut().zip(kinds)) {
@@ -237,11 +236,7 @@ impl SentencePiece {
                 emit(unknown, place);
                 Ok(())
             }
-            (None, None) => Err(Error::Tokenizer {
-                problem:
-                    "the vocabulary has neither byte pieces nor an unknown piece for a character of the text"
-                        .into(),
-            }),
+            (None, None) => Err(TokenizerProblem::Inexpressible.into()),
         }
     }
 

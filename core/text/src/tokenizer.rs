@@ -1,5 +1,7 @@
 //! The tokenizer of a GGUF file.
 
+mod problem;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -10,7 +12,9 @@ use super::pre_tokenizer::PreTokenizer;
 use super::sentence_piece::SentencePiece;
 use super::special::SpecialTokens;
 use super::token_kind::{TokenKind, find_ends};
-use crate::{Error, Result};
+use crate::Result;
+
+pub use self::problem::TokenizerProblem;
 
 /// Turns text into the token ids of one model, and back.
 ///
@@ -51,7 +55,7 @@ impl Tokenizer {
     /// Builds the tokenizer from a file's metadata.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the vocabulary is missing, malformed or of a kind that is not supported.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if the vocabulary is missing, malformed or of a kind that is not supported.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self> {
         let name = metadata.string("tokenizer.ggml.model").ok_or_else(|| missing("tokenizer.ggml.model"))?;
         let tokens = Vocabulary::read(metadata)?;
@@ -68,11 +72,7 @@ impl Tokenizer {
                 (in_vocabulary(11), in_vocabulary(11), pre.add_bos, Some(pre))
             }
             "llama" => (in_vocabulary(1), in_vocabulary(2), true, None),
-            other => {
-                return Err(Error::Tokenizer {
-                    problem: format!("vocabulary {other:?} is not supported; supported are gpt2 and llama"),
-                });
-            }
+            other => return Err(TokenizerProblem::Vocabulary { name: other.to_owned() }.into()),
         };
         let texts = || tokens.texts.iter().map(|text| text.as_ref());
         let model = match pre_tokenizer {
@@ -117,7 +117,7 @@ impl Tokenizer {
     /// are ordinary text, and only user-defined tokens are found.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if the vocabulary cannot express the text.
     pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 1);
         self.encode_each(text, parse_special, true, &mut |id, _| ids.push(id))?;
@@ -128,7 +128,7 @@ impl Tokenizer {
     /// SentencePiece-style model puts before a text, unless a marker stands there.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if the vocabulary cannot express the text.
     pub fn encode_behind(&self, before: &[u32], text: &str, parse_special: bool) -> Result<Vec<u32>> {
         let at_start = before.last().is_none_or(|&id| self.kind(id).is_some_and(TokenKind::is_special));
         let mut ids = Vec::with_capacity(text.len() / 4 + 1);
@@ -139,7 +139,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`], with BOS first if the model wants one and the text does not begin with it.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if the vocabulary cannot express the text.
     pub fn encode_with_bos(&self, text: &str, parse_special: bool) -> Result<Vec<u32>> {
         Ok(self.encode_with_ranges(text, parse_special)?.ids)
     }
@@ -147,7 +147,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_with_bos`], with the place of each token in the text.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the vocabulary cannot express the text.
+    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if the vocabulary cannot express the text.
     pub fn encode_with_ranges(&self, text: &str, parse_special: bool) -> Result<Encoding> {
         let mut encoding = Encoding::default();
         let bos = self.bos.filter(|_| self.add_bos);
@@ -281,13 +281,11 @@ impl<'a> Vocabulary<'a> {
         let key = "tokenizer.ggml.tokens";
         let texts = metadata.strings(key).ok_or_else(|| missing(key))?;
         if texts.is_empty() || i32::try_from(texts.len()).is_err() {
-            return Err(Error::Tokenizer { problem: format!("{key} has {} entries", texts.len()) });
+            return Err(TokenizerProblem::Size { tokens: texts.len() }.into());
         }
-        let same_length = |key: &str, len: usize| {
-            if len == texts.len() {
-                return Ok(());
-            }
-            Err(Error::Tokenizer { problem: format!("{key} has {len} entries for {} tokens", texts.len()) })
+        let same_length = |key: &'static str, entries: usize| {
+            let tokens = texts.len();
+            if entries == tokens { Ok(()) } else { Err(TokenizerProblem::Lengths { key, entries, tokens }) }
         };
         let key = "tokenizer.ggml.token_type";
         let kinds = match metadata.i32s(key) {
@@ -317,8 +315,8 @@ fn byte(text: &str) -> Option<u8> {
     u8::from_str_radix(text.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
 }
 
-fn missing(key: &str) -> Error {
-    Error::Tokenizer { problem: format!("the file has no {key}") }
+fn missing(key: &'static str) -> TokenizerProblem {
+    TokenizerProblem::Missing { key }
 }
 
 #[cfg(test)]

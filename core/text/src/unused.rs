@@ -20,28 +20,47 @@ const NEEDED_KEYS: [&str; 3] = ["tool_calls", "function_call", "tool_plan"];
 
 /// Something that the answers of a conversation stand on, and that the template does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum NotShown {
+#[non_exhaustive]
+pub enum NotShown {
+    /// A key beside the messages.
     #[error(
         "it does not show {key:?}, which the answers stand on; take another model, or leave such lines out"
     )]
-    Variable { key: &'static str },
+    Variable {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key of a message.
     #[error(
         "it does not show {key:?} of message {message}; take another model, or write the conversation out as \
          {{\"prompt\", \"completion\"}}"
     )]
-    Key { key: &'static str, message: usize },
+    Key {
+        /// The key.
+        key: &'static str,
+        /// The message, counted from 1.
+        message: usize,
+    },
+    /// What a tool gave back.
     #[error(
         "it does not show message {message}, the result of a tool; take another model, or write the conversation out as \
          {{\"prompt\", \"completion\"}}"
     )]
-    ToolResult { message: usize },
+    ToolResult {
+        /// The message, counted from 1.
+        message: usize,
+    },
+    /// What is to be learned.
     #[error("it does not show the \"content\" of message {message}, which is to be learned")]
-    Answer { message: usize },
+    Answer {
+        /// The message, counted from 1.
+        message: usize,
+    },
 }
 
 impl From<NotShown> for Error {
     fn from(not_shown: NotShown) -> Self {
-        Self::Template { problem: not_shown.to_string() }
+        Self::Template { problem: not_shown.into() }
     }
 }
 

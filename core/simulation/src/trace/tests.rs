@@ -2,6 +2,7 @@
 
 use nightgraft_policy::TimeOfDay;
 use nightgraft_text::Error as TextError;
+use nightgraft_text::data::DataProblem;
 use proptest::prelude::*;
 
 use super::*;
@@ -126,7 +127,7 @@ fn what_is_wrong_is_named_with_its_line() {
     ];
     for (row, problem) in cases {
         let error = parse(&format!("{good}{row}")).unwrap_err();
-        assert!(matches!(error, Error::Text(TextError::Data { .. })));
+        assert!(matches!(error, Error::Text(TextError::Data { problem: DataProblem::Trace(_), .. })));
         let text = error.to_string();
         assert!(text.starts_with(&format!("night.csv{problem}")), "{row:?}: {text}");
     }

@@ -8,7 +8,7 @@ use nightgraft_policy::gate;
 use nightgraft_store::Error as StoreError;
 use nightgraft_store::{IdSet, Store, checkpoint};
 use nightgraft_text::Error as TextError;
-use nightgraft_text::data::{self, DataOptions, Dataset};
+use nightgraft_text::data::{self, DataOptions, DataProblem, Dataset};
 use nightgraft_text::{Date, Example};
 
 use super::measure::{GateSets, ShuffledLine};
@@ -374,7 +374,7 @@ fn probe(request: &SessionRequest, inputs: &Inputs, options: &DataOptions) -> Re
     });
     let examples: Vec<_> = loaded.flat_map(|line| line.examples).take(MAX_PROBE).collect();
     if examples.is_empty() {
-        let problem = "holds no line that this model can be measured on".into();
+        let problem = DataProblem::NothingToMeasure;
         return Err(TextError::Data { path: name.to_owned(), line: None, problem }.into());
     }
     Ok(examples)

@@ -1,8 +1,18 @@
 //! The journal.
 
 use nightgraft_testing::{Failure, Fault, FaultyDisk, Operation};
+use nightgraft_text::Error as TextError;
+use nightgraft_text::data::{DataProblem, LineProblem, Unreadable};
 
 use super::*;
+
+/// The line and the problem of data that is refused.
+fn bad_data(error: Error) -> (Option<usize>, DataProblem) {
+    match error {
+        Error::Text(TextError::Data { line, problem, .. }) => (line, problem),
+        other => unreachable!("{other}"),
+    }
+}
 
 #[test]
 fn examples_keep_their_ids() {
@@ -34,8 +44,8 @@ fn a_call_adds_all_or_nothing() {
     let mut bad = lines(&["fine", "fine too"]);
     bad.push("{\"txt\": \"a secret\"}".into());
     let error = store.add(&bad).unwrap_err();
-    assert!(matches!(error, Error::Text(nightgraft_text::Error::Data { line: Some(3), .. })), "{error}");
     assert!(!error.to_string().contains("secret"));
+    assert_eq!(bad_data(error), (Some(3), LineProblem::UnknownShape.into()));
     assert!(store.examples().is_empty());
     // Line ends between the parts of the JSON would make two lines of one.
     store.add(&["{\"text\":\r\n \"spread\\nout\"}\n".into()]).unwrap();
@@ -124,15 +134,24 @@ fn files_are_imported_once() {
     bad.extend(b"\n{\"text\": \"d\"}\n");
     fs::write(&jsonl, bad).unwrap();
     let error = store.import(&jsonl, None, false).unwrap_err();
-    assert!(matches!(error, Error::Text(nightgraft_text::Error::Data { line: Some(2), .. })), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
+    assert_eq!(bad_data(error), (Some(2), LineProblem::from(Unreadable::Beginning).into()));
     assert_eq!(store.examples().len(), 3);
     let report = store.import(&jsonl, None, true).unwrap();
     assert_eq!((report.lines, report.added, report.skipped), (5, 2, 3));
-    for (name, content) in [("a.csv", "x"), ("a.jsonl", "\n\n"), ("b.jsonl", "nonsense"), ("c.txt", " \n")] {
-        fs::write(folder.path().join(name), content).unwrap();
-        let error = store.import(&folder.path().join(name), None, true).unwrap_err();
-        assert!(matches!(error, Error::Text(nightgraft_text::Error::Data { .. })), "{name}: {error}");
+    let large = vec![b'x'; (16 << 20) + 1];
+    let elsewhere = tempfile::tempdir().unwrap(); // below /dev, any name is that of a device
+    for (name, content, problem) in [
+        ("a.csv", &b"x"[..], DataProblem::UnknownKind),
+        ("a.jsonl", b"\n\n", DataProblem::Empty),
+        ("b.jsonl", b"nonsense", DataProblem::AllBad),
+        ("c.txt", b" \n", DataProblem::Empty),
+        ("d.txt", b"\xff", DataProblem::NotUtf8),
+        ("e.txt", &large, DataProblem::ExampleTooLarge { limit: 16 << 20 }),
+    ] {
+        fs::write(elsewhere.path().join(name), content).unwrap();
+        let error = store.import(&elsewhere.path().join(name), None, true).unwrap_err();
+        assert_eq!(bad_data(error), (None, problem), "{name}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use super::problem::DataProblem;
 use crate::{Error, Result};
 
 /// How the bytes of a data file are read.
@@ -72,9 +73,7 @@ impl Named {
             Some("txt") => return Ok(Self::Certain(Format::Text)),
             Some("jsonl") => return Ok(Self::Certain(Format::JsonLines)),
             Some("json") => {
-                let problem = "data is read from .jsonl files with one whole object a line; jq -c . FILE > NEW.jsonl writes \
-                               objects so, jq -c '.[]' FILE > NEW.jsonl those of an array";
-                return Err(Error::Data { path: path.to_owned(), line: None, problem: problem.into() });
+                return Err(Error::Data { path: path.to_owned(), line: None, problem: DataProblem::Json });
             }
             _ => {}
         }
@@ -84,10 +83,7 @@ impl Named {
         if !metadata.is_dir() && (is_device || !metadata.is_file()) {
             return Ok(Self::Assumed(Format::JsonLines));
         }
-        let problem = "not a known kind of data file; use .txt (plain text) or .jsonl (one JSON object a line: {\"text\"}, \
-                       {\"prompt\", \"completion\"}, {\"messages\"} or {\"input_ids\", \"labels\"}), or say which it is with \
-                       --format";
-        Err(Error::Data { path: path.to_owned(), line: None, problem: problem.into() })
+        Err(Error::Data { path: path.to_owned(), line: None, problem: DataProblem::UnknownKind })
     }
 }
 
@@ -104,8 +100,9 @@ mod tests {
         assert_eq!(of("/dev/null").unwrap(), Named::Assumed(Format::JsonLines));
         let file = tempfile::NamedTempFile::new().unwrap();
         for odd in [file.path(), file.path().parent().unwrap()] {
-            let error = Named::of(odd).unwrap_err().to_string();
-            assert!(error.contains("--format"), "{error}");
+            let error = Named::of(odd).unwrap_err();
+            let is_named = matches!(&error, Error::Data { path, line: None, problem: DataProblem::UnknownKind } if path == odd);
+            assert!(is_named, "{error}");
         }
         assert!(matches!(of("/nowhere/data").unwrap_err(), Error::Io(_)));
     }

@@ -1,14 +1,18 @@
 //! One line of a `.jsonl` file.
 
+mod problem;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::json_kind::json_kind;
+use super::json_kind::JsonKind;
 use super::shape;
 use super::turns::{self, Learned};
-use super::unreadable::{ARRAY, Unreadable};
+use super::unreadable::Unreadable;
 use crate::{Conversation, Variables};
+
+pub use self::problem::LineProblem;
 
 /// What a line holds.
 #[derive(Debug, PartialEq)]
@@ -36,17 +40,15 @@ pub(super) struct Parsed {
 ///
 /// # Errors
 /// What is wrong, without any of the text.
-pub fn check_line(json: &str) -> Result<(), String> {
+pub fn check_line(json: &str) -> Result<(), LineProblem> {
     if json.len() as u64 > MAX_LINE_BYTES {
-        return Err(TOO_LONG.into());
+        return Err(LineProblem::TooLong);
     }
     Line::parse(json, i32::MAX as usize).map(drop)
 }
 
 /// A line may have this many bytes.
 pub const MAX_LINE_BYTES: u64 = 16 << 20;
-/// What is said of a longer one.
-pub(super) const TOO_LONG: &str = "longer than 16 MiB";
 /// The label that Hugging Face's trainers ignore.
 const NO_LABEL: i64 = -100;
 /// Keys whose presence says which kind a line is of.
@@ -64,17 +66,16 @@ impl Line {
     ///
     /// # Errors
     /// What is wrong, without any of the text.
-    pub(super) fn parse(json: &str, n_vocab: usize) -> Result<Parsed, String> {
-        let value: Value =
-            serde_json::from_str(json).map_err(|error| Unreadable::of(json, &error).to_string())?;
+    pub(super) fn parse(json: &str, n_vocab: usize) -> Result<Parsed, LineProblem> {
+        let value: Value = serde_json::from_str(json).map_err(|error| Unreadable::of(json, &error))?;
         let mut object = match value {
             Value::Object(object) => object,
-            Value::Array(_) => return Err(ARRAY.into()),
-            other => return Err(format!("{}, not a JSON object", json_kind(&other))),
+            Value::Array(_) => return Err(LineProblem::Array),
+            other => return Err(LineProblem::NotAnObject(JsonKind::of(&other))),
         };
         let kinds: Vec<_> = KINDS.into_iter().filter(|key| object.contains_key(*key)).collect();
         if let Some(shape) = shape::foreign(&object) {
-            return Err(shape.to_string());
+            return Err(shape.into());
         }
         let line = match kinds.as_slice() {
             ["text"] => Self::Text(non_empty("text", string("text", take(&mut object, "text")?)?)?),
@@ -86,14 +87,8 @@ impl Line {
             ["input_ids"] => {
                 tokens(&take(&mut object, "input_ids")?, &take(&mut object, "labels")?, n_vocab)?
             }
-            [] => {
-                return Err(
-                    "none of the known shapes: {\"text\"}, {\"prompt\", \"completion\"}, {\"messages\"} or \
-                            {\"input_ids\", \"labels\"}"
-                        .into(),
-                );
-            }
-            several => return Err(format!("has {several:?} at once; keep one of them")),
+            [] => return Err(LineProblem::UnknownShape),
+            _ => return Err(LineProblem::SeveralShapes(kinds)),
         };
         if matches!(line, Self::Completion { .. } | Self::Conversation(_)) {
             check_verdict(&mut object)?;
@@ -103,49 +98,39 @@ impl Line {
     }
 
     /// `{"prompt", "completion"}`: two texts, or two lists of messages.
-    fn completion(object: &mut Map<String, Value>) -> Result<Self, String> {
+    fn completion(object: &mut Map<String, Value>) -> Result<Self, LineProblem> {
         let (prompt, completion) = (take(object, "prompt")?, take(object, "completion")?);
         if !prompt.is_array() && !completion.is_array() {
             let (prompt, completion) = (string("prompt", prompt)?, string("completion", completion)?);
             return Ok(Self::Completion { prompt, completion: non_empty("completion", completion)? });
         }
         if !(prompt.is_array() && completion.is_array()) {
-            return Err(
-                "\"prompt\" and \"completion\" must both be strings, or both lists of messages".into()
-            );
+            return Err(LineProblem::TextAndMessages);
         }
         let mut messages = turns::read("prompt", prompt, Learned::Nothing)?;
         messages.extend(turns::read("completion", completion, Learned::AsWeighted)?);
         Self::conversation(Conversation { messages, variables: variables(object)? })
     }
 
-    fn conversation(conversation: Conversation) -> Result<Self, String> {
+    fn conversation(conversation: Conversation) -> Result<Self, LineProblem> {
         if conversation.messages.iter().any(|message| message.is_learned()) {
             return Ok(Self::Conversation(conversation));
         }
         Err(match conversation.messages.iter().any(|message| message.is_answer()) {
-            true => {
-                "each message with the role \"assistant\" has the weight 0: there is nothing to learn".into()
-            }
-            false => "no message has the role \"assistant\": there is nothing to learn".into(),
+            true => LineProblem::AllMasked,
+            false => LineProblem::NoAnswer,
         })
     }
 }
 
 /// Takes the verdict over an answer. What is no verdict, such as the number of a class, stays as an ordinary key.
-fn check_verdict(object: &mut Map<String, Value>) -> Result<(), String> {
+fn check_verdict(object: &mut Map<String, Value>) -> Result<(), LineProblem> {
     for key in VERDICTS {
         match object.get(key) {
             Some(Value::Bool(true)) => drop(object.shift_remove(key)),
-            Some(Value::Bool(false)) => {
-                return Err(format!(
-                    "{key:?} is false: this answer was rejected, and is not to be learned; leave the line out"
-                ));
-            }
+            Some(Value::Bool(false)) => return Err(LineProblem::Rejected { key }),
             Some(Value::Number(number)) if number.as_f64() == Some(0.0) => {
-                return Err(format!(
-                    "{key:?} is 0, which may mean that this answer was rejected; leave the line out if so, or else the key"
-                ));
+                return Err(LineProblem::PerhapsRejected { key });
             }
             _ => {}
         }
@@ -154,16 +139,12 @@ fn check_verdict(object: &mut Map<String, Value>) -> Result<(), String> {
 }
 
 /// Takes what says of a whole line that it is learned. What is neither yes nor no stays, as an ordinary key, but for a weight.
-fn check_masks(object: &mut Map<String, Value>) -> Result<(), String> {
+fn check_masks(object: &mut Map<String, Value>) -> Result<(), LineProblem> {
     for key in turns::MASKS {
         match object.get(key).map(turns::is_learned) {
             Some(Some(true)) => drop(object.shift_remove(key)),
-            Some(Some(false)) => {
-                return Err(format!("{key:?} is 0: there is nothing to learn; leave the line out"));
-            }
-            Some(None) if key == "weight" => {
-                return Err("\"weight\" is neither 0 nor 1; write 1, or leave the line out".into());
-            }
+            Some(Some(false)) => return Err(LineProblem::Masked { key }),
+            Some(None) if key == "weight" => return Err(LineProblem::UnclearWeight),
             Some(None) | None => {}
         }
     }
@@ -171,7 +152,7 @@ fn check_masks(object: &mut Map<String, Value>) -> Result<(), String> {
 }
 
 /// What a template may look at besides the turns.
-fn variables(object: &mut Map<String, Value>) -> Result<Variables, String> {
+fn variables(object: &mut Map<String, Value>) -> Result<Variables, LineProblem> {
     let mut variables = Variables::new();
     for key in VARIABLES {
         let value = match object.remove(key) {
@@ -182,57 +163,58 @@ fn variables(object: &mut Map<String, Value>) -> Result<Variables, String> {
             Some(value) => value,
         };
         if !value.is_array() {
-            return Err(format!("{key:?} is {}, not a list", json_kind(&value)));
+            return Err(kind(key, &value, JsonKind::List));
         }
         variables.insert(key.to_owned(), value);
     }
     match object.remove(TEMPLATE_OPTIONS) {
         None | Some(Value::Null) => {}
         Some(Value::Object(options)) => variables.extend(options),
-        Some(other) => return Err(format!("{TEMPLATE_OPTIONS:?} is {}, not an object", json_kind(&other))),
+        Some(other) => return Err(kind(TEMPLATE_OPTIONS, &other, JsonKind::Object)),
     }
     Ok(variables)
 }
 
-fn take(object: &mut Map<String, Value>, key: &str) -> Result<Value, String> {
-    object.shift_remove(key).ok_or_else(|| format!("{key:?} is missing"))
+fn kind(key: &'static str, found: &Value, expected: JsonKind) -> LineProblem {
+    LineProblem::Kind { key, found: JsonKind::of(found), expected }
 }
 
-fn string(key: &str, value: Value) -> Result<String, String> {
+fn take(object: &mut Map<String, Value>, key: &'static str) -> Result<Value, LineProblem> {
+    object.shift_remove(key).ok_or(LineProblem::Missing { key })
+}
+
+fn string(key: &'static str, value: Value) -> Result<String, LineProblem> {
     match value {
         Value::String(text) => Ok(text),
-        other => Err(format!("{key:?} is {}, not a string", json_kind(&other))),
+        other => Err(kind(key, &other, JsonKind::String)),
     }
 }
 
-fn non_empty(key: &str, text: String) -> Result<String, String> {
-    if text.is_empty() { Err(format!("{key:?} is empty: there is nothing to learn")) } else { Ok(text) }
+fn non_empty(key: &'static str, text: String) -> Result<String, LineProblem> {
+    if text.is_empty() { Err(LineProblem::Empty { key }) } else { Ok(text) }
 }
 
-fn tokens(ids: &Value, labels: &Value, n_vocab: usize) -> Result<Line, String> {
-    let numbers = |key: &str, value: &Value| -> Result<Vec<i64>, String> {
-        let list = value.as_array().ok_or_else(|| format!("{key:?} is {}, not a list", json_kind(value)))?;
+fn tokens(ids: &Value, labels: &Value, n_vocab: usize) -> Result<Line, LineProblem> {
+    let numbers = |key: &'static str, value: &Value| -> Result<Vec<i64>, LineProblem> {
+        let list = value.as_array().ok_or_else(|| kind(key, value, JsonKind::List))?;
         let number = |(index, item): (usize, &Value)| {
-            item.as_i64()
-                .ok_or_else(|| format!("{key:?} has {} at index {index}, not an integer", json_kind(item)))
+            item.as_i64().ok_or_else(|| LineProblem::NotAnInteger { key, index, found: JsonKind::of(item) })
         };
         list.iter().enumerate().map(number).collect()
     };
-    let id = |key: &str, number: i64| {
+    let id = |key: &'static str, number: i64| {
         let id = u32::try_from(number).ok().filter(|&id| (id as usize) < n_vocab);
-        id.ok_or_else(|| {
-            format!("{key:?} has {number}; the model's ids are 0 to {}", n_vocab.saturating_sub(1))
-        })
+        id.ok_or(LineProblem::UnknownId { key, id: number, n_vocab })
     };
     let (ids, labels) = (numbers("input_ids", ids)?, numbers("labels", labels)?);
     if ids.len() != labels.len() {
-        return Err(format!("\"input_ids\" has {} entries and \"labels\" {}", ids.len(), labels.len()));
+        return Err(LineProblem::Lengths { ids: ids.len(), labels: labels.len() });
     }
     let ids = ids.into_iter().map(|number| id("input_ids", number)).collect::<Result<Vec<_>, _>>()?;
     let label = |number| if number == NO_LABEL { Ok(None) } else { id("labels", number).map(Some) };
     let labels = labels.into_iter().map(label).collect::<Result<Vec<_>, _>>()?;
     if labels.iter().skip(1).all(Option::is_none) {
-        return Err("no label behind the first is other than -100: there is nothing to learn".into());
+        return Err(LineProblem::NoLabel);
     }
     Ok(Line::Tokens { ids, labels })
 }

@@ -9,7 +9,8 @@ use super::conversation::{self, Fitted};
 use super::dataset::Dataset;
 use super::fit;
 use super::format::{Format, Named};
-use super::line::{Line, MAX_LINE_BYTES, Parsed, TOO_LONG};
+use super::line::{Line, LineProblem, MAX_LINE_BYTES, Parsed};
+use super::problem::DataProblem;
 use super::report::DataReport;
 use crate::{ChatTemplate, Conversation, Example, Message, Tokenizer, unused_keys};
 use crate::{Error, Result};
@@ -63,11 +64,11 @@ pub fn load(
         Named::Assumed(Format::JsonLines) => loader.read_lines().map_err(assumed)?,
     }
     if loader.examples.is_empty() {
-        let skipped = match loader.report.skipped_lines {
-            0 => String::new(),
-            skipped => format!("; all of its {skipped} lines are bad, see the first one without --skip-bad"),
+        let problem = match loader.report.skipped_lines {
+            0 => DataProblem::Empty,
+            lines => DataProblem::AllSkipped { lines },
         };
-        return Err(loader.problem(None, format!("holds nothing to learn from{skipped}")));
+        return Err(loader.problem(None, problem));
     }
     Ok(Dataset::counted(loader.examples, loader.report))
 }
@@ -76,8 +77,7 @@ pub fn load(
 fn assumed(error: Error) -> Error {
     match error {
         Error::Data { path, line, problem } => {
-            let problem = format!("{problem}; it was read as JSON lines: --format text reads plain text");
-            Error::Data { path, line, problem }
+            Error::Data { path, line, problem: DataProblem::Assumed(Box::new(problem)) }
         }
         error => error,
     }
@@ -128,14 +128,14 @@ impl Loader<'_> {
         let mut bytes = Vec::new();
         file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", self.path))?;
         if bytes.len() as u64 > MAX_TEXT_BYTES {
-            return Err(self.problem(None, "larger than 128 MiB; split it into several files"));
+            return Err(self.problem(None, DataProblem::FileTooLarge { limit: MAX_TEXT_BYTES }));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
                 .iter()
                 .filter(|&&b| b == b'\n')
                 .count();
-            self.problem(Some(line), "not valid UTF-8")
+            self.problem(Some(line), DataProblem::NotUtf8)
         })?;
         let mut text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
         if text.contains("\r\n") {
@@ -172,8 +172,8 @@ impl Loader<'_> {
             }
             self.report.lines += 1;
             let result = match (is_too_long, std::str::from_utf8(line)) {
-                (true, _) => Err(self.problem(None, TOO_LONG)),
-                (_, Err(_)) => Err(self.problem(None, "not valid UTF-8")),
+                (true, _) => Err(self.problem(None, LineProblem::TooLong)),
+                (_, Err(_)) => Err(self.problem(None, DataProblem::NotUtf8)),
                 (_, Ok(line)) => self.read_line(line),
             };
             match result {
@@ -232,18 +232,13 @@ impl Loader<'_> {
             }
         };
         if fitted.examples.iter().all(|example| example.n_supervised() == 0) {
-            return Err(self.problem(None, "too short: no token is left to learn"));
+            return Err(self.problem(None, DataProblem::TooShort));
         }
         Ok(LineExamples { fitted, is_completion, unused_keys })
     }
 
     fn conversation(&self, conversation: &Conversation, unused: &mut BTreeSet<String>) -> Result<Fitted> {
-        let template = self.template.ok_or_else(|| {
-            self.problem(
-                None,
-                "the model has no chat template; use {\"prompt\", \"completion\"} or {\"text\"}",
-            )
-        })?;
+        let template = self.template.ok_or_else(|| self.problem(None, DataProblem::NoTemplate))?;
         let fitted = conversation::examples(template, self.tokenizer, conversation, self.options.context)?;
         unused.extend(unused_keys(template, conversation)?);
         Ok(fitted)
@@ -281,7 +276,7 @@ impl Loader<'_> {
         Error::Line { path: self.path.to_owned(), line, source: Box::new(error) }
     }
 
-    fn problem(&self, line: Option<usize>, problem: impl Into<String>) -> Error {
+    fn problem(&self, line: Option<usize>, problem: impl Into<DataProblem>) -> Error {
         Error::Data { path: self.path.to_owned(), line, problem: problem.into() }
     }
 }

@@ -11,9 +11,9 @@ use self::filter::{ABOUT, Asked, Chosen, Filter, SYSTEM_KEYS};
 use self::turns::{Exchange, Named, Turns};
 use super::turns::is_text;
 
-/// A line that another program reads.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Foreign {
+/// A line that another program reads: its shape, and the command that converts it or why none does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignShape {
     shape: Shape,
     remedy: Result<Filter, Obstacle>,
 }
@@ -72,7 +72,7 @@ const PAIRS: [Exchange; 11] = [
 ];
 
 /// The shape of an object that is none of ours, if it is a known one.
-pub(super) fn foreign(object: &Map<String, Value>) -> Option<Foreign> {
+pub(super) fn foreign(object: &Map<String, Value>) -> Option<ForeignShape> {
     let has = |key: &str| object.contains_key(key);
     if has("messages") {
         return of_messages(object);
@@ -85,23 +85,23 @@ pub(super) fn foreign(object: &Map<String, Value>) -> Option<Foreign> {
         return None;
     }
     if has("chosen") {
-        return Some(Foreign { shape: Shape::Preference, remedy: preference(object) });
+        return Some(ForeignShape { shape: Shape::Preference, remedy: preference(object) });
     }
     if let Some((key, items)) = TURNS.into_iter().find_map(|key| Some((key, list(object, key)?))) {
         let turns = Turns::of(items);
         let shape = Shape::Turns { key, turns: turns.ok() };
         let remedy = turns.and_then(|turns| alone(object, &[], Filter::turns(key, &turns)));
-        return Some(Foreign { shape, remedy });
+        return Some(ForeignShape { shape, remedy });
     }
     if let Some(contents) = list(object, "contents") {
-        return Some(Foreign { shape: Shape::Gemini, remedy: gemini(object, contents) });
+        return Some(ForeignShape { shape: Shape::Gemini, remedy: gemini(object, contents) });
     }
     let exchange = PAIRS.into_iter().find(|pair| has(pair.question) && has(pair.answer))?;
-    Some(Foreign { shape: Shape::Exchange(exchange), remedy: asked(object, exchange) })
+    Some(ForeignShape { shape: Shape::Exchange(exchange), remedy: asked(object, exchange) })
 }
 
 /// Our own key, with other names in its turns or a system text beside it.
-fn of_messages(object: &Map<String, Value>) -> Option<Foreign> {
+fn of_messages(object: &Map<String, Value>) -> Option<ForeignShape> {
     let items = list(object, "messages")?;
     let is_more = |content: &Value| !content.is_null() && !is_text(content);
     if items.iter().any(|item| item.get("content").is_some_and(is_more)) {
@@ -116,7 +116,7 @@ fn of_messages(object: &Map<String, Value>) -> Option<Foreign> {
         _ => return None,
     };
     let remedy = turns.and_then(|turns| alone(object, &[], Filter::turns(key, &turns)));
-    Some(Foreign { shape, remedy })
+    Some(ForeignShape { shape, remedy })
 }
 
 fn gemini(object: &Map<String, Value>, contents: &[Value]) -> Result<Filter, Obstacle> {
@@ -224,7 +224,9 @@ fn alone(object: &Map<String, Value>, used: &[&str], filter: Filter) -> Result<F
         .map_or(Ok(filter), |key| Err(Obstacle::Besides(key)))
 }
 
-impl fmt::Display for Foreign {
+impl std::error::Error for ForeignShape {}
+
+impl fmt::Display for ForeignShape {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         write!(formatter, "the shape is {}; ", self.shape)?;
         match &self.remedy {

@@ -1,9 +1,14 @@
 //! The turns of a conversation, as they stand in a line.
 
+mod problem;
+
 use serde_json::{Map, Value};
 
-use super::json_kind::json_kind;
+use super::json_kind::JsonKind;
+use super::line::LineProblem;
 use crate::Message;
+
+pub use self::problem::MessageProblem;
 
 /// Keys that say whether a turn is learned: those of OpenAI and Mistral, and of other trainers.
 pub(super) const MASKS: [&str; 7] =
@@ -43,18 +48,17 @@ pub(super) enum Learned {
 ///
 /// # Errors
 /// What is wrong, without any of the text.
-pub(super) fn read(key: &str, value: Value, learned: Learned) -> Result<Vec<Message>, String> {
+pub(super) fn read(key: &'static str, value: Value, learned: Learned) -> Result<Vec<Message>, LineProblem> {
     let Value::Array(items) = value else {
-        return Err(format!("{key:?} is {}, not a list", json_kind(&value)));
+        return Err(LineProblem::Kind { key, found: JsonKind::of(&value), expected: JsonKind::List });
     };
-    let message = |(index, item)| match item {
-        Value::Object(keys) => message(keys, learned).map_err(|problem| match key {
-            "messages" => format!("message {} {problem}", index + 1),
-            _ => format!("message {} of {key:?} {problem}", index + 1),
-        }),
-        other => Err(format!("entry {} of {key:?} is {}, not an object", index + 1, json_kind(&other))),
+    let message = |(number, item)| match item {
+        Value::Object(keys) => {
+            message(keys, learned).map_err(|problem| LineProblem::Message { key, number, problem })
+        }
+        other => Err(LineProblem::NotAMessage { key, number, found: JsonKind::of(&other) }),
     };
-    items.into_iter().enumerate().map(message).collect()
+    (1..).zip(items).map(message).collect()
 }
 
 /// Whether a turn or a line of this weight is learned; `None` for a weight between or beyond, and for what is none.
@@ -70,12 +74,11 @@ pub(super) fn is_learned(weight: &Value) -> Option<bool> {
     }
 }
 
-/// A message. Problems go on from its name.
-fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, String> {
+fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, MessageProblem> {
     match keys.get("role") {
         Some(Value::String(_)) => {}
-        Some(other) => return Err(format!("has {} as its \"role\", not a string", json_kind(other))),
-        None => return Err("has no \"role\"".into()),
+        Some(other) => return Err(no_string("role", other)),
+        None => return Err(MessageProblem::Missing { key: "role" }),
     }
     if let Some(calls) = keys.get_mut("tool_calls") {
         tool_calls(calls)?;
@@ -87,8 +90,8 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
         Some(content @ Value::Array(_)) => *content = Value::String(joined(content)?),
         Some(Value::String(_)) => {}
         Some(Value::Null) | None if acts => {}
-        Some(other) => return Err(format!("has {} as its \"content\", not a string", json_kind(other))),
-        None => return Err("has no \"content\"".into()),
+        Some(other) => return Err(no_string("content", other)),
+        None => return Err(MessageProblem::Missing { key: "content" }),
     }
     let masks = MASKS.into_iter().filter_map(|mask| Some((mask, is_learned(keys.get(mask)?))));
     let masks: Vec<_> = masks.collect();
@@ -106,20 +109,21 @@ fn message(mut keys: Map<String, Value>, learned: Learned) -> Result<Message, St
     Ok(if is_masked { message.masked() } else { message })
 }
 
+fn no_string(key: &'static str, found: &Value) -> MessageProblem {
+    MessageProblem::Kind { key, found: JsonKind::of(found), expected: JsonKind::String }
+}
+
 /// Refuses an answer that may not be meant to be learned.
-fn check_masks(keys: &Map<String, Value>, masks: &[(&str, Option<bool>)]) -> Result<(), String> {
-    if let Some((mask, _)) = masks.iter().find(|(_, learned)| learned.is_none()) {
-        return Err(format!(
-            "has a {mask:?} that is neither 0 (not learned) nor 1 (learned); write one of them"
-        ));
+fn check_masks(
+    keys: &Map<String, Value>,
+    masks: &[(&'static str, Option<bool>)],
+) -> Result<(), MessageProblem> {
+    if let Some(&(key, _)) = masks.iter().find(|(_, learned)| learned.is_none()) {
+        return Err(MessageProblem::UnclearWeight { key });
     }
     let is_set = |mask: &&str| keys.get(*mask).is_some_and(|value| !value.is_null());
-    UNCLEAR_MASKS.into_iter().find(is_set).map_or(Ok(()), |mask| {
-        Err(format!(
-            "has a {mask:?}, which may mean that it is not to be learned; write \"weight\": 0 (not learned) or 1 \
-             (learned) in its place"
-        ))
-    })
+    let unclear = UNCLEAR_MASKS.into_iter().find(is_set);
+    unclear.map_or(Ok(()), |key| Err(MessageProblem::UnclearMask { key }))
 }
 
 /// Whether it is a text, or a list of parts that are.
@@ -128,22 +132,17 @@ pub(super) fn is_text(content: &Value) -> bool {
 }
 
 /// The text of a list of parts, joined as they stand.
-fn joined(parts: &Value) -> Result<String, String> {
+fn joined(parts: &Value) -> Result<String, MessageProblem> {
     let mut text = String::new();
-    for (index, part) in parts.as_array().into_iter().flatten().enumerate() {
+    for (number, part) in (1..).zip(parts.as_array().into_iter().flatten()) {
         let kind = part.get("type").and_then(Value::as_str);
         let is_text = kind.is_none_or(|kind| TEXT_PARTS.contains(&kind));
         match (part, part.get("text")) {
             (Value::String(part), _) => text.push_str(part),
             (_, Some(Value::String(part))) if is_text => text.push_str(part),
             _ => {
-                // Types that are not known may hold anything, and are not repeated.
-                let known = OTHER_PARTS.iter().find(|known| Some(**known) == kind);
-                let of_type = known.map_or_else(String::new, |kind| format!(" (type {kind:?})"));
-                return Err(format!(
-                    "has a part {} in its \"content\" that is no text{of_type}; only text can be learned",
-                    index + 1
-                ));
+                let known = OTHER_PARTS.into_iter().find(|known| Some(*known) == kind);
+                return Err(MessageProblem::Part { number, kind: known });
             }
         }
     }
@@ -151,15 +150,18 @@ fn joined(parts: &Value) -> Result<String, String> {
 }
 
 /// Calls of tools have their arguments as an object, as templates expect it, where they are written as its JSON.
-fn tool_calls(calls: &mut Value) -> Result<(), String> {
+fn tool_calls(calls: &mut Value) -> Result<(), MessageProblem> {
     let calls = match calls {
         Value::Null => return Ok(()),
         Value::Array(calls) => calls,
-        other => return Err(format!("has {} as its \"tool_calls\", not a list", json_kind(other))),
+        other => {
+            let found = JsonKind::of(other);
+            return Err(MessageProblem::Kind { key: "tool_calls", found, expected: JsonKind::List });
+        }
     };
     for call in calls {
         if !call.is_object() {
-            return Err(format!("has {} in its \"tool_calls\", not an object", json_kind(call)));
+            return Err(MessageProblem::Call { found: JsonKind::of(call) });
         }
         let arguments = match call.get("function").is_some_and(Value::is_object) {
             true => call.pointer_mut("/function/arguments"),

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::conversation::{Message, Variables};
 use crate::template_samples::*;
-use crate::unused_keys;
+use crate::{Error, NotShown, TemplateProblem, Unclear, unused_keys};
 
 mod samples;
 use samples::*;
@@ -128,8 +128,15 @@ fn n_examples(source: &str, conversation: &Conversation) -> usize {
     supervised(&template(source), &tokenizer(), conversation).unwrap().examples.len()
 }
 
-fn refused(source: &str, conversation: &Conversation) -> String {
-    learned(source, conversation).unwrap_err().to_string()
+fn refused(source: &str, conversation: &Conversation) -> TemplateProblem {
+    problem(learned(source, conversation))
+}
+
+fn problem<T: std::fmt::Debug>(result: Result<T>) -> TemplateProblem {
+    match result {
+        Err(Error::Template { problem }) => problem,
+        other => unreachable!("{other:?}"),
+    }
 }
 
 /// Templates with what the model must say where the answer is `#`, and whether two answers stand in one example.
@@ -183,7 +190,7 @@ proptest! {
         let conversation = chat(system.as_deref(), &contents);
         // Whatever is not refused has the prompts of use before its answers: `learned` asserts it.
         if let Err(error) = learned(SAMPLES[sample].0, &conversation) {
-            let is_refusal = matches!(error, crate::Error::Template { .. } | crate::Error::Rendering { .. });
+            let is_refusal = matches!(error, Error::Template { .. } | Error::Rendering { .. });
             prop_assert!(is_refusal, "{}", error);
         }
     }
@@ -296,8 +303,8 @@ fn earlier_thoughts_are_gone_from_later_prompts_and_each_is_learned() {
 #[test]
 fn a_prompt_that_has_ended_the_thought_takes_no_other() {
     assert_eq!(learned(NOT_THINKING, &chat(None, &["q", "<think>\n\n</think>a"])).unwrap(), ["a<|im_end|>"]);
-    let error = refused(NOT_THINKING, &chat(None, &["q", "<think>\nA.\n</think>\n\na"]));
-    assert!(error.contains("ends the thought before message 2 begins"), "{error}");
+    let problem = refused(NOT_THINKING, &chat(None, &["q", "<think>\nA.\n</think>\n\na"]));
+    assert_eq!(problem, Unclear::ThoughtIsOver { message: 2 }.into());
 }
 
 #[test]
@@ -337,7 +344,7 @@ fn an_opening_line_is_learned_where_the_template_says_how_it_begins() {
     assert_eq!(learned(CHATML, &opening).unwrap(), ["Welcome<|im_end|>", "y<|im_end|>"]);
     assert_eq!(learned(LLAMA3, &opening).unwrap(), ["Welcome<|eot_id|>", "y<|eot_id|>"]);
     assert_eq!(n_examples(CHATML, &opening), 1);
-    assert!(refused(MISTRAL, &opening).contains("put a user turn before it, or give it \"weight\": 0"));
+    assert_eq!(refused(MISTRAL, &opening), Unclear::Unprompted { message: 1 }.into());
 }
 
 #[test]
@@ -352,10 +359,7 @@ fn what_the_template_does_not_tell_is_refused_with_the_reason() {
     let conversation = chat(None, &["q", "Answer", "q", "Last"]);
     let opened =
         CHATML.replace("'<|im_start|>assistant\n' }}{% endif", "'<|im_start|>assistant\n<verse>' }}{% endif");
-    let error = refused(&opened, &conversation);
-    let is_explained =
-        error.contains("message 2 behind its own prompt") && error.contains("{\"prompt\", \"completion\"}");
-    assert!(is_explained, "{error}");
+    assert_eq!(refused(&opened, &conversation), Unclear::OffPrompt { message: 2 }.into());
 }
 
 #[test]
@@ -420,26 +424,25 @@ fn what_the_answers_stand_on_is_shown_or_refused_by_name() {
     );
     assert_eq!(unused(QWEN3, &conversation).unwrap(), ["messages[].tool_call_id"]);
 
-    let refusal =
-        |source: &str, conversation: &Conversation| unused(source, conversation).unwrap_err().to_string();
+    let refusal = |source: &str| problem(unused(source, &conversation));
     let no_tools = QWEN3.replace("{%- if tools %}", "{%- if false %}");
-    assert!(refusal(&no_tools, &conversation).contains("does not show \"tools\""));
+    assert_eq!(refusal(&no_tools), NotShown::Variable { key: "tools" }.into());
     let no_calls = QWEN3.replace("m.tool_calls or []", "[]");
-    assert!(refusal(&no_calls, &conversation).contains("\"tool_calls\" of message 2"));
+    assert_eq!(refusal(&no_calls), NotShown::Key { key: "tool_calls", message: 2 }.into());
     let no_results = QWEN3.replace(
         "'<|im_start|>user\\n<tool_response>\\n' + content",
         "'<|im_start|>user\\n<tool_response>\\n'",
     );
-    assert!(refusal(&no_results, &conversation).contains("message 3, the result of a tool"));
+    assert_eq!(refusal(&no_results), NotShown::ToolResult { message: 3 }.into());
     let no_thoughts = QWEN3.replace("reasoning_content is string", "reasoning_content is number");
-    assert!(refusal(&no_thoughts, &conversation).contains("\"reasoning_content\" of message 4"));
+    assert_eq!(refusal(&no_thoughts), NotShown::Key { key: "reasoning_content", message: 4 }.into());
 }
 
 #[test]
 fn a_template_that_hides_an_answer_is_refused_and_other_keys_are_named() {
     let conversation = chat(None, &["q", "Answer"]);
     let hiding = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}</s>{% endfor %}";
-    assert!(refused(hiding, &conversation).contains("\"content\" of message 2"));
+    assert_eq!(refused(hiding, &conversation), NotShown::Answer { message: 2 }.into());
     let mut conversation = given(&json!([
         { "role": "system", "content": "Be brief.", "id": 7 },
         { "role": "user", "content": "q", "name": "Ines", "mood": null },

@@ -3,6 +3,7 @@
 use nightgraft_gguf::{Array, Value};
 
 use super::*;
+use crate::Error;
 
 /// A byte-level vocabulary of the 256 bytes and some markers, without merges, in the GPT-2 family.
 pub(crate) fn byte_level(extra: &[(&str, i32)], settings: &[(&str, Value)]) -> Metadata {
@@ -35,8 +36,11 @@ pub(crate) fn byte_level(extra: &[(&str, i32)], settings: &[(&str, Value)]) -> M
     metadata
 }
 
-fn error(metadata: &Metadata) -> String {
-    Tokenizer::from_gguf(metadata).unwrap_err().to_string()
+fn problem(metadata: &Metadata) -> TokenizerProblem {
+    match Tokenizer::from_gguf(metadata) {
+        Err(Error::Tokenizer { problem }) => problem,
+        other => unreachable!("{other:?}"),
+    }
 }
 
 #[test]
@@ -87,16 +91,18 @@ fn tokens_that_look_like_markers_are_markers() {
 
 #[test]
 fn what_cannot_be_used_is_refused_with_its_name() {
-    assert!(error(&Metadata::new()).contains("tokenizer.ggml.model"));
+    let missing = TokenizerProblem::Missing { key: "tokenizer.ggml.model" };
+    assert_eq!(problem(&Metadata::new()), missing);
     let unknown = byte_level(&[], &[("model", Value::String("t5".into()))]);
-    assert!(error(&unknown).contains("\"t5\" is not supported; supported are gpt2 and llama"));
+    assert_eq!(problem(&unknown), TokenizerProblem::Vocabulary { name: "t5".into() });
     let pre = byte_level(&[], &[("pre", Value::String("odd".into()))]);
-    assert!(error(&pre).contains("\"odd\" is not supported; supported are gpt-2"));
+    assert_eq!(problem(&pre), TokenizerProblem::PreTokenizer { name: "odd".into() });
     let short = byte_level(&[], &[("token_type", Value::Array(Array::I32(vec![1; 3])))]);
-    assert!(error(&short).contains("token_type has 3 entries for 256 tokens"));
+    let lengths = TokenizerProblem::Lengths { key: "tokenizer.ggml.token_type", entries: 3, tokens: 256 };
+    assert_eq!(problem(&short), lengths);
     let empty = byte_level(&[], &[("tokens", Value::Array(Array::String(vec![])))]);
-    assert!(error(&empty).contains("0 entries"));
-    assert!(error(&byte_level(&[("a", 1)], &[])).contains("twice"));
+    assert_eq!(problem(&empty), TokenizerProblem::Size { tokens: 0 });
+    assert_eq!(problem(&byte_level(&[("a", 1)], &[])), TokenizerProblem::RepeatedToken { id: 256 });
     let out_of_range = byte_level(&[], &[("bos_token_id", Value::U32(9999))]);
     assert_eq!(Tokenizer::from_gguf(&out_of_range).unwrap().bos(), Some(11));
 }

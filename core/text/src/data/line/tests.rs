@@ -1,16 +1,23 @@
 #![allow(clippy::unwrap_used)]
 
+use serde_json::error::Category;
 use serde_json::json;
 
 use super::*;
 use crate::Message;
+use crate::data::MessageProblem;
 
 fn parse(json: &str) -> Line {
     Line::parse(json, 9).unwrap().line
 }
 
-fn problem(json: &str) -> String {
+fn problem(json: &str) -> LineProblem {
     Line::parse(json, 9).unwrap_err()
+}
+
+/// A problem of the first message.
+fn message(problem: MessageProblem) -> LineProblem {
+    LineProblem::Message { key: "messages", number: 1, problem }
 }
 
 fn conversation(json: &str) -> Conversation {
@@ -46,10 +53,11 @@ fn the_completion_of_two_lists_of_messages_is_learned() {
     let conversation = conversation(line);
     let learned: Vec<bool> = conversation.messages.iter().map(Message::is_learned).collect();
     assert_eq!(learned, [false, false, false, true]);
-    assert!(problem(r#"{"prompt": [], "completion": "a"}"#).contains("both be strings, or both lists"));
-    assert!(
-        problem(r#"{"prompt": [{"role": "user", "content": 1}], "completion": []}"#)
-            .contains("message 1 of \"prompt\"")
+    assert_eq!(problem(r#"{"prompt": [], "completion": "a"}"#), LineProblem::TextAndMessages);
+    let number = MessageProblem::Kind { key: "content", found: JsonKind::Number, expected: JsonKind::String };
+    assert_eq!(
+        problem(r#"{"prompt": [{"role": "user", "content": 1}], "completion": []}"#),
+        LineProblem::Message { key: "prompt", number: 1, problem: number }
     );
 }
 
@@ -75,30 +83,28 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
     let weighted = |weight: &str| {
         problem(&format!(r#"{{"messages": [{{"role": "assistant", "content": "a", "weight": {weight}}}]}}"#))
     };
-    assert!(weighted("0").contains("has the weight 0: there is nothing to learn"));
+    assert_eq!(weighted("0"), LineProblem::AllMasked);
     for weight in ["0.5", "-1", "2", "\"high\"", "[]"] {
-        assert!(weighted(weight).contains("message 1 has a \"weight\" that is neither 0"), "{weight}");
+        assert_eq!(weighted(weight), message(MessageProblem::UnclearWeight { key: "weight" }), "{weight}");
     }
     // A word may say no, too, so that an answer with one is refused.
-    for (mask, value) in [
-        ("training", "\"no\""),
-        ("train", "\"never\""),
-        ("loss", "0.5"),
-        ("mask", "true"),
-        ("mask", "false"),
-        ("masked", "1"),
-        ("train_detail", "[{\"train\": false}]"),
+    let weight = |key| (key, MessageProblem::UnclearWeight { key });
+    let mask = |key| (key, MessageProblem::UnclearMask { key });
+    for ((mask, unclear), value) in [
+        (weight("training"), "\"no\""),
+        (weight("train"), "\"never\""),
+        (weight("loss"), "0.5"),
+        (mask("mask"), "true"),
+        (mask("mask"), "false"),
+        (mask("masked"), "1"),
+        (mask("train_detail"), "[{\"train\": false}]"),
     ] {
         let turns = |role: &str| {
             format!(
                 r#"{{"messages": [{{"role": "{role}", "content": "a", "{mask}": {value}}}, {{"role": "assistant", "content": "b"}}]}}"#
             )
         };
-        let problem = problem(&turns("assistant"));
-        assert!(
-            problem.contains(&format!("message 1 has a {mask:?}")) && problem.contains("0 (not learned)"),
-            "{problem}"
-        );
+        assert_eq!(problem(&turns("assistant")), message(unclear));
         assert_eq!(conversation(&turns("user")).messages[0].keys().len(), 3);
     }
     // What is not learned anyway may say so in any way.
@@ -111,12 +117,12 @@ fn weights_of_0_and_1_mask_and_others_are_refused_by_name() {
         assert!(!conversation(line).messages[0].is_learned(), "{line}");
     }
     assert!(parse(r#"{"text": "a", "weight": 1}"#) == Line::Text("a".into()));
-    assert!(problem(r#"{"text": "a", "weight": 0}"#).contains("\"weight\" is 0"));
-    for mask in ["loss_weight", "loss_mask", "train", "trainable"] {
-        let problem = problem(&format!(r#"{{"prompt": "a", "completion": "b", "{mask}": 0}}"#));
-        assert!(problem.contains(&format!("{mask:?} is 0: there is nothing to learn")), "{problem}");
+    assert_eq!(problem(r#"{"text": "a", "weight": 0}"#), LineProblem::Masked { key: "weight" });
+    for key in ["loss_weight", "loss_mask", "train", "trainable"] {
+        let line = format!(r#"{{"prompt": "a", "completion": "b", "{key}": 0}}"#);
+        assert_eq!(problem(&line), LineProblem::Masked { key });
     }
-    assert!(problem(r#"{"text": "a", "weight": 0.3}"#).contains("\"weight\" is neither 0 nor 1"));
+    assert_eq!(problem(r#"{"text": "a", "weight": 0.3}"#), LineProblem::UnclearWeight);
 }
 
 #[test]
@@ -128,13 +134,9 @@ fn rejected_answers_are_refused_and_accepted_ones_learned() {
     ];
     for answer in answers {
         for key in ["label", "kto_tag"] {
-            for rejected in ["false", "0"] {
-                let problem = problem(&answer.replace("VERDICT", &format!("{key:?}: {rejected}")));
-                assert!(
-                    problem.contains(&format!("{key:?} is {rejected}")) && problem.contains("rejected"),
-                    "{problem}"
-                );
-            }
+            let judged = |verdict: &str| problem(&answer.replace("VERDICT", &format!("{key:?}: {verdict}")));
+            assert_eq!(judged("false"), LineProblem::Rejected { key });
+            assert_eq!(judged("0"), LineProblem::PerhapsRejected { key });
             for (other, unused) in [("true", 0), ("1", 1), ("null", 1), ("\"joy\"", 1), ("3", 1)] {
                 let line = answer.replace("VERDICT", &format!("{key:?}: {other}"));
                 assert_eq!(Line::parse(&line, 9).unwrap().unused_keys.len(), unused, "{line}");
@@ -155,11 +157,12 @@ fn parts_of_text_are_joined_and_others_refused_by_their_type() {
     assert_eq!(joined.messages, [Message::new("assistant", "a bc")]);
     let image =
         problem(&content(r#"[{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "secret"}]"#));
-    assert!(image.contains("message 1 has a part 2") && image.contains("\"image_url\""), "{image}");
-    let unknown = problem(&content(r#"[{"type": "secret", "text": "a"}]"#));
-    assert!(unknown.contains("no text;") && !unknown.contains("secret"), "{unknown}");
-    assert!(problem(&content(r#"[{"text": 1}]"#)).contains("no text"));
-    assert!(problem(&content("null")).contains("null as its \"content\""));
+    assert_eq!(image, message(MessageProblem::Part { number: 2, kind: Some("image_url") }));
+    for other in [r#"[{"type": "secret", "text": "a"}]"#, r#"[{"text": 1}]"#] {
+        assert_eq!(problem(&content(other)), message(MessageProblem::Part { number: 1, kind: None }));
+    }
+    let null = MessageProblem::Kind { key: "content", found: JsonKind::Null, expected: JsonKind::String };
+    assert_eq!(problem(&content("null")), message(null));
 }
 
 #[test]
@@ -195,63 +198,85 @@ fn tools_and_their_calls_reach_the_template_as_objects() {
 fn a_line_is_checked_without_a_vocabulary() {
     check_line(r#"{"text": "a"}"#).unwrap();
     check_line(r#"{"input_ids": [1, 200000], "labels": [-100, 200000]}"#).unwrap();
-    assert!(check_line(r#"{"input_ids": [1, 3000000000], "labels": [1, 2]}"#).is_err());
-    assert!(check_line(r#"{"txt": "a"}"#).unwrap_err().contains("none of the known shapes"));
-    assert!(check_line(r#"{"messages": [{"role": "assistant", "content": "a", "weight": 0.5}]}"#).is_err());
+    let beyond = LineProblem::UnknownId { key: "input_ids", id: 3_000_000_000, n_vocab: i32::MAX as usize };
+    assert_eq!(check_line(r#"{"input_ids": [1, 3000000000], "labels": [1, 2]}"#), Err(beyond));
+    assert_eq!(check_line(r#"{"txt": "a"}"#), Err(LineProblem::UnknownShape));
+    let unclear = message(MessageProblem::UnclearWeight { key: "weight" });
+    let line = r#"{"messages": [{"role": "assistant", "content": "a", "weight": 0.5}]}"#;
+    assert_eq!(check_line(line), Err(unclear));
     let long = format!("{{\"text\": \"{}\"}}", "a".repeat(16 << 20));
-    assert_eq!(check_line(&long).unwrap_err(), TOO_LONG);
+    assert_eq!(check_line(&long), Err(LineProblem::TooLong));
 }
 
 #[test]
-fn bad_lines_say_what_is_wrong() {
-    for (line, part) in [
-        ("{bad", "not valid JSON"),
-        ("{", "each line must hold one whole object; jq -c . FILE"),
-        ("[", "jq -c '.[]' FILE > NEW.jsonl takes"),
-        (r#"{"text": "secret} "#, "each line must hold one whole object"),
-        ("[1]", "a JSON array: each line must hold one whole object"),
-        ("1", "a number, not a JSON object"),
-        ("{}", "none of the known shapes"),
-        (r#"{"text": 1}"#, "\"text\" is a number"),
-        (r#"{"text": ""}"#, "is empty"),
-        (r#"{"text": "a", "messages": []}"#, "at once"),
-        (r#"{"prompt": "a"}"#, "\"completion\" is missing"),
-        (r#"{"prompt": "a", "completion": ""}"#, "nothing to learn"),
-        (r#"{"prompt": 1, "completion": "a"}"#, "\"prompt\" is a number, not a string"),
-        (r#"{"messages": "hi"}"#, "is a string, not a list"),
-        (r#"{"messages": []}"#, "\"assistant\""),
-        (r#"{"messages": [1]}"#, "entry 1 of \"messages\" is a number"),
-        (r#"{"messages": [{"content": ""}]}"#, "message 1 has no \"role\""),
-        (r#"{"messages": [{"role": 1, "content": ""}]}"#, "message 1 has a number as its \"role\""),
-        (r#"{"messages": [{"role": "assistant"}]}"#, "message 1 has no \"content\""),
+fn bad_lines_are_refused_for_what_is_wrong() {
+    let other = Unreadable::Other { category: Category::Syntax, column: 2 };
+    let kind = |key, found, expected| LineProblem::Kind { key, found, expected };
+    let of_message = |key, found, expected| message(MessageProblem::Kind { key, found, expected });
+    let unknown_id = |key, id| LineProblem::UnknownId { key, id, n_vocab: 9 };
+    for (line, expected) in [
+        ("{bad", other.into()),
+        ("{", Unreadable::Beginning.into()),
+        ("[", Unreadable::BeginningOfArray.into()),
+        (r#"{"text": "secret} "#, Unreadable::Beginning.into()),
+        ("[1]", LineProblem::Array),
+        ("1", LineProblem::NotAnObject(JsonKind::Number)),
+        ("{}", LineProblem::UnknownShape),
+        (r#"{"text": 1}"#, kind("text", JsonKind::Number, JsonKind::String)),
+        (r#"{"text": ""}"#, LineProblem::Empty { key: "text" }),
+        (r#"{"text": "a", "messages": []}"#, LineProblem::SeveralShapes(vec!["text", "messages"])),
+        (r#"{"prompt": "a"}"#, LineProblem::Missing { key: "completion" }),
+        (r#"{"prompt": "a", "completion": ""}"#, LineProblem::Empty { key: "completion" }),
+        (r#"{"prompt": 1, "completion": "a"}"#, kind("prompt", JsonKind::Number, JsonKind::String)),
+        (r#"{"messages": "hi"}"#, kind("messages", JsonKind::String, JsonKind::List)),
+        (r#"{"messages": []}"#, LineProblem::NoAnswer),
+        (
+            r#"{"messages": [1]}"#,
+            LineProblem::NotAMessage { key: "messages", number: 1, found: JsonKind::Number },
+        ),
+        (r#"{"messages": [{"content": ""}]}"#, message(MessageProblem::Missing { key: "role" })),
+        (
+            r#"{"messages": [{"role": 1, "content": ""}]}"#,
+            of_message("role", JsonKind::Number, JsonKind::String),
+        ),
+        (r#"{"messages": [{"role": "assistant"}]}"#, message(MessageProblem::Missing { key: "content" })),
         (
             r#"{"messages": [{"role": "assistant", "content": {}}]}"#,
-            "an object as its \"content\", not a string",
+            of_message("content", JsonKind::Object, JsonKind::String),
         ),
         (
             r#"{"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]}"#,
-            "a number in its \"tool_calls\"",
+            message(MessageProblem::Call { found: JsonKind::Number }),
         ),
         (
             r#"{"messages": [{"role": "assistant", "content": "", "tool_calls": {}}]}"#,
-            "an object as its \"tool_calls\"",
+            of_message("tool_calls", JsonKind::Object, JsonKind::List),
         ),
         (
             r#"{"messages": [{"role": "assistant", "content": "a"}], "tools": {}}"#,
-            "\"tools\" is an object, not a list",
+            kind("tools", JsonKind::Object, JsonKind::List),
         ),
-        (r#"{"messages": [{"role": "assistant", "content": "a"}], "tools": "all"}"#, "\"tools\" is a string"),
-        (r#"{"input_ids": [1]}"#, "\"labels\" is missing"),
-        (r#"{"input_ids": [1, 2], "labels": [1]}"#, "2 entries and \"labels\" 1"),
-        (r#"{"input_ids": [1, 9], "labels": [1, 2]}"#, "has 9"),
-        (r#"{"input_ids": [1, -1], "labels": [1, 2]}"#, "has -1"),
-        (r#"{"input_ids": [1, 1.5], "labels": [1, 2]}"#, "not an integer"),
-        (r#"{"input_ids": [1, 2], "labels": [1, -99]}"#, "has -99"),
-        (r#"{"input_ids": [1, 2], "labels": [1, -100]}"#, "nothing to learn"),
-        (r#"{"input_ids": [], "labels": []}"#, "nothing to learn"),
+        (
+            r#"{"messages": [{"role": "assistant", "content": "a"}], "tools": "all"}"#,
+            kind("tools", JsonKind::String, JsonKind::List),
+        ),
+        (
+            r#"{"messages": [{"role": "assistant", "content": "a"}], "chat_template_kwargs": []}"#,
+            kind("chat_template_kwargs", JsonKind::List, JsonKind::Object),
+        ),
+        (r#"{"input_ids": [1]}"#, LineProblem::Missing { key: "labels" }),
+        (r#"{"input_ids": 1, "labels": [1]}"#, kind("input_ids", JsonKind::Number, JsonKind::List)),
+        (r#"{"input_ids": [1, 2], "labels": [1]}"#, LineProblem::Lengths { ids: 2, labels: 1 }),
+        (r#"{"input_ids": [1, 9], "labels": [1, 2]}"#, unknown_id("input_ids", 9)),
+        (r#"{"input_ids": [1, -1], "labels": [1, 2]}"#, unknown_id("input_ids", -1)),
+        (
+            r#"{"input_ids": [1, 1.5], "labels": [1, 2]}"#,
+            LineProblem::NotAnInteger { key: "input_ids", index: 1, found: JsonKind::Number },
+        ),
+        (r#"{"input_ids": [1, 2], "labels": [1, -99]}"#, unknown_id("labels", -99)),
+        (r#"{"input_ids": [1, 2], "labels": [1, -100]}"#, LineProblem::NoLabel),
+        (r#"{"input_ids": [], "labels": []}"#, LineProblem::NoLabel),
     ] {
-        let problem = problem(line);
-        assert!(problem.contains(part), "{line}: {problem}");
-        assert!(!problem.contains("secret"), "{problem}");
+        assert_eq!(problem(line), expected, "{line}");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use nightgraft_gguf::{Array, Metadata, Value};
 
 use super::*;
+use crate::data::Unreadable;
 
 const EOS: u32 = 1;
 const BOS: u32 = 0;
@@ -52,6 +53,14 @@ fn load_bytes(name: &str, content: &[u8], add_bos: bool, options: &DataOptions) 
 
 fn load_lines(content: &str, options: &DataOptions) -> Result<Dataset> {
     load_bytes("data.jsonl", content.as_bytes(), false, options)
+}
+
+/// The line and the problem of a file that is refused.
+fn refused<T: std::fmt::Debug>(result: Result<T>) -> (Option<usize>, DataProblem) {
+    match result {
+        Err(Error::Data { line, problem, .. }) => (line, problem),
+        other => unreachable!("{other:?}"),
+    }
 }
 
 fn targets(ids: &[u32]) -> Vec<i32> {
@@ -226,18 +235,17 @@ fn messages_of_a_prompt_and_its_completion_are_a_conversation() {
 }
 
 #[test]
-fn files_that_are_not_one_object_a_line_say_how_to_get_there() {
-    let error = |name: &str, content: &str| {
-        load_bytes(name, content.as_bytes(), false, &options(9)).unwrap_err().to_string()
-    };
-    let pretty = error("a.jsonl", "{\n  \"text\": \"ab\"\n}\n");
-    assert!(pretty.contains("a.jsonl:1: ") && pretty.contains("jq -c . FILE > NEW.jsonl"), "{pretty}");
-    for array in ["[\n {\"text\": \"ab\"}\n]\n", "[{\"text\": \"ab\"}, {\"text\": \"cd\"}]"] {
-        let error = error("a.jsonl", array);
-        assert!(error.contains("a.jsonl:1: ") && error.contains("jq -c '.[]' FILE > NEW.jsonl"), "{error}");
-    }
-    let json = error("a.json", "[]");
-    assert!(json.contains("jq -c . FILE") && json.contains("jq -c '.[]' FILE"), "{json}");
+fn files_that_are_not_one_object_a_line_say_so() {
+    let load_one =
+        |name: &str, content: &str| refused(load_bytes(name, content.as_bytes(), false, &options(9)));
+    let unreadable = |problem: Unreadable| LineProblem::from(problem).into();
+    let pretty = load_one("a.jsonl", "{\n  \"text\": \"ab\"\n}\n");
+    assert_eq!(pretty, (Some(1), unreadable(Unreadable::Beginning)));
+    let begun = load_one("a.jsonl", "[\n {\"text\": \"ab\"}\n]\n");
+    assert_eq!(begun, (Some(1), unreadable(Unreadable::BeginningOfArray)));
+    let whole = load_one("a.jsonl", "[{\"text\": \"ab\"}, {\"text\": \"cd\"}]");
+    assert_eq!(whole, (Some(1), LineProblem::Array.into()));
+    assert_eq!(load_one("a.json", "[]"), (None, DataProblem::Json));
 }
 
 #[test]
@@ -258,20 +266,25 @@ fn given_tokens_are_taken_as_they_are() {
 #[test]
 fn a_bad_line_stops_with_its_number_or_is_counted() {
     let good = "{\"text\": \"ab\"}\n";
-    for (bad, part) in [
-        (&b"{nope}"[..], "not valid JSON"),
-        (b"\xff\xfe", "not valid UTF-8"),
-        (b"{\"input_ids\": [1, 999], \"labels\": [1, 2]}", "has 999"),
-        (b"{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}", "assistant"),
-        (&[b' '; (16 << 20) + 2], "16 MiB"),
+    let unreadable = Unreadable::Other { category: serde_json::error::Category::Syntax, column: 2 };
+    for (bad, problem) in [
+        (&b"{nope}"[..], LineProblem::from(unreadable).into()),
+        (b"\xff\xfe", DataProblem::NotUtf8),
+        (
+            b"{\"input_ids\": [1, 999], \"labels\": [1, 2]}",
+            LineProblem::UnknownId { key: "input_ids", id: 999, n_vocab: 259 }.into(),
+        ),
+        (b"{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}", LineProblem::NoAnswer.into()),
+        (&[b' '; (16 << 20) + 2], LineProblem::TooLong.into()),
     ] {
         let mut bad = bad.to_vec();
         if bad.len() > 100 {
             bad[0] = b'{';
         }
         let content = [good.as_bytes(), b"\n", &bad, b"\n", good.as_bytes()].concat();
-        let error = load_bytes("d.jsonl", &content, false, &options(9)).unwrap_err().to_string();
-        assert!(error.contains("d.jsonl:3: ") && error.contains(part), "{error}");
+        let error = load_bytes("d.jsonl", &content, false, &options(9)).unwrap_err();
+        assert!(error.to_string().ends_with(&format!("d.jsonl:3: {problem}")), "{error}");
+        assert_eq!(refused::<()>(Err(error)), (Some(3), problem));
         let skipping = DataOptions { skip_bad: true, ..options(9) };
         let dataset = load_bytes("d.jsonl", &content, false, &skipping).unwrap();
         assert_eq!((dataset.examples.len(), dataset.report.skipped_lines, dataset.report.lines), (2, 1, 3));
@@ -280,19 +293,22 @@ fn a_bad_line_stops_with_its_number_or_is_counted() {
 
 #[test]
 fn files_without_anything_to_learn_and_unknown_kinds_are_errors() {
-    let error =
-        |name: &str, content: &[u8]| load_bytes(name, content, false, &options(9)).unwrap_err().to_string();
-    assert!(error("a.txt", b" \n").contains("holds nothing to learn"));
-    assert!(error("a.txt", b"x").contains("holds nothing to learn"));
-    assert!(error("a.txt", b"a\n\xff").contains("a.txt:2: not valid UTF-8"));
-    assert!(error("a.jsonl", b"").contains("holds nothing to learn"));
-    assert!(error("a.csv", b"x").contains(".jsonl (one JSON object a line"));
-    assert!(error("data", b"x").contains(".txt (plain text)"));
+    let load_one = |name: &str, content: &[u8]| load_bytes(name, content, false, &options(9));
+    for (name, content, expected) in [
+        ("a.txt", &b" \n"[..], (None, DataProblem::Empty)),
+        ("a.txt", b"x", (None, DataProblem::Empty)),
+        ("a.txt", b"a\n\xff", (Some(2), DataProblem::NotUtf8)),
+        ("a.jsonl", b"", (None, DataProblem::Empty)),
+        ("a.csv", b"x", (None, DataProblem::UnknownKind)),
+        ("data", b"x", (None, DataProblem::UnknownKind)),
+    ] {
+        assert_eq!(refused(load_one(name, content)), expected, "{name}");
+    }
     let skipping = DataOptions { skip_bad: true, ..options(9) };
-    assert!(
-        load_lines("{}\n{}\n", &skipping).unwrap_err().to_string().contains("all of its 2 lines are bad")
-    );
-    assert!(load_lines("{}", &options(1)).unwrap_err().to_string().contains("--context"));
+    let skipped = refused(load_lines("{}\n{}\n", &skipping));
+    assert_eq!(skipped, (None, DataProblem::AllSkipped { lines: 2 }));
+    let short = load_lines("{}", &options(1)).unwrap_err();
+    assert!(matches!(short, Error::Config { option: "--context", .. }), "{short}");
     let missing =
         load(Path::new("/nowhere/a.jsonl"), None, &tokenizer(false), None, &options(9)).unwrap_err();
     assert!(matches!(missing, Error::Io(nightgraft_files::Error { action: "open", .. })));
@@ -303,6 +319,6 @@ fn without_a_chat_template_conversations_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     std::fs::write(&path, r#"{"messages": [{"role": "assistant", "content": "x"}]}"#).unwrap();
-    let error = load(&path, None, &tokenizer(false), None, &options(9)).unwrap_err().to_string();
-    assert!(error.contains("a.jsonl:1: the model has no chat template"), "{error}");
+    let result = load(&path, None, &tokenizer(false), None, &options(9));
+    assert_eq!(refused(result), (Some(1), DataProblem::NoTemplate));
 }

@@ -29,7 +29,7 @@ const DIALOGUE: &str = concat!(
 pub(super) const ABOUT: [&str; 2] = ["input", "context"];
 
 /// A filter of `jq`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filter(String);
 
 impl Filter {

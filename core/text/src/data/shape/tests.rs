@@ -7,9 +7,9 @@ use super::*;
 use crate::data::load::tests::load_with;
 use crate::data::report::DataReport;
 
-fn said(line: &str) -> Option<String> {
+fn recognized(line: &str) -> Option<ForeignShape> {
     let value: Value = serde_json::from_str(line).unwrap();
-    foreign(value.as_object().unwrap()).map(|shape| shape.to_string())
+    foreign(value.as_object().unwrap())
 }
 
 /// What the command that is printed for a line makes of it.
@@ -19,7 +19,8 @@ fn converted(line: &str) -> String {
 
 /// What the command that is printed for the `first` line of a file makes of this one.
 fn converted_as(first: &str, line: &str) -> String {
-    let said = said(first).unwrap_or_else(|| unreachable!("not recognized: {first}"));
+    let shape = recognized(first).unwrap_or_else(|| unreachable!("not recognized: {first}"));
+    let said = shape.to_string();
     let filter = said.split_once("jq -c '").and_then(|(_, rest)| rest.split_once("' FILE > NEW.jsonl"));
     let (filter, _) = filter.unwrap_or_else(|| unreachable!("no command for {first}: {said}"));
     assert!(!filter.contains('\''), "a shell would end the filter: {filter}");
@@ -276,30 +277,37 @@ fn a_command_loses_nothing_of_lines_that_have_more_than_the_first() {
     }
 }
 
+const fn named(who: &'static str, what: &'static str, is_ours: bool) -> Option<Turns> {
+    Some(Turns::Named(Named { who, what, is_ours }))
+}
+
 #[test]
-fn shapes_of_other_programs_are_named() {
-    for (line, name) in [
+fn shapes_of_other_programs_are_recognized() {
+    let exchange = |question, answer| Shape::Exchange(Exchange { question, answer });
+    for (line, shape) in [
         (
             r#"{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}"#,
-            "ShareGPT's ({\"conversations\": [{\"from\", \"value\"}]})",
+            Shape::Turns { key: "conversations", turns: named("from", "value", false) },
         ),
         (
             r#"{"conversation": [{"role": "assistant", "content": "a"}]}"#,
-            "under another name, \"conversation\"",
+            Shape::Turns { key: "conversation", turns: named("role", "content", true) },
         ),
-        (r#"{"dialog": [{"speaker": "bot", "text": "a"}]}"#, "({\"dialog\": [{\"speaker\", \"text\"}]})"),
-        (r#"{"instruction": "q", "input": "", "output": "a"}"#, "Alpaca's"),
-        (r#"{"instruction": "q", "context": "", "response": "a"}"#, "Dolly's"),
-        (r#"{"question": "q", "answer": "a"}"#, "a question and its answer ({\"question\", \"answer\"})"),
-        (r#"{"prompt": "q", "chosen": "a", "rejected": "b"}"#, "preferences"),
-        (r#"{"contents": [{"role": "model", "parts": [{"text": "a"}]}]}"#, "Gemini's"),
-        (r#"{"system": "s", "messages": [{"role": "assistant", "content": "a"}]}"#, "Anthropic's"),
+        (
+            r#"{"dialog": [{"speaker": "bot", "text": "a"}]}"#,
+            Shape::Turns { key: "dialog", turns: named("speaker", "text", false) },
+        ),
+        (r#"{"instruction": "q", "input": "", "output": "a"}"#, exchange("instruction", "output")),
+        (r#"{"instruction": "q", "context": "", "response": "a"}"#, exchange("instruction", "response")),
+        (r#"{"question": "q", "answer": "a"}"#, exchange("question", "answer")),
+        (r#"{"prompt": "q", "chosen": "a", "rejected": "b"}"#, Shape::Preference),
+        (r#"{"contents": [{"role": "model", "parts": [{"text": "a"}]}]}"#, Shape::Gemini),
+        (r#"{"system": "s", "messages": [{"role": "assistant", "content": "a"}]}"#, Shape::SystemBeside),
     ] {
-        let said = said(line).unwrap();
-        assert!(
-            said.contains(name) && said.contains("jq -c 'del(") && said.ends_with(" converts it"),
-            "{line}: {said}"
-        );
+        let found = recognized(line).unwrap();
+        assert!(found.shape == shape && found.remedy.is_ok(), "{line}: {found:?}");
+        let said = found.to_string();
+        assert!(said.contains("; jq -c 'del(") && said.ends_with(" converts it"), "{line}: {said}");
     }
     for line in [
         r#"{"txt": "a"}"#,
@@ -313,56 +321,122 @@ fn shapes_of_other_programs_are_named() {
         r#"{"messages": [{"role": "assistant", "content": [{"type": "image"}]}], "system": "s"}"#,
         r#"{"conversations": []}"#,
     ] {
-        assert_eq!(said(line), None, "{line}");
+        assert_eq!(recognized(line), None, "{line}");
     }
 }
 
 #[test]
-fn what_no_command_converts_is_named_without_one() {
+fn what_no_command_converts_is_told_why() {
     for (line, why) in [
-        (r#"{"dialog": ["secret", "b"]}"#, "not turns with a speaker and a text"),
-        (r#"{"conversations": [["secret", "b"]]}"#, "not turns with a speaker and a text"),
-        (r#"{"conversations": [{"who": "secret", "words": "b"}]}"#, "not turns with a speaker and a text"),
-        (r#"{"dialogue": [{"speaker": "secret", "text": "b"}]}"#, "which of the speakers the model is"),
-        (
-            r#"{"conversations": [{"from": "human", "value": "secret"}]}"#,
-            "which of the speakers the model is",
-        ),
+        (r#"{"dialog": ["secret", "b"]}"#, Obstacle::Turns),
+        (r#"{"conversations": [["secret", "b"]]}"#, Obstacle::Turns),
+        (r#"{"conversations": [{"who": "secret", "words": "b"}]}"#, Obstacle::Turns),
+        (r#"{"dialogue": [{"speaker": "secret", "text": "b"}]}"#, Obstacle::Speakers),
+        (r#"{"conversations": [{"from": "human", "value": "secret"}]}"#, Obstacle::Speakers),
         (
             r#"{"conversations": [{"from": "function_call", "value": "secret"}, {"from": "gpt", "value": "a"}]}"#,
-            "which of the speakers the model is",
+            Obstacle::Speakers,
         ),
-        (
-            r#"{"conversations": [{"from": "gpt", "value": {"secret": 1}}]}"#,
-            "under \"value\" is more than a text",
-        ),
+        (r#"{"conversations": [{"from": "gpt", "value": {"secret": 1}}]}"#, Obstacle::NotText("value")),
         (
             r#"{"contents": [{"role": "model", "parts": [{"functionCall": {"name": "secret"}}]}]}"#,
-            "under \"parts\" is more than a text",
+            Obstacle::NotText("parts"),
         ),
-        (r#"{"tools": [{}], "contents": [{"role": "model", "parts": [{"text": "secret"}]}]}"#, "its tools"),
-        (r#"{"question": "secret", "answer": 3}"#, "under \"answer\" is more than a text"),
-        (r#"{"question": "q", "context": {"secret": 1}, "answer": "a"}"#, "under \"context\" is more"),
         (
-            r#"{"instruction": "q", "output": "a", "history": ["secret"]}"#,
-            "\"history\" is not a list of pairs",
+            r#"{"tools": [{}], "contents": [{"role": "model", "parts": [{"text": "secret"}]}]}"#,
+            Obstacle::Tools,
         ),
-        (r#"{"prompt": "secret", "question": "q", "answer": "a"}"#, "has \"prompt\" besides"),
+        (r#"{"question": "secret", "answer": 3}"#, Obstacle::NotText("answer")),
+        (r#"{"question": "q", "context": {"secret": 1}, "answer": "a"}"#, Obstacle::NotText("context")),
+        (r#"{"instruction": "q", "output": "a", "history": ["secret"]}"#, Obstacle::History),
+        (r#"{"prompt": "secret", "question": "q", "answer": "a"}"#, Obstacle::Besides("prompt")),
         (
             r#"{"prompt": "secret", "conversations": [{"from": "gpt", "value": "a"}]}"#,
-            "has \"prompt\" besides",
+            Obstacle::Besides("prompt"),
         ),
-        (r#"{"chosen": "secret", "rejected": "b"}"#, "what was asked"),
-        (r#"{"chosen": [{"role": "assistant", "content": "secret"}], "rejected": []}"#, "what was asked"),
-        (r#"{"chosen": [], "rejected": []}"#, "not turns with a speaker and a text"),
+        (r#"{"chosen": "secret", "rejected": "b"}"#, Obstacle::NoQuestion),
+        (r#"{"chosen": [{"role": "assistant", "content": "secret"}], "rejected": []}"#, Obstacle::NoQuestion),
+        (r#"{"chosen": [], "rejected": []}"#, Obstacle::Turns),
         (
             r#"{"prompt": "secret", "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}"#,
-            "another question",
+            Obstacle::OtherQuestion,
         ),
-        (r#"{"prompt": "q", "chosen": 3, "rejected": 1}"#, "under \"chosen\" is more than a text"),
+        (r#"{"prompt": "q", "chosen": 3, "rejected": 1}"#, Obstacle::NotText("chosen")),
     ] {
-        let said = said(line).unwrap();
-        assert!(said.contains("no command converts it") && said.contains(why), "{line}: {said}");
-        assert!(!said.contains("jq") && !said.contains("secret"), "{said}");
+        let found = recognized(line).unwrap();
+        assert_eq!(found.remedy, Err(why), "{line}");
+        let said = found.to_string();
+        assert!(said.ends_with(&format!("; no command converts it: {why}")), "{line}: {said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
+fn each_shape_and_each_obstacle_has_its_words() {
+    let exchange = |question, answer| Shape::Exchange(Exchange { question, answer });
+    let exchanges = Some(Turns::Exchanges(Exchange { question: "input", answer: "output" }));
+    for (shape, words) in [
+        (Shape::Turns { key: "chat", turns: None }, r#"that of a conversation ({"chat": [...]})"#),
+        (
+            Shape::Turns { key: "chat", turns: named("role", "content", true) },
+            r#"that of {"messages"} under another name, "chat""#,
+        ),
+        (
+            Shape::Turns { key: "chat", turns: named("from", "value", false) },
+            r#"ShareGPT's ({"chat": [{"from", "value"}]})"#,
+        ),
+        (
+            Shape::Turns { key: "chat", turns: named("speaker", "text", false) },
+            r#"that of {"messages"} with other names ({"chat": [{"speaker", "text"}]})"#,
+        ),
+        (
+            Shape::Turns { key: "chat", turns: exchanges },
+            r#"that of questions and their answers ({"chat": [{"input", "output"}]})"#,
+        ),
+        (Shape::Gemini, r#"Gemini's ({"contents": [{"role", "parts"}]})"#),
+        (Shape::SystemBeside, r#"Anthropic's, with the system text beside "messages""#),
+        (exchange("instruction", "output"), r#"Alpaca's ({"instruction", "input", "output"})"#),
+        (exchange("instruction", "response"), r#"Dolly's ({"instruction", "context", "response"})"#),
+        (
+            exchange("prompt", "completion"),
+            r#"that of {"prompt", "completion"} with a system text, which only conversations have"#,
+        ),
+        (exchange("question", "answer"), r#"a question and its answer ({"question", "answer"})"#),
+        (
+            Shape::Preference,
+            r#"that of preferences ({"chosen", "rejected"}), of which only what was chosen can be learned"#,
+        ),
+    ] {
+        assert_eq!(shape.to_string(), words);
+    }
+    for (obstacle, words) in [
+        (
+            Obstacle::Speakers,
+            r#"nothing tells which of the speakers the model is; write {"messages": [{"role", "content"}]} with the role "assistant" for it"#,
+        ),
+        (
+            Obstacle::Turns,
+            r#"its entries are not turns with a speaker and a text; write {"messages": [{"role", "content"}]}"#,
+        ),
+        (
+            Obstacle::NotText("value"),
+            r#"what stands under "value" is more than a text; only text can be learned"#,
+        ),
+        (
+            Obstacle::Tools,
+            r#"its tools are declared otherwise than chat templates show them; write them as {"tools": [{"type": "function", "function"}]} beside "messages""#,
+        ),
+        (Obstacle::History, r#"its "history" is not a list of pairs of texts; write {"messages"}"#),
+        (
+            Obstacle::NoQuestion,
+            r#"nothing tells what was asked; write {"prompt", "completion"} or {"messages"}"#,
+        ),
+        (
+            Obstacle::OtherQuestion,
+            r#""chosen" has another question than the one beside it; write {"messages"} with both"#,
+        ),
+        (Obstacle::Besides("prompt"), r#"it has "prompt" besides; keep one of them"#),
+    ] {
+        assert_eq!(obstacle.to_string(), words);
     }
 }
