@@ -111,7 +111,7 @@ impl From<store::GraftEntry> for Graft {
             tokens: meta.map_or(0, |meta| meta.tokens),
             verdict: meta.map(|meta| Verdict::from(&meta.gate)),
             saw_deleted: trained_on_deleted.into_iter().map(|id| id.0).collect(),
-            problem,
+            problem: problem.map(|problem| problem.to_string()),
         }
     }
 }

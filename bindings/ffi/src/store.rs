@@ -211,7 +211,11 @@ impl AdapterStore {
     pub async fn verify(&self) -> Result<Vec<Damage>> {
         self.run(|store| {
             let damaged = store.verify()?.damaged.into_iter();
-            Ok(damaged.map(|d| Damage { path: d.path.display().to_string(), problem: d.problem }).collect())
+            let words = |d: store::Damage| Damage {
+                path: d.path.display().to_string(),
+                problem: d.problem.to_string(),
+            };
+            Ok(damaged.map(words).collect())
         })
         .await
     }

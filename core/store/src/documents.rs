@@ -10,7 +10,7 @@ use super::folders::{SESSION, list};
 use super::ids::GraftId;
 use super::{IdSet, Store};
 use crate::vault::Vault;
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// What a document's file is sealed as.
 pub(super) const ROLE: &str = "document";
@@ -83,7 +83,7 @@ impl Store {
         let value = serde_json::from_slice(&bytes).map_err(|error| Error::OtherBuild {
             path,
             // The kind of error alone: its words could quote the document.
-            problem: format!("{:?} error at column {}", error.classify(), error.column()),
+            problem: FileProblem::Document { category: error.classify(), column: error.column() },
         })?;
         Ok(Some(value))
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::file_problem::FileProblem;
+
 /// What a fallible call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -34,7 +36,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The kind and place of what is not understood, never its words.
-        problem: String,
+        problem: FileProblem,
     },
     /// A sealed file that is not what was once written.
     #[error("{} is damaged: {problem}", path.display())]
@@ -42,7 +44,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        problem: String,
+        problem: FileProblem,
     },
     /// A file of a store that is valid, and not the one that the store wrote last.
     #[error(

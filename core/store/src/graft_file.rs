@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::GraftId;
 use super::{IdSet, sealed};
 use crate::vault::{SealedReader, Vault};
-use crate::{Error, Result, checkpoint};
+use crate::{Error, FileProblem, Result, checkpoint};
 
 /// What a graft's file is sealed as.
 pub(super) const ROLE: &str = "graft";
@@ -140,26 +140,25 @@ pub(super) fn read_meta(vault: &Vault, path: &Path, id: GraftId) -> Result<Graft
 }
 
 fn read_meta_from(file: &mut SealedReader, path: &Path, id: GraftId) -> Result<GraftMeta> {
-    let corrupted = |problem: String| Error::Corrupted { path: path.to_owned(), problem };
     let mut len = [0; 4];
     file.fill(&mut len)?;
     let len = u32::from_le_bytes(len);
     if len > MAX_META_BYTES {
-        return Err(corrupted("its metadata is too long".into()));
+        return Err(sealed::corrupted(path, FileProblem::MetaTooLong));
     }
     let mut json = Vec::new();
     let read = file.by_ref().take(u64::from(len)).read_to_end(&mut json);
     read.map_err(|error| file.error(error))?;
     if json.len() != len as usize {
-        return Err(corrupted("it ends too early".into()));
+        return Err(sealed::corrupted(path, FileProblem::Truncated));
     }
     // The seal holds: this is what was written, though not by this build.
     let meta: GraftMeta = serde_json::from_slice(&json).map_err(|error| Error::OtherBuild {
         path: path.to_owned(),
-        problem: format!("metadata: {:?} error at column {}", error.classify(), error.column()),
+        problem: FileProblem::GraftMeta { category: error.classify(), column: error.column() },
     })?;
     if meta.id != id {
-        return Err(corrupted(format!("it says that it is graft {}", meta.id)));
+        return Err(sealed::corrupted(path, FileProblem::OtherGraft(meta.id)));
     }
     Ok(meta)
 }

@@ -12,7 +12,7 @@ use super::graft_file::{self, Graft, GraftMeta, NewGraft};
 use super::history::History;
 use super::ids::{ExampleId, GraftId};
 use super::{Store, sealed};
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// The file that says which graft is in use.
 pub(super) const HISTORY: &str = "current.ngs";
@@ -51,7 +51,7 @@ pub struct GraftEntry {
     #[serde(rename = "saw_deleted")]
     pub trained_on_deleted: Vec<ExampleId>,
     /// Why it cannot be read.
-    pub problem: Option<String>,
+    pub problem: Option<FileProblem>,
 }
 
 impl Store {
@@ -271,11 +271,12 @@ impl Store {
         let history: History = serde_json::from_slice(&bytes)
             // The kind of error alone: its words could quote the file.
             .map_err(|error| {
-                sealed::corrupted(&path, format!("its content: {:?} error", error.classify()))
+                let problem = FileProblem::Content { category: error.classify(), column: None };
+                sealed::corrupted(&path, problem)
             })?;
         match history.problem() {
             None => Ok(history),
-            Some(problem) => Err(Error::Corrupted { path, problem: problem.into() }),
+            Some(problem) => Err(Error::Corrupted { path, problem }),
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::vault::{self, Key, KeyRing, SealedWriter, Vault};
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 pub(super) const NAME: &str = "store.ngs";
 pub(super) const COPY_NAME: &str = "store.copy.ngs";
@@ -154,7 +154,7 @@ impl StoreHeader {
             }
             (Ok(Some(header)), _) => FoundHeader::new(header, path(root)),
             (first, Ok(Some(header))) => {
-                let missing = || Error::Corrupted { path: path(root), problem: "it is missing".into() };
+                let missing = || Error::Corrupted { path: path(root), problem: FileProblem::Missing };
                 let problem = Some(first.err().unwrap_or_else(missing));
                 FoundHeader { problem, ..FoundHeader::new(header, copy_path(root)) }
             }
@@ -172,14 +172,12 @@ impl StoreHeader {
             return Ok(None);
         }
         let bytes = plain.read(path, ROLE, MAX_BYTES).map_err(|error| match error {
-            Error::WrongKey { path } => {
-                Error::Corrupted { path, problem: "it says that it is encrypted, which it never is".into() }
-            }
+            Error::WrongKey { path } => Error::Corrupted { path, problem: FileProblem::Encrypted },
             error => error,
         })?;
         let senseless = |error: serde_json::Error| Error::Corrupted {
             path: path.to_owned(),
-            problem: format!("its content: {:?} error at column {}", error.classify(), error.column()),
+            problem: FileProblem::Content { category: error.classify(), column: Some(error.column()) },
         };
         // Before anything else, which a later version may say in another way.
         let Versioned { version } = serde_json::from_slice(&bytes).map_err(senseless)?;
@@ -193,8 +191,7 @@ impl StoreHeader {
         let header: Self = serde_json::from_slice(&bytes).map_err(senseless)?;
         let ascending = header.keys.windows(2).all(|pair| pair[0].id < pair[1].id);
         if header.keys.len() > 2 || !ascending {
-            let problem = "its list of keys makes no sense".into();
-            return Err(Error::Corrupted { path: path.to_owned(), problem });
+            return Err(Error::Corrupted { path: path.to_owned(), problem: FileProblem::Keys });
         }
         Ok(Some(header))
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdSet;
 use super::ids::GraftId;
+use crate::FileProblem;
 
 /// What `current.ngs` holds. It is the one place that says which graft is in use, so that switching is one rename.
 ///
@@ -22,14 +23,14 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Why this cannot have been written, in words.
-    pub(super) fn problem(&self) -> Option<&'static str> {
+    /// Why this cannot have been written.
+    pub(super) fn problem(&self) -> Option<FileProblem> {
         let mut former = self.former.clone();
         former.sort_unstable();
         former.dedup();
         let twice = former.len() < self.former.len()
             || self.current.is_some_and(|current| self.former.contains(&current));
-        twice.then_some("it names a graft twice")
+        twice.then_some(FileProblem::RepeatedGraft)
     }
 
     /// Takes `id` into use.

@@ -15,7 +15,7 @@ use super::ids::ExampleId;
 use super::sealed;
 use super::segment::{self, Problem, ROLE, Segment, Span, StoredExample};
 use crate::vault::Vault;
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// The journal in memory.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Journal {
     known: HashMap<[u8; 32], ExampleId>,
     /// What is wrong with the files, by file. Then some examples may be missing, and nothing may be changed but by
     /// [`rebuild`](Self::rebuild).
-    damage: Vec<(PathBuf, String)>,
+    damage: Vec<(PathBuf, FileProblem)>,
     /// A write failed, and what is in memory may not be what is on the disk.
     stale: bool,
 }
@@ -108,7 +108,7 @@ impl Journal {
                 continue;
             }
             if span.from <= before.to {
-                journal.damage.push((path, "it overlaps with the segment before it".into()));
+                journal.damage.push((path, FileProblem::OverlappingSegment));
                 continue;
             }
             journal.note_gap(before.to + 1, span.from);
@@ -122,7 +122,7 @@ impl Journal {
         let noted = |journal: &Self, path: &PathBuf| journal.damage.iter().any(|(noted, _)| noted == path);
         for Deviation { path, why } in distrusted {
             if !noted(&journal, path) {
-                journal.damage.push((path.clone(), why.to_string()));
+                journal.damage.push((path.clone(), (*why).into()));
             }
         }
         journal.known = journal.examples.iter().map(|example| (digest(&example.line), example.id)).collect();
@@ -132,7 +132,7 @@ impl Journal {
     fn note_gap(&mut self, expected: u64, found: u64) {
         if expected < found {
             let path = self.folder.join(Span { from: expected, to: found - 1 }.file_name());
-            self.damage.push((path, "it is missing, or what it was a part of".into()));
+            self.damage.push((path, FileProblem::MissingSegment));
         }
     }
 
@@ -143,7 +143,7 @@ impl Journal {
         let last = self.examples.last().map_or(0, |last| last.id.0);
         let mut problem = result.err();
         if problem.is_none() && segment.examples.first().is_some_and(|first| first.id.0 <= last) {
-            problem = Some("its examples are in another segment too".into());
+            problem = Some(FileProblem::RepeatedExamples);
         }
         let ids: IdSet = segment.examples.iter().map(|example| example.id.0).collect();
         self.deleted = self.deleted.union(&segment.deleted);
@@ -160,7 +160,7 @@ impl Journal {
         let (segment, _) = read(vault, &deviation.path)?;
         self.deleted = self.deleted.union(&segment.deleted);
         self.next_id = self.next_id.max(segment.next_id);
-        self.damage.push((deviation.path.clone(), deviation.why.to_string()));
+        self.damage.push((deviation.path.clone(), deviation.why.into()));
         Ok(false)
     }
 
@@ -172,23 +172,22 @@ impl Journal {
             return;
         }
         if !live.intersection(&self.deleted).is_empty() {
-            self.damage.push((self.folder.clone(), "it holds examples that were deleted".into()));
+            self.damage.push((self.folder.clone(), FileProblem::DeletedExamples));
         } else if let missing @ 1.. = given.difference(&live.union(&self.deleted)).len() {
-            self.damage.push((self.folder.clone(), format!("{missing} examples are missing from it")));
+            self.damage.push((self.folder.clone(), FileProblem::MissingExamples(missing)));
         }
     }
 
     /// Notes it as damage if it has never given ids up to `last`.
     pub(super) fn expect_ids_up_to(&mut self, last: u64) {
         if self.damage.is_empty() && last >= self.next_id {
-            let problem = format!("examples up to number {last} were there, its newest files are missing");
-            self.damage.push((self.folder.clone(), problem));
+            self.damage.push((self.folder.clone(), FileProblem::LostEnd { last }));
         }
     }
 
     /// Notes damage outside of the folder that forbids every change of the journal.
-    pub(super) fn distrust(&mut self, path: PathBuf, problem: impl Into<String>) {
-        self.damage.push((path, problem.into()));
+    pub(super) fn distrust(&mut self, path: PathBuf, problem: FileProblem) {
+        self.damage.push((path, problem));
     }
 
     /// All that were not deleted, by id.
@@ -207,7 +206,7 @@ impl Journal {
     }
 
     /// What is wrong with which file.
-    pub(super) fn damage(&self) -> &[(PathBuf, String)] {
+    pub(super) fn damage(&self) -> &[(PathBuf, FileProblem)] {
         &self.damage
     }
 
@@ -372,8 +371,8 @@ fn write(
     file.commit()
 }
 
-/// Reads a segment as far as it is valid; with what is wrong, in words.
-pub(super) fn read(vault: &Vault, path: &Path) -> Result<(Segment, std::result::Result<(), String>)> {
+/// Reads a segment as far as it is valid; with what is wrong.
+pub(super) fn read(vault: &Vault, path: &Path) -> Result<(Segment, Result<(), FileProblem>)> {
     let mut segment = Segment::default();
     let result = vault.open(path, ROLE).and_then(|mut file| {
         let result;

@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::{inventory, sealed};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::{Key, Vault};
-use crate::{Error, Inconsistency, Result};
+use crate::{Error, FileProblem, Inconsistency, Result};
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ impl Store {
         if !options.damaged {
             store.journal.check()?;
         } else if is_made_up {
-            store.journal.distrust(root.join(manifest::NAME), "it cannot be read");
+            store.journal.distrust(root.join(manifest::NAME), FileProblem::Unreadable);
         }
         for deviation in &deviations {
             if !options.damaged && !deviation.is_bearable(root) {
@@ -284,7 +284,8 @@ impl Store {
         if n_plain == 0 {
             return found;
         }
-        let problem = found.err().unwrap_or_else(|| sealed::corrupted(&header::path(root), "it is missing"));
+        let problem =
+            found.err().unwrap_or_else(|| sealed::corrupted(&header::path(root), FileProblem::Missing));
         let made_up = FoundHeader::new(StoreHeader::new(options.seed, None, root)?, header::path(root));
         Ok(Some(FoundHeader { problem: Some(problem), ..made_up }))
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::vault::Vault;
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// An error of the vault that came through `Read` or `Write` is itself again. Content that makes no sense is damage;
 /// any other error is one of the system.
@@ -12,31 +12,29 @@ pub(super) fn error(action: &'static str, path: &Path, error: io::Error) -> Erro
     match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => match error.kind() {
-            io::ErrorKind::InvalidData => corrupted(path, error.to_string()),
-            io::ErrorKind::UnexpectedEof => corrupted(path, "it ends too early"),
+            io::ErrorKind::InvalidData => corrupted(path, FileProblem::of_content(error)),
+            io::ErrorKind::UnexpectedEof => corrupted(path, FileProblem::Truncated),
             _ => Error::io(action, path)(error),
         },
     }
 }
 
 /// The error that `path` is damaged.
-pub(super) fn corrupted(path: &Path, problem: impl Into<String>) -> Error {
+pub(super) fn corrupted(path: &Path, problem: impl Into<FileProblem>) -> Error {
     Error::Corrupted { path: path.to_owned(), problem: problem.into() }
 }
 
-/// Tells a damaged file, with what is wrong in words, from a disk that does not work.
+/// Tells a damaged file, with what is wrong, from a disk that does not work.
 ///
 /// A file under an unknown key counts as damaged: the key that opened the store opens all that belongs to it.
 ///
 /// # Errors
 /// All others.
-pub(super) fn damage<T>(result: Result<T>) -> Result<Result<T, String>> {
+pub(super) fn damage<T>(result: Result<T>) -> Result<Result<T, FileProblem>> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(Error::Corrupted { problem, .. }) => Ok(Err(problem)),
-        Err(Error::WrongKey { .. }) => {
-            Ok(Err("it is encrypted with a key that this store does not have".into()))
-        }
+        Err(Error::WrongKey { .. }) => Ok(Err(FileProblem::UnknownKey)),
         Err(error) => Err(error),
     }
 }

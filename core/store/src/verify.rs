@@ -9,15 +9,15 @@ use super::header::StoreHeader;
 use super::inventory::{Item, Kind};
 use super::{Store, documents, graft_file, header, journal, sealed};
 use crate::vault::manifest;
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// A file, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damage {
     /// The file; the folder if what is wrong is not in one file.
     pub path: PathBuf,
-    /// In words.
-    pub problem: String,
+    /// What is wrong.
+    pub problem: FileProblem,
 }
 
 /// What reading all files has shown.
@@ -63,11 +63,11 @@ impl Store {
         for path in [header::path(&self.root), header::copy_path(&self.root), self.root.join(manifest::NAME)]
         {
             if self.plain.fs().metadata(&path).map_err(Error::io("open", &path))?.is_none() {
-                report.damaged.push(Damage { path, problem: "it is missing".into() });
+                report.damaged.push(Damage { path, problem: FileProblem::Missing });
             }
         }
         let deviations =
-            self.deviations()?.into_iter().map(|deviation| (deviation.path, deviation.why.to_string()));
+            self.deviations()?.into_iter().map(|deviation| (deviation.path, deviation.why.into()));
         for (path, problem) in deviations.chain(self.journal.damage().iter().cloned()) {
             if report.damaged.iter().all(|damage| damage.path != path) {
                 report.damaged.push(Damage { path, problem });
@@ -81,7 +81,7 @@ impl Store {
         match *kind {
             Kind::Header | Kind::HeaderCopy => match StoreHeader::read_one(&self.plain, &self.root, path)? {
                 Some(header) if header == self.header => Ok(()),
-                _ => Err(sealed::corrupted(path, "it is not the one that the store was opened with")),
+                _ => Err(sealed::corrupted(path, FileProblem::Replaced)),
             },
             Kind::Manifest => self.verify_manifest(path),
             Kind::Segment => match journal::read(&self.vault, path)?.1 {
@@ -94,7 +94,7 @@ impl Store {
                 let bytes = self.vault.read(path, documents::ROLE, documents::MAX_BYTES)?;
                 match serde_json::from_slice::<IgnoredAny>(&bytes) {
                     Ok(_) => Ok(()),
-                    Err(_) => Err(sealed::corrupted(path, "its content is not JSON")),
+                    Err(_) => Err(sealed::corrupted(path, FileProblem::NotJson)),
                 }
             }
             Kind::Checkpoint => {
@@ -107,7 +107,7 @@ impl Store {
     fn verify_manifest(&self, path: &Path) -> Result<()> {
         match self.vault.manifest() {
             Some(manifest) if path.ends_with(manifest::NAME) && !manifest.is_on_disk(&self.vault)? => {
-                Err(sealed::corrupted(path, "it is not the one that the store was opened with"))
+                Err(sealed::corrupted(path, FileProblem::Replaced))
             }
             _ => Ok(()),
         }
@@ -121,7 +121,7 @@ impl Store {
         };
         match missing {
             None => Ok(()),
-            Some(id) => Err(sealed::corrupted(path, format!("graft {id}, which is in use, is missing"))),
+            Some(id) => Err(sealed::corrupted(path, FileProblem::MissingGraft(id))),
         }
     }
 }

@@ -331,7 +331,8 @@ fn clean_ancestor(store: &Store, graft: Option<GraftId>, base: &Fingerprint) -> 
     while let Some(id) = next {
         let Some(entry) = entries.iter().find(|entry| entry.id == id) else { return Ok(Ancestor::None) };
         let Some(meta) = &entry.meta else {
-            return Ok(Ancestor::Damaged(id, entry.problem.clone().unwrap_or_default()));
+            let problem = entry.problem.as_ref().map(ToString::to_string);
+            return Ok(Ancestor::Damaged(id, problem.unwrap_or_default()));
         };
         if meta.base != *base {
             let problem = format!(

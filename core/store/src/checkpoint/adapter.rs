@@ -15,6 +15,8 @@ use std::io::{self, Read, Write};
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraPairs, LoraSpec, Module};
 use serde::{Deserialize, Serialize};
 
+use super::FormatProblem;
+
 /// Raised with every change of the format.
 const VERSION: u32 = 1;
 /// Bytes that are converted at a time.
@@ -74,9 +76,7 @@ pub fn decode_adapter(from: &mut dyn Read) -> io::Result<AdapterTensors> {
     from.read_exact(&mut version)?;
     let version = u32::from_le_bytes(version);
     if version != VERSION {
-        return Err(invalid(format!(
-            "its adapter is in version {version} of the format, this program reads version {VERSION}"
-        )));
+        return Err(FormatProblem::AdapterVersion { found: version, known: VERSION }.into());
     }
     let AdapterHeader { spec, pairs } = read_header(from)?;
     Ok(AdapterTensors { spec: spec.into(), pairs: read_pairs(&pairs, from)? })
@@ -147,8 +147,7 @@ pub(super) fn read_header<T: for<'de> Deserialize<'de>>(from: &mut dyn Read) -> 
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     // The parser's own message may quote what stands there.
-    serde_json::from_slice(&header)
-        .map_err(|error| invalid(format!("its header makes no sense at byte {}", error.column())))
+    serde_json::from_slice(&header).map_err(|error| FormatProblem::Header { column: error.column() }.into())
 }
 
 /// Writes the numbers of pairs that are whole.
@@ -185,12 +184,12 @@ pub(super) fn read_pairs(shapes: &[PairShape], from: &mut dyn Read) -> io::Resul
     let mut pairs = LoraPairs::new();
     for &PairShape { layer, module, rank, n_in, n_out } in shapes {
         let mut numbers = |width: usize| {
-            let n = rank.checked_mul(width).ok_or_else(|| invalid("a shape in its header is too large"))?;
+            let n = rank.checked_mul(width).ok_or(FormatProblem::ShapeTooLarge)?;
             read_numbers(n, from, &mut buffer)
         };
         let (a, b_t) = (numbers(n_in)?, numbers(n_out)?);
         if pairs.insert((layer, module), LoraPair { rank, n_in, n_out, a, b_t }).is_some() {
-            return Err(invalid("a pair is there twice"));
+            return Err(FormatProblem::RepeatedPair.into());
         }
     }
     Ok(pairs)
@@ -204,8 +203,4 @@ fn read_numbers(n: usize, from: &mut dyn Read, buffer: &mut [[u8; 4]]) -> io::Re
         values.extend(bytes.iter().map(|bytes| f32::from_le_bytes(*bytes)));
     }
     Ok(values)
-}
-
-pub(super) fn invalid(problem: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, problem.into())
 }

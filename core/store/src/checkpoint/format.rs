@@ -13,8 +13,8 @@ use nightgraft_adapter::{AdapterTensors, LoraPairs};
 use nightgraft_gguf::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use super::adapter::{PairShape, SpecBits, invalid, read_header, read_pairs, write_header, write_numbers};
-use super::{Progress, Snapshot, State};
+use super::adapter::{PairShape, SpecBits, read_header, read_pairs, write_header, write_numbers};
+use super::{FormatProblem, Progress, Snapshot, State};
 
 /// Raised with every change of the format. Version 1 was a file with a magic and a checksum of its own; version 2 did not have
 /// [`Progress::first_steps`].
@@ -98,11 +98,11 @@ pub(super) fn decode(from: &mut dyn Read) -> io::Result<State> {
             remaining = rest;
             *set = read_pairs(&header.pairs, from)?;
         } else if index == 0 {
-            return Err(invalid("it has no adapter"));
+            return Err(FormatProblem::NoAdapter.into());
         }
     }
     if !remaining.is_empty() {
-        return Err(invalid("its header names sets that there are not"));
+        return Err(FormatProblem::UnknownSets.into());
     }
     let [adapter, first_moment, second_moment, gradient, best] = sets;
     Ok(State {

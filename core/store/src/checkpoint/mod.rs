@@ -7,6 +7,7 @@
 mod adapter;
 mod folder;
 mod format;
+mod problem;
 mod state;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 
 pub use adapter::{PairShape, decode_adapter, encode_adapter, matrices};
 pub use folder::{ROLE, clear, is_checkpoint, load, load_latest, load_latest_reporting, save};
+pub use problem::FormatProblem;
 pub use state::{
     EarlyStopping, Evaluation, FirstSteps, Matrices, PartialEvaluation, Progress, Snapshot, State,
 };

@@ -14,7 +14,7 @@ use super::reader::{SealedReader, later_version, read_header};
 use super::sealing::Mode;
 use super::writer::SealedWriter;
 use super::{Key, KeyRing};
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// Writes and reads sealed files on one disk, all plain or all encrypted. Clones share the count of bytes and the
 /// manifest, if there is one.
@@ -145,8 +145,7 @@ impl Vault {
         let key = match (header.mode, &self.keys) {
             (Mode::Plain, None) => None,
             (Mode::Plain, Some(_)) => {
-                let problem = "it is not encrypted, and it should be".to_owned();
-                return Err(Error::Corrupted { path: path.to_owned(), problem });
+                return Err(Error::Corrupted { path: path.to_owned(), problem: FileProblem::NotEncrypted });
             }
             (Mode::Encrypted(id), keys) => {
                 let key: Option<&Key> = keys.as_ref().and_then(|keys| keys.get(id));

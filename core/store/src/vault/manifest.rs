@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Vault;
 use super::listing::Listing;
 use super::stamp::Stamp;
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// The file.
 pub(crate) const NAME: &str = "manifest.ngs";
@@ -298,7 +298,7 @@ fn read(vault: &Vault, root: &Path, place: &str) -> Result<Option<Listing>> {
     let bytes = vault.read_as(&place, &name, ROLE, MAX_BYTES)?;
     let problem = |error: serde_json::Error| Error::Corrupted {
         path: place.clone(),
-        problem: format!("its content: {:?} error at column {}", error.classify(), error.column()),
+        problem: FileProblem::Content { category: error.classify(), column: Some(error.column()) },
     };
     serde_json::from_slice(&bytes).map(Some).map_err(problem)
 }

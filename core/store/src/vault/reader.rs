@@ -8,7 +8,7 @@ use nightgraft_files::file_system::FileSystem;
 
 use super::Key;
 use super::sealing::{CHUNK_BYTES, HEADER_BYTES, SealHeader, Sealing, TAG_BYTES};
-use crate::{Error, Result};
+use crate::{Error, FileProblem, Result};
 
 /// A sealed file being read. Only content whose tag was right comes out; [`finish`](Self::finish) says whether it
 /// was all.
@@ -66,7 +66,7 @@ impl SealedReader {
         while filled < into.len() {
             let available = self.available()?;
             if available.is_empty() {
-                return Err(self.corrupted("it ends too early"));
+                return Err(self.corrupted(FileProblem::Truncated));
             }
             let n = available.len().min(into.len() - filled);
             into[filled..filled + n].copy_from_slice(&available[..n]);
@@ -84,7 +84,7 @@ impl SealedReader {
         if self.available()?.is_empty() {
             return Ok(());
         }
-        Err(self.corrupted("more follows than belongs there"))
+        Err(self.corrupted(FileProblem::TooLong))
     }
 
     /// What went wrong, from what a method of [`Read`] returned, or somebody who reads through it: what ends too
@@ -92,9 +92,11 @@ impl SealedReader {
     pub fn error(&self, error: io::Error) -> Error {
         match error.downcast() {
             Ok(error) => error,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.corrupted("it ends too early"),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.corrupted(&error.to_string()),
-            Err(error) => Error::io("read", &self.path)(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::UnexpectedEof => self.corrupted(FileProblem::Truncated),
+                io::ErrorKind::InvalidData => self.corrupted(FileProblem::of_content(error)),
+                _ => Error::io("read", &self.path)(error),
+            },
         }
     }
 
@@ -104,7 +106,7 @@ impl SealedReader {
             match self.state {
                 State::More => self.next_chunk()?,
                 State::Last => break,
-                State::Failed => return Err(self.corrupted("an earlier part of it could not be read")),
+                State::Failed => return Err(self.corrupted(FileProblem::BehindDamage)),
             }
         }
         Ok(&self.chunk[self.taken..])
@@ -121,7 +123,7 @@ impl SealedReader {
         let last = self.ahead.is_none();
         if !self.sealing.open(&mut self.chunk, last) {
             self.chunk.clear();
-            return Err(self.corrupted("a part of it is not what was written"));
+            return Err(self.corrupted(FileProblem::Altered));
         }
         self.state = if last { State::Last } else { State::More };
         Ok(())
@@ -144,8 +146,8 @@ impl SealedReader {
         Ok(())
     }
 
-    fn corrupted(&self, problem: &str) -> Error {
-        Error::Corrupted { path: self.path.clone(), problem: problem.to_owned() }
+    fn corrupted(&self, problem: FileProblem) -> Error {
+        Error::Corrupted { path: self.path.clone(), problem }
     }
 }
 
@@ -173,7 +175,7 @@ pub(super) fn read_header(fs: &dyn FileSystem, path: &Path) -> Result<(Box<dyn R
     let mut file = fs.open(path).map_err(Error::io("open", path))?;
     let mut bytes = [0; HEADER_BYTES];
     let len = read_up_to(&mut file, &mut bytes).map_err(Error::io("read", path))?;
-    let header = if len == HEADER_BYTES { SealHeader::parse(&bytes) } else { Err("it is too short".into()) };
+    let header = if len == HEADER_BYTES { SealHeader::parse(&bytes) } else { Err(FileProblem::TooShort) };
     let header = header.map_err(|problem| Error::Corrupted { path: path.to_owned(), problem })?;
     Ok((file, header))
 }

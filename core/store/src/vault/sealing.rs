@@ -11,7 +11,7 @@ use rayon::iter::{
 use sha2::{Digest, Sha256};
 
 use super::key::{Key, random};
-use crate::Result;
+use crate::{FileProblem, Result};
 
 /// Bytes of content in a chunk; in the last one there may be fewer.
 pub(super) const CHUNK_BYTES: usize = 1 << 16;
@@ -85,11 +85,11 @@ impl SealHeader {
         version.filter(|&version| version > NUMBERED_VERSION)
     }
 
-    /// Reads a header, or says in words why it is none.
-    pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, String> {
+    /// Reads a header, or says why it is none.
+    pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FileProblem> {
         let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         if !bytes.starts_with(&MAGIC) {
-            return Err("it is not a sealed file".into());
+            return Err(FileProblem::NotSealed);
         }
         let mut nonce_start = [0; NONCE_START_BYTES];
         nonce_start.copy_from_slice(&bytes[17..]);
@@ -99,16 +99,15 @@ impl SealHeader {
         let (change, fixed) = match number(8) {
             VERSION => (None, is_zero(&nonce_start)),
             NUMBERED_VERSION => (Some(change), is_zero(random)),
-            version => {
-                return Err(format!(
-                    "it is in version {version} of the format, this program reads {VERSION} to {NUMBERED_VERSION}"
-                ));
+            found => {
+                let (oldest, newest) = (VERSION, NUMBERED_VERSION);
+                return Err(FileProblem::SealVersion { found, oldest, newest });
             }
         };
         let mode = match (bytes[12], number(13)) {
             (0, 0) if fixed => Mode::Plain,
             (1, key) => Mode::Encrypted(key),
-            _ => return Err("its header makes no sense".into()),
+            _ => return Err(FileProblem::SealHeader),
         };
         Ok(Self { mode, number: change, nonce_start })
     }
