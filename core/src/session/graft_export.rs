@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nightgraft_store::{Error as StoreError, GraftId, Store};
+use nightgraft_store::{Error as StoreError, GraftId, Store, StoreProblem};
 
 use crate::Result;
 use crate::base::Base;
@@ -34,7 +34,7 @@ pub fn export_graft(store: &Store, id: GraftId, to: GraftFormat, model: &Path, o
     })?;
     let base = Base::open(ModelFile::open(model)?)?;
     if graft.meta.base != *base.fingerprint() {
-        let problem = format!("graft {id} was trained on another model than {}", model.display());
+        let problem = StoreProblem::OtherModel { graft: id, model: model.to_owned() };
         return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
     }
     match to {

@@ -10,7 +10,7 @@ use super::folders::{SESSION, list};
 use super::ids::GraftId;
 use super::{IdSet, Store};
 use crate::vault::Vault;
-use crate::{Error, FileProblem, Result};
+use crate::{Error, FileProblem, Result, StoreProblem};
 
 /// What a document's file is sealed as.
 pub(super) const ROLE: &str = "document";
@@ -51,7 +51,7 @@ impl DocumentWriter {
     pub fn write<T: Serialize>(&self, value: &T) -> Result<()> {
         let bytes = serde_json::to_vec(value).map_err(|error| Error::Refused {
             path: self.path.clone(),
-            problem: format!("it cannot be written: {error}"),
+            problem: StoreProblem::ThisDocument(error.to_string()),
         })?;
         self.vault.write(&self.path, ROLE, &bytes)
     }
@@ -106,10 +106,12 @@ impl Store {
     /// [`Error::Refused`] for another name or a value that is not JSON, [`Error::Quota`], [`Error::Io`].
     pub fn write_document<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let path = self.document(name)?;
-        let bytes = serde_json::to_vec(value)
-            .map_err(|error| self.problem(format!("document {name} cannot be written: {error}")))?;
+        let bytes = serde_json::to_vec(value).map_err(|error| {
+            self.refused(StoreProblem::Document { name: name.to_owned(), why: error.to_string() })
+        })?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(self.problem(format!("document {name} is larger than 64 MiB")));
+            let problem = StoreProblem::DocumentTooLarge { name: name.to_owned(), limit: MAX_BYTES };
+            return Err(self.refused(problem));
         }
         let former = self.vault.fs().metadata(&path).map_err(Error::io("open", &path))?;
         let more = bytes.len() as u64;
@@ -203,7 +205,7 @@ impl Store {
         let file = file_name(name);
         match place_of(&file) {
             Some(folder) => Ok(self.root.join(folder).join(file)),
-            None => Err(self.problem("a document's name has 1 to 32 small letters, digits, - and _")),
+            None => Err(self.refused(StoreProblem::DocumentName)),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::file_problem::FileProblem;
+use super::store_problem::StoreProblem;
 
 /// What a fallible call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -89,7 +90,7 @@ pub enum Error {
         /// The store's folder, or a file in it.
         path: PathBuf,
         /// What is wrong and what to try.
-        problem: String,
+        problem: StoreProblem,
     },
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::GraftId;
 use super::{IdSet, sealed};
 use crate::vault::{SealedReader, Vault};
-use crate::{Error, FileProblem, Result, checkpoint};
+use crate::{Error, FileProblem, Result, StoreProblem, checkpoint};
 
 /// What a graft's file is sealed as.
 pub(super) const ROLE: &str = "graft";
@@ -101,18 +101,16 @@ pub(super) fn size(meta: &GraftMeta, adapter: &AdapterTensors) -> u64 {
 /// # Errors
 /// [`Error::Refused`] if the adapter's numbers do not have its shapes; [`Error::Io`].
 pub(super) fn write(vault: &Vault, path: &Path, meta: &GraftMeta, adapter: &AdapterTensors) -> Result<()> {
+    let refused = |problem| Error::Refused { path: path.to_owned(), problem };
     let json = serde_json::to_vec(meta)
-        .map_err(|error| Error::Refused { path: path.to_owned(), problem: error.to_string() })?;
-    let len = u32::try_from(json.len()).ok().filter(|&len| len <= MAX_META_BYTES).ok_or_else(|| {
-        Error::Refused { path: path.to_owned(), problem: "what is known of the graft is too long".into() }
-    })?;
+        .map_err(|error| refused(StoreProblem::UnwritableGraft(error.to_string())))?;
+    let len = u32::try_from(json.len()).ok().filter(|&len| len <= MAX_META_BYTES);
+    let len = len.ok_or_else(|| refused(StoreProblem::MetaTooLong))?;
     let mut file = vault.create(path, ROLE)?;
     let written = file.write_all(&len.to_le_bytes()).and_then(|()| file.write_all(&json));
     written.map_err(|error| file.error(error))?;
     checkpoint::encode_adapter(adapter, &mut file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidInput => {
-            Error::Refused { path: path.to_owned(), problem: error.to_string() }
-        }
+        std::io::ErrorKind::InvalidInput => refused(StoreProblem::UnwritableGraft(error.to_string())),
         _ => file.error(error),
     })?;
     file.commit()

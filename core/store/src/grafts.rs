@@ -12,7 +12,7 @@ use super::graft_file::{self, Graft, GraftMeta, NewGraft};
 use super::history::History;
 use super::ids::{ExampleId, GraftId};
 use super::{Store, sealed};
-use crate::{Error, FileProblem, Result};
+use crate::{Error, FileProblem, Result, StoreProblem};
 
 /// The file that says which graft is in use.
 pub(super) const HISTORY: &str = "current.ngs";
@@ -120,14 +120,13 @@ impl Store {
         if let Some(parent) = parent {
             let meta = self.meta(parent)?;
             if meta.base != base {
-                return Err(self.problem(format!(
-                    "the new graft is for another base model than graft {parent}, which it went on from"
-                )));
+                return Err(self.refused(StoreProblem::OtherBaseThanParent { parent }));
             }
             trained_on = trained_on.union(&meta.trained_on);
         }
         let largest = self.graft_files()?.last().map_or(0, |(id, _)| id.0);
-        let id = self.history()?.next_id(largest).ok_or_else(|| self.problem("it has no number left"))?;
+        let id = self.history()?.next_id(largest);
+        let id = id.ok_or_else(|| self.refused(StoreProblem::NoGraftNumberLeft))?;
         let created = unix_seconds();
         let meta =
             GraftMeta { id, base, created, parent, trained_on, steps, best_step, tokens, settings, gate };
@@ -149,9 +148,7 @@ impl Store {
     pub fn promote(&mut self, id: GraftId) -> Result<()> {
         self.check_exists(id)?;
         if !self.meta(id)?.gate.promote && !self.history()?.was_promoted(id) {
-            return Err(self.problem(format!(
-                "the gate refused graft {id}; look at why before you promote it all the same"
-            )));
+            return Err(self.refused(StoreProblem::RefusedByGate(id)));
         }
         self.promote_anyway(id)
     }
@@ -171,10 +168,7 @@ impl Store {
                 read => sealed::damage(read)?.ok(),
             };
             if in_use.is_some_and(|meta| meta.base != base) {
-                return Err(self.problem(format!(
-                    "graft {id} is for another base model than graft {current}, which is in use; roll back until \
-                     the base is in use, or keep one store for each model"
-                )));
+                return Err(self.refused(StoreProblem::OtherBaseThanCurrent { graft: id, current }));
             }
         }
         history.promote(id);
@@ -188,7 +182,7 @@ impl Store {
     pub fn rollback(&mut self) -> Result<Option<GraftId>> {
         let mut history = self.history()?;
         if history.current.is_none() {
-            return Err(self.problem("no graft is in use: there is nothing to go back from"));
+            return Err(self.refused(StoreProblem::NothingInUse));
         }
         let files = self.graft_files()?;
         let mut readable = Vec::new();
@@ -211,7 +205,7 @@ impl Store {
     pub fn delete_graft(&mut self, id: GraftId) -> Result<()> {
         self.check_exists(id)?;
         if self.current()? == Some(id) {
-            return Err(self.problem(format!("graft {id} is in use; roll back before you delete it")));
+            return Err(self.refused(StoreProblem::InUse(id)));
         }
         self.remove_graft(id)
     }
@@ -289,7 +283,7 @@ impl Store {
         let path = self.graft_path(id);
         match self.vault.fs().metadata(&path).map_err(Error::io("open", &path))? {
             Some(entry) if !entry.is_dir => Ok(()),
-            _ => Err(self.problem(format!("there is no graft {id}"))),
+            _ => Err(self.refused(StoreProblem::NoGraft(id))),
         }
     }
 }

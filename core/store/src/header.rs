@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::vault::{self, Key, KeyRing, SealedWriter, Vault};
-use crate::{Error, FileProblem, Result};
+use crate::{Error, FileProblem, Result, StoreProblem};
 
 pub(super) const NAME: &str = "store.ngs";
 pub(super) const COPY_NAME: &str = "store.copy.ngs";
@@ -182,10 +182,7 @@ impl StoreHeader {
         // Before anything else, which a later version may say in another way.
         let Versioned { version } = serde_json::from_slice(&bytes).map_err(senseless)?;
         if !(FIRST_VERSION..=VERSION).contains(&version) {
-            let problem = format!(
-                "it is of version {version} of the layout, this program reads versions up to {VERSION}; it is left as it \
-                 is, for a newer build"
-            );
+            let problem = StoreProblem::OtherLayout { found: version, known: VERSION };
             return Err(Error::Refused { path: root.to_owned(), problem });
         }
         let header: Self = serde_json::from_slice(&bytes).map_err(senseless)?;
@@ -228,10 +225,9 @@ impl StoreHeader {
         match (key, self.keys.as_slice()) {
             (None, []) => Ok(plain.clone()),
             (None, _) => Err(Error::NoKey { path: root.to_owned() }),
-            (Some(_), []) => Err(Error::Refused {
-                path: root.to_owned(),
-                problem: "it is not encrypted; leave the key out, or begin a new store with it".into(),
-            }),
+            (Some(_), []) => {
+                Err(Error::Refused { path: root.to_owned(), problem: StoreProblem::NeedlessKey })
+            }
             (Some(key), _) => {
                 let mut opened = self.open_keys(key, root)?;
                 let (id, newest) = opened.pop().ok_or_else(|| Error::WrongKey { path: path(root) })?;
@@ -277,14 +273,9 @@ impl StoreHeader {
     /// # Errors
     /// [`Error::WrongKey`] if `old` is not the present key, [`Error::Refused`] if there is not exactly one data key.
     pub(super) fn with_another_key(&self, old: &Key, new: &Key, root: &Path) -> Result<Self> {
-        let [present] = self.keys.as_slice() else {
-            let problem = "only an encrypted store has a key to change".into();
-            return Err(Error::Refused { path: root.to_owned(), problem });
-        };
-        let id = present.id.checked_add(1).ok_or_else(|| Error::Refused {
-            path: root.to_owned(),
-            problem: "its key was changed too often".into(),
-        })?;
+        let refused = |problem| Error::Refused { path: root.to_owned(), problem };
+        let [present] = self.keys.as_slice() else { return Err(refused(StoreProblem::NotOneKey)) };
+        let id = present.id.checked_add(1).ok_or_else(|| refused(StoreProblem::NoKeyNumberLeft))?;
         let mut data_keys = self.open_keys(old, root)?;
         data_keys.push((id, Key::generate()?));
         Self::wrapping(self.seed, new, &data_keys)

@@ -49,6 +49,7 @@ mod repair;
 mod rotation;
 mod sealed;
 mod segment;
+mod store_problem;
 pub mod vault;
 mod verify;
 
@@ -67,5 +68,6 @@ pub use import::ImportReport;
 pub use open::{Store, StoreOptions};
 pub use repair::RepairReport;
 pub use segment::{SegmentProblem, StoredExample};
+pub use store_problem::StoreProblem;
 pub use vault::Key;
 pub use verify::{Damage, VerifyReport};

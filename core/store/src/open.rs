@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::{inventory, sealed};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::{Key, Vault};
-use crate::{Error, FileProblem, Inconsistency, Result};
+use crate::{Error, FileProblem, Inconsistency, Result, StoreProblem};
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -95,23 +95,17 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(root: &Path, options: StoreOptions, fs: Arc<dyn FileSystem>) -> Result<Self> {
-        let refuse = |problem: &str| Error::Refused { path: root.to_owned(), problem: problem.into() };
+        let refuse = |problem| Error::Refused { path: root.to_owned(), problem };
         let plain = Vault::plain(fs);
         let fs = plain.fs();
-        let foreign = || {
-            refuse(
-                "the folder holds other files and no header of a store; choose an empty folder, or bring back its \
-                 store.ngs",
-            )
-        };
         // Not even a lock is left in a folder that is not a store's.
         if Self::read_header(&plain, root, &options)?.is_none() {
             if !options.create {
-                return Err(refuse("there is no store"));
+                return Err(refuse(StoreProblem::NoStore));
             }
             // Looked at in this order: another process may have begun the store meanwhile.
             if !inventory::is_vacant(fs, root)? && Self::read_header(&plain, root, &options)?.is_none() {
-                return Err(foreign());
+                return Err(refuse(StoreProblem::ForeignFolder));
             }
         }
         fs.create_dir_all(root).map_err(Error::io("create", root))?;
@@ -120,7 +114,7 @@ impl Store {
         let found = Self::read_header(&plain, root, &options)?;
         if found.is_none() {
             if !inventory::is_vacant(fs, root)? {
-                return Err(foreign());
+                return Err(refuse(StoreProblem::ForeignFolder));
             }
             // Whatever a beginning leaves behind when it is interrupted is removed or used by the next one.
             inventory::sweep(fs, root)?;
@@ -306,8 +300,8 @@ impl Store {
         self.header.seed
     }
 
-    pub(super) fn problem(&self, problem: impl Into<String>) -> Error {
-        Error::Refused { path: self.root.clone(), problem: problem.into() }
+    pub(super) fn refused(&self, problem: StoreProblem) -> Error {
+        Error::Refused { path: self.root.clone(), problem }
     }
 }
 

@@ -8,7 +8,7 @@ use super::inventory::{Kind, kind_of};
 use super::journal::{Covered, Journal};
 use super::{Damage, Store, consistency, documents, header, in_force};
 use crate::vault::manifest::{self, Manifest};
-use crate::{Inconsistency, Result};
+use crate::{Inconsistency, Result, StoreProblem};
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,10 +51,7 @@ impl Store {
         // What others need comes first.
         if damaged.iter().any(|damage| damage.path == root.join(manifest::NAME)) {
             if in_force::opens_nothing(&self.vault, &root)? {
-                return Err(self.problem(
-                    "not one of its files opens with its store.ngs, which is of another store or another time; nothing \
-                     was changed. Bring back the store.ngs or store.copy.ngs that belongs to these files",
-                ));
+                return Err(self.refused(StoreProblem::WrongHeader));
             }
             self.tidy()?;
             if !matches!(Manifest::is_there(&self.vault, &root), Ok(true)) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Store;
 use super::header::{FoundHeader, StoreHeader};
 use crate::vault::{Key, Vault, manifest};
-use crate::{Error, Result};
+use crate::{Error, Result, StoreProblem};
 
 impl Store {
     /// Makes `new` the key of the store, and writes every file again under a new data key. A process that is killed in the
@@ -25,11 +25,7 @@ impl Store {
     /// then, see [`repair`](Self::repair); [`Error::Io`].
     pub fn rotate_key(&mut self, new: Key) -> Result<()> {
         self.journal.settle(&self.vault)?;
-        let Some(old) = &self.key else {
-            return Err(
-                self.problem("it is not encrypted and has no key to change; begin a new store with a key")
-            );
-        };
+        let Some(old) = &self.key else { return Err(self.refused(StoreProblem::NoKeyToChange)) };
         if self.header.is_rotating() {
             self.finish_rotation()?;
             return self.rotate_key(new);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nightgraft_store::Error as StoreError;
-use nightgraft_store::Store;
+use nightgraft_store::{Store, StoreProblem};
 use nightgraft_text::{Date, Example};
 
 use super::plan::{self, Choice, Work};
@@ -105,7 +105,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     };
     let examples = open::encode(store, &plan.train, &inputs, &options).0.examples;
     if examples.is_empty() {
-        let problem = "none of its examples can be used with this model".into();
+        let problem = StoreProblem::NoUsableExample;
         return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
     }
     let (n_examples, per_epoch) = (plan.train.len(), examples.iter().map(Example::len).sum::<usize>() as u64);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nightgraft_policy::gate;
 use nightgraft_store::Error as StoreError;
-use nightgraft_store::{IdSet, Store, checkpoint};
+use nightgraft_store::{IdSet, Store, StoreProblem, checkpoint};
 use nightgraft_text::Error as TextError;
 use nightgraft_text::data::{self, DataOptions, DataProblem, Dataset};
 use nightgraft_text::{Date, Example};
@@ -183,7 +183,8 @@ fn begin(
     let base = inputs.into_base();
 
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
-    if let Some(problem) = parent.as_ref().and_then(|adapter| mismatch(adapter, &base)) {
+    if let Some(misfit) = parent.as_ref().and_then(|adapter| mismatch(adapter, &base)) {
+        let problem = StoreProblem::Misfit(misfit);
         return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
     }
     let mut config = request.training.clone();

@@ -4,7 +4,7 @@ use nightgraft_gguf::Fingerprint;
 use nightgraft_policy::gate::GateRules;
 use nightgraft_random::Random;
 use nightgraft_store::Error as StoreError;
-use nightgraft_store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store};
+use nightgraft_store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store, StoreProblem};
 use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
@@ -335,10 +335,7 @@ fn clean_ancestor(store: &Store, graft: Option<GraftId>, base: &Fingerprint) -> 
             return Ok(Ancestor::Damaged(id, problem.unwrap_or_default()));
         };
         if meta.base != *base {
-            let problem = format!(
-                "the graft in use, {id}, was made for another base model; use that one, or a store of its own for \
-                 each model"
-            );
+            let problem = StoreProblem::OtherBaseInUse { graft: id };
             return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
         }
         if meta.trained_on.intersection(store.deleted()).is_empty() {

@@ -23,20 +23,25 @@ fn it_says_what_it_said_and_refuses_other_versions() {
     assert_eq!(json, r#"{"version":2,"seed":18446744073709551615,"keys":[]}"#);
     write(&header, &plain, folder.path());
     assert_eq!(read(&plain, folder.path()).unwrap(), Some(header));
-    for (text, part) in [
-        (json.replace(":2,", ":3,"), "version 3 of the layout"),
-        (json.replace(":2,", ":0,"), "version 0 of the layout"),
-        (json.replace("seed", "sead"), "is damaged"),
-        (
-            json.replace("[]", r#"[{"id":2,"wrapped":""},{"id":2,"wrapped":""}]"#),
-            "list of keys makes no sense",
-        ),
-    ] {
+    let put = |text: String| {
         for path in [path(folder.path()), copy_path(folder.path())] {
             plain.write(&path, ROLE, text.as_bytes()).unwrap();
         }
-        let error = read(&plain, folder.path()).unwrap_err().to_string();
-        assert!(error.contains(part), "{error}");
+        read(&plain, folder.path()).unwrap_err()
+    };
+    for found in [3, 0] {
+        let problem = StoreProblem::OtherLayout { found, known: 2 };
+        let error = put(json.replace(":2,", &format!(":{found},")));
+        assert!(matches!(&error, Error::Refused { problem: why, .. } if *why == problem), "{error}");
+    }
+    let category = serde_json::error::Category::Data;
+    let twice = r#"[{"id":2,"wrapped":""},{"id":2,"wrapped":""}]"#;
+    for (text, problem) in [
+        (json.replace("seed", "sead"), FileProblem::Content { category, column: Some(19) }),
+        (json.replace("[]", twice), FileProblem::Keys),
+    ] {
+        let error = put(text);
+        assert!(matches!(&error, Error::Corrupted { problem: why, .. } if *why == problem), "{error}");
     }
 }
 
@@ -81,5 +86,8 @@ fn a_rotation_shuts_the_old_key_out_at_once() {
     torn.keys[0].wrapped.pop();
     assert!(matches!(torn.vault(&plain, Some(&new), folder), Err(Error::WrongKey { .. })));
     let unencrypted = StoreHeader::new(Some(1), None, folder).unwrap();
-    assert!(matches!(unencrypted.with_another_key(&old, &new, folder), Err(Error::Refused { .. })));
+    assert!(matches!(
+        unencrypted.with_another_key(&old, &new, folder),
+        Err(Error::Refused { problem: StoreProblem::NotOneKey, .. })
+    ));
 }

@@ -28,6 +28,14 @@ fn folder() -> TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
+/// Why the store refuses it.
+fn why_not<T: std::fmt::Debug>(result: Result<T>) -> StoreProblem {
+    match result {
+        Err(Error::Refused { problem, .. }) => problem,
+        other => unreachable!("{other:?}"),
+    }
+}
+
 fn key(byte: u8) -> Key {
     Key::new([byte; 32])
 }
