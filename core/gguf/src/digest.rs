@@ -17,14 +17,8 @@ impl Digest {
     /// Reads the 64 hexadecimal digits that `Display` writes.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
-            let digit = |c: u8| char::from(c).to_digit(16);
-            *byte = u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?;
-        }
-        Some(Self(bytes))
+        let read = base16ct::mixed::decode(text, &mut bytes).ok()?.len();
+        (read == bytes.len()).then_some(Self(bytes))
     }
 }
 
@@ -36,7 +30,7 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&base16ct::lower::encode_string(&self.0))
     }
 }
 

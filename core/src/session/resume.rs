@@ -313,5 +313,5 @@ fn hash(adapter: &AdapterTensors) -> String {
             hasher.update(value.to_le_bytes());
         }
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&hasher.finalize()[..8])
 }

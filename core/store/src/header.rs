@@ -110,7 +110,7 @@ impl StoreHeader {
         let mut header = Self { version: VERSION, seed, keys: data_keys.iter().map(unwrapped).collect() };
         for (index, (id, data_key)) in data_keys.iter().enumerate() {
             let wrapped = vault::wrap(key, data_key, &header.purpose(*id))?;
-            header.keys[index].wrapped = wrapped.iter().map(|byte| format!("{byte:02x}")).collect();
+            header.keys[index].wrapped = base16ct::lower::encode_string(&wrapped);
         }
         Ok(header)
     }
@@ -299,11 +299,7 @@ struct Versioned {
 
 impl WrappedKey {
     fn open(&self, key: &Key, purpose: &[u8]) -> Option<Key> {
-        let digits = self.wrapped.as_bytes();
-        let digit = |c: u8| char::from(c).to_digit(16);
-        let byte = |pair: &[u8; 2]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
-        let (pairs, []) = digits.as_chunks::<2>() else { return None };
-        vault::unwrap(key, &pairs.iter().map(byte).collect::<Option<Vec<_>>>()?, purpose)
+        vault::unwrap(key, &base16ct::mixed::decode_vec(&self.wrapped).ok()?, purpose)
     }
 }
 

@@ -65,7 +65,7 @@ impl GateSets {
         for pair in candidate.pairs.values() {
             pair.a.iter().chain(&pair.b_t).for_each(|value| hasher.update(value.to_le_bytes()));
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&hasher.finalize())
     }
 
     /// The examples that a model is measured on, in a fixed order.

@@ -28,7 +28,7 @@ fn age(root: &Path, key_byte: Option<u8>) {
     }
     let keys = key_byte.map_or(String::new(), |byte| {
         let wrapped = wrap(&key(byte), &data_key, b"nightgraft data key, version 1").unwrap();
-        let digits: String = wrapped.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = base16ct::lower::encode_string(&wrapped);
         format!(r#"{{"id":1,"wrapped":"{digits}"}}"#)
     });
     let header = format!(r#"{{"version":1,"seed":7,"keys":[{keys}]}}"#);

@@ -34,16 +34,9 @@ impl Key {
 
     /// A key from 64 hexadecimal digits; spaces and line ends around them are ignored. `None` for anything else.
     pub fn from_text(text: &str) -> Option<Self> {
-        let digits = text.trim().as_bytes();
-        if digits.len() != 2 * KEY_BYTES {
-            return None;
-        }
-        let digit = |byte: u8| char::from(byte).to_digit(16);
         let mut key = Self([0; KEY_BYTES]);
-        for (byte, pair) in key.0.iter_mut().zip(digits.as_chunks::<2>().0) {
-            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-        }
-        Some(key)
+        let read = base16ct::mixed::decode(text.trim(), &mut key.0).ok()?.len();
+        (read == KEY_BYTES).then_some(key)
     }
 
     pub(super) fn cipher(&self) -> XChaCha20Poly1305 {

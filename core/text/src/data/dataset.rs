@@ -34,7 +34,7 @@ impl Dataset {
                 hash.update(target.to_le_bytes());
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&hash.finalize())
     }
 
     /// Examples with a report that counts them and keeps what `report` says about lines.
