@@ -1,5 +1,5 @@
-//! `cargo xtask kotlin`: compiles all Kotlin against the real Android API, checks its documentation, and runs its tests
-//! on the JVM against the real library.
+//! `cargo xtask kotlin`: compiles all Kotlin, that of the documents included, against the real Android API, checks its
+//! documentation, and runs its tests on the JVM against the real library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::fixtures;
 use crate::program::{self, cargo, skip_unless_ci, target_folder};
 use crate::scenario::OUT_VARIABLE;
+use crate::snippets::{self, KOTLIN};
 
 const OLDEST_JAVA: u32 = 17;
 
@@ -32,6 +33,7 @@ pub fn run(root: &Path) -> Result<()> {
     let fixtures = fixtures::make(root)?;
     let build = build_folder(root)?;
     let _ = fs::remove_dir_all(&build); // old reports would be counted
+    snippets::write(root, &KOTLIN, &build.join("snippets"))?; // where sample/pom.xml looks for them
     let mut maven = Command::new("mvn");
     maven.args(["-B", "-ntp", "verify"]).arg(format!("-Dnightgraft.build={}", text(&build)?));
     maven.current_dir(root.join("android")).env("NIGHTGRAFT_LIBRARY", target_folder(root).join("release"));

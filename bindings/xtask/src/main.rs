@@ -5,6 +5,7 @@ mod artifacts;
 mod ci;
 mod cross;
 mod dependencies;
+mod documents;
 mod fixtures;
 mod generate;
 mod ios;
@@ -15,6 +16,7 @@ mod program;
 mod python;
 mod scenario;
 mod size;
+mod snippets;
 mod swift;
 
 use std::{
@@ -27,7 +29,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
-  kotlin         compile the Kotlin library and the sample app, run the tests on the JVM
+  kotlin         compile the Kotlin library, the sample app and what READMEs show, run the tests on the JVM
   swift          build the Swift package, run its tests, check its documentation
   dependencies   fail when something is part of a package that must not be, such as C++ of the store
   miri           run the scalar kernels under Miri
