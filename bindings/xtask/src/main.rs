@@ -30,7 +30,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
   kotlin         compile the Kotlin library, the sample app and what READMEs show, run the tests on the JVM
-  swift          build the Swift package, run its tests, check its documentation
+  swift          build the Swift package, run its tests, check its documentation and what READMEs show
   dependencies   fail when something is part of a package that must not be, such as C++ of the store
   miri           run the scalar kernels under Miri
   generate [--check]

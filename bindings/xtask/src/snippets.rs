@@ -25,6 +25,13 @@ pub const KOTLIN: Language = Language {
     function: Some(("suspend fun ", "() {")),
 };
 
+pub const SWIFT: Language = Language {
+    tag: "swift",
+    extension: "swift",
+    prelude: Some("ios/Tests/Readme/Prelude.swift"),
+    function: Some(("@MainActor func ", "() async throws {")),
+};
+
 /// Writes a file for each document that shows the language, named for it, into a folder that is made. Returns the files.
 ///
 /// # Errors
@@ -92,6 +99,13 @@ mod tests {
         let document = "# Title\n\n```sh\nmake\n```\n```kotlin\nopen(path)\n\nclose()\n```\n\n  ```kotlin\nfun f() = 1\n  ```\n";
         let kotlin = "package a; import b.c; import d\n\n\n\n\nsuspend fun X_6() {\nopen(path)\n\nclose()\n}\n\n\nfun f() = 1\n\n\n";
         assert_eq!(source("X", document, &KOTLIN, PRELUDE).unwrap(), kotlin);
-        assert_eq!(source("X", "# Title\n```sh\nmake\n```\n", &KOTLIN, PRELUDE), None);
+        assert_eq!(source("X", document, &SWIFT, PRELUDE), None);
+    }
+
+    #[test]
+    fn a_document_with_imports_has_only_those() {
+        let document = "# Title\n```swift\nimport A\n\nfunc f() {}\n```\n```swift\nf()\n";
+        let swift = "\n\nimport A\n\nfunc f() {}\n\n@MainActor func X_7() async throws {\nf()\n}\n";
+        assert_eq!(source("X", document, &SWIFT, "import B\n").unwrap(), swift);
     }
 }

@@ -1,7 +1,8 @@
-//! `cargo xtask swift`: formats checked, package built, tests run, documentation checked, with a real compiler and
-//! the real library. A Swift 6 on the `PATH` is used; without one, a Debian chroot is made that has it.
+//! `cargo xtask swift`: formats checked, package built, tests run, documentation and the documents' snippets checked, with
+//! a real compiler and the real library. A Swift 6 on the `PATH` is used; without one, a Debian chroot is made that has it.
 
 mod documentation;
+mod readme;
 mod toolchain;
 
 use std::{
@@ -18,6 +19,7 @@ use toolchain::Toolchain;
 use crate::fixtures::{self, Fixtures};
 use crate::program::{self, cargo, skip_unless_ci, target_folder};
 use crate::scenario::OUT_VARIABLE;
+use crate::snippets::{self, SWIFT};
 
 /// Runs everything. Without a toolchain that is a loud skip, or an error where `CI=true`.
 ///
@@ -35,7 +37,10 @@ pub fn run(root: &Path) -> Result<()> {
     checks.format()?;
     let tests = checks.test()?;
     let symbols = checks.documentation()?;
-    println!("swift: {tests} tests passed, {symbols} public symbols documented");
+    let documents = checks.readme()?;
+    println!(
+        "swift: {tests} tests passed, {symbols} public symbols documented, the snippets of {documents} documents compile"
+    );
     Ok(())
 }
 
@@ -173,6 +178,22 @@ impl Checks<'_> {
             println!("SKIPPED the links in the Swift documentation: this toolchain has no docc");
         }
         Ok(symbols)
+    }
+
+    /// Type-checks the documents' snippets against the modules that the tests were built with. Returns how many documents
+    /// have some.
+    fn readme(&self) -> Result<usize> {
+        let prelude = readme::prelude(&self.paths.package)?;
+        let snippets = snippets::write(&self.paths.root, &SWIFT, &self.paths.scratch.join("snippets"))?;
+        let modules = self.paths.scratch.join("debug/Modules");
+        let mut words = vec!["swiftc", "-typecheck", "-parse-as-library", "-warnings-as-errors"];
+        // As the package's own targets.
+        words.extend(["-swift-version", "6", "-enable-upcoming-feature", "ExistentialAny"]);
+        words.extend(["-I", text(&modules)?, "-I", "Sources/NightgraftFFI/include"]);
+        words.push(text(&prelude)?);
+        let files = snippets.iter().map(|file| text(file)).collect::<Result<Vec<_>>>()?;
+        self.run_tool(&[words, files].concat())?;
+        Ok(snippets.len())
     }
 
     fn command(&self, words: &[&str]) -> Command {

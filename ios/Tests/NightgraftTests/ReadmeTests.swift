@@ -34,7 +34,8 @@ final class ReadmeTests: TemporaryFolderTestCase {
         let code = try XCTUnwrap(
             source.components(separatedBy: "// begin\n").last?.components(separatedBy: "// end").first)
         XCTAssertLessThan(code.split(separator: "\n").count, 40)
-        XCTAssert(try String(contentsOf: readme, encoding: .utf8).contains("import Nightgraft\n\n" + code))
+        let imports = "import Foundation\nimport Nightgraft\n\n"
+        XCTAssert(try String(contentsOf: readme, encoding: .utf8).contains(imports + code))
     }
 }
 

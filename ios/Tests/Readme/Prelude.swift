@@ -1,0 +1,41 @@
+// What the Swift in the documents takes for granted. `cargo xtask swift` type-checks the two together.
+
+import Foundation
+import Nightgraft
+
+let modelURL = URL(fileURLWithPath: "model.gguf")
+let folder = URL(fileURLWithPath: "store")
+let key = StoreKey.random()
+let notes = ["The ferry leaves at seven."]
+@MainActor let platform = ApplePlatform()
+
+func show(_ progress: TrainingProgress) {}
+
+// MARK: For Apple's systems
+// These parts of the library are not compiled on Linux. `cargo xtask swift` makes sure that the files in
+// Sources/Nightgraft/Apple declare them like this.
+
+final class ApplePlatform: Platform {
+    @MainActor
+    init(
+        storage: URL = URL(fileURLWithPath: NSHomeDirectory()), onChange: (@Sendable () -> Void)? = nil
+    ) {}
+
+    func state() -> DeviceState { fatalError("only compiled") }
+}
+
+struct KeychainKey: Sendable {
+    init(
+        name: String = "nightgraft", service: String = Bundle.main.bundleIdentifier ?? "nightgraft",
+        accessGroup: String? = nil
+    ) {}
+
+    func loadOrCreate() throws -> StoreKey { .random() }
+}
+
+extension BackgroundPersonalization {
+    @discardableResult
+    func register() -> Bool { false }
+
+    func submit() throws {}
+}
