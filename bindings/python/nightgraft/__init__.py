@@ -8,7 +8,7 @@ The same objects as in Kotlin and Swift, with asyncio:
     session = await PersonalizationSession.open(model, store, SessionSettings())
     outcome = await session.run_slice(60.0, None)
 
-`libnightgraft_ffi` has to lie beside this file; `cargo xtask python` puts it there.
+`libnightgraft_ffi` has to lie beside this file; `cargo build --release --package nightgraft-ffi` makes it.
 """
 
 from . import examples

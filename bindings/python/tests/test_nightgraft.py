@@ -37,6 +37,9 @@ from nightgraft import (
     examples,
 )
 
+# What bindings/README.md shows: `cargo xtask python` writes it beside this file.
+from .bindings_README import first_personalized_answer
+
 KEY = b"a made-up key of thirty-two byte"
 
 
@@ -169,6 +172,15 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         assert isinstance(outcome, SliceOutcome.NOTHING_TO_DO)
         self.assertEqual(outcome.reason, NothingToDoReason.TOO_FEW(5, 16))
         self.assertEqual(session.progress().nothing_to_do, outcome.reason)
+
+    async def test_the_readme_leads_from_twenty_notes_to_an_answer(self) -> None:
+        notes = [(f"What is in box {i}?", f"In box {i} there are {i} ropes.") for i in range(20)]
+        answer = await first_personalized_answer(
+            os.environ["NIGHTGRAFT_TINY"], self.store_path, KEY, notes, "What is in box 3?"
+        )
+        self.assertNotEqual(answer, "")
+        store = await AdapterStore.open(self.store_path, StoreSettings(key=KEY))
+        self.assertEqual(len(await store.grafts()), 1)
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
         store = await self.store_with_examples()

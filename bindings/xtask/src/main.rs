@@ -35,7 +35,7 @@ usage: cargo xtask TASK
   miri           run the scalar kernels under Miri
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
-  python         type-check and test the Python package
+  python         type-check and test the Python package, and what READMEs show
   cross [PART]   build for arm64 Linux (build) and test under emulation (arm64); type-check for phones (phones)
   android [ABI...] [--no-archive]
                  build the native library for Android with the NDK, and the archive with Gradle

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::program::{self, skip_unless_ci};
+use crate::snippets::{self, PYTHON};
 use crate::{fixtures, generate};
 
 /// The type checker, pinned.
@@ -26,6 +27,7 @@ pub fn run(root: &Path) -> Result<()> {
         copy(&package.join(folder), &staged.path().join(folder))?;
     }
     fs::copy(package.join("mypy.ini"), staged.path().join("mypy.ini"))?;
+    snippets::write(root, &PYTHON, &staged.path().join("tests"))?;
     let name = library.file_name().context("a library has a name")?;
     std::os::unix::fs::symlink(&library, staged.path().join("nightgraft").join(name))?;
 

@@ -32,6 +32,9 @@ pub const SWIFT: Language = Language {
     function: Some(("@MainActor func ", "() async throws {")),
 };
 
+/// Each snippet is a part of a module.
+pub const PYTHON: Language = Language { tag: "python", extension: "py", prelude: None, function: None };
+
 /// Writes a file for each document that shows the language, named for it, into a folder that is made. Returns the files.
 ///
 /// # Errors
@@ -107,5 +110,11 @@ mod tests {
         let document = "# Title\n```swift\nimport A\n\nfunc f() {}\n```\n```swift\nf()\n";
         let swift = "\n\nimport A\n\nfunc f() {}\n\n@MainActor func X_7() async throws {\nf()\n}\n";
         assert_eq!(source("X", document, &SWIFT, "import B\n").unwrap(), swift);
+    }
+
+    #[test]
+    fn a_module_of_python_is_left_as_it_is() {
+        let document = "# Title\n```python\nprint(1)\n```\n";
+        assert_eq!(source("X", document, &PYTHON, "").unwrap(), "\n\nprint(1)\n\n\n");
     }
 }
