@@ -1,4 +1,5 @@
-//! The commands of README and guide work, run from top to bottom in one folder, as a reader would.
+//! What the documents show is right. Their commands are run here, from top to bottom in one folder, as a reader would; their code
+//! is compiled by `cargo xtask kotlin`, `swift` and `python`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,12 +10,30 @@ use std::process::{Command, Stdio};
 
 use crate::support;
 
-/// Runs what stands in `sh` blocks of a document, in a folder with a reader's own conversations. The model was fetched before;
-/// `make` only has to know the target, since the others of these tests are one of them.
+#[path = "../bindings/xtask/src/documents.rs"]
+mod documents;
+
+use documents::Block;
+
+/// Commands that are only looked up, with their options. `make` runs these very tests. The tasks of `cargo xtask` are CI's own
+/// steps, or need an NDK, a Mac or (`size`) a second build of everything. Gradle needs Android's plugin, which comes from Google's
+/// own registry.
+const LOOKED_UP: &str = r#"
+make() { grep -q "^$1:" "$ROOT/Makefile"; }
+cargo() {
+    test "$1" = xtask
+    task=$(grep "^  $2 " "$ROOT/bindings/xtask/src/main.rs")
+    shift 2
+    for option; do echo "$task" | grep -qF "[$option]"; done
+}
+gradle() { grep -q "^include(.*\"${1%:*}\"" settings.gradle.kts; }
+"#;
+
+/// Runs what stands in `sh` blocks of a document, in a folder with a reader's own conversations. The model was fetched before.
 fn run(document: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join(document)).unwrap();
-    let commands = shell_blocks(&text);
+    let root = root();
+    let blocks = blocks(document).into_iter().filter(|block| block.language == "sh");
+    let commands: String = blocks.map(|block| block.text).collect();
     assert!(!commands.is_empty(), "{document} has no commands");
 
     let folder = tempfile::tempdir().unwrap();
@@ -23,19 +42,21 @@ fn run(document: &str) {
     symlink(support::smollm2(), models.join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
     let place = folder.path().join("place");
     fs::create_dir(&place).unwrap();
-    symlink(root.join("tests"), place.join("tests")).unwrap();
+    for folder in ["android", "tests"] {
+        symlink(root.join(folder), place.join(folder)).unwrap();
+    }
     let notes = fs::read_to_string(root.join("tests/data/scenario/notes.jsonl")).unwrap();
     let own: Vec<&str> = notes.lines().take(16).collect();
     fs::write(place.join("chats.jsonl"), own.join("\n")).unwrap();
 
-    let make = format!("make() {{ grep -q \"^$1:\" '{}'; }}\n", root.join("Makefile").display());
     let binaries = Path::new(env!("CARGO_BIN_EXE_nightgraft")).parent().unwrap();
     let path = std::env::join_paths(
         [binaries.to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
     let output = Command::new("sh")
-        .args(["-euxc", &(make + &commands)])
+        .args(["-euxc", &(LOOKED_UP.to_owned() + &commands)])
         .current_dir(&place)
+        .env("ROOT", root)
         .env("PATH", path.unwrap())
         .env("NIGHTGRAFT_CACHE", folder.path().join("cache"))
         .stdin(Stdio::null())
@@ -45,19 +66,23 @@ fn run(document: &str) {
     assert!(output.status.success(), "{document}: {}\n{err}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// The contents of all blocks that are marked as a shell's.
-fn shell_blocks(text: &str) -> String {
-    let mut blocks = String::new();
-    let mut is_inside = false;
-    for line in text.lines() {
-        match line {
-            "```sh" => is_inside = true,
-            "```" => is_inside = false,
-            _ if is_inside => blocks = blocks + line + "\n",
-            _ => {}
-        }
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    documents::blocks(&fs::read_to_string(root().join(document)).unwrap())
+}
+
+/// Whether the lines stand in a file, spaces aside, one after the other with any others between them.
+fn is_shown_of(lines: &str, file: &str) -> bool {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let file = words(&fs::read_to_string(root().join(file)).unwrap());
+    let mut rest = Some(file.as_str());
+    for line in lines.lines().map(words) {
+        rest = rest.and_then(|rest| rest.split_once(&line)).map(|(_, rest)| rest);
     }
-    blocks
+    rest.is_some()
 }
 
 #[test]
@@ -71,8 +96,41 @@ fn the_commands_of_the_guide_work() {
 }
 
 #[test]
+fn the_commands_of_the_other_documents_work() {
+    let others = documents::documents(root()).unwrap();
+    let others = others.iter().filter(|name| !["README.md", "docs/GUIDE.md"].contains(&name.as_str()));
+    others.filter(|name| blocks(name).iter().any(|block| block.language == "sh")).for_each(|name| run(name));
+}
+
+#[test]
+fn every_block_is_checked_by_something() {
+    for document in documents::documents(root()).unwrap() {
+        for Block { language, line, text } in blocks(&document) {
+            let is_checked = match language.as_str() {
+                // By the tests above, in every document.
+                "sh" => true,
+                // By `cargo xtask kotlin`, `swift` and `python`, in every document.
+                "kotlin" | "swift" | "python" => true,
+                // What Gradle and Android read cannot be tried here: it is what the sample has. Its manifest is parsed by
+                // SampleTest.kt; its build file is read by nothing.
+                "kts" => is_shown_of(&text, "android/sample/build.gradle.kts"),
+                "xml" => is_shown_of(&text, "android/sample/src/main/AndroidManifest.xml"),
+                // A drawing.
+                "text" => true,
+                // Another language needs a check of its own, here.
+                _ => false,
+            };
+            assert!(
+                is_checked,
+                "{document}:{line}: nothing checks this ({language}), or the sample has something else"
+            );
+        }
+    }
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let documents = [
         "README.md",
         "CONTRIBUTING.md",

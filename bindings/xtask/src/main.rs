@@ -28,6 +28,7 @@ use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
+  help           print this
   ci [STEP...]   all checks, or the named steps of them; stops at the first that fails
   kotlin         compile the Kotlin library, the sample app and what READMEs show, run the tests on the JVM
   swift          build the Swift package, run its tests, check its documentation and what READMEs show

@@ -2,11 +2,13 @@ package org.nightgraft.sample
 
 import java.io.File
 import java.nio.file.Path
+import javax.xml.parsers.DocumentBuilderFactory
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertNotNull
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -72,5 +74,15 @@ class SampleTest {
             assertTrue(describe(progress).isNotEmpty())
         }
         assertEquals(Phase.FINISHED, last)
+    }
+
+    @Test
+    fun `the manifests are XML, and name a job that there is`() {
+        val parser = DocumentBuilderFactory.newInstance().newDocumentBuilder()
+        parser.parse(File("../nightgraft/src/main/AndroidManifest.xml"))
+        val services = parser.parse(File("src/main/AndroidManifest.xml")).getElementsByTagName("service")
+        assertEquals(1, services.length)
+        val name = services.item(0).attributes.getNamedItem("android:name").nodeValue // below the app's package
+        assertNotNull(javaClass.getResource("/org/nightgraft/sample${name.replace('.', '/')}.class"))
     }
 }
