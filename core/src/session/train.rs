@@ -402,13 +402,10 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Keeps the best adapter, or without held-out data the current one. Returns its step.
+    /// Keeps the run's result. Returns its step.
     fn keep_adapter(&self) -> Result<u64> {
-        let (best, trainer) = (&self.train_loop.history().best, self.train_loop.trainer());
-        match (&best.adapter, best.at) {
-            (Some(adapter), Some((_, step))) => self.write(adapter).map(|()| step),
-            _ => self.write(&trainer.adapter().tensors()?).map(|()| trainer.step()),
-        }
+        let (adapter, step) = self.train_loop.result()?;
+        self.write(&adapter).map(|()| step)
     }
 
     /// After a divergence: keeps the best adapter, or without held-out data the last that had a finite loss.

@@ -1,6 +1,9 @@
 //! A whole run as a stream of short pieces of work. After each of them the run can be saved, and while one is under
 //! way it can be stopped: a run that is cut anywhere and goes on ends as one that was not.
 
+use std::borrow::Cow;
+
+use nightgraft_adapter::AdapterTensors;
 use nightgraft_text::Example;
 use nightgraft_text::data::{self, BatchOptions};
 
@@ -99,6 +102,17 @@ impl TrainLoop {
             BatchOptions { batch_tokens: schedule.batch_tokens, packing: true, shuffle: false, seed: 0 };
         let held_out_plan = data::plan_epoch(&held_out, 0, &options);
         Self { trainer, held_out, held_out_plan, schedule, history: RunHistory::default() }
+    }
+
+    /// The adapter that the run has come to, and the step that it is of: the best one, or the last where nothing was evaluated.
+    ///
+    /// # Errors
+    /// Those of reading the adapter that is trained.
+    pub fn result(&self) -> Result<(Cow<'_, AdapterTensors>, u64)> {
+        match (&self.history.best.adapter, self.history.best.at) {
+            (Some(adapter), Some((_, step))) => Ok((Cow::Borrowed(adapter), step)),
+            _ => Ok((Cow::Owned(self.trainer.adapter().tensors()?), self.trainer.step())),
+        }
     }
 
     /// What makes the steps.

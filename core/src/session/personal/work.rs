@@ -201,14 +201,12 @@ impl Training {
         Ok(())
     }
 
-    /// The best adapter, or without evaluations the last.
+    /// What is judged is the run's result.
     fn judging(&self, reason: StopReason, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
         let model = self.hash_check.known().expect("it was waited for");
-        let (best, trainer) = (&self.train_loop.history().best, self.train_loop.trainer());
-        let (candidate, best_step) = match (&best.adapter, best.at) {
-            (Some(adapter), Some((_, step))) => (adapter.clone(), step),
-            _ => (trainer.adapter().tensors()?, trainer.step()),
-        };
+        let (candidate, best_step) = self.train_loop.result()?;
+        let candidate = candidate.into_owned();
+        let trainer = self.train_loop.trainer();
         let learned = TrainingSummary {
             steps: trainer.step(),
             best_step,
