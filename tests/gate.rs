@@ -32,7 +32,7 @@ fn few_probe_texts() -> NamedTempFile {
     file
 }
 
-/// Of a run whose last adapter is judged, and of few and large steps.
+/// These settings make a run of few and large steps, whose last adapter is judged; the number of steps follows.
 const FEW_LARGE_STEPS: [&str; 4] = ["--lr=1e-3", "--batch-tokens=512", "--eval-every=0", "--steps"];
 
 /// Trains on `lines` in a new store; gives the report.

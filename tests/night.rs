@@ -334,7 +334,7 @@ fn ctrl_c_saves_and_the_same_command_goes_on() {
     assert!(sandbox.graft("stopped", &[]) == sandbox.graft("straight", &[]));
 }
 
-/// As a run does; also if what it was begun with has to be read from its checkpoint.
+/// A session keeps what it was begun with as a run does, also where that has to be read from its checkpoint.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_session_keeps_its_precision_on_another_processor() {

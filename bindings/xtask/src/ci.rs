@@ -186,7 +186,7 @@ struct Runner<'a> {
     arm64_build: Option<Background>,
 }
 
-/// A process beside the steps, which ends with them.
+/// A process beside the steps. It is ended with them; what it has started itself may outlive it.
 struct Background {
     process: Child,
     log: NamedTempFile,

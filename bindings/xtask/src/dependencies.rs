@@ -8,7 +8,7 @@ use crate::program::cargo;
 
 /// Packages, and what none of them may depend on. Which of ours may use which is for their manifests to say.
 const FORBIDDEN: &[(&[&str], &[&str])] = &[
-    // They are tested in seconds, on a machine without a C++ compiler.
+    // They are built and tested without a C++ compiler.
     (
         &[
             "nightgraft-adapter",

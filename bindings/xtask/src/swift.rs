@@ -187,7 +187,7 @@ impl Checks<'_> {
         let snippets = snippets::write(&self.paths.root, &SWIFT, &self.paths.scratch.join("snippets"))?;
         let modules = self.paths.scratch.join("debug/Modules");
         let mut words = vec!["swiftc", "-typecheck", "-parse-as-library", "-warnings-as-errors"];
-        // As the package's own targets.
+        // The package compiles its own targets with these.
         words.extend(["-swift-version", "6", "-enable-upcoming-feature", "ExistentialAny"]);
         words.extend(["-I", text(&modules)?, "-I", "Sources/NightgraftFFI/include"]);
         words.push(text(&prelude)?);

@@ -34,7 +34,7 @@ pub enum Problem {
     /// More of something than the rest of the file can hold, or than any model has.
     #[error("{count} {what} cannot be: {left} bytes are left and {limit} is the limit")]
     Count {
-        /// Of what.
+        /// What there is too much of.
         what: Counted,
         /// The number that the file gives.
         count: u64,
@@ -111,7 +111,7 @@ pub enum Problem {
         /// The type of the elements.
         kind: TensorType,
     },
-    /// The same of a tensor that was to be written.
+    /// A tensor was to be written whose rows are not whole blocks, or whose size is beyond 64 bits.
     #[error("dimensions {dims:?} do not fit {}", kind.name())]
     UnwritableBlocks {
         /// The dimensions, the contiguous one first.

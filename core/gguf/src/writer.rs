@@ -149,7 +149,7 @@ impl<'a> Writer<'a> {
     /// name yet.
     ///
     /// # Errors
-    /// As [`write`](Self::write), and that of `is_good` as [`Error::Producer`]: what was at `path` is then still there.
+    /// Those of [`write`](Self::write), and that of `is_good` as [`Error::Producer`]: what was at `path` is then still there.
     pub fn write_if(self, path: &Path, is_good: impl FnOnce() -> Produced) -> Result<u64> {
         // Before the scratch file: metadata that cannot be written leaves no trace.
         let header = self.header().map_err(|p| wrong(path, p))?;

@@ -124,7 +124,7 @@ pub enum StoreProblem {
         /// What its serializer says.
         why: String,
     },
-    /// The same of the document that the error's path names.
+    /// The document that the error's path names has a value that is no JSON.
     #[error("it cannot be written: {0}")]
     ThisDocument(String),
 }

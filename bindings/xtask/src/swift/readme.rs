@@ -40,7 +40,7 @@ fn missing(prelude: &str, library: &str) -> Result<Vec<String>> {
     Ok(declarations.into_iter().filter(|declaration| !library.contains(declaration)).collect())
 }
 
-/// The same words with one space between them.
+/// Puts one space between the words of `text`.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
