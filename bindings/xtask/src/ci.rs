@@ -35,8 +35,8 @@ enum Action {
     Task(&'static [&'static str]),
     /// Waits for what [`install_ahead`] installs.
     JoinInstallation,
-    /// Builds for arm64 beside the steps that follow, which leave much of a processor unused: they wait for Gradle's,
-    /// Maven's and Swift's own programs.
+    /// Builds for arm64 and checks types for phones beside the steps that follow, which leave much of a processor unused: they
+    /// wait for Gradle's, Maven's and Swift's own programs.
     StartArm64Build,
     /// Waits for that, and shows what it printed.
     JoinArm64Build,

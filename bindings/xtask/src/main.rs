@@ -37,7 +37,8 @@ usage: cargo xtask TASK
   generate [--check]
                  write the Kotlin, Swift and Python sides of bindings/ffi, or fail if they are out of date
   python         type-check and test the Python package, and what READMEs show
-  cross [PART]   build for arm64 Linux (build) and test under emulation (arm64); type-check for phones (phones)
+  cross [PART]   build for arm64 Linux and test under emulation (arm64); type-check for phones (phones); or both without
+                 the tests (build)
   android [ABI...] [--no-archive]
                  build the native library for Android with the NDK, and the archive with Gradle
   ios            build the static libraries for iOS and the XCFramework with Xcode
