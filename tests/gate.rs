@@ -102,7 +102,7 @@ fn sixteen_notes_are_enough_to_be_personalized_and_fewer_are_told_so() {
     assert_eq!(few, expected);
     let probe = few_probe_texts();
     // The seed decides who is held out.
-    for (n, seed) in [(16, 1), (20, 42), (24, 3), (48, 5)] {
+    for (n, seed) in [(16, 1), (24, 42), (36, 5)] {
         let seed_option = format!("--seed={seed}");
         let settings = [&seed_option, "--probe", probe.path().to_str().unwrap()];
         let report = night(&notes()[..n], &settings);

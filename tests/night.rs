@@ -45,7 +45,7 @@ impl Sandbox {
     /// The real model, with little to do.
     pub fn smollm2() -> Self {
         let settings = vec![
-            "--steps=12",
+            "--steps=8",
             "--lr=1e-3",
             "--layers=last:6",
             "--threads=1",
@@ -191,7 +191,7 @@ fn two_hundred_kills_do_not_change_a_byte() {
 
 #[test]
 fn twenty_kills_of_the_real_model_do_not_change_a_byte() {
-    kill_at_random(&Sandbox::smollm2(), 20, 300..3000, 2);
+    kill_at_random(&Sandbox::smollm2(), 20, 300..2000, 2);
 }
 
 /// One night of a trace on the tiny model; gives its events, and checks that the timeline was drawn.
