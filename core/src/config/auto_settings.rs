@@ -1,7 +1,7 @@
 //! What is decided for those who leave it open, from what is known before the first step.
 //!
 //! `benches/defaults.py` compares the result with the best that the same time could have given; the numbers rest on its runs of
-//! SmolLM2-135M on 20, 100 and 400 texts of four kinds, and of Qwen2.5-Coder-0.5B on 20 (`benches/README.md`).
+//! SmolLM2-135M on 20, 100 and 400 texts of four kinds, and of Qwen2.5-Coder-0.5B on 20 and 100 (`benches/README.md`).
 
 use super::{DataConfig, OrAuto, Precision, RunConfig, TrainConfig};
 use crate::Result;
@@ -22,12 +22,19 @@ const RATES: std::ops::RangeInclusive<f64> = 5e-4..=3e-3;
 const ROW_NORM: f64 = 4.65;
 /// ... within these.
 const ROW_NORMS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+/// The alpha that these rates are for. AdamW's first step moves each entry of a pair's second matrix by the rate, and what the
+/// pair adds by `alpha / rank` times the sum of `rank` such entries: in proportion to alpha, and at any rank the same. So the rate
+/// falls as alpha grows. It does not rise for a smaller one, because the first matrix moves by the rate as well.
+const ALPHA: f64 = 16.0;
+/// The largest alpha that counts.
+const MAX_ALPHA: f64 = 256.0;
 
 /// The highest learning rate of a run of so many optimizer steps, of two digits: files of all kinds give it back exactly.
-/// `row_norm` is [that of the adapted matrices](crate::base::Base::row_norm).
-pub fn default_rate(steps: u64, row_norm: f64) -> f64 {
+/// `row_norm` is the typical norm of the rows of the matrices that are adapted, `alpha` the adapter's.
+pub fn default_rate(steps: u64, row_norm: f64, alpha: f32) -> f64 {
     let rate = (RATE_OF_ONE_STEP / (steps.max(1) as f64).sqrt()).clamp(*RATES.start(), *RATES.end());
     let rate = rate * (row_norm.max(*ROW_NORMS.start()).min(*ROW_NORMS.end()) / ROW_NORM).sqrt();
+    let rate = rate * ALPHA / f64::from(alpha).clamp(ALPHA, MAX_ALPHA);
     format!("{rate:.1e}").parse().unwrap_or(rate)
 }
 
@@ -70,7 +77,7 @@ impl TrainConfig {
         self.run.epochs = self.run.epochs().into();
         if self.optimizer.lr == OrAuto::Auto {
             let (steps, row_norm) = known(self)?;
-            self.optimizer.lr = default_rate(steps, row_norm).into();
+            self.optimizer.lr = default_rate(steps, row_norm, self.lora.alpha).into();
         }
         Ok(())
     }
