@@ -3,12 +3,14 @@
     python3 benches/defaults.py fetch DATA                                    # some 40 MB of public texts, kept in DATA
     python3 benches/defaults.py search DATA --nightgraft BIN --model NAME=FILE [--sources A,B] [--sizes 20,100,400]
     python3 benches/defaults.py default DATA --nightgraft BIN --model NAME=FILE ...
+    python3 benches/defaults.py adapters DATA --nightgraft BIN --model NAME=FILE ...
     python3 benches/defaults.py table
     python3 benches/defaults.py texts DATA > texts.json                       # for defaults_torch.py, or as DATA elsewhere
 
 `search` tries rates from 1e-4 to 5e-3, micro-batches of 64 to 512 tokens and one to eight epochs by successive halving:
 a coarse grid of rates for each number of epochs, then the neighbours of the best, then other sizes of micro-batches with it.
-`default` does what a person gets who sets nothing. Every run is kept as a line of results/defaults.jsonl, and one that is
+`default` does what a person gets who sets nothing. `adapters` trains adapters of other ranks and alphas, at the default's rate
+and at others (results/defaults-adapters.jsonl, which `table` leaves out). Every run is kept as a line of results/defaults.jsonl, and one that is
 there is not done again, so that both can be stopped and go on. `table` compares: a cell is a source, a size and a model;
 the best is over all runs that took no longer than the default did, those of defaults_torch.py among them. Time is counted as
 tokens (one of a held-out evaluation is a third of one that is trained on), since every setting but the batch runs at the same
@@ -32,6 +34,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results" / "defaults.jsonl"
 OF_TORCH = RESULTS.with_name("defaults-torch.jsonl")
+OF_ADAPTERS = RESULTS.with_name("defaults-adapters.jsonl")
 PICTURE = RESULTS.with_suffix(".svg")
 PROBE = Path(__file__).resolve().parents[1] / "core/src/session/probe.jsonl"
 HELD_OUT = 50
@@ -50,7 +53,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ["fetch", "texts"]:
         commands.add_parser(name).add_argument("data", type=Path)
-    for name in ["search", "default"]:
+    for name in ["search", "default", "adapters"]:
         command = commands.add_parser(name)
         command.add_argument("data", type=Path)
         command.add_argument("--nightgraft", type=Path, required=True, help="the binary")
@@ -68,11 +71,13 @@ def main() -> None:
     elif options.command == "table":
         table()
     else:
-        lab = Lab(options)
+        lab = Lab(options, OF_ADAPTERS if options.command == "adapters" else RESULTS)
         for size in map(int, options.sizes.split(",")):
             for source in options.sources.split(","):
                 if options.command == "search":
                     search(lab, source, size, options.epochs)
+                elif options.command == "adapters":
+                    adapters(lab, source, size)
                 else:
                     lab.run(source, size, {})
 
@@ -159,8 +164,9 @@ def examples(data: Path, source: str) -> list[dict]:
 class Lab:
     """A model, the texts, and what has been measured so far."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, results: Path) -> None:
         self.options = options
+        self.results = results
         self.name, file = options.model.split("=", 1)
         self.file = Path(file).resolve()
         self.general = None
@@ -174,7 +180,7 @@ class Lab:
     def run(self, source: str, size: int, settings: dict) -> dict | None:
         """A training with these settings, or what it gave before; none where the source has not half as many texts."""
         key = {"model": self.name, "source": source, "size": size, "seed": self.options.seed, "settings": settings}
-        done = next((run for run in results(RESULTS) if all(run[name] == value for name, value in key.items())), None)
+        done = next((run for run in results(self.results) if all(run[name] == value for name, value in key.items())), None)
         if done:
             return done
         texts = self.examples(source)
@@ -217,7 +223,7 @@ class Lab:
             "first_losses": [round(step["loss"], 2) for step in steps[:40]],
             "first_norms": [round(step["grad_norm"], 2) for step in steps[:40]],
         }
-        with RESULTS.open("a") as file:
+        with self.results.open("a") as file:
             file.write(json.dumps(run) + "\n")
         print(f"{self.name} {source} {size} {settings} gain {gain(run):.4f} general {forgetting(run):+.4f} {run['seconds']} s", flush=True)
         return run
@@ -258,6 +264,17 @@ def search(lab: Lab, source: str, size: int, only: str | None) -> None:
             # An epoch of one micro-batch, or of very many, is no candidate.
             if 2 <= first["tokens"] / epochs / batch <= 150:
                 attempt(best, batch)
+
+
+def adapters(lab: Lab, source: str, size: int) -> None:
+    """Other adapters than the default's (rank 8, alpha 16) at the rate of a default run, and at what alpha would make of it."""
+    default = lab.run(source, size, {})
+    if not default:
+        return
+    rate = default["highest_rate"]
+    for rank, alpha, factors in [(8, 64.0, [1, 1 / 2, 1 / 4]), (8, 4.0, [1, 4]), (32, 16.0, [1, 1 / 2]), (32, 64.0, [1, 1 / 4])]:
+        for factor in factors:
+            lab.run(source, size, {"rank": rank, "alpha": alpha, "lr": rate * factor})
 
 
 # Comparison
