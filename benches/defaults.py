@@ -10,8 +10,8 @@
 `search` tries rates from 1e-4 to 5e-3, micro-batches of 64 to 512 tokens and one to eight epochs by successive halving:
 a coarse grid of rates for each number of epochs, then the neighbours of the best, then other sizes of micro-batches with it.
 `default` does what a person gets who sets nothing. `adapters` trains adapters of other ranks and alphas, at the default's rate
-and at others (results/defaults-adapters.jsonl, which `table` leaves out). Every run is kept as a line of results/defaults.jsonl, and one that is
-there is not done again, so that both can be stopped and go on. `table` compares: a cell is a source, a size and a model;
+and at others (results/defaults-adapters.jsonl, which `table` leaves out). Every other run is kept as a line of
+results/defaults.jsonl, and one that is there is not done again, so that all can be stopped and go on. `table` compares: a cell is a source, a size and a model;
 the best is over all runs that took no longer than the default did, those of defaults_torch.py among them. Time is counted as
 tokens (one of a held-out evaluation is a third of one that is trained on), since every setting but the batch runs at the same
 speed. A run of another implementation counts as if it had been stopped when the time was over, at its best until then.

@@ -4,8 +4,8 @@
 # here uses it.
 set(LLAMA_BUILD_COMMON OFF CACHE BOOL "what llama.cpp's programs share" FORCE)
 
-# Debug information, which cargo's release profile asks for, takes 30 % of the time that what remains is compiled in, and
-# three quarters of the space of a program that is linked with it.
+# Debug information, which cargo's release profile asks for, takes some 30 % of the time that what remains is compiled in, and
+# makes every program that is linked with it larger.
 foreach(language C CXX)
     string(REPLACE "-g " "" CMAKE_${language}_FLAGS_RELWITHDEBINFO "${CMAKE_${language}_FLAGS_RELWITHDEBINFO}")
 endforeach()

@@ -24,7 +24,7 @@ const ROW_NORM: f64 = 4.65;
 const ROW_NORMS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
 /// The alpha that these rates are for. AdamW's first step moves each entry of a pair's second matrix by the rate, and what the
 /// pair adds by `alpha / rank` times the sum of `rank` such entries: in proportion to alpha, and at any rank the same. So the rate
-/// falls as alpha grows. It does not rise for a smaller one, because the first matrix moves by the rate as well.
+/// falls as alpha grows. It does not rise for a smaller one, with which a higher rate was worse (`benches/README.md`).
 const ALPHA: f64 = 16.0;
 /// The largest alpha that counts.
 const MAX_ALPHA: f64 = 256.0;
