@@ -4,7 +4,7 @@
 //! The layout is, little endian: magic `GGUF`, version, number of tensors, number of keys; then the
 //! keys with their typed values; then name, dimensions, type and offset of each tensor; then, from
 //! the next multiple of the alignment on, the tensors' bytes. [`parse`] validates the bytes of a file, however they got into
-//! memory, and says where the tensors are; [`Writer`] makes a new one.
+//! memory, and says where the tensors are; [`parse_start`] does so with the first bytes of it; [`Writer`] makes a new one.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ pub use error::{Error, Produced};
 pub use fingerprint::Fingerprint;
 pub use metadata::Metadata;
 pub use problem::{Counted, Place, Problem};
-pub use reader::{GgufHeader, TensorInfo, parse};
+pub use reader::{GgufHeader, TensorInfo, parse, parse_start};
 pub use tensor_type::TensorType;
 pub use value::{Array, Value};
 pub use writer::{TensorSink, Writer};

@@ -230,6 +230,15 @@ impl Problem {
     pub(super) fn at(self, place: Place) -> Self {
         Self::At { place, source: Box::new(self) }
     }
+
+    /// Whether there are too few bytes, and nothing else is known to be wrong.
+    pub(super) fn is_truncated(&self) -> bool {
+        match self {
+            Self::Truncated { .. } => true,
+            Self::At { source, .. } => source.is_truncated(),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Counted {

@@ -65,7 +65,24 @@ impl TensorInfo {
 /// # Errors
 /// [`Problem`] names what is wrong and where.
 pub fn parse(bytes: &[u8]) -> Result<GgufHeader, Problem> {
-    let mut cursor = Cursor { bytes, at: 0, budget: MAX_DECODED };
+    read(bytes, bytes.len() as u64)
+}
+
+/// Reads the header of a file of `file_len` bytes from the first of them, and checks that every tensor lies inside the file;
+/// `None` if the header goes on after `start`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_start(start: &[u8], file_len: u64) -> Result<Option<GgufHeader>, Problem> {
+    let is_part = (start.len() as u64) < file_len;
+    match read(start, file_len) {
+        Err(problem) if is_part && problem.is_truncated() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn read(bytes: &[u8], file_len: u64) -> Result<GgufHeader, Problem> {
+    let mut cursor = Cursor { bytes, at: 0, file_len, budget: MAX_DECODED };
     let version = version(&mut cursor)?;
     let n_tensors = cursor.u64()?;
     let n_keys = cursor.u64()?;
@@ -82,7 +99,7 @@ pub fn parse(bytes: &[u8]) -> Result<GgufHeader, Problem> {
     let data_offset = (cursor.at as u64)
         .checked_next_multiple_of(alignment)
         .ok_or(Problem::AlignmentTooLarge(alignment))?;
-    place(&mut tensors, data_offset, alignment, bytes.len() as u64)?;
+    place(&mut tensors, data_offset, alignment, file_len)?;
     Ok(GgufHeader { version, metadata, tensors, alignment, data_offset })
 }
 
@@ -189,12 +206,15 @@ fn place(tensors: &mut [TensorInfo], data_offset: u64, alignment: u64, file_len:
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Of which `bytes` may be only the first.
+    file_len: u64,
     budget: usize,
 }
 
 impl<'a> Cursor<'a> {
+    /// Bytes of the file after this place.
     fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        usize::try_from(self.file_len.saturating_sub(self.at as u64)).unwrap_or(usize::MAX)
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], Problem> {

@@ -100,6 +100,29 @@ fn the_writer_refuses_nonsense() {
 }
 
 #[test]
+fn the_first_bytes_are_enough_for_the_header() {
+    let bytes = sample();
+    let (whole, file_len) = (parse(&bytes).unwrap(), bytes.len() as u64);
+    let mut is_known = false;
+    for len in 0..=bytes.len() {
+        match parse_start(&bytes[..len], file_len).unwrap() {
+            None => assert!(!is_known && (len as u64) < whole.data_offset, "{len} bytes"),
+            Some(header) => {
+                assert_eq!((header.tensors, header.data_offset), (whole.tensors.clone(), whole.data_offset));
+                is_known = true;
+            }
+        }
+    }
+    assert!(is_known);
+
+    // What no further bytes mend is told at once, what only the whole file can have is measured by it.
+    assert_eq!(parse_start(b"PK\x03\x04", file_len).unwrap_err(), Problem::Magic { found: *b"PK\x03\x04" });
+    let start = &bytes[..whole.data_offset as usize];
+    assert!(matches!(parse_start(start, file_len - 100).unwrap_err(), Problem::PastEnd { .. }));
+    assert_eq!(parse_start(&bytes[..20], 20).unwrap_err(), Problem::Truncated { len: 20 });
+}
+
+#[test]
 fn every_truncation_is_noticed() {
     let bytes = sample();
     let header = parse(&bytes).unwrap();

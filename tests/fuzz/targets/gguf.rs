@@ -14,6 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
         let end = tensor.offset.checked_add(tensor.n_bytes).expect("an accepted tensor has an end");
         assert!(tensor.offset >= header.data_offset && end <= bytes.len() as u64, "tensor outside the file");
     }
+    let start = &bytes[..bytes.len() / 2];
+    let started = gguf::parse_start(start, bytes.len() as u64).expect("an accepted file starts well");
+    assert!(started.is_none_or(|started| started.tensors == header.tensors), "another header from the first half");
     let Some(written) = rewrite(&header, bytes) else { return };
     let again = gguf::parse(&written).expect("what was written can be read");
     assert_eq!(again.tensors.len(), header.tensors.len());
