@@ -12,6 +12,7 @@ mod ios;
 mod kotlin;
 mod miri;
 mod ndk;
+mod packaged;
 mod program;
 mod python;
 mod scenario;
@@ -42,6 +43,7 @@ usage: cargo xtask TASK
   android [ABI...] [--no-archive]
                  build the native library for Android with the NDK, and the archive with Gradle
   ios            build the static libraries for iOS and the XCFramework with Xcode
+  fixture NAME   print the path of a model for tests that a package index has; fetch it first if need be
   size [--update]
                  build the small library, compare its size with bindings/size.json (or write that)";
 
@@ -70,6 +72,7 @@ fn run(args: &[String]) -> Result<()> {
         ["android", arguments @ ..] => android::run(&root, arguments),
         ["cross", arguments @ ..] => cross::run(&root, arguments),
         ["ios", arguments @ ..] => ios::run(&root, arguments),
+        ["fixture", name] => packaged::fetch(name),
         ["size", arguments @ ..] => size::run(&root, arguments),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}\nsteps of ci: {}", ci::step_names().join(" "));
