@@ -7,6 +7,7 @@ mod fetch;
 #[cfg(unix)]
 mod file_permissions;
 mod help;
+mod hub;
 mod invalid_inputs;
 mod overwriting;
 mod standard_input;
@@ -62,7 +63,9 @@ impl Sandbox {
             .env("NIGHTGRAFT_CACHE", self.path("cache"))
             .env("HF_HOME", self.path("hub"))
             .env("COLUMNS", "100");
-        command.env_remove("NIGHTGRAFT_LOG").env_remove("HF_ENDPOINT");
+        for name in ["NIGHTGRAFT_LOG", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH"] {
+            command.env_remove(name);
+        }
         command
     }
 

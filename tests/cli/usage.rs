@@ -55,8 +55,12 @@ fn a_setting_that_makes_no_sense() {
     sandbox.run("generate --model model.gguf --prompt a --temperature -1").refuses(2, &["--temperature: -1"]);
     sandbox.run("generate --model model.gguf --prompt a --max-tokens 0").refuses(2, &["--max-tokens: 0"]);
     sandbox.run("export --adapter a --to gguf --out o").refuses(2, &["--model: needed"]);
-    sandbox.run("fetch smollm3").refuses(2, &["unknown model 'smollm3'", "smollm2-135m"]);
-    sandbox.run("fetch hf:owner/file.gguf").refuses(2, &["hf:OWNER/REPO/FILE"]);
+    sandbox.run("fetch smollm3").refuses(2, &["unknown model 'smollm3'", "smollm2-135m", "OWNER/REPO"]);
+    sandbox
+        .run("fetch owner/file.gguf")
+        .refuses(2, &["owner/file.gguf: give OWNER/REPO, ", "OWNER/REPO/FILE.gguf"]);
+    sandbox.run("fetch smollm2-135m --quant Q8_0").refuses(2, &["--quant: smollm2-135m is one file"]);
+    sandbox.run("fetch owner/repo:Q8_0 --quant Q4_0").refuses(2, &["in the name and with --quant"]);
 }
 
 #[test]

@@ -35,17 +35,21 @@ impl DiskError {
 
 /// `$NIGHTGRAFT_CACHE`, else `$XDG_CACHE_HOME/nightgraft`, else `~/.cache/nightgraft`.
 pub fn folder() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(folder) = set("NIGHTGRAFT_CACHE") {
+    if let Some(folder) = path_in("NIGHTGRAFT_CACHE") {
         return Ok(folder);
     }
-    if let Some(caches) = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()) {
+    if let Some(caches) = path_in("XDG_CACHE_HOME").filter(|path| path.is_absolute()) {
         return Ok(caches.join("nightgraft"));
     }
     match env::home_dir().filter(|home| !home.as_os_str().is_empty()) {
         Some(home) => Ok(home.join(".cache").join("nightgraft")),
         None => bail!("no home folder is known; say where to keep models with NIGHTGRAFT_CACHE=FOLDER"),
     }
+}
+
+/// The path that an environment variable holds.
+pub fn path_in(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The folder for the unfinished files of one fetch; it stays when the fetch fails, so that the next one goes on.
@@ -55,10 +59,12 @@ pub fn work_folder(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Waits until no other process fetches into this folder.
-pub fn lock(work: &Path) -> Result<File> {
-    let path = work.join("lock");
-    let file = File::create(&path).map_err(DiskError::from_io("create", &path))?;
+/// Waits until no other process has this lock file.
+pub fn lock(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(DiskError::from_io("create", folder))?;
+    }
+    let file = File::create(path).map_err(DiskError::from_io("create", path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -70,22 +76,22 @@ pub fn lock(work: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Fails when the disk has less room than `bytes`, less what the folder already holds of them.
-pub fn require_space(folder: &Path, bytes: u64) -> Result<()> {
+/// Fails when the disk of an existing folder has less room than `bytes`; `variable` names the one that moves the folder.
+pub fn require_space(folder: &Path, bytes: u64, variable: &str) -> Result<()> {
     let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let held = fs::read_dir(folder)
-        .map(|entries| {
-            entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
-        })
-        .unwrap_or(0);
-    let needed = bytes.saturating_sub(held);
-    if free < needed {
-        let (needed, free) = (format::bytes(needed), format::bytes(free));
+    if free < bytes {
+        let (needed, free) = (format::bytes(bytes), format::bytes(free));
         let text = format!("not enough room in {}: {needed} needed, {free} free", folder.display());
         return Err(
-            DiskError(text + "; free some, or set NIGHTGRAFT_CACHE to a folder on another disk").into()
+            DiskError(format!("{text}; free some, or set {variable} to a folder on another disk")).into()
         );
     }
     Ok(())
+}
+
+/// The bytes of the files in a folder.
+pub fn held_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }

@@ -4,30 +4,37 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     path::Path,
-    sync::OnceLock,
     thread,
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use ureq::{Body, http::Response};
 
-use super::cache::DiskError;
+use super::{
+    cache::DiskError,
+    http::{self, Refusal, Request, Unreachable},
+};
 use crate::progress::Progress;
 
 /// Attempts in a row that bring no byte.
 const MAX_IDLE_ATTEMPTS: u32 = 4;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Downloads `address` into `partial`, appending to what is there.
+/// Downloads into `partial` up to byte `end`, or all there is, appending to what is there.
 ///
 /// Nothing is checked but the length: the caller knows the sum. A connection that breaks is taken up again.
-pub fn resume(address: &str, partial: &Path, label: &str, show: bool) -> Result<()> {
+///
+/// # Errors
+/// [`Refusal`] and [`Unreachable`] before anything came, [`Interrupted`] afterwards; [`DiskError`].
+pub fn resume(request: Request<'_>, partial: &Path, end: Option<u64>, label: &str, show: bool) -> Result<()> {
+    if end.is_some_and(|end| length(partial) >= end) {
+        return Ok(());
+    }
     let mut progress = Progress::bytes(show, label, 0);
-    let mut idle = 0;
+    let (mut idle, mut has_begun) = (0, false);
     loop {
         let before = length(partial);
-        let problem = match attempt(address, partial, before, &mut progress) {
+        let problem = match attempt(request, partial, before, end, &mut progress) {
             Ok(()) => {
                 progress.close();
                 return Ok(());
@@ -39,23 +46,30 @@ pub fn resume(address: &str, partial: &Path, label: &str, show: bool) -> Result<
             Err(AttemptError::Retryable(problem)) => problem,
         };
         idle = if length(partial) > before { 0 } else { idle + 1 };
+        has_begun |= idle == 0;
         if idle >= MAX_IDLE_ATTEMPTS {
             progress.close();
-            bail!("{problem}");
+            return Err(if has_begun { Interrupted(problem).into() } else { problem });
         }
         tracing::info!("{problem}; trying again");
         thread::sleep(Duration::from_millis(250 << idle));
     }
 }
 
-fn length(path: &Path) -> u64 {
+/// The bytes of a file, 0 if there is none.
+pub fn length(path: &Path) -> u64 {
     path.metadata().map_or(0, |data| data.len())
 }
+
+/// A download that had begun ended too early, more often than it is worth trying.
+#[derive(Debug, thiserror::Error)]
+#[error("the download broke off: {0:#}")]
+pub struct Interrupted(anyhow::Error);
 
 /// Why an attempt ended early.
 enum AttemptError {
     /// The next one may well go on.
-    Retryable(String),
+    Retryable(anyhow::Error),
     Permanent(anyhow::Error),
 }
 
@@ -65,64 +79,56 @@ impl From<anyhow::Error> for AttemptError {
     }
 }
 
-fn attempt(address: &str, partial: &Path, have: u64, progress: &mut Progress) -> Result<(), AttemptError> {
-    // A compressed answer has no byte positions to go on from.
-    let request = agent().get(address).set("Accept-Encoding", "identity");
-    let request = if have > 0 { request.set("Range", &format!("bytes={have}-")) } else { request };
-    let response = match request.call() {
-        Ok(response) => response,
-        Err(ureq::Error::Status(416, response)) => return range_not_satisfiable(&response, partial, have),
-        Err(ureq::Error::Status(code @ (408 | 429 | 500..), _)) => {
-            return Err(AttemptError::Retryable(format!("the server answers with status {code}")));
-        }
-        Err(ureq::Error::Status(code, _)) => {
-            return Err(AttemptError::Permanent(anyhow::anyhow!("the server refuses with status {code}")));
-        }
-        Err(ureq::Error::Transport(error)) => return Err(AttemptError::Retryable(reason(&error))),
+impl From<Unreachable> for AttemptError {
+    fn from(error: Unreachable) -> Self {
+        Self::Retryable(error.into())
+    }
+}
+
+fn attempt(
+    request: Request<'_>,
+    partial: &Path,
+    have: u64,
+    end: Option<u64>,
+    progress: &mut Progress,
+) -> Result<(), AttemptError> {
+    let range = match end {
+        Some(end) => Some(format!("bytes={have}-{}", end - 1)),
+        None => (have > 0).then(|| format!("bytes={have}-")),
     };
-    let range = response.header("Content-Range").and_then(parse_range);
-    let (start, total) = match (response.status(), range) {
+    let response = request.send(range.as_deref())?;
+    let (start, total) = match (response.status().as_u16(), http::content_range(response.headers())) {
         (206, Some((start, total))) if start == have => (start, Some(total)),
-        (206, _) => {
-            return Err(AttemptError::Permanent(anyhow::anyhow!("the server answers with another range")));
+        (206, _) => return Err(anyhow::anyhow!("the server answers with another range").into()),
+        (200, _) => (0, response.body().content_length()),
+        (416, _) => return range_not_satisfiable(&response, partial, have),
+        _ => {
+            let refusal = Refusal::of(&response);
+            let is_passing = refusal.is_passing();
+            let error = anyhow::Error::from(refusal);
+            return Err(if is_passing { AttemptError::Retryable(error) } else { error.into() });
         }
-        _ => (0, response.header("Content-Length").and_then(|length| length.parse().ok())),
     };
+    let until = end.into_iter().chain(total).min();
     let mut file = open(partial, start)?;
     progress.start_at(start);
-    let end = copy(&mut response.into_reader(), &mut file, partial, start, total, progress)?;
+    let reached = copy(response.into_body(), &mut file, partial, start, until, progress)?;
     file.sync_all().map_err(DiskError::from_io("write", partial))?;
-    match total {
-        Some(total) if end < total => Err(AttemptError::Retryable("the connection broke".to_owned())),
-        Some(total) if end > total => {
-            remove(partial)?;
-            Err(AttemptError::Retryable("the server sent too much".to_owned()))
-        }
+    match until {
+        Some(until) if reached < until => Err(broken("it was closed")),
         _ => Ok(()),
     }
 }
 
-/// The system's certificates (or `SSL_CERT_FILE`'s) and proxy variables hold.
-fn agent() -> &'static ureq::Agent {
-    static AGENT: OnceLock<ureq::Agent> = OnceLock::new();
-    AGENT.get_or_init(|| ureq::builder().timeout_connect(CONNECT_TIMEOUT).timeout_read(READ_TIMEOUT).build())
-}
-
 /// Everything may have been there already; if it was not, what was there is of another file.
-fn range_not_satisfiable(response: &ureq::Response, partial: &Path, have: u64) -> Result<(), AttemptError> {
-    let total = response.header("Content-Range").and_then(|range| range.strip_prefix("bytes */"));
+fn range_not_satisfiable(response: &Response<Body>, partial: &Path, have: u64) -> Result<(), AttemptError> {
+    let total =
+        http::text(response.headers(), "content-range").and_then(|range| range.strip_prefix("bytes */"));
     if total.and_then(|total| total.parse().ok()) == Some(have) {
         return Ok(());
     }
-    remove(partial)?;
-    Err(AttemptError::Retryable("the file on the server has changed".to_owned()))
-}
-
-/// `bytes 100-199/200` → start 100, total 200.
-fn parse_range(header: &str) -> Option<(u64, u64)> {
-    let (range, total) = header.strip_prefix("bytes ")?.split_once('/')?;
-    let (start, _) = range.split_once('-')?;
-    Some((start.parse().ok()?, total.parse().ok()?))
+    std::fs::remove_file(partial).map_err(DiskError::from_io("remove", partial))?;
+    Err(AttemptError::Retryable(anyhow::anyhow!("the file on the server has changed")))
 }
 
 fn open(partial: &Path, start: u64) -> Result<File> {
@@ -135,15 +141,16 @@ fn open(partial: &Path, start: u64) -> Result<File> {
     options.create(true).open(partial).map_err(DiskError::from_io("write", partial))
 }
 
-/// Copies until the connection ends; returns the position reached.
+/// Copies from byte `start` until byte `until` or the end of the connection; returns the position reached.
 fn copy(
-    from: &mut dyn Read,
+    from: Body,
     to: &mut File,
     partial: &Path,
     start: u64,
-    total: Option<u64>,
+    until: Option<u64>,
     progress: &mut Progress,
 ) -> Result<u64, AttemptError> {
+    let mut from = from.into_reader().take(until.map_or(u64::MAX, |until| until.saturating_sub(start)));
     let mut at = start;
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -151,24 +158,16 @@ fn copy(
             Ok(0) => return Ok(at),
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(AttemptError::Retryable(format!("the connection broke: {error}"))),
+            Err(error) => return Err(broken(error)),
         };
         to.write_all(&buffer[..n]).map_err(DiskError::from_io("write", partial))?;
         at += n as u64;
-        progress.set(at, total.unwrap_or(at));
+        progress.set(at, until.unwrap_or(at));
     }
 }
 
-fn remove(partial: &Path) -> Result<()> {
-    std::fs::remove_file(partial).map_err(DiskError::from_io("remove", partial))
-}
-
-/// What kept us from the server, without the address: the caller has named the source.
-fn reason(error: &ureq::Transport) -> String {
-    match error.message() {
-        Some(message) => format!("{}: {message}", error.kind()),
-        None => error.kind().to_string(),
-    }
+fn broken(reason: impl std::fmt::Display) -> AttemptError {
+    AttemptError::Retryable(anyhow::anyhow!("the connection broke ({reason})"))
 }
 
 #[cfg(test)]
@@ -192,22 +191,23 @@ mod tests {
                 let mut stream = stream.unwrap();
                 let lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 let head: Vec<_> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
-                let asked = head.iter().find_map(|line| line.strip_prefix("Range: bytes="));
-                let start: usize =
-                    asked.filter(|_| ranges).map_or(0, |range| range.trim_end_matches('-').parse().unwrap());
-                let total = body.len();
+                let head = head.join("\n").to_lowercase();
+                let asked = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
+                let (start, end) = asked.filter(|_| ranges).unwrap_or("0-").split_once('-').unwrap();
+                let (start, total): (usize, usize) = (start.parse().unwrap(), body.len());
+                let end = end.parse::<usize>().map_or(total, |last| total.min(last + 1));
                 let answer = if start >= total {
                     format!("HTTP/1.1 416 no\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\n")
-                } else if start > 0 {
-                    let range = format!("bytes {start}-{}/{total}", total - 1);
+                } else if start > 0 || end < total {
+                    let range = format!("bytes {start}-{}/{total}", end - 1);
                     format!(
                         "HTTP/1.1 206 part\r\nContent-Range: {range}\r\nContent-Length: {}\r\n",
-                        total - start
+                        end - start
                     )
                 } else {
                     format!("HTTP/1.1 200 ok\r\nContent-Length: {total}\r\n")
                 };
-                let rest = &body[start.min(total)..];
+                let rest = &body[start.min(end)..end];
                 let sent = cuts.next().map_or(rest, |cut| &rest[..cut.min(rest.len())]);
                 stream.write_all(answer.as_bytes()).unwrap();
                 stream.write_all(b"Connection: close\r\n\r\n").unwrap();
@@ -215,6 +215,10 @@ mod tests {
             }
         });
         address
+    }
+
+    fn download(address: &str, partial: &Path) -> Result<()> {
+        resume(Request { address, token: None }, partial, None, "a", false)
     }
 
     fn body() -> Vec<u8> {
@@ -225,7 +229,7 @@ mod tests {
     fn a_broken_connection_is_taken_up_again() {
         let folder = tempfile::tempdir().unwrap();
         let partial = folder.path().join("a.part");
-        resume(&serve(body(), vec![70_000, 50_000], true), &partial, "a", false).unwrap();
+        download(&serve(body(), vec![70_000, 50_000], true), &partial).unwrap();
         assert_eq!(std::fs::read(&partial).unwrap(), body());
     }
 
@@ -237,7 +241,7 @@ mod tests {
         let mut part = body()[..150_000].to_vec();
         part[0] = b'!';
         std::fs::write(&partial, &part).unwrap();
-        resume(&serve(body(), vec![], true), &partial, "a", false).unwrap();
+        download(&serve(body(), vec![], true), &partial).unwrap();
         let whole = std::fs::read(&partial).unwrap();
         assert_eq!((whole[0], &whole[1..]), (b'!', &body()[1..]));
     }
@@ -247,7 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let partial = folder.path().join("a.part");
         std::fs::write(&partial, b"something else").unwrap();
-        resume(&serve(body(), vec![], false), &partial, "a", false).unwrap();
+        download(&serve(body(), vec![], false), &partial).unwrap();
         assert_eq!(std::fs::read(&partial).unwrap(), body());
     }
 
@@ -256,12 +260,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let partial = folder.path().join("a.part");
         std::fs::write(&partial, body()).unwrap();
-        resume(&serve(body(), vec![], true), &partial, "a", false).unwrap();
+        download(&serve(body(), vec![], true), &partial).unwrap();
         assert_eq!(std::fs::read(&partial).unwrap(), body());
 
         std::fs::write(&partial, [body(), vec![0; 9]].concat()).unwrap();
-        resume(&serve(body(), vec![], true), &partial, "a", false).unwrap();
+        download(&serve(body(), vec![], true), &partial).unwrap();
         assert_eq!(std::fs::read(&partial).unwrap(), body());
+    }
+
+    #[test]
+    fn the_first_bytes_alone_are_fetched_and_kept() {
+        for ranges in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let partial = folder.path().join("a.part");
+            let address = serve(body(), vec![10_000], ranges);
+            for end in [30_000, 20_000, 200_000] {
+                let request = Request { address: &address, token: None };
+                resume(request, &partial, Some(end), "a", false).unwrap();
+                let expected = &body()[..30_000.max(end as usize)];
+                assert_eq!(std::fs::read(&partial).unwrap(), expected);
+            }
+        }
     }
 
     #[test]
@@ -275,7 +294,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 404 gone\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         let folder = tempfile::tempdir().unwrap();
-        let error = resume(&address, &folder.path().join("a"), "a", false).unwrap_err();
-        assert_eq!(error.to_string(), "the server refuses with status 404");
+        let error = download(&address, &folder.path().join("a")).unwrap_err();
+        assert_eq!(error.downcast_ref::<Refusal>().map(|refusal| refusal.status), Some(404));
     }
 }

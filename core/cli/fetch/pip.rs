@@ -10,11 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{
-    cache::DiskError,
-    catalogue::{Wheel, sha256},
-    download,
-};
+use super::{cache::DiskError, catalogue::Wheel, checksum::sha256, download, http::Request};
 use crate::output;
 
 /// The wheel as a file in `work`, downloaded unless an earlier call has done so.
@@ -86,7 +82,7 @@ fn download_checked(address: &Address, whole: &Path, label: &str, show: bool) ->
     let sum = address.archive_info.hashes.sha256.as_deref().unwrap_or("");
     // The sum in the name: what is there is a part of this very file.
     let partial = whole.with_extension(format!("whl.{}.part", sum.get(..12).unwrap_or("new")));
-    download::resume(&address.url, &partial, label, show)?;
+    download::resume(Request { address: &address.url, token: None }, &partial, None, label, show)?;
     if !sum.is_empty() && sha256(&partial)? != sum {
         fs::remove_file(&partial).map_err(DiskError::from_io("remove", &partial))?;
         bail!("the downloaded package does not have the sum that its index states");

@@ -1,0 +1,435 @@
+//! `fetch` of models by their names on the Hub, from a hub on this machine that answers as the real one does: what is in a
+//! repository at `/api/models/OWNER/REPO/revision/main`, its files at `/OWNER/REPO/resolve/COMMIT/PATH`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use nightgraft_gguf::Value;
+use nightgraft_kernels::WeightType;
+use nightgraft_tiny_model::{N_EMBD, N_HEAD, TinyModel};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{RunOutput, Sandbox, files};
+
+/// A closed port: whoever asks there is refused at once.
+pub const NOBODY: &str = "http://127.0.0.1:9";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// What is read of a model before the rest of it.
+const FIRST: usize = 16 << 20;
+/// The bytes of Llama 3's factors in [`large`], which are read beside them.
+const FACTORS: usize = 4 * N_EMBD / N_HEAD / 2;
+
+/// A repository, `owner/repo`, and how badly it is served.
+pub struct Hub {
+    files: Vec<(&'static str, Vec<u8>)>,
+    /// The sum that is stated for the last of the files, if not its own.
+    stated: Option<String>,
+    licence: &'static str,
+    /// Files are for who has this token.
+    token: Option<&'static str>,
+    /// After so many bytes of files the connection breaks, and from then on none is answered.
+    breaks_after: usize,
+}
+
+/// A hub that answers.
+pub struct Running {
+    endpoint: String,
+    sent: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    pub fn new() -> Self {
+        Self { files: Vec::new(), stated: None, licence: "apache-2.0", token: None, breaks_after: usize::MAX }
+    }
+
+    pub fn with(mut self, path: &'static str, bytes: Vec<u8>) -> Self {
+        self.files.push((path, bytes));
+        self
+    }
+
+    pub fn start(self) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let running = Running {
+            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            sent: Arc::default(),
+            requests: Arc::default(),
+        };
+        let (sent, requests) = (Arc::clone(&running.sent), Arc::clone(&running.requests));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                requests.fetch_add(1, Ordering::SeqCst);
+                if sent.load(Ordering::SeqCst) < self.breaks_after {
+                    self.answer(stream, &sent);
+                }
+            }
+        });
+        running
+    }
+
+    fn answer(&self, mut stream: TcpStream, sent: &AtomicUsize) {
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let head: Vec<_> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+        let asked = head[0].split(' ').nth(1).unwrap();
+        let header = |name: &str| {
+            let mut values = head.iter().filter_map(|line| line.split_once(": "));
+            values.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        };
+        let refuse = |stream: &mut TcpStream, status: u16, code: &str| {
+            let answer = format!("HTTP/1.1 {status} no\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\n");
+            stream.write_all(format!("{answer}Connection: close\r\n\r\n").as_bytes()).unwrap();
+        };
+        if asked == "/api/models/owner/repo/revision/main?blobs=true" {
+            let body = self.description().to_string();
+            let answer =
+                format!("HTTP/1.1 200 ok\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            return stream.write_all((answer + &body).as_bytes()).unwrap();
+        }
+        let path = asked.strip_prefix("/owner/repo/resolve/").and_then(|path| path.split_once('/'));
+        let body = path
+            .and_then(|(_, path)| self.files.iter().find(|(name, _)| *name == path))
+            .map(|(_, body)| body);
+        let Some(body) = body else { return refuse(&mut stream, 404, "RepoNotFound") };
+        match (self.token, header("authorization")) {
+            (Some(_), None) => return refuse(&mut stream, 401, "GatedRepo"),
+            (Some(token), Some(given)) if given != format!("Bearer {token}") => {
+                return refuse(&mut stream, 403, "GatedRepo");
+            }
+            _ => {}
+        }
+        let range = header("range").and_then(|range| range.strip_prefix("bytes="));
+        let (start, last) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+        let (start, last) = (start.parse().unwrap(), last.parse().unwrap_or(body.len() - 1));
+        let part: &[u8] = &body[start..=last];
+        let answer = format!(
+            "HTTP/1.1 206 part\r\nContent-Range: bytes {start}-{last}/{}\r\nContent-Length: {}\r\n\
+            Connection: close\r\n\r\n",
+            body.len(),
+            part.len()
+        );
+        let part = &part[..part.len().min(self.breaks_after - sent.load(Ordering::SeqCst))];
+        sent.fetch_add(part.len(), Ordering::SeqCst);
+        // Whoever has enough hangs up.
+        let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(part));
+    }
+
+    /// What the real one says of a repository, as far as it is read.
+    fn description(&self) -> serde_json::Value {
+        let mut siblings = vec![json!({"rfilename": "README.md", "size": 7, "blobId": "00"})];
+        for (path, body) in &self.files {
+            let lfs = json!({"sha256": sha256(body), "size": body.len(), "pointerSize": 128});
+            siblings.push(json!({"rfilename": path, "size": body.len(), "blobId": "00", "lfs": lfs}));
+        }
+        if let (Some(stated), Some(last)) = (&self.stated, siblings.last_mut()) {
+            last["lfs"]["sha256"] = json!(stated);
+        }
+        json!({"id": "owner/repo", "sha": COMMIT, "cardData": {"license": self.licence}, "siblings": siblings})
+    }
+}
+
+impl Running {
+    pub fn address(&self, path: &str) -> String {
+        format!("{}/owner/repo/resolve/{COMMIT}/{path}", self.endpoint)
+    }
+
+    /// Bytes of files that were sent.
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    fn command(&self, sandbox: &Sandbox, args: &[&str]) -> Command {
+        let mut command = direct(sandbox, &[&["fetch"], args].concat());
+        command.env("HF_ENDPOINT", &self.endpoint);
+        command
+    }
+
+    fn fetch(&self, sandbox: &Sandbox, args: &[&str]) -> RunOutput {
+        self.command(sandbox, args).output().unwrap().into()
+    }
+}
+
+/// The binary, without this machine's proxies.
+pub fn direct(sandbox: &Sandbox, args: &[&str]) -> Command {
+    let mut command = sandbox.command(args);
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tiny(kind: WeightType) -> Vec<u8> {
+    write(&TinyModel::new(kind), &[])
+}
+
+/// A model of 19 MB, Llama 3's factors at its end.
+fn large() -> TinyModel {
+    TinyModel { n_layer: 8, rope_factors: true, ..TinyModel::new(WeightType::F32) }
+}
+
+/// The file of a model, with some keys changed.
+fn write(model: &TinyModel, keys: &[(&str, &str)]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    let mut metadata = model.metadata();
+    for &(key, value) in keys {
+        metadata.insert(key, Value::String(value.to_owned()));
+    }
+    model.writer(metadata).unwrap().write(&path).unwrap();
+    fs::read(path).unwrap()
+}
+
+/// Files of a repository in the cache, without the links to them.
+fn blobs(sandbox: &Sandbox) -> Vec<String> {
+    files(&sandbox.path("hub/hub/models--owner--repo/blobs"))
+}
+
+fn snapshot(sandbox: &Sandbox, path: &str) -> PathBuf {
+    sandbox.path("hub/hub/models--owner--repo/snapshots").join(COMMIT).join(path)
+}
+
+#[test]
+fn a_repository_s_usual_file_is_fetched_with_size_and_licence_shown() {
+    let sandbox = Sandbox::new();
+    let (usual, other) = (tiny(WeightType::Q4_K), tiny(WeightType::Q8_0));
+    let hub = Hub::new()
+        .with("m-Q2_K.gguf", b"GGUF of another kind".to_vec())
+        .with("sub/m-q4_k_m.gguf", usual.clone())
+        .with("m-Q8_0.gguf", other.clone())
+        .start();
+
+    let fetched = hub.fetch(&sandbox, &["owner/repo"]).ok();
+    let path = snapshot(&sandbox, "sub/m-q4_k_m.gguf");
+    assert_eq!(fetched.out, format!("{}\n", path.display()));
+    assert!(fs::read(&path).unwrap() == usual);
+    let shown: Vec<_> = fetched.err.lines().take(2).collect();
+    let size = format!("{:.1} kB", usual.len() as f64 / 1e3);
+    assert_eq!(shown[0], format!("owner/repo: sub/m-q4_k_m.gguf, {size}, licence: apache-2.0"));
+    assert_eq!(shown[1], "other quantizations there, for --quant: Q2_K, Q8_0");
+    assert_eq!(hub.sent(), usual.len(), "each byte once");
+    sandbox.run(&format!("inspect {}", path.display())).ok();
+
+    // From here on without the network.
+    let requests = hub.requests();
+    for name in ["owner/repo", "hf:owner/repo/sub/m-q4_k_m.gguf", "owner/repo:Q4_K_M"] {
+        let again = hub.fetch(&sandbox, &[name]).ok();
+        assert_eq!((again.out.as_str(), again.err.as_str()), (fetched.out.as_str(), ""), "{name}");
+    }
+    let again = hub.fetch(&sandbox, &["owner/repo", "--verify", "--json"]).ok().json();
+    assert_eq!((&again["sha256"], &again["downloaded"]), (&sha256(&usual).into(), &false.into()));
+    assert_eq!(hub.requests(), requests);
+
+    let eight = hub.fetch(&sandbox, &["owner/repo", "--quant", "q8_0", "--json"]).ok();
+    assert_eq!(eight.err, "");
+    let eight = eight.json();
+    assert_eq!(eight["path"], snapshot(&sandbox, "m-Q8_0.gguf").to_str().unwrap());
+    assert_eq!((&eight["licence"], &eight["downloaded"]), (&"apache-2.0".into(), &true.into()));
+    assert_eq!((&eight["bytes"], &eight["sha256"]), (&other.len().into(), &sha256(&other).into()));
+    assert!(snapshot(&sandbox, "sub/m-q4_k_m.gguf").exists());
+}
+
+#[test]
+fn a_broken_download_goes_on_where_it_was() {
+    let sandbox = Sandbox::new();
+    let body = write(&large(), &[]);
+    let mut hub = Hub::new().with("m-f32.gguf", body.clone());
+    hub.breaks_after = FIRST + 1_000_000;
+    let hub = hub.start();
+    hub.fetch(&sandbox, &["owner/repo"]).refuses(
+        1,
+        &[
+            "cannot fetch owner/repo: the download broke off",
+            "The same command goes on where this one stopped",
+        ],
+    );
+    assert_eq!(blobs(&sandbox), [format!("{}.incomplete", sha256(&body))]);
+    assert!(!snapshot(&sandbox, "m-f32.gguf").exists());
+
+    let rest = Hub::new().with("m-f32.gguf", body.clone()).start();
+    let fetched = rest.fetch(&sandbox, &["owner/repo", "--quiet"]).ok();
+    assert_eq!(fetched.err, "");
+    assert!(fs::read(fetched.out.trim_end()).unwrap() == body);
+    assert_eq!(blobs(&sandbox), [sha256(&body)]);
+    assert_eq!(
+        hub.sent() + rest.sent(),
+        body.len() + 2 * FACTORS,
+        "nothing twice but what the header is judged by"
+    );
+}
+
+#[test]
+fn another_file_than_the_stated_one_is_not_kept() {
+    let sandbox = Sandbox::new();
+    let mut hub = Hub::new().with("m-Q8_0.gguf", tiny(WeightType::Q8_0));
+    hub.stated = Some("ab".repeat(32));
+    hub.start().fetch(&sandbox, &["owner/repo"]).refuses(1, &["sha256 differs", "not kept"]);
+    assert_eq!(blobs(&sandbox), [""; 0]);
+    assert!(!snapshot(&sandbox, "m-Q8_0.gguf").exists());
+}
+
+#[test]
+fn a_file_that_was_damaged_is_fetched_again_when_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let body = tiny(WeightType::Q8_0);
+    let hub = Hub::new().with("m-Q8_0.gguf", body.clone()).start();
+    hub.fetch(&sandbox, &["owner/repo:Q8_0"]).ok();
+    let path = snapshot(&sandbox, "m-Q8_0.gguf");
+    let mut damaged = body.clone();
+    damaged[body.len() / 2] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    hub.fetch(&sandbox, &["owner/repo:Q8_0"]).ok();
+    assert!(fs::read(&path).unwrap() == damaged, "only --verify looks");
+    hub.fetch(&sandbox, &["owner/repo:Q8_0", "--verify"]).ok();
+    assert!(fs::read(&path).unwrap() == body);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_by_its_header() {
+    let sandbox = Sandbox::new();
+    let body = write(&large(), &[("general.architecture", "gemma3")]);
+    let hub = Hub::new().with("m-F32.gguf", body).start();
+    let refused = hub.fetch(&sandbox, &["owner/repo"]);
+    refused.refuses(
+        1,
+        &[
+            "m-F32.gguf cannot be trained here",
+            "architecture \"gemma3\"; supported: llama, qwen2",
+            "another model",
+        ],
+    );
+    assert_eq!(hub.sent(), FIRST + FACTORS, "no more than the first bytes");
+    assert_eq!(blobs(&sandbox), [""; 0]);
+
+    // A projector for images, which comes with a model, and a file that is none.
+    let projector = write(&TinyModel::new(WeightType::Q8_0), &[("general.type", "mmproj")]);
+    let hub = Hub::new().with("p.gguf", projector).with("web.gguf", b"<!doctype html>".to_vec()).start();
+    hub.fetch(&sandbox, &["owner/repo/p.gguf"]).refuses(1, &["type \"mmproj\", not a model"]);
+    hub.fetch(&sandbox, &["owner/repo/web.gguf"]).refuses(1, &["not a usable GGUF file: it starts with"]);
+}
+
+#[test]
+fn weights_that_cannot_be_trained_on_are_refused_with_the_other_quantizations() {
+    let sandbox = Sandbox::new();
+    let mut body = tiny(WeightType::Q4_1);
+    // The type of a tensor stands after its name, the number of its dimensions and these.
+    let name = b"blk.0.attn_q.weight";
+    let at = body.windows(name.len()).position(|window| window == name).unwrap() + name.len() + 4 + 16;
+    assert_eq!(body[at..at + 4], 3u32.to_le_bytes());
+    body[at..at + 4].copy_from_slice(&10u32.to_le_bytes());
+    let hub = Hub::new().with("m-Q2_K.gguf", body).with("m-Q5_1.gguf", tiny(WeightType::Q5_1)).start();
+    hub.fetch(&sandbox, &["owner/repo:Q2_K"]).refuses(
+        1,
+        &["tensor blk.0.attn_q.weight is Q2_K; the formats that can be trained on are F32,", ": Q5_1"],
+    );
+    assert_eq!(blobs(&sandbox), [""; 0]);
+}
+
+#[test]
+fn a_gated_repository_tells_how_to_get_in() {
+    let sandbox = Sandbox::new();
+    let mut hub = Hub::new().with("m-Q8_0.gguf", tiny(WeightType::Q8_0));
+    hub.token = Some("hf_good");
+    let hub = hub.start();
+    let page = format!("{}/owner/repo", hub.endpoint);
+    hub.fetch(&sandbox, &["owner/repo"])
+        .refuses(1, &["licence has to be accepted", &page, "HF_TOKEN", "hf auth login"]);
+    let with_token = |token: &str| -> RunOutput {
+        hub.command(&sandbox, &["owner/repo"]).env("HF_TOKEN", token).output().unwrap().into()
+    };
+    with_token("hf_bad").refuses(1, &["of this token has no access", "accept the licence", &page]);
+    with_token("hf_b\nad").refuses(1, &["is no token"]);
+    with_token("hf_good").ok();
+
+    // What `hf auth login` keeps.
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("hub")).unwrap();
+    fs::write(sandbox.path("hub/token"), "hf_good\n").unwrap();
+    hub.fetch(&sandbox, &["owner/repo"]).ok();
+}
+
+#[test]
+fn what_is_not_there_is_said_with_what_is() {
+    let sandbox = Sandbox::new();
+    let hub = Hub::new()
+        .with("m-Q8_0.gguf", b"GGUF".to_vec())
+        .with("m-Q2_K-00001-of-00002.gguf", b"GGUF".to_vec())
+        .start();
+    hub.fetch(&sandbox, &["other/repo"])
+        .refuses(1, &["cannot fetch other/repo: ", "there is no such file or repository", "private"]);
+    hub.fetch(&sandbox, &["owner/repo/n.gguf"])
+        .refuses(1, &["cannot fetch n.gguf of owner/repo: ", "no such file", "it holds m-Q8_0.gguf, "]);
+    hub.fetch(&sandbox, &["owner/repo:Q4_0"]).refuses(1, &["no such quantization", "it holds Q8_0, Q2_K"]);
+    hub.fetch(&sandbox, &["owner/repo:q2_k"])
+        .refuses(1, &["part of a split model", "llama-gguf-split --merge"]);
+    let empty = Hub::new().with("model.safetensors", b"{}".to_vec()).start();
+    empty
+        .fetch(&sandbox, &["owner/repo"])
+        .refuses(1, &["holds no GGUF file", "-GGUF", "convert_hf_to_gguf.py"]);
+    assert_eq!(hub.sent() + empty.sent(), 0);
+}
+
+#[test]
+fn a_hub_that_cannot_be_reached_is_said() {
+    let sandbox = Sandbox::new();
+    let hub = Hub::new().with("m-Q8_0.gguf", tiny(WeightType::Q8_0)).start();
+    let fetched = hub.fetch(&sandbox, &["owner/repo"]).ok();
+    let mut command = direct(&sandbox, &["fetch", "owner/repo", "--quiet"]);
+    let ran = RunOutput::from(command.env("HF_ENDPOINT", NOBODY).output().unwrap()).ok();
+    assert_eq!(ran.out, fetched.out);
+    assert!(ran.err.starts_with("warning: the Hub cannot be reached"), "{}", ran.err);
+
+    let mut command = direct(&sandbox, &["fetch", "owner/repo/model.gguf"]);
+    let ran = RunOutput::from(command.env("HF_ENDPOINT", NOBODY).output().unwrap());
+    ran.refuses(
+        1,
+        &[
+            "model.gguf of owner/repo",
+            NOBODY,
+            "cannot be reached",
+            "check the network",
+            "--model by its path",
+        ],
+    );
+}
+
+#[test]
+fn an_answer_that_is_no_description_is_refused() {
+    let sandbox = Sandbox::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (stream, answer) in listener
+            .incoming()
+            .zip(["200 ok\r\nContent-Length: 2\r\n\r\n[]", "503 no\r\nContent-Length: 0\r\n\r\n"])
+        {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            lines.map(Result::unwrap).take_while(|line| !line.is_empty()).for_each(drop);
+            stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).unwrap();
+        }
+    });
+    let fetch = || -> RunOutput {
+        direct(&sandbox, &["fetch", "owner/repo"]).env("HF_ENDPOINT", &endpoint).output().unwrap().into()
+    };
+    fetch().refuses(1, &["something else than the description of a repository"]);
+    fetch().refuses(1, &["answers with status 503; try again later"]);
+}
