@@ -244,12 +244,8 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
         store.graft(id)?;
         return Ok(());
     };
-    let ids = |ranges: &[(u64, u64)]| {
-        let range = |&(first, last): &(u64, u64)| {
-            if first == last { first.to_string() } else { format!("{first}-{last}") }
-        };
-        ranges.iter().map(range).collect::<Vec<_>>().join(" ")
-    };
+    let range = |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+    let trained_on = meta.trained_on.ranges().map(range).collect::<Vec<_>>().join(" ");
     let mut rows = vec![
         ("graft", meta.id.to_string()),
         ("status", status(graft.status).to_owned()),
@@ -258,7 +254,7 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
         ("went on from", meta.parent.map_or("the base".to_owned(), |id| format!("graft {id}"))),
         ("steps", format!("{}, kept is step {}", meta.steps, meta.best_step)),
         ("tokens", meta.tokens.to_string()),
-        ("examples", format!("{}: {}", meta.trained_on.len(), ids(meta.trained_on.ranges()))),
+        ("examples", format!("{}: {trained_on}", meta.trained_on.len())),
         ("size", format::bytes(graft.bytes)),
     ];
     if !graft.trained_on_deleted.is_empty() {

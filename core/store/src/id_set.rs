@@ -1,168 +1,101 @@
 //! A set of numbers that mostly follow each other.
 
+use std::ops::RangeInclusive;
+
+use range_set_blaze::RangeSetBlaze;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A set of ids as ranges. What a night has seen is nearly everything up to some id, so a set of many thousand takes a
 /// few bytes. Serialized as a list of `[first, last]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdSet {
-    /// First and last of each range: ascending, and with at least one id missing between two.
-    ranges: Vec<(u64, u64)>,
-}
+pub struct IdSet(RangeSetBlaze<u64>);
 
 impl IdSet {
     /// The empty set.
-    pub const fn new() -> Self {
-        Self { ranges: Vec::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Everything from `first` to `last`, both included; empty if `last` is below `first`.
     pub fn from_range(first: u64, last: u64) -> Self {
-        Self { ranges: if first <= last { vec![(first, last)] } else { Vec::new() } }
+        Self(RangeSetBlaze::from_iter([first..=last]))
     }
 
-    /// How many ids there are.
+    /// How many ids there are; if all numbers are in it, one less.
     pub fn len(&self) -> u64 {
-        self.ranges
-            .iter()
-            .fold(0, |sum: u64, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
+        u64::try_from(self.0.len()).unwrap_or(u64::MAX)
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.0.is_empty()
     }
 
     /// Whether `id` is one of them.
     pub fn contains(&self, id: u64) -> bool {
-        let behind = self.ranges.partition_point(|&(first, _)| first <= id);
-        behind > 0 && self.ranges[behind - 1].1 >= id
+        self.0.contains(id)
     }
 
     /// Adds `id`; false if it was there.
     pub fn insert(&mut self, id: u64) -> bool {
-        let at = self.ranges.partition_point(|&(first, _)| first <= id);
-        if at > 0 && self.ranges[at - 1].1 >= id {
-            return false;
-        }
-        let joins_before = at > 0 && self.ranges[at - 1].1.checked_add(1) == Some(id);
-        let joins_behind = self.ranges.get(at).is_some_and(|&(first, _)| id.checked_add(1) == Some(first));
-        match (joins_before, joins_behind) {
-            (true, true) => {
-                self.ranges[at - 1].1 = self.ranges[at].1;
-                self.ranges.remove(at);
-            }
-            (true, false) => self.ranges[at - 1].1 = id,
-            (false, true) => self.ranges[at].0 = id,
-            (false, false) => self.ranges.insert(at, (id, id)),
-        }
-        true
+        self.0.insert(id)
     }
 
     /// What is in one of the two.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut all: Vec<_> = self.ranges.iter().chain(&other.ranges).copied().collect();
-        all.sort_unstable();
-        let mut ranges: Vec<(u64, u64)> = Vec::with_capacity(all.len());
-        for (first, last) in all {
-            match ranges.last_mut() {
-                Some(open) if first <= open.1.saturating_add(1) => open.1 = open.1.max(last),
-                _ => ranges.push((first, last)),
-            }
-        }
-        Self { ranges }
+        Self(&self.0 | &other.0)
     }
 
     /// What is in both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let (mut ranges, mut i, mut j) = (Vec::new(), 0, 0);
-        while let (Some(&(a, b)), Some(&(c, d))) = (self.ranges.get(i), other.ranges.get(j)) {
-            let (first, last) = (a.max(c), b.min(d));
-            if first <= last {
-                ranges.push((first, last));
-            }
-            if b < d { i += 1 } else { j += 1 }
-        }
-        Self { ranges }
+        Self(&self.0 & &other.0)
     }
 
     /// What is in this one and not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let mut ranges = Vec::new();
-        let mut others = other.ranges.iter().peekable();
-        for &(first, last) in &self.ranges {
-            let mut next = Some(first);
-            while let (Some(from), Some(&&(c, d))) = (next, others.peek()) {
-                if d < from {
-                    others.next();
-                    continue;
-                }
-                if c > last {
-                    break;
-                }
-                if c > from {
-                    ranges.push((from, c - 1));
-                }
-                next = d.checked_add(1).filter(|&id| id <= last);
-                // A range that reaches behind this one is needed for the next one too.
-                if d <= last {
-                    others.next();
-                }
-            }
-            ranges.extend(next.map(|from| (from, last)));
-        }
-        Self { ranges }
+        Self(&self.0 - &other.0)
     }
 
     /// The largest id.
     pub fn last(&self) -> Option<u64> {
-        self.ranges.last().map(|&(_, last)| last)
+        self.0.last()
     }
 
     /// The ids in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.ranges.iter().flat_map(|&(first, last)| first..=last)
+        self.0.iter()
     }
 
-    /// First and last of each range, in ascending order.
-    pub fn ranges(&self) -> &[(u64, u64)] {
-        &self.ranges
+    /// First and last of each range, in ascending order and with at least one id missing between two.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (u64, u64)> + '_ {
+        self.0.ranges().map(RangeInclusive::into_inner)
     }
 }
 
 impl FromIterator<u64> for IdSet {
     fn from_iter<I: IntoIterator<Item = u64>>(ids: I) -> Self {
-        let mut ids: Vec<_> = ids.into_iter().collect();
-        ids.sort_unstable();
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for id in ids {
-            match ranges.last_mut() {
-                Some(open) if id <= open.1.saturating_add(1) => open.1 = id,
-                _ => ranges.push((id, id)),
-            }
-        }
-        Self { ranges }
+        Self(ids.into_iter().collect())
     }
 }
 
 impl Serialize for IdSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.ranges.serialize(serializer)
+        serializer.collect_seq(self.ranges())
     }
 }
 
 impl<'de> Deserialize<'de> for IdSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ranges = Vec::<(u64, u64)>::deserialize(deserializer)?;
-        let ascending = ranges.iter().all(|(first, last)| first <= last);
-        let apart = ranges.windows(2).all(|pair| pair[0].1.checked_add(1).is_some_and(|id| id < pair[1].0));
-        if !ascending || !apart {
+        let set = Self(ranges.iter().map(|&(first, last)| first..=last).collect());
+        // A set has one list of ranges only: none is empty, they ascend, and no two of them touch.
+        if !set.ranges().eq(ranges) {
             return Err(serde::de::Error::custom("the ranges of a set of ids are not in order"));
         }
-        Ok(Self { ranges })
+        Ok(set)
     }
 }
 
