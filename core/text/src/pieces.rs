@@ -4,16 +4,25 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 /// The pieces of a vocabulary.
 #[derive(Debug)]
 pub(crate) struct Pieces {
+    texts: Texts,
+    /// The ids, found by the hashes of their texts.
+    ids: HashTable<u32>,
+    hasher: RandomState,
+}
+
+/// Texts by their ids.
+#[derive(Debug)]
+struct Texts {
     /// All texts, one after the other.
-    texts: String,
+    joined: String,
     /// Where each text ends.
     ends: Vec<u32>,
-    /// Open addressing: id + 1, or 0 for a free place. A power of two long, at most half full.
-    table: Vec<u32>,
-    hasher: RandomState,
 }
 
 impl Pieces {
@@ -22,55 +31,59 @@ impl Pieces {
     /// # Errors
     /// The place of the first text that occurs a second time, or of the first that does not fit in 4 GiB.
     pub(crate) fn new<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Result<Self, usize> {
-        let n_places = (2 * texts.len()).next_power_of_two();
         let mut pieces = Self {
-            texts: String::new(),
-            ends: Vec::with_capacity(texts.len()),
-            table: vec![0; n_places],
+            texts: Texts { joined: String::new(), ends: Vec::with_capacity(texts.len()) },
+            ids: HashTable::with_capacity(texts.len()),
             hasher: RandomState::new(),
         };
         for (index, text) in texts.enumerate() {
-            let place = match pieces.place(text) {
-                (place, None) => place,
-                (_, Some(_)) => return Err(index),
-            };
-            pieces.texts.push_str(text);
-            pieces.ends.push(u32::try_from(pieces.texts.len()).map_err(|_| index)?);
-            pieces.table[place] = u32::try_from(index + 1).map_err(|_| index)?;
+            pieces.push(text).ok_or(index)?;
         }
-        pieces.texts.shrink_to_fit();
+        pieces.texts.joined.shrink_to_fit();
         Ok(pieces)
     }
 
     /// The id of a text.
     pub(crate) fn id(&self, text: &str) -> Option<u32> {
-        self.place(text).1
+        let hash = self.hasher.hash_one(text);
+        self.ids.find(hash, |&id| self.texts.get(id) == Some(text)).copied()
     }
 
     /// The text of an id.
     pub(crate) fn text(&self, id: u32) -> Option<&str> {
-        let index = id as usize;
-        let end = *self.ends.get(index)? as usize;
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        self.texts.get(start..end)
+        self.texts.get(id)
     }
 
     /// The number of pieces.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.texts.ends.len()
     }
 
-    /// Where the text stands in the table, or the free place where it would stand.
-    fn place(&self, text: &str) -> (usize, Option<u32>) {
-        let mask = self.table.len() - 1;
-        let mut place = self.hasher.hash_one(text) as usize & mask;
-        loop {
-            match self.table[place] {
-                0 => return (place, None),
-                entry if self.text(entry - 1) == Some(text) => return (place, Some(entry - 1)),
-                _ => place = (place + 1) & mask,
-            }
-        }
+    /// Gives a text the next id; none if it has one, or does not fit.
+    fn push(&mut self, text: &str) -> Option<()> {
+        let Self { texts, ids, hasher } = self;
+        let is_same = |&id: &u32| texts.get(id) == Some(text);
+        let hash = |&id: &u32| hasher.hash_one(texts.get(id).unwrap_or_default());
+        let Entry::Vacant(place) = ids.entry(hasher.hash_one(text), is_same, hash) else { return None };
+        place.insert(texts.push(text)?);
+        Some(())
+    }
+}
+
+impl Texts {
+    fn get(&self, id: u32) -> Option<&str> {
+        let index = id as usize;
+        let end = *self.ends.get(index)? as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        self.joined.get(start..end)
+    }
+
+    fn push(&mut self, text: &str) -> Option<u32> {
+        let id = u32::try_from(self.ends.len()).ok()?;
+        let end = u32::try_from(self.joined.len() + text.len()).ok()?;
+        self.joined.push_str(text);
+        self.ends.push(end);
+        Some(id)
     }
 }
 
