@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         group.throughput(Throughput::Elements(context as u64));
         for n_threads in [1, 2] {
             for precision in [Precision::F32, Precision::Mixed] {
-                let name = format!("context {context}/{}/{n_threads} threads", precision.name());
+                let name = format!("context {context}/{precision}/{n_threads} threads");
                 group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
                     // Only what the filter asks for is opened. A criterion routine cannot return an error.
                     let mut step = Step::open(Path::new(&model), context, n_threads, precision)

@@ -69,7 +69,7 @@ fn describe(report: &BenchReport) -> String {
     let share = 100.0 * report.gflops / report.gemm_gflops;
     let night = report.tokens_per_second * NIGHT_HOURS * 3600.0;
     let rows = [
-        ("device", format!("{}, {} threads, {}", report.device, report.threads, report.precision.name())),
+        ("device", format!("{}, {} threads, {}", report.device, report.threads, report.precision)),
         (
             "speed",
             format!(

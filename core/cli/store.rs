@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use nightgraft_core::session::{self, GraftFormat, export_graft};
-use nightgraft_store::{Damage, GraftEntry, GraftId, GraftStatus, Store, StoreOptions, VerifyReport};
+use nightgraft_store::{Damage, GraftEntry, GraftId, Store, StoreOptions, VerifyReport};
 use serde_json::json;
 
 use crate::{
@@ -199,7 +199,7 @@ fn list(store: &Store, verbosity: Verbosity) -> Result<()> {
 }
 
 fn row(graft: &GraftEntry) -> Vec<String> {
-    let mut row = vec![graft.id.to_string(), status(graft.status).to_owned()];
+    let mut row = vec![graft.id.to_string(), graft.status.to_string()];
     match &graft.meta {
         Some(meta) => row.extend([
             format::date(meta.created),
@@ -213,16 +213,6 @@ fn row(graft: &GraftEntry) -> Vec<String> {
         None => row.extend(["", "", "", "", "", &format::bytes(graft.bytes), ""].map(str::to_owned)),
     }
     row
-}
-
-fn status(status: GraftStatus) -> &'static str {
-    match status {
-        GraftStatus::Current => "current",
-        GraftStatus::Former => "former",
-        GraftStatus::Candidate => "candidate",
-        GraftStatus::Refused => "refused",
-        GraftStatus::Damaged => "damaged",
-    }
 }
 
 /// The beginning of a fingerprint.
@@ -248,7 +238,7 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
     let trained_on = meta.trained_on.ranges().map(range).collect::<Vec<_>>().join(" ");
     let mut rows = vec![
         ("graft", meta.id.to_string()),
-        ("status", status(graft.status).to_owned()),
+        ("status", graft.status.to_string()),
         ("added", format::date(meta.created)),
         ("base", meta.base.to_string()),
         ("went on from", meta.parent.map_or("the base".to_owned(), |id| format!("graft {id}"))),

@@ -1,10 +1,13 @@
 //! The seven matrices of a block that can get a low-rank pair.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 /// A weight matrix of a transformer block, under its GGUF name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Module {
     /// Queries.
     AttnQ,
@@ -32,15 +35,7 @@ impl Module {
 
     /// The name in GGUF files and on the command line: `attn_q`.
     pub fn gguf_name(self) -> &'static str {
-        match self {
-            Self::AttnQ => "attn_q",
-            Self::AttnK => "attn_k",
-            Self::AttnV => "attn_v",
-            Self::AttnOutput => "attn_output",
-            Self::FfnGate => "ffn_gate",
-            Self::FfnUp => "ffn_up",
-            Self::FfnDown => "ffn_down",
-        }
+        self.into()
     }
 
     /// The path below a layer in Hugging Face models: `self_attn.q_proj`.
@@ -58,7 +53,7 @@ impl Module {
 
     /// The module with that GGUF name.
     pub fn from_gguf_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|module| module.gguf_name() == name)
+        name.parse().ok()
     }
 
     /// The module with that Hugging Face path.
@@ -69,11 +64,5 @@ impl Module {
     /// The tensor of this module in `layer`: `blk.3.attn_q.weight`.
     pub fn tensor_name(self, layer: usize) -> String {
         format!("blk.{layer}.{}.weight", self.gguf_name())
-    }
-}
-
-impl std::fmt::Display for Module {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.gguf_name())
     }
 }

@@ -138,13 +138,13 @@ impl Rules {
         check(
             "pause_at_thermal",
             self.pause_at_thermal > Thermal::Nominal,
-            name(self.pause_at_thermal),
+            self.pause_at_thermal,
             "fair, serious or critical",
         )?;
         check(
             "resume_at_thermal",
             self.resume_at_thermal < self.pause_at_thermal,
-            name(self.resume_at_thermal),
+            self.resume_at_thermal,
             "a level below pause_at_thermal",
         )?;
         check("warm_duty", (0.05..=1.0).contains(&warm_duty), warm_duty, "0.05 to 1")?;
@@ -182,15 +182,6 @@ fn size(rule: &'static str, value: u64, least: u64) -> Result<()> {
 fn check(rule: &'static str, holds: bool, value: impl std::fmt::Display, allowed: &str) -> Result<()> {
     let problem = || format!("{value} is not allowed; it must be {allowed}");
     if holds { Ok(()) } else { Err(InvalidRule { option: rule, problem: problem() }) }
-}
-
-fn name(thermal: Thermal) -> &'static str {
-    match thermal {
-        Thermal::Nominal => "nominal",
-        Thermal::Fair => "fair",
-        Thermal::Serious => "serious",
-        Thermal::Critical => "critical",
-    }
 }
 
 fn bad_text(problem: String) -> InvalidRule {

@@ -7,6 +7,8 @@ use super::LocalTime;
 /// How warm the system says that the device is; the four levels of iOS, to which Android's map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::Display)]
+#[strum(serialize_all = "snake_case")]
 pub enum Thermal {
     /// Nothing to mind.
     Nominal,

@@ -4,6 +4,7 @@ use std::{fmt, ops::Range, str::FromStr};
 
 use nightgraft_adapter::Module;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, VariantNames};
 
 use crate::{Error, Result};
 
@@ -53,10 +54,7 @@ impl FromStr for Targets {
                 "all" => chosen.extend(Module::ALL),
                 "attn" => chosen.extend(ATTENTION),
                 "mlp" => chosen.extend(MLP),
-                _ => match Module::ALL.into_iter().find(|module| module.gguf_name() == word) {
-                    Some(module) => chosen.push(module),
-                    None => return Err(unknown_target(word)),
-                },
+                _ => chosen.push(Module::from_gguf_name(word).ok_or_else(|| unknown_target(word))?),
             }
         }
         Ok(Self(Module::ALL.into_iter().filter(|module| chosen.contains(module)).collect()))
@@ -304,88 +302,75 @@ enum NumberOrWord<N> {
     Word(String),
 }
 
-/// Makes an enum whose variants are one word each, the same on the command line and in TOML.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $option:literal, { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// Every choice.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The word for it.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Error;
-
-            fn from_str(text: &str) -> Result<Self> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(Error::Config {
-                        option: $option,
-                        problem: format!("'{text}' is none of {}", [$($word),+].join(", ")),
-                    }),
-                }
-            }
-        }
-    };
+/// The learning rate after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[derive(strum::Display, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_schedule)]
+pub enum Schedule {
+    /// Stays at `lr`.
+    Constant,
+    /// Falls on a straight line to 0 at the last step.
+    Linear,
+    /// Falls on half a cosine wave to 0 at the last step.
+    Cosine,
 }
 
-words! {
-    /// The learning rate after the warm-up.
-    Schedule, "--schedule", {
-        /// Stays at `lr`.
-        Constant = "constant",
-        /// Falls on a straight line to 0 at the last step.
-        Linear = "linear",
-        /// Falls on half a cosine wave to 0 at the last step.
-        Cosine = "cosine",
-    }
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[derive(strum::Display, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_device)]
+pub enum Device {
+    /// The processor's cores, with the widest vector instructions it has.
+    Cpu,
 }
 
-words! {
-    /// What computes.
-    Device, "--device", {
-        /// The processor's cores, with the widest vector instructions it has.
-        Cpu = "cpu",
-    }
+/// How matrix products are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[derive(strum::Display, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_precision)]
+pub enum Precision {
+    /// The fastest that this processor has and that trains as well: `mixed` where it multiplies pairs of 16-bit integers, else
+    /// `f32`.
+    Auto,
+    /// 32-bit floating point throughout.
+    F32,
+    /// Products with frozen weights of 16-bit integers, forward and backward; 32-bit floating point for all else.
+    Mixed,
 }
 
-words! {
-    /// How matrix products are computed.
-    Precision, "--precision", {
-        /// The fastest that this processor has and that trains as well: `mixed` where it multiplies pairs of 16-bit integers, else
-        /// `f32`.
-        Auto = "auto",
-        /// 32-bit floating point throughout.
-        F32 = "f32",
-        /// Products with frozen weights of 16-bit integers, forward and backward; 32-bit floating point for all else.
-        Mixed = "mixed",
-    }
+/// What happens to the checkpoints that an earlier run left in the output folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[derive(strum::Display, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_resume)]
+pub enum Resume {
+    /// Go on from the newest usable checkpoint; start afresh when there is none.
+    Auto,
+    /// Start afresh.
+    Never,
 }
 
-words! {
-    /// What happens to the checkpoints that an earlier run left in the output folder.
-    Resume, "--resume", {
-        /// Go on from the newest usable checkpoint; start afresh when there is none.
-        Auto = "auto",
-        /// Start afresh.
-        Never = "never",
-    }
+fn unknown_schedule(word: &str) -> Error {
+    none_of(Schedule::VARIANTS, "--schedule", word)
+}
+
+fn unknown_device(word: &str) -> Error {
+    none_of(Device::VARIANTS, "--device", word)
+}
+
+fn unknown_precision(word: &str) -> Error {
+    none_of(Precision::VARIANTS, "--precision", word)
+}
+
+fn unknown_resume(word: &str) -> Error {
+    none_of(Resume::VARIANTS, "--resume", word)
+}
+
+fn none_of(words: &[&str], option: &'static str, word: &str) -> Error {
+    Error::Config { option, problem: format!("'{word}' is none of {}", words.join(", ")) }
 }
 
 /// `TryFrom<String>` and `Into<String>` by way of `FromStr` and `Display`, for serde.

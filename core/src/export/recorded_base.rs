@@ -5,7 +5,6 @@
 //! cannot be a matter of spelling.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use nightgraft_gguf::Metadata;
 
@@ -24,31 +23,20 @@ pub struct RecordedBase {
 }
 
 /// How it shows that an adapter was trained on another model than the one at hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
 pub enum OtherBase {
     /// The fingerprints differ.
+    #[strum(to_string = "it was trained on another model file; use the model that it was trained on")]
     Fingerprint,
     /// The names do.
+    #[strum(to_string = "it was trained on {recorded:?}, and this model is {model:?}; use the model that \
+                         it was trained on")]
     Name {
         /// The adapter's base.
         recorded: String,
         /// What the model calls itself.
         model: String,
     },
-}
-
-impl fmt::Display for OtherBase {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Fingerprint => {
-                f.write_str("it was trained on another model file; use the model that it was trained on")
-            }
-            Self::Name { recorded, model } => write!(
-                f,
-                "it was trained on {recorded:?}, and this model is {model:?}; use the model that it was trained on"
-            ),
-        }
-    }
 }
 
 impl RecordedBase {

@@ -3,8 +3,6 @@
 //! The first tenth of a run's steps is watched, in which the rate reaches its height. The loss of a step is that of its own
 //! examples and goes up and down: a rise has to stand out from that.
 
-use std::fmt;
-
 use serde::Serialize;
 
 /// A run's steps for each that is watched.
@@ -38,10 +36,11 @@ pub struct LearningRateGuard {
 }
 
 /// What shows that a rate is too high.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 pub enum RateTooHigh {
     /// The loss of the first steps rises.
+    #[strum(to_string = "the loss rose from {from:.3} to {to:.3} in the first steps")]
     LossRises {
         /// What it was at first.
         from: f64,
@@ -49,6 +48,7 @@ pub enum RateTooHigh {
         to: f64,
     },
     /// A gradient is many times as long as those before it.
+    #[strum(to_string = "a gradient's norm was {norm:.1}, where {usual:.1} was usual")]
     GradientExplodes {
         /// Its norm.
         norm: f64,
@@ -112,19 +112,6 @@ impl Sample {
         let mean = values.iter().sum::<f64>() / n;
         let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
         Self { mean, square_error: squares / (n - 1.0) / n }
-    }
-}
-
-impl fmt::Display for RateTooHigh {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::LossRises { from, to } => {
-                write!(formatter, "the loss rose from {from:.3} to {to:.3} in the first steps")
-            }
-            Self::GradientExplodes { norm, usual } => {
-                write!(formatter, "a gradient's norm was {norm:.1}, where {usual:.1} was usual")
-            }
-        }
     }
 }
 

@@ -21,8 +21,9 @@ pub(super) const HISTORY_ROLE: &str = "current";
 const MAX_HISTORY_BYTES: u64 = 16 << 20;
 
 /// What a graft is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum GraftStatus {
     /// In use.
     Current,

@@ -103,27 +103,20 @@ pub enum TemplateProblem {
 }
 
 /// Why a chat template gave no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum TemplateFault {
     /// It is longer than 1 MiB.
+    #[strum(to_string = "it is longer than 1 MiB")]
     TooLong,
     /// It is not the language that we read.
+    #[strum(to_string = "it does not parse")]
     Unparsable,
     /// It raised an exception, as templates do for conversations that the model was not made for.
+    #[strum(to_string = "it refuses the conversation")]
     Refusal,
     /// It did what cannot be done.
+    #[strum(to_string = "it cannot be rendered")]
     Failure,
-}
-
-impl fmt::Display for TemplateFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "it is longer than 1 MiB",
-            Self::Unparsable => "it does not parse",
-            Self::Refusal => "it refuses the conversation",
-            Self::Failure => "it cannot be rendered",
-        })
-    }
 }
 
 impl From<TemplateProblem> for Error {

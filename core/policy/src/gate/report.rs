@@ -59,50 +59,36 @@ pub struct Comparison {
 }
 
 /// The examples that a model is measured on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 pub enum EvalSet {
     /// Examples of the user's that no training saw.
+    #[strum(to_string = "held-out examples")]
     HeldOut,
     /// General texts and chats.
+    #[strum(to_string = "general texts")]
     Retention,
     /// A sample of what the candidate was trained on.
+    #[strum(to_string = "training examples")]
     Train,
     /// The user's texts with and without their order of words.
+    #[strum(to_string = "examples with shuffled words")]
     Order,
 }
 
-impl fmt::Display for EvalSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HeldOut => "held-out examples",
-            Self::Retention => "general texts",
-            Self::Train => "training examples",
-            Self::Order => "examples with shuffled words",
-        })
-    }
-}
-
 /// Which model is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRole {
     /// The model without any adapter.
+    #[strum(to_string = "the base")]
     Base,
     /// The model with the adapter in use.
+    #[strum(to_string = "the adapter in use")]
     Current,
     /// The model with the adapter that is judged.
+    #[strum(to_string = "the candidate")]
     Candidate,
-}
-
-impl fmt::Display for ModelRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Base => "the base",
-            Self::Current => "the adapter in use",
-            Self::Candidate => "the candidate",
-        })
-    }
 }
 
 /// A reason not to promote, with its figures. Shares are of the loss of the one compared with.

@@ -1,7 +1,5 @@
 //! What happens in a night.
 
-use std::fmt;
-
 use nightgraft_policy::Reason;
 use serde::{Deserialize, Serialize};
 
@@ -156,12 +154,14 @@ impl NightEvent {
 }
 
 /// How a slice ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum SliceEnd {
     /// The policy asked to pause.
     Paused,
     /// The time that the system granted was over.
+    #[strum(to_string = "the granted time was over")]
     TimeUp,
     /// There was nothing left to train.
     Finished,
@@ -170,37 +170,19 @@ pub enum SliceEnd {
 }
 
 /// How a night ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
 pub enum NightOutcome {
     /// The training is finished.
+    #[strum(to_string = "the training is finished")]
     Finished,
     /// There was nothing to train.
+    #[strum(to_string = "there was nothing to train")]
     NothingToDo,
     /// The night is over, the training goes on in the next.
+    #[strum(to_string = "the training goes on next night")]
     GoesOn,
     /// The owner stopped it.
+    #[strum(to_string = "stopped on request")]
     Stopped,
-}
-
-impl fmt::Display for SliceEnd {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::Paused => "paused",
-            Self::TimeUp => "the granted time was over",
-            Self::Finished => "finished",
-            Self::Stopped => "stopped",
-        })
-    }
-}
-
-impl fmt::Display for NightOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::Finished => "the training is finished",
-            Self::NothingToDo => "there was nothing to train",
-            Self::GoesOn => "the training goes on next night",
-            Self::Stopped => "stopped on request",
-        })
-    }
 }

@@ -1,7 +1,5 @@
 //! How slices and sessions end.
 
-use std::fmt;
-
 use nightgraft_policy::Reason;
 use nightgraft_policy::gate::GateReport;
 use nightgraft_store::GraftId;
@@ -31,16 +29,20 @@ pub enum SliceOutcome {
 }
 
 /// Why nothing is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NothingToDo {
     /// The store has no examples.
+    #[strum(to_string = "there are no examples to learn from")]
     NoExamples,
     /// The graft in use has learned from every example that is not held out.
+    #[strum(to_string = "the graft in use has learned from every example")]
     EverythingLearned,
     /// Some examples have to be held out, and the others are not worth a training. A long text counts once for each piece
     /// that the context holds, and an example that the model cannot use not at all.
+    #[strum(to_string = "too few examples: {have} of the {need} that are needed, since some are held out \
+                         to judge the result")]
     TooFew {
         /// Examples that there are.
         have: u64,
@@ -48,49 +50,28 @@ pub enum NothingToDo {
         need: u64,
     },
     /// An earlier session learned these examples with these settings, and the gate refused its result.
+    #[strum(to_string = "graft {graft} learned the same examples with the same settings, and was refused")]
     RefusedBefore {
         /// The result.
         graft: GraftId,
     },
     /// An earlier session learned these examples with these settings, and its result was taken out of use or never promoted.
+    #[strum(to_string = "graft {graft} learned the same examples with the same settings, and is not in \
+                         use; promote it, or change something")]
     NotInUse {
         /// The result.
         graft: GraftId,
     },
     /// An earlier session tried these examples with these settings, and diverged.
+    #[strum(to_string = "the same examples with the same settings were tried before, and the training \
+                         diverged")]
     DivergedBefore,
     /// An earlier graft came into use again: it has seen every example but the deleted ones.
+    #[strum(to_string = "graft {graft} is in use again: it has seen every example but the deleted ones")]
     InUseAgain {
         /// That graft.
         graft: GraftId,
     },
-}
-
-impl fmt::Display for NothingToDo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoExamples => f.write_str("there are no examples to learn from"),
-            Self::EverythingLearned => f.write_str("the graft in use has learned from every example"),
-            Self::TooFew { have, need } => write!(
-                f,
-                "too few examples: {have} of the {need} that are needed, since some are held out to judge the result"
-            ),
-            Self::RefusedBefore { graft } => {
-                write!(f, "graft {graft} learned the same examples with the same settings, and was refused")
-            }
-            Self::NotInUse { graft } => write!(
-                f,
-                "graft {graft} learned the same examples with the same settings, and is not in use; promote it, or \
-                 change something"
-            ),
-            Self::DivergedBefore => f.write_str(
-                "the same examples with the same settings were tried before, and the training diverged",
-            ),
-            Self::InUseAgain { graft } => {
-                write!(f, "graft {graft} is in use again: it has seen every example but the deleted ones")
-            }
-        }
-    }
 }
 
 /// Why a slice ended before its session was over.

@@ -1,18 +1,21 @@
 //! What kind a data file is of, by its name or because somebody said so.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
+
+use strum::{EnumString, VariantNames};
 
 use super::problem::DataProblem;
 use crate::{Error, Result};
 
 /// How the bytes of a data file are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, EnumString, VariantNames)]
+#[strum(parse_err_ty = Error, parse_err_fn = unknown_format)]
 pub enum Format {
     /// One JSON object a line: `.jsonl`.
+    #[strum(serialize = "jsonl")]
     JsonLines,
     /// Plain text: `.txt`.
+    #[strum(serialize = "text")]
     Text,
 }
 
@@ -27,17 +30,6 @@ pub(super) enum Named {
 }
 
 impl Format {
-    /// Every format.
-    pub const ALL: [Self; 2] = [Self::JsonLines, Self::Text];
-
-    /// The word for it on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::JsonLines => "jsonl",
-            Self::Text => "text",
-        }
-    }
-
     /// How the file at `path` is read if nobody says it; JSON lines for a pipe.
     ///
     /// # Errors
@@ -49,21 +41,9 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Format {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == text).ok_or_else(|| Error::Config {
-            option: "--format",
-            problem: format!("'{text}' is none of {}", Self::ALL.map(Self::name).join(", ")),
-        })
-    }
+fn unknown_format(word: &str) -> Error {
+    let problem = format!("'{word}' is none of {}", Format::VARIANTS.join(", "));
+    Error::Config { option: "--format", problem }
 }
 
 impl Named {
@@ -109,7 +89,7 @@ mod tests {
 
     #[test]
     fn formats_are_words() {
-        for format in Format::ALL {
+        for format in [Format::JsonLines, Format::Text] {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
         }
         assert_eq!(

@@ -1,18 +1,22 @@
 //! The kinds of JSON values.
 
-use std::fmt;
-
 use serde_json::Value;
 
 /// What kind of value something is in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[allow(missing_docs)]
 pub enum JsonKind {
+    #[strum(to_string = "null")]
     Null,
+    #[strum(to_string = "a boolean")]
     Boolean,
+    #[strum(to_string = "a number")]
     Number,
+    #[strum(to_string = "a string")]
     String,
+    #[strum(to_string = "a list")]
     List,
+    #[strum(to_string = "an object")]
     Object,
 }
 
@@ -26,18 +30,5 @@ impl JsonKind {
             Value::Array(_) => Self::List,
             Value::Object(_) => Self::Object,
         }
-    }
-}
-
-impl fmt::Display for JsonKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Null => "null",
-            Self::Boolean => "a boolean",
-            Self::Number => "a number",
-            Self::String => "a string",
-            Self::List => "a list",
-            Self::Object => "an object",
-        })
     }
 }
