@@ -1,31 +1,21 @@
 //! Numbers and tables for people.
 
-/// `98.4 MB`: decimal units, three digits.
+use bytesize::ByteSize;
+use comfy_table::{CellAlignment, Row, Table, presets};
+
+/// `98.4 MB`: decimal units, one digit behind the point.
 pub fn bytes(n: u64) -> String {
-    let (value, unit) = scaled(n as f64);
-    match unit {
-        "" => format!("{n} B"),
-        unit => format!("{value} {unit}B"),
-    }
+    ByteSize(n).display().si().to_string()
 }
 
 /// `134.5 M`: a count in thousands, millions or billions.
 pub fn count(n: u64) -> String {
-    match scaled(n as f64) {
-        (_, "") => n.to_string(),
-        (value, "G") => format!("{value} B"),
-        (value, unit) => format!("{value} {unit}"),
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", n as f64 / 1e6),
+        _ => format!("{:.1} B", n as f64 / 1e9),
     }
-}
-
-fn scaled(n: f64) -> (String, &'static str) {
-    let (divisor, unit) = match n {
-        n if n < 1e3 => (1.0, ""),
-        n if n < 1e6 => (1e3, "k"),
-        n if n < 1e9 => (1e6, "M"),
-        _ => (1e9, "G"),
-    };
-    (format!("{:.1}", n / divisor), unit)
 }
 
 /// `1 h 02 min`, `3 min 20 s`, `4.2 s`.
@@ -52,24 +42,24 @@ pub fn date(seconds: i64) -> String {
 
 /// Rows of a name and its value, the values in one column.
 pub fn pairs(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    columns(rows.iter().map(|(name, value)| [*name, value]), &[])
 }
 
 /// A table with its first row as the head; the columns in `right` are numbers, aligned to the right.
 pub fn table(rows: &[Vec<String>], right: &[usize]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if right.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
-        });
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    columns(rows, right)
+}
+
+fn columns<R: Into<Row>>(rows: impl IntoIterator<Item = R>, right: &[usize]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).add_rows(rows);
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right.contains(&place) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt() + "\n"
 }
 
 #[cfg(test)]
@@ -81,6 +71,11 @@ mod tests {
         assert_eq!(bytes(98_362_432), "98.4 MB");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500), "1.5 kB");
+        for (n, text) in
+            [(1_000, "1.0 kB"), (1_023, "1.0 kB"), (1_000_000, "1.0 MB"), (1_000_000_000, "1.0 GB")]
+        {
+            assert_eq!(bytes(n), text);
+        }
         assert_eq!(count(134_515_008), "134.5 M");
         assert_eq!(count(1_540_000_000), "1.5 B");
         assert_eq!(duration(4.23), "4.2 s");
@@ -96,5 +91,7 @@ mod tests {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(table(&[row("type", "n"), row("Q4_1", "210")], &[1]), "type    n\nQ4_1  210\n");
         assert_eq!(pairs(&[("a", "1".to_owned()), ("long", "2".to_owned())]), "a     1\nlong  2\n");
+        // Letters that take two places on a screen.
+        assert_eq!(table(&[row("名前", "x"), row("abc", "y")], &[]), "名前  x\nabc   y\n");
     }
 }
