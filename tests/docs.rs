@@ -22,9 +22,11 @@ const LOOKED_UP: &str = r#"
 make() { grep -q "^$1:" "$ROOT/Makefile"; }
 cargo() {
     test "$1" = xtask
-    task=$(grep "^  $2 " "$ROOT/bindings/xtask/src/main.rs")
+    test "$2" != help || return 0
+    task=$(sed -n "/^ *cmd $2 {/,/}/p" "$ROOT/bindings/xtask/src/flags.rs")
+    test -n "$task"
     shift 2
-    for option; do echo "$task" | grep -qF "[$option]"; done
+    for option; do echo "$task" | grep -q "optional $option\$"; done
 }
 gradle() { grep -q "^include(.*\"${1%:*}\"" settings.gradle.kts; }
 "#;

@@ -1,18 +1,16 @@
 //! `cargo xtask android`: the native library for Android's processors, and the archive around it.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
+use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     ndk::Ndk,
-    program::{cargo, find, has_target, output, rustc, target_folder, timed},
+    program::{cargo, find, has_target, rustc, shell, target_folder, timed},
 };
 
 /// One of Android's binary interfaces.
@@ -63,11 +61,9 @@ const LIBRARY: &str = "libnightgraft_ffi.so";
 const PROJECT: &str = "android";
 const ARCHIVE: &str = "android/nightgraft/build/outputs/aar/nightgraft-release.aar";
 
-/// Builds the libraries and the archive; `--no-archive` leaves Gradle out, names of interfaces choose some.
-pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    let makes_archive = !arguments.contains(&"--no-archive");
-    let names: Vec<&str> = arguments.iter().copied().filter(|argument| *argument != "--no-archive").collect();
-    let abis = selected_abis(&names)?;
+/// Builds the libraries of all interfaces, or of the named ones, and the archive unless that is not wanted.
+pub fn run(root: &Path, names: &[String], makes_archive: bool) -> Result<()> {
+    let abis = selected_abis(names)?;
     let ndk = Ndk::find(&|name| env::var_os(name));
     let gradle = gradle(root);
     let missing =
@@ -78,22 +74,23 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let ndk = ndk?;
     let level = min_sdk(&fs::read_to_string(root.join("android/nightgraft/build.gradle.kts"))?)?;
     println!("NDK {} in {}, Android API {level}", ndk.revision(), ndk.folder().display());
+    let sh = shell(root)?;
     for abi in &abis {
-        timed(abi.name, &mut abi.build(root, &ndk, level))?;
-        abi.install(root, &ndk)?;
+        timed(abi.name, abi.build(&sh, &ndk, level))?;
+        abi.install(&sh, root, &ndk)?;
     }
     match gradle.filter(|_| makes_archive) {
-        Some(gradle) => build_archive(root, &gradle),
+        Some(gradle) => build_archive(&sh, root, &gradle),
         None => Ok(()),
     }
 }
 
-fn selected_abis(names: &[&str]) -> Result<Vec<&'static Abi>> {
+fn selected_abis(names: &[String]) -> Result<Vec<&'static Abi>> {
     if let Some(name) = names.iter().find(|name| ABIS.iter().all(|abi| abi.name != **name)) {
         let all: Vec<_> = ABIS.iter().map(|abi| abi.name).collect();
-        bail!("'{name}' is none of --no-archive {}", all.join(" "));
+        bail!("'{name}' is none of {}", all.join(" "));
     }
-    Ok(ABIS.iter().filter(|abi| names.is_empty() || names.contains(&abi.name)).collect())
+    Ok(ABIS.iter().filter(|abi| names.is_empty() || names.iter().any(|name| name == abi.name)).collect())
 }
 
 /// What is not there and how to get it, a line each.
@@ -142,40 +139,38 @@ fn min_sdk(gradle: &str) -> Result<u32> {
 }
 
 impl Abi {
-    fn build(&self, root: &Path, ndk: &Ndk, level: u32) -> Command {
-        let mut command = Command::new(cargo());
-        command.current_dir(root);
-        command.args(["build", "--profile", PROFILE, "--locked", "--lib", "--package", "nightgraft-ffi"]);
-        command.args(["--target", self.triple]);
-        // The build script of llama-cpp-sys-2 finds the CMake toolchain file, the headers for the bindings and
-        // the interface by these; an older kit in another variable must not win.
-        command.env("ANDROID_NDK", ndk.folder()).env("ANDROID_NDK_ROOT", ndk.folder());
-        command
-            .env("ANDROID_API_LEVEL", level.to_string())
-            .env("ANDROID_PLATFORM", format!("android-{level}"));
-        // For C files that build scripts compile without CMake.
+    fn build<'a>(&self, sh: &'a Shell, ndk: &Ndk, level: u32) -> Cmd<'a> {
+        let (cargo, target) = (cargo(), self.triple);
+        let library = ["--lib", "--package", "nightgraft-ffi"];
         let [c, cxx] = ["clang", "clang++"].map(|tool| ndk.compiler(self.clang, level, tool));
-        let triple = self.triple.replace('-', "_");
-        command.env(format!("CC_{triple}"), &c).env(format!("CXX_{triple}"), cxx);
-        command.env(format!("AR_{triple}"), ndk.tool("llvm-ar"));
-        command.env(format!("RANLIB_{triple}"), ndk.tool("llvm-ranlib"));
+        let triple = target.replace('-', "_");
         let key = format!("CARGO_TARGET_{}", triple.to_uppercase());
-        command.env(format!("{key}_LINKER"), c);
-        command.env(format!("{key}_RUSTFLAGS"), format!("-Clink-arg=-Wl,-z,max-page-size={PAGE}"));
-        // Flags for the machine that builds would take the place of the target's own.
-        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        if self.name != "arm64-v8a" {
-            command.env_remove(ARM_ARCH);
-        }
-        command.envs(self.ggml.iter().copied());
-        command
+        let command = cmd!(sh, "{cargo} build --profile {PROFILE} --locked {library...} --target {target}")
+            // The build script of llama-cpp-sys-2 finds the CMake toolchain file, the headers for the bindings and
+            // the interface by these; an older kit in another variable must not win.
+            .env("ANDROID_NDK", ndk.folder())
+            .env("ANDROID_NDK_ROOT", ndk.folder())
+            .env("ANDROID_API_LEVEL", level.to_string())
+            .env("ANDROID_PLATFORM", format!("android-{level}"))
+            // For C files that build scripts compile without CMake.
+            .env(format!("CC_{triple}"), &c)
+            .env(format!("CXX_{triple}"), cxx)
+            .env(format!("AR_{triple}"), ndk.tool("llvm-ar"))
+            .env(format!("RANLIB_{triple}"), ndk.tool("llvm-ranlib"))
+            .env(format!("{key}_LINKER"), c)
+            .env(format!("{key}_RUSTFLAGS"), format!("-Clink-arg=-Wl,-z,max-page-size={PAGE}"))
+            // Flags for the machine that builds would take the place of the target's own.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .envs(self.ggml.iter().copied());
+        if self.name == "arm64-v8a" { command } else { command.env_remove(ARM_ARCH) }
     }
 
     /// Copies the library to where Gradle looks, having made sure of its alignment.
-    fn install(&self, root: &Path, ndk: &Ndk) -> Result<()> {
+    fn install(&self, sh: &Shell, root: &Path, ndk: &Ndk) -> Result<()> {
         let built = target_folder(root).join(self.triple).join(PROFILE).join(LIBRARY);
-        let headers =
-            output(Command::new(ndk.tool("llvm-readelf")).args(["--program-headers", "--wide"]).arg(&built))?;
+        let readelf = ndk.tool("llvm-readelf");
+        let headers = cmd!(sh, "{readelf} --program-headers --wide {built}").read()?;
         let aligned = smallest_alignment(&headers)?;
         if aligned < PAGE {
             bail!(
@@ -203,31 +198,27 @@ fn smallest_alignment(headers: &str) -> Result<u64> {
     alignments.collect::<Result<Vec<_>>>()?.into_iter().min().context("no segment is loaded")
 }
 
-fn build_archive(root: &Path, gradle: &Path) -> Result<()> {
+fn build_archive(sh: &Shell, root: &Path, gradle: &Path) -> Result<()> {
     let archive = root.join(ARCHIVE);
     // An archive that is there afterwards is then the new one.
     if archive.exists() {
         fs::remove_file(&archive)?;
     }
-    timed("archive", &mut gradle_command(root, gradle))?;
+    timed("archive", assemble(sh, gradle))?;
     let bytes =
         fs::metadata(&archive).with_context(|| format!("Gradle made no {}", archive.display()))?.len();
     println!("{}: {bytes} bytes", archive.display());
     Ok(())
 }
 
-fn gradle_command(root: &Path, gradle: &Path) -> Command {
-    let mut command = Command::new(gradle);
-    command.args([
-        OsString::from("--project-dir"),
-        root.join(PROJECT).into(),
-        ":nightgraft:assembleRelease".into(),
-    ]);
-    command
+fn assemble<'a>(sh: &'a Shell, gradle: &Path) -> Cmd<'a> {
+    cmd!(sh, "{gradle} --project-dir {PROJECT} :nightgraft:assembleRelease")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
     use crate::ndk::fake_ndk;
 
@@ -244,7 +235,8 @@ mod tests {
     fn the_build_has_the_kits_compilers_and_the_alignment() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let ndk = fake_ndk(&scratch.path().join("kit"), "27.2.12479018");
-        let command = abi("arm64-v8a").build(Path::new("/checkout"), &ndk, 26);
+        let sh = shell(scratch.path()).expect("a shell");
+        let command = Command::from(abi("arm64-v8a").build(&sh, &ndk, 26));
         let compiler = ndk.compiler("aarch64-linux-android", 26, "clang").to_string_lossy().into_owned();
         assert!(compiler.ends_with("/bin/aarch64-linux-android26-clang"), "{compiler}");
         assert_eq!(variable(&command, "CC_aarch64_linux_android"), Some(compiler.clone()));
@@ -267,8 +259,9 @@ mod tests {
     fn only_arm64_hears_of_its_processors_and_only_x86_loses_avx() {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let ndk = fake_ndk(&scratch.path().join("kit"), "27.2.12479018");
+        let sh = shell(scratch.path()).expect("a shell");
         let removed = |name: &str| {
-            let command = abi(name).build(Path::new("/checkout"), &ndk, 26);
+            let command = Command::from(abi(name).build(&sh, &ndk, 26));
             let gone = command.get_envs().any(|(key, value)| key == ARM_ARCH && value.is_none());
             (gone, variable(&command, "GGML_AVX2"))
         };
@@ -279,14 +272,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_the_way_to_get_it() {
-        let abis = selected_abis(&["armeabi-v7a", "arm64-v8a"]).expect("they exist");
+        let abis = selected_abis(&["armeabi-v7a", "arm64-v8a"].map(String::from)).expect("they exist");
         let lines =
             missing(&abis, &Ndk::find(&|_| None), false, &|triple| triple.starts_with("aarch64")).join("\n");
         assert!(lines.contains("ANDROID_NDK_HOME"), "{lines}");
         assert!(lines.contains("rustup target add armv7-linux-androideabi"), "{lines}");
         assert!(!lines.contains("aarch64-linux-android"), "{lines}");
         assert!(lines.contains("--no-archive"), "{lines}");
-        assert!(selected_abis(&["mips"]).is_err());
+        assert!(selected_abis(&["mips".to_owned()]).is_err());
         assert_eq!(selected_abis(&[]).expect("all").len(), 3);
     }
 
@@ -311,7 +304,11 @@ mod tests {
         fs::write(scratch.path().join("android/gradlew"), "").expect("a file");
         let gradle = gradle(scratch.path()).expect("it is there");
         assert_eq!(gradle, scratch.path().join("android/gradlew"));
-        let command = gradle_command(scratch.path(), &gradle);
-        assert_eq!(command.get_args().last().expect("a task"), ":nightgraft:assembleRelease");
+        let sh = shell(scratch.path()).expect("a shell");
+        assert!(
+            assemble(&sh, &gradle)
+                .to_string()
+                .ends_with(" --project-dir android :nightgraft:assembleRelease")
+        );
     }
 }

@@ -1,12 +1,10 @@
 //! What cargo says that it built, read from its own messages.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
+use xshell::Cmd;
 
 /// One build's results.
 #[derive(Debug, Default, PartialEq)]
@@ -43,13 +41,8 @@ pub struct LlamaBuild {
 
 impl Artifacts {
     /// Runs cargo with these arguments; its messages for people go to the terminal.
-    pub fn build(command: &mut Command) -> Result<Self> {
-        command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
-        let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
-        if !output.status.success() {
-            bail!("{command:?} ended with {}", output.status);
-        }
-        Self::read(&String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")?)
+    pub fn build(command: Cmd<'_>) -> Result<Self> {
+        Self::read(&command.arg("--message-format=json-render-diagnostics").read()?)
     }
 
     /// The tests of a library or binary.

@@ -1,9 +1,7 @@
 //! All checks in the order in which they fail fastest, each timed.
 
 use std::{
-    env,
-    ffi::{OsStr, OsString},
-    fs,
+    env, fs,
     path::Path,
     process::{Child, Command, Stdio},
     thread::JoinHandle,
@@ -12,9 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
+use xshell::{Cmd, Shell};
 
 use crate::fixtures::{self, MODEL_VARIABLE};
-use crate::program::{cargo, run as run_command};
+use crate::program::{cargo, shell};
 use crate::{cross, scenario, swift};
 
 struct Step {
@@ -24,15 +23,15 @@ struct Step {
 
 enum Action {
     /// Arguments for cargo.
-    Cargo(&'static [&'static str]),
+    Cargo(&'static str),
     /// As `Cargo`, with our crates compiled through a script of `bindings/xtask/rustc`.
-    Wrapped(&'static str, &'static [&'static str]),
+    Wrapped(&'static str, &'static str),
     /// As `Cargo`, and rustdoc's warnings are errors.
-    Doc(&'static [&'static str]),
+    Doc(&'static str),
     /// Makes sure that the model of the real-model tests is there, and tells the later steps where.
     FetchModel,
     /// A task of this program, in a process of its own, for its environment.
-    Task(&'static [&'static str]),
+    Task(&'static str),
     /// Waits for what [`install_ahead`] installs.
     JoinInstallation,
     /// Builds for arm64 and checks types for phones beside the steps that follow, which leave much of a processor unused: they
@@ -43,90 +42,53 @@ enum Action {
     /// Compares the adapters that the suites of all languages have left.
     CompareScenario,
     /// A script below the root, and its arguments.
-    Script(&'static str, &'static [&'static str]),
+    Script(&'static str, &'static str),
 }
 
 /// Everything is built with the release profile: llama.cpp is then compiled once for all steps.
 const STEPS: &[Step] = &[
-    Step { name: "fmt", action: Action::Cargo(&["fmt", "--all", "--check"]) },
-    Step { name: "dependencies", action: Action::Task(&["dependencies"]) },
+    Step { name: "fmt", action: Action::Cargo("fmt --all --check") },
+    Step { name: "dependencies", action: Action::Task("dependencies") },
     Step {
         name: "clippy",
-        action: Action::Cargo(&[
-            "clippy",
-            "--release",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ]),
+        action: Action::Cargo("clippy --release --locked --workspace --all-targets -- --deny warnings"),
     },
-    Step { name: "doc", action: Action::Doc(&["doc", "--release", "--locked", "--workspace", "--no-deps"]) },
+    Step { name: "doc", action: Action::Doc("doc --release --locked --workspace --no-deps") },
     // What is as fast as it ships is tried by the later steps; here every overflow and every broken assumption is an error.
     Step {
         name: "unit",
         action: Action::Wrapped(
             "checked.sh",
-            &[
-                "test",
-                "--release",
-                "--locked",
-                "--workspace",
-                "--lib",
-                "--bins",
-                "--test",
-                "failing_disk",
-                "--test",
-                "nights",
-            ],
+            "test --release --locked --workspace --lib --bins --test failing_disk --test nights",
         ),
     },
     Step {
         name: "asan",
         action: Action::Wrapped(
             "address_sanitizer.sh",
-            &["test", "--release", "--locked", "--package", "nightgraft-kernels", "--lib"],
+            "test --release --locked --package nightgraft-kernels --lib",
         ),
     },
-    Step {
-        name: "loom",
-        action: Action::Cargo(&["test", "--release", "--locked", "--workspace", "--test", "pool_orders"]),
-    },
-    Step { name: "miri", action: Action::Task(&["miri"]) },
-    Step {
-        name: "doctest",
-        action: Action::Cargo(&["test", "--release", "--locked", "--workspace", "--doc"]),
-    },
-    Step { name: "examples", action: Action::Script("core/examples/run.sh", &[]) },
+    Step { name: "loom", action: Action::Cargo("test --release --locked --workspace --test pool_orders") },
+    Step { name: "miri", action: Action::Task("miri") },
+    Step { name: "doctest", action: Action::Cargo("test --release --locked --workspace --doc") },
+    Step { name: "examples", action: Action::Script("core/examples/run.sh", "") },
     Step { name: "model", action: Action::FetchModel },
-    Step {
-        name: "integration",
-        action: Action::Cargo(&["test", "--release", "--locked", "--test", "tests"]),
-    },
-    Step { name: "generate", action: Action::Task(&["generate", "--check"]) },
+    Step { name: "integration", action: Action::Cargo("test --release --locked --test tests") },
+    Step { name: "generate", action: Action::Task("generate --check") },
     Step {
         name: "bindings",
-        action: Action::Cargo(&[
-            "test",
-            "--release",
-            "--locked",
-            "--package",
-            "nightgraft-ffi",
-            "--test",
-            "*",
-        ]),
+        action: Action::Cargo("test --release --locked --package nightgraft-ffi --test *"),
     },
     Step { name: "installed", action: Action::JoinInstallation },
     Step { name: "arm64", action: Action::StartArm64Build },
-    Step { name: "kotlin", action: Action::Task(&["kotlin"]) },
-    Step { name: "swift", action: Action::Task(&["swift"]) },
-    Step { name: "python", action: Action::Task(&["python"]) },
+    Step { name: "kotlin", action: Action::Task("kotlin") },
+    Step { name: "swift", action: Action::Task("swift") },
+    Step { name: "python", action: Action::Task("python") },
     Step { name: "scenario", action: Action::CompareScenario },
     Step { name: "arm64 built", action: Action::JoinArm64Build },
-    Step { name: "cross", action: Action::Task(&["cross"]) },
-    Step { name: "fuzz", action: Action::Script("tests/fuzz/smoke.sh", &["6"]) },
+    Step { name: "cross", action: Action::Task("cross") },
+    Step { name: "fuzz", action: Action::Script("tests/fuzz/smoke.sh", "6") },
 ];
 
 /// The names that [`run`] knows.
@@ -135,20 +97,21 @@ pub fn step_names() -> Vec<&'static str> {
 }
 
 /// Runs all steps, or the named ones.
-pub fn run(root: &Path, names: &[&str]) -> Result<()> {
-    if let Some(unknown) = names.iter().find(|name| !step_names().contains(name)) {
+pub fn run(root: &Path, names: &[String]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !step_names().contains(&name.as_str())) {
         bail!("unknown step '{unknown}'; there are {}", step_names().join(", "));
     }
     let adapters = tempfile::tempdir()?;
+    let sh = shell(root)?;
+    sh.set_var(scenario::OUT_VARIABLE, adapters.path());
     let mut runner = Runner {
-        root,
-        model: env::var_os(MODEL_VARIABLE),
+        sh,
         adapters: adapters.path(),
         installing: names.is_empty().then(|| install_ahead(root)),
         arm64_build: None,
     };
     let mut done: Vec<(&str, Duration)> = Vec::new();
-    for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
+    for step in STEPS.iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)) {
         println!("== {}", step.name);
         let started = Instant::now();
         let result = runner.perform(&step.action);
@@ -176,9 +139,8 @@ fn install_ahead(root: &Path) -> JoinHandle<()> {
 }
 
 struct Runner<'a> {
-    root: &'a Path,
-    /// The file for `MODEL_VARIABLE`.
-    model: Option<OsString>,
+    /// It starts in the root, and has the variables that all steps see.
+    sh: Shell,
     /// Where the suites leave the scenario's adapters.
     adapters: &'a Path,
     /// What installs things meanwhile.
@@ -217,53 +179,46 @@ impl Drop for Background {
 impl Runner<'_> {
     fn perform(&mut self, action: &Action) -> Result<()> {
         match action {
-            Action::Cargo(arguments) => run_command(self.command(&cargo()).args(*arguments)),
-            Action::Wrapped(script, arguments) => {
-                let wrapper = self.root.join("bindings/xtask/rustc").join(script);
-                run_command(self.command(&cargo()).args(*arguments).env("RUSTC_WORKSPACE_WRAPPER", wrapper))
+            Action::Cargo(words) => self.cargo(words).run()?,
+            Action::Wrapped(script, words) => {
+                let wrapper = self.sh.current_dir().join("bindings/xtask/rustc").join(script);
+                self.cargo(words).env("RUSTC_WORKSPACE_WRAPPER", wrapper).run()?;
             }
-            Action::Doc(arguments) => {
-                run_command(self.command(&cargo()).args(*arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+            Action::Doc(words) => self.cargo(words).env("RUSTDOCFLAGS", "--deny warnings").run()?,
+            Action::Script(script, words) => {
+                let script = self.sh.current_dir().join(script);
+                self.sh.cmd(script).args(words.split_whitespace()).run()?;
             }
-            Action::Script(script, arguments) => {
-                let script = self.root.join(script);
-                run_command(self.command(script.as_os_str()).args(*arguments))
+            Action::FetchModel => self.fetch_model()?,
+            Action::Task(words) => self.task(words)?.run()?,
+            Action::JoinInstallation => {
+                if let Some(Err(_)) = self.installing.take().map(JoinHandle::join) {
+                    bail!("what is installed ahead has panicked");
+                }
             }
-            Action::FetchModel => self.fetch_model(),
-            Action::Task(words) => {
-                let program = env::current_exe().context("this program has no path")?;
-                run_command(self.command(program.as_os_str()).args(*words))
-            }
-            Action::JoinInstallation => match self.installing.take().map(JoinHandle::join) {
-                Some(Err(_)) => bail!("what is installed ahead has panicked"),
-                Some(Ok(())) | None => Ok(()),
-            },
             Action::StartArm64Build => {
-                let mut command =
-                    self.command(env::current_exe().context("this program has no path")?.as_os_str());
-                command.args(["cross", "build"]);
-                self.arm64_build = Some(Background::start(command)?);
-                Ok(())
+                self.arm64_build = Some(Background::start(self.task("cross build")?.into())?);
             }
-            Action::JoinArm64Build => self.arm64_build.take().map_or(Ok(()), Background::finish),
-            Action::CompareScenario => scenario::compare(self.adapters),
+            Action::JoinArm64Build => self.arm64_build.take().map_or(Ok(()), Background::finish)?,
+            Action::CompareScenario => scenario::compare(self.adapters)?,
         }
-    }
-
-    fn fetch_model(&mut self) -> Result<()> {
-        let path = fixtures::smollm2(self.root)?;
-        println!("{}", path.display());
-        self.model = Some(path.into());
         Ok(())
     }
 
-    fn command(&self, program: &OsStr) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(self.root).env(scenario::OUT_VARIABLE, self.adapters);
-        if let Some(model) = &self.model {
-            command.env(MODEL_VARIABLE, model);
-        }
-        command
+    fn fetch_model(&mut self) -> Result<()> {
+        let path = fixtures::smollm2(&self.sh.current_dir())?;
+        println!("{}", path.display());
+        self.sh.set_var(MODEL_VARIABLE, path);
+        Ok(())
+    }
+
+    fn cargo(&self, words: &str) -> Cmd<'_> {
+        self.sh.cmd(cargo()).args(words.split_whitespace())
+    }
+
+    fn task(&self, words: &str) -> Result<Cmd<'_>> {
+        let program = env::current_exe().context("this program has no path")?;
+        Ok(self.sh.cmd(program).args(words.split_whitespace()))
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     artifacts::{Artifacts, LlamaBuild, TestProgram},
-    program::{cargo, has_target, rustc, skip_unless_ci, target_folder, timed},
+    program::{cargo, has_target, rustc, shell, skip_unless_ci, target_folder, timed},
 };
 
 /// The emulated target, as cargo names it.
@@ -54,16 +55,16 @@ const EMULATED_TESTS: &[EmulatedTests] = &[
 ];
 
 /// Runs both parts, or the named one.
-pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    match arguments {
-        [] => {
+pub fn run(root: &Path, part: Option<&str>) -> Result<()> {
+    match part {
+        None => {
             arm64(root)?;
             phones(root)
         }
-        ["arm64"] => arm64(root),
-        ["build"] => build(root),
-        ["phones"] => phones(root),
-        _ => bail!("usage: cargo xtask cross [arm64|build|phones]"),
+        Some("arm64") => arm64(root),
+        Some("build") => build(root),
+        Some("phones") => phones(root),
+        Some(part) => bail!("'{part}' is none of arm64 build phones"),
     }
 }
 
@@ -94,16 +95,18 @@ pub fn build_or_reason(root: &Path, purpose: Purpose) -> Result<std::result::Res
 }
 
 /// Cargo with Debian's Rust, which has the arm64 standard library.
-pub fn cargo_for_arm64(root: &Path, purpose: Purpose) -> Command {
-    let mut command = Command::new(cargo());
-    command.current_dir(root).env("RUSTC", DEBIAN_RUSTC).env("CARGO_TARGET_DIR", arm64_folder(root, purpose));
+pub fn cargo_for_arm64<'a>(sh: &'a Shell, root: &Path, purpose: Purpose) -> Cmd<'a> {
+    let cargo = cargo();
     // An own folder, so an own profile costs nothing; without debug information it is half as large.
-    command.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
-    for (tool, program) in [("CC", "gcc"), ("CXX", "g++"), ("AR", "ar")] {
-        command.env(format!("{tool}_aarch64_unknown_linux_gnu"), format!("aarch64-linux-gnu-{program}"));
-    }
-    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
-    command
+    let command = cmd!(sh, "{cargo}")
+        .env("RUSTC", DEBIAN_RUSTC)
+        .env("CARGO_TARGET_DIR", arm64_folder(root, purpose))
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
+    let tools = [("CC", "gcc"), ("CXX", "g++"), ("AR", "ar")];
+    command.envs(tools.map(|(tool, program)| {
+        (format!("{tool}_aarch64_unknown_linux_gnu"), format!("aarch64-linux-gnu-{program}"))
+    }))
 }
 
 /// Where its builds go: another compiler's, so that the ordinary builds stay as they are.
@@ -126,37 +129,38 @@ fn arm64(root: &Path) -> Result<()> {
     };
     println!("arm64 build: {:.1} s", started.elapsed().as_secs_f64());
     for tests in EMULATED_TESTS {
-        let mut command = tests.command(built.test(tests.library)?);
-        timed(&format!("{} on {}", tests.library, tests.processor), &mut command)?;
+        tests.run(built.test(tests.library)?)?;
     }
     Ok(())
 }
 
 impl EmulatedTests {
-    fn command(&self, test: &TestProgram) -> Command {
+    fn run(&self, test: &TestProgram) -> Result<()> {
+        let (sh, file) = (shell(&test.folder)?, &test.file);
         // No `-L`: the emulated program must take the system's own arm64 libraries. The cross compiler's are
         // another build of the same ones, and a mixture hangs when it makes its first thread.
-        let mut command = Command::new("qemu-aarch64");
-        command.arg(&test.file).args(self.only).arg("--quiet");
-        command.args(NOT_EMULATED.iter().flat_map(|name| ["--skip", name]));
-        command
-            .current_dir(&test.folder)
+        let command = cmd!(sh, "qemu-aarch64 {file} --quiet")
+            .args(self.only)
+            .args(NOT_EMULATED.iter().flat_map(|name| ["--skip", name]))
             .env("CARGO_MANIFEST_DIR", &test.folder)
             .env("QEMU_CPU", self.processor);
-        command
+        timed(&format!("{} on {}", self.library, self.processor), command)
     }
 }
 
 /// The libraries that are tested under emulation, and their tests.
 fn build_arm64(root: &Path, purpose: Purpose) -> Result<Artifacts> {
-    let mut command = cargo_for_arm64(root, purpose);
-    command.args(["test", "--no-run", "--lib", "--release"]);
-    command.args(
-        ["nightgraft-kernels", "nightgraft-ggml", "nightgraft-core"].map(|name| format!("--package={name}")),
-    );
+    let sh = shell(root)?;
+    let mut command =
+        cargo_for_arm64(&sh, root, purpose).args(["test", "--no-run", "--lib", "--release"]).args(
+            ["nightgraft-kernels", "nightgraft-ggml", "nightgraft-core"]
+                .map(|name| format!("--package={name}")),
+        );
     if let Purpose::Tests = purpose {
-        command.env("CMAKE_C_FLAGS_RELEASE", "-O1 -DNDEBUG").env("CMAKE_CXX_FLAGS_RELEASE", "-O0 -DNDEBUG");
-        command.args(["--config", "profile.release.package.\"*\".opt-level=1"]);
+        command = command
+            .env("CMAKE_C_FLAGS_RELEASE", "-O1 -DNDEBUG")
+            .env("CMAKE_CXX_FLAGS_RELEASE", "-O0 -DNDEBUG")
+            .args(["--config", "profile.release.package.\"*\".opt-level=1"]);
     }
     Artifacts::build(command.args(["--locked", "--target", ARM64]))
 }
@@ -186,7 +190,7 @@ fn phones(root: &Path) -> Result<()> {
         let configuration = checker.folder.join(format!("{triple}.toml"));
         fs::create_dir_all(&checker.folder)?;
         fs::write(&configuration, checker.llama.build_script_override(triple, false)?)?;
-        timed(&format!("type-check for {triple}"), &mut checker.command(triple, &configuration))?;
+        checker.check(triple, &configuration)?;
     }
     Ok(())
 }
@@ -225,24 +229,25 @@ impl<'a> PhoneChecker<'a> {
         Ok(Ok(Self { root, folder: target_folder(root).join("phones"), compiler, llama }))
     }
 
-    fn command(&self, triple: &str, configuration: &Path) -> Command {
-        let mut command = Command::new(cargo());
-        command.current_dir(self.root).env("CARGO_TARGET_DIR", &self.folder);
-        command.env("CARGO_PROFILE_RELEASE_DEBUG", "false");
-        command
-            .args(["check", "--release", "--locked", "--lib", "--target", triple, "--config"])
-            .arg(configuration);
-        command.args(IN_APPS.iter().flat_map(|package| ["--package", package]));
+    fn check(&self, triple: &str, configuration: &Path) -> Result<()> {
+        let (sh, cargo) = (shell(self.root)?, cargo());
+        let mut command = cmd!(sh, "{cargo} check --release --locked --lib --target {triple}")
+            .arg("--config")
+            .arg(configuration)
+            .args(IN_APPS.iter().flat_map(|package| ["--package", package]))
+            .env("CARGO_TARGET_DIR", &self.folder)
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false");
         if matches!(self.compiler, Compiler::Debian) {
-            command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-            command.arg("-Zbuild-std=std,panic_abort");
+            command = command
+                .arg("-Zbuild-std=std,panic_abort")
+                .env("RUSTC", DEBIAN_RUSTC)
+                .env("RUSTC_BOOTSTRAP", "1");
         }
-        command
+        timed(&format!("type-check for {triple}"), command)
     }
 }
 
 fn build_here(root: &Path) -> Result<Artifacts> {
-    let mut command = Command::new(cargo());
-    command.current_dir(root).args(["build", "--release", "--locked", "--package", "nightgraft-ggml"]);
-    Artifacts::build(&mut command)
+    let (sh, cargo) = (shell(root)?, cargo());
+    Artifacts::build(cmd!(sh, "{cargo} build --release --locked --package nightgraft-ggml"))
 }

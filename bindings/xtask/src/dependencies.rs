@@ -1,10 +1,11 @@
 //! What must not come into a package through any of its dependencies, as `cargo tree` tells it.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use xshell::{Shell, cmd};
 
-use crate::program::cargo;
+use crate::program::{cargo, shell};
 
 /// Packages, and what none of them may depend on. Which of ours may use which is for their manifests to say.
 const FORBIDDEN: &[(&[&str], &[&str])] = &[
@@ -43,10 +44,11 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
 
 /// Fails with all that is there and must not be.
 pub fn check(root: &Path) -> Result<()> {
+    let sh = shell(root)?;
     let mut found = Vec::new();
     for (packages, forbidden) in FORBIDDEN {
         for package in *packages {
-            let names = names_of_all(root, package)?;
+            let names = names_of_all(&sh, package)?;
             let there = forbidden.iter().filter(|name| names.iter().any(|other| other == *name));
             found.extend(
                 there.map(|name| format!("{package} depends on {name}; cargo tree -i {name} -p {package}")),
@@ -57,22 +59,8 @@ pub fn check(root: &Path) -> Result<()> {
 }
 
 /// The names of all packages that `package` is built with, those of its build scripts not counted.
-fn names_of_all(root: &Path, package: &str) -> Result<Vec<String>> {
-    let mut command = Command::new(cargo());
-    command.current_dir(root).args([
-        "tree",
-        "--locked",
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-        "--package",
-        package,
-    ]);
-    let output = command.output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let text = String::from_utf8(output.stdout).context("cargo tree did not write UTF-8")?;
+fn names_of_all(sh: &Shell, package: &str) -> Result<Vec<String>> {
+    let cargo = cargo();
+    let text = cmd!(sh, "{cargo} tree --locked --edges normal --prefix none --package {package}").read()?;
     Ok(text.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect())
 }

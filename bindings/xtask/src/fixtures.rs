@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xshell::cmd;
 
-use crate::program::{self, cargo};
+use crate::program::{cargo, shell};
 
 /// Names the real model; when it is set already, that file is used.
 pub const MODEL_VARIABLE: &str = "NIGHTGRAFT_SMOLLM2";
@@ -26,19 +27,9 @@ impl Fixtures {
 /// Makes the tiny model and finds the real one.
 pub fn make(root: &Path) -> Result<Fixtures> {
     let tiny = cache()?.join("tiny.gguf");
-    let mut make = Command::new(cargo());
-    make.args([
-        "run",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--package",
-        "nightgraft-core",
-        "--example",
-        "tiny_model",
-        "--",
-    ]);
-    program::run(make.arg(&tiny).current_dir(root))?;
+    let (sh, cargo) = (shell(root)?, cargo());
+    let example = ["--package", "nightgraft-core", "--example", "tiny_model"];
+    cmd!(sh, "{cargo} run --release --locked --quiet {example...} -- {tiny}").run()?;
     let variables = vec![
         ("NIGHTGRAFT_TINY", tiny.into()),
         (MODEL_VARIABLE, smollm2(root)?.into()),

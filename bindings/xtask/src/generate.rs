@@ -1,30 +1,24 @@
 //! `cargo xtask generate`: builds the library of the bindings and has `bindings/generator` write what belongs to it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use xshell::cmd;
 
-use crate::program::{self, cargo};
+use crate::program::{cargo, shell, target_folder};
 
-/// Writes the generated files, or with `--check` fails if they are out of date.
-pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    if !matches!(arguments, [] | ["--check"]) {
-        bail!("usage: cargo xtask generate [--check]");
-    }
+/// Writes the generated files, or with `check` fails if they are out of date.
+pub fn run(root: &Path, check: bool) -> Result<()> {
     let library = library(root)?;
-    let mut generator = Command::new(cargo());
-    generator.args(["run", "--quiet", "--release", "--locked", "--package", "nightgraft-generator", "--"]);
-    program::run(generator.current_dir(root).arg(root).arg(library).args(arguments))
+    let (sh, cargo, check) = (shell(root)?, cargo(), check.then_some("--check"));
+    let generator = cmd!(sh, "{cargo} run --quiet --release --locked --package nightgraft-generator --");
+    Ok(generator.arg(root).arg(library).args(check).run()?)
 }
 
 /// Builds the library for this machine and says where it lies.
 pub fn library(root: &Path) -> Result<PathBuf> {
-    let mut build = Command::new(cargo());
-    build.args(["build", "--release", "--locked", "--package", "nightgraft-ffi"]);
-    program::run(build.current_dir(root))?;
+    let (sh, cargo) = (shell(root)?, cargo());
+    cmd!(sh, "{cargo} build --release --locked --package nightgraft-ffi").run()?;
     let name = format!("{}nightgraft_ffi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    Ok(program::target_folder(root).join("release").join(name))
+    Ok(target_folder(root).join("release").join(name))
 }

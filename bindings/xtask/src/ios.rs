@@ -2,14 +2,15 @@
 
 use std::{
     env::consts::OS,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
+use xshell::{Cmd, Shell, cmd};
 
-use crate::program::{cargo, find, has_target, rustc, target_folder, timed};
+use crate::program::{cargo, find, has_target, rustc, shell, target_folder, timed};
 
 /// A kind of machine that an XCFramework has one library for.
 #[derive(Debug)]
@@ -34,30 +35,27 @@ const LIBRARY: &str = "libnightgraft_ffi.a";
 /// Where the Swift package looks for it. It has no headers: the package's own C target has them, for all systems.
 const FRAMEWORK: &str = "ios/Nightgraft.xcframework";
 
-/// Builds everything; takes no arguments.
-pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    if !arguments.is_empty() {
-        bail!("usage: cargo xtask ios");
-    }
+/// Builds everything.
+pub fn run(root: &Path) -> Result<()> {
     let missing = missing(OS, &|name| find(name).is_some(), &|triple| has_target(&rustc(), triple));
     if !missing.is_empty() {
         bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
     }
     let deployment_target = deployment_target(&fs::read_to_string(root.join("ios/Package.swift"))?)?;
-    let target = target_folder(root);
+    let (sh, target) = (shell(root)?, target_folder(root));
     let mut libraries = Vec::new();
     for platform in PLATFORMS {
         for (triple, _) in platform.architectures {
-            timed(triple, &mut platform.build(root, triple, &deployment_target)?)?;
+            timed(triple, platform.build(&sh, triple, &deployment_target)?)?;
         }
-        libraries.push(platform.universal_library(&target)?);
+        libraries.push(platform.universal_library(&sh, &target)?);
     }
     let framework = root.join(FRAMEWORK);
     // xcodebuild adds to what is there, and fails on the same platform twice.
     if framework.exists() {
         fs::remove_dir_all(&framework)?;
     }
-    timed("XCFramework", &mut create_xcframework(root, &libraries))?;
+    timed("XCFramework", create_xcframework(&sh, &libraries))?;
     println!("{}", framework.display());
     Ok(())
 }
@@ -107,28 +105,29 @@ fn deployment_target(package: &str) -> Result<String> {
 }
 
 impl Platform {
-    fn build(&self, root: &Path, triple: &str, deployment_target: &str) -> Result<Command> {
+    fn build<'a>(&self, sh: &'a Shell, triple: &str, deployment_target: &str) -> Result<Cmd<'a>> {
         let found = self.architectures.iter().find(|(name, _)| *name == triple);
         let (_, architecture) = found.with_context(|| format!("{triple} is none of {}", self.sdk))?;
-        let mut command = Command::new(cargo());
-        command.current_dir(root);
-        command.args(["build", "--profile", PROFILE, "--locked", "--lib", "--package", "nightgraft-ffi"]);
-        command.args(["--target", triple]);
-        // Read by rustc and by the build of C files.
-        command.env("IPHONEOS_DEPLOYMENT_TARGET", deployment_target);
-        // The build script of llama-cpp-sys-2 hands these to CMake, which would take the device's SDK also for
-        // the simulator.
-        command.env("CMAKE_OSX_SYSROOT", self.sdk).env("CMAKE_OSX_ARCHITECTURES", architecture);
-        command.env("CMAKE_OSX_DEPLOYMENT_TARGET", deployment_target);
-        // A command buffer that is sent to the GPU from the background ends the app.
-        command.env("GGML_METAL", "OFF");
-        // Flags and SDKs for the machine that builds would go into the phone's code.
-        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("SDKROOT");
-        Ok(command)
+        let cargo = cargo();
+        let library = ["--lib", "--package", "nightgraft-ffi"];
+        Ok(cmd!(sh, "{cargo} build --profile {PROFILE} --locked {library...} --target {triple}")
+            // Read by rustc and by the build of C files.
+            .env("IPHONEOS_DEPLOYMENT_TARGET", deployment_target)
+            // The build script of llama-cpp-sys-2 hands these to CMake, which would take the device's SDK also for
+            // the simulator.
+            .env("CMAKE_OSX_SYSROOT", self.sdk)
+            .env("CMAKE_OSX_ARCHITECTURES", architecture)
+            .env("CMAKE_OSX_DEPLOYMENT_TARGET", deployment_target)
+            // A command buffer that is sent to the GPU from the background ends the app.
+            .env("GGML_METAL", "OFF")
+            // Flags and SDKs for the machine that builds would go into the phone's code.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("SDKROOT"))
     }
 
     /// One library for all architectures.
-    fn universal_library(&self, target: &Path) -> Result<PathBuf> {
+    fn universal_library(&self, sh: &Shell, target: &Path) -> Result<PathBuf> {
         let built = self.built(target);
         let [several @ .., last] = built.as_slice() else { bail!("{} has no processors", self.sdk) };
         if several.is_empty() {
@@ -136,7 +135,7 @@ impl Platform {
         }
         let output = target.join(self.sdk).join(LIBRARY);
         fs::create_dir_all(target.join(self.sdk))?;
-        timed(self.sdk, &mut lipo(&built, &output))?;
+        timed(self.sdk, lipo(sh, &built, &output))?;
         Ok(output)
     }
 
@@ -145,38 +144,32 @@ impl Platform {
     }
 }
 
-fn lipo(libraries: &[PathBuf], output: &Path) -> Command {
-    let mut command = Command::new("lipo");
-    command.arg("-create").args(libraries).arg("-output").arg(output);
-    command
+fn lipo<'a>(sh: &'a Shell, libraries: &[PathBuf], output: &Path) -> Cmd<'a> {
+    cmd!(sh, "lipo -create {libraries...} -output {output}")
 }
 
-fn create_xcframework(root: &Path, libraries: &[PathBuf]) -> Command {
-    let mut command = Command::new("xcodebuild");
-    command.arg("-create-xcframework");
-    for library in libraries {
-        command.arg("-library").arg(library);
-    }
-    command.arg("-output").arg(root.join(FRAMEWORK));
-    command
+fn create_xcframework<'a>(sh: &'a Shell, libraries: &[PathBuf]) -> Cmd<'a> {
+    let libraries = libraries.iter().flat_map(|library| [OsStr::new("-library"), library.as_os_str()]);
+    cmd!(sh, "xcodebuild -create-xcframework {libraries...} -output {FRAMEWORK}")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
-    fn words(command: &Command) -> String {
-        command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    fn here() -> Shell {
+        shell(Path::new("/")).expect("a shell")
     }
 
     #[test]
     fn a_simulator_is_built_with_its_own_sdk() {
-        let (device, simulator) = (&PLATFORMS[0], &PLATFORMS[1]);
-        let command = simulator.build(Path::new("/checkout"), "x86_64-apple-ios", "16.0").expect("it is one");
-        assert!(
-            words(&command).ends_with("--package nightgraft-ffi --target x86_64-apple-ios"),
-            "{command:?}"
-        );
+        let (device, simulator, sh) = (&PLATFORMS[0], &PLATFORMS[1], here());
+        let command = simulator.build(&sh, "x86_64-apple-ios", "16.0").expect("it is one");
+        let words = command.to_string();
+        assert!(words.ends_with("--package nightgraft-ffi --target x86_64-apple-ios"), "{words}");
+        let command = Command::from(command);
         let variable = |name: &str| {
             command
                 .get_envs()
@@ -188,33 +181,31 @@ mod tests {
         assert_eq!(variable("IPHONEOS_DEPLOYMENT_TARGET"), Some(Some("16.0".into())));
         assert_eq!(variable("GGML_METAL"), Some(Some("OFF".into())));
         assert_eq!(variable("SDKROOT"), Some(None));
-        assert!(device.build(Path::new("/checkout"), "x86_64-apple-ios", "16.0").is_err());
+        assert!(device.build(&sh, "x86_64-apple-ios", "16.0").is_err());
     }
 
     #[test]
     fn the_simulators_libraries_become_one_and_the_devices_stays() {
-        let (device, simulator) = (&PLATFORMS[0], &PLATFORMS[1]);
+        let (device, simulator, sh) = (&PLATFORMS[0], &PLATFORMS[1], here());
         let built = simulator.built(Path::new("/t"));
         assert_eq!(
-            words(&lipo(&built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a"))),
-            "-create /t/aarch64-apple-ios-sim/small-release/libnightgraft_ffi.a \
+            lipo(&sh, &built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a")).to_string(),
+            "lipo -create /t/aarch64-apple-ios-sim/small-release/libnightgraft_ffi.a \
              /t/x86_64-apple-ios/small-release/libnightgraft_ffi.a -output /t/iphonesimulator/libnightgraft_ffi.a"
         );
         assert_eq!(
-            device.universal_library(Path::new("/t")).expect("nothing to join"),
+            device.universal_library(&sh, Path::new("/t")).expect("nothing to join"),
             Path::new("/t/aarch64-apple-ios/small-release/libnightgraft_ffi.a")
         );
     }
 
     #[test]
     fn the_framework_has_each_library() {
-        let command =
-            create_xcframework(Path::new("/checkout"), &["/t/device.a".into(), "/t/simulator.a".into()]);
-        assert_eq!(command.get_program(), "xcodebuild");
+        let sh = here();
         assert_eq!(
-            words(&command),
-            "-create-xcframework -library /t/device.a -library /t/simulator.a \
-             -output /checkout/ios/Nightgraft.xcframework"
+            create_xcframework(&sh, &["/t/device.a".into(), "/t/simulator.a".into()]).to_string(),
+            "xcodebuild -create-xcframework -library /t/device.a -library /t/simulator.a \
+             -output ios/Nightgraft.xcframework"
         );
     }
 

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use xshell::{Shell, cmd};
 
-use crate::fixtures;
-use crate::program::{self, cargo, skip_unless_ci, target_folder};
+use crate::program::{shell, skip_unless_ci, target_folder};
 use crate::scenario::OUT_VARIABLE;
 use crate::snippets::{self, KOTLIN};
+use crate::{fixtures, generate};
 
 const OLDEST_JAVA: u32 = 17;
 
@@ -20,29 +20,23 @@ const OLDEST_JAVA: u32 = 17;
 /// # Errors
 /// The first check that fails.
 pub fn run(root: &Path) -> Result<()> {
-    if let Some(missing) = missing() {
+    let sh = shell(&root.join("android"))?;
+    if let Some(missing) = missing(&sh) {
         return skip_unless_ci("the Kotlin suite", &missing);
     }
-    program::run(Command::new(cargo()).current_dir(root).args([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "nightgraft-ffi",
-    ]))?;
+    generate::library(root)?;
     let fixtures = fixtures::make(root)?;
     let build = build_folder(root)?;
     let _ = fs::remove_dir_all(&build); // old reports would be counted
     snippets::write(root, &KOTLIN, &build.join("snippets"))?; // where sample/pom.xml looks for them
-    let mut maven = Command::new("mvn");
-    maven.args(["-B", "-ntp", "verify"]).arg(format!("-Dnightgraft.build={}", text(&build)?));
-    maven.current_dir(root.join("android")).env("NIGHTGRAFT_LIBRARY", target_folder(root).join("release"));
-    maven.envs(fixtures.variables());
+    let mut maven = cmd!(sh, "mvn -B -ntp verify -Dnightgraft.build={build}")
+        .env("NIGHTGRAFT_LIBRARY", target_folder(root).join("release"))
+        .envs(fixtures.variables());
     if let Some(folder) = std::env::var_os(OUT_VARIABLE) {
         fs::create_dir_all(&folder).context("cannot make the folder for the scenario's adapters")?;
-        maven.env(OUT_VARIABLE, fs::canonicalize(folder)?);
+        maven = maven.env(OUT_VARIABLE, fs::canonicalize(folder)?);
     }
-    program::run(&mut maven)?;
+    maven.run()?;
     let count = count_tests(&build)?;
     ensure!(count.tests > 0, "Maven ran no test");
     ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);
@@ -51,14 +45,12 @@ pub fn run(root: &Path) -> Result<()> {
 }
 
 /// What is not there, for people.
-fn missing() -> Option<String> {
-    let java = Command::new("javac").arg("-version").output();
-    let version = java.ok().and_then(|output| major_version(&String::from_utf8_lossy(&output.stdout)));
+fn missing(sh: &Shell) -> Option<String> {
+    let version = cmd!(sh, "javac -version").read().ok().and_then(|line| major_version(&line));
     if version.is_none_or(|version| version < OLDEST_JAVA) {
         return Some(format!("no JDK {OLDEST_JAVA} or newer (Debian: openjdk-17-jdk-headless)"));
     }
-    let maven = Command::new("mvn").arg("--version").output();
-    maven.is_err().then(|| "no Maven (Debian: maven)".to_owned())
+    cmd!(sh, "mvn --version").output().is_err().then(|| "no Maven (Debian: maven)".to_owned())
 }
 
 /// The first number of `javac 17.0.15`.

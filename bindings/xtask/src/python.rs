@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use xshell::{Shell, cmd};
 
-use crate::program::{self, skip_unless_ci};
+use crate::program::{shell, skip_unless_ci};
 use crate::snippets::{self, PYTHON};
 use crate::{fixtures, generate};
 
@@ -15,7 +15,8 @@ const MYPY: &str = "mypy==1.18.2";
 
 /// Runs the type checker and the tests.
 pub fn run(root: &Path) -> Result<()> {
-    if let Some(problem) = missing() {
+    let sh = shell(root)?;
+    if let Some(problem) = missing(&sh) {
         return skip_unless_ci("the Python suite", &problem);
     }
     let library = generate::library(root)?;
@@ -31,37 +32,29 @@ pub fn run(root: &Path) -> Result<()> {
     let name = library.file_name().context("a library has a name")?;
     std::os::unix::fs::symlink(&library, staged.path().join("nightgraft").join(name))?;
 
-    let python = environment()?;
-    let command = |arguments: &[&str]| {
-        let mut command = Command::new(&python);
-        command.args(arguments).current_dir(staged.path()).envs(fixtures.variables());
-        command
-    };
-    program::run(&mut command(&["-m", "mypy"]))?;
-    program::run(&mut command(&["-m", "unittest", "--verbose"]))
+    let python = programs_of(&sh, MYPY)?.join("python");
+    sh.change_dir(staged.path());
+    cmd!(sh, "{python} -m mypy").envs(fixtures.variables()).run()?;
+    Ok(cmd!(sh, "{python} -m unittest --verbose").envs(fixtures.variables()).run()?)
 }
 
-fn missing() -> Option<String> {
-    let works =
-        Command::new("python3").args(["-c", "import sys, venv; assert sys.version_info >= (3, 10)"]).output();
-    let works = works.is_ok_and(|output| output.status.success());
+fn missing(sh: &Shell) -> Option<String> {
+    let program = "import sys, venv; assert sys.version_info >= (3, 10)";
+    let works = cmd!(sh, "python3 -c {program}").output().is_ok();
     (!works).then(|| "python3 of at least 3.10 with venv is missing (python3-venv)".to_owned())
 }
 
-/// A Python with the type checker, made once.
-fn environment() -> Result<PathBuf> {
-    let folder = fixtures::cache()?.join(format!("python-{}", MYPY.replace('=', "-")));
-    let python = folder.join("bin/python");
-    let ready = folder.join("ready");
-    if ready.exists() {
-        return Ok(python);
+/// The folder of the programs that a package brings with it, installed once and apart from all others.
+pub fn programs_of(sh: &Shell, package: &str) -> Result<PathBuf> {
+    let folder = fixtures::cache()?.join(format!("python-{}", package.replace('=', "-")));
+    let (programs, ready) = (folder.join("bin"), folder.join("ready"));
+    if !ready.exists() {
+        let python = programs.join("python");
+        cmd!(sh, "python3 -m venv --clear {folder}").run()?;
+        cmd!(sh, "{python} -m pip install --quiet --disable-pip-version-check {package}").run()?;
+        fs::write(&ready, "")?;
     }
-    let mut make = Command::new("python3");
-    program::run(make.args(["-m", "venv", "--clear"]).arg(&folder))?;
-    let mut install = Command::new(&python);
-    program::run(install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MYPY]))?;
-    fs::write(&ready, "")?;
-    Ok(python)
+    Ok(programs)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

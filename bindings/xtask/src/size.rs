@@ -4,16 +4,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use xshell::{Cmd, Shell, cmd};
 
 use crate::{
     artifacts::{Artifacts, LlamaBuild},
     cross,
-    program::{cargo, find, output, rustc, skip_unless_ci, target_folder, timed},
+    program::{cargo, find, rustc, shell, skip_unless_ci, target_folder, timed},
 };
 
 const PROFILE: &str = "small-release";
@@ -22,21 +22,17 @@ const RECORD_PATH: &str = "bindings/size.json";
 /// What is written for a new record: how much a library may grow before somebody must say that it is meant.
 const TOLERANCE: f64 = 0.03;
 
-/// Builds and compares for this machine and for arm64 Linux; `--update` writes the record instead.
-pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    let update = match arguments {
-        [] => false,
-        ["--update"] => true,
-        _ => bail!("usage: cargo xtask size [--update]"),
-    };
+/// Builds and compares for this machine and for arm64 Linux; with `update` it writes the record instead.
+pub fn run(root: &Path, update: bool) -> Result<()> {
+    let sh = shell(root)?;
     let mut sizes = BTreeMap::new();
-    let host = host()?;
-    sizes.insert(host.clone(), Library::of_this_machine(root, &host)?.measure()?);
+    let host = host(&sh)?;
+    sizes.insert(host.clone(), Library::of_this_machine(&sh, root, &host)?.measure(&sh)?);
     if host != cross::ARM64 {
         match cross::build_or_reason(root, cross::Purpose::Size)? {
             Ok(built) => {
-                let library = Library::of_arm64(root, &built)?;
-                sizes.insert(cross::ARM64.to_owned(), library.measure()?);
+                let library = Library::of_arm64(&sh, root, &built)?;
+                sizes.insert(cross::ARM64.to_owned(), library.measure(&sh)?);
             }
             Err(why) => skip_unless_ci("the size for arm64", &why)?,
         }
@@ -61,38 +57,31 @@ struct Library {
 }
 
 impl Library {
-    fn of_this_machine(root: &Path, host: &str) -> Result<Self> {
-        let mut release = Command::new(cargo());
-        release.current_dir(root);
-        release.args(["build", "--release", "--locked", "--lib", "--package", "nightgraft-ffi"]);
-        let llama = Artifacts::build(&mut release)?.llama.context("nothing of the build is llama.cpp's")?;
-        let mut command = Command::new(cargo());
-        command.current_dir(root);
+    fn of_this_machine(sh: &Shell, root: &Path, host: &str) -> Result<Self> {
+        let cargo = cargo();
+        let release = cmd!(sh, "{cargo} build --release --locked --lib --package nightgraft-ffi");
+        let llama = Artifacts::build(release)?.llama.context("nothing of the build is llama.cpp's")?;
         let target = target_folder(root);
-        build(command, &target, host, &llama, &[])?;
+        build(cmd!(sh, "{cargo}"), &target, host, &llama, &[])?;
         Ok(Self { file: target.join(PROFILE).join(file_name()), sections: "size" })
     }
 
-    fn of_arm64(root: &Path, built: &Artifacts) -> Result<Self> {
+    fn of_arm64(sh: &Shell, root: &Path, built: &Artifacts) -> Result<Self> {
         let target = cross::arm64_folder(root, cross::Purpose::Size);
         let llama = built.llama.as_ref().context("nothing of the arm64 build is llama.cpp's")?;
-        build(
-            cross::cargo_for_arm64(root, cross::Purpose::Size),
-            &target,
-            cross::ARM64,
-            llama,
-            &["--target", cross::ARM64],
-        )?;
+        let cargo = cross::cargo_for_arm64(sh, root, cross::Purpose::Size);
+        build(cargo, &target, cross::ARM64, llama, &["--target", cross::ARM64])?;
         let file = target.join(cross::ARM64).join(PROFILE).join("libnightgraft_ffi.so");
         Ok(Self { file, sections: "aarch64-linux-gnu-size" })
     }
 
     /// The size of the file, having printed what it consists of.
-    fn measure(&self) -> Result<u64> {
-        let bytes = fs::metadata(&self.file).with_context(|| format!("no {}", self.file.display()))?.len();
-        println!("{}: {bytes} bytes", self.file.display());
-        if cfg!(target_os = "linux") && find(self.sections).is_some() {
-            let table = output(Command::new(self.sections).args(["-A", "-d"]).arg(&self.file))?;
+    fn measure(&self, sh: &Shell) -> Result<u64> {
+        let Self { file, sections } = self;
+        let bytes = fs::metadata(file).with_context(|| format!("no {}", file.display()))?.len();
+        println!("{}: {bytes} bytes", file.display());
+        if cfg!(target_os = "linux") && find(sections).is_some() {
+            let table = cmd!(sh, "{sections} -A -d {file}").read()?;
             for (part, bytes) in sizes_by_purpose(&table) {
                 println!("  {part:22} {bytes:>11}");
             }
@@ -104,7 +93,7 @@ impl Library {
 /// Builds the small library without compiling llama.cpp again: a profile of its own would run the build script anew,
 /// for minutes, and get the same code. `cargo_arguments` come last.
 fn build(
-    mut command: Command,
+    command: Cmd<'_>,
     target: &Path,
     triple: &str,
     llama: &LlamaBuild,
@@ -113,17 +102,19 @@ fn build(
     fs::create_dir_all(target)?;
     let configuration = target.join(format!("{PROFILE}-{triple}.toml"));
     fs::write(&configuration, llama.build_script_override(triple, true)?)?;
-    command.args(["rustc", "--profile", PROFILE, "--locked", "--lib", "--crate-type", "cdylib"]);
-    command.args(["--package", "nightgraft-ffi", "--config"]).arg(configuration).args(cargo_arguments);
-    timed(&format!("{PROFILE} for {triple}"), &mut command).map(drop)
+    let library = ["--lib", "--crate-type", "cdylib", "--package", "nightgraft-ffi"];
+    let command = command.args(["rustc", "--profile", PROFILE, "--locked"]).args(library);
+    let command = command.arg("--config").arg(configuration).args(cargo_arguments);
+    timed(&format!("{PROFILE} for {triple}"), command)
 }
 
 fn file_name() -> &'static str {
     if cfg!(target_os = "macos") { "libnightgraft_ffi.dylib" } else { "libnightgraft_ffi.so" }
 }
 
-fn host() -> Result<String> {
-    let version = output(Command::new(rustc()).arg("-vV"))?;
+fn host(sh: &Shell) -> Result<String> {
+    let rustc = rustc();
+    let version = cmd!(sh, "{rustc} -vV").read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc does not tell its host")?.to_owned())
 }

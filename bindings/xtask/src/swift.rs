@@ -17,7 +17,8 @@ use anyhow::{Context, Result, ensure};
 use toolchain::Toolchain;
 
 use crate::fixtures::{self, Fixtures};
-use crate::program::{self, cargo, skip_unless_ci, target_folder};
+use crate::generate;
+use crate::program::{skip_unless_ci, target_folder};
 use crate::scenario::OUT_VARIABLE;
 use crate::snippets::{self, SWIFT};
 
@@ -71,9 +72,7 @@ struct Paths {
 
 impl Paths {
     fn prepare(root: &Path, cache: &Path) -> Result<Self> {
-        let mut build = Command::new(cargo());
-        build.args(["build", "--release", "--locked", "--package", "nightgraft-ffi"]);
-        program::run(build.current_dir(root))?;
+        generate::library(root)?;
         let name = text(root)?.replace('/', "-");
         let scratch = cache.join("swift-build").join(name.trim_start_matches('-'));
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
