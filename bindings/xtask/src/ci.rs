@@ -49,6 +49,7 @@ enum Action {
 const STEPS: &[Step] = &[
     Step { name: "fmt", action: Action::Cargo("fmt --all --check") },
     Step { name: "dependencies", action: Action::Task("dependencies") },
+    Step { name: "deny", action: Action::Task("deny") },
     Step {
         name: "clippy",
         action: Action::Cargo("clippy --release --locked --workspace --all-targets -- --deny warnings"),

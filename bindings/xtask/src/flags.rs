@@ -27,6 +27,9 @@ xflags::xflags! {
         /// Fail when something is part of a package that must not be, such as C++ of the store.
         cmd dependencies {}
 
+        /// Fail when a dependency has a licence, a source or a known fault that deny.toml does not allow.
+        cmd deny {}
+
         /// Run the scalar kernels under Miri.
         cmd miri {}
 

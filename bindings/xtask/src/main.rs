@@ -4,6 +4,7 @@ mod android;
 mod artifacts;
 mod ci;
 mod cross;
+mod deny;
 mod dependencies;
 mod documents;
 mod fixtures;
@@ -63,6 +64,7 @@ fn run(task: XtaskCmd) -> Result<()> {
         XtaskCmd::Python(_) => python::run(&root),
         XtaskCmd::Generate(Generate { check }) => generate::run(&root, check),
         XtaskCmd::Dependencies(_) => dependencies::check(&root),
+        XtaskCmd::Deny(_) => deny::run(&root),
         XtaskCmd::Miri(_) => miri::run(&root),
         XtaskCmd::Cross(Cross { part }) => cross::run(&root, part.as_deref()),
         XtaskCmd::Android(Android { abi, no_archive }) => android::run(&root, &abi, !no_archive),
