@@ -86,7 +86,7 @@ impl Step {
     fn run(&mut self) -> nightgraft_core::Result<()> {
         self.adapter.clear_gradients()?;
         let sum = self.model.accumulate_gradients(&self.batch)?;
-        self.optimizer.update(&self.adapter, sum.supervised, 1e-4)?;
+        self.optimizer.update(&self.adapter, 1, sum.supervised, 1e-4)?;
         Ok(())
     }
 }

@@ -132,7 +132,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         for members in &plan {
             supervised += model.accumulate_gradients(&data::assemble(&examples, members))?.supervised;
         }
-        optimizer.update(&adapter, supervised, RATE)?;
+        optimizer.update(&adapter, wall.len() as u64 + 1, supervised, RATE)?;
         anonymous = anonymous.max(anonymous_bytes());
         if wall.is_empty() {
             // The first step makes the graphs and reads the model's pages.

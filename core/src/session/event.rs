@@ -136,13 +136,13 @@ impl Event {
 
     pub(super) fn rate_lowered(train_loop: &TrainLoop, too_high: Option<RateTooHigh>) -> Option<Self> {
         let trainer = train_loop.trainer();
-        too_high.map(|why| Self::RateLowered { step: trainer.step(), lr: trainer.highest_rate(), why })
+        too_high.map(|why| Self::RateLowered { step: trainer.progress().step, lr: trainer.highest_rate(), why })
     }
 
     pub(super) fn planned(train_loop: &TrainLoop, threads: usize) -> Self {
         let trainer = train_loop.trainer();
         Self::Planned {
-            steps: trainer.total_steps(),
+            steps: trainer.progress().total_steps,
             trainable_parameters: trainer.adapter().n_parameters(),
             adapted_layers: trainer.base().spec.n_layer - trainer.adapter().lowest_layer().unwrap_or(0),
             lr: trainer.highest_rate(),

@@ -1,15 +1,12 @@
-//! Between a run under way and its checkpoints.
+//! Which checkpoint a run goes on from, and which it does not.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use nightgraft_adapter::{AdapterTensors, LoraPair, LoraPairs, Module};
+use nightgraft_adapter::AdapterTensors;
 use nightgraft_gguf::Fingerprint;
 use nightgraft_store::CheckpointProblem;
 use nightgraft_store::Error as StoreError;
-use nightgraft_store::checkpoint::{
-    self, EarlyStopping, Evaluation, FirstSteps, Matrices, PairShape, Progress, Snapshot, State, matrices,
-};
+use nightgraft_store::checkpoint::{self, State};
 use nightgraft_store::vault::Vault;
 use nightgraft_text::data::Dataset;
 use sha2::{Digest, Sha256};
@@ -18,11 +15,7 @@ use super::{Event, Leftover};
 use crate::Result;
 use crate::base::Base;
 use crate::config::{RunConfig, TrainConfig};
-use crate::train::{
-    BestAdapter, DataPosition, GradientAccumulation, LearningRateGuard, PartialEvaluation, RunHistory,
-    TrainLoop, set_values,
-};
-use crate::transformer::LossSum;
+use crate::train::TrainLoop;
 
 /// What must be equal for a run to go on from a checkpoint.
 pub(super) struct RunIdentity {
@@ -32,11 +25,8 @@ pub(super) struct RunIdentity {
     settings: String,
 }
 
-/// A checkpoint that belongs to this run.
-pub(super) struct SavedRun {
-    path: PathBuf,
-    state: State,
-}
+/// A checkpoint of a run, and its file.
+pub(super) type SavedRun = (PathBuf, State);
 
 impl RunIdentity {
     pub(super) fn new(
@@ -104,16 +94,7 @@ pub(super) fn result_affecting_settings(config: &TrainConfig) -> Result<String> 
     TrainConfig { run, ..config.clone() }.to_toml()
 }
 
-/// Bytes that a checkpoint of this run takes, a little more rather than less.
-pub(super) fn checkpoint_bytes(train_loop: &TrainLoop) -> u64 {
-    let sets = 3
-        + u64::from(train_loop.trainer().accumulation().micro_steps > 0)
-        + u64::from(train_loop.history().best.adapter.is_some());
-    // 16 bytes of tag to every chunk of 64 KiB, and the header.
-    sets * 4 * train_loop.trainer().adapter().n_parameters() as u64 * 1001 / 1000 + (64 << 10)
-}
-
-/// The newest valid checkpoint, if there is one.
+/// The newest valid checkpoint of the run, if there is one.
 ///
 /// # Errors
 /// [`StoreError::Checkpoint`] if it belongs to a run with another base, data or settings.
@@ -122,13 +103,13 @@ pub(super) fn load(
     folder: &Path,
     identity: &RunIdentity,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<(PathBuf, SavedRun)>> {
+) -> Result<Option<SavedRun>> {
     let latest = checkpoint::load_latest_reporting(vault, folder, |path, error| {
         on_event(&Event::Discarded { what: Leftover::Checkpoint(path.to_owned()), why: error.into() });
     });
     let Some((path, state)) = latest? else { return Ok(None) };
     match identity.difference(&state) {
-        None => Ok(Some((path.clone(), SavedRun { path, state }))),
+        None => Ok(Some((path, state))),
         Some(problem) => Err(StoreError::Checkpoint { path, problem }.into()),
     }
 }
@@ -141,168 +122,8 @@ pub(super) fn save(
     train_loop: &TrainLoop,
     keep: usize,
 ) -> Result<()> {
-    let trainer = train_loop.trainer();
-    let RunHistory { best, evaluations, evaluating, guard } = train_loop.history();
-    let adapter = trainer.adapter();
-    let optimizer = trainer.optimizer();
-    let GradientAccumulation { micro_steps, tokens, sum } = trainer.accumulation();
-    let DataPosition { epoch, batch } = trainer.position();
-    let progress = Progress {
-        step: trainer.step(),
-        total_steps: trainer.total_steps(),
-        micro_step: *micro_steps,
-        epoch,
-        next_batch: batch,
-        loss_sum: sum.loss,
-        tokens: *tokens,
-        supervised_tokens: sum.supervised,
-        correct: sum.correct,
-        evaluations: evaluations.iter().map(|&(step, loss)| Evaluation { step, loss }).collect(),
-        evaluating: evaluating.map(|PartialEvaluation { next_batch, sum }| checkpoint::PartialEvaluation {
-            next_batch,
-            loss: sum.loss,
-            correct: sum.correct,
-            supervised: sum.supervised,
-        }),
-        early_stopping: EarlyStopping {
-            best_loss: best.at.map(|(loss, _)| loss),
-            best_step: best.at.map_or(0, |(_, step)| step),
-            evaluations_since: best.evaluations_since,
-        },
-        first_steps: FirstSteps {
-            losses: guard.losses.clone(),
-            norms: guard.norms.clone(),
-            lowered_after: guard.lowered_after,
-        },
-    };
-    let shapes = adapter.pairs().map(|(place, pair)| {
-        let ((rank, n_in), (_, n_out)) = (pair.a.shape(), pair.b_t.shape());
-        PairShape::new(place, rank, [n_in, n_out])
-    });
-    // Straight from where they are: copies of all of this would be the largest part of a small run's memory. A matrix that
-    // cannot be read has no numbers, which is refused.
-    let state = Snapshot {
-        config: &identity.settings,
-        base: identity.base,
-        data: &identity.data,
-        progress: &progress,
-        spec: adapter.spec(),
-        shapes: shapes.collect(),
-        sets: [
-            Some(Box::new(
-                adapter
-                    .parameters()
-                    .map(|parameter| Cow::Owned(parameter.value.to_vec().unwrap_or_default())),
-            )),
-            Some(Box::new(optimizer.mean.iter().map(Cow::from))),
-            Some(Box::new(optimizer.square.iter().map(Cow::from))),
-            (*micro_steps > 0).then(|| -> Matrices<'_> {
-                Box::new(
-                    adapter
-                        .parameters()
-                        .map(|parameter| Cow::Owned(parameter.grad.to_vec().unwrap_or_default())),
-                )
-            }),
-            best.adapter.as_ref().map(|best| -> Matrices<'_> { Box::new(matrices(&best.pairs)) }),
-        ],
-    };
-    checkpoint::save(vault, folder, state, keep)?;
+    checkpoint::save(vault, folder, train_loop.snapshot(&identity.settings, &identity.data), keep)?;
     Ok(())
-}
-
-impl SavedRun {
-    pub(super) fn step(&self) -> u64 {
-        self.state.progress.step
-    }
-
-    /// Sets a fresh run of the same identity back to this moment.
-    ///
-    /// # Errors
-    /// [`StoreError::Checkpoint`] if the numbers are not of such a run, whatever the checksum says.
-    pub(super) fn restore(self, train_loop: &mut TrainLoop) -> Result<()> {
-        if let Some(problem) = self.impossible(train_loop) {
-            let problem = CheckpointProblem::Impossible(problem);
-            return Err(StoreError::Checkpoint { path: self.path, problem }.into());
-        }
-        let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = self.state;
-        let stopping = &progress.early_stopping;
-        let history = RunHistory {
-            best: BestAdapter {
-                at: stopping.best_loss.map(|loss| (loss, stopping.best_step)),
-                adapter: (!best.is_empty())
-                    .then(|| AdapterTensors { spec: adapter.spec.clone(), pairs: best }),
-                evaluations_since: stopping.evaluations_since,
-            },
-            evaluations: progress.evaluations.iter().map(|at| (at.step, at.loss)).collect(),
-            evaluating: progress.evaluating.map(|at| PartialEvaluation {
-                next_batch: at.next_batch,
-                sum: LossSum { loss: at.loss, correct: at.correct, supervised: at.supervised },
-            }),
-            guard: LearningRateGuard {
-                losses: progress.first_steps.losses.clone(),
-                norms: progress.first_steps.norms.clone(),
-                lowered_after: progress.first_steps.lowered_after,
-            },
-        };
-        train_loop.restore(history, |trainer| {
-            set_values(trainer.adapter(), &adapter)?;
-            if !gradient.is_empty() {
-                trainer.set_gradients(&to_values(gradient))?;
-            }
-            let moments = [to_values(first_moment), to_values(second_moment)];
-            let optimizer = trainer.optimizer().restored(progress.step, moments);
-            let position = DataPosition { epoch: progress.epoch, batch: progress.next_batch };
-            let Progress { loss_sum, correct, supervised_tokens, .. } = progress;
-            let sum = LossSum { loss: loss_sum, correct, supervised: supervised_tokens };
-            let accumulation =
-                GradientAccumulation { micro_steps: progress.micro_step, tokens: progress.tokens, sum };
-            trainer.restore(optimizer, position, accumulation);
-            Ok(())
-        })
-    }
-}
-
-impl SavedRun {
-    /// What cannot be in a checkpoint of this run, in words.
-    fn impossible(&self, train_loop: &TrainLoop) -> Option<&'static str> {
-        let trainer = train_loop.trainer();
-        let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = &self.state;
-        let same_shape = |pairs: &LoraPairs| {
-            let shape = |(&place, pair): (&(usize, Module), &LoraPair)| {
-                (place, [(pair.rank, pair.n_in), (pair.rank, pair.n_out)], [pair.a.len(), pair.b_t.len()])
-            };
-            let expected = trainer.adapter().pairs().map(|(place, pair)| {
-                let shapes = [pair.a.shape(), pair.b_t.shape()];
-                (place, shapes, shapes.map(|(n_rows, n_cols)| n_rows * n_cols))
-            });
-            pairs.iter().map(shape).eq(expected)
-        };
-        let in_mid_step = progress.micro_step > 0;
-        if ![&adapter.pairs, first_moment, second_moment].into_iter().all(same_shape) {
-            Some("the adapter or its moments have other shapes than the run")
-        } else if in_mid_step == gradient.is_empty() || in_mid_step && !same_shape(gradient) {
-            Some("the gradients do not fit the step under way")
-        } else if !best.is_empty() && !same_shape(best) {
-            Some("the best adapter has other shapes than the run")
-        } else if progress.total_steps != trainer.total_steps() || progress.step > progress.total_steps {
-            Some("the steps do not fit the run")
-        } else if progress.next_batch >= trainer.batches_of_epoch(progress.epoch) {
-            Some("the place in the data does not fit the run")
-        } else if progress
-            .evaluating
-            .as_ref()
-            .is_some_and(|at| at.next_batch >= train_loop.held_out_batches())
-        {
-            Some("the evaluation under way does not fit the held-out examples")
-        } else {
-            None
-        }
-    }
-}
-
-/// Turns pairs into values in the order of [`Adapter::parameters`](crate::lora::Adapter::parameters): A, then B of each.
-fn to_values(pairs: LoraPairs) -> Vec<Vec<f32>> {
-    pairs.into_values().flat_map(|pair| [pair.a, pair.b_t]).collect()
 }
 
 fn hash(adapter: &AdapterTensors) -> String {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nightgraft_adapter::AdapterTensors;
 use nightgraft_files::{atomic, file_system};
-use nightgraft_store::checkpoint;
+use nightgraft_store::checkpoint::{self, Progress};
 use nightgraft_store::vault::Vault;
 use nightgraft_text::Date;
 use nightgraft_text::data::{self, Format};
@@ -194,8 +194,8 @@ impl<'a> Run<'a> {
             run_setup::train_loop(&config, base, start, train.examples, held_out, recompute, stop)?;
         let resumed = match saved {
             Some((checkpoint, state)) => {
-                let step = state.step();
-                state.restore(&mut train_loop)?;
+                let step = state.progress.step;
+                train_loop.restore(&checkpoint, state)?;
                 Some((step, checkpoint))
             }
             None => None,
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
         let keep = self.request.config.run.keep_checkpoints;
         resume::save(&self.vault, &self.folder.checkpoints(), &self.identity, &self.train_loop, keep)?;
         self.look_at_memory();
-        let step = self.train_loop.trainer().step();
+        let step = self.train_loop.progress().step;
         self.saved_at = Some(step);
         on_event(&Event::Saved { step });
         Ok(())
@@ -362,9 +362,10 @@ impl<'a> Run<'a> {
 
     fn finish(mut self, outcome: Outcome, on_event: &mut dyn FnMut(&Event)) -> Result<TrainReport> {
         self.train_loop.model().release(); // room for writing the result
-        let step = self.train_loop.trainer().step();
+        let Progress { step, evaluations, early_stopping, .. } = self.train_loop.progress().clone();
         if let Some(curve) = &self.request.curve {
-            let plot = (curve.draw)(&self.losses, &self.train_loop.history().evaluations);
+            let held_out: Vec<_> = evaluations.iter().map(|at| (at.step, at.loss)).collect();
+            let plot = (curve.draw)(&self.losses, &held_out);
             atomic::write_file(&self.folder.plot(), plot.as_bytes())?;
         }
         let mut best_step = step;
@@ -392,8 +393,8 @@ impl<'a> Run<'a> {
             steps: step,
             first_loss: self.losses.first().map(|&(_, loss)| loss),
             last_loss: self.losses.last().map(|&(_, loss)| loss),
-            held_out_before: self.train_loop.history().evaluations.first().map(|&(_, loss)| loss),
-            held_out_after: self.train_loop.history().best.at.map(|(loss, _)| loss),
+            held_out_before: evaluations.first().map(|at| at.loss),
+            held_out_after: early_stopping.best_loss,
             best_step,
             adapter: (!interrupted).then(|| self.folder.peft()),
             checkpoint: interrupted.then(|| self.folder.checkpoints()),
@@ -408,10 +409,9 @@ impl<'a> Run<'a> {
         self.write(&adapter).map(|()| step)
     }
 
-    /// After a divergence: keeps the best adapter, or without held-out data the last that had a finite loss.
+    /// After a divergence: keeps what is left.
     fn keep_last_good(&self) -> Result<()> {
-        let best = self.train_loop.history().best.adapter.as_ref();
-        best.or(self.train_loop.trainer().last_good()).map_or(Ok(()), |tensors| self.write(tensors))
+        self.train_loop.last_good().map_or(Ok(()), |tensors| self.write(tensors))
     }
 
     /// Writes an adapter in both formats.

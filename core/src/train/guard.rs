@@ -3,6 +3,7 @@
 //! The first tenth of a run's steps is watched, in which the rate reaches its height. The loss of a step is that of its own
 //! examples and goes up and down: a rise has to stand out from that.
 
+use nightgraft_store::checkpoint::FirstSteps;
 use serde::Serialize;
 
 /// A run's steps for each that is watched.
@@ -23,17 +24,6 @@ const EXPLOSION: f64 = 25.0;
 const USUAL: usize = 8;
 /// The rate is multiplied by this.
 pub(super) const LOWERED_TO: f64 = 0.25;
-
-/// What a run's first steps were like, and whether its rate had to be lowered.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LearningRateGuard {
-    /// Losses of the steps that are watched.
-    pub losses: Vec<f64>,
-    /// Norms of their gradients.
-    pub norms: Vec<f64>,
-    /// The step after which the rate was lowered.
-    pub lowered_after: Option<u64>,
-}
 
 /// What shows that a rate is too high.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, strum::Display)]
@@ -57,46 +47,42 @@ pub enum RateTooHigh {
     },
 }
 
-impl LearningRateGuard {
-    /// Takes in step `step` (from 1) of `total`; tells whether the rate has to be lowered after it, which happens once in a run.
-    /// A run whose first steps it has not seen is left alone.
-    pub fn watch(&mut self, step: u64, total: u64, loss: f64, norm: f64) -> Option<RateTooHigh> {
-        let watched = (total / STEPS_PER_WATCHED).clamp(*WATCHED.start(), *WATCHED.end());
-        let has_seen_all = self.losses.len() as u64 + 1 == step;
-        if self.lowered_after.is_some() || total < SHORTEST || step > watched || !has_seen_all {
-            return None;
-        }
-        let exploded = self.explosion(norm);
-        self.losses.push(loss);
-        self.norms.push(norm);
-        let found = exploded.or_else(|| if step == watched { self.rise() } else { None });
-        if found.is_some() {
-            self.lowered_after = Some(step);
-        }
-        found
+/// Takes in step `step` (from 1) of `total`; tells whether the rate has to be lowered after it, which happens once in a run.
+/// A run whose first steps were not seen is left alone.
+pub(super) fn watch(seen: &mut FirstSteps, step: u64, total: u64, loss: f64, norm: f64) -> Option<RateTooHigh> {
+    let watched = (total / STEPS_PER_WATCHED).clamp(*WATCHED.start(), *WATCHED.end());
+    let has_seen_all = seen.losses.len() as u64 + 1 == step;
+    if seen.lowered_after.is_some() || total < SHORTEST || step > watched || !has_seen_all {
+        return None;
     }
+    let exploded = explosion(&seen.norms, norm);
+    seen.losses.push(loss);
+    seen.norms.push(norm);
+    let found = exploded.or_else(|| if step == watched { rise(&seen.losses) } else { None });
+    if found.is_some() {
+        seen.lowered_after = Some(step);
+    }
+    found
+}
 
-    fn explosion(&self, norm: f64) -> Option<RateTooHigh> {
-        let mut sorted = self.norms.clone();
-        sorted.sort_by(f64::total_cmp);
-        let usual = *sorted.get(sorted.len() / 2).filter(|_| sorted.len() >= USUAL)?;
-        (usual > 0.0 && norm > EXPLOSION * usual).then_some(RateTooHigh::GradientExplodes { norm, usual })
-    }
+fn explosion(before: &[f64], norm: f64) -> Option<RateTooHigh> {
+    let mut sorted = before.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let usual = *sorted.get(sorted.len() / 2).filter(|_| sorted.len() >= USUAL)?;
+    (usual > 0.0 && norm > EXPLOSION * usual).then_some(RateTooHigh::GradientExplodes { norm, usual })
+}
 
-    fn rise(&self) -> Option<RateTooHigh> {
-        let (first, later) =
-            (Sample::of(&self.losses[..self.losses.len() / 4]), &self.losses[self.losses.len() / 2..]);
-        let Sample { mean: to, .. } = Sample::of(later);
-        let stands_out =
-            to - first.mean > ERRORS * (first.square_error + Sample::of(later).square_error).sqrt();
-        if stands_out && to > RISE * first.mean {
-            return Some(RateTooHigh::LossRises { from: first.mean, to });
-        }
-        // Without a warm-up the first step alone may be from before the jump.
-        let from = *self.losses.first()?;
-        let jumps = to > JUMP * from && later.iter().all(|loss| *loss > RISE * from);
-        jumps.then_some(RateTooHigh::LossRises { from, to })
+fn rise(losses: &[f64]) -> Option<RateTooHigh> {
+    let (first, later) = (Sample::of(&losses[..losses.len() / 4]), &losses[losses.len() / 2..]);
+    let Sample { mean: to, .. } = Sample::of(later);
+    let stands_out = to - first.mean > ERRORS * (first.square_error + Sample::of(later).square_error).sqrt();
+    if stands_out && to > RISE * first.mean {
+        return Some(RateTooHigh::LossRises { from: first.mean, to });
     }
+    // Without a warm-up the first step alone may be from before the jump.
+    let from = *losses.first()?;
+    let jumps = to > JUMP * from && later.iter().all(|loss| *loss > RISE * from);
+    jumps.then_some(RateTooHigh::LossRises { from, to })
 }
 
 /// Some losses in two numbers.
@@ -121,9 +107,9 @@ mod tests {
 
     /// The steps after which the rate is lowered, and why, in a run of so many steps that begins so.
     fn found(total: u64, steps: impl IntoIterator<Item = (f64, f64)>) -> Vec<(u64, RateTooHigh)> {
-        let mut guard = LearningRateGuard::default();
-        let watch = |(step, (loss, norm))| guard.watch(step, total, loss, norm).map(|why| (step, why));
-        (1..).zip(steps).filter_map(watch).collect()
+        let mut seen = FirstSteps::default();
+        let found = |(step, (loss, norm))| watch(&mut seen, step, total, loss, norm).map(|why| (step, why));
+        (1..).zip(steps).filter_map(found).collect()
     }
 
     /// Losses that go up and down around `level`.
@@ -178,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_run_whose_first_steps_were_not_seen_is_left_alone() {
-        let mut guard = LearningRateGuard::default();
-        assert!((7..60).all(|step| guard.watch(step, 200, step as f64, 1.0).is_none()));
+        let mut seen = FirstSteps::default();
+        assert!((7..60).all(|step| watch(&mut seen, step, 200, step as f64, 1.0).is_none()));
     }
 }

@@ -1,6 +1,7 @@
 //! Training: the optimizer, the schedule, the loop of micro-steps, the choice of the best adapter.
 
-mod best;
+mod checkpoint;
+mod early_stopping;
 mod guard;
 mod optimizer;
 mod schedule;
@@ -10,11 +11,8 @@ mod trainer;
 #[cfg(test)]
 mod tests;
 
-pub use best::BestAdapter;
-pub use guard::{LearningRateGuard, RateTooHigh};
+pub use guard::RateTooHigh;
 pub use optimizer::AdamW;
 pub use schedule::learning_rate;
-pub use train_loop::{EvalSchedule, PartialEvaluation, RunHistory, StepEvent, StopReason, TrainLoop};
-pub use trainer::{
-    DataPosition, GradientAccumulation, StepReport, Trainer, evaluate, set_values, total_steps,
-};
+pub use train_loop::{EvalSchedule, StepEvent, StopReason, TrainLoop};
+pub use trainer::{StepReport, Trainer, evaluate, total_steps};

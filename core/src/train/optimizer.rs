@@ -9,12 +9,10 @@ use crate::config::OptimizerConfig;
 use crate::lora::{Adapter, Parameter};
 use crate::{Error, Result};
 
-/// The moments of every parameter, in the adapter's order, and how many updates they have seen.
+/// The moments of every parameter, in the adapter's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdamW {
     config: OptimizerConfig,
-    /// `t`: updates so far.
-    pub updates: u64,
     /// First moments.
     pub mean: Vec<Vec<f32>>,
     /// Second moments.
@@ -28,29 +26,23 @@ impl AdamW {
             let sizes = adapter.parameters().map(|p| p.value.shape());
             sizes.map(|(n_rows, n_cols)| vec![0.0; n_rows * n_cols]).collect()
         };
-        Self { config: config.clone(), updates: 0, mean: zeros(), square: zeros() }
+        Self { config: config.clone(), mean: zeros(), square: zeros() }
     }
 
-    /// The optimizer as it is after so many updates, with these first and second moments.
-    pub fn restored(&self, updates: u64, [mean, square]: [Vec<Vec<f32>>; 2]) -> Self {
-        Self { config: self.config.clone(), updates, mean, square }
-    }
-
-    /// Moves the adapter by its accumulated gradients, averaged over `n` supervised tokens and clipped to
-    /// the configured global norm. Returns the norm before clipping.
+    /// Makes update `t`, from 1: moves the adapter by its accumulated gradients, averaged over `n` supervised tokens and
+    /// clipped to the configured global norm. Returns the norm before clipping.
     ///
     /// # Errors
     /// [`Error::NotFinite`] naming the layer and module, if a gradient or what it would lead to is not a finite number.
     /// Adapter and moments are then as they were.
-    pub fn update(&mut self, adapter: &Adapter, n: u64, lr: f64) -> Result<f64> {
-        let norm = self.gradient_norm(adapter, n)?;
+    pub fn update(&mut self, adapter: &Adapter, t: u64, n: u64, lr: f64) -> Result<f64> {
+        let norm = gradient_norm(adapter, t, n)?;
         let clip = f64::from(self.config.clip);
         let clipped = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         let factor = (clipped / n.max(1) as f64) as f32;
-        let rule = Rule::new(&self.config, self.updates + 1, lr, factor);
-        self.check(adapter, rule)?;
+        let rule = Rule::new(&self.config, t, lr, factor);
+        self.check(adapter, t, rule)?;
 
-        self.updates += 1;
         for ((parameter, mean), square) in adapter.parameters().zip(&mut self.mean).zip(&mut self.square) {
             let mut values = parameter.value.to_vec()?;
             let grad = parameter.grad.to_vec()?;
@@ -63,7 +55,7 @@ impl AdamW {
     }
 
     /// Whether everything would stay finite. A square that overflowed would hold its parameter in place for good.
-    fn check(&self, adapter: &Adapter, rule: Rule) -> Result<()> {
+    fn check(&self, adapter: &Adapter, t: u64, rule: Rule) -> Result<()> {
         for ((parameter, mean), square) in adapter.parameters().zip(&self.mean).zip(&self.square) {
             let Parameter { layer, module, factor, value, grad } = parameter;
             let (values, grad) = (value.to_vec()?, grad.to_vec()?);
@@ -75,25 +67,25 @@ impl AdamW {
             });
             if !finite {
                 let place = format!("the update of layer {layer} {} {factor}", module.gguf_name());
-                return Err(Error::NotFinite { step: self.updates + 1, place });
+                return Err(Error::NotFinite { step: t, place });
             }
         }
         Ok(())
     }
+}
 
-    /// The global L2 norm of the averaged gradients.
-    fn gradient_norm(&self, adapter: &Adapter, n: u64) -> Result<f64> {
-        let mut total = 0.0;
-        for Parameter { layer, module, factor, grad, .. } in adapter.parameters() {
-            let squares: f64 = grad.to_vec()?.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
-            if !squares.is_finite() {
-                let place = format!("the gradient of layer {layer} {} {factor}", module.gguf_name());
-                return Err(Error::NotFinite { step: self.updates + 1, place });
-            }
-            total += squares;
+/// The global L2 norm of the averaged gradients.
+fn gradient_norm(adapter: &Adapter, t: u64, n: u64) -> Result<f64> {
+    let mut total = 0.0;
+    for Parameter { layer, module, factor, grad, .. } in adapter.parameters() {
+        let squares: f64 = grad.to_vec()?.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+        if !squares.is_finite() {
+            let place = format!("the gradient of layer {layer} {} {factor}", module.gguf_name());
+            return Err(Error::NotFinite { step: t, place });
         }
-        Ok(total.sqrt() / n.max(1) as f64)
+        total += squares;
     }
+    Ok(total.sqrt() / n.max(1) as f64)
 }
 
 /// What an update does to each number.

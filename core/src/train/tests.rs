@@ -54,7 +54,7 @@ fn adamw_does_what_its_formula_says() {
             parameter.grad.write(0, own).unwrap();
             rest = others;
         }
-        let norm = optimizer.update(&adapter, n, lr).unwrap();
+        let norm = optimizer.update(&adapter, step as u64, n, lr).unwrap();
 
         let averaged: Vec<f64> = grad.iter().map(|&g| f64::from(g) / 7.0).collect();
         let expected_norm = averaged.iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -78,7 +78,7 @@ fn a_gradient_that_is_not_a_number_is_named_and_moves_nothing() {
     let mut optimizer = AdamW::new(&OptimizerConfig::default(), &adapter);
     let before = (values(&adapter), optimizer.clone());
     adapter.parameters().nth(1).unwrap().grad.write(2, &[0.0, f32::NAN, 0.0, 0.0]).unwrap();
-    let error = optimizer.update(&adapter, 1, 0.1).unwrap_err();
+    let error = optimizer.update(&adapter, 1, 1, 0.1).unwrap_err();
     let Error::NotFinite { step: 1, place } = error else { panic!("{error}") };
     assert_eq!(place, "the gradient of layer 5 attn_q B");
     assert_eq!((values(&adapter), optimizer), before);
@@ -93,7 +93,7 @@ fn an_update_that_overflows_is_named_and_moves_nothing() {
     // Its square is beyond f32, though it is not.
     adapter.parameters().nth(1).unwrap().grad.write(2, &[0.0, 1e30, 0.0, 0.0]).unwrap();
     let before = (values(&adapter), optimizer.clone());
-    let error = optimizer.update(&adapter, 1, 0.1).unwrap_err();
+    let error = optimizer.update(&adapter, 1, 1, 0.1).unwrap_err();
     let Error::NotFinite { step: 1, place } = error else { panic!("{error}") };
     assert_eq!(place, "the update of layer 5 attn_q B");
     assert_eq!((values(&adapter), optimizer), before);
@@ -132,7 +132,7 @@ fn training_lowers_the_loss_and_uses_every_example() {
     while !trainer.is_finished() {
         steps.extend(trainer.advance().unwrap());
     }
-    assert_eq!(steps.len() as u64, trainer.total_steps());
+    assert_eq!(steps.len() as u64, trainer.progress().total_steps);
     // One token of an example has nothing to predict.
     let tokens: u64 = 2 * (40 + 55 + 33 + 60 + 21 + 44 + 50);
     assert_eq!(steps.iter().map(|step| step.tokens).sum::<u64>(), tokens);
@@ -176,7 +176,7 @@ fn stopped_at_random(longest: Duration, rng: &mut ChaCha8Rng) -> (Trainer, u32) 
         });
         match stopped.advance() {
             Ok(_) => {}
-            Err(Error::Cancelled) => in_mid_step += u32::from(stopped.accumulation().micro_steps > 0),
+            Err(Error::Cancelled) => in_mid_step += u32::from(stopped.progress().micro_step > 0),
             Err(error) => panic!("{error}"),
         }
         stopper.join().unwrap();

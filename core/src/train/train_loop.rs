@@ -4,21 +4,23 @@
 use std::borrow::Cow;
 
 use nightgraft_adapter::AdapterTensors;
+use nightgraft_store::checkpoint::{Evaluation, PartialEvaluation, Progress};
 use nightgraft_text::Example;
 use nightgraft_text::data::{self, BatchOptions};
 
-use super::{BestAdapter, LearningRateGuard, RateTooHigh, StepReport, Trainer};
-use crate::transformer::{LossSum, Model};
+use super::{RateTooHigh, StepReport, Trainer, early_stopping, guard};
+use crate::transformer::Model;
 use crate::{Error, Result};
 
 /// Optimizer steps with evaluations between them, until the steps or the patience are used up.
 pub struct TrainLoop {
-    trainer: Trainer,
+    pub(super) trainer: Trainer,
     held_out: Vec<Example>,
     /// The held-out examples as micro-batches.
     held_out_plan: Vec<Vec<usize>>,
     schedule: EvalSchedule,
-    history: RunHistory,
+    /// The adapter with the lowest held-out loss; none before the first evaluation.
+    pub(super) best: Option<AdapterTensors>,
 }
 
 /// When to evaluate, and when to give up waiting for a better adapter.
@@ -30,28 +32,6 @@ pub struct EvalSchedule {
     pub patience: usize,
     /// Tokens of a micro-batch of held-out examples.
     pub batch_tokens: usize,
-}
-
-/// What a run has behind it, besides what its trainer knows.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RunHistory {
-    /// The best adapter so far.
-    pub best: BestAdapter,
-    /// Step and mean loss per supervised token of every evaluation so far.
-    pub evaluations: Vec<(u64, f64)>,
-    /// The evaluation under way, if one is.
-    pub evaluating: Option<PartialEvaluation>,
-    /// What watches the rate.
-    pub guard: LearningRateGuard,
-}
-
-/// An evaluation that has run over some of its micro-batches.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PartialEvaluation {
-    /// The next micro-batch.
-    pub next_batch: u64,
-    /// The sums of those before it.
-    pub sum: LossSum,
 }
 
 /// What one piece of work was.
@@ -101,7 +81,7 @@ impl TrainLoop {
         let options =
             BatchOptions { batch_tokens: schedule.batch_tokens, packing: true, shuffle: false, seed: 0 };
         let held_out_plan = data::plan_epoch(&held_out, 0, &options);
-        Self { trainer, held_out, held_out_plan, schedule, history: RunHistory::default() }
+        Self { trainer, held_out, held_out_plan, schedule, best: None }
     }
 
     /// The adapter that the run has come to, and the step that it is of: the best one, or the last where nothing was evaluated.
@@ -109,10 +89,17 @@ impl TrainLoop {
     /// # Errors
     /// Those of reading the adapter that is trained.
     pub fn result(&self) -> Result<(Cow<'_, AdapterTensors>, u64)> {
-        match (&self.history.best.adapter, self.history.best.at) {
-            (Some(adapter), Some((_, step))) => Ok((Cow::Borrowed(adapter), step)),
-            _ => Ok((Cow::Owned(self.trainer.adapter().tensors()?), self.trainer.step())),
+        let Progress { step, early_stopping, .. } = self.progress();
+        match &self.best {
+            Some(best) => Ok((Cow::Borrowed(best), early_stopping.best_step)),
+            None => Ok((Cow::Owned(self.trainer.adapter().tensors()?), *step)),
         }
+    }
+
+    /// What is left of a run that has diverged: the best adapter, or where nothing was evaluated the last that had a finite
+    /// loss; none if no micro-step had one.
+    pub fn last_good(&self) -> Option<&AdapterTensors> {
+        self.best.as_ref().or(self.trainer.last_good())
     }
 
     /// What makes the steps.
@@ -125,28 +112,14 @@ impl TrainLoop {
         self.trainer.model()
     }
 
-    /// What lies behind the run: its evaluations, its best adapter.
-    pub fn history(&self) -> &RunHistory {
-        &self.history
+    /// What the run counts: its steps, its evaluations, how far it is in what is under way.
+    pub fn progress(&self) -> &Progress {
+        self.trainer.progress()
     }
 
     /// Micro-batches of an evaluation.
-    pub fn held_out_batches(&self) -> u64 {
+    pub(super) fn held_out_batches(&self) -> u64 {
         self.held_out_plan.len() as u64
-    }
-
-    /// Sets a run back to a saved moment; `trainer` does so for the trainer.
-    pub fn restore(
-        &mut self,
-        history: RunHistory,
-        trainer: impl FnOnce(&mut Trainer) -> Result<()>,
-    ) -> Result<()> {
-        trainer(&mut self.trainer)?;
-        if history.guard.lowered_after.is_some() {
-            self.trainer.lower_rate();
-        }
-        self.history = history;
-        Ok(())
     }
 
     /// Does the next piece of work.
@@ -162,50 +135,54 @@ impl TrainLoop {
         if self.trainer.is_finished() {
             return Ok(StepEvent::Ended(StopReason::Finished));
         }
-        if self.history.best.is_out_of_patience(self.schedule.patience) {
+        if early_stopping::is_out_of_patience(&self.progress().early_stopping, self.schedule.patience) {
             return Ok(StepEvent::Ended(StopReason::OutOfPatience));
         }
         let Some(report) = self.trainer.advance()? else { return Ok(StepEvent::MicroStep) };
         let StepReport { step, loss, grad_norm, .. } = report;
-        let too_high = self.history.guard.watch(step, self.trainer.total_steps(), loss, grad_norm);
-        if too_high.is_some() {
-            self.trainer.lower_rate();
-            if let Some(best) = &self.history.best.adapter {
-                self.trainer.go_back_to(best)?;
-            }
+        let Progress { total_steps, first_steps, .. } = &mut self.trainer.progress;
+        let too_high = guard::watch(first_steps, step, *total_steps, loss, grad_norm);
+        if too_high.is_some()
+            && let Some(best) = &self.best
+        {
+            self.trainer.go_back_to(best)?;
         }
         Ok(StepEvent::Step { report, too_high })
     }
 
     /// Before the first step, every `eval_every` steps and after the last.
     fn is_evaluation_due(&self) -> bool {
-        let step = self.trainer.step();
-        let in_mid_step = self.trainer.accumulation().micro_steps > 0;
+        let Progress { step, micro_step, evaluations, .. } = self.progress();
         let due =
             self.schedule.eval_every.is_some_and(|n| step.is_multiple_of(n) || self.trainer.is_finished());
-        let done = self.history.evaluations.last().is_some_and(|&(last, _)| last == step);
-        due && !in_mid_step && !done && !self.held_out.is_empty()
+        let done = evaluations.last().is_some_and(|last| last.step == *step);
+        due && *micro_step == 0 && !done && !self.held_out.is_empty()
     }
 
     fn evaluate_batch(&mut self) -> Result<StepEvent> {
-        let PartialEvaluation { next_batch, mut sum } = self.history.evaluating.unwrap_or_default();
-        let members = &self.held_out_plan[next_batch as usize];
-        sum += self.trainer.evaluate_batch(&data::assemble(&self.held_out, members))?;
-        let next_batch = next_batch + 1;
-        if next_batch < self.held_out_batches() {
-            self.history.evaluating = Some(PartialEvaluation { next_batch, sum });
+        let mut at = self.progress().evaluating.unwrap_or_default();
+        let members = &self.held_out_plan[at.next_batch as usize];
+        let sum = self.trainer.evaluate_batch(&data::assemble(&self.held_out, members))?;
+        at = PartialEvaluation {
+            next_batch: at.next_batch + 1,
+            loss: at.loss + sum.loss,
+            correct: at.correct + sum.correct,
+            supervised: at.supervised + sum.supervised,
+        };
+        if at.next_batch < self.held_out_batches() {
+            self.trainer.progress.evaluating = Some(at);
             return Ok(StepEvent::EvalBatch);
         }
-        let step = self.trainer.step();
-        let loss = sum.loss / sum.supervised as f64;
+        let Trainer { adapter, progress, .. } = &mut self.trainer;
+        let (step, loss) = (progress.step, at.loss / at.supervised as f64);
         if !loss.is_finite() {
             return Err(Error::NotFinite { step, place: "the held-out loss".into() });
         }
-        let start = self.history.evaluations.first().map_or(loss, |&(_, start)| start);
-        let adapter = self.trainer.adapter();
-        let best = self.history.best.consider(step, loss, start, |best| adapter.copy_to(best))?;
-        self.history.evaluations.push((step, loss));
-        self.history.evaluating = None;
+        let start = progress.evaluations.first().map_or(loss, |start| start.loss);
+        let keep = || adapter.copy_to(&mut self.best);
+        let best = early_stopping::consider(&mut progress.early_stopping, step, loss, start, keep)?;
+        progress.evaluations.push(Evaluation { step, loss });
+        progress.evaluating = None;
         Ok(StepEvent::Evaluated { step, loss, best })
     }
 }

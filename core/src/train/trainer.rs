@@ -2,6 +2,7 @@
 
 use nightgraft_adapter::AdapterTensors;
 use nightgraft_random as random;
+use nightgraft_store::checkpoint::Progress;
 use nightgraft_text::Example;
 use nightgraft_text::data::{self, Batch, BatchOptions};
 
@@ -17,37 +18,17 @@ use crate::{Error, Result};
 pub struct Trainer {
     config: TrainConfig,
     model: Model,
-    adapter: Adapter,
-    optimizer: AdamW,
+    pub(super) adapter: Adapter,
+    pub(super) optimizer: AdamW,
     examples: Vec<Example>,
-    total_steps: u64,
-    highest_rate: f64,
-    position: DataPosition,
-    accumulation: GradientAccumulation,
+    /// The rate at the end of the warm-up, unless it is lowered.
+    rate: f64,
+    /// What the run counts, as a checkpoint has it.
+    pub(super) progress: Progress,
     epoch_plan: Vec<Vec<usize>>,
     /// The adapter that last had a loss, unless nobody wants it.
     last_good: Option<AdapterTensors>,
     keeps_last_good: bool,
-}
-
-/// Where the data stream stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct DataPosition {
-    /// The epoch, from 0.
-    pub epoch: u64,
-    /// The next micro-batch of it.
-    pub batch: u64,
-}
-
-/// The optimizer step under way: what its micro-steps so far have added up.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct GradientAccumulation {
-    /// Micro-steps done.
-    pub micro_steps: u64,
-    /// Tokens run.
-    pub tokens: u64,
-    /// The sum of their losses.
-    pub sum: LossSum,
 }
 
 /// What one optimizer step did.
@@ -76,46 +57,38 @@ impl Trainer {
         if examples.is_empty() {
             return Err(Error::Config { option: "--data", problem: "no example is left to train on".into() });
         }
-        let optimizer = AdamW::new(&config.optimizer, &adapter);
-        let total_steps = total_steps(config, &examples);
         let undecided = || Error::Config { option: "--lr", problem: "it is not decided yet".into() };
-        let highest_rate = config.optimizer.lr.given().ok_or_else(undecided)?;
-        let mut trainer = Self {
+        let rate = config.optimizer.lr.given().ok_or_else(undecided)?;
+        Ok(Self {
             config: config.clone(),
             model,
+            optimizer: AdamW::new(&config.optimizer, &adapter),
             adapter,
-            optimizer,
+            rate,
+            progress: Progress { total_steps: total_steps(config, &examples), ..Progress::default() },
+            epoch_plan: plan(config, &examples, 0),
             examples,
-            total_steps,
-            highest_rate,
-            position: DataPosition::default(),
-            accumulation: GradientAccumulation::default(),
-            epoch_plan: Vec::new(),
             last_good: None,
             keeps_last_good: true,
-        };
-        trainer.epoch_plan = trainer.plan(0);
-        Ok(trainer)
+        })
     }
 
-    /// Optimizer steps of the whole run.
-    pub fn total_steps(&self) -> u64 {
-        self.total_steps
+    /// What the run counts.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The rate at the end of the warm-up.
     pub fn highest_rate(&self) -> f64 {
-        self.highest_rate
-    }
-
-    /// Optimizer steps done.
-    pub fn step(&self) -> u64 {
-        self.optimizer.updates
+        match self.progress.first_steps.lowered_after {
+            Some(_) => LOWERED_TO * self.rate,
+            None => self.rate,
+        }
     }
 
     /// Whether all steps are done.
     pub fn is_finished(&self) -> bool {
-        self.step() >= self.total_steps
+        self.progress.step >= self.progress.total_steps
     }
 
     /// The adapter in training.
@@ -134,11 +107,6 @@ impl Trainer {
         self.last_good.as_ref()
     }
 
-    /// The moments.
-    pub fn optimizer(&self) -> &AdamW {
-        &self.optimizer
-    }
-
     /// Micro-batches of an epoch.
     pub fn batches_of_epoch(&self, epoch: u64) -> u64 {
         self.plan(epoch).len() as u64
@@ -148,18 +116,8 @@ impl Trainer {
     pub fn tokens(&self) -> u64 {
         let len = |index: usize| self.examples[index].len() as u64;
         let an_epoch: u64 = (0..self.examples.len()).map(len).sum();
-        let done = self.epoch_plan.iter().take(self.position.batch as usize).flatten();
-        self.position.epoch * an_epoch + done.map(|&index| len(index)).sum::<u64>()
-    }
-
-    /// Where the data stream stands.
-    pub fn position(&self) -> DataPosition {
-        self.position
-    }
-
-    /// What the micro-steps of the step under way have added up.
-    pub fn accumulation(&self) -> &GradientAccumulation {
-        &self.accumulation
+        let done = self.epoch_plan.iter().take(self.progress.next_batch as usize).flatten();
+        self.progress.epoch * an_epoch + done.map(|&index| len(index)).sum::<u64>()
     }
 
     /// The model.
@@ -172,28 +130,21 @@ impl Trainer {
         self.model.base()
     }
 
-    /// Lowers the rate of all steps to come.
-    pub fn lower_rate(&mut self) {
-        self.highest_rate *= LOWERED_TO;
-    }
-
     /// Sets the adapter back to an earlier one, and forgets which way it was moving. The squares of the gradients, which keep
     /// steps small, stay.
     ///
     /// # Errors
     /// [`Error::Ggml`] if the two do not have the same shapes.
     pub fn go_back_to(&mut self, earlier: &AdapterTensors) -> Result<()> {
-        set_values(&self.adapter, earlier)?;
+        self.set_values(earlier)?;
         self.optimizer.mean.iter_mut().for_each(|mean| mean.fill(0.0));
         Ok(())
     }
 
-    /// Goes back to a saved moment. The adapter's values and gradients are set by the caller.
-    pub fn restore(&mut self, optimizer: AdamW, position: DataPosition, accumulation: GradientAccumulation) {
-        self.optimizer = optimizer;
-        self.position = position;
-        self.accumulation = accumulation;
-        self.epoch_plan = self.plan(position.epoch);
+    /// Sets what the run counts back to a saved moment. The numbers that are trained are set by the caller.
+    pub(super) fn restore_progress(&mut self, progress: Progress) {
+        self.epoch_plan = self.plan(progress.epoch);
+        self.progress = progress;
     }
 
     /// Runs one micro-batch, and makes the optimizer step if it completes one.
@@ -204,8 +155,8 @@ impl Trainer {
     /// not moved.
     pub fn advance(&mut self) -> Result<Option<StepReport>> {
         self.micro_step()?;
-        let epoch_ends = self.position.batch == 0;
-        let is_complete = self.accumulation.micro_steps >= self.config.data.accumulate as u64 || epoch_ends;
+        let epoch_ends = self.progress.next_batch == 0;
+        let is_complete = self.progress.micro_step >= self.config.data.accumulate as u64 || epoch_ends;
         is_complete.then(|| self.finish_step()).transpose()
     }
 
@@ -218,14 +169,15 @@ impl Trainer {
     }
 
     fn micro_step(&mut self) -> Result<()> {
-        let members = &self.epoch_plan[self.position.batch as usize];
+        let members = &self.epoch_plan[self.progress.next_batch as usize];
         let batch = data::assemble(&self.examples, members);
         self.adapter.set_dropout_key(self.dropout_key());
-        if self.accumulation.micro_steps == 0 {
+        let is_first = self.progress.micro_step == 0;
+        if is_first {
             self.adapter.clear_gradients()?;
         }
         // A micro-step that is aborted half-way has added to some gradients; the earlier ones' sums must stay.
-        let before = (self.accumulation.micro_steps > 0).then(|| self.gradients()).transpose()?;
+        let before = (!is_first).then(|| self.gradients()).transpose()?;
         let sum = match self.model.accumulate_gradients(&batch) {
             Ok(sum) => sum,
             Err(error) => {
@@ -240,51 +192,68 @@ impl Trainer {
                 Some(layer) => format!("the loss, and before it the output of layer {layer},"),
                 None => "the loss".to_owned(),
             };
-            return Err(Error::NotFinite { step: self.step() + 1, place });
+            return Err(Error::NotFinite { step: self.progress.step + 1, place });
         }
-        if self.keeps_last_good && self.accumulation.micro_steps == 0 {
+        if self.keeps_last_good && is_first {
             self.adapter.copy_to(&mut self.last_good)?;
         }
-        self.accumulation.micro_steps += 1;
-        self.accumulation.tokens += batch.ids.len() as u64;
-        self.accumulation.sum += sum;
-        self.position.batch += 1;
-        if self.position.batch as usize == self.epoch_plan.len() {
-            self.position = DataPosition { epoch: self.position.epoch + 1, batch: 0 };
-            self.epoch_plan = self.plan(self.position.epoch);
+        let progress = &mut self.progress;
+        progress.micro_step += 1;
+        progress.tokens += batch.ids.len() as u64;
+        progress.loss_sum += sum.loss;
+        progress.supervised_tokens += sum.supervised;
+        progress.correct += sum.correct;
+        progress.next_batch += 1;
+        if progress.next_batch as usize == self.epoch_plan.len() {
+            (progress.epoch, progress.next_batch) = (progress.epoch + 1, 0);
+            self.epoch_plan = self.plan(self.progress.epoch);
         }
         Ok(())
     }
 
     fn finish_step(&mut self) -> Result<StepReport> {
-        let lr = learning_rate(&self.config.optimizer, self.highest_rate, self.step(), self.total_steps);
-        let supervised_tokens = self.accumulation.sum.supervised;
-        let grad_norm = self.optimizer.update(&self.adapter, supervised_tokens, lr)?;
-        let done = std::mem::take(&mut self.accumulation);
-        let loss = done.sum.loss / supervised_tokens.max(1) as f64;
-        Ok(StepReport { step: self.step(), loss, tokens: done.tokens, supervised_tokens, lr, grad_norm })
+        let Progress { step, total_steps, loss_sum, tokens, supervised_tokens, .. } = self.progress;
+        let lr = learning_rate(&self.config.optimizer, self.highest_rate(), step, total_steps);
+        let step = step + 1;
+        let grad_norm = self.optimizer.update(&self.adapter, step, supervised_tokens, lr)?;
+        self.progress = Progress {
+            step,
+            micro_step: 0,
+            loss_sum: 0.0,
+            tokens: 0,
+            supervised_tokens: 0,
+            correct: 0,
+            ..std::mem::take(&mut self.progress)
+        };
+        let loss = loss_sum / supervised_tokens.max(1) as f64;
+        Ok(StepReport { step, loss, tokens, supervised_tokens, lr, grad_norm })
     }
 
     /// Sums of gradients, in the order of [`Adapter::parameters`].
+    fn gradients(&self) -> Result<Vec<Vec<f32>>> {
+        self.adapter.parameters().map(|p| Ok(p.grad.to_vec()?)).collect()
+    }
+
+    /// Writes the factors of an adapter over those in training.
     ///
     /// # Errors
-    /// Never for an adapter made by [`Adapter::new`].
-    pub fn gradients(&self) -> Result<Vec<Vec<f32>>> {
-        self.adapter.parameters().map(|p| Ok(p.grad.to_vec()?)).collect()
+    /// [`Error::Ggml`] if the two do not have the same shapes.
+    pub(super) fn set_values(&self, tensors: &AdapterTensors) -> Result<()> {
+        let values = tensors.pairs.values().flat_map(|pair| [&pair.a, &pair.b_t]);
+        self.adapter.parameters().zip(values).try_for_each(|(p, values)| Ok(p.value.write(0, values)?))
     }
 
     /// Sets the sums of gradients.
     ///
     /// # Errors
     /// [`Error::Ggml`] if a size does not fit.
-    pub fn set_gradients(&self, gradients: &[Vec<f32>]) -> Result<()> {
+    pub(super) fn set_gradients(&self, gradients: &[Vec<f32>]) -> Result<()> {
         self.adapter.parameters().zip(gradients).try_for_each(|(p, values)| Ok(p.grad.write(0, values)?))
     }
 
     /// Different for each micro-step of a run, and the same again when it is repeated.
     fn dropout_key(&self) -> u64 {
-        let DataPosition { epoch, batch } = self.position;
-        random::key(&[self.config.run.seed, epoch, batch])
+        random::key(&[self.config.run.seed, self.progress.epoch, self.progress.next_batch])
     }
 
     fn plan(&self, epoch: u64) -> Vec<Vec<usize>> {
@@ -327,13 +296,4 @@ pub fn evaluate(
         on_tokens(batch.ids.len() as u64);
     }
     Ok(sum)
-}
-
-/// Writes the factors of an adapter over those of one in training.
-///
-/// # Errors
-/// [`Error::Ggml`] if the two do not have the same shapes.
-pub fn set_values(adapter: &Adapter, tensors: &AdapterTensors) -> Result<()> {
-    let values = tensors.pairs.values().flat_map(|pair| [&pair.a, &pair.b_t]);
-    adapter.parameters().zip(values).try_for_each(|(p, values)| Ok(p.value.write(0, values)?))
 }

@@ -118,7 +118,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let recompute = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes)?
         .choose_policy(request.memory_limit)?;
     let mut train_loop = run_setup::train_loop(&config, base, start, examples, Vec::new(), recompute, stop)?;
-    let steps = train_loop.trainer().total_steps();
+    let steps = train_loop.progress().total_steps;
     let steps_of_epoch =
         train_loop.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;

@@ -52,7 +52,7 @@ impl Session {
     /// Bytes that the next checkpoint and the graft take in the store.
     pub fn storage_needs(&self) -> u64 {
         match &self.stage {
-            Stage::Training(training) => 2 * crate::session::resume::checkpoint_bytes(&training.train_loop),
+            Stage::Training(training) => 2 * training.train_loop.checkpoint_bytes(),
             Stage::Judging(judging) => 4 * judging.candidate.n_parameters() as u64 + (1 << 20),
             Stage::Over(_) => 0,
         }

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_adapter::AdapterTensors;
 use nightgraft_store::Store;
+use nightgraft_store::checkpoint::Progress;
 use serde::Serialize;
 
 use self::measure::{GateSets, Losses, Measurer};
@@ -70,8 +71,8 @@ struct Training {
     sets: GateSets,
     needs: MemoryNeeds,
     hash_check: HashCheck,
-    /// Where the run stood when it was last saved, and when that was, or when it was opened.
-    saved: Option<ProgressMark>,
+    /// What the run had counted when it was last saved, and when that was, or when it was opened.
+    saved: Option<Progress>,
     saved_at: Instant,
     /// The time of the micro-steps since the last optimizer step.
     step_seconds: f64,
@@ -88,15 +89,6 @@ struct Judging {
     model: FileHash,
     /// Whether the store has all of `losses`.
     is_saved: bool,
-}
-
-/// Tells whether anything has happened since a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ProgressMark {
-    step: u64,
-    micro_steps: u64,
-    evaluations: usize,
-    measured: u64,
 }
 
 /// How long a slice may last, and who watches the device meanwhile.
@@ -138,7 +130,7 @@ impl Session {
     /// Optimizer steps of the whole session; none when there is nothing to train.
     pub fn total_steps(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Training(training) => Some(training.train_loop.trainer().total_steps()),
+            Stage::Training(training) => Some(training.train_loop.progress().total_steps),
             _ => None,
         }
     }
@@ -146,7 +138,7 @@ impl Session {
     /// Optimizer steps done; none when there is nothing left to train.
     pub fn steps(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Training(training) => Some(training.train_loop.trainer().step()),
+            Stage::Training(training) => Some(training.train_loop.progress().step),
             _ => None,
         }
     }

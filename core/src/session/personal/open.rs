@@ -248,8 +248,8 @@ fn begin(
     let mut resumed = None;
     match resume::load(store.vault(), &folder, &identity, on_event) {
         Ok(Some((checkpoint, state))) => {
-            let step = state.step();
-            state.restore(&mut train_loop)?;
+            let step = state.progress.step;
+            train_loop.restore(&checkpoint, state)?;
             resumed = Some(Event::Resumed { step, checkpoint });
         }
         Ok(None) => {}
@@ -268,7 +268,7 @@ fn begin(
     on_event(&Event::planned(&train_loop, inputs::threads(config.run.threads)));
     resumed.iter().for_each(&mut *on_event);
     let hash_check = model_hash::check(store, train_loop.trainer().base(), request.on_change)?;
-    let saved = resumed.map(|_| super::ProgressMark::of(&train_loop));
+    let saved = resumed.map(|_| train_loop.progress().clone());
     Ok(Training {
         train_loop,
         hash_check,

@@ -10,12 +10,12 @@ use super::measure::{Losses, Measurer};
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
-    Judging, Pause, ProgressMark, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
+    Judging, Pause, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
     Training, TrainingSummary, model_hash,
 };
 use crate::base::Base;
 use crate::session::{DiscardReason, Event, Leftover, StepMetrics, StopFlag, inputs, resume};
-use crate::train::{StepEvent, StopReason, TrainLoop};
+use crate::train::{StepEvent, StopReason};
 use crate::{Error, Result};
 
 /// The document that holds what the gate has measured so far.
@@ -184,8 +184,8 @@ impl Training {
         halt: &StopFlag,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<()> {
-        let mark = ProgressMark::of(&self.train_loop);
-        if self.saved == Some(mark) {
+        let progress = self.train_loop.progress();
+        if self.saved.as_ref() == Some(progress) {
             return Ok(());
         }
         if self.hash_check.is_awaited()
@@ -193,11 +193,11 @@ impl Training {
         {
             model_hash::remember(store, model)?;
         }
-        store.make_room(resume::checkpoint_bytes(&self.train_loop))?;
+        store.make_room(self.train_loop.checkpoint_bytes())?;
         let keep = request.training.run.keep_checkpoints;
         resume::save(store.vault(), &store.session_folder(), &self.identity, &self.train_loop, keep)?;
-        (self.saved, self.saved_at) = (Some(mark), Instant::now());
-        on_event(&Event::Saved { step: mark.step });
+        (self.saved, self.saved_at) = (Some(progress.clone()), Instant::now());
+        on_event(&Event::Saved { step: progress.step });
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Training {
         let candidate = candidate.into_owned();
         let trainer = self.train_loop.trainer();
         let learned = TrainingSummary {
-            steps: trainer.step(),
+            steps: trainer.progress().step,
             best_step,
             tokens: trainer.tokens(),
             stopped_early: reason == StopReason::OutOfPatience,
@@ -339,18 +339,6 @@ impl Judging {
             promoted,
         };
         Ok(Stage::Over(SliceOutcome::Finished { report: Box::new(report) }))
-    }
-}
-
-impl ProgressMark {
-    pub(super) fn of(train_loop: &TrainLoop) -> Self {
-        let (trainer, history) = (train_loop.trainer(), train_loop.history());
-        Self {
-            step: trainer.step(),
-            micro_steps: trainer.accumulation().micro_steps,
-            evaluations: history.evaluations.len(),
-            measured: history.evaluating.map_or(0, |at| at.next_batch),
-        }
     }
 }
 

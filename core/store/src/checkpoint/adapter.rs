@@ -113,7 +113,8 @@ pub(super) fn is_whole(pairs: &LoraPairs) -> bool {
     pairs.values().all(|pair| has(&pair.a, pair.rank, pair.n_in) && has(&pair.b_t, pair.rank, pair.n_out))
 }
 
-pub(super) fn shapes(pairs: &LoraPairs) -> Vec<PairShape> {
+/// The shape of each pair.
+pub fn shapes(pairs: &LoraPairs) -> Vec<PairShape> {
     pairs.iter().map(|(&place, pair)| PairShape::new(place, pair.rank, [pair.n_in, pair.n_out])).collect()
 }
 

@@ -13,7 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{PairShape, decode_adapter, encode_adapter, matrices};
+pub use adapter::{PairShape, decode_adapter, encode_adapter, matrices, shapes};
 pub use folder::{ROLE, clear, is_checkpoint, load, load_latest, load_latest_reporting, save};
 pub use problem::FormatProblem;
 pub use state::{

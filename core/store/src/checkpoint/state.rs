@@ -78,7 +78,7 @@ fn unless_empty(pairs: &LoraPairs) -> Option<Matrices<'_>> {
     (!pairs.is_empty()).then(|| Box::new(matrices(pairs)) as Matrices<'_>)
 }
 
-/// How far the run is.
+/// How far the run is, and all that it counts on the way: a run counts in nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -138,7 +138,7 @@ pub struct Evaluation {
 }
 
 /// Sums over the first micro-batches of the held-out examples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartialEvaluation {
     /// The micro-batch that comes next, from 0.
