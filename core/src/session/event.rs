@@ -134,11 +134,6 @@ impl Event {
         }
     }
 
-    pub(super) fn rate_lowered(train_loop: &TrainLoop, too_high: Option<RateTooHigh>) -> Option<Self> {
-        let trainer = train_loop.trainer();
-        too_high.map(|why| Self::RateLowered { step: trainer.progress().step, lr: trainer.highest_rate(), why })
-    }
-
     pub(super) fn planned(train_loop: &TrainLoop, threads: usize) -> Self {
         let trainer = train_loop.trainer();
         Self::Planned {

@@ -74,8 +74,32 @@ pub(super) struct MemoryPlanner {
     adapter_bytes: u64,
     copies: u64,
     scratch: u64,
-    tokens: usize,
+    /// Tokens of the largest micro-batch.
+    pub(super) tokens: usize,
     layers: usize,
+}
+
+/// Compares what a run takes with what was planned.
+#[derive(Default)]
+pub(super) struct MemoryWatch {
+    /// The plan's sum.
+    pub(super) planned: u64,
+    /// The most anonymous memory seen.
+    peak: u64,
+}
+
+impl MemoryWatch {
+    /// Looks at what is taken now.
+    pub(super) fn look(&mut self) {
+        let (bytes, planned) = (anonymous_bytes(), self.planned);
+        if bytes > self.peak {
+            tracing::debug!(bytes, planned, "memory");
+            if bytes > planned && self.peak <= planned {
+                tracing::warn!(bytes, planned, "more memory is taken than was planned");
+            }
+            self.peak = bytes;
+        }
+    }
 }
 
 /// What the process takes now, before adapters are made; what was freed is given back first.

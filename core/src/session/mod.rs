@@ -28,6 +28,7 @@ mod shape;
 mod stop;
 mod tokenize;
 mod train;
+mod train_run;
 
 pub use crate::generate::Sampling;
 pub use crate::transformer::check_instructions;

@@ -6,7 +6,7 @@ use nightgraft_adapter::AdapterTensors;
 use nightgraft_gguf::Fingerprint;
 use nightgraft_store::CheckpointProblem;
 use nightgraft_store::Error as StoreError;
-use nightgraft_store::checkpoint::{self, State};
+use nightgraft_store::checkpoint::{self, Snapshot, State};
 use nightgraft_store::vault::Vault;
 use nightgraft_text::data::Dataset;
 use sha2::{Digest, Sha256};
@@ -42,6 +42,11 @@ impl RunIdentity {
             data: format!("{} {held_out}", train.fingerprint()),
             settings: format!("{}start = \"{}\"\n", result_affecting_settings(config)?, hash(start)),
         })
+    }
+
+    /// The run as it is, with what it is known by.
+    pub(super) fn snapshot<'a>(&'a self, train_loop: &'a TrainLoop) -> Snapshot<'a> {
+        train_loop.snapshot(&self.settings, &self.data)
     }
 
     /// Why a checkpoint is not of this run, if so.
@@ -112,18 +117,6 @@ pub(super) fn load(
         None => Ok(Some((path, state))),
         Some(problem) => Err(StoreError::Checkpoint { path, problem }.into()),
     }
-}
-
-/// Saves the run as it is.
-pub(super) fn save(
-    vault: &Vault,
-    folder: &Path,
-    identity: &RunIdentity,
-    train_loop: &TrainLoop,
-    keep: usize,
-) -> Result<()> {
-    checkpoint::save(vault, folder, train_loop.snapshot(&identity.settings, &identity.data), keep)?;
-    Ok(())
 }
 
 fn hash(adapter: &AdapterTensors) -> String {

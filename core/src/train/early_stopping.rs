@@ -68,7 +68,10 @@ mod tests {
         assert!(!is_out_of_patience(&known, 0));
         assert!(consider(&mut known, 20, 1.0));
         assert!(!is_out_of_patience(&known, 1));
-        assert!(!consider(&mut known, 25, 0.981) && consider(&mut known, 30, 0.979), "a hundredth of the gain");
+        assert!(
+            !consider(&mut known, 25, 0.981) && consider(&mut known, 30, 0.979),
+            "a hundredth of the gain"
+        );
         assert_eq!(kept, [0, 5, 20, 30]);
     }
 

@@ -49,7 +49,13 @@ pub enum RateTooHigh {
 
 /// Takes in step `step` (from 1) of `total`; tells whether the rate has to be lowered after it, which happens once in a run.
 /// A run whose first steps were not seen is left alone.
-pub(super) fn watch(seen: &mut FirstSteps, step: u64, total: u64, loss: f64, norm: f64) -> Option<RateTooHigh> {
+pub(super) fn watch(
+    seen: &mut FirstSteps,
+    step: u64,
+    total: u64,
+    loss: f64,
+    norm: f64,
+) -> Option<RateTooHigh> {
     let watched = (total / STEPS_PER_WATCHED).clamp(*WATCHED.start(), *WATCHED.end());
     let has_seen_all = seen.losses.len() as u64 + 1 == step;
     if seen.lowered_after.is_some() || total < SHORTEST || step > watched || !has_seen_all {

@@ -10,10 +10,12 @@ use super::plan::{self, Choice, Work};
 use super::{SessionRequest, memory, open};
 use crate::Result;
 use crate::base::Base;
+use crate::config::DataConfig;
 use crate::model_file::ModelFile;
+use crate::session::StopFlag;
 use crate::session::inputs::Inputs;
 use crate::session::memory::{AdapterCopies, MemoryPlanner};
-use crate::session::{StopFlag, run_setup};
+use crate::session::run_setup::{self, RunParts};
 use crate::train::{StepEvent, TrainLoop};
 
 /// A speed is measured for so long, and over one step at least; the first step, which sets everything up, aside.
@@ -103,28 +105,24 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     else {
         return Ok(TimeForecast { examples: 0, tokens: 0, steps: 0, tokens_per_second: 0.0, seconds: 0.0 });
     };
-    let examples = open::encode(store, &plan.train, &inputs, &options).0.examples;
-    if examples.is_empty() {
+    let train = open::encode(store, &plan.train, &inputs, &options).0;
+    if train.examples.is_empty() {
         let problem = StoreProblem::NoUsableExample;
         return Err(StoreError::Refused { path: store.root().to_owned(), problem }.into());
     }
-    let (n_examples, per_epoch) = (plan.train.len(), examples.iter().map(Example::len).sum::<usize>() as u64);
-    let mut config = request.training.clone();
+    let per_epoch = train.examples.iter().map(Example::len).sum::<usize>() as u64;
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
-    let start = run_setup::initial_adapter(&mut config, parent, &inputs.base)?;
-    run_setup::resolve_auto(&mut config, &inputs.base, &examples)?;
-    let base = inputs.into_base();
-    let sizes = [run_setup::capacity(&config, &[&examples]) as u64, memory::SESSION_OVERHEAD];
-    let recompute = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes)?
-        .choose_policy(request.memory_limit)?;
-    let mut train_loop = run_setup::train_loop(&config, base, start, examples, Vec::new(), recompute, stop)?;
+    let parts = RunParts::new(request.training.clone(), parent, inputs.into_base(), train, None)?;
+    let one_size = |data: &DataConfig| vec![data.batch_tokens()];
+    let setup = parts.fit(one_size, memory::SESSION_OVERHEAD, request.memory_limit)?;
+    let accumulate = setup.config.data.accumulate as u64;
+    let (mut train_loop, _) = setup.into_loop(stop)?;
     let steps = train_loop.progress().total_steps;
-    let steps_of_epoch =
-        train_loop.trainer().batches_of_epoch(0).div_ceil(config.data.accumulate as u64).max(1);
+    let steps_of_epoch = train_loop.trainer().batches_of_epoch(0).div_ceil(accumulate).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;
     let tokens_per_second = speed(&mut train_loop)?;
     let seconds = tokens as f64 / tokens_per_second;
-    Ok(TimeForecast { examples: n_examples, tokens, steps, tokens_per_second, seconds })
+    Ok(TimeForecast { examples: plan.train.len(), tokens, steps, tokens_per_second, seconds })
 }
 
 /// Tokens a second, the first micro-step aside if there are others.

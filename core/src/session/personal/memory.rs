@@ -45,14 +45,14 @@ impl Session {
     /// From the next micro-step on, takes less memory and more time for the same result; or goes back.
     pub fn set_small(&mut self, small: bool) {
         if let Stage::Training(training) = &mut self.stage {
-            training.train_loop.model().set_small(small);
+            training.run.train_loop.model().set_small(small);
         }
     }
 
     /// Bytes that the next checkpoint and the graft take in the store.
     pub fn storage_needs(&self) -> u64 {
         match &self.stage {
-            Stage::Training(training) => 2 * training.train_loop.checkpoint_bytes(),
+            Stage::Training(training) => 2 * training.run.train_loop.checkpoint_bytes(),
             Stage::Judging(judging) => 4 * judging.candidate.n_parameters() as u64 + (1 << 20),
             Stage::Over(_) => 0,
         }

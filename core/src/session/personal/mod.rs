@@ -32,16 +32,14 @@ use std::time::{Duration, Instant};
 
 use nightgraft_adapter::AdapterTensors;
 use nightgraft_store::Store;
-use nightgraft_store::checkpoint::Progress;
 use serde::Serialize;
 
 use self::measure::{GateSets, Losses, Measurer};
 use self::plan::SessionPlan;
 use super::StopFlag;
-use super::resume::RunIdentity;
+use super::train_run::TrainRun;
 use crate::Result;
-use crate::model_file::{FileHash, HashCheck};
-use crate::train::TrainLoop;
+use crate::model_file::FileHash;
 
 /// A session under way, or what is left to say about one that is over. It holds the store open.
 pub struct Session {
@@ -65,17 +63,10 @@ enum Stage {
 }
 
 struct Training {
-    train_loop: TrainLoop,
+    run: TrainRun,
     plan: SessionPlan,
-    identity: RunIdentity,
     sets: GateSets,
     needs: MemoryNeeds,
-    hash_check: HashCheck,
-    /// What the run had counted when it was last saved, and when that was, or when it was opened.
-    saved: Option<Progress>,
-    saved_at: Instant,
-    /// The time of the micro-steps since the last optimizer step.
-    step_seconds: f64,
 }
 
 struct Judging {
@@ -130,7 +121,7 @@ impl Session {
     /// Optimizer steps of the whole session; none when there is nothing to train.
     pub fn total_steps(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Training(training) => Some(training.train_loop.progress().total_steps),
+            Stage::Training(training) => Some(training.run.train_loop.progress().total_steps),
             _ => None,
         }
     }
@@ -138,7 +129,7 @@ impl Session {
     /// Optimizer steps done; none when there is nothing left to train.
     pub fn steps(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Training(training) => Some(training.train_loop.progress().step),
+            Stage::Training(training) => Some(training.run.train_loop.progress().step),
             _ => None,
         }
     }

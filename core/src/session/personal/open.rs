@@ -18,14 +18,13 @@ use super::{
     NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, model_hash,
 };
 use crate::base::Base;
-use crate::config::TrainConfig;
+use crate::config::{DataConfig, TrainConfig};
 use crate::lora::mismatch;
 use crate::session::inputs::Inputs;
-use crate::session::memory::{AdapterCopies, MemoryPlanner};
-use crate::session::notice::Notice;
-use crate::session::resume::{self, RunIdentity};
-use crate::session::shape::overridden_settings;
-use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect, run_setup};
+use crate::session::resume::{self, RunIdentity, SavedRun};
+use crate::session::run_setup::RunParts;
+use crate::session::train_run::{RunHome, TrainRun};
+use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect};
 use crate::{Error, Result};
 
 /// Examples of those trained on that the gate looks at.
@@ -34,6 +33,8 @@ const MAX_TRAIN_SAMPLE: usize = 32;
 const MAX_SHUFFLED: usize = 16;
 /// Texts of a retention probe, at most.
 const MAX_PROBE: usize = 200;
+/// A run is saved this often at least, however long its steps are.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
 
 impl Session {
     /// Opens the session that the store has under way, or begins one if there is something to learn.
@@ -178,8 +179,12 @@ fn begin(
     });
     unusable.add(others);
     unusable.tell(plan.train.len() + plan.held_out.len(), on_event);
-    let retention = probe(request, &inputs, &options)?;
-    let order = shuffled(store, &plan, &inputs, &options);
+    let sets = GateSets {
+        retention: probe(request, &inputs, &options)?,
+        order: shuffled(store, &plan, &inputs, &options),
+        held_out: held_out.examples.clone(),
+        train: spread(&train.examples, MAX_TRAIN_SAMPLE),
+    };
     let base = inputs.into_base();
 
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
@@ -191,95 +196,52 @@ fn begin(
     config.data.date = plan.date;
     // A session under way keeps what it was begun with: anything else would change the result.
     config.resolve_auto_as(begun);
-    let has_parent = parent.is_some();
-    let start = run_setup::initial_adapter(&mut config, parent, &base)?;
-    let mut notices: Vec<_> = Notice::of_context(&config.data, &base).into_iter().collect();
-    if has_parent {
-        let overridden = overridden_settings(&request.training.lora, &config.lora, base.spec.n_layer)?;
-        notices.extend(Notice::of_shape(overridden));
-    }
-    for notice in notices {
+    let parts = RunParts::new(config, parent, base, train, Some(held_out))?;
+    for notice in parts.notices() {
         on_event(&Event::Warning { text: notice.to_string() });
     }
-    let sets = GateSets {
-        held_out: held_out.examples.clone(),
-        retention,
-        train: spread(&train.examples, MAX_TRAIN_SAMPLE),
-        order,
-    };
-    config.data.resolve_auto(run_setup::total_tokens(&train.examples));
-    let sizes = plan.batch_tokens.map_or_else(|| memory::batch_sizes(&config.data), |size| vec![size]);
-    let mut fitting = None;
-    let mut too_large = None;
-    for size in sizes {
-        config.data.batch_tokens = size.into();
-        let capacity = run_setup::capacity(&config, &[&train.examples, &held_out.examples]) as u64;
-        let planner = MemoryPlanner::new(
-            &base,
-            &start,
-            &config,
-            AdapterCopies::of(&config),
-            [capacity, memory::SESSION_OVERHEAD],
-        )?;
-        match planner.choose_policy(request.memory_limit) {
-            Ok(recompute) => {
-                fitting = Some((memory::needs(&planner, recompute), recompute));
-                break;
-            }
-            Err(error) => too_large = Some(error),
-        }
-    }
-    let Some((needs, recompute)) = fitting else {
-        return Err(too_large.expect("sizes are never none"));
-    };
-    run_setup::resolve_auto(&mut config, &base, &train.examples)?;
+    let sizes =
+        |data: &DataConfig| plan.batch_tokens.map_or_else(|| memory::batch_sizes(data), |size| vec![size]);
+    let setup = parts.fit(sizes, memory::SESSION_OVERHEAD, request.memory_limit)?;
     if plan.batch_tokens.is_none() || plan.precision.is_none() {
-        plan.batch_tokens = config.data.batch_tokens.given();
-        plan.epochs = config.run.epochs.given();
-        plan.lr = config.optimizer.lr.given();
-        plan.precision = Some(config.run.precision);
+        plan.batch_tokens = setup.config.data.batch_tokens.given();
+        plan.epochs = setup.config.run.epochs.given();
+        plan.lr = setup.config.optimizer.lr.given();
+        plan.precision = Some(setup.config.run.precision);
         store.write_document(PLAN, &plan)?;
     }
-    let identity = RunIdentity::new(&config, &base, &start, &train, Some(&held_out))?;
-    let mut train_loop =
-        run_setup::train_loop(&config, base, start, train.examples, held_out.examples, recompute, halt)?;
+    let saved = saved_run(store, &setup.identity, on_event)?;
+    let hash_check = model_hash::check(store, &setup.base, request.on_change)?;
+    let needs = memory::needs(&setup.planner, setup.recompute);
+    let mut run = TrainRun::new(setup, hash_check, SAVE_EVERY, halt)?;
+    let resumed = saved.map(|saved| run.restore(saved)).transpose()?;
+    on_event(&Event::planned(&run.train_loop, inputs::threads(request.training.run.threads)));
+    resumed.iter().for_each(&mut *on_event);
+    Ok(Training { run, plan, sets, needs })
+}
 
-    let folder = store.session_folder();
-    let mut resumed = None;
-    match resume::load(store.vault(), &folder, &identity, on_event) {
-        Ok(Some((checkpoint, state))) => {
-            let step = state.progress.step;
-            train_loop.restore(&checkpoint, state)?;
-            resumed = Some(Event::Resumed { step, checkpoint });
-        }
-        Ok(None) => {}
+/// The checkpoint that the session goes on from, if there is one. Those of another session are cleared away.
+fn saved_run(
+    store: &Store,
+    identity: &RunIdentity,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Option<SavedRun>> {
+    let (folder, vault) = store.checkpoints();
+    match resume::load(vault, &folder, identity, on_event) {
         // The plan was damaged, and examples have come since: it is another one now.
         Err(Error::Store(StoreError::Checkpoint { problem, .. })) if problem.is_of_another_run() => {
-            checkpoint::clear(store.vault(), &folder)?;
-            on_event(&Event::Discarded {
-                what: Leftover::Checkpoints,
-                why: DiscardReason::OtherRun(problem),
-            });
+            checkpoint::clear(vault, &folder)?;
+            let why = DiscardReason::OtherRun(problem);
+            on_event(&Event::Discarded { what: Leftover::Checkpoints, why });
+            Ok(None)
         }
         // The store's key opened the store: checkpoints that it does not open are damaged, and were told of.
-        Err(Error::Store(StoreError::WrongKey { .. })) => drop(checkpoint::clear(store.vault(), &folder)?),
-        Err(error) => return Err(error),
+        Err(Error::Store(StoreError::WrongKey { .. })) => {
+            checkpoint::clear(vault, &folder)?;
+            Ok(None)
+        }
+        loaded => loaded,
     }
-    on_event(&Event::planned(&train_loop, inputs::threads(config.run.threads)));
-    resumed.iter().for_each(&mut *on_event);
-    let hash_check = model_hash::check(store, train_loop.trainer().base(), request.on_change)?;
-    let saved = resumed.map(|_| train_loop.progress().clone());
-    Ok(Training {
-        train_loop,
-        hash_check,
-        plan,
-        identity,
-        sets,
-        needs,
-        saved,
-        saved_at: std::time::Instant::now(),
-        step_seconds: 0.0,
-    })
 }
 
 /// How the store's lines are read.

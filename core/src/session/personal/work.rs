@@ -1,29 +1,31 @@
 //! The work of a slice: training, then judging, one piece after the other.
 
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use nightgraft_policy::gate::{self, GateReport, ModelRole};
 use nightgraft_store::Error as StoreError;
+use nightgraft_store::vault::Vault;
 use nightgraft_store::{GraftMeta, IdSet, NewGraft, Store};
 
 use super::measure::{Losses, Measurer};
 use super::plan::PLAN;
 use super::watch::Watcher;
 use super::{
-    Judging, Pause, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage,
-    Training, TrainingSummary, model_hash,
+    Judging, Pause, Session, SessionReport, SessionRequest, Slice, SliceOutcome, Stage, Training,
+    TrainingSummary, model_hash,
 };
 use crate::base::Base;
-use crate::session::{DiscardReason, Event, Leftover, StepMetrics, StopFlag, inputs, resume};
-use crate::train::{StepEvent, StopReason};
+use crate::model_file::FileHash;
+use crate::session::train_run::RunHome;
+use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs};
+use crate::train::StopReason;
 use crate::{Error, Result};
 
 /// The document that holds what the gate has measured so far.
 const MEASURED: &str = "gate";
 /// Measured examples between two savings, which are short.
 const SAVE_LOSSES_EVERY: usize = 8;
-/// A run is saved this often at least, however long its steps are.
-const SAVE_EVERY: Duration = Duration::from_secs(300);
 
 impl Session {
     /// Works until the session is over, the deadline, a stop request or the watch ends the slice; saves; says which. Nothing is
@@ -46,7 +48,7 @@ impl Session {
             self.work(&watcher, on_event)
         });
         // Whatever ended the slice: what was done is not to be lost.
-        let saved = self.save_if_moved(stop, on_event);
+        let saved = self.save(stop, on_event);
         let outcome = outcome?;
         match saved {
             Err(Error::Cancelled) => {
@@ -67,9 +69,7 @@ impl Session {
             let started = Instant::now();
             let next = match &mut self.stage {
                 Stage::Over(outcome) => return Ok(outcome.clone()),
-                Stage::Training(training) => {
-                    training.work(&mut self.store, &self.request, &self.halt, started, on_event)
-                }
+                Stage::Training(training) => training.work(&mut self.store, &self.halt, on_event),
                 Stage::Judging(judging) => judging.work(&mut self.store, &self.request, &self.halt, on_event),
             };
             let next = match next {
@@ -103,7 +103,7 @@ impl Session {
         let plan = match &mut self.stage {
             Stage::Training(training) => {
                 // Damaged weights diverge, too, and it is not the examples' fault.
-                training.hash_check.wait(self.halt.as_atomic())?;
+                training.run.model_hash(&mut self.store, &self.halt)?;
                 training.plan.clone()
             }
             _ => return Ok(()),
@@ -124,9 +124,9 @@ impl Session {
         Ok(())
     }
 
-    fn save_if_moved(&mut self, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
+    fn save(&mut self, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<()> {
         match &mut self.stage {
-            Stage::Training(training) => training.save_if_moved(&self.store, &self.request, stop, on_event),
+            Stage::Training(training) => training.run.save(&mut self.store, stop, on_event),
             Stage::Judging(judging) => judging.save(&mut self.store),
             Stage::Over(_) => Ok(()),
         }
@@ -137,80 +137,30 @@ impl Training {
     fn work(
         &mut self,
         store: &mut Store,
-        request: &SessionRequest,
         halt: &StopFlag,
-        started: Instant,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Option<Stage>> {
-        if let Some(model) = self.hash_check.poll()? {
-            model_hash::remember(store, model)?;
-        }
-        let step_event = self.train_loop.advance()?;
-        let seconds = started.elapsed().as_secs_f64();
-        let mut due = self.saved_at.elapsed() >= SAVE_EVERY;
-        match step_event {
-            StepEvent::MicroStep => self.step_seconds += seconds,
-            StepEvent::Step { report, too_high } => {
-                let seconds = std::mem::take(&mut self.step_seconds) + seconds;
-                on_event(&Event::Step(StepMetrics::new(&report, seconds)));
-                if let Some(event) = Event::rate_lowered(&self.train_loop, too_high) {
-                    on_event(&event);
-                }
-                let every = request.training.run.checkpoint_every;
-                due |= every > 0 && report.step.is_multiple_of(every);
-            }
-            StepEvent::EvalBatch => {}
-            StepEvent::Evaluated { step, loss, best } => {
-                on_event(&Event::Evaluated { step, loss, perplexity: libm::exp(loss), best });
-            }
-            StepEvent::Ended(reason) => {
-                self.save_if_moved(store, request, halt, on_event)?;
-                if let Some(model) = self.hash_check.wait(halt.as_atomic())? {
-                    model_hash::remember(store, model)?;
-                }
-                return self.judging(reason, store, on_event).map(Some);
-            }
-        }
-        if due {
-            self.save_if_moved(store, request, halt, on_event)?;
-        }
-        Ok(None)
-    }
-
-    fn save_if_moved(
-        &mut self,
-        store: &Store,
-        request: &SessionRequest,
-        halt: &StopFlag,
-        on_event: &mut dyn FnMut(&Event),
-    ) -> Result<()> {
-        let progress = self.train_loop.progress();
-        if self.saved.as_ref() == Some(progress) {
-            return Ok(());
-        }
-        if self.hash_check.is_awaited()
-            && let Some(model) = self.hash_check.wait(halt.as_atomic())?
-        {
-            model_hash::remember(store, model)?;
-        }
-        store.make_room(self.train_loop.checkpoint_bytes())?;
-        let keep = request.training.run.keep_checkpoints;
-        resume::save(store.vault(), &store.session_folder(), &self.identity, &self.train_loop, keep)?;
-        (self.saved, self.saved_at) = (Some(progress.clone()), Instant::now());
-        on_event(&Event::Saved { step: progress.step });
-        Ok(())
+        let Some(reason) = self.run.advance(store, halt, on_event)? else { return Ok(None) };
+        self.run.save(store, halt, on_event)?;
+        let model = self.run.model_hash(store, halt)?;
+        self.judging(reason, model, store, on_event).map(Some)
     }
 
     /// What is judged is the run's result.
-    fn judging(&self, reason: StopReason, store: &Store, on_event: &mut dyn FnMut(&Event)) -> Result<Stage> {
-        let model = self.hash_check.known().expect("it was waited for");
-        let (candidate, best_step) = self.train_loop.result()?;
+    fn judging(
+        &self,
+        reason: StopReason,
+        model: FileHash,
+        store: &Store,
+        on_event: &mut dyn FnMut(&Event),
+    ) -> Result<Stage> {
+        let train_loop = &self.run.train_loop;
+        let (candidate, best_step) = train_loop.result()?;
         let candidate = candidate.into_owned();
-        let trainer = self.train_loop.trainer();
         let learned = TrainingSummary {
-            steps: trainer.progress().step,
+            steps: train_loop.progress().step,
             best_step,
-            tokens: trainer.tokens(),
+            tokens: train_loop.trainer().tokens(),
             stopped_early: reason == StopReason::OutOfPatience,
         };
         let mut discard = |why| on_event(&Event::Discarded { what: Leftover::Measurements, why });
@@ -339,6 +289,20 @@ impl Judging {
             promoted,
         };
         Ok(Stage::Over(SliceOutcome::Finished { report: Box::new(report) }))
+    }
+}
+
+impl RunHome for Store {
+    fn checkpoints(&self) -> (PathBuf, &Vault) {
+        (self.session_folder(), self.vault())
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<()> {
+        Ok(self.make_room(bytes)?)
+    }
+
+    fn keep_model_hash(&mut self, hash: FileHash) -> Result<()> {
+        model_hash::remember(self, hash)
     }
 }
 
