@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
-use crate::graph::matrix_bytes;
+use crate::matrix_size::matrix_bytes;
 use crate::raw::{BackendBuffer, Context};
 use crate::{Error, MappedFile, TensorLocation};
 

@@ -13,8 +13,7 @@ use nightgraft_kernels::{
     RowsMut, WeightType, Weights,
 };
 
-use crate::custom::{CustomNode, Params};
-use crate::products::{ProductKind, SumOfProducts};
+use crate::custom_node::{CustomNode, Params, ProductKind, SumOfProducts};
 use crate::{Refusal, pool, profile};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can

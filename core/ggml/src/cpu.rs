@@ -120,7 +120,7 @@ impl Cpu {
             sys::ggml_backend_cpu_set_abort_callback(backend, None, std::ptr::null_mut());
             status
         });
-        graph.refused().take()?;
+        graph.refused().take().map_or(Ok(()), |refusal| Err(Error::refused(refusal)))?;
         match status {
             sys::GGML_STATUS_SUCCESS => Ok(()),
             sys::GGML_STATUS_ABORTED => Err(Error::Aborted),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nightgraft_kernels::{TIER_VARIABLE, TierError};
+use nightgraft_kernels::{KernelError, TIER_VARIABLE, TierError};
 
 use crate::{FileChange, Refusal};
 
@@ -98,4 +98,16 @@ pub enum Error {
         /// What it said.
         problem: String,
     },
+}
+
+impl Error {
+    /// For a node that was not computed.
+    pub(crate) fn refused((op, reason): (&'static str, Refusal)) -> Self {
+        match reason {
+            Refusal::Kernel(KernelError::OutOfMemory { bytes }) => {
+                Self::OutOfMemory { what: "a thread that computes", bytes }
+            }
+            reason => Self::Refused { op, reason },
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Building graphs: handles, buffers, stores. The operations themselves are in `ops`, `products` and `custom`.
+//! Building graphs: handles, buffers, stores. The operations themselves are in `ops`, `products` and `kernel_ops`.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use llama_cpp_sys_2 as sys;
 
 use crate::arena::ArenaPlan;
-use crate::custom::{CustomNode, Params};
+use crate::custom_node::{CustomNode, Params};
 use crate::raw::Context;
 use crate::refusal::FirstRefusal;
 use crate::{Buffer, Error};
@@ -15,8 +15,6 @@ use crate::{Buffer, Error};
 /// Far more than the largest graph needs, and few enough that ggml, which walks from a result to what it needs by calling
 /// itself, does not run out of a small stack.
 const MAX_CAPACITY: usize = 1 << 11;
-/// No matrix takes so many bytes; all of a graph together can be counted.
-const MAX_BYTES: usize = 1 << 40;
 
 /// A list of operations on buffers, built once and computed any number of times by [`Cpu::compute`].
 ///
@@ -220,6 +218,46 @@ impl Graph {
         if tensor.graph == self.id { Ok(tensor.tensor.as_ptr()) } else { Err(Error::ForeignTensor { op }) }
     }
 
+    /// The pointer of a tensor, which must be of f32 values.
+    pub(crate) fn expect_f32(
+        &self,
+        op: &'static str,
+        tensor: Tensor,
+    ) -> Result<*mut sys::ggml_tensor, Error> {
+        let tensor = self.pointer(op, tensor)?;
+        // SAFETY: a tensor of this graph.
+        match unsafe { (*tensor).type_ } {
+            sys::GGML_TYPE_F32 => Ok(tensor),
+            got => Err(Error::WeightType { op, got }),
+        }
+    }
+
+    pub(crate) fn expect_shape(
+        &self,
+        op: &'static str,
+        tensor: Tensor,
+        expected: (usize, usize),
+    ) -> Result<(), Error> {
+        let got = self.shape(op, tensor)?;
+        self.expect_f32(op, tensor)?;
+        if got != expected {
+            return Err(Error::Shape { op, expected: format!("{expected:?}"), got: format!("{got:?}") });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn expect_disjoint(&self, op: &'static str, a: Tensor, b: Tensor) -> Result<(), Error> {
+        let (a, b) = (self.pointer(op, a)?, self.pointer(op, b)?);
+        if !overlaps(a, b) {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            op,
+            expected: "operands apart from the target".into(),
+            got: "an operand in the target's memory".into(),
+        })
+    }
+
     /// The pointer of a tensor, which must be of f32 values that an operation may write to.
     pub(crate) fn expect_writable(
         &self,
@@ -254,15 +292,12 @@ impl Graph {
     }
 }
 
-/// Bytes of a matrix of values of 4 bytes.
-///
-/// # Errors
-/// [`Error::Shape`] if it is empty, or so large that sizes could not be counted any more.
-pub(crate) fn matrix_bytes(op: &'static str, [n_rows, n_cols]: [usize; 2]) -> Result<usize, Error> {
-    let bytes = n_rows.checked_mul(n_cols).and_then(|n| n.checked_mul(4));
-    bytes.filter(|bytes| (1..MAX_BYTES).contains(bytes)).ok_or_else(|| Error::Shape {
-        op,
-        expected: "a matrix that is neither empty nor absurdly large".to_owned(),
-        got: format!("[{n_rows}, {n_cols}]"),
-    })
+/// Whether the memory of two living tensors overlaps; that of interleaved columns of one matrix does.
+fn overlaps(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
+    // SAFETY: the callers have them from a graph that is alive.
+    let [(owner_a, a), (owner_b, b)] = [a, b].map(|t| unsafe {
+        let owner = if (*t).view_src.is_null() { t } else { (*t).view_src };
+        (owner, (*t).view_offs..(*t).view_offs + sys::ggml_nbytes(t))
+    });
+    owner_a == owner_b && a.start < b.end && b.start < a.end
 }

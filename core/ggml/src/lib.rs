@@ -36,14 +36,17 @@ mod buffer;
 mod callbacks;
 mod cpu;
 mod custom;
+mod custom_node;
 mod device;
 mod error;
 pub mod faults;
 mod file_stamp;
 mod footprint;
 mod graph;
+mod kernel_ops;
 mod log;
 mod mapping;
+mod matrix_size;
 mod ops;
 mod pool;
 mod products;
@@ -63,7 +66,8 @@ pub use adapted_model::AdaptedModel;
 pub use allocator::release_freed_memory;
 pub use buffer::Buffer;
 pub use cpu::Cpu;
-pub use custom::DropoutKey;
+pub use custom::Output;
+pub use custom_node::DropoutKey;
 pub use device::{Device, devices};
 pub use error::Error;
 pub use file_stamp::{FileChange, FileStamp};
@@ -75,7 +79,7 @@ pub use nightgraft_kernels::{
     AttentionShape, ComputeType, Direction, KernelError, MAX_HEAD_DIM, RopeStyle, Rotation,
     TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
 };
-pub use products::{Output, Product};
+pub use products::Product;
 pub use profile::{OpTime, op_times, set_profiling};
 pub use quantize::quantize;
 pub use refusal::Refusal;

@@ -89,18 +89,4 @@ impl Graph {
         }
         Ok(())
     }
-
-    /// The pointer of a tensor, which must be of f32 values.
-    pub(crate) fn expect_f32(
-        &self,
-        op: &'static str,
-        tensor: Tensor,
-    ) -> Result<*mut sys::ggml_tensor, Error> {
-        let tensor = self.pointer(op, tensor)?;
-        // SAFETY: a tensor of this graph.
-        match unsafe { (*tensor).type_ } {
-            sys::GGML_TYPE_F32 => Ok(tensor),
-            got => Err(Error::WeightType { op, got }),
-        }
-    }
 }

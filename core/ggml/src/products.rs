@@ -4,8 +4,8 @@ use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{Direction, Int16Rows, WeightType};
 
 use crate::callbacks;
-use crate::custom::Params;
-use crate::{Buffer, Error, Graph, Tensor};
+use crate::custom_node::{Params, ProductKind, SumOfProducts};
+use crate::{Buffer, Error, Graph, Output, Tensor};
 
 /// A product with a matrix in any format; see [`nightgraft_kernels::F32Product`] and
 /// [`nightgraft_kernels::Int16Product`].
@@ -36,33 +36,6 @@ pub enum Product {
         /// Which of the two products.
         direction: Direction,
     },
-}
-
-/// Where the result of an operation goes.
-#[derive(Debug, Clone, Copy)]
-pub enum Output {
-    /// To a new tensor.
-    Alloc,
-    /// It is added to what this tensor holds, which must not be used any more; only for a sum.
-    Accumulate(Tensor),
-    /// It overwrites what this tensor holds, which must not be used any more.
-    Overwrite(Tensor),
-}
-
-/// What a node of [`Graph::sum_of_products`] computes: its operands are a matrix and rows for each product, then the addend,
-/// if there is one.
-pub(crate) struct SumOfProducts {
-    pub(crate) kinds: Vec<ProductKind>,
-    /// The sums are added to what the result holds.
-    pub(crate) accumulate: bool,
-}
-
-/// A [`Product`] without its tensors.
-#[derive(Clone, Copy)]
-pub(crate) enum ProductKind {
-    Linear { scale: f32 },
-    Transposed,
-    Int16(Direction),
 }
 
 impl Graph {

@@ -3,7 +3,7 @@
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::WeightType;
 
-use crate::graph::matrix_bytes;
+use crate::matrix_size::matrix_bytes;
 use crate::{Cpu, Error, Graph, Tensor};
 
 impl Graph {

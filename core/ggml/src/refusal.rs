@@ -4,8 +4,6 @@ use std::sync::{Mutex, PoisonError};
 
 use nightgraft_kernels::{KernelError, ShapeError};
 
-use crate::Error;
-
 /// Why a node of a graph was not computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -48,14 +46,8 @@ impl FirstRefusal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((op, refusal));
     }
 
-    /// An error for what was noted, which is forgotten.
-    pub(crate) fn take(&self) -> Result<(), Error> {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            None => Ok(()),
-            Some((_, Refusal::Kernel(KernelError::OutOfMemory { bytes }))) => {
-                Err(Error::OutOfMemory { what: "a thread that computes", bytes })
-            }
-            Some((op, reason)) => Err(Error::Refused { op, reason }),
-        }
+    /// What was noted, which is forgotten.
+    pub(crate) fn take(&self) -> Option<(&'static str, Refusal)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
