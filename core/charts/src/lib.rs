@@ -4,6 +4,7 @@
 
 mod loss;
 mod night;
+mod picture;
 
 use std::path::Path;
 

@@ -1,8 +1,10 @@
 //! The loss curve of a run as an SVG: plain markup, no fonts needed to write it.
 
-use std::{fmt::Display, ops::Range};
+use std::ops::Range;
 
-use plotters::{coord::Shift, prelude::*};
+use plotters::prelude::*;
+
+use super::picture::{Area, DrawResult, PROBLEM, Point, finite, key, picture, short, thinned};
 
 const SIZE: (u32, u32) = (960, 540);
 const STEP_COLOR: RGBColor = RGBColor(0xb5, 0xc7, 0xd9);
@@ -11,22 +13,15 @@ const HELD_OUT_COLOR: RGBColor = RGBColor(0xd0, 0x5a, 0x1e);
 
 /// The smoothed curve averages this fraction of the run on each side of a step.
 const SMOOTHING: f64 = 0.05;
-/// More points than the picture has columns would only make the file large.
-const MAX_POINTS: usize = 2000;
 
 /// Draws the loss over the optimizer steps: each step (light), a moving average of them, and the evaluations
 /// on held-out examples. Points whose loss is not finite are left out; without any point the
 /// picture says so.
 pub fn loss_svg(steps: &[(u64, f64)], held_out: &[(u64, f64)]) -> String {
-    let (steps, held_out) = (finite(steps), finite(held_out));
-    let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-    let drawn = draw(&area, &steps, &held_out).and_then(|()| area.present());
-    drop(area);
-    match drawn {
-        Ok(()) => svg,
-        Err(error) => problem_svg(&error),
-    }
+    // Steps stay whole numbers up to 2⁵³, more than any run has.
+    let points = |series: &[(u64, f64)]| finite(series.iter().map(|&(step, loss)| (step as f64, loss)));
+    let (steps, held_out) = (points(steps), points(held_out));
+    picture(SIZE, |area| draw(area, &steps, &held_out))
 }
 
 /// Whether a text is a drawing of [`loss_svg`].
@@ -36,21 +31,6 @@ pub(crate) fn is_loss_svg(text: &str) -> bool {
 
 const CAPTION: &str = "Training loss";
 const NOTHING: &str = "no finite loss was recorded";
-const PROBLEM: &str = "no drawing: ";
-
-/// Steps stay whole numbers up to 2⁵³, more than any run has.
-type Point = (f64, f64);
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type DrawResult<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
-
-/// f32 range: a larger value would leave no digits for the drawing's own arithmetic.
-fn finite(points: &[(u64, f64)]) -> Vec<Point> {
-    points
-        .iter()
-        .filter(|(_, loss)| (*loss as f32).is_finite())
-        .map(|&(step, loss)| (step as f64, loss))
-        .collect()
-}
 
 fn draw<'a>(area: &Area<'a>, steps: &[Point], held_out: &[Point]) -> DrawResult<'a> {
     area.fill(&WHITE)?;
@@ -80,11 +60,11 @@ fn draw<'a>(area: &Area<'a>, steps: &[Point], held_out: &[Point]) -> DrawResult<
         .draw()?;
     if !steps.is_empty() {
         chart
-            .draw_series(LineSeries::new(thinned(steps.to_vec()), STEP_COLOR.stroke_width(1)).point_size(1))?
+            .draw_series(LineSeries::new(thinned(steps), STEP_COLOR.stroke_width(1)).point_size(1))?
             .label("each step")
             .legend(|at| key(at, STEP_COLOR));
         chart
-            .draw_series(LineSeries::new(thinned(smoothed(steps)), SMOOTH_COLOR.stroke_width(2)))?
+            .draw_series(LineSeries::new(thinned(&smoothed(steps)), SMOOTH_COLOR.stroke_width(2)))?
             .label("smoothed")
             .legend(|at| key(at, SMOOTH_COLOR));
     }
@@ -102,10 +82,6 @@ fn draw<'a>(area: &Area<'a>, steps: &[Point], held_out: &[Point]) -> DrawResult<
         .border_style(RGBColor(0xcc, 0xcc, 0xcc))
         .label_font(("sans-serif", 13))
         .draw()
-}
-
-fn key((x, y): (i32, i32), color: RGBColor) -> Rectangle<(i32, i32)> {
-    Rectangle::new([(x, y - 2), (x + 16, y + 2)], color.filled())
 }
 
 /// The range of the values, widened by the fraction `margin` on both sides; never empty.
@@ -129,33 +105,6 @@ fn smoothed(points: &[Point]) -> Vec<Point> {
         (step, (sums[index + side + 1] - sums[index - side]) / (2 * side + 1) as f64)
     };
     points.iter().enumerate().map(mean).collect()
-}
-
-/// Evenly chosen points, the first and the last among them.
-fn thinned(points: Vec<Point>) -> Vec<Point> {
-    if points.len() <= MAX_POINTS {
-        return points;
-    }
-    (0..MAX_POINTS).map(|i| points[i * (points.len() - 1) / (MAX_POINTS - 1)]).collect()
-}
-
-/// Axis labels of three to four digits, whatever the magnitude.
-pub(crate) fn short(loss: f64) -> String {
-    match loss.abs() {
-        0.0 => "0".to_owned(),
-        size if (0.001..10_000.0).contains(&size) => {
-            format!("{loss:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        _ => format!("{loss:.1e}"),
-    }
-}
-
-/// A picture that says why there is none; reached only if the drawing library refuses the chart.
-pub(crate) fn problem_svg(problem: &dyn Display) -> String {
-    let text = problem.to_string().replace('&', "&amp;").replace('<', "&lt;");
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"80\"><text x=\"20\" y=\"40\">{PROBLEM}{text}</text></svg>\n"
-    )
 }
 
 #[cfg(test)]
@@ -221,14 +170,5 @@ mod tests {
         let steps: Vec<_> = (0..200_000).map(|step| (step, 2.0 + (step as f64 / 1000.0).sin())).collect();
         let svg = loss_svg(&steps, &[]);
         assert!(svg.len() < 400_000, "{} bytes", svg.len());
-        let thin = thinned((0..5001).map(|i| (f64::from(i), 0.0)).collect());
-        assert_eq!((thin.len(), thin[0].0, thin[MAX_POINTS - 1].0), (MAX_POINTS, 0.0, 5000.0));
-    }
-
-    #[test]
-    fn labels_are_short() {
-        assert_eq!(short(2.5), "2.5");
-        assert_eq!(short(0.0), "0");
-        assert_eq!(short(123456.0), "1.2e5");
     }
 }

@@ -2,18 +2,17 @@
 
 use std::ops::Range;
 
-use nightgraft_policy::TimeOfDay;
-use nightgraft_simulation::{DeviceReading, Period, Timeline};
+use nightgraft_policy::{ReasonKind, TimeOfDay};
+use nightgraft_simulation::{DeviceReading, Timeline};
 use plotters::{
     coord::{
-        Shift,
         ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter},
         types::RangedCoordf64,
     },
     prelude::*,
 };
 
-use super::loss::{problem_svg, short};
+use super::picture::{Area, DrawResult, PROBLEM, Point, finite, key, picture, short, thinned};
 
 const WIDTH: u32 = 1000;
 /// Heights from the top: title, bands, legend (one line of it), then the panels.
@@ -37,8 +36,6 @@ const CHARGING_COLOR: RGBColor = RGBColor(0xff, 0xf3, 0xc4);
 const RAN_COLOR: RGBColor = RGBColor(0xe3, 0xf1, 0xe6);
 const KILL_COLOR: RGBColor = RGBColor(0xc0, 0x00, 0x20);
 
-/// More points than the picture has columns would only make the file large.
-const MAX_POINTS: usize = 2000;
 /// More bands or marks cannot be told apart.
 const MAX_MARKS: usize = 1000;
 
@@ -47,25 +44,12 @@ pub fn timeline_svg(timeline: &Timeline) -> String {
     let legend = legend(timeline);
     let lines = legend.last().map_or(0, |entry| entry.line + 1);
     let size = (WIDTH, TITLE + BANDS + lines * LEGEND_LINE + LOSS + TEMPERATURE + BATTERY);
-    let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-    let drawn = draw(&area, timeline, &legend).and_then(|()| area.present());
-    drop(area);
-    match drawn {
-        Ok(()) => svg,
-        Err(error) => problem_svg(&error),
-    }
+    picture(size, |area| draw(area, timeline, &legend))
 }
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type DrawResult<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
-/// Seconds since the beginning, and a value.
-type Point = (f64, f64);
 
 /// Whether a text is a drawing of [`timeline_svg`].
 pub(crate) fn is_timeline_svg(text: &str) -> bool {
-    text.starts_with("<svg")
-        && [TITLE_BEGINS, NOTHING, "no drawing: "].iter().any(|words| text.contains(words))
+    text.starts_with("<svg") && [TITLE_BEGINS, NOTHING, PROBLEM].iter().any(|words| text.contains(words))
 }
 
 const TITLE_BEGINS: &str = "Night from ";
@@ -100,10 +84,9 @@ fn draw<'a>(area: &Area<'a>, timeline: &Timeline, legend: &[LegendEntry]) -> Dra
 fn draw_bands<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> DrawResult<'a> {
     let mut chart = panel(area, 30).build_cartesian_2d(clock.clone(), 0.0..1.0)?;
     chart.configure_mesh().disable_y_axis().disable_y_mesh().disable_x_mesh().label_style(font(15)).draw()?;
-    chart.draw_series(
-        marks(timeline.periods())
-            .map(|period| Rectangle::new([(period.from, 0.0), (period.to, 1.0)], color(period).filled())),
-    )?;
+    chart.draw_series(marks(timeline.periods()).map(|period| {
+        Rectangle::new([(period.from, 0.0), (period.to, 1.0)], color(period.reason.kind()).filled())
+    }))?;
     chart.draw_series(
         marks(timeline.kills())
             .map(|&at| PathElement::new([(at, 0.0), (at, 1.0)], KILL_COLOR.stroke_width(2))),
@@ -112,7 +95,8 @@ fn draw_bands<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> DrawRe
 }
 
 fn draw_loss<'a>(area: &Area<'a>, timeline: &Timeline, clock: &Clock) -> DrawResult<'a> {
-    let (steps, held_out) = (finite(timeline.steps()), finite(timeline.evaluations()));
+    let (steps, held_out) =
+        (finite(timeline.steps().iter().copied()), finite(timeline.evaluations().iter().copied()));
     let all: Vec<f64> = steps.iter().chain(&held_out).map(|point| point.1).collect();
     let range = bounds(&all, 0.05).unwrap_or(0.0..1.0);
     let mut chart = panel(area, 30).build_cartesian_2d(clock.clone(), range.clone())?;
@@ -268,16 +252,16 @@ struct LegendEntry {
 fn legend(timeline: &Timeline) -> Vec<LegendEntry> {
     /// A character of the legend is about this wide.
     const CHARACTER: i32 = 8;
-    let mut kinds: Vec<(&'static str, RGBColor)> = Vec::new();
     let periods = timeline.periods();
+    let mut kinds = Vec::new();
     for period in periods.iter().filter(|p| p.ran).chain(periods.iter().filter(|p| !p.ran)) {
-        if kinds.iter().all(|(label, _)| *label != period.reason.label()) {
-            kinds.push((period.reason.label(), color(period)));
+        let kind = period.reason.kind();
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
         }
     }
-    if !timeline.kills().is_empty() {
-        kinds.push(("killed", KILL_COLOR));
-    }
+    let killed = (!timeline.kills().is_empty()).then_some(("killed", KILL_COLOR));
+    let kinds = kinds.into_iter().map(|kind| (kind.label(), color(kind))).chain(killed);
     let (mut x, mut line) = (LEFT as i32, 0);
     let mut entries = Vec::new();
     for (text, color) in kinds {
@@ -300,21 +284,24 @@ impl LegendEntry {
 }
 
 /// Strong colours for running, pale ones for waiting; alike for alike reasons.
-fn color(period: &Period) -> RGBColor {
-    match period.reason.label() {
-        "ran" => RGBColor(0x2e, 0x7d, 0x4f),
-        "ran slower: warm" => RGBColor(0x8a, 0xb8, 0x3a),
-        "ran with the small plan" => RGBColor(0x2a, 0x8c, 0x9c),
-        "too warm" => RGBColor(0xe8, 0x8a, 0x6a),
-        "battery low" => RGBColor(0xf0, 0xc2, 0x4a),
-        "no charger" => RGBColor(0xc3, 0xc7, 0xcc),
-        "in use" => RGBColor(0xb9, 0xc9, 0xe4),
-        "no time granted" => RGBColor(0xe9, 0xe9, 0xee),
-        "low power mode" => RGBColor(0xe6, 0xd8, 0x9c),
-        "too little storage" | "too little memory" => RGBColor(0xcf, 0xb3, 0xd9),
-        "unreadable sensor" => RGBColor(0x8f, 0x8f, 0x8f),
-        // The window and the budgets: what the owner set.
-        _ => RGBColor(0xd9, 0xc7, 0xb4),
+fn color(kind: ReasonKind) -> RGBColor {
+    match kind {
+        ReasonKind::Ready => RGBColor(0x2e, 0x7d, 0x4f),
+        ReasonKind::Warm => RGBColor(0x8a, 0xb8, 0x3a),
+        ReasonKind::LittleMemory => RGBColor(0x2a, 0x8c, 0x9c),
+        ReasonKind::TooWarm => RGBColor(0xe8, 0x8a, 0x6a),
+        ReasonKind::BatteryLow => RGBColor(0xf0, 0xc2, 0x4a),
+        ReasonKind::NotCharging => RGBColor(0xc3, 0xc7, 0xcc),
+        ReasonKind::InUse => RGBColor(0xb9, 0xc9, 0xe4),
+        ReasonKind::NotGranted => RGBColor(0xe9, 0xe9, 0xee),
+        ReasonKind::LowPowerMode => RGBColor(0xe6, 0xd8, 0x9c),
+        ReasonKind::StorageLow | ReasonKind::MemoryLow => RGBColor(0xcf, 0xb3, 0xd9),
+        ReasonKind::Unreadable => RGBColor(0x8f, 0x8f, 0x8f),
+        // What the owner set.
+        ReasonKind::OutsideWindow
+        | ReasonKind::MinutesUsedUp
+        | ReasonKind::EnergyUsedUp
+        | ReasonKind::FlashUsedUp => RGBColor(0xd9, 0xc7, 0xb4),
     }
 }
 
@@ -322,18 +309,9 @@ fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&BLACK)
 }
 
-fn key((x, y): (i32, i32), color: RGBColor) -> Rectangle<(i32, i32)> {
-    Rectangle::new([(x, y - 2), (x + 16, y + 2)], color.filled())
-}
-
-/// f32 range: a larger value would leave no digits for the drawing's own arithmetic.
-fn finite(points: &[Point]) -> Vec<Point> {
-    points.iter().copied().filter(|(_, value)| (*value as f32).is_finite()).collect()
-}
-
 fn readings(timeline: &Timeline, of: impl Fn(&DeviceReading) -> Option<f64>) -> Vec<Point> {
-    let points: Vec<_> = timeline.readings().iter().filter_map(|look| Some((look.at, of(look)?))).collect();
-    thinned(&finite(&points))
+    let points = timeline.readings().iter().filter_map(|look| Some((look.at, of(look)?)));
+    thinned(&finite(points))
 }
 
 /// A reading holds until the next, the last one until the end.
@@ -366,14 +344,6 @@ fn bounds(values: &[f64], margin: f64) -> Option<Range<f64>> {
     let high = values.iter().copied().max_by(f64::total_cmp)?;
     let margin = if high > low { (high - low) * margin } else { high.abs().max(1.0) * 0.1 };
     Some(low - margin..high + margin)
-}
-
-/// Evenly chosen points, the first and the last among them.
-fn thinned(points: &[Point]) -> Vec<Point> {
-    if points.len() <= MAX_POINTS {
-        return points.to_vec();
-    }
-    (0..MAX_POINTS).map(|i| points[i * (points.len() - 1) / (MAX_POINTS - 1)]).collect()
 }
 
 fn marks<T>(all: &[T]) -> impl Iterator<Item = &T> {

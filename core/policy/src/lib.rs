@@ -28,7 +28,7 @@ pub use error::InvalidRule;
 pub use estimate::{Estimate, Pace, estimate};
 pub use memory::PolicyMemory;
 pub use quantity::{length, percent};
-pub use reason::{Reading, Reason};
+pub use reason::{Reading, Reason, ReasonKind};
 pub use rules::Rules;
 pub use state::{DeviceState, Needs, Thermal};
 pub use time::{LocalTime, TimeOfDay, Window};

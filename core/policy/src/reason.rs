@@ -120,6 +120,44 @@ pub enum Reason {
     NotGranted,
 }
 
+/// A [`Reason`] without its numbers, for legends and for putting periods together: what an owner takes for one reason is of
+/// one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasonKind {
+    /// Runs: nothing stands in the way.
+    Ready,
+    /// Runs part of the time.
+    Warm,
+    /// Runs with the small plan.
+    LittleMemory,
+    /// Waits for a charger.
+    NotCharging,
+    /// Waits while the device saves power.
+    LowPowerMode,
+    /// Waits for a fuller battery.
+    BatteryLow,
+    /// Waits until it is cool, and for a while after.
+    TooWarm,
+    /// Waits while somebody uses the device, and for a while after.
+    InUse,
+    /// Waits for the allowed time of day.
+    OutsideWindow,
+    /// Waits for the next day's minutes.
+    MinutesUsedUp,
+    /// Waits for the next day's energy.
+    EnergyUsedUp,
+    /// Waits for the next day's writes.
+    FlashUsedUp,
+    /// Waits for memory.
+    MemoryLow,
+    /// Waits for storage.
+    StorageLow,
+    /// Waits for a reading that can be true.
+    Unreadable,
+    /// Waits for the system.
+    NotGranted,
+}
+
 /// A reading of the device that may be nonsense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -133,31 +171,55 @@ pub enum Reading {
 }
 
 impl Reason {
-    /// A few words without numbers: the same for all reasons of a kind, for legends and for putting periods together.
-    pub fn label(&self) -> &'static str {
+    /// What kind of reason it is.
+    pub fn kind(&self) -> ReasonKind {
         match self {
-            Self::Ready { .. } => "ran",
-            Self::Warm { .. } => "ran slower: warm",
-            Self::LittleMemory { .. } => "ran with the small plan",
-            Self::NotCharging => "no charger",
-            Self::LowPowerMode => "low power mode",
-            Self::BatteryLow { .. } => "battery low",
-            Self::TooWarm { .. } | Self::CoolingDown { .. } => "too warm",
-            Self::InUse | Self::JustUsed { .. } => "in use",
-            Self::OutsideWindow { .. } => "outside the time window",
-            Self::MinutesUsedUp { .. } => "day's minutes used up",
-            Self::EnergyUsedUp { .. } => "day's energy used up",
-            Self::FlashUsedUp { .. } => "day's writes used up",
-            Self::MemoryLow { .. } => "too little memory",
-            Self::StorageLow { .. } => "too little storage",
-            Self::Unreadable { .. } => "unreadable sensor",
-            Self::NotGranted => "no time granted",
+            Self::Ready { .. } => ReasonKind::Ready,
+            Self::Warm { .. } => ReasonKind::Warm,
+            Self::LittleMemory { .. } => ReasonKind::LittleMemory,
+            Self::NotCharging => ReasonKind::NotCharging,
+            Self::LowPowerMode => ReasonKind::LowPowerMode,
+            Self::BatteryLow { .. } => ReasonKind::BatteryLow,
+            Self::TooWarm { .. } | Self::CoolingDown { .. } => ReasonKind::TooWarm,
+            Self::InUse | Self::JustUsed { .. } => ReasonKind::InUse,
+            Self::OutsideWindow { .. } => ReasonKind::OutsideWindow,
+            Self::MinutesUsedUp { .. } => ReasonKind::MinutesUsedUp,
+            Self::EnergyUsedUp { .. } => ReasonKind::EnergyUsedUp,
+            Self::FlashUsedUp { .. } => ReasonKind::FlashUsedUp,
+            Self::MemoryLow { .. } => ReasonKind::MemoryLow,
+            Self::StorageLow { .. } => ReasonKind::StorageLow,
+            Self::Unreadable { .. } => ReasonKind::Unreadable,
+            Self::NotGranted => ReasonKind::NotGranted,
         }
     }
 
     /// Whether it is a reason to run; all others are reasons to wait.
     pub fn runs(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::Warm { .. } | Self::LittleMemory { .. })
+    }
+}
+
+impl ReasonKind {
+    /// A few words, as a legend has them.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ran",
+            Self::Warm => "ran slower: warm",
+            Self::LittleMemory => "ran with the small plan",
+            Self::NotCharging => "no charger",
+            Self::LowPowerMode => "low power mode",
+            Self::BatteryLow => "battery low",
+            Self::TooWarm => "too warm",
+            Self::InUse => "in use",
+            Self::OutsideWindow => "outside the time window",
+            Self::MinutesUsedUp => "day's minutes used up",
+            Self::EnergyUsedUp => "day's energy used up",
+            Self::FlashUsedUp => "day's writes used up",
+            Self::MemoryLow => "too little memory",
+            Self::StorageLow => "too little storage",
+            Self::Unreadable => "unreadable sensor",
+            Self::NotGranted => "no time granted",
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use nightgraft_core::session::NothingToDo;
 use nightgraft_core::session::night::{NightEvent, NightOutcome};
-use nightgraft_policy::{LocalTime, Reason, TimeOfDay, length, percent};
+use nightgraft_policy::{LocalTime, Reason, ReasonKind, TimeOfDay, length, percent};
 
 /// Two periods of the same kind with less than this between them are one; seconds.
 const SAME: f64 = 1.0;
@@ -208,7 +208,7 @@ impl Timeline {
     fn begin(&mut self, at: f64, ran: bool, duty: f64, reason: &Reason) {
         let duty = if duty.is_finite() { duty.clamp(0.0, 1.0) } else { 0.0 };
         if let Some(last) = self.periods.last_mut() {
-            let same = last.ran == ran && last.reason.label() == reason.label() && !last.killed;
+            let same = last.ran == ran && last.reason.kind() == reason.kind() && !last.killed;
             if same && at - last.to < SAME {
                 if duty < last.duty.0 {
                     last.reason = reason.clone();
@@ -246,12 +246,13 @@ impl Timeline {
         }
     }
 
-    fn waits(&self) -> Vec<(&'static str, f64)> {
-        let mut waits: Vec<(&'static str, f64)> = Vec::new();
+    fn waits(&self) -> Vec<(ReasonKind, f64)> {
+        let mut waits: Vec<(ReasonKind, f64)> = Vec::new();
         for period in self.periods.iter().filter(|period| !period.ran) {
-            match waits.iter_mut().find(|(label, _)| *label == period.reason.label()) {
+            let kind = period.reason.kind();
+            match waits.iter_mut().find(|(other, _)| *other == kind) {
                 Some((_, seconds)) => *seconds += period.seconds(),
-                None => waits.push((period.reason.label(), period.seconds())),
+                None => waits.push((kind, period.seconds())),
             }
         }
         waits.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -330,8 +331,8 @@ impl Timeline {
                 count(self.evaluations.len() as u64, "evaluation")
             )?;
         }
-        let waits: Vec<_> =
-            self.waits().into_iter().map(|(label, seconds)| format!("{label} {}", span(seconds))).collect();
+        let shown = |(kind, seconds): (ReasonKind, f64)| format!("{} {}", kind.label(), span(seconds));
+        let waits: Vec<_> = self.waits().into_iter().map(shown).collect();
         if !waits.is_empty() {
             writeln!(f, "waited: {}", waits.join(", "))?;
         }

@@ -5,7 +5,7 @@
 use std::{path::Path, time::Duration};
 
 use nightgraft_core::session::night::NightEvent;
-use nightgraft_policy::{Decision, MemoryMode, Needs, PolicyMemory, Rules, Usage, decide};
+use nightgraft_policy::{Decision, MemoryMode, Needs, PolicyMemory, ReasonKind, Rules, Usage, decide};
 use nightgraft_simulation::{Grant, GrantEnd, Timeline, Trace};
 
 /// Seconds between two looks.
@@ -61,8 +61,8 @@ fn replay(name: &str) -> Replay {
 }
 
 impl Replay {
-    /// Whether each period ran, from when to when, and its label.
-    fn periods(&self) -> Vec<(bool, String, String, &'static str)> {
+    /// Whether each period ran, from when to when, and for what kind of reason.
+    fn periods(&self) -> Vec<(bool, String, String, ReasonKind)> {
         let clock = |seconds: f64| self.trace.state_at(seconds).time;
         let shown = |seconds| {
             let time = clock(seconds);
@@ -72,7 +72,7 @@ impl Replay {
         self.timeline
             .periods()
             .iter()
-            .map(|period| (period.ran, shown(period.from), shown(period.to), period.reason.label()))
+            .map(|period| (period.ran, shown(period.from), shown(period.to), period.reason.kind()))
             .collect()
     }
 
@@ -97,8 +97,8 @@ impl Replay {
     }
 }
 
-fn period(ran: bool, from: &str, to: &str, label: &'static str) -> (bool, String, String, &'static str) {
-    (ran, from.to_owned(), to.to_owned(), label)
+fn period(ran: bool, from: &str, to: &str, kind: ReasonKind) -> (bool, String, String, ReasonKind) {
+    (ran, from.to_owned(), to.to_owned(), kind)
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn good_night() {
     assert_eq!(
         night.periods(),
         [
-            period(false, "22:30:00", "23:40:00", "no charger"),
+            period(false, "22:30:00", "23:40:00", ReasonKind::NotCharging),
             // A minute after the owner was last seen, five seconds before 00:50.
-            period(false, "23:40:00", "00:50:55", "in use"),
-            period(true, "00:50:55", "06:35:00", "ran"),
-            period(false, "06:35:00", "06:50:00", "in use"),
-            period(false, "06:50:00", "07:00:00", "no charger"),
+            period(false, "23:40:00", "00:50:55", ReasonKind::InUse),
+            period(true, "00:50:55", "06:35:00", ReasonKind::Ready),
+            period(false, "06:35:00", "06:50:00", ReasonKind::InUse),
+            period(false, "06:50:00", "07:00:00", ReasonKind::NotCharging),
         ]
     );
     assert!(night.looks.iter().all(|(_, d)| !matches!(d, Decision::Run { duty, .. } if *duty != 1.0)));
@@ -124,14 +124,14 @@ fn hot_room() {
     assert_eq!(
         night.periods(),
         [
-            period(true, "23:00:00", "23:45:00", "ran"),
-            period(true, "23:45:00", "00:20:00", "ran slower: warm"),
-            period(false, "00:20:00", "01:10:00", "too warm"),
-            period(true, "01:10:00", "01:30:00", "ran slower: warm"),
-            period(true, "01:30:00", "02:30:00", "ran"),
-            period(false, "02:30:00", "02:35:00", "too warm"),
-            period(true, "02:35:00", "03:30:00", "ran slower: warm"),
-            period(true, "03:30:00", "06:00:00", "ran"),
+            period(true, "23:00:00", "23:45:00", ReasonKind::Ready),
+            period(true, "23:45:00", "00:20:00", ReasonKind::Warm),
+            period(false, "00:20:00", "01:10:00", ReasonKind::TooWarm),
+            period(true, "01:10:00", "01:30:00", ReasonKind::Warm),
+            period(true, "01:30:00", "02:30:00", ReasonKind::Ready),
+            period(false, "02:30:00", "02:35:00", ReasonKind::TooWarm),
+            period(true, "02:35:00", "03:30:00", ReasonKind::Warm),
+            period(true, "03:30:00", "06:00:00", ReasonKind::Ready),
         ]
     );
     let duties = ["23:44", "23:45", "00:00", "00:20", "00:55", "01:10", "02:35", "03:30"]
@@ -149,9 +149,9 @@ fn unplugged_at_three() {
     assert_eq!(
         night.periods(),
         [
-            period(true, "00:00:00", "03:00:00", "ran"),
-            period(false, "03:00:00", "05:10:00", "no charger"),
-            period(true, "05:10:00", "06:30:00", "ran"),
+            period(true, "00:00:00", "03:00:00", ReasonKind::Ready),
+            period(false, "03:00:00", "05:10:00", ReasonKind::NotCharging),
+            period(true, "05:10:00", "06:30:00", ReasonKind::Ready),
         ]
     );
     for (at, decision) in &night.looks {
@@ -202,10 +202,10 @@ fn low_battery() {
     assert_eq!(
         night.periods(),
         [
-            period(false, "23:15:00", "01:00:00", "battery low"),
-            period(true, "01:00:00", "02:40:00", "ran"),
-            period(false, "02:40:00", "04:10:00", "battery low"),
-            period(true, "04:10:00", "06:00:00", "ran"),
+            period(false, "23:15:00", "01:00:00", ReasonKind::BatteryLow),
+            period(true, "01:00:00", "02:40:00", ReasonKind::Ready),
+            period(false, "02:40:00", "04:10:00", ReasonKind::BatteryLow),
+            period(true, "04:10:00", "06:00:00", ReasonKind::Ready),
         ]
     );
     assert!(night.looks.iter().all(|(at, _)| night.trace.state_at(*at).charging), "on the charger all night");
@@ -219,9 +219,9 @@ fn nearly_full_disk() {
     assert_eq!(
         night.periods(),
         [
-            period(false, "23:00:00", "00:30:00", "too little storage"),
-            period(true, "00:30:00", "03:20:00", "ran"),
-            period(false, "03:20:00", "05:30:00", "too little storage"),
+            period(false, "23:00:00", "00:30:00", ReasonKind::StorageLow),
+            period(true, "00:30:00", "03:20:00", ReasonKind::Ready),
+            period(false, "03:20:00", "05:30:00", ReasonKind::StorageLow),
         ]
     );
     assert_eq!(
