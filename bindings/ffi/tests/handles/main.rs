@@ -1,0 +1,9 @@
+//! Handles used as apps use them: from several threads, dropped while they work, a thousand times over.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod alone;
+mod listeners;
+mod nights;
+mod sandbox;
+mod sessions;
