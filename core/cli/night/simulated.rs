@@ -8,10 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nightgraft_charts::draw_night;
-use nightgraft_core::session::{
-    StopFlag,
-    night::{NightEvent, NightOutcome, next_free_day},
-};
+use nightgraft_core::session::StopFlag;
+use nightgraft_core::session::night::{self, NightEvent, NightOutcome};
 use nightgraft_policy::Reason;
 use nightgraft_simulation::{GrantEnd, Timeline, Trace};
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,7 +31,7 @@ pub fn run(args: &Args, path: &Path, verbosity: Verbosity) -> Result<ExitCode> {
     args.request()?;
     let day = {
         let store = args.open_store_and_add(verbosity)?;
-        next_free_day(&store, trace.begins())?
+        trace.next_free_day(&night::usage(&store)?)
     }; // closed again: the store belongs to one process at a time
     let trace = trace.on_day(day);
     let stop = interrupt::stop_flag("ending the night, and saving ...")?;

@@ -21,7 +21,7 @@ use std::{
 };
 
 use nightgraft_core::{Error, Result};
-use nightgraft_policy::{DeviceState, LocalTime, Thermal};
+use nightgraft_policy::{DeviceState, LocalTime, Thermal, Usage};
 use nightgraft_text::Error as TextError;
 use nightgraft_text::data::DataProblem;
 
@@ -39,6 +39,9 @@ const COLUMNS: [&str; 10] = [
 ];
 const DAY: u32 = 24 * 60 * 60;
 const MIB: u64 = 1 << 20;
+
+/// A night touches two days.
+const NIGHT_APART: i64 = 2;
 
 /// More than any night has; keeps a wrong path from filling the memory.
 const MAX_BYTES: u64 = 16 << 20;
@@ -153,6 +156,13 @@ impl Trace {
     pub fn on_day(self, day: i64) -> Self {
         // Far from the ends of what seconds in an i64 can say.
         Self { day: day.clamp(-100_000_000, 100_000_000), ..self }
+    }
+
+    /// The number of the first day on which this night has budgets of its own: the trace's, or the one after all days that have
+    /// spent something.
+    pub fn next_free_day(&self, usage: &Usage) -> i64 {
+        let last = usage.days().iter().map(|spent| spent.day).max();
+        last.map_or(self.day, |last| self.day.max(last + NIGHT_APART))
     }
 
     /// What its comments say before the first row, without the `#`.

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use nightgraft_policy::TimeOfDay;
+use std::time::Duration;
+
+use nightgraft_policy::{Rules, TimeOfDay};
 use nightgraft_text::Error as TextError;
 use nightgraft_text::data::DataProblem;
 use proptest::prelude::*;
@@ -51,6 +53,25 @@ fn a_row_holds_until_the_next() {
     assert_eq!([0.0, 1830.0, 1e9].map(|at| trace.next_change(at)), [Some(1830.0), Some(28_830.0), None]);
     let later = trace.on_day(20_000).state_at(30_000.0).time;
     assert_eq!(later.day(TimeOfDay::MIDNIGHT), 20_001);
+}
+
+#[test]
+fn the_next_free_day_is_behind_all_that_were_spent() {
+    let trace = parse("23:00,yes,0.5,30,nominal,no,yes,100,200,\n07:00,yes,1,30,nominal,no,yes,100,200,\n");
+    let trace = trace.unwrap().on_day(100);
+    let spent_on = |days: &[i64]| {
+        let mut usage = Usage::default();
+        for &day in days {
+            let noon = LocalTime { unix: day * i64::from(DAY) + i64::from(DAY) / 2, utc_offset: 0 };
+            usage.add(&Rules::default(), noon, Duration::from_secs(60), 0);
+        }
+        usage
+    };
+    let next = |days: &[i64]| trace.next_free_day(&spent_on(days));
+    assert_eq!(
+        [next(&[]), next(&[7]), next(&[98]), next(&[99]), next(&[120, 100])],
+        [100, 100, 100, 101, 122]
+    );
 }
 
 #[test]

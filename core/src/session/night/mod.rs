@@ -9,4 +9,4 @@ mod runner;
 
 pub use event::{NightEvent, NightOutcome, SliceEnd};
 pub use platform::Platform;
-pub use runner::{GrantedTime, next_free_day, run_night};
+pub use runner::{GrantedTime, run_night, usage};

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nightgraft_policy::{
-    self, Decision, DeviceState, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
+    self, Decision, DeviceState, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
 };
 use nightgraft_store::Error as StoreError;
 use nightgraft_store::Store;
@@ -62,7 +62,7 @@ pub fn run_night(
     let mut night = Night {
         rules,
         ends: grant.time.map(|time| platform.elapsed() + time),
-        usage: document(session.store(), USAGE)?,
+        usage: usage(session.store())?,
         memory: document(session.store(), POLICY)?,
         nights: document(session.store(), PACES)?,
         waiting_for: None,
@@ -86,22 +86,13 @@ pub fn run_night(
     Ok(outcome)
 }
 
-/// The number of the first day on which a simulated night has budgets of its own: the trace's, or
-/// the one after all nights that the store remembers.
+/// What the nights so far have spent, as the store remembers it.
 ///
 /// # Errors
 /// Those of reading the store.
-pub fn next_free_day(store: &Store, begins: LocalTime) -> Result<i64> {
-    let usage: Usage = document(store, USAGE)?;
-    let last = usage.days().iter().map(|spent| spent.day).max();
-    let trace = begins.unix.div_euclid(DAY);
-    Ok(last.map_or(trace, |last| trace.max(last + NIGHT_APART)))
+pub fn usage(store: &Store) -> Result<Usage> {
+    document(store, USAGE)
 }
-
-/// Seconds in a day.
-const DAY: i64 = 24 * 3600;
-/// A night touches two days.
-const NIGHT_APART: i64 = 2;
 
 struct Night<'a> {
     rules: &'a Rules,
