@@ -11,7 +11,7 @@ use std::thread;
 use futures_channel::oneshot;
 
 use crate::error::{NightgraftError, Result};
-use crate::shared_store::lock;
+use crate::lock::lock;
 
 type Job = Box<dyn FnOnce() + Send>;
 

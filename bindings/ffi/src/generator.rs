@@ -9,8 +9,8 @@ use nightgraft_store::GraftId;
 use crate::error::{ListenerError, NightgraftError, Result};
 use crate::example::Message;
 use crate::executor::INFERENCE_EXECUTOR;
+use crate::lock::lock;
 use crate::model::BaseModel;
-use crate::shared_store::lock;
 use crate::store::AdapterStore;
 
 /// A base that is loaded once and answers with any graft. It has a thread of its own: a session may run meanwhile.

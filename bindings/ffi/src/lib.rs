@@ -11,6 +11,7 @@ mod example;
 mod executor;
 mod generator;
 mod graft;
+mod lock;
 mod model;
 mod night;
 mod planner;

@@ -10,7 +10,7 @@ use nightgraft_core::session::{StopFlag, night};
 use nightgraft_policy::{self as policy, LocalTime, Rules, TimeOfDay};
 
 use crate::error::{NightgraftError, PlatformError, Result};
-use crate::shared_store::lock;
+use crate::lock::lock;
 
 /// Tells how the device is. Called from a thread of the library's, again and again while a night runs.
 #[uniffi::export(with_foreign)]

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{NightgraftError, Result};
+use crate::lock::lock;
 use crate::progress::{Progress, ProgressListener};
-use crate::shared_store::lock;
 
 /// The shortest time between two calls that tell of the same phase.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);

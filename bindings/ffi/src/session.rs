@@ -10,12 +10,13 @@ use nightgraft_store::Store;
 use crate::error::{NightgraftError, Result};
 use crate::example::Example;
 use crate::executor::{Completion, STORE_EXECUTOR, TRAINING_EXECUTOR};
+use crate::lock::lock;
 use crate::model::BaseModel;
 use crate::night::{NightRules, Platform, PlatformAdapter, WakeSignal};
 use crate::progress::{PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome};
 use crate::progress_dispatcher::ProgressDispatcher;
 use crate::settings::SessionSettings;
-use crate::shared_store::{RoundOutcome, SharedStore, lock};
+use crate::shared_store::{RoundOutcome, SharedStore};
 use crate::store::{self, AdapterStore};
 
 /// Personalization of a base with what is in a store, in slices that can end at any moment.

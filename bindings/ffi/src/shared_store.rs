@@ -14,6 +14,7 @@ use nightgraft_store::{Key, Store, StoreOptions};
 use zeroize::Zeroizing;
 
 use crate::error::{NightgraftError, Result};
+use crate::lock::lock;
 use crate::settings::StoreSettings;
 
 /// How long a slice that has yielded may go on before it does so again: a listener that asks the store for something at
@@ -217,8 +218,4 @@ fn parse_key(bytes: &[u8]) -> Result<Key> {
         reason: format!("a key is 32 bytes long, not {length}"),
     })?;
     Ok(Key::new(bytes))
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
