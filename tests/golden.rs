@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightgraft_core::config::{DataConfig, EvalEvery, Precision, Resume, Schedule, TrainConfig};
+use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{self, Event, GradientsRequest, StopFlag, TrainRequest};
 use nightgraft_core::transformer::{Model, ModelOptions};
 use safetensors::SafeTensors;
@@ -125,7 +125,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     config.optimizer.clip = 0.0;
     config.run.steps = Some(30);
     config.run.precision = Precision::F32;
-    config.run.eval_every = EvalEvery::Steps(0);
+    config.run.eval_every = 0.into();
     config.run.checkpoint_every = 0;
     config.run.resume = Resume::Never;
     let request = TrainRequest {

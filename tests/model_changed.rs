@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nightgraft_core::config::{EvalEvery, TrainConfig};
+use nightgraft_core::config::TrainConfig;
 use nightgraft_core::model_file::ModelFile;
 use nightgraft_core::session::{self, Event, Outcome, RequestedShape, StopFlag, TrainRequest};
 use nightgraft_kernels::WeightType;
@@ -356,7 +356,7 @@ fn request_on_sparse_model(sandbox: &Sandbox) -> TrainRequest {
     truncate(&sandbox.path("tiny.gguf"), 1 << 40);
     let mut config = TrainConfig::default();
     config.run.steps = Some(2);
-    config.run.eval_every = EvalEvery::Steps(0);
+    config.run.eval_every = 0.into();
     TrainRequest {
         memory_limit: None,
         curve: None,

@@ -15,7 +15,7 @@ use clap::{
 };
 use nightgraft_core::{
     Error, Result,
-    config::{Date, Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
+    config::{Date, Device, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
     session::{Format, RequestedShape},
 };
 
@@ -88,8 +88,8 @@ pub struct TrainSettings {
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Precision>)]
     precision: Option<Precision>,
     /// Steps between evaluations on held-out examples: auto (ten in the run) or N; 0 for none [default: auto]
-    #[arg(long, value_name = "N", help_heading = "Run", value_parser = parsed::<EvalEvery>)]
-    eval_every: Option<EvalEvery>,
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = eval_every)]
+    eval_every: Option<OrAuto<u64>>,
     /// Steps between checkpoints; 0 switches them off [default: 20]
     #[arg(long, value_name = "N", help_heading = "Run")]
     checkpoint_every: Option<u64>,
@@ -344,6 +344,11 @@ pub fn parsed<T: FromStr<Err: Into<Error>>>(text: &str) -> std::result::Result<T
         Error::Config { problem, .. } => problem,
         other => other.to_string(),
     })
+}
+
+/// For clap, in the words of this option.
+fn eval_every(text: &str) -> std::result::Result<OrAuto<u64>, String> {
+    text.parse().map_err(|_: Error| format!("'{text}' is neither auto nor a number of steps (0 for never)"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Options that do nothing: nobody is left to believe that they did.
 
 use nightgraft_core::{
-    config::{EvalEvery, TrainConfig},
+    config::{OrAuto, TrainConfig},
     session::{DataReport, Event},
 };
 
@@ -20,7 +20,7 @@ impl TrainSettings {
     }
 
     fn options_unused_at_night(&self, config: &TrainConfig, has_data: bool) -> Vec<&'static str> {
-        let never = config.run.eval_every == EvalEvery::Steps(0);
+        let never = config.run.eval_every == OrAuto::Given(0);
         let unused = [
             (
                 self.resume.is_some(),
@@ -46,7 +46,7 @@ impl TrainSettings {
     }
 
     fn unused_options(&self, config: &TrainConfig, has_valid: bool) -> Vec<String> {
-        let never = config.run.eval_every == EvalEvery::Steps(0);
+        let never = config.run.eval_every == OrAuto::Given(0);
         let why_not = match (never, has_valid, config.data.held_out > 0.0) {
             (true, ..) => Some("--eval-every 0 switches evaluation off"),
             (_, false, false) => Some("no examples are held out"),
@@ -55,7 +55,7 @@ impl TrainSettings {
         let evaluates = why_not.is_none();
         let needs_evaluation = [
             ("--patience", self.patience.is_some_and(|patience| patience > 0)),
-            ("--eval-every", self.eval_every.is_some_and(|every| every != EvalEvery::Steps(0))),
+            ("--eval-every", self.eval_every.is_some_and(|every| every != OrAuto::Given(0))),
             ("--held-out", never && self.held_out.is_some_and(|fraction| fraction > 0.0)),
             ("--valid", never && has_valid),
         ];

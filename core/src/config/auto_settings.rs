@@ -8,6 +8,8 @@ use crate::Result;
 
 /// Passes over the examples. More of them cost time, and learn by heart what there is little of.
 const EPOCHS: u64 = 3;
+/// Evaluations on the held-out examples during a run.
+const EVALUATIONS: u64 = 10;
 /// Optimizer steps that a pass should have: few examples make small micro-batches.
 const STEPS_OF_PASS: usize = 8;
 /// Tokens of a micro-batch. Below, the processor has too little to do at a time; above, steps are lost.
@@ -59,6 +61,15 @@ impl RunConfig {
     /// Passes over the examples, where the steps are not given.
     pub fn epochs(&self) -> u64 {
         self.epochs.given().unwrap_or(EPOCHS)
+    }
+
+    /// Optimizer steps between two evaluations in a run of `total_steps`; none if they are switched off.
+    pub fn eval_interval(&self, total_steps: u64) -> Option<u64> {
+        match self.eval_every {
+            OrAuto::Auto => Some(total_steps.div_ceil(EVALUATIONS).max(1)),
+            OrAuto::Given(0) => None,
+            OrAuto::Given(steps) => Some(steps),
+        }
     }
 }
 

@@ -152,76 +152,12 @@ impl fmt::Display for Layers {
     }
 }
 
-/// When the held-out examples are evaluated during the run (they always are before and after it).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "NumberOrWord<u64>", into = "NumberOrWord<u64>")]
-pub enum EvalEvery {
-    /// `auto`: ten times in the run.
-    Auto,
-    /// `N`: each N optimizer steps; 0 for never.
-    Steps(u64),
-}
-
-impl EvalEvery {
-    /// The distance between two evaluations in a run of `total_steps`, none when they are switched off.
-    pub fn interval(self, total_steps: u64) -> Option<u64> {
-        match self {
-            Self::Auto => Some(total_steps.div_ceil(10).max(1)),
-            Self::Steps(0) => None,
-            Self::Steps(n) => Some(n),
-        }
-    }
-}
-
-impl FromStr for EvalEvery {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text.trim() {
-            AUTO => Ok(Self::Auto),
-            number => number.parse().map(Self::Steps).map_err(|_| Error::Config {
-                option: "--eval-every",
-                problem: format!("'{text}' is neither auto nor a number of steps (0 for never)"),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for EvalEvery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str(AUTO),
-            Self::Steps(n) => write!(f, "{n}"),
-        }
-    }
-}
-
-impl From<EvalEvery> for NumberOrWord<u64> {
-    fn from(every: EvalEvery) -> Self {
-        match every {
-            EvalEvery::Auto => Self::Word(AUTO.to_owned()),
-            EvalEvery::Steps(n) => Self::Number(n),
-        }
-    }
-}
-
-impl TryFrom<NumberOrWord<u64>> for EvalEvery {
-    type Error = Error;
-
-    fn try_from(value: NumberOrWord<u64>) -> Result<Self> {
-        match value {
-            NumberOrWord::Number(n) => Ok(Self::Steps(n)),
-            NumberOrWord::Word(word) => word.parse(),
-        }
-    }
-}
-
 /// A number that may be left open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "NumberOrWord<T>", into = "NumberOrWord<T>")]
 #[serde(bound(serialize = "T: Serialize + Clone", deserialize = "T: Deserialize<'de>"))]
 pub enum OrAuto<T> {
-    /// `auto`: decided by [`TrainConfig::resolve_auto`](super::TrainConfig::resolve_auto) once it is known what there is to learn.
+    /// `auto`: decided once it is known what there is to learn.
     #[default]
     Auto,
     /// This one.

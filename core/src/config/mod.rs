@@ -24,7 +24,7 @@ mod validate;
 pub use nightgraft_text::Date;
 
 pub use auto_settings::{default_batch_tokens, default_rate};
-pub use choices::{Device, EvalEvery, Layers, OrAuto, Precision, Resume, Schedule, Targets};
+pub use choices::{Device, Layers, OrAuto, Precision, Resume, Schedule, Targets};
 
 /// Everything that can be set for a training run.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -152,8 +152,9 @@ pub struct RunConfig {
     pub device: Device,
     /// `precision`: of the products; the adapter, its gradients and its optimizer are always f32.
     pub precision: Precision,
-    /// `eval_every`: optimizer steps between two evaluations on the held-out examples.
-    pub eval_every: EvalEvery,
+    /// `eval_every`: optimizer steps between two evaluations on the held-out examples during the run, 0 for none; they always
+    /// are before and after it.
+    pub eval_every: OrAuto<u64>,
     /// `patience`: the run stops after this many evaluations in a row without a new best; 0 switches it off.
     pub patience: usize,
     /// `checkpoint_every`: optimizer steps between two checkpoints; 0 switches them off.
@@ -173,7 +174,7 @@ impl Default for RunConfig {
             threads: None,
             device: Device::Cpu,
             precision: Precision::Auto,
-            eval_every: EvalEvery::Auto,
+            eval_every: OrAuto::Auto,
             patience: 3,
             checkpoint_every: 20,
             keep_checkpoints: 2,

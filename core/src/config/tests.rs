@@ -81,7 +81,7 @@ fn every_setting_survives_the_file() {
             threads: Some(5),
             device: Device::Cpu,
             precision: Precision::F32,
-            eval_every: EvalEvery::Steps(0),
+            eval_every: 0.into(),
             patience: 0,
             checkpoint_every: 0,
             keep_checkpoints: 9,
@@ -203,13 +203,10 @@ fn layers_are_cut_from_the_model() {
 
 #[test]
 fn evaluations_are_spread_over_the_run() {
-    assert_eq!(EvalEvery::Auto.interval(100), Some(10));
-    assert_eq!(EvalEvery::Auto.interval(101), Some(11));
-    assert_eq!(EvalEvery::Auto.interval(3), Some(1));
-    assert_eq!(EvalEvery::Auto.interval(0), Some(1));
-    assert_eq!(EvalEvery::Steps(7).interval(100), Some(7));
-    assert_eq!(EvalEvery::Steps(0).interval(100), None);
-    assert!("often".parse::<EvalEvery>().is_err());
+    let interval = |eval_every, steps| RunConfig { eval_every, ..RunConfig::default() }.eval_interval(steps);
+    let auto = [100, 101, 3, 0].map(|steps| interval(OrAuto::Auto, steps));
+    assert_eq!(auto, [Some(10), Some(11), Some(1), Some(1)]);
+    assert_eq!((interval(7.into(), 100), interval(0.into(), 100)), (Some(7), None));
 }
 
 #[test]

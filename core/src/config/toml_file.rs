@@ -6,7 +6,7 @@ use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataConfig, Device, EvalEvery, Layers, LoraConfig, OptimizerConfig, OrAuto, Precision, Resume, RunConfig,
+    DataConfig, Device, Layers, LoraConfig, OptimizerConfig, OrAuto, Precision, Resume, RunConfig,
     Schedule, Targets, TrainConfig,
 };
 use crate::{Error, Result};
@@ -119,7 +119,7 @@ pub(super) struct Flat {
     threads: Option<usize>,
     device: Device,
     precision: Precision,
-    eval_every: EvalEvery,
+    eval_every: OrAuto<u64>,
     patience: usize,
     checkpoint_every: u64,
     keep_checkpoints: usize,

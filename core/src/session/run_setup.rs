@@ -142,7 +142,7 @@ impl RunSetup {
         let model = Model::new(base, Some(&adapter), options, stop.raw())?;
         let trainer = Trainer::new(&config, model, adapter, train)?;
         let schedule = EvalSchedule {
-            eval_every: config.run.eval_every.interval(trainer.progress().total_steps),
+            eval_every: config.run.eval_interval(trainer.progress().total_steps),
             patience: config.run.patience,
             batch_tokens: config.data.batch_tokens(),
         };

@@ -20,7 +20,7 @@ use super::{
     DiscardReason, Event, Leftover, LossAt, LossCurve, Outcome, StepMetrics, StopFlag, TrainReport, adapter,
     inspect, resume,
 };
-use crate::config::{EvalEvery, Resume, TrainConfig};
+use crate::config::{OrAuto, Resume, TrainConfig};
 use crate::export::{InputFile, write_gguf_adapter, write_peft};
 use crate::model_file::{FileHash, HashCheck};
 use crate::train::StopReason;
@@ -321,7 +321,7 @@ fn date(request: &TrainRequest, vault: &Vault) -> Result<Date> {
 fn datasets(request: &TrainRequest, inputs: &Inputs) -> Result<(Dataset, Option<Dataset>)> {
     let config = &request.config;
     let dataset = inputs.load(&request.data, request.format, &config.data)?;
-    let evaluates = config.run.eval_every != EvalEvery::Steps(0);
+    let evaluates = config.run.eval_every != OrAuto::Given(0);
     Ok(match &request.valid {
         Some(path) if evaluates => {
             // Its own name goes before what was said of the training data.

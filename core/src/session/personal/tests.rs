@@ -19,7 +19,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::Error;
-use crate::config::EvalEvery;
 use crate::session::{DiscardReason, Event, Leftover};
 
 struct Place {
@@ -50,7 +49,7 @@ impl Place {
         training.run.steps = Some(8);
         training.run.threads = Some(1);
         training.run.checkpoint_every = 2;
-        training.run.eval_every = EvalEvery::Steps(3);
+        training.run.eval_every = 3.into();
         request.probe = Some(self.path("probe.jsonl"));
         fs::write(self.path("probe.jsonl"), lines(100..103).join("\n")).unwrap();
         request
