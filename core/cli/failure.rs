@@ -4,6 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use nightgraft_core::Error;
 use nightgraft_policy::InvalidRule;
+use nightgraft_simulation::InvalidSpeed;
 use nightgraft_text::Unlogged;
 
 use crate::output::{self, StdoutClosed};
@@ -43,7 +44,7 @@ fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
         Some(Error::Config { .. }) => USAGE,
         Some(Error::Cancelled) => INTERRUPTED,
-        _ if error.is::<UsageError>() || error.is::<InvalidRule>() => USAGE,
+        _ if error.is::<UsageError>() || error.is::<InvalidRule>() || error.is::<InvalidSpeed>() => USAGE,
         _ => FAILURE,
     }
 }
@@ -79,6 +80,7 @@ mod tests {
     use std::{io, path::Path};
 
     use anyhow::Context;
+    use nightgraft_core::error::ConfigProblem;
 
     use super::*;
 
@@ -94,9 +96,10 @@ mod tests {
 
     #[test]
     fn codes_tell_usage_from_failure() {
-        let config = Error::Config { option: "--rank", problem: "0 is not 1 to 256".to_owned() };
+        let config = Error::config("--rank", ConfigProblem::NotWithin { value: 0, least: 1, most: 256 });
         assert_eq!(code(&config.into()), 2);
         assert_eq!(code(&UsageError("either or".to_owned()).into()), 2);
+        assert_eq!(code(&InvalidSpeed(0.0).into()), 2);
         assert_eq!(code(&missing().into()), 1);
         assert_eq!(code(&Error::Cancelled.into()), 130);
     }

@@ -16,6 +16,7 @@ use clap::{
 use nightgraft_core::{
     Error, Result,
     config::{Date, Device, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
+    error::ConfigProblem,
     session::{Format, RequestedShape},
 };
 
@@ -331,8 +332,8 @@ pub fn data_file() -> impl TypedValueParser<Value = PathBuf> {
 fn check_batch_holds_an_example(batch_tokens: Option<usize>, context: usize) -> Result<()> {
     match batch_tokens {
         Some(tokens) if tokens < context => {
-            let problem = format!("{tokens} is not {context} or more: an example of --context must fit");
-            Err(Error::Config { option: "--batch-tokens", problem })
+            let problem = ConfigProblem::BatchBelowContext { batch_tokens: tokens, context };
+            Err(Error::config("--batch-tokens", problem))
         }
         _ => Ok(()),
     }
@@ -341,7 +342,7 @@ fn check_batch_holds_an_example(batch_tokens: Option<usize>, context: usize) -> 
 /// For clap, which names the option itself.
 pub fn parsed<T: FromStr<Err: Into<Error>>>(text: &str) -> std::result::Result<T, String> {
     text.parse().map_err(|error: T::Err| match error.into() {
-        Error::Config { problem, .. } => problem,
+        Error::Config { problem, .. } => problem.to_string(),
         other => other.to_string(),
     })
 }

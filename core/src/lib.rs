@@ -8,7 +8,7 @@
 
 pub mod base;
 pub mod config;
-mod error;
+pub mod error;
 pub mod export;
 pub mod generate;
 pub mod lora;

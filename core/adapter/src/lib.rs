@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 mod module;
+mod problem;
 mod tensors;
 
 pub use module::Module;
+pub use problem::{Factor, Mismatch, PairProblem};
 pub use tensors::{AdapterTensors, LoraPair, LoraPairs, LoraSpec};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::Module;
+use super::{Factor, Module, PairProblem};
 
 /// Which matrices get a low-rank pair, and of what kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,20 +58,19 @@ impl AdapterTensors {
 }
 
 impl LoraPair {
-    /// What is wrong with the numbers themselves, in words.
-    pub fn problem(&self) -> Option<String> {
-        if self.rank == 0 {
-            return Some("rank 0".into());
+    /// What is wrong with the numbers themselves.
+    pub fn problem(&self) -> Option<PairProblem> {
+        let rank = self.rank;
+        if rank == 0 {
+            return Some(PairProblem::NoRank);
         }
-        for (factor, values, width) in [("A", &self.a, self.n_in), ("B", &self.b_t, self.n_out)] {
-            if self.rank.checked_mul(width) != Some(values.len()) {
-                let (rank, len) = (self.rank, values.len());
-                return Some(format!("{factor} has {len} values instead of {rank} x {width}"));
+        let factors = [(Factor::A, &self.a, self.n_in), (Factor::B, &self.b_t, self.n_out)];
+        factors.into_iter().find_map(|(factor, values, width)| {
+            if rank.checked_mul(width) != Some(values.len()) {
+                return Some(PairProblem::Size { factor, found: values.len(), rank, width });
             }
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Some(format!("{factor} holds {value}"));
-            }
-        }
-        None
+            let value = values.iter().copied().find(|value| !value.is_finite())?;
+            Some(PairProblem::NotFinite { factor, value })
+        })
     }
 }

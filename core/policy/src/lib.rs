@@ -24,7 +24,7 @@ mod time;
 mod usage;
 
 pub use decide::{Decision, MemoryMode, decide};
-pub use error::InvalidRule;
+pub use error::{Allowed, GateLimit, InvalidRule, RuleProblem, RuleValue};
 pub use estimate::{Estimate, Pace, estimate};
 pub use memory::PolicyMemory;
 pub use quantity::{length, percent};

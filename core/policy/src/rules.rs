@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Thermal, TimeOfDay, Window};
-use crate::error::{InvalidRule, Result};
+use crate::error::{Allowed, InvalidRule, Result, RuleProblem, RuleValue};
 
 const MIB: u64 = 1 << 20;
 
@@ -94,7 +94,7 @@ impl Rules {
         let rules: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
             let line = before.matches('\n').count() + 1;
-            bad_text(format!("line {line}: {}", error.message().replace('\n', " ")))
+            bad_text(RuleProblem::Syntax { line, message: error.message().replace('\n', " ") })
         })?;
         rules.validate()?;
         Ok(rules)
@@ -105,7 +105,7 @@ impl Rules {
     /// # Errors
     /// [`InvalidRule`] when a value cannot be written as TOML, which no valid rules hold.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| bad_text(error.to_string()))
+        toml::to_string(self).map_err(|error| bad_text(RuleProblem::Unwritable(error.to_string())))
     }
 
     /// Checks each rule, alone and with the others.
@@ -115,50 +115,27 @@ impl Rules {
     pub fn validate(&self) -> Result<()> {
         let Self { battery_floor, battery_resume, slow_from_celsius, pause_at_celsius, .. } = *self;
         let Self { resume_at_celsius, warm_duty, watts, energy_wh_per_day, .. } = *self;
-        check("battery_floor", (0.0..=1.0).contains(&battery_floor), battery_floor, "0 to 1")?;
-        check(
-            "battery_resume",
-            (battery_floor..=1.0).contains(&battery_resume),
-            battery_resume,
-            "battery_floor to 1",
-        )?;
-        check("pause_at_celsius", (20.0..=60.0).contains(&pause_at_celsius), pause_at_celsius, "20 to 60")?;
-        check(
-            "slow_from_celsius",
-            (0.0..=pause_at_celsius).contains(&slow_from_celsius),
-            slow_from_celsius,
-            "0 to pause_at_celsius",
-        )?;
-        check(
-            "resume_at_celsius",
-            (0.0..pause_at_celsius).contains(&resume_at_celsius),
-            resume_at_celsius,
-            "0 to below pause_at_celsius",
-        )?;
-        check(
-            "pause_at_thermal",
-            self.pause_at_thermal > Thermal::Nominal,
-            self.pause_at_thermal,
-            "fair, serious or critical",
-        )?;
-        check(
-            "resume_at_thermal",
-            self.resume_at_thermal < self.pause_at_thermal,
-            self.resume_at_thermal,
-            "a level below pause_at_thermal",
-        )?;
-        check("warm_duty", (0.05..=1.0).contains(&warm_duty), warm_duty, "0.05 to 1")?;
+        let between = |rule, value: f64, least, most| {
+            check(rule, (least..=most).contains(&value), value, Allowed::Between(least, most))
+        };
+        between("battery_floor", battery_floor, 0.0, 1.0)?;
+        let resumes = (battery_floor..=1.0).contains(&battery_resume);
+        check("battery_resume", resumes, battery_resume, Allowed::FromBatteryFloor)?;
+        between("pause_at_celsius", pause_at_celsius, 20.0, 60.0)?;
+        let slows = (0.0..=pause_at_celsius).contains(&slow_from_celsius);
+        check("slow_from_celsius", slows, slow_from_celsius, Allowed::UpToPause)?;
+        let resumes = (0.0..pause_at_celsius).contains(&resume_at_celsius);
+        check("resume_at_celsius", resumes, resume_at_celsius, Allowed::BelowPause)?;
+        let (pause, resume) = (self.pause_at_thermal, self.resume_at_thermal);
+        check("pause_at_thermal", pause > Thermal::Nominal, pause, Allowed::WarmLevel)?;
+        check("resume_at_thermal", resume < pause, resume, Allowed::LevelBelowPause)?;
+        between("warm_duty", warm_duty, 0.05, 1.0)?;
         seconds("cool_down_seconds", self.cool_down_seconds)?;
         seconds("idle_grace_seconds", self.idle_grace_seconds)?;
-        let minutes = self.minutes_per_day;
-        check("minutes_per_day", (1..=1440).contains(&minutes), minutes, "1 to 1440, which is no limit")?;
-        check("watts", (0.01..=1000.0).contains(&watts), watts, "0.01 to 1000")?;
-        check(
-            "energy_wh_per_day",
-            (0.01..=1e6).contains(&energy_wh_per_day),
-            energy_wh_per_day,
-            "0.01 to 1000000",
-        )?;
+        let minutes = u64::from(self.minutes_per_day);
+        check("minutes_per_day", (1..=1440).contains(&minutes), minutes, Allowed::Minutes)?;
+        between("watts", watts, 0.01, 1000.0)?;
+        between("energy_wh_per_day", energy_wh_per_day, 0.01, 1e6)?;
         size("flash_bytes_per_day", self.flash_bytes_per_day, MIB)?;
         size("memory_reserve", self.memory_reserve, 0)?;
         size("storage_reserve", self.storage_reserve, 0)
@@ -166,25 +143,22 @@ impl Rules {
 }
 
 fn seconds(rule: &'static str, value: u64) -> Result<()> {
-    check(rule, value <= 86_400, value, "0 to 86400 seconds, a day")
+    check(rule, value <= 86_400, value, Allowed::Seconds)
 }
 
 fn size(rule: &'static str, value: u64, least: u64) -> Result<()> {
     // TOML integers are signed.
-    check(
-        rule,
-        (least..=i64::MAX as u64).contains(&value),
-        value,
-        &format!("at least {least} bytes, below 2^63"),
-    )
+    check(rule, (least..=i64::MAX as u64).contains(&value), value, Allowed::Bytes { least })
 }
 
-fn check(rule: &'static str, holds: bool, value: impl std::fmt::Display, allowed: &str) -> Result<()> {
-    let problem = || format!("{value} is not allowed; it must be {allowed}");
-    if holds { Ok(()) } else { Err(InvalidRule { option: rule, problem: problem() }) }
+fn check(option: &'static str, holds: bool, value: impl Into<RuleValue>, allowed: Allowed) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(InvalidRule { option, problem: RuleProblem::NotAllowed { value: value.into(), allowed } })
 }
 
-fn bad_text(problem: String) -> InvalidRule {
+fn bad_text(problem: RuleProblem) -> InvalidRule {
     InvalidRule { option: "rules", problem }
 }
 

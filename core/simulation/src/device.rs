@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nightgraft_core::Result;
 use nightgraft_core::session::StopFlag;
 use nightgraft_core::session::night::Platform;
-use nightgraft_core::{Error, Result};
 use nightgraft_policy::DeviceState;
 
 use super::Trace;
@@ -17,6 +17,11 @@ pub struct SimulatedPlatform {
     trace: Trace,
     clock: Clock,
 }
+
+/// A speed at which no night can be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("--speed: {0} is not allowed; it must be 0.001 to 1000000 times real time")]
+pub struct InvalidSpeed(pub f64);
 
 /// The clock of a simulated device. Clones show the same time.
 #[derive(Clone, Debug)]
@@ -43,11 +48,10 @@ impl SimulatedPlatform {
     /// A night that begins now.
     ///
     /// # Errors
-    /// [`Error::Config`] unless `speed` is from 0.001 to 1,000,000.
-    pub fn new(trace: Trace, speed: f64) -> Result<Self> {
+    /// [`InvalidSpeed`] unless `speed` is from 0.001 to 1,000,000.
+    pub fn new(trace: Trace, speed: f64) -> Result<Self, InvalidSpeed> {
         if !(1e-3..=1e6).contains(&speed) {
-            let problem = format!("{speed} is not allowed; it must be 0.001 to 1000000 times real time");
-            return Err(Error::Config { option: "--speed", problem });
+            return Err(InvalidSpeed(speed));
         }
         Ok(Self { trace, clock: Clock { speed, started: Instant::now(), skipped: Arc::default() } })
     }
@@ -159,8 +163,9 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         assert!(platform.at() >= 1.2, "20 ms are at least 1.2 s of the device: {}", platform.at());
         for speed in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let error = SimulatedPlatform::new(platform.trace().clone(), speed).unwrap_err();
-            assert!(error.to_string().starts_with("--speed: "), "{error}");
+            assert!(SimulatedPlatform::new(platform.trace().clone(), speed).is_err(), "{speed}");
         }
+        let words = "--speed: 0 is not allowed; it must be 0.001 to 1000000 times real time";
+        assert_eq!(InvalidSpeed(0.0).to_string(), words);
     }
 }

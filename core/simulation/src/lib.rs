@@ -7,6 +7,6 @@ mod device;
 mod timeline;
 mod trace;
 
-pub use device::{Clock, SimulatedPlatform};
+pub use device::{Clock, InvalidSpeed, SimulatedPlatform};
 pub use timeline::{DeviceReading, Period, Timeline};
 pub use trace::{Grant, GrantEnd, Trace};

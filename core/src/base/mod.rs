@@ -14,7 +14,6 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
-pub use architecture::supported;
 pub use open::Base;
 pub use spec::{BlockSpec, Rope, RopeLayout};
 pub use weight::{LayerWeights, Weight};

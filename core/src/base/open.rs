@@ -9,6 +9,7 @@ use nightgraft_kernels::Weights;
 
 use super::weight::{Lookup, unsupported};
 use super::{BlockSpec, LayerWeights, Weight, architecture};
+use crate::error::ModelProblem;
 use crate::model_file::{FileHash, ModelFile};
 use crate::{Error, Result};
 
@@ -149,7 +150,7 @@ impl Base {
 fn layer_weights(lookup: &mut Lookup, spec: &BlockSpec, layer: usize) -> Result<LayerWeights> {
     let norm = |lookup: &mut Lookup, name| lookup.vector(&format!("blk.{layer}.{name}.weight"), spec.n_embd);
     if lookup.has(&format!("blk.{layer}.attn_qkv.weight")) {
-        return Err(unsupported("query, key and value weights fused in one tensor (attn_qkv)"));
+        return Err(unsupported(ModelProblem::Fused));
     }
     let bias = |module: Module| {
         let name = format!("blk.{layer}.{}.bias", module.gguf_name());

@@ -10,6 +10,8 @@ use nightgraft_tiny_model::{N_EMBD, N_FF, TinyModel, Vocabulary};
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::Error;
+use crate::error::{KeyProblem, ModelProblem};
 use crate::model_file::ModelFile;
 
 struct Scratch(tempfile::TempDir);
@@ -112,67 +114,113 @@ fn rope_scaling_is_read() {
     assert_eq!(again.fingerprint(), base.fingerprint());
 }
 
-/// Opens a tiny model with one key changed, and expects a refusal that says `because`.
-fn refuse_key(key: &str, value: Value, because: &str) {
-    let mut metadata = tiny().metadata();
-    metadata.insert(key, value);
-    refuse(tiny().writer(metadata).unwrap(), because);
+/// Opens a tiny model with one key changed, and expects a refusal because of it.
+fn refuse_key(key: &str, value: Value, because: ModelProblem) {
+    assert_eq!(problem_with(key, value), because, "{key}");
 }
 
-fn refuse(writer: Writer, because: &str) {
-    let problem = Scratch::new().open(writer).expect_err(because).to_string();
-    assert!(problem.contains(because), "expected {because:?} in {problem:?}");
+/// Why a tiny model with one key changed is refused.
+fn problem_with(key: &str, value: Value) -> ModelProblem {
+    let mut metadata = tiny().metadata();
+    metadata.insert(key, value);
+    problem(tiny().writer(metadata).unwrap())
+}
+
+fn refuse(writer: Writer, because: ModelProblem) {
+    assert_eq!(problem(writer), because);
+}
+
+fn problem(writer: Writer) -> ModelProblem {
+    match Scratch::new().open(writer).unwrap_err() {
+        Error::UnsupportedModel { problem } => problem,
+        other => unreachable!("{other}"),
+    }
+}
+
+fn missing(tensor: &str) -> ModelProblem {
+    ModelProblem::Missing { tensor: tensor.into() }
+}
+
+fn dimensions(tensor: &str, found: &[u64], expected: &[u64]) -> ModelProblem {
+    let expected = (!expected.is_empty()).then(|| expected.to_vec());
+    ModelProblem::Dimensions { tensor: tensor.into(), found: found.to_vec(), expected }
 }
 
 #[test]
 fn wrong_metadata_is_refused() {
     let text = |text: &str| Value::String(text.into());
-    refuse_key("general.architecture", text("mamba"), "architecture \"mamba\"; supported: llama, qwen2");
-    refuse_key("general.architecture", Value::U32(1), "does not say its architecture");
-    refuse_key("general.type", text("adapter"), "not a model");
+    let architecture = ModelProblem::Architecture { name: "mamba".into(), supported: vec!["llama", "qwen2"] };
+    refuse_key("general.architecture", text("mamba"), architecture);
+    refuse_key("general.architecture", Value::U32(1), ModelProblem::NoArchitecture);
+    refuse_key("general.type", text("adapter"), ModelProblem::Type { kind: "adapter".into() });
     for key in
         ["block_count", "embedding_length", "feed_forward_length", "attention.head_count", "context_length"]
     {
         let key = format!("llama.{key}");
-        refuse_key(&key, Value::U32(0), &key);
-        refuse_key(&key, Value::U64(u64::MAX), &key);
-        refuse_key(&key, Value::I32(-1), &key);
-        refuse_key(&key, text("4"), &key);
-        refuse_key(&key, Value::Array(Array::U32(vec![4, 2])), &key);
+        let told = |value| match problem_with(&key, value) {
+            ModelProblem::Key { key: named, problem } if named == key => problem,
+            other => unreachable!("{key}: {other}"),
+        };
+        assert!(matches!(told(Value::U32(0)), KeyProblem::Count { found: 0, .. }));
+        assert!(matches!(told(Value::U64(u64::MAX)), KeyProblem::Count { found: u64::MAX, .. }));
+        assert_eq!(told(Value::I32(-1)), KeyProblem::NotOneInteger { found: "i32" });
+        assert_eq!(told(text("4")), KeyProblem::NotOneInteger { found: "string" });
+        let uneven = told(Value::Array(Array::U32(vec![4, 2])));
+        assert!(matches!(uneven, KeyProblem::NotOneInteger { .. }), "{uneven}");
     }
-    refuse_key("llama.block_count", Value::U32(2), "blk.1.attn_q.weight is missing");
-    refuse_key("llama.feed_forward_length", Value::U32(1024), "blk.0.ffn_gate.weight has dimensions");
-    refuse_key("llama.attention.head_count", Value::U32(7), "does not divide");
-    refuse_key("llama.attention.head_count_kv", Value::U32(3), "does not divide");
-    refuse_key("llama.attention.head_count_kv", Value::U32(0), "head_count_kv is 0");
-    refuse_key("llama.attention.head_count_kv", Value::U32(4), "blk.0.attn_k.weight has dimensions");
-    refuse_key("llama.attention.head_count_kv", Value::U32(8), "head_count_kv is 8");
-    refuse_key("llama.attention.key_length", Value::U32(32), "must be equal");
-    refuse_key("llama.attention.key_length", Value::U64(1 << 60), "key_length");
-    refuse_key("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN), "is NaN");
-    refuse_key("llama.attention.layer_norm_rms_epsilon", Value::F32(-1.0), "is -1");
-    refuse_key("llama.attention.layer_norm_rms_epsilon", Value::U32(1), "must be a float");
-    refuse_key("llama.attention.causal", Value::Bool(false), "attention.causal");
-    refuse_key("llama.expert_count", Value::U32(8), "mixture of experts");
-    refuse_key("llama.rope.scaling.type", text("yarn"), "\"yarn\"; supported: none, linear");
-    refuse_key("llama.rope.scaling.type", text("longrope"), "\"longrope\"");
-    refuse_key("llama.rope.scaling.type", Value::U8(1), "must be a string");
-    refuse_key("llama.rope.scaling.factor", Value::F32(-2.0), "scaling.factor");
-    refuse_key("llama.rope.scaling.factor", Value::F32(f32::INFINITY), "scaling.factor");
-    refuse_key("llama.rope.scaling.factor", Value::F32(1e-45), "out of range");
-    refuse_key("llama.rope.scaling.attn_factor", Value::F32(1.5), "attn_factor");
-    refuse_key("llama.rope.freq_base", Value::F32(0.0), "freq_base");
-    refuse_key("llama.rope.dimension_count", Value::U32(32), "turned whole");
-    refuse_key("llama.vocab_size", Value::U32(5), "5 tokens in the metadata and 279 embeddings");
-    let tokens = Value::Array(Array::String(vec!["a".into()]));
-    refuse_key("tokenizer.ggml.tokens", tokens, "1 tokens in the metadata");
+    refuse_key("llama.block_count", Value::U32(2), missing("blk.1.attn_q.weight"));
+    let narrow = dimensions("blk.0.ffn_gate.weight", &[256, N_FF as u64], &[256, 1024]);
+    refuse_key("llama.feed_forward_length", Value::U32(1024), narrow);
+    let few_keys = dimensions("blk.0.attn_k.weight", &[256, 128], &[256, 256]);
+    refuse_key("llama.attention.head_count_kv", Value::U32(4), few_keys);
+    let key = |key: &str, value: Value, problem: KeyProblem| {
+        let key = format!("llama.{key}");
+        refuse_key(&key, value, ModelProblem::Key { key: key.clone(), problem });
+    };
+    let indivisible = KeyProblem::Indivisible { found: 2, n_head: 7 };
+    let of_heads = ModelProblem::Key { key: "llama.attention.head_count_kv".into(), problem: indivisible };
+    refuse_key("llama.attention.head_count", Value::U32(7), of_heads);
+    key("attention.head_count_kv", Value::U32(3), KeyProblem::Indivisible { found: 3, n_head: 4 });
+    key("attention.head_count_kv", Value::U32(0), KeyProblem::Count { found: 0, most: 4 });
+    key("attention.head_count_kv", Value::U32(8), KeyProblem::Count { found: 8, most: 4 });
+    let unequal = KeyProblem::ValueWidth { found: 64, head_dim: 32 };
+    let of_values = ModelProblem::Key { key: "llama.attention.value_length".into(), problem: unequal };
+    refuse_key("llama.attention.key_length", Value::U32(32), of_values);
+    let wide = KeyProblem::Count { found: 1 << 60, most: 1 << 24 };
+    key("attention.key_length", Value::U64(1 << 60), wide);
+    const EPS: &str = "attention.layer_norm_rms_epsilon";
+    let no_number = problem_with("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN));
+    let is_nan =
+        |problem: &KeyProblem| matches!(problem, KeyProblem::NotPositive { found } if found.is_nan());
+    assert!(matches!(&no_number, ModelProblem::Key { problem, .. } if is_nan(problem)), "{no_number}");
+    key(EPS, Value::F32(-1.0), KeyProblem::NotPositive { found: -1.0 });
+    key(EPS, Value::U32(1), KeyProblem::NotAFloat { found: "u32" });
+    key("attention.causal", Value::Bool(false), KeyProblem::NotCausal);
+    key("expert_count", Value::U32(8), KeyProblem::Set { meaning: "a mixture of experts" });
+    for way in ["yarn", "longrope"] {
+        key("rope.scaling.type", text(way), KeyProblem::RopeScaling { found: way.into() });
+    }
+    key("rope.scaling.type", Value::U8(1), KeyProblem::NotAString { found: "u8" });
+    for found in [-2.0, f32::INFINITY] {
+        key("rope.scaling.factor", Value::F32(found), KeyProblem::NotPositive { found });
+    }
+    key("rope.scaling.factor", Value::F32(1e-45), KeyProblem::OutOfRange);
+    key("rope.scaling.attn_factor", Value::F32(1.5), KeyProblem::NotOne);
+    key("rope.freq_base", Value::F32(0.0), KeyProblem::NotPositive { found: 0.0 });
+    let partial = KeyProblem::PartialRope { found: 32, head_dim: 64 };
+    key("rope.dimension_count", Value::U32(32), partial);
+    let tokens = |tokens| ModelProblem::Tokens { tokens, embeddings: 279 };
+    refuse_key("llama.vocab_size", Value::U32(5), tokens(5));
+    let one = Value::Array(Array::String(vec!["a".into()]));
+    refuse_key("tokenizer.ggml.tokens", one, tokens(1));
 
     let mut without_eps = Metadata::new();
     for (key, value) in tiny().metadata().iter().filter(|(key, _)| !key.contains("epsilon")) {
         without_eps.insert(key, value.clone());
     }
-    refuse(tiny().writer(without_eps).unwrap(), "epsilon is missing");
-    refuse(tiny().writer(Metadata::new()).unwrap(), "does not say its architecture");
+    let no_eps = ModelProblem::Key { key: format!("llama.{EPS}"), problem: KeyProblem::Missing };
+    refuse(tiny().writer(without_eps).unwrap(), no_eps);
+    refuse(tiny().writer(Metadata::new()).unwrap(), ModelProblem::NoArchitecture);
 }
 
 #[test]
@@ -197,37 +245,45 @@ fn wrong_tensors_are_refused() {
         writer.tensor(name, dims, kind, vec![0; n_bytes]).unwrap();
         writer
     };
-    refuse(with("blk.0.attn_output.bias", &[256], TensorType::F32), "\"blk.0.attn_output.bias\" is not part");
-    refuse(with("blk.0.attn_k.bias", &[256], TensorType::F32), "blk.0.attn_k.bias has dimensions [256]");
-    refuse(with("blk.0.attn_k.bias", &[128], TensorType::F16), "blk.0.attn_k.bias is F16; it must be F32");
+    let extra = |tensor: &str| ModelProblem::Extra { tensor: tensor.into() };
+    let not_f32 = |tensor: &str| ModelProblem::NotF32 { tensor: tensor.into(), found: TensorType::F16 };
+    refuse(with("blk.0.attn_output.bias", &[256], TensorType::F32), extra("blk.0.attn_output.bias"));
+    let long = dimensions("blk.0.attn_k.bias", &[256], &[128]);
+    refuse(with("blk.0.attn_k.bias", &[256], TensorType::F32), long);
+    refuse(with("blk.0.attn_k.bias", &[128], TensorType::F16), not_f32("blk.0.attn_k.bias"));
     let qwen = TinyModel { architecture: "qwen2", ..tiny() };
     let mut metadata = qwen.metadata();
     metadata.insert("qwen2.attention.key_length", Value::U32(32));
     metadata.insert("qwen2.attention.value_length", Value::U32(32));
     metadata.insert("qwen2.rope.dimension_count", Value::U32(32));
-    refuse(qwen.writer(metadata).unwrap(), "qwen2.attention.key_length is 32");
+    let (key, problem) = ("qwen2.attention.key_length".into(), KeyProblem::HeadWidth { found: 32 });
+    refuse(qwen.writer(metadata).unwrap(), ModelProblem::Key { key, problem });
     let qwen = TinyModel { rope_factors: true, ..qwen };
-    refuse(qwen.writer(qwen.metadata()).unwrap(), "\"rope_freqs.weight\" is not part");
-    refuse(with("blk.1.attn_q.weight", &[256, 256], TensorType::Q4_0), "is not part");
-    refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), "fused");
-    refuse(with("output.weight", &[256, 279], TensorType::Q2_K), "output.weight is Q2_K; the formats");
-    refuse(with("output.weight", &[256, 280], TensorType::Q8_0), "output.weight has dimensions [256, 280]");
-    refuse(with("output.weight", &[256, 279, 2], TensorType::Q8_0), "output.weight has dimensions");
-    refuse(with("rope_freqs.weight", &[32], TensorType::F16), "rope_freqs.weight");
-    refuse(with("rope_freqs.weight", &[16], TensorType::F32), "rope_freqs.weight");
-    refuse(with("rope_freqs.weight", &[32, 2], TensorType::F32), "rope_freqs.weight");
+    refuse(qwen.writer(qwen.metadata()).unwrap(), extra("rope_freqs.weight"));
+    refuse(with("blk.1.attn_q.weight", &[256, 256], TensorType::Q4_0), extra("blk.1.attn_q.weight"));
+    refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), ModelProblem::Fused);
+    let format = ModelProblem::Format { tensor: "output.weight".into(), found: TensorType::Q2_K };
+    refuse(with("output.weight", &[256, 279], TensorType::Q2_K), format);
+    for found in [&[256, 280][..], &[256, 279, 2]] {
+        let other = dimensions("output.weight", found, &[256, 279]);
+        refuse(with("output.weight", found, TensorType::Q8_0), other);
+    }
+    let factors = || ModelProblem::RopeFactors { n: 32 };
+    refuse(with("rope_freqs.weight", &[32], TensorType::F16), factors());
+    refuse(with("rope_freqs.weight", &[16], TensorType::F32), factors());
+    refuse(with("rope_freqs.weight", &[32, 2], TensorType::F32), ModelProblem::RopeFactor(0.0));
     // Zeros as divisors.
-    refuse(with("rope_freqs.weight", &[32], TensorType::F32), "holds 0");
+    refuse(with("rope_freqs.weight", &[32], TensorType::F32), ModelProblem::RopeFactor(0.0));
 
     let mut norm = Writer::new(tiny().metadata());
     norm.tensor("token_embd.weight", &[256, 279], TensorType::F16, vec![0; 2 * 256 * 279]).unwrap();
     norm.tensor("output_norm.weight", &[256], TensorType::F16, vec![0; 512]).unwrap();
-    refuse(norm, "output_norm.weight is F16; it must be F32");
+    refuse(norm, not_f32("output_norm.weight"));
 
     let mut writer = Writer::new(tiny().metadata());
     writer.tensor("token_embd.weight", &[256], TensorType::F32, vec![0; 1024]).unwrap();
-    refuse(writer, "token_embd.weight has dimensions [256]");
-    refuse(Writer::new(tiny().metadata()), "token_embd.weight is missing");
+    refuse(writer, dimensions("token_embd.weight", &[256], &[]));
+    refuse(Writer::new(tiny().metadata()), missing("token_embd.weight"));
 }
 
 #[test]
@@ -236,7 +292,7 @@ fn random_metadata_never_panics() {
     let writer = tiny().writer(tiny().metadata()).unwrap();
     writer.write(&scratch.path()).unwrap();
     let valid = std::fs::read(scratch.path()).unwrap();
-    let header_len = ModelFile::open(&scratch.path()).unwrap().header().data_offset as usize;
+    let header_len = nightgraft_gguf::parse(&valid).unwrap().data_offset as usize;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(2);
     let mut outcomes = [0; 3];
     for _ in 0..1_000 {

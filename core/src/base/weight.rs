@@ -6,6 +6,7 @@ use nightgraft_adapter::Module;
 use nightgraft_gguf as gguf;
 use nightgraft_kernels::WeightType;
 
+use crate::error::ModelProblem;
 use crate::model_file::ModelFile;
 use crate::{Error, Result};
 
@@ -94,12 +95,7 @@ impl<'a> Lookup<'a> {
     pub(super) fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<Weight> {
         let (tensor, kind) = self.find(name, &[n_cols, n_rows])?;
         let kind = kind.ok_or_else(|| {
-            let known: Vec<_> = WeightType::ALL.iter().map(|kind| kind.name()).collect();
-            unsupported(format!(
-                "tensor {name} is {}; the formats that can be trained on are {}",
-                tensor.kind.name(),
-                known.join(", ")
-            ))
+            unsupported(ModelProblem::Format { tensor: name.to_owned(), found: tensor.kind })
         })?;
         place(tensor, kind, n_rows, n_cols)
     }
@@ -108,7 +104,7 @@ impl<'a> Lookup<'a> {
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Weight> {
         let (tensor, kind) = self.find(name, &[len])?;
         if kind != Some(WeightType::F32) {
-            return Err(unsupported(format!("tensor {name} is {}; it must be F32", tensor.kind.name())));
+            return Err(unsupported(ModelProblem::NotF32 { tensor: name.to_owned(), found: tensor.kind }));
         }
         place(tensor, WeightType::F32, 1, len)
     }
@@ -122,24 +118,18 @@ impl<'a> Lookup<'a> {
     pub(super) fn finish(self) -> Result<()> {
         match self.file.tensors().iter().find(|tensor| !self.used.contains(&tensor.name)) {
             None => Ok(()),
-            Some(tensor) => Err(unsupported(format!(
-                "tensor {:?} is not part of the blocks that can be trained (no biases but those of queries, keys \
-                 and values, no experts, no fused or extra projections)",
-                tensor.name
-            ))),
+            Some(tensor) => Err(unsupported(ModelProblem::Extra { tensor: tensor.name.clone() })),
         }
     }
 
     fn find(&mut self, name: &str, dims: &[usize]) -> Result<(&'a gguf::TensorInfo, Option<WeightType>)> {
-        let tensor =
-            self.file.tensor(name).ok_or_else(|| unsupported(format!("tensor {name} is missing")))?;
+        let missing = || unsupported(ModelProblem::Missing { tensor: name.to_owned() });
+        let tensor = self.file.tensor(name).ok_or_else(missing)?;
         let expected: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
         let (front, back) = tensor.dims.split_at(expected.len().min(tensor.dims.len()));
         if front != expected || back.iter().any(|&dim| dim != 1) {
-            return Err(unsupported(format!(
-                "tensor {name} has dimensions {:?}, the metadata implies {expected:?}",
-                tensor.dims
-            )));
+            let (tensor, found) = (name.to_owned(), tensor.dims.clone());
+            return Err(unsupported(ModelProblem::Dimensions { tensor, found, expected: Some(expected) }));
         }
         self.used.insert(name.to_owned());
         Ok((tensor, WeightType::from_ggml_id(tensor.kind.ggml_id())))
@@ -147,7 +137,7 @@ impl<'a> Lookup<'a> {
 }
 
 fn place(tensor: &gguf::TensorInfo, kind: WeightType, n_rows: usize, n_cols: usize) -> Result<Weight> {
-    let too_large = || unsupported(format!("tensor {} does not fit in memory addresses", tensor.name));
+    let too_large = || unsupported(ModelProblem::TooLarge { tensor: tensor.name.clone() });
     Ok(Weight {
         name: tensor.name.clone(),
         kind,
@@ -158,6 +148,6 @@ fn place(tensor: &gguf::TensorInfo, kind: WeightType, n_rows: usize, n_cols: usi
     })
 }
 
-pub(super) fn unsupported(problem: impl Into<String>) -> Error {
-    Error::UnsupportedModel { problem: problem.into() }
+pub(super) fn unsupported(problem: ModelProblem) -> Error {
+    Error::UnsupportedModel { problem }
 }

@@ -6,6 +6,7 @@ use nightgraft_adapter::Module;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
 
+use crate::error::ConfigProblem;
 use crate::{Error, Result};
 
 /// The modules of a layer that get a low-rank pair: at least one, each once, in the order of [`Module::ALL`].
@@ -62,11 +63,7 @@ impl FromStr for Targets {
 }
 
 fn unknown_target(word: &str) -> Error {
-    let names: Vec<_> = Module::ALL.iter().map(|module| module.gguf_name()).collect();
-    Error::Config {
-        option: "--targets",
-        problem: format!("unknown module '{word}'; use all, attn, mlp, or any of {}", names.join(",")),
-    }
+    Error::config("--targets", ConfigProblem::UnknownModule { word: word.to_owned() })
 }
 
 impl fmt::Display for Targets {
@@ -103,9 +100,9 @@ impl Layers {
     /// # Errors
     /// [`Error::Config`] when the model has fewer layers than were asked for.
     pub fn range(&self, n_layer: usize) -> Result<Range<usize>> {
-        let too_many = || Error::Config {
-            option: "--layers",
-            problem: format!("'{self}' does not fit: the model has {n_layer} layers, 0..{n_layer}"),
+        let too_many = || {
+            let problem = ConfigProblem::TooManyLayers { layers: self.to_string(), n_layer };
+            Error::config("--layers", problem)
         };
         let range = match self {
             Self::All => 0..n_layer,
@@ -120,12 +117,8 @@ impl FromStr for Layers {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse_layers(text.trim()).ok_or_else(|| Error::Config {
-            option: "--layers",
-            problem: format!(
-                "'{text}' is not all, last:N (N of at least 1) or a..b (a below b, b not included)"
-            ),
-        })
+        let problem = || ConfigProblem::NotLayers { text: text.to_owned() };
+        parse_layers(text.trim()).ok_or_else(|| Error::config("--layers", problem()))
     }
 }
 
@@ -198,9 +191,9 @@ impl<T: FromStr> FromStr for OrAuto<T> {
     fn from_str(text: &str) -> Result<Self> {
         match text.trim() {
             AUTO => Ok(Self::Auto),
-            number => number.parse().map(Self::Given).map_err(|_| Error::Config {
-                option: "--config",
-                problem: format!("'{text}' is neither auto nor a number that fits"),
+            number => number.parse().map(Self::Given).map_err(|_| {
+                let problem = ConfigProblem::NeitherAutoNorNumber { text: text.to_owned() };
+                Error::config("--config", problem)
             }),
         }
     }
@@ -305,8 +298,8 @@ fn unknown_resume(word: &str) -> Error {
     none_of(Resume::VARIANTS, "--resume", word)
 }
 
-fn none_of(words: &[&str], option: &'static str, word: &str) -> Error {
-    Error::Config { option, problem: format!("'{word}' is none of {}", words.join(", ")) }
+fn none_of(known: &'static [&'static str], option: &'static str, word: &str) -> Error {
+    Error::config(option, ConfigProblem::UnknownWord { word: word.to_owned(), known })
 }
 
 /// `TryFrom<String>` and `Into<String>` by way of `FromStr` and `Display`, for serde.

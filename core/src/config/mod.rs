@@ -23,6 +23,8 @@ mod validate;
 
 pub use nightgraft_text::Date;
 
+pub(crate) use validate::{check, decimal};
+
 pub use auto_settings::{default_batch_tokens, default_rate};
 pub use choices::{Device, Layers, OrAuto, Precision, Resume, Schedule, Targets};
 

@@ -6,10 +6,14 @@ use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DataConfig, Device, Layers, LoraConfig, OptimizerConfig, OrAuto, Precision, Resume, RunConfig,
-    Schedule, Targets, TrainConfig,
+    DataConfig, Device, Layers, LoraConfig, OptimizerConfig, OrAuto, Precision, Resume, RunConfig, Schedule,
+    Targets, TrainConfig,
 };
+use crate::error::ConfigProblem;
 use crate::{Error, Result};
+
+/// The option that names a file.
+const OPTION: &str = "--config";
 
 /// More than any configuration holds; keeps a wrong path from filling the memory.
 const MAX_BYTES: u64 = 1 << 20;
@@ -41,10 +45,9 @@ impl TrainConfig {
         let file = File::open(path).map_err(Error::io("open", path))?;
         file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
         if text.len() as u64 > MAX_BYTES {
-            return Err(bad_file(format!("{} is too large to be a configuration", path.display())));
+            return Err(Error::config(OPTION, ConfigProblem::TooLarge { path: path.to_owned() }));
         }
-        let config =
-            Self::parse(&text).map_err(|problem| bad_file(format!("{}:{problem}", path.display())))?;
+        let config = Self::parse(&text, Some(path))?;
         config.validate()?;
         Ok(config)
     }
@@ -60,7 +63,7 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::Config`] with the line, for an unknown key or a value of the wrong type.
     pub fn from_toml(text: &str) -> Result<Self> {
-        Self::parse(text).map_err(|problem| bad_file(format!("line {problem}")))
+        Self::parse(text, None)
     }
 
     /// The configuration as text, each setting on a line of its own.
@@ -68,20 +71,21 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::Config`] when a value cannot be written as TOML, which no valid configuration holds.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| bad_file(error.to_string()))
+        toml::to_string(self)
+            .map_err(|error| Error::config(OPTION, ConfigProblem::Unwritable(error.to_string())))
     }
 
-    /// On failure: `<line>: <what is wrong>`, on one line.
-    fn parse(text: &str) -> std::result::Result<Self, String> {
+    fn parse(text: &str, path: Option<&Path>) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
-            format!("{}: {}", before.matches('\n').count() + 1, error.message().replace('\n', " "))
+            let problem = ConfigProblem::Syntax {
+                path: path.map(Path::to_owned),
+                line: before.matches('\n').count() + 1,
+                message: error.message().replace('\n', " "),
+            };
+            Error::config(OPTION, problem)
         })
     }
-}
-
-fn bad_file(problem: String) -> Error {
-    Error::Config { option: "--config", problem }
 }
 
 /// All settings side by side, in the order in which they are written.

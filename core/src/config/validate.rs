@@ -1,6 +1,7 @@
 //! What is refused before a run begins, and why.
 
 use super::{DataConfig, LoraConfig, OptimizerConfig, RunConfig, TrainConfig};
+use crate::error::{Allowed, ConfigProblem};
 use crate::{Error, Result};
 
 /// Bounds that only a slip of the hand exceeds; they keep sums of sizes far from overflow.
@@ -34,8 +35,8 @@ impl LoraConfig {
     /// [`Error::Config`]
     pub fn validate(&self) -> Result<()> {
         within("--rank", self.rank as u64, 1, MAX_RANK as u64)?;
-        check("--alpha", self.alpha.is_finite() && self.alpha > 0.0, self.alpha, "a number above 0")?;
-        check("--dropout", (0.0..1.0).contains(&self.dropout), self.dropout, "0 to below 1")
+        check("--alpha", decimal(self.alpha), Allowed::Positive)?;
+        check("--dropout", decimal(self.dropout), Allowed::BelowOne)
     }
 }
 
@@ -46,24 +47,14 @@ impl OptimizerConfig {
     /// [`Error::Config`]
     pub fn validate(&self) -> Result<()> {
         if let Some(rate) = self.lr.given() {
-            check("--lr", rate > 0.0 && rate <= 1.0, rate, "above 0 and at most 1, such as 1e-3, or auto")?;
+            check("--lr", rate, Allowed::Rate)?;
         }
-        check(
-            "--warmup",
-            (0.0..=1.0).contains(&self.warmup),
-            self.warmup,
-            "a fraction of the steps, 0 to 1",
-        )?;
-        check(
-            "--clip",
-            not_negative(f64::from(self.clip)),
-            self.clip,
-            "a norm above 0, or 0 for no clipping",
-        )?;
-        check("--weight-decay", not_negative(self.weight_decay), self.weight_decay, "0 or more")?;
-        check("--beta1", (0.0..1.0).contains(&self.beta1), self.beta1, "0 to below 1")?;
-        check("--beta2", (0.0..1.0).contains(&self.beta2), self.beta2, "0 to below 1")?;
-        check("--eps", self.eps > 0.0 && self.eps <= 1.0, self.eps, "above 0 and at most 1, such as 1e-8")
+        check("--warmup", self.warmup, Allowed::FractionOfSteps)?;
+        check("--clip", decimal(self.clip), Allowed::Norm)?;
+        check("--weight-decay", self.weight_decay, Allowed::NotNegative)?;
+        check("--beta1", self.beta1, Allowed::BelowOne)?;
+        check("--beta2", self.beta2, Allowed::BelowOne)?;
+        check("--eps", self.eps, Allowed::Epsilon)
     }
 }
 
@@ -76,7 +67,7 @@ impl DataConfig {
         within("--context", self.context as u64, 2, MAX_BATCH_TOKENS as u64)?;
         within("--batch-tokens", self.batch_tokens() as u64, 1, MAX_BATCH_TOKENS as u64)?;
         within("--accumulate", self.accumulate as u64, 1, MAX_ACCUMULATE as u64)?;
-        check("--held-out", (0.0..=0.9).contains(&self.held_out), self.held_out, "0 to 0.9 of the examples")
+        check("--held-out", decimal(self.held_out), Allowed::FractionOfExamples)
     }
 }
 
@@ -98,14 +89,25 @@ impl RunConfig {
     }
 }
 
-fn not_negative(value: f64) -> bool {
-    value.is_finite() && value >= 0.0
-}
-
 fn within(option: &'static str, value: u64, least: u64, most: u64) -> Result<()> {
-    check(option, (least..=most).contains(&value), value, &format!("{least} to {most}"))
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(option, ConfigProblem::NotWithin { value, least, most }))
 }
 
-fn check(option: &'static str, holds: bool, value: impl std::fmt::Display, allowed: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Config { option, problem: format!("{value} is not {allowed}") }) }
+/// Makes sure that the number is one of those that are allowed.
+///
+/// # Errors
+/// [`Error::Config`]
+pub(crate) fn check(option: &'static str, value: f64, allowed: Allowed) -> Result<()> {
+    if allowed.contains(value) {
+        return Ok(());
+    }
+    Err(Error::config(option, ConfigProblem::NotAllowed { value, allowed }))
+}
+
+/// The number that was written, of which an f32 is the nearest.
+pub(crate) fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nightgraft_ggml::MappedFile;
 
-use super::error::adapter_error;
+use crate::error::AdapterProblem;
 use crate::{Error, Result};
 
 /// What is read rather than mapped. Hardly an adapter is larger; what is, may be a model.
@@ -27,7 +27,7 @@ impl Contents {
         if metadata.is_file() && metadata.len() <= MAX_READ {
             let bytes = fs::read(path).map_err(Error::io("read", path))?;
             return if bytes.is_empty() {
-                Err(adapter_error(path, "the file is empty".into()))
+                Err(Error::adapter(path, AdapterProblem::Empty))
             } else {
                 Ok(Self::Read(bytes))
             };
@@ -43,7 +43,7 @@ impl Contents {
         match self {
             Self::Read(_) => Ok(()),
             Self::Mapped(file) => {
-                file.check().map_err(|_| adapter_error(path, "it changed while it was read".into()))
+                file.check().map_err(|_| Error::adapter(path, AdapterProblem::ChangedMeanwhile))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What other trainers leave behind: recognized, named, and the way from there to something that can be read.
+//! What other trainers leave behind, recognized.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,71 +6,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::error::ForeignAdapter;
+
 /// Names of tensors are looked for in a header of at most so many bytes.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// Something that is not an adapter of the forms that are read here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
-pub enum Foreign {
-    /// Apple's mlx-lm: `adapters.safetensors` (before: `.npz`), and a configuration that shares its name with PEFT's.
-    #[strum(to_string = "it is an adapter of mlx-lm, whose form is not read: fuse it into its model \
-                         (mlx_lm.fuse), convert that to GGUF (llama.cpp's convert_hf_to_gguf.py), and use \
-                         it as the model")]
-    MlxLm,
-    /// torchtune's recipes.
-    #[strum(to_string = "it is an adapter in torchtune's own form, which is not read: its Hugging Face \
-                         checkpointer writes adapter_config.json and adapter_model.safetensors as well; \
-                         use those")]
-    Torchtune,
-    /// LitGPT.
-    #[strum(to_string = "it is an adapter of LitGPT, whose form is not read: merge it (litgpt merge_lora), \
-                         convert that to Hugging Face's form (litgpt convert_from_litgpt) and then to \
-                         GGUF, and use it as the model")]
-    LitGpt,
-    /// AdapterHub's library.
-    #[strum(to_string = "it is an adapter of AdapterHub's library, whose form is not read: merge it into \
-                         its model, convert that to GGUF, and use it as the model")]
-    AdapterHub,
-    /// NVIDIA's NeMo.
-    #[strum(to_string = "it is an adapter of NeMo, whose form is not read: export it to Hugging Face's \
-                         form with NeMo, or merge it, convert that to GGUF, and use it as the model")]
-    Nemo,
-    /// kohya's scripts and LyCORIS, for image models.
-    #[strum(to_string = "it is an adapter of kohya's scripts or LyCORIS, which are for image models; \
-                         adapters of language models come as PEFT folders or llama.cpp's GGUF files")]
-    Kohya,
-    /// Diffusers, for image models.
-    #[strum(to_string = "it is an adapter of Diffusers, which are for image models; adapters of language \
-                         models come as PEFT folders or llama.cpp's GGUF files")]
-    Diffusers,
-    /// llama.cpp's adapters from before GGUF.
-    #[strum(to_string = "it is an adapter in llama.cpp's form from before GGUF, which is not read: convert \
-                         the original PEFT folder again (llama.cpp's convert_lora_to_gguf.py), or use that \
-                         folder")]
-    Ggla,
-    /// PEFT's tensors without their configuration, or under another name.
-    #[strum(to_string = "it has the tensors of a PEFT adapter, but not their configuration: name it \
-                         adapter_model.safetensors, put its adapter_config.json beside it, and give the \
-                         folder")]
-    BarePeft,
-    /// PEFT's tensors as a pickle.
-    #[strum(to_string = "it is a PEFT adapter in PyTorch's pickled form, which is not read because it can \
-                         run programs: load it with PEFT and save it again (save_pretrained writes \
-                         adapter_model.safetensors)")]
-    PickledPeft,
-    /// Any other pickle or archive of PyTorch.
-    #[strum(to_string = "it is a pickle of PyTorch, which is not read because it can run programs: save \
-                         the adapter with its trainer as a PEFT folder with safetensors")]
-    Pickle,
-    /// All weights of a model.
-    #[strum(to_string = "it holds a whole model, no adapter: convert it to GGUF (llama.cpp's \
-                         convert_hf_to_gguf.py), and use it as the model")]
-    WholeModel,
-}
-
-impl Foreign {
+impl ForeignAdapter {
     /// By the names of the files in a folder.
-    pub fn of_folder(folder: &Path) -> Option<Self> {
+    pub(super) fn of_folder(folder: &Path) -> Option<Self> {
         let entries = fs::read_dir(folder).ok()?;
         let names: Vec<_> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -111,7 +54,7 @@ impl Foreign {
     }
 
     /// By what a file begins with, and by its name.
-    pub fn of_file(path: &Path) -> Option<Self> {
+    pub(super) fn of_file(path: &Path) -> Option<Self> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let mut start = [0; 8];
         let n = File::open(path).and_then(|mut file| read_start(&mut file, &mut start)).ok()?;
@@ -143,7 +86,7 @@ impl Foreign {
     }
 
     /// By the keys of an `adapter_config.json` that is not PEFT's.
-    pub fn of_config(config: &Map<String, Value>) -> Option<Self> {
+    pub(super) fn of_config(config: &Map<String, Value>) -> Option<Self> {
         let any = |keys: &[&str]| keys.iter().any(|key| config.contains_key(*key));
         if any(&["lora_parameters", "fine_tune_type", "lora_layers", "adapter_path"]) {
             Some(Self::MlxLm)

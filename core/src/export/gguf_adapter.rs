@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use nightgraft_adapter::{AdapterTensors, LoraPair, Module};
+use nightgraft_adapter::{AdapterTensors, Factor, LoraPair, LoraPairs, Module};
 use nightgraft_gguf::{self as gguf, GgufHeader, Metadata, TensorInfo, TensorType, Value, Writer};
 use nightgraft_kernels::{WeightType, Weights};
 
 use super::contents::Contents;
-use super::error::adapter_error;
 use super::imported::ImportedAdapter;
 use super::peft::spec;
 use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::base::Base;
+use crate::error::{AdapterMetadataProblem, AdapterProblem};
 use crate::lora::mismatch;
 use crate::{Error, Result};
 
@@ -49,7 +49,7 @@ pub fn write_gguf_adapter_into(
 
 fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writer<'a>> {
     if let Some(problem) = mismatch(tensors, base) {
-        return Err(adapter_error(path, problem));
+        return Err(Error::adapter(path, problem));
     }
     let mut metadata = Metadata::new();
     metadata.insert("general.type", Value::String("adapter".into()));
@@ -68,7 +68,7 @@ fn writer<'a>(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<Writ
         writer
             .tensor(&format!("{name}.lora_a"), &[n_in, rank], TensorType::F32, a)
             .and_then(|()| writer.tensor(&format!("{name}.lora_b"), &[rank, n_out], TensorType::F32, b))
-            .map_err(|problem| adapter_error(path, problem.to_string()))?;
+            .map_err(|problem| Error::adapter(path, problem))?;
     }
     Ok(writer)
 }
@@ -88,82 +88,72 @@ pub(super) fn is_own_header(metadata: &Metadata) -> bool {
 pub(super) fn read_gguf_adapter(path: &Path, base: &Base) -> Result<ImportedAdapter> {
     let contents = Contents::of(path)?;
     let header = gguf::parse(&contents)
-        .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.to_string() })?;
-    check_metadata(&header.metadata, base).map_err(|problem| adapter_error(path, problem))?;
-    let pairs = read_pairs(&header, &contents, base).map_err(|problem| adapter_error(path, problem))?;
-    let alpha = alpha(&header.metadata, &pairs).map_err(|problem| adapter_error(path, problem))?;
+        .map_err(|problem| Error::Gguf { path: path.to_owned(), problem: problem.into() })?;
+    check_metadata(&header.metadata, base).map_err(|problem| Error::adapter(path, problem))?;
+    let pairs = read_pairs(&header, &contents, base).map_err(|problem| Error::adapter(path, problem))?;
+    let alpha = alpha(&header.metadata, &pairs).map_err(|problem| Error::adapter(path, problem))?;
     contents.check(path)?;
     let tensors = AdapterTensors { spec: spec(&pairs, alpha, 0.0), pairs };
     Ok(ImportedAdapter { tensors, base: RecordedBase::of_gguf(&header.metadata) })
 }
 
-fn check_metadata(metadata: &Metadata, base: &Base) -> Result<(), String> {
+fn check_metadata(metadata: &Metadata, base: &Base) -> Result<(), AdapterMetadataProblem> {
     let text = |key: &str| metadata.string(key).unwrap_or("not said");
     match text("general.type") {
         "adapter" => {}
         _ if text("general.architecture") == "controlvector" => {
-            return Err(
-                "it is a control vector, which is added to the residual stream and is no adapter".into()
-            );
+            return Err(AdapterMetadataProblem::ControlVector);
         }
-        _ if metadata.get("training.type").is_some() => {
-            return Err(
-                "it is a checkpoint of llama.cpp's former training programs, which are not read".into()
-            );
+        _ if metadata.get("training.type").is_some() => return Err(AdapterMetadataProblem::Checkpoint),
+        found @ ("model" | "not said") => {
+            return Err(AdapterMetadataProblem::Model { found: found.to_owned() });
         }
-        other @ ("model" | "not said") => {
-            return Err(format!(
-                "general.type is {other:?}, not \"adapter\": this is no adapter file; a model is given with --model"
-            ));
-        }
-        other => return Err(format!("general.type is {other:?}, not \"adapter\": this is no adapter file")),
+        found => return Err(AdapterMetadataProblem::Type { found: found.to_owned() }),
     }
     match text("adapter.type") {
         "lora" => {}
-        other => return Err(format!("adapter.type is {other:?}; only \"lora\" can be read")),
+        found => return Err(AdapterMetadataProblem::Method { found: found.to_owned() }),
     }
     if metadata.get("adapter.alora.invocation_tokens").is_some() {
-        return Err("it starts at an invocation (aLoRA); such adapters cannot be read".into());
+        return Err(AdapterMetadataProblem::Invocation);
     }
     let (theirs, ours) = (text("general.architecture"), base.architecture());
     if theirs != ours {
-        return Err(format!("it was made for the architecture {theirs:?}, the model is {ours:?}"));
+        let (theirs, ours) = (theirs.to_owned(), ours.to_owned());
+        return Err(AdapterMetadataProblem::Architecture { theirs, ours });
     }
     Ok(())
 }
 
 /// Alpha for scaling by `alpha / rank`; 0 or none means that llama.cpp does not scale.
-fn alpha(metadata: &Metadata, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Result<f32, String> {
+fn alpha(metadata: &Metadata, pairs: &LoraPairs) -> Result<f32, AdapterMetadataProblem> {
     match metadata.get(ALPHA).map(Value::as_f32) {
         Some(Some(alpha)) if alpha.is_finite() && alpha != 0.0 => Ok(alpha),
         None | Some(Some(0.0)) => {
             let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
             match ranks.first() {
                 Some(&rank) if ranks.len() == 1 => Ok(rank as f32),
-                _ => Err(format!("{ALPHA} is missing, and the ranks differ")),
+                _ => Err(AdapterMetadataProblem::NoAlpha),
             }
         }
-        _ => Err(format!("{ALPHA} must be a finite float")),
+        _ => Err(AdapterMetadataProblem::Alpha),
     }
 }
 
-fn read_pairs(
-    header: &GgufHeader,
-    contents: &[u8],
-    base: &Base,
-) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
+fn read_pairs(header: &GgufHeader, contents: &[u8], base: &Base) -> Result<LoraPairs, AdapterProblem> {
     let mut halves: BTreeMap<(usize, Module), [Option<&TensorInfo>; 2]> = BTreeMap::new();
     for tensor in &header.tensors {
-        let (layer, module, factor) = parse_name(&tensor.name).ok_or_else(|| {
-            format!("tensor {:?} is no LoRA factor of a matrix that can be adapted", tensor.name)
-        })?;
-        if layer >= base.spec.n_layer {
-            return Err(format!("tensor {:?}: the model has {} layers", tensor.name, base.spec.n_layer));
+        let name = || tensor.name.clone();
+        let (layer, module, factor) =
+            parse_name(&tensor.name).ok_or_else(|| AdapterProblem::NoFactorOfMatrix { tensor: name() })?;
+        let n_layer = base.spec.n_layer;
+        if layer >= n_layer {
+            return Err(AdapterProblem::NoSuchLayer { tensor: name(), n_layer });
         }
         halves.entry((layer, module)).or_default()[factor] = Some(tensor);
     }
     if halves.is_empty() {
-        return Err("it holds no tensors".into());
+        return Err(AdapterProblem::NoTensors);
     }
     halves.into_iter().map(|(place, tensors)| Ok((place, pair(contents, place, tensors, base)?))).collect()
 }
@@ -184,26 +174,33 @@ fn pair(
     (layer, module): (usize, Module),
     [a, b]: [Option<&TensorInfo>; 2],
     base: &Base,
-) -> Result<LoraPair, String> {
+) -> Result<LoraPair, AdapterProblem> {
     let name = module.tensor_name(layer);
-    let a = a.ok_or_else(|| format!("{name}.lora_a is missing, its partner is there"))?;
-    let b = b.ok_or_else(|| format!("{name}.lora_b is missing, its partner is there"))?;
+    let a = a.ok_or_else(|| AdapterProblem::NoPartner { tensor: format!("{name}.lora_a") })?;
+    let b = b.ok_or_else(|| AdapterProblem::NoPartner { tensor: format!("{name}.lora_b") })?;
     let (n_out, n_in) = base.spec.module_shape(module);
+    let other_shape = |tensor: &TensorInfo, factor, width, rank| AdapterProblem::Dimensions {
+        tensor: tensor.name.clone(),
+        factor,
+        width,
+        rank,
+        found: tensor.dims.clone(),
+    };
     let rank = match shape(a) {
         Some([width, rank]) if width == n_in as u64 => rank,
-        _ => return Err(format!("{}: expected dimensions [{n_in}, rank], got {:?}", a.name, a.dims)),
+        _ => return Err(other_shape(a, Factor::A, n_in, 0)),
     };
     if shape(b) != Some([rank, n_out as u64]) {
-        return Err(format!("{}: expected dimensions [{rank}, {n_out}], got {:?}", b.name, b.dims));
+        return Err(other_shape(b, Factor::B, n_out, rank));
     }
-    let rank = usize::try_from(rank).map_err(|_| format!("{}: rank {rank}", a.name))?;
+    let rank = usize::try_from(rank).map_err(|_| AdapterProblem::Rank { tensor: a.name.clone(), rank })?;
     let a = numbers(contents, a, rank, n_in)?;
     let b = numbers(contents, b, n_out, rank)?;
     let b_t = (0..rank).flat_map(|k| b.iter().skip(k).step_by(rank).copied()).collect();
     let pair = LoraPair { rank, n_in, n_out, a, b_t };
     match pair.problem() {
         None => Ok(pair),
-        Some(problem) => Err(format!("{name}: {problem}")),
+        Some(problem) => Err(AdapterProblem::Pair { name, problem }),
     }
 }
 
@@ -215,13 +212,15 @@ fn shape(tensor: &TensorInfo) -> Option<[u64; 2]> {
     }
 }
 
-fn numbers(contents: &[u8], tensor: &TensorInfo, n_rows: usize, n_cols: usize) -> Result<Vec<f32>, String> {
+fn numbers(
+    contents: &[u8],
+    tensor: &TensorInfo,
+    n_rows: usize,
+    n_cols: usize,
+) -> Result<Vec<f32>, AdapterProblem> {
     let weights = WeightType::from_ggml_id(tensor.kind.ggml_id())
         .and_then(|kind| Weights::new(kind, n_rows, n_cols, tensor.bytes(contents)))
-        .ok_or_else(|| {
-            let known: Vec<_> = WeightType::ALL.iter().map(|kind| kind.name()).collect();
-            format!("{} is {}; can be read: {}", tensor.name, tensor.kind.name(), known.join(", "))
-        })?;
+        .ok_or_else(|| AdapterProblem::Format { tensor: tensor.name.clone(), found: tensor.kind })?;
     let mut values = vec![0.0; n_rows * n_cols];
     values.chunks_exact_mut(n_cols).enumerate().for_each(|(row, out)| weights.dequantize_row(row, out));
     Ok(values)

@@ -1,29 +1,11 @@
 //! Names and row order in Hugging Face models.
 
-use nightgraft_adapter::Module;
+use nightgraft_adapter::{Factor, Module};
 
 use crate::base::{BlockSpec, RopeLayout};
 
 /// What PEFT puts before the model's own names.
 const PREFIX: &str = "base_model.model.";
-
-/// One of the two factors of a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Factor {
-    A,
-    B,
-}
-
-impl Factor {
-    pub const BOTH: [Self; 2] = [Self::A, Self::B];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::A => "lora_A",
-            Self::B => "lora_B",
-        }
-    }
-}
 
 /// The path of a module in the model: `model.layers.3.self_attn.q_proj`.
 pub fn module_path(layer: usize, module: Module) -> String {
@@ -32,7 +14,15 @@ pub fn module_path(layer: usize, module: Module) -> String {
 
 /// The tensor in `adapter_model.safetensors`.
 pub fn tensor_name(layer: usize, module: Module, factor: Factor) -> String {
-    format!("{PREFIX}{}.{}.weight", module_path(layer, module), factor.name())
+    format!("{PREFIX}{}.{}.weight", module_path(layer, module), factor_name(factor))
+}
+
+/// What PEFT calls the layer that holds one of the two matrices.
+fn factor_name(factor: Factor) -> &'static str {
+    match factor {
+        Factor::A => "lora_A",
+        Factor::B => "lora_B",
+    }
 }
 
 /// Takes a tensor's name apart; `None` if it is no factor of a module that can be adapted. The name may lack
@@ -43,8 +33,9 @@ pub fn parse_tensor_name(name: &str) -> Option<(usize, Module, Factor)> {
     let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
     let rest = rest.strip_suffix(".weight")?;
     let rest = rest.strip_suffix(".default").unwrap_or(rest);
-    let (factor, path) =
-        Factor::BOTH.into_iter().find_map(|f| Some((f, rest.strip_suffix(f.name())?.strip_suffix('.')?)))?;
+    let (factor, path) = Factor::BOTH
+        .into_iter()
+        .find_map(|f| Some((f, rest.strip_suffix(factor_name(f))?.strip_suffix('.')?)))?;
     let canonical = layer.parse::<usize>().ok().filter(|n| n.to_string() == layer)?;
     Some((canonical, Module::from_hf_name(path)?, factor))
 }

@@ -13,8 +13,8 @@ use nightgraft_ggml::quantize;
 use nightgraft_gguf::{TensorSink, Writer};
 use nightgraft_kernels::Weights;
 
-use super::error::adapter_error;
 use crate::base::{Base, Weight};
+use crate::error::{AdapterProblem, ModelProblem};
 use crate::lora::mismatch;
 use crate::{Error, Result};
 
@@ -66,12 +66,12 @@ pub fn write_merged(
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<MergeReport> {
     if let Some(problem) = mismatch(tensors, base) {
-        return Err(adapter_error(path, problem));
+        return Err(Error::adapter(path, problem));
     }
     if let (Ok(target), Ok(source)) = (path.canonicalize(), base.file().path().canonicalize())
         && target == source
     {
-        return Err(adapter_error(path, "this is the base model itself; choose another file".into()));
+        return Err(Error::adapter(path, AdapterProblem::IsBase));
     }
     // A pair with B = 0 changes nothing, and rounding again would.
     let changed = |pair: &&LoraPair| pair.b_t.iter().any(|&value| value != 0.0);
@@ -96,7 +96,7 @@ pub fn write_merged(
                 })
             }
         };
-        added.map_err(|problem| adapter_error(path, problem.to_string()))?;
+        added.map_err(|problem| Error::adapter(path, problem))?;
     }
     let bytes = writer.write_if(path, || Ok(base.file().check()?))?;
     let (_, done) = progress.into_inner();
@@ -155,7 +155,7 @@ fn squares(values: &[f32]) -> f64 {
 }
 
 fn wrong_size(weight: &Weight) -> Error {
-    let problem = format!("tensor {} cannot be packed as {}", weight.name, weight.kind.name());
+    let problem = ModelProblem::Packing { tensor: weight.name.clone(), format: weight.kind };
     Error::UnsupportedModel { problem }
 }
 

@@ -8,7 +8,6 @@
 //! it is used.
 
 mod contents;
-mod error;
 mod foreign;
 mod gguf_adapter;
 mod hugging_face;
@@ -30,7 +29,7 @@ pub use imported::ImportedAdapter;
 pub use merged::{MergeReport, TensorError, write_merged};
 pub use peft::{check_peft_target, write_peft, write_peft_tensors};
 pub use read::{AdapterFormat, detect, import_adapter, read_adapter};
-pub use recorded_base::{OtherBase, RecordedBase};
+pub use recorded_base::RecordedBase;
 pub use target::{
     InputFile, Target, is_free, is_own_gguf_adapter, is_own_merged, is_own_peft, is_own_tensors, tensor_names,
 };

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use half::{bf16, f16};
-use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_adapter::{AdapterTensors, Factor, LoraPair, LoraPairs, LoraSpec, Module};
 use nightgraft_files::atomic::{self, AtomicFolder};
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
 use super::contents::Contents;
-use super::error::adapter_error;
-use super::foreign::{self, Foreign};
-use super::hugging_face::{self, Factor};
+use super::foreign;
+use super::hugging_face;
 use super::imported::ImportedAdapter;
 use super::peft_config::{self, PeftConfig};
 use super::recorded_base::{FINGERPRINT, RecordedBase};
 use crate::base::Base;
+use crate::error::{AdapterProblem, ForeignAdapter};
 use crate::lora::mismatch;
 use crate::{Error, Result};
 
@@ -32,12 +32,12 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// [`Error::Adapter`] if the adapter does not fit `base`; [`Error::Io`].
 pub fn write_peft(folder: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
     if let Some(problem) = mismatch(tensors, base) {
-        return Err(adapter_error(folder, problem));
+        return Err(Error::adapter(folder, problem));
     }
     let mut config = serde_json::to_vec_pretty(&peft_config::describe(tensors, base))
-        .map_err(|error| adapter_error(folder, error.to_string()))?;
+        .expect("a JSON value can be written as JSON");
     config.push(b'\n');
-    let bytes = to_safetensors(tensors, base).map_err(|problem| adapter_error(folder, problem))?;
+    let bytes = to_safetensors(tensors, base).map_err(|problem| Error::adapter(folder, problem))?;
     let files = AtomicFolder::create(folder, &[CONFIG, TENSORS])?;
     files.write(CONFIG, &config)?;
     files.write(TENSORS, &bytes)?;
@@ -58,16 +58,16 @@ pub fn check_peft_target(folder: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Adapter`] if the shapes do not fit `base`; [`Error::Io`].
 pub fn write_peft_tensors(path: &Path, tensors: &AdapterTensors, base: &Base) -> Result<()> {
-    let bytes = to_safetensors(tensors, base).map_err(|problem| adapter_error(path, problem))?;
+    let bytes = to_safetensors(tensors, base).map_err(|problem| Error::adapter(path, problem))?;
     Ok(atomic::write_file(path, &bytes)?)
 }
 
-fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, String> {
+fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, AdapterProblem> {
     let mut stored: Vec<(String, [usize; 2], Vec<u8>)> = Vec::with_capacity(2 * tensors.pairs.len());
     for (&(layer, module), pair) in &tensors.pairs {
         let fits = layer < base.spec.n_layer && base.spec.module_shape(module) == (pair.n_out, pair.n_in);
         if !fits || pair.a.len() != pair.rank * pair.n_in || pair.b_t.len() != pair.rank * pair.n_out {
-            return Err(format!("{} does not have the model's shape", module.tensor_name(layer)));
+            return Err(AdapterProblem::NotOfTheModelsShape { tensor: module.tensor_name(layer) });
         }
         let rows = hugging_face::source_rows(&base.spec, module);
         let b = hugging_face::b_to_hugging_face(&pair.b_t, pair.rank, pair.n_out, rows.as_deref());
@@ -78,12 +78,17 @@ fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, Stri
     let views = stored
         .iter()
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|error| error.to_string())?;
+        .collect::<Result<Vec<_>, SafeTensorError>>()
+        .map_err(library)?;
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let mut bytes = safetensors::serialize(views, Some(format)).map_err(|error| error.to_string())?;
+    let mut bytes = safetensors::serialize(views, Some(format)).map_err(library)?;
     add_text(&mut bytes, FINGERPRINT, &base.fingerprint().to_string());
     Ok(bytes)
+}
+
+/// What the library says of a file.
+fn library(error: SafeTensorError) -> AdapterProblem {
+    AdapterProblem::Safetensors(error.to_string())
 }
 
 /// Adds a text to the metadata of a safetensors file that has one already. `safetensors` itself would write two in an
@@ -114,43 +119,37 @@ pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<ImportedAdapter> {
     let config = read_config(&config_path)?;
     let path = folder.join(TENSORS);
     if !path.is_file() {
-        let text = match Foreign::of_folder(folder) {
-            Some(foreign) => foreign.to_string(),
-            None => format!("{TENSORS} is missing"),
-        };
-        return Err(adapter_error(folder, text));
+        let trainer = ForeignAdapter::of_folder(folder);
+        return Err(Error::adapter(folder, trainer.map_or(AdapterProblem::NoTensorFile, Into::into)));
     }
     let contents = Contents::of(&path)?;
-    let file =
-        SafeTensors::deserialize(&contents).map_err(|error| adapter_error(&path, error.to_string()))?;
-    let pairs = read_pairs(&file, base).map_err(|problem| adapter_error(&path, problem))?;
+    let unreadable = |error| Error::adapter(&path, library(error));
+    let file = SafeTensors::deserialize(&contents).map_err(unreadable)?;
+    let pairs = read_pairs(&file, base).map_err(|problem| Error::adapter(&path, problem))?;
     contents.check(&path)?;
     let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
-    config.modules.check(&pairs).map_err(|problem| adapter_error(&config_path, problem.to_string()))?;
-    let alpha = config.plain_alpha(&ranks).map_err(|problem| adapter_error(&config_path, problem))?;
+    config.modules.check(&pairs).map_err(|problem| Error::adapter(&config_path, problem))?;
+    let alpha = config.plain_alpha(&ranks).map_err(|problem| Error::adapter(&config_path, problem))?;
     let tensors = AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs };
-    let (_, header) =
-        SafeTensors::read_metadata(&contents).map_err(|error| adapter_error(&path, error.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(&contents).map_err(unreadable)?;
     let fingerprint = header.metadata().as_ref().and_then(|texts| texts.get(FINGERPRINT)).cloned();
     Ok(ImportedAdapter { tensors, base: RecordedBase { fingerprint, name: config.base } })
 }
 
 fn read_config(path: &Path) -> Result<PeftConfig> {
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            adapter_error(path, "the file is missing; without it the adapter's alpha is not known".into())
-        }
+        std::io::ErrorKind::NotFound => Error::adapter(path, AdapterProblem::NoConfiguration),
         _ => Error::io("open", path)(error),
     })?;
     if metadata.len() > MAX_CONFIG_BYTES {
-        return Err(adapter_error(path, format!("{} bytes are no configuration", metadata.len())));
+        return Err(Error::adapter(path, AdapterProblem::ConfigurationTooLarge { bytes: metadata.len() }));
     }
     let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    PeftConfig::parse(&text).map_err(|problem| adapter_error(path, problem))
+    PeftConfig::parse(&text).map_err(|problem| Error::adapter(path, problem))
 }
 
 /// What an adapter's pairs cover.
-pub(super) fn spec(pairs: &BTreeMap<(usize, Module), LoraPair>, alpha: f32, dropout: f32) -> LoraSpec {
+pub(super) fn spec(pairs: &LoraPairs, alpha: f32, dropout: f32) -> LoraSpec {
     let modules: BTreeSet<Module> = pairs.keys().map(|&(_, module)| module).collect();
     let first = pairs.keys().next().map_or(0, |&(layer, _)| layer);
     let end = pairs.keys().next_back().map_or(0, |&(layer, _)| layer + 1);
@@ -163,57 +162,70 @@ pub(super) fn spec(pairs: &BTreeMap<(usize, Module), LoraPair>, alpha: f32, drop
     }
 }
 
-fn read_pairs(file: &SafeTensors, base: &Base) -> Result<BTreeMap<(usize, Module), LoraPair>, String> {
+fn read_pairs(file: &SafeTensors, base: &Base) -> Result<LoraPairs, AdapterProblem> {
     let mut halves: BTreeMap<(usize, Module), [Option<TensorView>; 2]> = BTreeMap::new();
     for (name, view) in file.iter() {
+        let tensor = || name.to_owned();
         let (layer, module, factor) =
             hugging_face::parse_tensor_name(name).ok_or_else(|| match foreign::part_of(name) {
-                Some(what) => format!("tensor {name:?} is {what}, which cannot be read"),
-                None => format!("tensor {name:?} is no LoRA factor of a module that can be adapted"),
+                Some(part) => AdapterProblem::ForeignPart { tensor: tensor(), part },
+                None => AdapterProblem::NoFactorOfModule { tensor: tensor() },
             })?;
-        if layer >= base.spec.n_layer {
-            return Err(format!("tensor {name:?}: the model has {} layers", base.spec.n_layer));
+        let n_layer = base.spec.n_layer;
+        if layer >= n_layer {
+            return Err(AdapterProblem::NoSuchLayer { tensor: tensor(), n_layer });
         }
         let place = &mut halves.entry((layer, module)).or_default()[factor as usize];
         if place.replace(view).is_some() {
-            return Err(format!("tensor {name:?} occurs twice under different names"));
+            return Err(AdapterProblem::Repeated { tensor: tensor() });
         }
     }
     if halves.is_empty() {
-        return Err("it holds no tensors".into());
+        return Err(AdapterProblem::NoTensors);
     }
     halves.into_iter().map(|(place, views)| Ok((place, pair(place, views, base)?))).collect()
 }
 
 fn pair(
     (layer, module): (usize, Module),
-    views: [Option<TensorView>; 2],
+    [a, b]: [Option<TensorView>; 2],
     base: &Base,
-) -> Result<LoraPair, String> {
-    let name = |factor| hugging_face::tensor_name(layer, module, factor);
-    let [a, b] = views;
-    let a = a.ok_or_else(|| format!("{} is missing, its partner is there", name(Factor::A)))?;
-    let b = b.ok_or_else(|| format!("{} is missing, its partner is there", name(Factor::B)))?;
+) -> Result<LoraPair, AdapterProblem> {
+    let tensor = |factor| hugging_face::tensor_name(layer, module, factor);
+    let a = a.ok_or_else(|| AdapterProblem::NoPartner { tensor: tensor(Factor::A) })?;
+    let b = b.ok_or_else(|| AdapterProblem::NoPartner { tensor: tensor(Factor::B) })?;
     let (n_out, n_in) = base.spec.module_shape(module);
+    let other_shape = |factor, width, rank, view: &TensorView| AdapterProblem::Shape {
+        tensor: tensor(factor),
+        factor,
+        width,
+        rank,
+        found: view.shape().to_vec(),
+    };
     let rank = match a.shape() {
         &[rank, width] if rank > 0 && width == n_in => rank,
-        got => return Err(format!("{}: expected [rank, {n_in}], got {got:?}", name(Factor::A))),
+        _ => return Err(other_shape(Factor::A, n_in, 0, &a)),
     };
     if b.shape() != [n_out, rank] {
-        return Err(format!("{}: expected [{n_out}, {rank}], got {:?}", name(Factor::B), b.shape()));
+        return Err(other_shape(Factor::B, n_out, rank, &b));
     }
-    let a = numbers(&a).map_err(|problem| format!("{}: {problem}", name(Factor::A)))?;
-    let b = numbers(&b).map_err(|problem| format!("{}: {problem}", name(Factor::B)))?;
+    let values = |factor, view: &TensorView| {
+        numbers(view).map_err(|found| AdapterProblem::Numbers { tensor: tensor(factor), found })
+    };
+    let (a, b) = (values(Factor::A, &a)?, values(Factor::B, &b)?);
     let rows = hugging_face::source_rows(&base.spec, module);
     let b_t = hugging_face::b_from_hugging_face(&b, rank, n_out, rows.as_deref());
     let pair = LoraPair { rank, n_in, n_out, a, b_t };
     match pair.problem() {
         None => Ok(pair),
-        Some(problem) => Err(format!("{}: {problem}", hugging_face::module_path(layer, module))),
+        Some(problem) => {
+            Err(AdapterProblem::Pair { name: hugging_face::module_path(layer, module), problem })
+        }
     }
 }
 
-fn numbers(view: &TensorView) -> Result<Vec<f32>, String> {
+/// The numbers of a tensor, or their type if it cannot be read.
+fn numbers(view: &TensorView) -> Result<Vec<f32>, Dtype> {
     fn map<const N: usize>(bytes: &[u8], decode: fn([u8; N]) -> f32) -> Vec<f32> {
         bytes.as_chunks::<N>().0.iter().map(|chunk| decode(*chunk)).collect()
     }
@@ -221,6 +233,6 @@ fn numbers(view: &TensorView) -> Result<Vec<f32>, String> {
         Dtype::F32 => Ok(map(view.data(), f32::from_le_bytes)),
         Dtype::F16 => Ok(map(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32())),
         Dtype::BF16 => Ok(map(view.data(), |bytes| bf16::from_le_bytes(bytes).to_f32())),
-        other => Err(format!("numbers of type {other:?}; F32, F16 and BF16 can be read")),
+        other => Err(other),
     }
 }

@@ -6,11 +6,11 @@ use nightgraft_adapter::{AdapterTensors, Module};
 use nightgraft_gguf::Metadata;
 use serde_json::{Map, Value, json};
 
-use super::foreign::Foreign;
 use super::hugging_face::module_path;
 use super::peft_modules::ModuleOptions;
 use super::peft_options::{self, is_set};
 use crate::base::Base;
+use crate::error::{ForeignAdapter, PeftProblem};
 
 /// What the scale of an adapter from elsewhere depends on.
 #[derive(Debug)]
@@ -29,19 +29,18 @@ impl PeftConfig {
     /// Reads the file's text.
     ///
     /// # Errors
-    /// What is missing, wrong or not supported, in words.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let config = value.as_object().ok_or("it is not a JSON object")?;
+    /// What is missing, wrong or not supported.
+    pub fn parse(text: &[u8]) -> Result<Self, PeftProblem> {
+        let value: Value =
+            serde_json::from_slice(text).map_err(|error| PeftProblem::Json(error.to_string()))?;
+        let config = value.as_object().ok_or(PeftProblem::NotAnObject)?;
         let Some(peft_type) = config.get("peft_type").and_then(Value::as_str) else {
-            return Err(match Foreign::of_config(config) {
-                Some(foreign) => foreign.to_string(),
-                None => "peft_type is missing".into(),
-            });
+            let trainer = ForeignAdapter::of_config(config);
+            return Err(trainer.map_or(PeftProblem::NoMethod, PeftProblem::Foreign));
         };
-        peft_options::check(config, peft_type).map_err(|problem| problem.to_string())?;
+        peft_options::check(config, peft_type)?;
         let (rank, alpha) = (rank(config)?, alpha(config)?);
-        let modules = ModuleOptions::parse(config, rank, alpha).map_err(|problem| problem.to_string())?;
+        let modules = ModuleOptions::parse(config, rank, alpha)?;
         Ok(Self {
             modules,
             alpha,
@@ -55,28 +54,26 @@ impl PeftConfig {
     ///
     /// # Errors
     /// If ranks are mixed and rank-stabilized: no single alpha has that effect.
-    pub fn plain_alpha(&self, ranks: &BTreeSet<usize>) -> Result<f32, String> {
+    pub fn plain_alpha(&self, ranks: &BTreeSet<usize>) -> Result<f32, PeftProblem> {
         let alpha = match (self.rank_stabilized, ranks.iter().next()) {
             (true, Some(&rank)) if ranks.len() == 1 => self.alpha * (rank as f64).sqrt(),
-            (true, _) => return Err("use_rslora together with different ranks cannot be read".into()),
+            (true, _) => return Err(PeftProblem::MixedRanks),
             (false, _) => self.alpha,
         };
         Some(alpha as f32)
             .filter(|alpha| alpha.is_finite() && *alpha != 0.0)
-            .ok_or("lora_alpha is out of range".into())
+            .ok_or(PeftProblem::AlphaOutOfRange)
     }
 }
 
-fn rank(config: &Map<String, Value>) -> Result<usize, String> {
+fn rank(config: &Map<String, Value>) -> Result<usize, PeftProblem> {
     let rank = config.get("r").and_then(Value::as_u64).and_then(|rank| usize::try_from(rank).ok());
-    rank.filter(|&rank| rank > 0).ok_or("r must be a positive integer".into())
+    rank.filter(|&rank| rank > 0).ok_or(PeftProblem::Rank)
 }
 
-fn alpha(config: &Map<String, Value>) -> Result<f64, String> {
+fn alpha(config: &Map<String, Value>) -> Result<f64, PeftProblem> {
     let alpha = config.get("lora_alpha").and_then(Value::as_f64);
-    alpha
-        .filter(|alpha| alpha.is_finite() && *alpha != 0.0)
-        .ok_or("lora_alpha must be a number other than 0".into())
+    alpha.filter(|alpha| alpha.is_finite() && *alpha != 0.0).ok_or(PeftProblem::Alpha)
 }
 
 fn dropout(config: &Map<String, Value>) -> f32 {

@@ -8,7 +8,7 @@ use nightgraft_adapter::{LoraPair, Module};
 use serde_json::{Map, Value};
 
 use super::hugging_face::module_path;
-use super::peft_options::NotPlain;
+use crate::error::PeftProblem;
 
 /// Regular expressions that a configuration may have; PEFT's own have names.
 const MAX_EXPRESSIONS: usize = 64;
@@ -47,10 +47,10 @@ impl ModuleOptions {
     ///
     /// # Errors
     /// The option that makes no sense.
-    pub fn parse(config: &Map<String, Value>, rank: usize, alpha: f64) -> Result<Self, NotPlain> {
+    pub fn parse(config: &Map<String, Value>, rank: usize, alpha: f64) -> Result<Self, PeftProblem> {
         let mut expressions = 0;
-        let mut of_modules = |option: &'static str| -> Result<Vec<(Pattern, &Value)>, NotPlain> {
-            let senseless = || NotPlain::Senseless(option);
+        let mut of_modules = |option: &'static str| -> Result<Vec<(Pattern, &Value)>, PeftProblem> {
+            let senseless = || PeftProblem::Senseless { option };
             match config.get(option) {
                 None | Some(Value::Null) => Ok(Vec::new()),
                 Some(Value::Object(map)) => map
@@ -67,11 +67,11 @@ impl ModuleOptions {
         };
         let ranks = of_modules("rank_pattern")?.into_iter().map(|(pattern, value)| {
             let rank = value.as_u64().and_then(|rank| usize::try_from(rank).ok());
-            Ok((pattern, rank.ok_or(NotPlain::Senseless("rank_pattern"))?))
+            Ok((pattern, rank.ok_or(PeftProblem::Senseless { option: "rank_pattern" })?))
         });
         let ranks = ranks.collect::<Result<_, _>>()?;
         let alphas = of_modules("alpha_pattern")?.into_iter().map(|(pattern, value)| {
-            Ok((pattern, value.as_f64().ok_or(NotPlain::Senseless("alpha_pattern"))?))
+            Ok((pattern, value.as_f64().ok_or(PeftProblem::Senseless { option: "alpha_pattern" })?))
         });
         let alphas = alphas.collect::<Result<_, _>>()?;
         let excluded = match config.get("exclude_modules") {
@@ -81,7 +81,7 @@ impl ModuleOptions {
             Some(Value::String(text)) => {
                 vec![
                     Pattern::expression(text, "", &mut expressions)
-                        .ok_or(NotPlain::Senseless("exclude_modules"))?,
+                        .ok_or(PeftProblem::Senseless { option: "exclude_modules" })?,
                 ]
             }
             Some(list) => names(list, "exclude_modules")?.into_iter().map(Pattern::Names).collect(),
@@ -90,7 +90,7 @@ impl ModuleOptions {
         let targets = match config.get("target_modules") {
             Some(Value::String(text)) if text != ALL_LINEAR => {
                 let target = Pattern::expression(text, "", &mut expressions);
-                Some(vec![target.ok_or(NotPlain::Senseless("target_modules"))?])
+                Some(vec![target.ok_or(PeftProblem::Senseless { option: "target_modules" })?])
             }
             Some(list @ Value::Array(_)) => {
                 named = names(list, "target_modules")?;
@@ -108,28 +108,28 @@ impl ModuleOptions {
     ///
     /// # Errors
     /// The first option that says otherwise.
-    pub fn check(&self, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Result<(), NotPlain> {
+    pub fn check(&self, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Result<(), PeftProblem> {
         for (&(layer, module), pair) in pairs {
             let path = module_path(layer, module);
             let says = first("rank_pattern", &self.ranks, &path)?.unwrap_or(self.rank);
             if says != pair.rank {
-                return Err(NotPlain::OtherRank { path, says, has: pair.rank });
+                return Err(PeftProblem::OtherRank { path, says, has: pair.rank });
             }
             let alpha = first("alpha_pattern", &self.alphas, &path)?;
             if let Some(alpha) = alpha.filter(|alpha| *alpha != self.alpha) {
-                return Err(NotPlain::OtherAlpha { path, alpha });
+                return Err(PeftProblem::OtherAlpha { path, alpha });
             }
             let is_left_out = self.layers.as_ref().is_some_and(|layers| !layers.contains(&(layer as u64)));
             if is_left_out && !self.named.contains(&path) {
-                return Err(NotPlain::LeftOut { option: "layers_to_transform", path });
+                return Err(PeftProblem::LeftOut { option: "layers_to_transform", path });
             }
             if let Some(targets) = &self.targets
                 && !any("target_modules", targets, &path)?
             {
-                return Err(NotPlain::LeftOut { option: "target_modules", path });
+                return Err(PeftProblem::LeftOut { option: "target_modules", path });
             }
             if any("exclude_modules", &self.excluded, &path)? {
-                return Err(NotPlain::LeftOut { option: "exclude_modules", path });
+                return Err(PeftProblem::LeftOut { option: "exclude_modules", path });
             }
         }
         Ok(())
@@ -157,14 +157,14 @@ impl Pattern {
     ///
     /// # Errors
     /// The option, if its expression takes too many steps to tell.
-    fn is_of(&self, option: &'static str, path: &str) -> Result<bool, NotPlain> {
+    fn is_of(&self, option: &'static str, path: &str) -> Result<bool, PeftProblem> {
         match self {
             Self::Names(names) => {
                 let rest = path.strip_suffix(names.as_str());
                 Ok(rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
             }
             Self::Expression(expression) => {
-                expression.is_match(path).map_err(|_| NotPlain::Senseless(option))
+                expression.is_match(path).map_err(|_| PeftProblem::Senseless { option })
             }
         }
     }
@@ -175,7 +175,7 @@ fn first<T: Copy>(
     option: &'static str,
     patterns: &[(Pattern, T)],
     path: &str,
-) -> Result<Option<T>, NotPlain> {
+) -> Result<Option<T>, PeftProblem> {
     for (pattern, value) in patterns {
         if pattern.is_of(option, path)? {
             return Ok(Some(*value));
@@ -185,23 +185,23 @@ fn first<T: Copy>(
 }
 
 /// Whether one of an option's patterns is of this module.
-fn any(option: &'static str, patterns: &[Pattern], path: &str) -> Result<bool, NotPlain> {
+fn any(option: &'static str, patterns: &[Pattern], path: &str) -> Result<bool, PeftProblem> {
     patterns.iter().try_fold(false, |found, pattern| Ok(found || pattern.is_of(option, path)?))
 }
 
-fn names(list: &Value, option: &'static str) -> Result<Vec<String>, NotPlain> {
+fn names(list: &Value, option: &'static str) -> Result<Vec<String>, PeftProblem> {
     let names =
         list.as_array().and_then(|list| list.iter().map(|name| name.as_str().map(str::to_owned)).collect());
-    names.ok_or(NotPlain::Senseless(option))
+    names.ok_or(PeftProblem::Senseless { option })
 }
 
 /// One layer, a list of some, or all.
-fn layers(value: Option<&Value>) -> Result<Option<Vec<u64>>, NotPlain> {
+fn layers(value: Option<&Value>) -> Result<Option<Vec<u64>>, PeftProblem> {
     let layers: Option<Vec<u64>> = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Array(list)) if list.is_empty() => return Ok(None),
         Some(Value::Array(list)) => list.iter().map(Value::as_u64).collect(),
         Some(layer) => layer.as_u64().map(|layer| vec![layer]),
     };
-    layers.map(Some).ok_or(NotPlain::Senseless("layers_to_transform"))
+    layers.map(Some).ok_or(PeftProblem::Senseless { option: "layers_to_transform" })
 }

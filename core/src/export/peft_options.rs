@@ -1,90 +1,9 @@
 //! What the keys of an `adapter_config.json` mean for what its adapter computes, as of PEFT 0.21 (`LoraConfig` and
 //! `LoraLayer` in `peft/tuners/lora`).
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 
-/// Why an adapter that PEFT wrote cannot be used as it is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum NotPlain {
-    /// Another method than LoRA.
-    Method(String),
-    /// An option that changes what the adapter computes, and what that is in words.
-    Option(&'static str, &'static str),
-    /// Biases are part of it.
-    Bias(String),
-    /// Before the first step a part of the base went over into the adapter.
-    ChangedBase(String),
-    /// A start that nobody has heard of here.
-    UnknownStart(String),
-    /// Options that nobody has heard of here, and that say something.
-    UnknownOptions(Vec<String>),
-    /// An option that is not written as PEFT writes it.
-    Senseless(&'static str),
-    /// Tensors of another rank than the module has by the configuration.
-    OtherRank { path: String, says: usize, has: usize },
-    /// A module whose scale is another one.
-    OtherAlpha { path: String, alpha: f64 },
-    /// Tensors of a module that an option leaves out.
-    LeftOut { option: &'static str, path: String },
-}
-
-impl fmt::Display for NotPlain {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        const MERGE: &str = "merge it into its base (PEFT's merge_and_unload) and convert that to GGUF";
-        match self {
-            Self::Method(method) => {
-                write!(f, "peft_type is {method:?}; only plain LORA can be read: {MERGE}")
-            }
-            Self::Option(key, what) => write!(f, "{key} is set: {what} cannot be read; {MERGE}"),
-            Self::Bias(bias) => write!(f, "bias is {bias:?}: trained biases cannot be read; {MERGE}"),
-            Self::ChangedBase(start) => {
-                write!(
-                    f,
-                    "init_lora_weights is {start:?}: it changed the base before training, so that the adapter does not \
-                           fit the model as it is; "
-                )?;
-                match start.to_lowercase().as_str() {
-                    "loftq" => f.write_str(MERGE),
-                    _ => f.write_str(
-                        "save it again as plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion)",
-                    ),
-                }
-            }
-            Self::UnknownStart(start) => {
-                write!(
-                    f,
-                    "init_lora_weights is {start:?}, which is not known here: it may have changed the base; {MERGE}"
-                )
-            }
-            Self::Senseless(option) => write!(f, "{option} makes no sense"),
-            Self::OtherRank { path, says, has } => {
-                write!(f, "it says rank {says}, a tensor has {has} (r, rank_pattern and {path})")
-            }
-            Self::OtherAlpha { path, alpha } => {
-                write!(
-                    f,
-                    "alpha_pattern is set: an alpha of its own for {path}, {alpha}, cannot be read; {MERGE}"
-                )
-            }
-            Self::LeftOut { option, path } => {
-                write!(
-                    f,
-                    "{option} leaves out {path}, and there are tensors of it; take out one or the other"
-                )
-            }
-            Self::UnknownOptions(keys) => {
-                let keys: Vec<_> = keys.iter().map(|key| format!("{key:?}")).collect();
-                write!(
-                    f,
-                    "not known here, and it may change what the adapter computes: {}; take it out of the file if it does not",
-                    keys.join(", ")
-                )
-            }
-        }
-    }
-}
+use crate::error::PeftProblem;
 
 /// Options that change what an adapter computes, beyond what is built here, with a word on each.
 const REFUSED: &[(&str, &str)] = &[
@@ -150,17 +69,17 @@ const STARTS_THAT_CHANGE_THE_BASE: &[&str] = &["pissa", "olora", "corda", "loftq
 ///
 /// # Errors
 /// The first that there is.
-pub fn check(config: &Map<String, Value>, peft_type: &str) -> Result<(), NotPlain> {
+pub fn check(config: &Map<String, Value>, peft_type: &str) -> Result<(), PeftProblem> {
     if peft_type != "LORA" {
-        return Err(NotPlain::Method(peft_type.to_owned()));
+        return Err(PeftProblem::Method(peft_type.to_owned()));
     }
     if let Some((key, what)) = REFUSED.iter().find(|(key, _)| config.get(*key).is_some_and(is_set)) {
-        return Err(NotPlain::Option(key, what));
+        return Err(PeftProblem::Option(key, what));
     }
     match config.get("bias") {
         None | Some(Value::Null) => {}
         Some(Value::String(bias)) if bias == "none" => {}
-        Some(other) => return Err(NotPlain::Bias(text(other))),
+        Some(other) => return Err(PeftProblem::Bias(text(other))),
     }
     match config.get("init_lora_weights") {
         None | Some(Value::Null | Value::Bool(_)) => {}
@@ -169,18 +88,18 @@ pub fn check(config: &Map<String, Value>, peft_type: &str) -> Result<(), NotPlai
     let is_known = |key: &str| HARMLESS.contains(&key) || REFUSED.iter().any(|(refused, _)| *refused == key);
     let unknown = config.iter().filter(|(key, value)| !is_known(key) && is_set(value));
     let unknown: Vec<_> = unknown.map(|(key, _)| key.chars().take(64).collect::<String>()).take(5).collect();
-    if unknown.is_empty() { Ok(()) } else { Err(NotPlain::UnknownOptions(unknown)) }
+    if unknown.is_empty() { Ok(()) } else { Err(PeftProblem::UnknownOptions(unknown)) }
 }
 
-fn check_start(start: &str) -> Result<(), NotPlain> {
+fn check_start(start: &str) -> Result<(), PeftProblem> {
     let name = start.to_lowercase();
     if STARTS_THAT_CHANGE_THE_BASE.iter().any(|kind| name.starts_with(kind)) {
-        return Err(NotPlain::ChangedBase(start.to_owned()));
+        return Err(PeftProblem::ChangedBase(start.to_owned()));
     }
     if HARMLESS_STARTS.contains(&name.as_str()) {
         return Ok(());
     }
-    Err(NotPlain::UnknownStart(start.to_owned()))
+    Err(PeftProblem::UnknownStart(start.to_owned()))
 }
 
 /// Whether an option says anything: not null, false, or empty.

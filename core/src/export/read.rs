@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use nightgraft_adapter::AdapterTensors;
 
-use super::error::adapter_error;
-use super::foreign::Foreign;
 use super::gguf_adapter::read_gguf_adapter;
 use super::imported::ImportedAdapter;
 use super::peft::{CONFIG, TENSORS, read_peft};
 use crate::base::Base;
+use crate::error::{AdapterProblem, ForeignAdapter};
 use crate::{Error, Result};
 
 /// What a path holds.
@@ -54,12 +53,9 @@ pub fn detect(path: &Path) -> Result<AdapterFormat> {
         if path.join(CONFIG).exists() || path.join(TENSORS).exists() {
             return Ok(AdapterFormat::Peft(path.to_owned()));
         }
-        let problem = match (inner_adapter(path), Foreign::of_folder(path)) {
-            (Some(inner), _) => format!("the folder has no {CONFIG}; did you mean {}?", inner.display()),
-            (None, Some(foreign)) => foreign.to_string(),
-            (None, None) => format!("the folder has no {CONFIG}"),
-        };
-        return Err(adapter_error(path, problem));
+        let inside = inner_adapter(path).map(AdapterProblem::Inside);
+        let problem = inside.or_else(|| ForeignAdapter::of_folder(path).map(Into::into));
+        return Err(Error::adapter(path, problem.unwrap_or(AdapterProblem::NoAdapter)));
     }
     let mut magic = [0; 4];
     let is_gguf = std::fs::File::open(path)
@@ -73,11 +69,8 @@ pub fn detect(path: &Path) -> Result<AdapterFormat> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         return Ok(AdapterFormat::Peft(folder.unwrap_or(Path::new(".")).to_owned()));
     }
-    let problem = match Foreign::of_file(path) {
-        Some(foreign) => foreign.to_string(),
-        None => format!("it is neither a GGUF file nor a PEFT folder ({CONFIG} and {TENSORS})"),
-    };
-    Err(adapter_error(path, problem))
+    let trainer = ForeignAdapter::of_file(path);
+    Err(Error::adapter(path, trainer.map_or(AdapterProblem::UnknownForm, Into::into)))
 }
 
 /// The adapter that is in a folder of this one: a run's, or the last of a trainer's checkpoints.

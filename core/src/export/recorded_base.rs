@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use nightgraft_gguf::Metadata;
 
 use crate::base::Base;
+use crate::error::OtherBase;
 
 /// Under this key the fingerprint stands in a GGUF adapter and in the metadata of PEFT's tensors.
 pub const FINGERPRINT: &str = "nightgraft.base.fingerprint";
@@ -20,23 +21,6 @@ pub struct RecordedBase {
     pub fingerprint: Option<String>,
     /// A repository, a name, or a path on the disk of whoever trained it.
     pub name: Option<String>,
-}
-
-/// How it shows that an adapter was trained on another model than the one at hand.
-#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
-pub enum OtherBase {
-    /// The fingerprints differ.
-    #[strum(to_string = "it was trained on another model file; use the model that it was trained on")]
-    Fingerprint,
-    /// The names do.
-    #[strum(to_string = "it was trained on {recorded:?}, and this model is {model:?}; use the model that \
-                         it was trained on")]
-    Name {
-        /// The adapter's base.
-        recorded: String,
-        /// What the model calls itself.
-        model: String,
-    },
 }
 
 impl RecordedBase {

@@ -1,7 +1,6 @@
 //! Places that a job writes to: what is there may be replaced only if an earlier job wrote it, and nothing that the job
 //! itself reads.
 
-use crate::model_file::ModelFile;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
@@ -15,6 +14,8 @@ use super::hugging_face::parse_tensor_name;
 use super::peft::{CONFIG, TENSORS};
 use super::peft_config::is_own_config;
 use crate::base::Base;
+use crate::error::ConfigProblem;
+use crate::model_file::ModelFile;
 use crate::{Error, Result};
 
 /// A file or folder that a job will write, and the option that names it.
@@ -43,10 +44,8 @@ impl Target<'_> {
         let clash =
             inputs.iter().find(|(_, path)| identities(path).iter().any(|file| written.contains(file)));
         let Some((option, input)) = clash else { return Ok(()) };
-        let path = self.path.display();
-        let problem =
-            format!("{path} would replace {}, which is the {option}; choose another place", input.display());
-        Err(Error::Config { option: self.option, problem })
+        let (path, input, input_option) = (self.path.to_owned(), input.to_path_buf(), *option);
+        Err(Error::config(self.option, ConfigProblem::WouldReplace { path, input, input_option }))
     }
 
     /// Makes sure that nothing is there, nothing that could be lost, or what `is_own` knows as an earlier job's.
@@ -57,11 +56,7 @@ impl Target<'_> {
         if is_free(self.path)? || is_own(self.path) {
             return Ok(());
         }
-        let problem = format!(
-            "{} is there already, and no earlier run wrote it; choose another place, or move it away",
-            self.path.display()
-        );
-        Err(Error::Config { option: self.option, problem })
+        Err(Error::config(self.option, ConfigProblem::Occupied { path: self.path.to_owned() }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
+use nightgraft_adapter::{AdapterTensors, Factor, LoraPair, LoraSpec, Mismatch, Module, PairProblem};
 use nightgraft_gguf::{Metadata, TensorType, Value, Writer};
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::TinyModel;
@@ -16,11 +16,13 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value as Json, json};
 
-use super::hugging_face::{Factor, source_rows, tensor_name};
+use super::hugging_face::{source_rows, tensor_name};
 use super::peft::{CONFIG, TENSORS};
 use super::*;
 use crate::base::Base;
+use crate::error::{AdapterMetadataProblem, AdapterProblem, ForeignAdapter, OtherBase, PeftProblem};
 use crate::model_file::ModelFile;
+use crate::{Error, Result};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -68,10 +70,21 @@ impl Bench {
         serde_json::from_slice(&fs::read(folder.join(CONFIG)).unwrap()).unwrap()
     }
 
-    fn refusal(&self, path: &Path, because: &str) {
-        let error = read_adapter(path, &self.base).expect_err(because).to_string();
-        assert!(error.contains(because), "expected {because:?} in {error:?}");
+    /// Why the adapter at `path` is not read.
+    fn problem(&self, path: &Path) -> AdapterProblem {
+        match read_adapter(path, &self.base).unwrap_err() {
+            Error::Adapter { problem, .. } => problem,
+            other => unreachable!("{other}"),
+        }
     }
+
+    fn refuses(&self, path: &Path, because: impl Into<AdapterProblem>) {
+        assert_eq!(self.problem(path), because.into(), "{}", path.display());
+    }
+}
+
+fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
+    Ok(import_adapter(path, base)?.tensors)
 }
 
 /// `reshape(n_head, 2, head_dim / 2).swapaxes(1, 2)`, index by index.
@@ -286,102 +299,145 @@ fn other_number_types_and_scales_are_understood() {
     assert_eq!(read(&handmade).spec.rank, 2);
 }
 
+/// The only module of a [`Handmade`].
+const MODULE: &str = "model.layers.0.self_attn.v_proj";
+
 #[test]
-fn unusable_peft_folders_are_refused() {
+fn unusable_configurations_of_peft_are_refused() {
     let bench = Bench::new(WeightType::Q8_0);
-    let refuse = |because: &str, change: &dyn Fn(&mut Handmade)| {
+    let path = || MODULE.to_owned();
+    let refuses = |key: &str, value: Json, because: PeftProblem| {
+        let mut handmade = Handmade::new();
+        handmade.config[key] = value;
+        bench.refuses(&handmade.write(&bench.path("in")), because);
+    };
+    refuses("peft_type", json!("IA3"), PeftProblem::Method("IA3".into()));
+    refuses("peft_type", json!(null), PeftProblem::NoMethod);
+    refuses("use_dora", json!(true), PeftProblem::Option("use_dora", "DoRA (weight-decomposed) adapters"));
+    refuses("lora_bias", json!(true), PeftProblem::Option("lora_bias", "biases on the adapter"));
+    let whole = PeftProblem::Option("modules_to_save", "whole modules beside the adapter");
+    refuses("modules_to_save", json!(["lm_head"]), whole);
+    refuses("bias", json!("all"), PeftProblem::Bias("all".into()));
+    for pattern in ["v_proj", ".*_proj"] {
+        let own = PeftProblem::OtherAlpha { path: path(), alpha: 3.0 };
+        refuses("alpha_pattern", json!({pattern: 3}), own);
+    }
+    for pattern in ["v_proj", "^model.layers.0.*"] {
+        let other = PeftProblem::OtherRank { path: path(), says: 4, has: 2 };
+        refuses("rank_pattern", json!({pattern: 4}), other);
+    }
+    refuses("r", json!(3), PeftProblem::OtherRank { path: path(), says: 3, has: 2 });
+    for (option, value) in [
+        ("alpha_pattern", json!(3)),
+        ("rank_pattern", json!({"(v_proj": 2})),
+        ("rank_pattern", json!({"v_proj": "2"})),
+        ("layers_to_transform", json!("0")),
+        ("exclude_modules", json!("(v_proj")),
+        ("exclude_modules", json!(r"(([a-z0-9_.]+)+)+(?=!)!")),
+    ] {
+        refuses(option, value, PeftProblem::Senseless { option });
+    }
+    for (option, value) in [
+        ("layers_to_transform", json!(1)),
+        ("layers_to_transform", json!([1, 2])),
+        ("exclude_modules", json!(["o_proj", "v_proj"])),
+        ("exclude_modules", json!(".*v_proj")),
+        ("target_modules", json!(["q_proj"])),
+        ("target_modules", json!(".*q_proj")),
+        ("target_modules", json!("v_proj")),
+    ] {
+        refuses(option, value, PeftProblem::LeftOut { option, path: path() });
+    }
+    refuses("r", json!(0), PeftProblem::Rank);
+    refuses("r", json!("8"), PeftProblem::Rank);
+    refuses("lora_alpha", json!(0), PeftProblem::Alpha);
+    refuses("lora_alpha", json!(null), PeftProblem::Alpha);
+    refuses("lora_alpha", json!(1e60), PeftProblem::AlphaOutOfRange);
+    let mut list = Handmade::new();
+    list.config = json!([1]);
+    bench.refuses(&list.write(&bench.path("in")), PeftProblem::NotAnObject);
+}
+
+#[test]
+fn unusable_tensors_of_peft_are_refused() {
+    let bench = Bench::new(WeightType::Q8_0);
+    let tensor = |factor| tensor_name(0, Module::AttnV, factor);
+    let (a, b) = (|| tensor(Factor::A), || tensor(Factor::B));
+    let refuses = |because: AdapterProblem, change: &dyn Fn(&mut Handmade)| {
         let mut handmade = Handmade::new();
         change(&mut handmade);
-        bench.refusal(&handmade.write(&bench.path("in")), because);
+        bench.refuses(&handmade.write(&bench.path("in")), because);
     };
-    let config = |key: &str, value: Json, because: &str| {
-        refuse(because, &|handmade| handmade.config[key] = value.clone());
+    let other_shape = |factor, width, rank, found: &[usize]| AdapterProblem::Shape {
+        tensor: tensor(factor),
+        factor,
+        width,
+        rank,
+        found: found.to_vec(),
     };
-    config("peft_type", json!("IA3"), "\"IA3\"; only plain LORA");
-    config("peft_type", json!(null), "peft_type is missing");
-    config("use_dora", json!(true), "DoRA");
-    config(
-        "alpha_pattern",
-        json!({"v_proj": 3}),
-        "alpha_pattern is set: an alpha of its own for model.layers.0",
-    );
-    config("alpha_pattern", json!({".*_proj": 3}), "alpha_pattern is set");
-    config("alpha_pattern", json!(3), "alpha_pattern makes no sense");
-    config("rank_pattern", json!({"v_proj": 4}), "says rank 4, a tensor has 2 (r, rank_pattern");
-    config("rank_pattern", json!({"^model.layers.0.*": 4}), "says rank 4, a tensor has 2");
-    config("rank_pattern", json!({"(v_proj": 2}), "rank_pattern makes no sense");
-    config("rank_pattern", json!({"v_proj": "2"}), "rank_pattern makes no sense");
-    config("layers_to_transform", json!(1), "layers_to_transform leaves out model.layers.0.self_attn.v_proj");
-    config("layers_to_transform", json!([1, 2]), "layers_to_transform leaves out");
-    config("layers_to_transform", json!("0"), "layers_to_transform makes no sense");
-    config("exclude_modules", json!(["o_proj", "v_proj"]), "exclude_modules leaves out model.layers.0");
-    config("exclude_modules", json!(".*v_proj"), "exclude_modules leaves out");
-    config("exclude_modules", json!("(v_proj"), "exclude_modules makes no sense");
-    config("exclude_modules", json!(r"(([a-z0-9_.]+)+)+(?=!)!"), "exclude_modules makes no sense");
-    config("target_modules", json!(["q_proj"]), "target_modules leaves out model.layers.0.self_attn.v_proj");
-    config("target_modules", json!(".*q_proj"), "target_modules leaves out");
-    config("target_modules", json!("v_proj"), "target_modules leaves out");
-    config("bias", json!("all"), "trained biases");
-    config("lora_bias", json!(true), "lora_bias");
-    config("modules_to_save", json!(["lm_head"]), "modules_to_save");
-    config("r", json!(3), "says rank 3, a tensor has 2");
-    config("r", json!(0), "r must be");
-    config("r", json!("8"), "r must be");
-    config("lora_alpha", json!(0), "lora_alpha");
-    config("lora_alpha", json!(null), "lora_alpha");
-    config("lora_alpha", json!(1e60), "out of range");
-    refuse("not a JSON object", &|handmade| handmade.config = json!([1]));
-
-    refuse("lora_A.weight is missing", &|handmade| drop(handmade.tensors.remove(0)));
-    refuse("lora_B.weight is missing", &|handmade| drop(handmade.tensors.remove(1)));
-    refuse("holds no tensors", &|handmade| handmade.tensors.clear());
-    refuse("expected [rank, 256], got [4, 128]", &|handmade| handmade.tensors[0].2 = vec![4, 128]);
-    refuse("expected [rank, 256], got [512]", &|handmade| handmade.tensors[0].2 = vec![512]);
-    refuse("expected [128, 2], got [2, 128]", &|handmade| handmade.tensors[1].2 = vec![2, 128]);
-    refuse("expected [rank, 256], got [0, 256]", &|handmade| {
+    refuses(AdapterProblem::NoPartner { tensor: a() }, &|handmade| drop(handmade.tensors.remove(0)));
+    refuses(AdapterProblem::NoPartner { tensor: b() }, &|handmade| drop(handmade.tensors.remove(1)));
+    refuses(AdapterProblem::NoTensors, &|handmade| handmade.tensors.clear());
+    for shape in [&[4, 128][..], &[512]] {
+        refuses(other_shape(Factor::A, 256, 0, shape), &|handmade| handmade.tensors[0].2 = shape.to_vec());
+    }
+    refuses(other_shape(Factor::B, 128, 2, &[2, 128]), &|handmade| handmade.tensors[1].2 = vec![2, 128]);
+    refuses(other_shape(Factor::A, 256, 0, &[0, 256]), &|handmade| {
         (handmade.tensors[0].2, handmade.tensors[0].3) = (vec![0, 256], vec![]);
     });
-    refuse("numbers of type I32", &|handmade| handmade.tensors[0].1 = Dtype::I32);
+    let integers = AdapterProblem::Numbers { tensor: a(), found: Dtype::I32 };
+    refuses(integers, &|handmade| handmade.tensors[0].1 = Dtype::I32);
     for bad in [f32::NAN, f32::INFINITY] {
-        refuse(&format!("A holds {bad}"), &|handmade| {
-            handmade.tensors[0].3[40..44].copy_from_slice(&bad.to_le_bytes());
-        });
+        let mut handmade = Handmade::new();
+        handmade.tensors[0].3[40..44].copy_from_slice(&bad.to_le_bytes());
+        let problem = bench.problem(&handmade.write(&bench.path("in")));
+        let is_it = |value: f32| value.to_bits() == bad.to_bits();
+        assert!(
+            matches!(&problem, AdapterProblem::Pair { name, problem: PairProblem::NotFinite { factor: Factor::A, value } }
+                if name == MODULE && is_it(*value)),
+            "{problem}"
+        );
     }
-    refuse("is an adapter on the head", &|handmade| {
-        handmade.tensors[0].0 = "base_model.model.lm_head.lora_A.weight".into()
-    });
-    refuse("the model has 3 layers", &|handmade| {
-        handmade.tensors[0].0 = tensor_name(3, Module::AttnV, Factor::A)
-    });
-    refuse("occurs twice", &|handmade| {
-        let mut again = handmade.tensors[0].clone();
-        again.0 = again.0.replace("base_model.model.", "");
-        handmade.tensors.push(again);
-    });
+    let head = || "base_model.model.lm_head.lora_A.weight".to_owned();
+    let part = AdapterProblem::ForeignPart { tensor: head(), part: "an adapter on the head" };
+    refuses(part, &|handmade| handmade.tensors[0].0 = head());
+    let fourth = || tensor_name(3, Module::AttnV, Factor::A);
+    let beyond = AdapterProblem::NoSuchLayer { tensor: fourth(), n_layer: 3 };
+    refuses(beyond, &|handmade| handmade.tensors[0].0 = fourth());
+    let mut twice = Handmade::new();
+    let mut again = twice.tensors[0].clone();
+    again.0 = again.0.replace("base_model.model.", "");
+    twice.tensors.push(again);
+    let problem = bench.problem(&twice.write(&bench.path("in")));
+    assert!(matches!(problem, AdapterProblem::Repeated { .. }), "{problem}");
+}
 
+#[test]
+fn folders_and_files_that_are_no_adapter_are_refused() {
+    let bench = Bench::new(WeightType::Q8_0);
     let folder = Handmade::new().write(&bench.path("in"));
     fs::write(folder.join(CONFIG), "{").unwrap();
-    bench.refusal(&folder, "adapter_config.json");
+    assert!(matches!(bench.problem(&folder), AdapterProblem::Peft(PeftProblem::Json(_))));
     fs::write(folder.join(CONFIG), vec![b' '; 2 << 20]).unwrap();
-    bench.refusal(&folder, "no configuration");
+    bench.refuses(&folder, AdapterProblem::ConfigurationTooLarge { bytes: 2 << 20 });
     fs::remove_file(folder.join(CONFIG)).unwrap();
-    bench.refusal(&folder, "alpha is not known");
-    bench.refusal(&folder.join(TENSORS), "alpha is not known");
+    bench.refuses(&folder, AdapterProblem::NoConfiguration);
+    bench.refuses(&folder.join(TENSORS), AdapterProblem::NoConfiguration);
     let folder = Handmade::new().write(&bench.path("in"));
     fs::write(folder.join(TENSORS), b"").unwrap();
-    bench.refusal(&folder, "empty");
+    bench.refuses(&folder, AdapterProblem::Empty);
     fs::remove_file(folder.join(TENSORS)).unwrap();
-    bench.refusal(&folder, "adapter_model.safetensors is missing");
+    bench.refuses(&folder, AdapterProblem::NoTensorFile);
     fs::write(folder.join("adapter_model.bin"), b"PK\x03\x04").unwrap();
-    bench.refusal(&folder, "pickled");
+    bench.refuses(&folder, ForeignAdapter::PickledPeft);
 
-    bench.refusal(&bench.path("nothing"), "cannot open");
+    assert!(matches!(read_adapter(&bench.path("nothing"), &bench.base), Err(Error::Io(_))));
     fs::write(bench.path("text"), "hello").unwrap();
-    bench.refusal(&bench.path("text"), "neither");
+    bench.refuses(&bench.path("text"), AdapterProblem::UnknownForm);
     fs::create_dir(bench.path("run")).unwrap();
-    bench.refusal(&bench.path("run"), "the folder has no adapter_config.json");
-    Handmade::new().write(&bench.path("run/adapter"));
-    bench.refusal(&bench.path("run"), "did you mean");
+    bench.refuses(&bench.path("run"), AdapterProblem::NoAdapter);
+    let inside = Handmade::new().write(&bench.path("run/adapter"));
+    bench.refuses(&bench.path("run"), AdapterProblem::Inside(inside));
 }
 
 #[test]
@@ -394,14 +450,10 @@ fn adapters_that_are_not_plain_lora_are_refused_by_name() {
     };
     for start in ["pissa", "pissa_niter_16", "PiSSA", "olora", "OLoRA", "corda", "loftq", "lora_ga"] {
         let folder = written("init_lora_weights", json!(start));
-        bench.refusal(
-            &folder,
-            &format!("init_lora_weights is {start:?}: it changed the base before training"),
-        );
+        bench.refuses(&folder, PeftProblem::ChangedBase(start.to_owned()));
     }
-    bench.refusal(&written("init_lora_weights", json!("pissa")), "path_initial_model_for_weight_conversion");
-    bench.refusal(&written("init_lora_weights", json!("loftq")), "merge_and_unload");
-    bench.refusal(&written("init_lora_weights", json!("next_year's")), "not known here");
+    let unknown = PeftProblem::UnknownStart("next_year's".into());
+    bench.refuses(&written("init_lora_weights", json!("next_year's")), unknown);
     for start in [
         json!(true),
         json!(false),
@@ -414,20 +466,25 @@ fn adapters_that_are_not_plain_lora_are_refused_by_name() {
         read_adapter(&written("init_lora_weights", start), &bench.base).unwrap();
     }
     for method in ["LOHA", "LOKR", "IA3", "VERA", "ADALORA", "OFT", "BOFT", "MISS", "XLORA"] {
-        bench.refusal(&written("peft_type", json!(method)), &format!("peft_type is {method:?}"));
+        bench.refuses(&written("peft_type", json!(method)), PeftProblem::Method(method.to_owned()));
     }
     for (key, value) in [
         ("velora_config", json!({"num_groups": 2})),
         ("arrow_config", json!({"top_k": 2})),
         ("megatron_config", json!({"tensor_model_parallel_size": 2})),
         ("modules_to_save", json!(["lm_head"])),
-        ("alpha_pattern", json!({"v_proj": 4})),
         ("use_bdlora", json!({"nblocks": 2})),
     ] {
-        bench.refusal(&written(key, value), &format!("{key} is set"));
+        let problem = bench.problem(&written(key, value));
+        let is_named = |option| option == key;
+        assert!(
+            matches!(problem, AdapterProblem::Peft(PeftProblem::Option(option, _)) if is_named(option)),
+            "{problem}"
+        );
     }
-    bench.refusal(&written("bias", json!("lora_only")), "bias is \"lora_only\"");
-    bench.refusal(&written("use_tomorrow", json!(true)), "\"use_tomorrow\"");
+    bench.refuses(&written("bias", json!("lora_only")), PeftProblem::Bias("lora_only".into()));
+    let unknown = PeftProblem::UnknownOptions(vec!["use_tomorrow".into()]);
+    bench.refuses(&written("use_tomorrow", json!(true)), unknown);
     for (key, value) in [
         ("use_tomorrow", json!(false)),
         ("megatron_core", json!("megatron.core")),
@@ -452,17 +509,18 @@ fn adapters_that_are_not_plain_lora_are_refused_by_name() {
     ] {
         read_adapter(&written(key, value), &bench.base).unwrap();
     }
-    for (tensor, what) in [
-        ("layers.0.self_attn.v_proj.lora_magnitude_vector", "DoRA"),
-        ("layers.0.self_attn.v_proj.lora_B.bias", "a bias"),
-        ("lm_head.lora_A.weight", "on the head"),
-        ("model.embed_tokens.lora_embedding_A", "on the embedding"),
-        ("layers.0.self_attn.v_proj.hada_w1_a", "LoHa"),
-        ("layers.0.self_attn.v_proj.lora_E", "AdaLoRA"),
+    for (tensor, part) in [
+        ("layers.0.self_attn.v_proj.lora_magnitude_vector", "the magnitudes of a DoRA adapter"),
+        ("layers.0.self_attn.v_proj.lora_B.bias", "a bias on the adapter"),
+        ("lm_head.lora_A.weight", "an adapter on the head"),
+        ("model.embed_tokens.lora_embedding_A", "an adapter on the embedding"),
+        ("layers.0.self_attn.v_proj.hada_w1_a", "a part of a LoHa adapter"),
+        ("layers.0.self_attn.v_proj.lora_E", "a part of an AdaLoRA adapter"),
     ] {
         let mut handmade = Handmade::new();
-        handmade.tensors[0].0 = format!("base_model.model.{tensor}");
-        bench.refusal(&handmade.write(&bench.path("in")), what);
+        let tensor = format!("base_model.model.{tensor}");
+        handmade.tensors[0].0.clone_from(&tensor);
+        bench.refuses(&handmade.write(&bench.path("in")), AdapterProblem::ForeignPart { tensor, part });
     }
 }
 
@@ -486,36 +544,38 @@ fn what_other_trainers_write_is_named() {
         br#"{"fine_tune_type": "lora", "num_layers": 16, "lora_parameters": {"rank": 8, "scale": 20.0}}"#;
     let mlx_tensors = safetensors("model.layers.0.self_attn.q_proj.lora_a");
     let zip: &[u8] = b"PK\x03\x04";
+    let with_configuration =
+        folder("mlx", &[("adapter_config.json", mlx), ("adapters.safetensors", &mlx_tensors)]);
+    bench.refuses(&with_configuration, PeftProblem::Foreign(ForeignAdapter::MlxLm));
     for (name, files, trainer) in [
-        ("mlx", &[("adapter_config.json", mlx), ("adapters.safetensors", &mlx_tensors)][..], "mlx-lm"),
-        ("mlx2", &[("adapters.safetensors", &mlx_tensors)], "mlx-lm"),
-        ("torchtune", &[("adapter_0.pt", zip)], "torchtune"),
-        ("litgpt", &[("lit_model.pth.lora", zip)], "LitGPT"),
-        ("hub", &[("pytorch_adapter.bin", zip), ("head_config.json", b"{}")], "AdapterHub"),
-        ("pickle", &[("adapter_model.bin", zip)], "pickled"),
-        ("whole", &[("config.json", b"{}"), ("model.safetensors", &mlx_tensors)], "a whole model"),
+        ("mlx2", &[("adapters.safetensors", &mlx_tensors[..])][..], ForeignAdapter::MlxLm),
+        ("torchtune", &[("adapter_0.pt", zip)], ForeignAdapter::Torchtune),
+        ("litgpt", &[("lit_model.pth.lora", zip)], ForeignAdapter::LitGpt),
+        ("hub", &[("pytorch_adapter.bin", zip), ("head_config.json", b"{}")], ForeignAdapter::AdapterHub),
+        ("pickle", &[("adapter_model.bin", zip)], ForeignAdapter::PickledPeft),
+        ("whole", &[("config.json", b"{}"), ("model.safetensors", &mlx_tensors)], ForeignAdapter::WholeModel),
     ] {
-        bench.refusal(&folder(name, files), trainer);
+        bench.refuses(&folder(name, files), trainer);
     }
     let files = folder(
         "files",
         &[("old.bin", b"algg\x01\0\0\0"), ("adapter_0.pt", zip), ("some.pt", &[0x80, 2, 0x7d])],
     );
-    bench.refusal(&files.join("old.bin"), "from before GGUF");
-    bench.refusal(&files.join("adapter_0.pt"), "torchtune");
-    bench.refusal(&files.join("some.pt"), "a pickle of PyTorch");
-    for (tensor, what) in [
-        ("lora_unet_down_blocks_0.lora_down.weight", "kohya"),
-        ("unet.down_blocks.0.lora_A.weight", "Diffusers"),
-        ("model.layers.0.self_attn.q_proj.lora_a", "mlx-lm"),
-        ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "adapter_config.json"),
-        ("model.layers.0.self_attn.q_proj.weight", "a whole model"),
+    bench.refuses(&files.join("old.bin"), ForeignAdapter::Ggla);
+    bench.refuses(&files.join("adapter_0.pt"), ForeignAdapter::Torchtune);
+    bench.refuses(&files.join("some.pt"), ForeignAdapter::Pickle);
+    for (tensor, trainer) in [
+        ("lora_unet_down_blocks_0.lora_down.weight", ForeignAdapter::Kohya),
+        ("unet.down_blocks.0.lora_A.weight", ForeignAdapter::Diffusers),
+        ("model.layers.0.self_attn.q_proj.lora_a", ForeignAdapter::MlxLm),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", ForeignAdapter::BarePeft),
+        ("model.layers.0.self_attn.q_proj.weight", ForeignAdapter::WholeModel),
     ] {
         fs::write(files.join("x.safetensors"), safetensors(tensor)).unwrap();
-        bench.refusal(&files.join("x.safetensors"), what);
+        bench.refuses(&files.join("x.safetensors"), trainer);
     }
-    Handmade::new().write(&bench.path("trainer/checkpoint-20"));
-    bench.refusal(&bench.path("trainer"), "checkpoint-20");
+    let inside = Handmade::new().write(&bench.path("trainer/checkpoint-20"));
+    bench.refuses(&bench.path("trainer"), AdapterProblem::Inside(inside));
 }
 
 #[test]
@@ -578,32 +638,52 @@ fn unusable_gguf_adapters_are_refused() {
     write(&|_| {}, &[one, ("blk.0.attn_v.weight.lora_b", &[1, 128], TensorType::F32)]);
     assert_eq!(read_adapter(&path, &bench.base).unwrap().spec.rank, 1);
 
-    let key = |key: &'static str, value: Value, because: &str| {
+    let key = |key: &'static str, value: Value, because: AdapterMetadataProblem| {
         write(&|metadata| drop(metadata.insert(key, value.clone())), &[a, b]);
-        bench.refusal(&path, because);
+        bench.refuses(&path, because);
     };
-    key("general.type", Value::String("model".into()), "this is no adapter");
-    key("general.architecture", Value::String("qwen2".into()), "made for the architecture \"qwen2\"");
-    key("adapter.type", Value::String("control_vector".into()), "only \"lora\"");
-    key("adapter.lora.alpha", Value::F32(f32::NAN), "finite");
-    key("adapter.lora.alpha", Value::String("8".into()), "finite");
-    key("adapter.alora.invocation_tokens", Value::U32(1), "aLoRA");
-    bench.refusal(bench.base.file().path(), "this is no adapter");
+    let text = |text: &str| Value::String(text.to_owned());
+    key("general.type", text("model"), AdapterMetadataProblem::Model { found: "model".into() });
+    key("general.type", text("mmproj"), AdapterMetadataProblem::Type { found: "mmproj".into() });
+    let other = AdapterMetadataProblem::Architecture { theirs: "qwen2".into(), ours: "llama".into() };
+    key("general.architecture", text("qwen2"), other);
+    let method = AdapterMetadataProblem::Method { found: "control_vector".into() };
+    key("adapter.type", text("control_vector"), method);
+    key("adapter.lora.alpha", Value::F32(f32::NAN), AdapterMetadataProblem::Alpha);
+    key("adapter.lora.alpha", text("8"), AdapterMetadataProblem::Alpha);
+    key("adapter.alora.invocation_tokens", Value::U32(1), AdapterMetadataProblem::Invocation);
+    let base = bench.base.file();
+    let kind = base.metadata().string("general.type").unwrap_or("not said").to_owned();
+    bench.refuses(base.path(), AdapterMetadataProblem::Model { found: kind });
 
-    let tensors = |because: &str, tensors: &[(&str, &[u64], TensorType)]| {
+    let tensors = |because: AdapterProblem, tensors: &[(&str, &[u64], TensorType)]| {
         write(&|_| {}, tensors);
-        bench.refusal(&path, because);
+        bench.refuses(&path, because);
     };
-    tensors("lora_a is missing", &[b]);
-    tensors("lora_b is missing", &[a]);
-    tensors("holds no tensors", &[]);
-    tensors("is no LoRA factor", &[a, b, ("token_embd.weight.lora_a", &[256, 2], TensorType::F32)]);
-    tensors("is no LoRA factor", &[("blk.00.attn_v.weight.lora_a", &[256, 2], TensorType::F32)]);
-    tensors("the model has 3 layers", &[("blk.3.attn_v.weight.lora_a", &[256, 2], TensorType::F32)]);
-    tensors("expected dimensions [256, rank], got [128, 2]", &[(a.0, &[128, 2], TensorType::F32), b]);
-    tensors("expected dimensions [2, 128], got [4, 64]", &[a, (b.0, &[4, 64], TensorType::F32)]);
-    tensors("got [256, 2, 2]", &[(a.0, &[256, 2, 2], TensorType::F32), b]);
-    tensors("is I32; can be read", &[(a.0, &[256, 2], TensorType::I32), b]);
+    let dimensions = |factor, width, rank, found: &[u64]| AdapterProblem::Dimensions {
+        tensor: if factor == Factor::A { a.0.to_owned() } else { b.0.to_owned() },
+        factor,
+        width,
+        rank,
+        found: found.to_vec(),
+    };
+    tensors(AdapterProblem::NoPartner { tensor: a.0.into() }, &[b]);
+    tensors(AdapterProblem::NoPartner { tensor: b.0.into() }, &[a]);
+    tensors(AdapterProblem::NoTensors, &[]);
+    for (others, tensor) in [(&[a, b][..], "token_embd.weight.lora_a"), (&[], "blk.00.attn_v.weight.lora_a")]
+    {
+        let foreign: (&str, &[u64], _) = (tensor, &[256, 2], TensorType::F32);
+        let because = AdapterProblem::NoFactorOfMatrix { tensor: tensor.into() };
+        tensors(because, &[others, &[foreign]].concat());
+    }
+    let fourth = "blk.3.attn_v.weight.lora_a";
+    let beyond = AdapterProblem::NoSuchLayer { tensor: fourth.into(), n_layer: 3 };
+    tensors(beyond, &[(fourth, &[256, 2], TensorType::F32)]);
+    tensors(dimensions(Factor::A, 256, 0, &[128, 2]), &[(a.0, &[128, 2], TensorType::F32), b]);
+    tensors(dimensions(Factor::B, 128, 2, &[4, 64]), &[a, (b.0, &[4, 64], TensorType::F32)]);
+    tensors(dimensions(Factor::A, 256, 0, &[256, 2, 2]), &[(a.0, &[256, 2, 2], TensorType::F32), b]);
+    let integers = AdapterProblem::Format { tensor: a.0.into(), found: TensorType::I32 };
+    tensors(integers, &[(a.0, &[256, 2], TensorType::I32), b]);
 }
 
 #[test]
@@ -646,17 +726,25 @@ fn an_adapter_of_another_model_is_not_written() {
     narrow.pairs.insert((0, Module::AttnK), pair);
     let mut broken = bench.whole_adapter();
     broken.pairs.get_mut(&(1, Module::FfnUp)).unwrap().b_t[5] = f32::NAN;
-    for (tensors, because) in
-        [(tensors, "3 layers"), (narrow, "expected 128 outputs"), (broken, "B holds NaN")]
-    {
+    let is_layer = |why: &Mismatch| *why == Mismatch::Layer { layer: 3, module: Module::AttnQ, n_layer: 3 };
+    let is_shape = |why: &Mismatch| matches!(why, Mismatch::Shape { expected: (128, _), .. });
+    let is_number = |why: &Mismatch| {
+        let place = (1, Module::FfnUp);
+        matches!(why, Mismatch::Pair { layer, module, problem: PairProblem::NotFinite { factor: Factor::B, .. } }
+            if (*layer, *module) == place)
+    };
+    type IsTold<'a> = &'a dyn Fn(&Mismatch) -> bool;
+    let cases: [(_, IsTold); 3] = [(tensors, &is_layer), (narrow, &is_shape), (broken, &is_number)];
+    for (tensors, is_told) in cases {
         let path = bench.path("out");
         for result in [
             write_peft(&path, &tensors, &bench.base),
             write_gguf_adapter(&path, &tensors, &bench.base),
             write_merged(&path, &tensors, &bench.base, &mut |_, _| {}).map(drop),
         ] {
-            let error = result.expect_err(because).to_string();
-            assert!(error.contains(because), "expected {because:?} in {error:?}");
+            let error = result.unwrap_err();
+            let is_it = matches!(&error, Error::Adapter { problem: AdapterProblem::Mismatch(why), .. } if is_told(why));
+            assert!(is_it, "{error}");
         }
     }
     assert_eq!(fs::read_dir(bench.folder.path()).unwrap().count(), before, "nothing was left behind");
@@ -756,6 +844,6 @@ fn the_base_is_never_overwritten() {
     let path = bench.base.file().path().to_owned();
     let before = fs::read(&path).unwrap();
     let error = write_merged(&path, &bench.whole_adapter(), &bench.base, &mut |_, _| {}).unwrap_err();
-    assert!(error.to_string().contains("base model itself"), "{error}");
+    assert!(matches!(error, Error::Adapter { problem: AdapterProblem::IsBase, .. }), "{error}");
     assert!(fs::read(&path).unwrap() == before);
 }

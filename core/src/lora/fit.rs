@@ -1,24 +1,20 @@
 //! Whether an adapter fits a model.
 
-use nightgraft_adapter::AdapterTensors;
+use nightgraft_adapter::{AdapterTensors, Mismatch};
 
 use crate::base::Base;
 
-/// What of `adapter` does not fit `base`, in words; `None` if everything fits.
-pub fn mismatch(adapter: &AdapterTensors, base: &Base) -> Option<String> {
+/// What of `adapter` does not fit `base`; `None` if everything fits.
+pub fn mismatch(adapter: &AdapterTensors, base: &Base) -> Option<Mismatch> {
+    let n_layer = base.spec.n_layer;
     adapter.pairs.iter().find_map(|(&(layer, module), pair)| {
-        let name = module.tensor_name(layer);
-        if layer >= base.spec.n_layer {
-            return Some(format!("it adapts {name}, the model has {} layers", base.spec.n_layer));
+        if layer >= n_layer {
+            return Some(Mismatch::Layer { layer, module, n_layer });
         }
-        let (n_out, n_in) = base.spec.module_shape(module);
-        if (pair.n_out, pair.n_in) != (n_out, n_in) {
-            return Some(format!(
-                "{name}: expected {n_out} outputs and {n_in} inputs, got {} and {}; \
-                 it was trained for another model",
-                pair.n_out, pair.n_in
-            ));
+        let (expected, found) = (base.spec.module_shape(module), (pair.n_out, pair.n_in));
+        if found != expected {
+            return Some(Mismatch::Shape { layer, module, expected, found });
         }
-        pair.problem().map(|problem| format!("{name}: {problem}"))
+        pair.problem().map(|problem| Mismatch::Pair { layer, module, problem })
     })
 }

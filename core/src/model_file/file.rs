@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nightgraft_ggml::MappedFile;
 use nightgraft_gguf::{Fingerprint, GgufHeader, Metadata, TensorInfo, parse};
 
+use crate::error::GgufProblem;
 use crate::{Error, Result};
 
 /// A GGUF file whose header was parsed and checked; its tensors stay in the mapping. Cloning is cheap
@@ -26,10 +27,10 @@ impl ModelFile {
     /// [`Error::ModelChanged`] if it changes meanwhile.
     pub fn open(path: &Path) -> Result<Self> {
         let mapping = MappedFile::open(path)?;
-        let unusable = |problem: String| Error::Gguf { path: path.to_owned(), problem };
+        let unusable = |problem: GgufProblem| Error::Gguf { path: path.to_owned(), problem };
         let header = parse(&mapping);
         mapping.check()?;
-        let header = header.map_err(|problem| unusable(problem.to_string()))?;
+        let header = header.map_err(|problem| unusable(problem.into()))?;
         if let Some(part) = part(&header.metadata) {
             return Err(unusable(part));
         }
@@ -48,11 +49,6 @@ impl ModelFile {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         self.mapping.path()
-    }
-
-    /// Everything that the header says.
-    pub fn header(&self) -> &GgufHeader {
-        &self.header
     }
 
     /// The keys and values.
@@ -97,17 +93,18 @@ impl ModelFile {
     }
 }
 
-/// Which part of a split model a file is, and what to do about it; none for a whole model. The keys are those that
+/// Which part of a split model a file is; none for a whole model. The keys are those that
 /// `llama-gguf-split` of llama.cpp writes: `split.no` counts from 0.
-fn part(metadata: &Metadata) -> Option<String> {
+fn part(metadata: &Metadata) -> Option<GgufProblem> {
     let count = metadata.u64("split.count").filter(|&count| count > 1)?;
-    let number = metadata.u64("split.no").filter(|&number| number < count);
-    let part = number.map_or("a part".to_owned(), |number| format!("part {}", number + 1));
-    Some(format!("{part} of {count} of a split model; join the parts with llama-gguf-split --merge"))
+    let number = metadata.u64("split.no").filter(|&number| number < count).map(|number| number + 1);
+    Some(GgufProblem::Part { number, count })
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use nightgraft_gguf::Value;
 
     use super::*;
@@ -123,9 +120,15 @@ mod tests {
         };
         let remedy = "of a split model; join the parts with llama-gguf-split --merge";
         let (no, count) = ("split.no", "split.count");
-        assert_eq!(of(&[(no, Value::U16(0)), (count, Value::U16(2))]), Some(format!("part 1 of 2 {remedy}")));
-        assert_eq!(of(&[(no, Value::U16(9)), (count, Value::U16(2))]), Some(format!("a part of 2 {remedy}")));
-        assert_eq!(of(&[(count, Value::I32(3))]), Some(format!("a part of 3 {remedy}")));
+        for (entries, number, of_count, words) in [
+            (&[(no, Value::U16(0)), (count, Value::U16(2))][..], Some(1), 2, "part 1 of 2"),
+            (&[(no, Value::U16(9)), (count, Value::U16(2))], None, 2, "a part of 2"),
+            (&[(count, Value::I32(3))], None, 3, "a part of 3"),
+        ] {
+            let part = of(entries).unwrap();
+            assert_eq!(part, GgufProblem::Part { number, count: of_count });
+            assert_eq!(part.to_string(), format!("{words} {remedy}"));
+        }
         // What is split into one file is whole.
         for whole in
             [of(&[]), of(&[(count, Value::U16(0))]), of(&[(no, Value::U16(0)), (count, Value::U16(1))])]

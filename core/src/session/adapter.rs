@@ -7,7 +7,8 @@ use nightgraft_adapter::AdapterTensors;
 use super::notice::Notice;
 use super::run_folder::BaseNote;
 use crate::base::Base;
-use crate::export::{ImportedAdapter, OtherBase, import_adapter};
+use crate::error::OtherBase;
+use crate::export::{ImportedAdapter, import_adapter};
 use crate::{Error, Result};
 
 /// An adapter, and how it shows that it was trained on another model, if it does.
@@ -35,6 +36,6 @@ pub(super) fn read_with_notice(path: &Path, base: &Base) -> Result<(AdapterTenso
 pub(super) fn read_or_refuse(path: &Path, base: &Base) -> Result<AdapterTensors> {
     match read(path, base)? {
         (tensors, None) => Ok(tensors),
-        (_, Some(other)) => Err(Error::Adapter { path: path.to_owned(), problem: other.to_string() }),
+        (_, Some(other)) => Err(Error::adapter(path, other)),
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use nightgraft_store::{CheckpointProblem, Error as StoreError, GraftId};
+use nightgraft_store::{CheckpointProblem, Error as StoreError, FileProblem, GraftId};
 use serde::{Serialize, Serializer};
+
+use crate::error::SessionChange;
 
 /// Something that was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +32,22 @@ pub enum Leftover {
 pub enum DiscardReason {
     /// It is not what was once written.
     Damaged {
-        /// Which file, and how that shows.
-        problem: String,
+        /// Which file it is.
+        path: PathBuf,
+        /// How that shows.
+        problem: FileProblem,
     },
+    /// It is encrypted, and not with the key at hand.
+    OtherKey {
+        /// Which file it is.
+        path: PathBuf,
+    },
+    /// It cannot be read, for the reason that the store gives.
+    Unreadable(String),
     /// The graft is not what was once written, so that the session starts from the base model instead.
     DamagedStart {
         /// How that shows.
-        problem: String,
+        problem: FileProblem,
     },
     /// It is of another run.
     OtherRun(CheckpointProblem),
@@ -47,7 +58,7 @@ pub enum DiscardReason {
     /// What was asked for is another session, and to begin it anew.
     Changed {
         /// What differs.
-        what: String,
+        what: SessionChange,
     },
     /// Its session is over.
     Over,
@@ -63,7 +74,11 @@ impl From<&StoreError> for DiscardReason {
             StoreError::Checkpoint { problem, .. } if problem.is_of_another_run() => {
                 Self::OtherRun(problem.clone())
             }
-            error => Self::Damaged { problem: error.to_string() },
+            StoreError::Corrupted { path, problem } => {
+                Self::Damaged { path: path.clone(), problem: problem.clone() }
+            }
+            StoreError::WrongKey { path } => Self::OtherKey { path: path.clone() },
+            error => Self::Unreadable(error.to_string()),
         }
     }
 }
@@ -85,7 +100,12 @@ impl fmt::Display for Leftover {
 impl fmt::Display for DiscardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Damaged { problem } => f.write_str(problem),
+            Self::Damaged { path, problem } => {
+                let (path, problem) = (path.clone(), problem.clone());
+                write!(f, "{}", StoreError::Corrupted { path, problem })
+            }
+            Self::OtherKey { path } => write!(f, "{}", StoreError::WrongKey { path: path.clone() }),
+            Self::Unreadable(why) => f.write_str(why),
             Self::DamagedStart { problem } => {
                 write!(f, "{problem}; the session starts from the base model, and learns all examples anew")
             }
@@ -94,7 +114,7 @@ impl fmt::Display for DiscardReason {
             Self::LostStart => {
                 f.write_str("the graft that it started from is gone, or saw an example that was deleted")
             }
-            Self::Changed { what } => f.write_str(what),
+            Self::Changed { what } => write!(f, "{what}"),
             Self::Over => f.write_str("it is over"),
             Self::OtherSubject => f.write_str("it is of another adapter or of other examples"),
             Self::Asked => f.write_str("to start anew was asked for"),

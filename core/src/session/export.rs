@@ -10,6 +10,7 @@ use super::inputs::Inputs;
 use super::notice::Notice;
 use super::run_folder::BaseNote;
 use super::{StopFlag, adapter};
+use crate::error::{AdapterProblem, ConfigProblem};
 use crate::export::{
     MergeReport, Target, is_own_gguf_adapter, is_own_merged, is_own_peft, write_gguf_adapter, write_merged,
     write_peft,
@@ -82,14 +83,12 @@ pub struct MergeCost {
 pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) -> Result<ExportReport> {
     let note = BaseNote::beside(&request.adapter).filter(|_| request.model.is_none());
     let Some(model) = request.model.as_ref().or(note.as_ref().map(|note| &note.model)) else {
-        let problem = "needed: the model that the adapter was trained on decides the order of its rows, and the adapter \
-                       is not in the folder of a run that tells which it was";
-        return Err(Error::Config { option: "--model", problem: problem.into() });
+        return Err(Error::config("--model", ConfigProblem::ModelNeeded));
     };
     let inputs = Inputs::open(model, Date::now())?;
     if note.as_ref().is_some_and(|note| note.fingerprint != *inputs.base.fingerprint()) {
-        let problem = format!("{} is not the model any more that this run was for", model.display());
-        return Err(Error::Adapter { path: request.adapter.clone(), problem });
+        let problem = AdapterProblem::OtherThanInRun { model: model.clone() };
+        return Err(Error::adapter(&request.adapter, problem));
     }
     let out = &request.out;
     let target = Target { option: "--out", path: out };
@@ -112,7 +111,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         ExportFormat::MergedGguf => {
             let mut progress = |done: usize, total: usize| on_progress(done as u64, total as u64);
             if let Some(problem) = mismatch(&tensors, &inputs.base) {
-                return Err(Error::Adapter { path: request.adapter.clone(), problem });
+                return Err(Error::adapter(&request.adapter, problem));
             }
             // First: what is written is not measured in vain, and whether the model has changed is asked last.
             let loss_with_adapter = probe(Inputs::open(model, Date::now())?, Some(&tensors))?;

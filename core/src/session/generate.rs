@@ -11,6 +11,8 @@ use serde::Serialize;
 use super::inputs::{self, Inputs};
 use super::notice::Notice;
 use super::{StopFlag, adapter};
+use crate::config;
+use crate::error::{AdapterProblem, Allowed};
 use crate::generate::{Generator, Sampling};
 use crate::{Error, Result};
 
@@ -127,8 +129,8 @@ impl Chat {
         let base = &self.inputs.base;
         if graft.meta.base != *base.fingerprint() {
             let path = PathBuf::from(format!("graft {}", graft.meta.id));
-            let problem = format!("it was trained on another model than {}", base.file().path().display());
-            return Err(Error::Adapter { path, problem });
+            let problem = AdapterProblem::GraftOfOther { model: base.file().path().to_owned() };
+            return Err(Error::adapter(&path, problem));
         }
         self.generator.set_adapter(Some(&graft.adapter), base)
     }
@@ -193,11 +195,7 @@ impl Chat {
 }
 
 fn check(sampling: &Sampling) -> Result<()> {
-    if sampling.temperature >= 0.0 && sampling.temperature.is_finite() {
-        return Ok(());
-    }
-    let problem = format!("{} is not a temperature: give 0 or more", sampling.temperature);
-    Err(Error::Config { option: "--temperature", problem })
+    config::check("--temperature", config::decimal(sampling.temperature), Allowed::Temperature)
 }
 
 /// Tokens to text: a character may be spread over several tokens, so bytes wait until they are whole.

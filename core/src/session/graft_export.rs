@@ -22,8 +22,8 @@ pub enum GraftFormat {
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) if what is at `out` is the model, or nothing that an earlier export wrote;
-/// [`Refused`](StoreError::Refused) if `model` is not the one that the graft was trained on, what
-/// [`Store::graft`] and [`export`](crate::export) say.
+/// [`Refused`](StoreError::Refused) if `model` is not the one that the graft was trained on; those of
+/// [`Store::graft`] and of [`export`](super::export()).
 pub fn export_graft(store: &Store, id: GraftId, to: GraftFormat, model: &Path, out: &Path) -> Result<()> {
     let graft = store.graft(id)?;
     let target = Target { option: "--out", path: out };

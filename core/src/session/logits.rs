@@ -12,6 +12,7 @@ use nightgraft_text::{Example, data};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use crate::error::ConfigProblem;
 use crate::export::tensor_names;
 use crate::transformer::Model;
 use crate::{Error, Result};
@@ -100,13 +101,9 @@ fn header(examples: &[Example], n_vocab: usize) -> Result<Vec<u8>> {
     let total = numbers.into_iter().fold(0u64, |sum, count| sum.saturating_add(count as u64));
     let total = total.saturating_mul(NUMBER_BYTES as u64);
     if total > MAX_BYTES {
-        let problem = format!(
-            "{n} supervised tokens times a vocabulary of {n_vocab} would make a file of {} MiB, above the limit of {}; \
-             give a shorter --data",
-            total >> 20,
-            MAX_BYTES >> 20
-        );
-        return Err(Error::Config { option: "--logits", problem });
+        let problem =
+            ConfigProblem::LogitsTooLarge { n_supervised: n, n_vocab, bytes: total, limit: MAX_BYTES };
+        return Err(Error::config("--logits", problem));
     }
     let shapes = [vec![n_tokens], vec![examples.len()], vec![n], vec![n], vec![n, n_vocab]];
     let mut end = 0;
@@ -210,9 +207,10 @@ mod tests {
         let refused = |n_vocab| LogitsFile::create(&path, std::slice::from_ref(&example), n_vocab).err();
         assert!(refused((1 << 19) - 16).is_none());
         for n_vocab in [1 << 19, usize::MAX] {
-            let error = refused(n_vocab).unwrap().to_string();
-            assert!(error.starts_with("--logits: 1024 supervised tokens times a vocabulary of"), "{error}");
-            assert!(error.contains("above the limit of 2048; give a shorter --data"), "{error}");
+            let error = refused(n_vocab).unwrap();
+            let Error::Config { option: "--logits", problem } = &error else { unreachable!("{error}") };
+            let is_named = matches!(*problem, ConfigProblem::LogitsTooLarge { n_supervised: 1024, n_vocab: named, .. } if named == n_vocab);
+            assert!(is_named, "{error}");
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::shape::OverriddenSetting;
 use crate::base::Base;
 use crate::config::DataConfig;
-use crate::export::OtherBase;
+use crate::error::OtherBase;
 
 /// Something that is as it was asked for, or nearly, and may not be what was meant.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{StepMetrics, resume};
 use crate::config::TrainConfig;
+use crate::error::ConfigProblem;
 use crate::export::{InputFile, Target, check_peft_target, is_free, is_own_gguf_adapter, is_own_peft};
 use crate::model_file::FileHash;
 use crate::session::LossCurve;
@@ -76,13 +77,7 @@ impl RunFolder {
         if foreign.is_empty() {
             return Ok(());
         }
-        let problem = format!(
-            "{} would lose {}, which no earlier run wrote; choose another folder, or move {} away",
-            root.display(),
-            foreign.join(", "),
-            if foreign.len() == 1 { "it" } else { "them" }
-        );
-        Err(Error::Config { option: OUT, problem })
+        Err(Error::config(OUT, ConfigProblem::WouldLose { folder: root.to_owned(), names: foreign }))
     }
 
     /// Makes the folder if need be, and makes sure that it can be written to and belongs to this process alone.
@@ -100,8 +95,7 @@ impl RunFolder {
         match try_lock(&lock) {
             Ok(true) => {}
             Ok(false) => {
-                let problem = format!("{} is in use by another run", root.display());
-                return Err(Error::Config { option: OUT, problem });
+                return Err(Error::config(OUT, ConfigProblem::FolderInUse { folder: root.to_owned() }));
             }
             // A file system without locks: one careful user is enough.
             Err(error) => tracing::warn!(%error, "the run's folder cannot be locked"),

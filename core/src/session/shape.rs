@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::config::{Layers, LoraConfig, Targets};
+use crate::error::ConfigProblem;
 use crate::{Error, Result};
 
 /// The settings of an adapter's shape that somebody gave for this very run; none of them is a default.
@@ -44,11 +45,7 @@ impl RequestedShape {
         match overridden(&requested, own, n_layer)?.into_iter().next() {
             None => Ok(()),
             Some(OverriddenSetting { option, requested, own }) => {
-                let problem = format!(
-                    "{requested} would do nothing: the adapter that training starts from has {own}, and keeps its own rank, \
-                     alpha, targets and layers; leave {option} out"
-                );
-                Err(Error::Config { option, problem })
+                Err(Error::config(option, ConfigProblem::Overridden { requested, own, option }))
             }
         }
     }
@@ -132,8 +129,12 @@ mod tests {
             (RequestedShape { targets: Some(Targets::all()), ..requested() }, "--targets"),
             (RequestedShape { layers: Some(Layers::Last(2)), ..requested() }, "--layers"),
         ] {
-            let error = other.check(&own(), 6).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{option}: ")) && error.contains("keeps its own"), "{error}");
+            let error = other.check(&own(), 6).unwrap_err();
+            let is_named = |named: &str| named == option;
+            assert!(
+                matches!(error, Error::Config { option, problem: ConfigProblem::Overridden { .. } } if is_named(option)),
+                "{error}"
+            );
         }
         assert!(RequestedShape { layers: Some(Layers::Last(9)), ..requested() }.check(&own(), 6).is_err());
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use nightgraft_adapter::{AdapterTensors, LoraPairs};
 use nightgraft_ggml::Buffer;
 use nightgraft_store::checkpoint::{Matrices, PairShape, Progress, Snapshot, State, matrices, shapes};
-use nightgraft_store::{CheckpointProblem, Error as StoreError};
+use nightgraft_store::{CheckpointProblem, Error as StoreError, Impossibility};
 
 use super::TrainLoop;
 use crate::Result;
@@ -76,8 +76,8 @@ impl TrainLoop {
         Ok(())
     }
 
-    /// What cannot be in a checkpoint of this run, in words.
-    fn impossible(&self, state: &State) -> Option<&'static str> {
+    /// What cannot be in a checkpoint of this run.
+    fn impossible(&self, state: &State) -> Option<Impossibility> {
         let State { progress, adapter, first_moment, second_moment, gradient, best, .. } = state;
         let trainer = &self.trainer;
         let expected = self.shapes();
@@ -85,17 +85,17 @@ impl TrainLoop {
         let Progress { step, total_steps, micro_step, epoch, next_batch, evaluating, .. } = progress;
         let in_mid_step = *micro_step > 0;
         if ![&adapter.pairs, first_moment, second_moment].into_iter().all(same_shape) {
-            Some("the adapter or its moments have other shapes than the run")
+            Some(Impossibility::AdapterShapes)
         } else if in_mid_step == gradient.is_empty() || in_mid_step && !same_shape(gradient) {
-            Some("the gradients do not fit the step under way")
+            Some(Impossibility::Gradients)
         } else if !best.is_empty() && !same_shape(best) {
-            Some("the best adapter has other shapes than the run")
+            Some(Impossibility::BestShapes)
         } else if *total_steps != trainer.progress.total_steps || step > total_steps {
-            Some("the steps do not fit the run")
+            Some(Impossibility::Steps)
         } else if *next_batch >= trainer.batches_of_epoch(*epoch) {
-            Some("the place in the data does not fit the run")
+            Some(Impossibility::DataPosition)
         } else if evaluating.is_some_and(|at| at.next_batch >= self.held_out_batches()) {
-            Some("the evaluation under way does not fit the held-out examples")
+            Some(Impossibility::Evaluation)
         } else {
             None
         }

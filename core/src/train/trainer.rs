@@ -10,6 +10,7 @@ use super::guard::LOWERED_TO;
 use super::optimizer::AdamW;
 use super::schedule::learning_rate;
 use crate::config::TrainConfig;
+use crate::error::ConfigProblem;
 use crate::lora::Adapter;
 use crate::transformer::{LossSum, Model};
 use crate::{Error, Result};
@@ -55,9 +56,9 @@ impl Trainer {
     /// [`Error::Config`] if there is nothing to train on, or no rate.
     pub fn new(config: &TrainConfig, model: Model, adapter: Adapter, examples: Vec<Example>) -> Result<Self> {
         if examples.is_empty() {
-            return Err(Error::Config { option: "--data", problem: "no example is left to train on".into() });
+            return Err(Error::config("--data", ConfigProblem::NoExamples));
         }
-        let undecided = || Error::Config { option: "--lr", problem: "it is not decided yet".into() };
+        let undecided = || Error::config("--lr", ConfigProblem::Undecided);
         let rate = config.optimizer.lr.given().ok_or_else(undecided)?;
         Ok(Self {
             config: config.clone(),

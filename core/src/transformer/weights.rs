@@ -74,7 +74,7 @@ pub(super) fn geometry(base: &Base, compute_type: ComputeType) -> Result<Geometr
     let is_biased = base.layers.iter().any(|layer| layer.qkv_bias.iter().any(Option::is_some));
     let heads = [spec.n_head, spec.n_head_kv];
     let attention = AttentionShape::new(heads, spec.head_dim, 1.0 / (spec.head_dim as f32).sqrt())
-        .map_err(|error| Error::UnsupportedModel { problem: error.to_string() })?
+        .map_err(|error| Error::UnsupportedModel { problem: error.into() })?
         .with_compute_type(if is_biased { ComputeType::F32 } else { compute_type });
     let style = match spec.rope.layout {
         RopeLayout::Interleaved => RopeStyle::Interleaved,

@@ -2,30 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::deviation::Deviation;
 use super::inventory::{self, Item, Kind};
 use super::{Store, header, sealed};
 use crate::vault::Vault;
 use crate::vault::manifest::{self, Manifest, Stray};
 use crate::{Error, Inconsistency, Result};
 
-/// A file that is not what the manifest says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Deviation {
-    pub(super) path: PathBuf,
-    pub(super) why: Inconsistency,
-}
-
-impl Deviation {
-    pub(super) fn error(&self) -> Error {
-        Error::Inconsistent { path: self.path.clone(), why: self.why }
-    }
-
-    /// Whether a store in this state is opened all the same, with a warning: what is missing is gone for good, and none
-    /// of its former contents came back by it.
-    pub(super) fn is_bearable(&self, root: &Path) -> bool {
-        let kind = inventory::kind_of(root, &self.path);
-        self.why == Inconsistency::Missing && !matches!(kind, Kind::Segment | Kind::History | Kind::Manifest)
-    }
+/// Whether a store with such a file is opened all the same, with a warning: what is missing is gone for good, and none of its
+/// former contents came back by it.
+pub(super) fn is_bearable(deviation: &Deviation, root: &Path) -> bool {
+    let kind = inventory::kind_of(root, &deviation.path);
+    deviation.why == Inconsistency::Missing && !matches!(kind, Kind::Segment | Kind::History | Kind::Manifest)
 }
 
 /// Every valid file that is another version than the manifest lists, or that it does not list; and every one that is

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::file_problem::FileProblem;
+use super::inconsistency::Inconsistency;
 use super::store_problem::StoreProblem;
 
 /// What a fallible call returns.
@@ -102,23 +103,6 @@ impl Error {
     }
 }
 
-/// How a file of a store differs from what the store wrote last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
-pub enum Inconsistency {
-    /// An earlier version of it is in its place.
-    #[strum(to_string = "it is not what the store wrote last, an earlier version of it was put in its place")]
-    Earlier,
-    /// It was removed, and is there again.
-    #[strum(to_string = "the store had removed it, and it was put back")]
-    PutBack,
-    /// It is gone.
-    #[strum(to_string = "it is missing")]
-    Missing,
-    /// It is the manifest, and files that it lists are newer.
-    #[strum(to_string = "it is older than the store's files, an earlier version of it was put back")]
-    EarlierManifest,
-}
-
 /// Why a checkpoint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -142,9 +126,72 @@ pub enum CheckpointProblem {
         now: Vec<String>,
     },
     /// Its numbers are not of such a run, although they are what was once written.
-    Impossible(&'static str),
-    /// The sets of numbers that were to be written do not have the adapter's shapes.
-    Shapes(String),
+    Impossible(Impossibility),
+    /// The numbers that were to be written do not have the adapter's shapes.
+    Shapes(NumberSet),
+}
+
+/// What of a checkpoint cannot be of the run that would go on from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Impossibility {
+    /// The shapes of the adapter, or of the optimizer's moments.
+    AdapterShapes,
+    /// The gradients of the step under way, or that there are none.
+    Gradients,
+    /// The shapes of the best adapter.
+    BestShapes,
+    /// The number of steps.
+    Steps,
+    /// The place in the data.
+    DataPosition,
+    /// The place in the held-out examples.
+    Evaluation,
+}
+
+/// One of the sets of numbers in a checkpoint: each has a number for each of the adapter's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberSet {
+    /// The adapter itself.
+    Adapter,
+    /// The running mean of its gradients.
+    FirstMoment,
+    /// The running mean of their squares.
+    SecondMoment,
+    /// The gradients of the step under way.
+    Gradient,
+    /// The best adapter so far.
+    Best,
+}
+
+impl NumberSet {
+    /// All, in the order of the file.
+    pub const ALL: [Self; 5] =
+        [Self::Adapter, Self::FirstMoment, Self::SecondMoment, Self::Gradient, Self::Best];
+
+    /// What a checkpoint calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adapter => "adapter",
+            Self::FirstMoment => "first_moment",
+            Self::SecondMoment => "second_moment",
+            Self::Gradient => "gradient",
+            Self::Best => "best",
+        }
+    }
+}
+
+impl fmt::Display for Impossibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AdapterShapes => "the adapter or its moments have other shapes than the run",
+            Self::Gradients => "the gradients do not fit the step under way",
+            Self::BestShapes => "the best adapter has other shapes than the run",
+            Self::Steps => "the steps do not fit the run",
+            Self::DataPosition => "the place in the data does not fit the run",
+            Self::Evaluation => "the evaluation under way does not fit the held-out examples",
+        })
+    }
 }
 
 impl CheckpointProblem {
@@ -164,8 +211,8 @@ impl CheckpointProblem {
             Self::OtherSettings { then, now } => {
                 format!("it was made with {}, now {}", then.join(", "), now.join(", "))
             }
-            Self::Impossible(problem) => (*problem).to_owned(),
-            Self::Shapes(problem) => problem.clone(),
+            Self::Impossible(problem) => problem.to_string(),
+            Self::Shapes(set) => format!("the shapes of {} are not those of the adapter", set.name()),
         }
     }
 }

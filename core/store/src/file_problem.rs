@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 use serde_json::error::Category;
 
 use super::ids::GraftId;
+use super::inconsistency::Inconsistency;
 use super::segment::SegmentProblem;
-use crate::Inconsistency;
 use crate::checkpoint::FormatProblem;
 
 /// Why a file of a store is not what was once written, or cannot be read by this build. None holds anything of its content.

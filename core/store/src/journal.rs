@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::IdSet;
-use super::consistency::Deviation;
+use super::deviation::Deviation;
 use super::ids::ExampleId;
 use super::sealed;
 use super::segment::{self, Problem, ROLE, Segment, Span, StoredExample};

@@ -1,17 +1,18 @@
 //! Opening and beginning a store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use nightgraft_files::file_system::{self, FileSystem};
 
-use super::consistency::{self, Deviation};
+use super::consistency;
+use super::deviation::Deviation;
 use super::folders::{self, GRAFTS, JOURNAL, SESSION};
 use super::header::{self, FoundHeader, StoreHeader};
 use super::in_force::{self, HeaderInForce};
 use super::journal::{Covered, Journal};
 use super::lock::Lock;
-use super::{inventory, sealed};
+use super::{Store, inventory, sealed};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::{Key, Vault};
 use crate::{Error, FileProblem, Inconsistency, Result, StoreProblem};
@@ -40,40 +41,6 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self { key: None, quota: None, keep: 5, create: true, seed: None, damaged: false }
     }
-}
-
-/// A store that this process has open; see [the module](super).
-///
-/// ```
-/// use nightgraft_store::{Store, StoreOptions};
-///
-/// # let folder = tempfile::tempdir()?;
-/// # let folder = folder.path();
-/// let mut store = Store::open(folder, StoreOptions::default())?;
-/// let ids = store.add(&[r#"{"text": "The ferry leaves at seven."}"#.to_owned()])?;
-/// assert_eq!(store.examples()[0].id, ids[0]);
-/// store.delete(&ids)?;
-/// assert!(store.examples().is_empty());
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct Store {
-    pub(super) root: PathBuf,
-    pub(super) vault: Vault,
-    /// The vault of the header, which is never encrypted.
-    pub(super) plain: Vault,
-    pub(super) header: StoreHeader,
-    /// Whether the header was lost, and this one is not on the disk yet.
-    pub(super) header_is_made_up: bool,
-    /// The app's key, for [`Store::rotate_key`].
-    pub(super) key: Option<Key>,
-    pub(super) journal: Journal,
-    pub(super) quota: Option<u64>,
-    pub(super) keep: usize,
-    /// Whether a session was dropped because of deleted examples, and nobody was told yet.
-    pub(super) dropped_session: bool,
-    /// The last field: everything else is gone when the lock is.
-    _lock: Lock,
 }
 
 impl Store {
@@ -171,7 +138,7 @@ impl Store {
             store.journal.distrust(root.join(manifest::NAME), FileProblem::Unreadable);
         }
         for deviation in &deviations {
-            if !options.damaged && !deviation.is_bearable(root) {
+            if !options.damaged && !consistency::is_bearable(deviation, root) {
                 return Err(deviation.error());
             }
             tracing::warn!(path = %deviation.path.display(), "{}", deviation.why);
@@ -179,7 +146,7 @@ impl Store {
         if let Some(problem) = problem {
             tracing::warn!(%problem, "the copy of the header is used; repair the store");
         }
-        if !is_made_up && deviations.iter().all(|deviation| deviation.is_bearable(root)) {
+        if !is_made_up && deviations.iter().all(|deviation| consistency::is_bearable(deviation, root)) {
             store.go_on(differ)?;
         }
         Ok(store)
@@ -282,26 +249,6 @@ impl Store {
             found.err().unwrap_or_else(|| sealed::corrupted(&header::path(root), FileProblem::Missing));
         let made_up = FoundHeader::new(StoreHeader::new(options.seed, None, root)?, header::path(root));
         Ok(Some(FoundHeader { problem: Some(problem), ..made_up }))
-    }
-
-    /// Where everything is written; for the checkpoints in [`session_folder`](Self::session_folder). A clone is of no
-    /// use any more after [`rotate_key`](Self::rotate_key).
-    pub fn vault(&self) -> &Vault {
-        &self.vault
-    }
-
-    /// The store's folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// What every random choice of the store's sessions begins with; stays the same for as long as the store exists.
-    pub fn seed(&self) -> u64 {
-        self.header.seed
-    }
-
-    pub(super) fn refused(&self, problem: StoreProblem) -> Error {
-        Error::Refused { path: self.root.clone(), problem }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use nightgraft_adapter::Mismatch;
+
 use super::ids::GraftId;
 
 /// Why a store does not do what was asked, and what to try.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreProblem {
     /// None is there, and none is to be made.
@@ -93,9 +95,9 @@ pub enum StoreProblem {
         /// The file of the model.
         model: PathBuf,
     },
-    /// An adapter does not fit the model. The engine has the words for it.
-    #[error("{0}")]
-    Misfit(String),
+    /// An adapter does not fit the model.
+    #[error(transparent)]
+    Misfit(#[from] Mismatch),
     /// There are examples, and the model takes none of them.
     #[error("none of its examples can be used with this model")]
     NoUsableExample,
@@ -131,6 +133,8 @@ pub enum StoreProblem {
 
 #[cfg(test)]
 mod tests {
+    use nightgraft_adapter::Module;
+
     use super::*;
 
     #[test]
@@ -186,7 +190,10 @@ mod tests {
                 StoreProblem::OtherModel { graft, model: "m.gguf".into() },
                 "graft 3 was trained on another model than m.gguf",
             ),
-            (StoreProblem::Misfit("odd".into()), "odd"),
+            (
+                Mismatch::Layer { layer: 9, module: Module::AttnQ, n_layer: 3 }.into(),
+                "it adapts blk.9.attn_q.weight, the model has 3 layers",
+            ),
             (StoreProblem::NoUsableExample, "none of its examples can be used with this model"),
             (StoreProblem::MetaTooLong, "what is known of the graft is too long"),
             (StoreProblem::UnwritableGraft("odd".into()), "odd"),

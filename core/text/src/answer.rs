@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::conversation::{Conversation, Message};
 use super::template::ChatTemplate;
 use super::thought::{self, Opened};
-use crate::{Error, Result};
+use crate::{Result, Unclear};
 
 /// An answer as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,45 +25,6 @@ pub(super) struct Answer {
     pub(super) prompt: String,
     /// What it must say then, and perhaps what the template writes before the next turn.
     pub(super) completion: String,
-}
-
-/// Why the template does not tell what the model must say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unclear {
-    /// What is rendered for the answer does not go on from the generation prompt.
-    #[error(
-        "it does not write message {message} behind its own prompt for an answer, so what the model must say there is \
-         unknown; write the conversation out as {{\"prompt\", \"completion\"}}, the prompt as the model gets it at use"
-    )]
-    OffPrompt {
-        /// The answer, counted from 1 among the messages.
-        message: usize,
-    },
-    /// The generation prompt holds a whole thought, and the answer brings one.
-    #[error(
-        "its prompt for an answer ends the thought before message {message} begins, so the reasoning of that message \
-         cannot be learned; leave it out, or write the conversation out as {{\"prompt\", \"completion\"}}"
-    )]
-    ThoughtIsOver {
-        /// The answer, counted from 1 among the messages.
-        message: usize,
-    },
-    /// No prompt leads to a conversation's first turn.
-    #[error(
-        "it has no prompt for message {message}, which stands before any question; put a user turn before it, or give it \
-         \"weight\": 0"
-    )]
-    Unprompted {
-        /// The turn, counted from 1 among the messages.
-        message: usize,
-    },
-}
-
-impl From<Unclear> for Error {
-    fn from(unclear: Unclear) -> Self {
-        Self::Template { problem: unclear.into() }
-    }
 }
 
 /// The answer that is the message with this index.

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, SettingProblem};
 
 /// A day and a time of day, to the second, as a clock on the wall shows them: without a time zone, like the
 /// `datetime.now()` that templates ask in Python.
@@ -78,7 +78,7 @@ impl FromStr for Date {
         let parsed = text.parse::<DateTime>().or_else(|_| text.parse::<Day>().map(DateTime::from));
         parsed.map(Self::of).map_err(|_| Error::Config {
             option: "--date",
-            problem: format!("'{text}' is no date; use 2026-11-29, or 2026-11-29T23:59:30"),
+            problem: SettingProblem::NotADate { text: text.to_owned() },
         })
     }
 }
@@ -117,8 +117,13 @@ mod tests {
             assert_eq!(serde_json::from_str::<Date>(&format!("\"{text}\"")).unwrap(), date);
         }
         for text in ["", "today", "2026-02-30", "2026-11-29T25:00:00", "29.11.2026"] {
-            let error = text.parse::<Date>().unwrap_err().to_string();
-            assert!(error.starts_with("--date: ") && error.contains("2026-11-29"), "{error}");
+            let error = text.parse::<Date>().unwrap_err();
+            let is_named =
+                |problem: &SettingProblem| *problem == SettingProblem::NotADate { text: text.into() };
+            assert!(
+                matches!(&error, Error::Config { option: "--date", problem } if is_named(problem)),
+                "{error}"
+            );
         }
         assert_eq!(Date::utc(SystemTime::UNIX_EPOCH).to_string(), "1970-01-01T00:00:00");
         assert_eq!(Date::now().to_string().len(), "1970-01-01T00:00:00".len());

@@ -31,13 +31,15 @@ mod token_kind;
 mod tokenizer;
 mod unused;
 
-pub use answer::Unclear;
 pub use conversation::{Conversation, Message, Variables};
 pub use date::Date;
-pub use error::{Error, Result, TemplateFault, TemplateProblem, Unlogged};
+pub use error::{
+    Error, NotShown, Result, SettingProblem, TemplateFault, TemplateProblem, TokenizerProblem, Unclear,
+    Unlogged,
+};
 pub use example::Example;
 pub use supervise::{Supervised, supervised};
 pub use template::ChatTemplate;
 pub use token_kind::TokenKind;
-pub use tokenizer::{Encoding, Tokenizer, TokenizerProblem};
-pub use unused::{NotShown, unused_keys};
+pub use tokenizer::{Encoding, Tokenizer};
+pub use unused::unused_keys;

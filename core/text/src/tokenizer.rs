@@ -1,7 +1,5 @@
 //! The tokenizer of a GGUF file.
 
-mod problem;
-
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -12,9 +10,7 @@ use super::pre_tokenizer::PreTokenizer;
 use super::sentence_piece::SentencePiece;
 use super::special::SpecialTokens;
 use super::token_kind::{TokenKind, find_ends};
-use crate::Result;
-
-pub use self::problem::TokenizerProblem;
+use crate::{Result, TokenizerProblem};
 
 /// Turns text into the token ids of one model, and back.
 ///

@@ -11,65 +11,19 @@ use super::answer::{Answer, answer};
 use super::conversation::{Conversation, Message};
 use super::template::ChatTemplate;
 use super::thought;
-use crate::{Error, Result};
+use crate::{NotShown, Result};
 
 /// What a template must show if it is there, since the answers stand on it.
 const NEEDED_VARIABLES: [&str; 3] = ["tools", "functions", "documents"];
 /// What a template must show of a message, besides its thought.
 const NEEDED_KEYS: [&str; 3] = ["tool_calls", "function_call", "tool_plan"];
 
-/// Something that the answers of a conversation stand on, and that the template does not show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotShown {
-    /// A key beside the messages.
-    #[error(
-        "it does not show {key:?}, which the answers stand on; take another model, or leave such lines out"
-    )]
-    Variable {
-        /// The key.
-        key: &'static str,
-    },
-    /// A key of a message.
-    #[error(
-        "it does not show {key:?} of message {message}; take another model, or write the conversation out as \
-         {{\"prompt\", \"completion\"}}"
-    )]
-    Key {
-        /// The key.
-        key: &'static str,
-        /// The message, counted from 1.
-        message: usize,
-    },
-    /// What a tool gave back.
-    #[error(
-        "it does not show message {message}, the result of a tool; take another model, or write the conversation out as \
-         {{\"prompt\", \"completion\"}}"
-    )]
-    ToolResult {
-        /// The message, counted from 1.
-        message: usize,
-    },
-    /// What is to be learned.
-    #[error("it does not show the \"content\" of message {message}, which is to be learned")]
-    Answer {
-        /// The message, counted from 1.
-        message: usize,
-    },
-}
-
-impl From<NotShown> for Error {
-    fn from(not_shown: NotShown) -> Self {
-        Self::Template { problem: not_shown.into() }
-    }
-}
-
 /// The keys of a conversation that change nothing in what this template makes of it. Those of messages are written
 /// `messages[].key`.
 ///
 /// # Errors
-/// [`Error::Template`] with the name of what the answers stand on and the template does not show, and all that
-/// rendering can fail with.
+/// [`Error::Template`](crate::Error::Template) with the name of what the answers stand on and the template does not show, and
+/// all that rendering can fail with.
 pub fn unused_keys(template: &ChatTemplate, conversation: &Conversation) -> Result<BTreeSet<String>> {
     let Conversation { messages, variables } = conversation;
     let mut unused = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nightgraft_core::{Error, session};
+use nightgraft_core::{Error, error::GgufProblem, session};
 use nightgraft_gguf::{GgufHeader, Problem, parse_start};
 use tempfile::NamedTempFile;
 
@@ -30,7 +30,7 @@ pub enum NotTrainable {
     #[error("it is not a usable GGUF file: {0}")]
     Malformed(Problem),
     #[error("it is not a usable GGUF file: {problem}")]
-    Unusable { problem: String },
+    Unusable { problem: GgufProblem },
     #[error("it is not a usable GGUF file: its header is longer than {} MiB", MAX_HEADER >> 20)]
     EndlessHeader,
     #[error("{problem}")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{InvalidRule, Result};
+use crate::error::{GateLimit, InvalidRule, Result, RuleProblem};
 
 /// The limits, with defaults from measurements (see the tests of this module's sibling `judge`).
 ///
@@ -66,7 +66,7 @@ impl GateRules {
         let rules: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
             let line = before.matches('\n').count() + 1;
-            let problem = format!("gate rules, line {line}: {}", error.message().replace('\n', " "));
+            let problem = RuleProblem::GateSyntax { line, message: error.message().replace('\n', " ") };
             InvalidRule { option: "--gate", problem }
         })?;
         rules.validate()?;
@@ -81,21 +81,18 @@ impl GateRules {
         let share = 0.0..1.0;
         let held_out = 2..=1_000_000;
         let resamples = 100..=MAX_RESAMPLES;
-        let checks: [(&'static str, bool, &str); 7] = [
-            ("min_held_out", held_out.contains(&self.min_held_out), "2 to 1000000"),
-            ("min_gain", share.contains(&self.min_gain), "0 to below 1"),
-            ("min_gain_on_current", share.contains(&self.min_gain_on_current), "0 to below 1"),
-            (
-                "max_forgetting",
-                self.max_forgetting.is_finite() && self.max_forgetting >= 0.0,
-                "0 or more, such as 0.2",
-            ),
-            ("max_overfit", (0.0..=1.0).contains(&self.max_overfit), "0 to 1, such as 0.25"),
-            ("min_word_order", share.contains(&self.min_word_order), "0 to below 1"),
-            ("resamples", resamples.contains(&self.resamples), "100 to 100000"),
+        let forgetting = self.max_forgetting.is_finite() && self.max_forgetting >= 0.0;
+        let checks: [(&'static str, bool, GateLimit); 7] = [
+            ("min_held_out", held_out.contains(&self.min_held_out), GateLimit::HeldOut),
+            ("min_gain", share.contains(&self.min_gain), GateLimit::Share),
+            ("min_gain_on_current", share.contains(&self.min_gain_on_current), GateLimit::Share),
+            ("max_forgetting", forgetting, GateLimit::Forgetting),
+            ("max_overfit", (0.0..=1.0).contains(&self.max_overfit), GateLimit::Overfit),
+            ("min_word_order", share.contains(&self.min_word_order), GateLimit::Share),
+            ("resamples", resamples.contains(&self.resamples), GateLimit::Resamples),
         ];
         match checks.into_iter().find(|&(_, holds, _)| !holds) {
-            Some((option, _, allowed)) => Err(InvalidRule { option, problem: format!("must be {allowed}") }),
+            Some((option, _, limit)) => Err(InvalidRule { option, problem: RuleProblem::Limit(limit) }),
             None => Ok(()),
         }
     }

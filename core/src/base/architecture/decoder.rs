@@ -4,8 +4,9 @@
 
 use super::super::weight::unsupported;
 use super::super::{BlockSpec, Rope, RopeLayout};
-use super::{Keys, ROPE_FACTORS};
+use super::Keys;
 use crate::Result;
+use crate::error::{KeyProblem, ModelProblem};
 use crate::model_file::ModelFile;
 
 /// llama.cpp aborts on more layers.
@@ -28,16 +29,15 @@ pub(super) fn read(file: &ModelFile, keys: &Keys, layout: RopeLayout) -> Result<
     let n_head = keys.count("attention.head_count", n_embd)?;
     let n_head_kv = keys.optional_count("attention.head_count_kv", n_head)?.unwrap_or(n_head);
     if n_head % n_head_kv != 0 {
-        let text = format!("is {n_head_kv}, which does not divide the {n_head} query heads");
-        return Err(keys.wrong("attention.head_count_kv", &text));
+        let problem = KeyProblem::Indivisible { found: n_head_kv, n_head };
+        return Err(keys.wrong("attention.head_count_kv", problem));
     }
     let head_dim = head_dim(keys, n_embd, n_head)?;
     if n_head.checked_mul(head_dim).is_none_or(|width| width > MAX_WIDTH) {
-        return Err(unsupported(format!("{n_head} heads of {head_dim} values")));
+        return Err(unsupported(ModelProblem::Heads { n_head, head_dim }));
     }
     if keys.bool("attention.causal") == Some(false) {
-        return Err(keys
-            .wrong("attention.causal", "is false; only models that predict the next token can be trained"));
+        return Err(keys.wrong("attention.causal", KeyProblem::NotCausal));
     }
     let n_vocab = n_vocab(file, keys)?;
     Ok(BlockSpec {
@@ -51,7 +51,7 @@ pub(super) fn read(file: &ModelFile, keys: &Keys, layout: RopeLayout) -> Result<
         n_ctx_train: keys.count("context_length", MAX_COUNT)?,
         norm_eps: keys
             .optional_positive("attention.layer_norm_rms_epsilon")?
-            .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", "is missing"))?,
+            .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", KeyProblem::Missing))?,
         rope: rope(keys, head_dim, layout)?,
         tied_head: file.tensor("output.weight").is_none(),
     })
@@ -62,44 +62,45 @@ fn head_dim(keys: &Keys, n_embd: usize, n_head: usize) -> Result<usize> {
     let head_dim = keys.optional_count("attention.key_length", MAX_WIDTH)?.unwrap_or(default);
     let value_dim = keys.optional_count("attention.value_length", MAX_WIDTH)?.unwrap_or(default);
     if value_dim != head_dim {
-        let text = format!("is {value_dim}, and keys have {head_dim}; they must be equal");
-        return Err(keys.wrong("attention.value_length", &text));
+        return Err(
+            keys.wrong("attention.value_length", KeyProblem::ValueWidth { found: value_dim, head_dim })
+        );
     }
     if head_dim > nightgraft_kernels::MAX_HEAD_DIM {
-        return Err(unsupported(format!(
-            "heads of {head_dim} values; up to {}",
-            nightgraft_kernels::MAX_HEAD_DIM
-        )));
+        return Err(unsupported(ModelProblem::WideHead { head_dim }));
     }
     if head_dim % 2 != 0 {
-        return Err(unsupported(format!("heads of {head_dim} values; the number must be even")));
+        return Err(unsupported(ModelProblem::OddHead { head_dim }));
     }
     Ok(head_dim)
 }
 
 fn n_vocab(file: &ModelFile, keys: &Keys) -> Result<usize> {
-    let rows = match file.tensor("token_embd.weight").map(|tensor| tensor.dims.as_slice()) {
-        None => return Err(unsupported("tensor token_embd.weight is missing")),
+    let tensor = || "token_embd.weight".to_owned();
+    let rows = match file.tensor(&tensor()).map(|tensor| tensor.dims.as_slice()) {
+        None => return Err(unsupported(ModelProblem::Missing { tensor: tensor() })),
         Some([_, rows, rest @ ..]) if rest.iter().all(|&dim| dim == 1) => *rows,
-        Some(dims) => return Err(unsupported(format!("tensor token_embd.weight has dimensions {dims:?}"))),
+        Some(dims) => {
+            let found = dims.to_vec();
+            return Err(unsupported(ModelProblem::Dimensions { tensor: tensor(), found, expected: None }));
+        }
     };
     let n_vocab = usize::try_from(rows)
         .ok()
         .filter(|&n| n <= MAX_COUNT)
-        .ok_or_else(|| unsupported(format!("a vocabulary of {rows} tokens")))?;
+        .ok_or_else(|| unsupported(ModelProblem::Vocabulary { rows }))?;
     let tokens = file.metadata().strings("tokenizer.ggml.tokens").map(<[String]>::len);
     let said = keys.optional_count("vocab_size", MAX_COUNT)?;
     match tokens.into_iter().chain(said).find(|&n| n != n_vocab) {
         None => Ok(n_vocab),
-        Some(n) => Err(unsupported(format!("{n} tokens in the metadata and {n_vocab} embeddings"))),
+        Some(tokens) => Err(unsupported(ModelProblem::Tokens { tokens, embeddings: n_vocab })),
     }
 }
 
 fn rope(keys: &Keys, head_dim: usize, layout: RopeLayout) -> Result<Rope> {
     let dims = keys.optional_count("rope.dimension_count", MAX_WIDTH)?.unwrap_or(head_dim);
     if dims != head_dim {
-        let text = format!("is {dims}; heads have {head_dim} values and must be turned whole");
-        return Err(keys.wrong("rope.dimension_count", &text));
+        return Err(keys.wrong("rope.dimension_count", KeyProblem::PartialRope { found: dims, head_dim }));
     }
     let factor = match keys.optional_factor("rope.scaling.factor") {
         Ok(None) => keys.optional_factor("rope.scale_linear"),
@@ -110,16 +111,14 @@ fn rope(keys: &Keys, head_dim: usize, layout: RopeLayout) -> Result<Rope> {
         // Without a type llama.cpp assumes linear scaling too.
         None | Some("linear") => factor?.map_or(1.0, |factor| 1.0 / factor),
         Some(other) => {
-            let text =
-                format!("is {other:?}; supported: none, linear, and for llama factors in {ROPE_FACTORS}");
-            return Err(keys.wrong("rope.scaling.type", &text));
+            return Err(keys.wrong("rope.scaling.type", KeyProblem::RopeScaling { found: other.to_owned() }));
         }
     };
     if !position_scale.is_finite() || position_scale <= 0.0 {
-        return Err(keys.wrong("rope.scaling.factor", "is out of range"));
+        return Err(keys.wrong("rope.scaling.factor", KeyProblem::OutOfRange));
     }
     if keys.optional_positive("rope.scaling.attn_factor")?.is_some_and(|factor| factor != 1.0) {
-        return Err(keys.wrong("rope.scaling.attn_factor", "is not 1; that cannot be trained"));
+        return Err(keys.wrong("rope.scaling.attn_factor", KeyProblem::NotOne));
     }
     Ok(Rope {
         base: keys.optional_positive("rope.freq_base")?.unwrap_or(10_000.0),

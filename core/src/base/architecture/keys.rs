@@ -3,6 +3,7 @@
 use nightgraft_gguf::{Array, Metadata, Value};
 
 use super::super::weight::unsupported;
+use crate::error::{KeyProblem, ModelProblem};
 use crate::{Error, Result};
 
 /// The keys `<architecture>.…` of a file.
@@ -18,7 +19,7 @@ impl<'a> Keys<'a> {
 
     /// A count from 1 to `max`.
     pub fn count(&self, key: &str, max: usize) -> Result<usize> {
-        self.optional_count(key, max)?.ok_or_else(|| self.wrong(key, "is missing"))
+        self.optional_count(key, max)?.ok_or_else(|| self.wrong(key, KeyProblem::Missing))
     }
 
     /// A count from 1 to `max`, if the key is there.
@@ -28,9 +29,9 @@ impl<'a> Keys<'a> {
         match uniform(value) {
             Some(n) => match usize::try_from(n) {
                 Ok(count) if (1..=max).contains(&count) => Ok(Some(count)),
-                _ => Err(self.wrong(key, &format!("is {n}; it must be from 1 to {max}"))),
+                _ => Err(self.wrong(key, KeyProblem::Count { found: n, most: max })),
             },
-            None => Err(self.wrong(key, &format!("is not one integer (type {})", value.type_name()))),
+            None => Err(self.wrong(key, KeyProblem::NotOneInteger { found: value.type_name() })),
         }
     }
 
@@ -47,8 +48,8 @@ impl<'a> Keys<'a> {
         let Some(value) = self.metadata.get(&self.name(key)) else { return Ok(None) };
         match value.as_f32() {
             Some(x) if x.is_finite() && x > 0.0 => Ok(Some(x)),
-            Some(x) => Err(self.wrong(key, &format!("is {x}; it must be finite and positive"))),
-            None => Err(self.wrong(key, &format!("is of type {}; it must be a float", value.type_name()))),
+            Some(found) => Err(self.wrong(key, KeyProblem::NotPositive { found })),
+            None => Err(self.wrong(key, KeyProblem::NotAFloat { found: value.type_name() })),
         }
     }
 
@@ -64,25 +65,23 @@ impl<'a> Keys<'a> {
             None => Ok(None),
             Some(value) => match self.metadata.string(&name) {
                 Some(text) => Ok(Some(text)),
-                None => {
-                    Err(self.wrong(key, &format!("is of type {}; it must be a string", value.type_name())))
-                }
+                None => Err(self.wrong(key, KeyProblem::NotAString { found: value.type_name() })),
             },
         }
     }
 
     /// Refuses the file if the key is there with anything but zero, for keys whose meaning is not built.
-    pub fn must_be_zero(&self, key: &str, meaning: &str) -> Result<()> {
+    pub fn must_be_zero(&self, key: &str, meaning: &'static str) -> Result<()> {
         match self.metadata.get(&self.name(key)) {
             None => Ok(()),
             Some(value) if value.as_u64() == Some(0) || value.as_f32() == Some(0.0) => Ok(()),
-            Some(_) => Err(self.wrong(key, &format!("is set; {meaning} cannot be trained"))),
+            Some(_) => Err(self.wrong(key, KeyProblem::Set { meaning })),
         }
     }
 
     /// An error about a key.
-    pub fn wrong(&self, key: &str, what: &str) -> Error {
-        unsupported(format!("{} {what}", self.name(key)))
+    pub fn wrong(&self, key: &str, problem: KeyProblem) -> Error {
+        unsupported(ModelProblem::Key { key: self.name(key), problem })
     }
 
     fn name(&self, key: &str) -> String {

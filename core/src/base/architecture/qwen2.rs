@@ -3,14 +3,13 @@
 use super::super::{BlockSpec, RopeLayout};
 use super::{Keys, decoder};
 use crate::Result;
+use crate::error::KeyProblem;
 use crate::model_file::ModelFile;
 
 pub(super) fn read(file: &ModelFile, keys: &Keys) -> Result<BlockSpec> {
     let spec = decoder::read(file, keys, RopeLayout::Halves)?;
     if spec.n_embd_q() != spec.n_embd {
-        let text =
-            format!("is {}; llama.cpp takes no other than embedding_length / head_count", spec.head_dim);
-        return Err(keys.wrong("attention.key_length", &text));
+        return Err(keys.wrong("attention.key_length", KeyProblem::HeadWidth { found: spec.head_dim }));
     }
     Ok(spec)
 }

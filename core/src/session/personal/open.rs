@@ -142,9 +142,7 @@ fn under_way(
             }
             Ok(Some(plan))
         }
-        (Some(what), OnChange::Refuse) => {
-            Err(Error::Changed { what: format!("{what}. To begin a new one, start anew (--start-anew)") })
-        }
+        (Some(what), OnChange::Refuse) => Err(Error::Changed { what }),
         (Some(what), OnChange::StartAnew) => {
             drop_session(store, DiscardReason::Changed { what }, on_event)?;
             Ok(None)

@@ -4,7 +4,9 @@ use nightgraft_gguf::Fingerprint;
 use nightgraft_policy::gate::GateRules;
 use nightgraft_random::Random;
 use nightgraft_store::Error as StoreError;
-use nightgraft_store::{GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store, StoreProblem};
+use nightgraft_store::{
+    FileProblem, GraftEntry, GraftId, GraftMeta, GraftStatus, IdSet, Store, StoreProblem,
+};
 use nightgraft_text::Date;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use super::NothingToDo;
 use super::held_out::{HoldOut, Split, TooFew};
 use crate::Result;
 use crate::config::{OrAuto, Precision, TrainConfig};
+use crate::error::SessionChange;
 use crate::session::{DiscardReason, Event, Leftover};
 
 /// The store's document that holds the plan of the session under way.
@@ -277,20 +280,20 @@ impl SessionPlan {
         base: &Fingerprint,
         settings: &str,
         date: Option<Date>,
-    ) -> Option<String> {
+    ) -> Option<SessionChange> {
         if self.base != *base {
-            return Some("it was begun with another base model".into());
+            return Some(SessionChange::Base);
         }
         let missing = |ids: &IdSet| {
             ids.iter().any(|id| store.examples().binary_search_by_key(&id, |example| example.id.0).is_err())
         };
         if missing(&self.train) || missing(&self.held_out) {
-            return Some("examples that it learns from are gone".into());
+            return Some(SessionChange::Examples);
         }
         if let (Some(then), Some(now)) = (self.date, date)
             && then != now
         {
-            return Some(format!("it was begun with the date {then}, now {now}"));
+            return Some(SessionChange::Date { then, now });
         }
         let begun = self.settings_as_open_as(settings);
         (begun != settings).then(|| {
@@ -298,8 +301,7 @@ impl SessionPlan {
                 let differs = |line: &&str| !other.lines().any(|there| there == *line);
                 from.lines().filter(differs).map(str::to_owned).collect()
             };
-            let (then, now) = (lines(&begun, settings), lines(settings, &begun));
-            format!("it was begun with {}, now {}", then.join(", "), now.join(", "))
+            SessionChange::Settings { then: lines(&begun, settings), now: lines(settings, &begun) }
         })
     }
 
@@ -319,7 +321,7 @@ enum Ancestor {
     /// This graft, which saw these examples.
     Clean(GraftId, IdSet),
     /// Not this graft, which is damaged, and so none before it.
-    Damaged(GraftId, String),
+    Damaged(GraftId, FileProblem),
     /// The base alone.
     None,
 }
@@ -331,8 +333,8 @@ fn clean_ancestor(store: &Store, graft: Option<GraftId>, base: &Fingerprint) -> 
     while let Some(id) = next {
         let Some(entry) = entries.iter().find(|entry| entry.id == id) else { return Ok(Ancestor::None) };
         let Some(meta) = &entry.meta else {
-            let problem = entry.problem.as_ref().map(ToString::to_string);
-            return Ok(Ancestor::Damaged(id, problem.unwrap_or_default()));
+            let problem = entry.problem.clone().unwrap_or(FileProblem::Unreadable);
+            return Ok(Ancestor::Damaged(id, problem));
         };
         if meta.base != *base {
             let problem = StoreProblem::OtherBaseInUse { graft: id };

@@ -6,7 +6,8 @@ use nightgraft_policy::Rules;
 use nightgraft_policy::gate::GateRules;
 use serde::{Deserialize, Serialize};
 
-use crate::config::TrainConfig;
+use crate::config::{self, TrainConfig};
+use crate::error::{Allowed, ConfigProblem};
 use crate::{Error, Result};
 
 /// The retention probe that comes with the engine: general texts and chats.
@@ -65,13 +66,9 @@ impl SessionRequest {
     pub fn validate(&self) -> Result<()> {
         self.training.validate()?;
         self.gate.validate()?;
-        if !(0.0..=100.0).contains(&self.replay) {
-            let problem = format!("{} is not 0 to 100 old examples for each new one", self.replay);
-            return Err(Error::Config { option: "replay", problem });
-        }
+        config::check("replay", self.replay, Allowed::Replay)?;
         if self.training.data.held_out <= 0.0 {
-            let problem = "a session needs held-out examples, on which the result is judged; give 0.1, say";
-            return Err(Error::Config { option: "--held-out", problem: problem.into() });
+            return Err(Error::config("--held-out", ConfigProblem::NoHeldOut));
         }
         Ok(())
     }
@@ -103,8 +100,8 @@ impl NightSettings {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let settings: Self = toml::from_str(&text).map_err(|error| {
-            let problem = format!("{}: {}", path.display(), error.to_string().trim_end());
-            Error::Config { option: "--rules", problem }
+            let message = error.to_string().trim_end().to_owned();
+            Error::config("--rules", ConfigProblem::RulesSyntax { path: path.to_owned(), message })
         })?;
         settings.policy.validate()?;
         settings.gate.validate()?;

@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::Error;
 use crate::base::Base;
-use crate::config::{EvalEvery, Schedule, TrainConfig};
+use crate::config::{OrAuto, Schedule, TrainConfig};
 use crate::model_file::ModelFile;
 use crate::session::resume;
 use crate::session::run_setup::RunParts;
@@ -102,7 +102,7 @@ fn config() -> TrainConfig {
     config.optimizer.lr = 1e-2.into();
     config.run.steps = Some(7);
     config.run.threads = Some(1);
-    config.run.eval_every = EvalEvery::Steps(3);
+    config.run.eval_every = OrAuto::Given(3);
     config.run.checkpoint_every = 0;
     config.run.keep_checkpoints = 1;
     config
@@ -116,7 +116,7 @@ fn config_of_too_high_a_rate() -> TrainConfig {
     config.optimizer.warmup = 0.0;
     config.optimizer.schedule = Schedule::Constant;
     config.run.steps = Some(48);
-    config.run.eval_every = EvalEvery::Steps(16);
+    config.run.eval_every = OrAuto::Given(16);
     config.run.patience = 0;
     config
 }
@@ -197,7 +197,7 @@ fn the_result_is_the_best_adapter_and_without_evaluations_the_last() {
     assert_eq!((adapter.as_ref(), of), (&best, step));
     assert_eq!(run.train_loop.last_good(), Some(&best));
 
-    config.run.eval_every = EvalEvery::Steps(0);
+    config.run.eval_every = OrAuto::Given(0);
     let mut home = place.home("last");
     let mut run = place.run(&home, &config);
     finish(&mut run, &mut home);

@@ -1,11 +1,11 @@
 //! The folder of a run's checkpoints: `step-00000123.ngck`.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nightgraft_files::atomic;
 
-use super::format::{self, OLDEST, VERSION};
+use super::format::{self, EncodeError, OLDEST, VERSION};
 use super::{Snapshot, State};
 use crate::vault::{SealedReader, Vault};
 use crate::{CheckpointProblem, Error, Result};
@@ -29,11 +29,11 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
     let path = folder.join(file_name(step));
     vault.fs().create_dir_all(folder).map_err(Error::io("create", folder))?;
     let mut file = vault.create(&path, ROLE)?;
-    format::encode(state, &mut file).map_err(|error| match error.kind() {
-        ErrorKind::InvalidInput => {
-            Error::Checkpoint { path: path.clone(), problem: CheckpointProblem::Shapes(error.to_string()) }
+    format::encode(state, &mut file).map_err(|error| match error {
+        EncodeError::Shapes(set) => {
+            Error::Checkpoint { path: path.clone(), problem: CheckpointProblem::Shapes(set) }
         }
-        _ => file.error(error),
+        EncodeError::Io(error) => file.error(error),
     })?;
     let mut others = list(vault, folder)?;
     others.retain(|(other, _)| *other != step);

@@ -15,15 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use super::adapter::{PairShape, SpecBits, read_header, read_pairs, write_header, write_numbers};
 use super::{FormatProblem, Progress, Snapshot, State};
+use crate::NumberSet;
 
 /// Raised with every change of the format. Version 1 was a file with a magic and a checksum of its own; version 2 did not have
 /// [`Progress::first_steps`].
 pub(super) const VERSION: u32 = 3;
 /// The oldest version that is read.
 pub(super) const OLDEST: u32 = 2;
-
-/// The sets of numbers, in the order of the file.
-const SETS: [&str; 5] = ["adapter", "first_moment", "second_moment", "gradient", "best"];
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,16 +33,31 @@ struct CheckpointHeader {
     spec: SpecBits,
     /// The shapes of the adapter's pairs.
     pairs: Vec<PairShape>,
-    /// Which of [`SETS`] follow. Each is a value for each number of the adapter.
+    /// Which of [`NumberSet`]'s follow.
     sets: Vec<String>,
+}
+
+/// Why a state was not written.
+#[derive(Debug)]
+pub(super) enum EncodeError {
+    /// A set does not have the shapes of the adapter.
+    Shapes(NumberSet),
+    /// It cannot be written to.
+    Io(io::Error),
+}
+
+impl From<io::Error> for EncodeError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// Writes a state.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] naming a set that does not have the shapes of the adapter; those of `out`.
-pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let sets = SETS.into_iter().zip(state.sets).filter_map(|(name, set)| Some((name, set?)));
+/// [`EncodeError::Shapes`] with a set that does not have the shapes of the adapter; those of `out`.
+pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> Result<(), EncodeError> {
+    let sets = NumberSet::ALL.into_iter().zip(state.sets).filter_map(|(set, numbers)| Some((set, numbers?)));
     let sets: Vec<_> = sets.collect();
     let header = CheckpointHeader {
         config: state.config.to_owned(),
@@ -53,19 +66,18 @@ pub(super) fn encode(state: Snapshot<'_>, out: &mut dyn Write) -> io::Result<()>
         progress: state.progress.clone(),
         spec: SpecBits::of(state.spec),
         pairs: state.shapes,
-        sets: sets.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        sets: sets.iter().map(|(set, _)| set.name().to_owned()).collect(),
     };
     out.write_all(&VERSION.to_le_bytes())?;
     write_header(&header, out)?;
     let sizes: Vec<_> = header.pairs.iter().flat_map(PairShape::sizes).collect();
-    for (name, set) in sets {
+    for (set, numbers) in sets {
         let mut expected = sizes.iter();
         let mut fits = true;
-        let matrices = set.inspect(|values| fits &= expected.next() == Some(&Some(values.len())));
+        let matrices = numbers.inspect(|values| fits &= expected.next() == Some(&Some(values.len())));
         write_numbers(matrices, out)?;
         if !fits || expected.next().is_some() {
-            let problem = format!("the shapes of {name} are not those of the adapter");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+            return Err(EncodeError::Shapes(set));
         }
     }
     Ok(())
@@ -91,13 +103,13 @@ pub(super) fn decode(from: &mut dyn Read) -> io::Result<State> {
     let header: CheckpointHeader = read_header(from)?;
     let mut remaining = header.sets.as_slice();
     let mut sets: [LoraPairs; 5] = Default::default();
-    for (index, (name, set)) in SETS.into_iter().zip(&mut sets).enumerate() {
+    for (set, pairs) in NumberSet::ALL.into_iter().zip(&mut sets) {
         if let Some((first, rest)) = remaining.split_first()
-            && first == name
+            && first == set.name()
         {
             remaining = rest;
-            *set = read_pairs(&header.pairs, from)?;
-        } else if index == 0 {
+            *pairs = read_pairs(&header.pairs, from)?;
+        } else if set == NumberSet::Adapter {
             return Err(FormatProblem::NoAdapter.into());
         }
     }

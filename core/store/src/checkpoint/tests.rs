@@ -15,8 +15,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::format::{VERSION, decode, decode_version, encode};
 use super::*;
-use crate::Error;
 use crate::vault::{Key, KeyRing, Vault};
+use crate::{CheckpointProblem, Error, NumberSet};
 
 /// A vault of each kind.
 fn vaults() -> [Vault; 2] {
@@ -150,13 +150,15 @@ fn the_same_state_gives_the_same_bytes() {
 #[test]
 fn shapes_that_differ_from_the_adapter_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let save = |state: &State| save(&plain(), folder.path(), state.snapshot(), 1);
+    let problem = |state: &State| problem_of(save(&plain(), folder.path(), state.snapshot(), 1).unwrap_err());
     let mut wrong = state(1);
     wrong.second_moment.remove(&(0, Module::AttnQ));
-    assert!(save(&wrong).unwrap_err().to_string().contains("second_moment"));
+    let refused = problem(&wrong);
+    assert_eq!(refused, CheckpointProblem::Shapes(NumberSet::SecondMoment));
+    assert_eq!(refused.to_string(), "the shapes of second_moment are not those of the adapter");
     let mut wrong = state(1);
     wrong.gradient.get_mut(&(0, Module::AttnQ)).unwrap().a.pop();
-    assert!(save(&wrong).unwrap_err().to_string().contains("gradient"));
+    assert_eq!(problem(&wrong), CheckpointProblem::Shapes(NumberSet::Gradient));
     wrong.adapter.pairs.get_mut(&(0, Module::AttnQ)).unwrap().rank = usize::MAX;
     assert!(encode_adapter(&wrong.adapter, &mut Vec::new()).is_err());
     assert!(names(folder.path()).is_empty());
@@ -297,11 +299,22 @@ fn an_adapter_comes_back_bit_for_bit() {
         assert_eq!(decode_adapter(&mut &bytes[..len]).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
     }
     bytes[0] = 2;
-    assert!(decode_adapter(&mut bytes.as_slice()).unwrap_err().to_string().contains("version 2"));
+    let refused = decode_adapter(&mut bytes.as_slice()).unwrap_err();
+    let problem = refused.get_ref().and_then(|problem| problem.downcast_ref());
+    assert_eq!(problem, Some(&FormatProblem::AdapterVersion { found: 2, known: 1 }));
+}
+
+/// What is wrong with the checkpoint.
+fn problem_of(error: Error) -> CheckpointProblem {
+    match error {
+        Error::Checkpoint { problem, .. } => problem,
+        other => unreachable!("{other}"),
+    }
 }
 
 #[test]
 fn another_version_is_refused_not_skipped() {
+    let other_version = |found| CheckpointProblem::OtherVersion { found, known: VERSION };
     for vault in vaults() {
         let folder = tempfile::tempdir().unwrap();
         save(&vault, folder.path(), state(1).snapshot(), 5).unwrap();
@@ -310,7 +323,7 @@ fn another_version_is_refused_not_skipped() {
         bytes[..4].copy_from_slice(&(VERSION + 1).to_le_bytes());
         vault.write(&path, "checkpoint", &bytes).unwrap();
         for error in [load(&vault, &path).unwrap_err(), load_latest(&vault, folder.path()).unwrap_err()] {
-            assert!(error.to_string().contains("version 4 of the format"), "{error}");
+            assert_eq!(problem_of(error), other_version(VERSION + 1));
         }
         // What a later sealing is like nobody knows yet, but for its start.
         save(&vault, folder.path(), state(2).snapshot(), 5).unwrap();
@@ -318,12 +331,12 @@ fn another_version_is_refused_not_skipped() {
         bytes[8..12].copy_from_slice(&900u32.to_le_bytes());
         fs::write(&path, bytes).unwrap();
         for error in [load(&vault, &path).unwrap_err(), load_latest(&vault, folder.path()).unwrap_err()] {
-            assert!(error.to_string().contains("version 900 of the format"), "{error}");
+            assert_eq!(problem_of(error), other_version(900));
         }
         // Before there were sealed files.
         fs::write(&path, b"NGCKPT\r\n\x01\0\0\0 and everything that followed then").unwrap();
         for error in [load(&vault, &path).unwrap_err(), load_latest(&vault, folder.path()).unwrap_err()] {
-            assert!(error.to_string().contains("version 1 of the format"), "{error}");
+            assert_eq!(problem_of(error), other_version(1));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use strum::{EnumString, VariantNames};
 
 use super::problem::DataProblem;
-use crate::{Error, Result};
+use crate::{Error, Result, SettingProblem};
 
 /// How the bytes of a data file are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, EnumString, VariantNames)]
@@ -42,7 +42,7 @@ impl Format {
 }
 
 fn unknown_format(word: &str) -> Error {
-    let problem = format!("'{word}' is none of {}", Format::VARIANTS.join(", "));
+    let problem = SettingProblem::UnknownWord { word: word.to_owned(), known: Format::VARIANTS };
     Error::Config { option: "--format", problem }
 }
 

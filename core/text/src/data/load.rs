@@ -13,7 +13,10 @@ use super::line::{Line, LineProblem, MAX_LINE_BYTES, Parsed};
 use super::problem::DataProblem;
 use super::report::DataReport;
 use crate::{ChatTemplate, Conversation, Example, Message, Tokenizer, unused_keys};
-use crate::{Error, Result};
+use crate::{Error, Result, SettingProblem};
+
+/// A token to learn, and one before it.
+const MIN_CONTEXT: usize = 2;
 
 /// A `.txt` file may have this many bytes.
 const MAX_TEXT_BYTES: u64 = 128 << 20;
@@ -52,8 +55,9 @@ pub fn load(
     template: Option<&ChatTemplate>,
     options: &DataOptions,
 ) -> Result<Dataset> {
-    if options.context < 2 {
-        return Err(Error::Config { option: "--context", problem: "must be at least 2".into() });
+    if options.context < MIN_CONTEXT {
+        let problem = SettingProblem::ContextTooShort { least: MIN_CONTEXT };
+        return Err(Error::Config { option: "--context", problem });
     }
     let mut loader =
         Loader { path, tokenizer, template, options, examples: vec![], report: DataReport::default() };

@@ -21,6 +21,7 @@
 //! not show is refused by name, and every other key without effect is counted in the report.
 
 mod batch;
+mod content;
 mod conversation;
 mod dataset;
 mod fit;
@@ -28,6 +29,7 @@ mod format;
 mod json_kind;
 mod line;
 mod load;
+mod message_problem;
 mod plan;
 mod problem;
 mod report;
@@ -42,9 +44,9 @@ pub use format::Format;
 pub use json_kind::JsonKind;
 pub use line::{LineProblem, MAX_LINE_BYTES, check_line};
 pub use load::{DataOptions, load, load_line};
+pub use message_problem::MessageProblem;
 pub use plan::{BatchOptions, plan_epoch};
 pub use problem::DataProblem;
 pub use report::DataReport;
 pub use shape::ForeignShape;
-pub use turns::MessageProblem;
 pub use unreadable::Unreadable;

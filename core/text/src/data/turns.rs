@@ -1,40 +1,18 @@
 //! The turns of a conversation, as they stand in a line.
 
-mod problem;
-
 use serde_json::{Map, Value};
 
+use super::content::joined;
 use super::json_kind::JsonKind;
 use super::line::LineProblem;
+use super::message_problem::MessageProblem;
 use crate::Message;
-
-pub use self::problem::MessageProblem;
 
 /// Keys that say whether a turn is learned: those of OpenAI and Mistral, and of other trainers.
 pub(super) const MASKS: [&str; 7] =
     ["weight", "loss", "loss_mask", "loss_weight", "train", "trainable", "training"];
 /// Keys that may take a turn from what is learned, or a part of it, and do not say it in one way.
 const UNCLEAR_MASKS: [&str; 4] = ["mask", "masked", "train_detail", "training_detail"];
-/// Types of parts that are text.
-const TEXT_PARTS: [&str; 3] = ["text", "input_text", "output_text"];
-/// Types of parts that are known not to be text.
-const OTHER_PARTS: [&str; 14] = [
-    "image",
-    "image_url",
-    "input_image",
-    "audio",
-    "audio_url",
-    "input_audio",
-    "video",
-    "video_url",
-    "file",
-    "input_file",
-    "tool_use",
-    "tool_result",
-    "thinking",
-    "refusal",
-];
-
 /// What of a list of messages is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
@@ -124,29 +102,6 @@ fn check_masks(
     let is_set = |mask: &&str| keys.get(*mask).is_some_and(|value| !value.is_null());
     let unclear = UNCLEAR_MASKS.into_iter().find(is_set);
     unclear.map_or(Ok(()), |key| Err(MessageProblem::UnclearMask { key }))
-}
-
-/// Whether it is a text, or a list of parts that are.
-pub(super) fn is_text(content: &Value) -> bool {
-    content.is_string() || (content.is_array() && joined(content).is_ok())
-}
-
-/// The text of a list of parts, joined as they stand.
-fn joined(parts: &Value) -> Result<String, MessageProblem> {
-    let mut text = String::new();
-    for (number, part) in (1..).zip(parts.as_array().into_iter().flatten()) {
-        let kind = part.get("type").and_then(Value::as_str);
-        let is_text = kind.is_none_or(|kind| TEXT_PARTS.contains(&kind));
-        match (part, part.get("text")) {
-            (Value::String(part), _) => text.push_str(part),
-            (_, Some(Value::String(part))) if is_text => text.push_str(part),
-            _ => {
-                let known = OTHER_PARTS.into_iter().find(|known| Some(*known) == kind);
-                return Err(MessageProblem::Part { number, kind: known });
-            }
-        }
-    }
-    Ok(text)
 }
 
 /// Calls of tools have their arguments as an object, as templates expect it, where they are written as its JSON.

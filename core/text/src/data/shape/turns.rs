@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Obstacle;
-use crate::data::turns::is_text;
+use super::obstacle::Obstacle;
+use crate::data::content::is_text;
 
 /// Names of speakers, with our roles for them.
 pub(super) const ALIASES: [(&str, &str); 10] = [

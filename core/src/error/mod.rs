@@ -1,9 +1,23 @@
-//! The one error type of the engine.
+//! The one error type of the engine, and the reasons in it.
+
+mod adapter;
+mod config;
+mod foreign;
+mod model;
+mod peft;
+mod session_change;
 
 use std::path::{Path, PathBuf};
 
 use nightgraft_ggml::FileChange;
 use nightgraft_text::Unlogged;
+
+pub use adapter::{AdapterMetadataProblem, AdapterProblem, OtherBase};
+pub use config::{Allowed, ConfigProblem};
+pub use foreign::ForeignAdapter;
+pub use model::{KeyProblem, ModelProblem};
+pub use peft::PeftProblem;
+pub use session_change::SessionChange;
 
 /// What a fallible engine call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -23,7 +37,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and where.
-        problem: String,
+        problem: GgufProblem,
     },
     /// The model's file is not the one any more that it was when it was opened. Nothing that was computed with it since then
     /// was kept; what was done before is saved.
@@ -42,7 +56,7 @@ pub enum Error {
     #[error("model not supported: {problem}")]
     UnsupportedModel {
         /// The architecture, tensor or option that is not supported, and what is.
-        problem: String,
+        problem: ModelProblem,
     },
     /// A text that does not become tokens: by its tokenizer, its chat template or its file.
     #[error(transparent)]
@@ -53,7 +67,7 @@ pub enum Error {
         /// The option as it is spelled on the command line.
         option: &'static str,
         /// What is wrong and which values are allowed.
-        problem: String,
+        problem: ConfigProblem,
     },
     /// An adapter that cannot be read, or does not fit the model.
     #[error("adapter {}: {problem}", path.display())]
@@ -61,16 +75,16 @@ pub enum Error {
         /// The adapter's file or folder.
         path: PathBuf,
         /// What is wrong and what to try.
-        problem: String,
+        problem: AdapterProblem,
     },
     /// A file of a store, or a checkpoint, that cannot be read or written.
     #[error(transparent)]
     Store(nightgraft_store::Error),
     /// A session that goes on from another start than it was begun with.
-    #[error("the session cannot go on: {what}")]
+    #[error("the session cannot go on: {what}. To begin a new one, start anew (--start-anew)")]
     Changed {
-        /// Which of base, data and settings differ, and what to try.
-        what: String,
+        /// What differs.
+        what: SessionChange,
     },
     /// A plan that takes more memory than there is.
     #[error(
@@ -115,12 +129,32 @@ pub enum Error {
     Ggml(nightgraft_ggml::Error),
 }
 
+/// Why a file is not a usable GGUF.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GgufProblem {
+    /// It is not well formed, or cannot be written so.
+    #[error(transparent)]
+    Format(#[from] nightgraft_gguf::Problem),
+    /// It is a part of a model that was split.
+    #[error(
+        "{} of {count} of a split model; join the parts with llama-gguf-split --merge",
+        number.map_or("a part".to_owned(), |number| format!("part {number}"))
+    )]
+    Part {
+        /// Which part, from 1, if it says so.
+        number: Option<u64>,
+        /// How many there are.
+        count: u64,
+    },
+}
+
 impl From<nightgraft_ggml::Error> for Error {
     fn from(error: nightgraft_ggml::Error) -> Self {
         match error {
             nightgraft_ggml::Error::Aborted => Self::Cancelled,
             nightgraft_ggml::Error::Instructions(error) => {
-                Self::Config { option: nightgraft_ggml::INSTRUCTIONS_VARIABLE, problem: error.to_string() }
+                Self::Config { option: nightgraft_ggml::INSTRUCTIONS_VARIABLE, problem: error.into() }
             }
             nightgraft_ggml::Error::Map { path, source } => Error::io("map", &path)(source),
             nightgraft_ggml::Error::FileChanged { path, change } => Self::ModelChanged { path, change },
@@ -136,7 +170,9 @@ impl From<nightgraft_text::Error> for Error {
     fn from(error: nightgraft_text::Error) -> Self {
         match error {
             nightgraft_text::Error::Io(error) => Self::Io(error),
-            nightgraft_text::Error::Config { option, problem } => Self::Config { option, problem },
+            nightgraft_text::Error::Config { option, problem } => {
+                Self::Config { option, problem: problem.into() }
+            }
             error => Self::Text(error),
         }
     }
@@ -157,7 +193,7 @@ impl From<nightgraft_gguf::Error> for Error {
         match error {
             nightgraft_gguf::Error::Io(error) => Self::Io(error),
             nightgraft_gguf::Error::Unwritable { path, problem } => {
-                Self::Gguf { path, problem: problem.to_string() }
+                Self::Gguf { path, problem: problem.into() }
             }
             nightgraft_gguf::Error::Producer(error) => match error.downcast::<Self>() {
                 Ok(own) => *own,
@@ -169,11 +205,21 @@ impl From<nightgraft_gguf::Error> for Error {
 
 impl From<nightgraft_policy::InvalidRule> for Error {
     fn from(nightgraft_policy::InvalidRule { option, problem }: nightgraft_policy::InvalidRule) -> Self {
-        Self::Config { option, problem }
+        Self::Config { option, problem: problem.into() }
     }
 }
 
 impl Error {
+    /// For a setting that makes no sense.
+    pub fn config(option: &'static str, problem: impl Into<ConfigProblem>) -> Self {
+        Self::Config { option, problem: problem.into() }
+    }
+
+    /// For an adapter at `path` that cannot be used.
+    pub(crate) fn adapter(path: &Path, problem: impl Into<AdapterProblem>) -> Self {
+        Self::Adapter { path: path.to_owned(), problem: problem.into() }
+    }
+
     /// What a template said, if it is a template's error: for the person at the terminal only.
     pub fn unlogged(&self) -> Option<&Unlogged> {
         match self {

@@ -1,12 +1,15 @@
 //! What is wrong with a vocabulary, a template or a training file.
 
+mod template;
+mod tokenizer;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::answer::Unclear;
 use crate::data::DataProblem;
-use crate::tokenizer::TokenizerProblem;
-use crate::unused::NotShown;
+
+pub use template::{NotShown, TemplateFault, TemplateProblem, Unclear};
+pub use tokenizer::TokenizerProblem;
 
 /// What a fallible call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,7 +69,7 @@ pub enum Error {
         /// The option as it is spelled on the command line.
         option: &'static str,
         /// What is wrong and which values are allowed.
-        problem: String,
+        problem: SettingProblem,
     },
 }
 
@@ -87,41 +90,53 @@ impl Error {
     }
 }
 
-/// Why a chat template cannot be asked, or what it shows cannot be learned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a setting makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TemplateProblem {
-    /// There is none.
-    #[error("this model has none: leave out --chat, or use an instruction-tuned model")]
-    Missing,
-    /// It does not tell what the model must say.
-    #[error(transparent)]
-    Unclear(#[from] Unclear),
-    /// It leaves out what the answers stand on.
-    #[error(transparent)]
-    NotShown(#[from] NotShown),
-}
-
-/// Why a chat template gave no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
-pub enum TemplateFault {
-    /// It is longer than 1 MiB.
-    #[strum(to_string = "it is longer than 1 MiB")]
-    TooLong,
-    /// It is not the language that we read.
-    #[strum(to_string = "it does not parse")]
-    Unparsable,
-    /// It raised an exception, as templates do for conversations that the model was not made for.
-    #[strum(to_string = "it refuses the conversation")]
-    Refusal,
-    /// It did what cannot be done.
-    #[strum(to_string = "it cannot be rendered")]
-    Failure,
+pub enum SettingProblem {
+    /// A context in which nothing can be learned.
+    #[error("must be at least {least}")]
+    ContextTooShort {
+        /// The least that it may be.
+        least: usize,
+    },
+    /// A text that is no date.
+    #[error("'{text}' is no date; use 2026-11-29, or 2026-11-29T23:59:30")]
+    NotADate {
+        /// The text.
+        text: String,
+    },
+    /// A word that is none of the choices.
+    #[error("'{word}' is none of {}", known.join(", "))]
+    UnknownWord {
+        /// The word.
+        word: String,
+        /// Those that there are.
+        known: &'static [&'static str],
+    },
 }
 
 impl From<TemplateProblem> for Error {
     fn from(problem: TemplateProblem) -> Self {
         Self::Template { problem }
+    }
+}
+
+impl From<Unclear> for Error {
+    fn from(unclear: Unclear) -> Self {
+        Self::Template { problem: unclear.into() }
+    }
+}
+
+impl From<NotShown> for Error {
+    fn from(not_shown: NotShown) -> Self {
+        Self::Template { problem: not_shown.into() }
+    }
+}
+
+impl From<TokenizerProblem> for Error {
+    fn from(problem: TokenizerProblem) -> Self {
+        Self::Tokenizer { problem }
     }
 }
 
@@ -145,56 +160,5 @@ impl Unlogged {
 impl fmt::Debug for Unlogged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Unlogged(..)")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_says_what_is_wrong() {
-        for (problem, words) in [
-            (
-                TemplateProblem::Missing,
-                "this model has none: leave out --chat, or use an instruction-tuned model",
-            ),
-            (
-                Unclear::OffPrompt { message: 2 }.into(),
-                "it does not write message 2 behind its own prompt for an answer, so what the model must say there is \
-                 unknown; write the conversation out as {\"prompt\", \"completion\"}, the prompt as the model gets it at use",
-            ),
-            (
-                Unclear::ThoughtIsOver { message: 2 }.into(),
-                "its prompt for an answer ends the thought before message 2 begins, so the reasoning of that message \
-                 cannot be learned; leave it out, or write the conversation out as {\"prompt\", \"completion\"}",
-            ),
-            (
-                Unclear::Unprompted { message: 1 }.into(),
-                "it has no prompt for message 1, which stands before any question; put a user turn before it, or give it \
-                 \"weight\": 0",
-            ),
-            (
-                NotShown::Variable { key: "tools" }.into(),
-                "it does not show \"tools\", which the answers stand on; take another model, or leave such lines out",
-            ),
-            (
-                NotShown::Key { key: "tool_calls", message: 2 }.into(),
-                "it does not show \"tool_calls\" of message 2; take another model, or write the conversation out as \
-                 {\"prompt\", \"completion\"}",
-            ),
-            (
-                NotShown::ToolResult { message: 3 }.into(),
-                "it does not show message 3, the result of a tool; take another model, or write the conversation out as \
-                 {\"prompt\", \"completion\"}",
-            ),
-            (
-                NotShown::Answer { message: 2 }.into(),
-                "it does not show the \"content\" of message 2, which is to be learned",
-            ),
-        ] {
-            let error = Error::from(problem).to_string();
-            assert_eq!(error, format!("chat template: {words}"));
-        }
     }
 }

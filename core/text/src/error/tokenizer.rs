@@ -1,6 +1,6 @@
 //! What is wrong with a vocabulary, or with a text for it.
 
-use crate::pre_tokenizer::PreTokenizer;
+use crate::pre_tokenizer::families;
 
 /// Why a vocabulary cannot be turned into a tokenizer, or a text cannot be encoded. None holds the text itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum TokenizerProblem {
     /// A way to cut texts into words that is not known.
     #[error(
         "pre-tokenizer {name:?} is not supported; supported are {}",
-        PreTokenizer::names().collect::<Vec<_>>().join(", ")
+        families::names().collect::<Vec<_>>().join(", ")
     )]
     PreTokenizer {
         /// What the file calls it.
@@ -83,12 +83,6 @@ pub enum TokenizerProblem {
     Inexpressible,
 }
 
-impl From<TokenizerProblem> for crate::Error {
-    fn from(problem: TokenizerProblem) -> Self {
-        Self::Tokenizer { problem }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +124,7 @@ mod tests {
         let unknown = TokenizerProblem::PreTokenizer { name: "odd".into() }.to_string();
         let (start, end) = (
             "pre-tokenizer \"odd\" is not supported; supported are gpt-2, phi-2, jina-es, ",
-            PreTokenizer::names().last().unwrap_or_default(),
+            families::names().last().unwrap_or_default(),
         );
         assert!(unknown.starts_with(start) && unknown.ends_with(end), "{unknown}");
     }

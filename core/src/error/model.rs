@@ -1,0 +1,345 @@
+//! Why a well-formed model cannot be run.
+
+use nightgraft_gguf::TensorType;
+use nightgraft_kernels::{MAX_HEAD_DIM, ShapeError, WeightType};
+
+/// What of a model's metadata or tensors is not supported, and what is.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelProblem {
+    /// The file holds something else.
+    #[error("the file is of type {kind:?}, not a model")]
+    Type {
+        /// What it says that it is.
+        kind: String,
+    },
+    /// The file does not say its architecture.
+    #[error("the file does not say its architecture (general.architecture)")]
+    NoArchitecture,
+    /// An architecture that is not known here.
+    #[error("architecture {name:?}; supported: {}", supported.join(", "))]
+    Architecture {
+        /// The architecture.
+        name: String,
+        /// Those that are known.
+        supported: Vec<&'static str>,
+    },
+    /// A key of the architecture's.
+    #[error("{key} {problem}")]
+    Key {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+    /// Heads that are too wide together.
+    #[error("{n_head} heads of {head_dim} values")]
+    Heads {
+        /// How many heads there are.
+        n_head: usize,
+        /// The values of each.
+        head_dim: usize,
+    },
+    /// Heads that are wider than the kernels compute.
+    #[error("heads of {head_dim} values; up to {MAX_HEAD_DIM}")]
+    WideHead {
+        /// The values of each.
+        head_dim: usize,
+    },
+    /// Heads whose values are no pairs.
+    #[error("heads of {head_dim} values; the number must be even")]
+    OddHead {
+        /// The values of each.
+        head_dim: usize,
+    },
+    /// Heads that the attention refuses.
+    #[error(transparent)]
+    Attention(#[from] ShapeError),
+    /// A tensor that is needed.
+    #[error("tensor {tensor} is missing")]
+    Missing {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor of another shape.
+    #[error(
+        "tensor {tensor} has dimensions {found:?}{}",
+        expected.as_ref().map_or(String::new(), |dims| format!(", the metadata implies {dims:?}"))
+    )]
+    Dimensions {
+        /// The tensor.
+        tensor: String,
+        /// Its dimensions, the contiguous one first.
+        found: Vec<u64>,
+        /// Those that it should have, where the metadata say them.
+        expected: Option<Vec<u64>>,
+    },
+    /// More tokens than there are ids.
+    #[error("a vocabulary of {rows} tokens")]
+    Vocabulary {
+        /// Rows of the embedding.
+        rows: u64,
+    },
+    /// A vocabulary and an embedding that do not go together.
+    #[error("{tokens} tokens in the metadata and {embeddings} embeddings")]
+    Tokens {
+        /// Tokens of the metadata.
+        tokens: usize,
+        /// Rows of the embedding.
+        embeddings: usize,
+    },
+    /// Queries, keys and values in one matrix.
+    #[error("query, key and value weights fused in one tensor (attn_qkv)")]
+    Fused,
+    /// A tensor that nobody asks for.
+    #[error(
+        "tensor {tensor:?} is not part of the blocks that can be trained (no biases but those of queries, keys and values, \
+         no experts, no fused or extra projections)"
+    )]
+    Extra {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A matrix in a format that is not read.
+    #[error(
+        "tensor {tensor} is {}; the formats that can be trained on are {}",
+        found.name(),
+        WeightType::ALL.map(WeightType::name).join(", ")
+    )]
+    Format {
+        /// The tensor.
+        tensor: String,
+        /// Its format.
+        found: TensorType,
+    },
+    /// A vector in another format than all converters give it.
+    #[error("tensor {tensor} is {}; it must be F32", found.name())]
+    NotF32 {
+        /// The tensor.
+        tensor: String,
+        /// Its format.
+        found: TensorType,
+    },
+    /// A tensor for which there are not enough addresses.
+    #[error("tensor {tensor} does not fit in memory addresses")]
+    TooLarge {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Factors of rope in another form.
+    #[error("tensor rope_freqs.weight must be {n} numbers of type F32")]
+    RopeFactors {
+        /// How many there must be.
+        n: usize,
+    },
+    /// More or fewer factors of rope.
+    #[error("tensor rope_freqs.weight must be {n} numbers")]
+    RopeFactorCount {
+        /// How many there must be.
+        n: usize,
+    },
+    /// A factor of rope by which nothing can be divided.
+    #[error("tensor rope_freqs.weight holds {0}")]
+    RopeFactor(f32),
+    /// Rows that cannot be quantized again.
+    #[error("tensor {tensor} cannot be packed as {}", format.name())]
+    Packing {
+        /// The tensor.
+        tensor: String,
+        /// Its format.
+        format: WeightType,
+    },
+}
+
+/// What is wrong with a key of an architecture. Its words go on from the name of the key.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// It is not there.
+    #[error("is missing")]
+    Missing,
+    /// A count that cannot be.
+    #[error("is {found}; it must be from 1 to {most}")]
+    Count {
+        /// What it is.
+        found: u64,
+        /// The most that it may be.
+        most: usize,
+    },
+    /// No number, or several different ones.
+    #[error("is not one integer (type {found})")]
+    NotOneInteger {
+        /// The type of its value.
+        found: &'static str,
+    },
+    /// A number that cannot be.
+    #[error("is {found}; it must be finite and positive")]
+    NotPositive {
+        /// What it is.
+        found: f32,
+    },
+    /// No number.
+    #[error("is of type {found}; it must be a float")]
+    NotAFloat {
+        /// The type of its value.
+        found: &'static str,
+    },
+    /// No text.
+    #[error("is of type {found}; it must be a string")]
+    NotAString {
+        /// The type of its value.
+        found: &'static str,
+    },
+    /// It asks for something that is not built.
+    #[error("is set; {meaning} cannot be trained")]
+    Set {
+        /// What it asks for.
+        meaning: &'static str,
+    },
+    /// Heads of keys that do not share those of queries evenly.
+    #[error("is {found}, which does not divide the {n_head} query heads")]
+    Indivisible {
+        /// Heads of keys.
+        found: usize,
+        /// Heads of queries.
+        n_head: usize,
+    },
+    /// A model that looks ahead.
+    #[error("is false; only models that predict the next token can be trained")]
+    NotCausal,
+    /// Values of another width than keys.
+    #[error("is {found}, and keys have {head_dim}; they must be equal")]
+    ValueWidth {
+        /// The width of values.
+        found: usize,
+        /// The width of keys.
+        head_dim: usize,
+    },
+    /// Heads of another width than llama.cpp takes.
+    #[error("is {found}; llama.cpp takes no other than embedding_length / head_count")]
+    HeadWidth {
+        /// What it is.
+        found: usize,
+    },
+    /// Rope over a part of a head.
+    #[error("is {found}; heads have {head_dim} values and must be turned whole")]
+    PartialRope {
+        /// The values that are turned.
+        found: usize,
+        /// The values of a head.
+        head_dim: usize,
+    },
+    /// A way to scale rope that is not built.
+    #[error("is {found:?}; supported: none, linear, and for llama factors in rope_freqs.weight")]
+    RopeScaling {
+        /// The way.
+        found: String,
+    },
+    /// A number whose inverse is none.
+    #[error("is out of range")]
+    OutOfRange,
+    /// A factor that would change the attention.
+    #[error("is not 1; that cannot be trained")]
+    NotOne,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_says_what_is_not_supported() {
+        let tensor = || "t.weight".to_owned();
+        for (problem, words) in [
+            (ModelProblem::Type { kind: "adapter".into() }, "the file is of type \"adapter\", not a model"),
+            (ModelProblem::NoArchitecture, "the file does not say its architecture (general.architecture)"),
+            (
+                ModelProblem::Architecture { name: "mamba".into(), supported: vec!["llama", "qwen2"] },
+                "architecture \"mamba\"; supported: llama, qwen2",
+            ),
+            (ModelProblem::Heads { n_head: 9, head_dim: 8 }, "9 heads of 8 values"),
+            (ModelProblem::WideHead { head_dim: 999 }, "heads of 999 values; up to 512"),
+            (ModelProblem::OddHead { head_dim: 7 }, "heads of 7 values; the number must be even"),
+            (ModelProblem::Missing { tensor: tensor() }, "tensor t.weight is missing"),
+            (
+                ModelProblem::Dimensions { tensor: tensor(), found: vec![3, 4], expected: Some(vec![4, 4]) },
+                "tensor t.weight has dimensions [3, 4], the metadata implies [4, 4]",
+            ),
+            (
+                ModelProblem::Dimensions { tensor: tensor(), found: vec![3], expected: None },
+                "tensor t.weight has dimensions [3]",
+            ),
+            (ModelProblem::Vocabulary { rows: 1 << 40 }, "a vocabulary of 1099511627776 tokens"),
+            (
+                ModelProblem::Tokens { tokens: 5, embeddings: 279 },
+                "5 tokens in the metadata and 279 embeddings",
+            ),
+            (ModelProblem::Fused, "query, key and value weights fused in one tensor (attn_qkv)"),
+            (
+                ModelProblem::Extra { tensor: tensor() },
+                "tensor \"t.weight\" is not part of the blocks that can be trained (no biases but those of queries, keys and \
+                 values, no experts, no fused or extra projections)",
+            ),
+            (
+                ModelProblem::Format { tensor: tensor(), found: TensorType::Q2_K },
+                "tensor t.weight is Q2_K; the formats that can be trained on are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, \
+                 Q4_K, Q5_K, Q6_K, IQ4_NL",
+            ),
+            (
+                ModelProblem::NotF32 { tensor: tensor(), found: TensorType::F16 },
+                "tensor t.weight is F16; it must be F32",
+            ),
+            (ModelProblem::TooLarge { tensor: tensor() }, "tensor t.weight does not fit in memory addresses"),
+            (ModelProblem::RopeFactors { n: 32 }, "tensor rope_freqs.weight must be 32 numbers of type F32"),
+            (ModelProblem::RopeFactorCount { n: 32 }, "tensor rope_freqs.weight must be 32 numbers"),
+            (ModelProblem::RopeFactor(0.0), "tensor rope_freqs.weight holds 0"),
+            (
+                ModelProblem::Packing { tensor: tensor(), format: WeightType::Q4_0 },
+                "tensor t.weight cannot be packed as Q4_0",
+            ),
+        ] {
+            assert_eq!(problem.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn each_says_what_is_wrong_with_a_key() {
+        for (problem, words) in [
+            (KeyProblem::Missing, "is missing"),
+            (KeyProblem::Count { found: 8, most: 4 }, "is 8; it must be from 1 to 4"),
+            (KeyProblem::NotOneInteger { found: "i32" }, "is not one integer (type i32)"),
+            (KeyProblem::NotPositive { found: f32::NAN }, "is NaN; it must be finite and positive"),
+            (KeyProblem::NotAFloat { found: "u32" }, "is of type u32; it must be a float"),
+            (KeyProblem::NotAString { found: "u8" }, "is of type u8; it must be a string"),
+            (
+                KeyProblem::Set { meaning: "a mixture of experts" },
+                "is set; a mixture of experts cannot be trained",
+            ),
+            (
+                KeyProblem::Indivisible { found: 3, n_head: 4 },
+                "is 3, which does not divide the 4 query heads",
+            ),
+            (KeyProblem::NotCausal, "is false; only models that predict the next token can be trained"),
+            (
+                KeyProblem::ValueWidth { found: 64, head_dim: 32 },
+                "is 64, and keys have 32; they must be equal",
+            ),
+            (
+                KeyProblem::HeadWidth { found: 32 },
+                "is 32; llama.cpp takes no other than embedding_length / head_count",
+            ),
+            (
+                KeyProblem::PartialRope { found: 32, head_dim: 64 },
+                "is 32; heads have 64 values and must be turned whole",
+            ),
+            (
+                KeyProblem::RopeScaling { found: "yarn".into() },
+                "is \"yarn\"; supported: none, linear, and for llama factors in rope_freqs.weight",
+            ),
+            (KeyProblem::OutOfRange, "is out of range"),
+            (KeyProblem::NotOne, "is not 1; that cannot be trained"),
+        ] {
+            assert_eq!(problem.to_string(), words);
+        }
+    }
+}
