@@ -2,21 +2,31 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashMap;
+use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::OnceLock;
 
-use nightgraft_adapter::{AdapterTensors, LoraSpec, Module};
-use nightgraft_core::export::write_gguf_adapter;
-use nightgraft_core::generate::{Generator, Sampling};
-use nightgraft_core::lora::{Adapter, initialize};
-use nightgraft_core::model_file::ModelFile;
-use nightgraft_core::transformer::{Model, ModelOptions};
-use nightgraft_gguf::{TensorInfo, TensorType, Writer};
+use assert_cmd::cargo::cargo_bin;
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::token::LlamaToken;
+use nightgraft_adapter::Module;
+use nightgraft_core::session::{ExportFormat, ExportRequest, export};
+use nightgraft_gguf::{GgufHeader, TensorInfo, TensorType, Writer};
 use nightgraft_kernels::{WeightType, Weights};
+use nightgraft_random::Random;
 use nightgraft_text::Tokenizer;
 use nightgraft_tiny_model::TinyModel;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 
-use crate::support::{batch, mean_divergence, open_base, smollm2};
+use crate::support::{our_logits, smollm2};
 
 /// With weights in f32 both compute the same, but for llama.cpp's keys and values in f16.
 const MAX_DIVERGENCE: f64 = 1e-5;
@@ -29,62 +39,130 @@ const TEXT: &str = "The lighthouse keeper wrote down the weather every evening: 
     first the small ones with patched sails, then the ferry with the mail. fn main() { println!(\"hello\"); } \
     The answer to 12 times 12 is 144, and the capital of France is Paris.";
 
-/// An adapter that changes what the model says, the more the larger `strength`.
-fn adapter(base: &nightgraft_core::base::Base, strength: f32) -> AdapterTensors {
-    let spec = LoraSpec {
-        rank: 8,
-        alpha: 16.0,
-        modules: Module::ALL.to_vec(),
-        layers: 0..base.spec.n_layer,
-        dropout: 0.0,
-    };
-    let mut tensors = initialize(&spec, base, 3);
-    let other = initialize(&spec, base, 4);
-    for (pair, other) in tensors.pairs.values_mut().zip(other.pairs.values()) {
-        let noise = other.a.iter().cycle();
-        pair.b_t.iter_mut().zip(noise).for_each(|(b, noise)| *b = strength * noise);
+/// llama.cpp's process-wide state.
+pub fn backend() -> &'static LlamaBackend {
+    static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
+    BACKEND.get_or_init(|| {
+        let mut backend = LlamaBackend::init().unwrap();
+        backend.void_logs();
+        backend
+    })
+}
+
+/// llama.cpp's logits behind each token, with an adapter or without: a row for each.
+fn llama_cpp_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Vec<f32>> {
+    let mut model = LlamaModel::load_from_file(backend(), model, &LlamaModelParams::default()).unwrap();
+    let mut adapter = adapter.map(|path| model.lora_adapter_init(path).unwrap());
+    let n_tokens = ids.len() as u32;
+    let params = LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(n_tokens))
+        .with_n_batch(n_tokens)
+        .with_n_ubatch(n_tokens.min(512))
+        .with_n_threads(2)
+        .with_n_threads_batch(2);
+    let mut context = model.new_context(backend(), params).unwrap();
+    if let Some(adapter) = &mut adapter {
+        context.lora_adapter_set(adapter, 1.0).unwrap();
     }
-    tensors
+    let mut batch = LlamaBatch::new(ids.len(), 1);
+    for (position, id) in (0..).zip(ids) {
+        batch.add(LlamaToken(id.cast_signed()), position, &[0], true).unwrap();
+    }
+    context.decode(&mut batch).unwrap();
+    (0..batch.n_tokens()).map(|i| context.get_logits_ith(i).to_vec()).collect()
+}
+
+/// A model's file and what its header says.
+pub fn read(model: &Path) -> (Vec<u8>, GgufHeader) {
+    let bytes = fs::read(model).unwrap();
+    let header = nightgraft_gguf::parse(&bytes).unwrap();
+    (bytes, header)
+}
+
+/// Writes, by way of our export, an adapter for llama.cpp that changes what the model says, the more the larger `strength`.
+fn write_adapter(model: &Path, out: &Path, strength: f32) {
+    const RANK: usize = 8;
+    let (_, header) = read(model);
+    let mut random = Random::new(3);
+    let mut tensors = Vec::new();
+    for layer in 0.. {
+        let matrix = |module: Module| {
+            let name = module.tensor_name(layer);
+            header.tensors.iter().find(|tensor| tensor.name == name)
+        };
+        if matrix(Module::AttnQ).is_none() {
+            break;
+        }
+        for module in Module::ALL {
+            let dims = &matrix(module).unwrap().dims;
+            let (n_in, n_out) = (dims[0] as usize, dims[1] as usize);
+            let bound = 1.0 / (n_in as f32).sqrt();
+            let mut numbers = |n: usize, bound: f32| -> Vec<u8> {
+                (0..n).flat_map(|_| random.between(-bound, bound).to_le_bytes()).collect()
+            };
+            let name = |factor| {
+                format!("base_model.model.model.layers.{layer}.{}.{factor}.weight", module.hf_name())
+            };
+            tensors.push((name("lora_A"), vec![RANK, n_in], numbers(RANK * n_in, bound)));
+            tensors.push((name("lora_B"), vec![n_out, RANK], numbers(n_out * RANK, strength * bound)));
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let bytes = safetensors::serialize(views, None::<HashMap<_, _>>).unwrap();
+    fs::write(folder.path().join("adapter_model.safetensors"), bytes).unwrap();
+    let config = serde_json::json!({ "peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK });
+    fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let request = ExportRequest {
+        adapter: folder.path().to_owned(),
+        to: ExportFormat::Gguf,
+        model: Some(model.to_owned()),
+        out: out.to_owned(),
+    };
+    export(&request, &mut |_, _| ()).unwrap();
 }
 
 /// Mean divergence of llama.cpp's logits from ours without and with the adapter, and of ours with from ours without.
-fn divergences(path: &Path, strength: f32) -> [f64; 3] {
-    let base = open_base(path);
-    let tokenizer = Tokenizer::from_gguf(base.file().metadata()).unwrap();
-    let ids = tokenizer.encode(TEXT, false).unwrap();
-    let n_vocab = base.spec.n_vocab;
-    let tensors = adapter(&base, strength);
+fn divergences(model: &Path, strength: f32) -> [f64; 3] {
+    let (_, header) = read(model);
+    let ids = Tokenizer::from_gguf(&header.metadata).unwrap().encode(TEXT, false).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let exported = folder.path().join("adapter.gguf");
-    write_gguf_adapter(&exported, &tensors, &base).unwrap();
-
-    let ours = |adapter: Option<&Adapter>| {
-        let mut model =
-            Model::new(open_base(path), adapter, ModelOptions::for_eval(ids.len(), 2), Arc::default())
-                .unwrap();
-        model.logits(&batch(&ids)).unwrap()
-    };
-    let llama_cpp = |adapter: Option<&Path>| {
-        let mut generator = Generator::open(&open_base(path), 2).unwrap();
-        generator.set_adapter_file(adapter).unwrap();
-        generator.logits(&ids).unwrap()
-    };
-    let (bare, adapted) = (ours(None), ours(Some(&Adapter::new(&tensors).unwrap())));
+    write_adapter(model, &exported, strength);
+    let (bare, adapted) = (our_logits(model, None, &ids), our_logits(model, Some(&exported), &ids));
     [
-        mean_divergence(&bare, &llama_cpp(None), n_vocab),
-        mean_divergence(&adapted, &llama_cpp(Some(&exported)), n_vocab),
-        mean_divergence(&bare, &adapted, n_vocab),
+        mean_divergence(&bare, &llama_cpp_logits(model, None, &ids)),
+        mean_divergence(&adapted, &llama_cpp_logits(model, Some(&exported), &ids)),
+        mean_divergence(&bare, &adapted),
     ]
+}
+
+/// Mean over the rows of `p` of the Kullback–Leibler divergence from their soft-max to that of `q`'s, in nats.
+fn mean_divergence(p: &[Vec<f32>], q: &[Vec<f32>]) -> f64 {
+    let of_row = |(p, q): (&Vec<f32>, &Vec<f32>)| {
+        let (p, q) = (log_softmax(p), log_softmax(q));
+        p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+    };
+    assert!(!p.is_empty() && q.len() >= p.len());
+    p.iter().zip(q).map(of_row).sum::<f64>() / p.len() as f64
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&v| f64::from(v - max).exp()).sum();
+    logits.iter().map(|&v| f64::from(v - max) - sum.ln()).collect()
 }
 
 /// The model with each matrix dequantized, so that llama.cpp has no reason to round activations.
 fn write_in_f32(path: &Path, out: &Path) {
-    let file = ModelFile::open(path).unwrap();
+    let (file, header) = read(path);
     let to_f32 = |info: &TensorInfo| -> Vec<u8> {
         let n_cols = info.dims[0] as usize;
         let n_rows = info.dims[1..].iter().product::<u64>() as usize;
         let kind = WeightType::from_ggml_id(info.kind.ggml_id()).unwrap();
-        let weights = Weights::new(kind, n_rows, n_cols, file.bytes(info)).unwrap();
+        let weights = Weights::new(kind, n_rows, n_cols, info.bytes(&file)).unwrap();
         let mut row = vec![0.0; n_cols];
         let rows = (0..n_rows).flat_map(|i| {
             weights.dequantize_row(i, &mut row);
@@ -92,8 +170,8 @@ fn write_in_f32(path: &Path, out: &Path) {
         });
         rows.collect()
     };
-    let tensors: Vec<_> = file.tensors().iter().map(|info| (info, to_f32(info))).collect();
-    let mut writer = Writer::new(file.metadata().clone());
+    let tensors: Vec<_> = header.tensors.iter().map(|info| (info, to_f32(info))).collect();
+    let mut writer = Writer::new(header.metadata.clone());
     for (info, bytes) in &tensors {
         writer.tensor(&info.name, &info.dims, TensorType::F32, bytes).unwrap();
     }
@@ -152,44 +230,30 @@ fn logits_agree_on_the_4_bit_weights_but_for_rounded_activations() {
 
 #[test]
 fn a_generation_with_the_adapter_differs_from_one_without() {
-    let path = smollm2();
-    let base = open_base(&path);
+    let model = smollm2();
     let folder = tempfile::tempdir().unwrap();
     let exported = folder.path().join("adapter.gguf");
-    write_gguf_adapter(&exported, &adapter(&base, 4.0), &base).unwrap();
-    let tokenizer = Tokenizer::from_gguf(base.file().metadata()).unwrap();
-    let prompt = tokenizer.encode("The capital of France is", false).unwrap();
-    let generate = |adapter| {
-        let mut ids = Vec::new();
-        let sampling = Sampling { max_tokens: 16, temperature: 0.0, seed: 0 };
-        let mut generator = Generator::open(&base, 2).unwrap();
-        generator.set_adapter_file(adapter).unwrap();
-        generator
-            .generate(
-                &prompt,
-                &sampling,
-                |_| false,
-                |id| {
-                    ids.push(id);
-                    true
-                },
-            )
-            .unwrap();
-        ids
+    write_adapter(&model, &exported, 4.0);
+    let generate = |adapter: Option<&Path>| {
+        let mut command = Command::new(cargo_bin("nightgraft"));
+        command
+            .args(["--quiet", "generate", "--max-tokens", "16", "--temperature", "0", "--model"])
+            .arg(&model);
+        command.args(adapter.map(|path| format!("--adapter={}", path.display())));
+        let output = command.arg("--prompt").arg("The capital of France is").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     };
     let bare = generate(None);
-    assert_eq!((bare.len(), bare[0]), (16, 7042), "llama.cpp continues with Paris");
+    assert!(bare.contains("Paris"), "{bare}");
     assert_eq!(bare, generate(None));
     assert_ne!(bare, generate(Some(exported.as_path())));
 }
 
 #[test]
 fn the_first_logit_is_what_llama_cpp_prints() {
-    let path = smollm2();
-    let mut model = Model::new(open_base(&path), None, ModelOptions::for_eval(8, 2), Arc::default()).unwrap();
-    let logits = model.logits(&batch(&[504, 3575, 282, 4649, 314])).unwrap();
-    let last = &logits[4 * model.base().spec.n_vocab..];
-    let (top, logit) = last.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    let logits = our_logits(&smollm2(), None, &[504, 3575, 282, 4649, 314, 0]);
+    let (top, logit) = logits[4].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
     assert_eq!(top, 7042);
     assert!((logit - 17.34).abs() < 0.1, "{logit}");
 }

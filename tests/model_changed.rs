@@ -11,7 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nightgraft_core::config::TrainConfig;
-use nightgraft_core::model_file::ModelFile;
 use nightgraft_core::session::{self, Event, Outcome, RequestedShape, StopFlag, TrainRequest};
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::{CHATML, TinyModel};
@@ -284,7 +283,7 @@ fn a_model_that_is_cut_short_at_any_moment_of_an_answer_kills_nobody() {
 /// Changes one byte that the fingerprint does not look at.
 fn damage(model: &Path) {
     let bytes = fs::read(model).unwrap();
-    let fingerprint = || ModelFile::open(model).unwrap().fingerprint().unwrap();
+    let fingerprint = || session::inspect(model).unwrap().fingerprint;
     let before = fingerprint();
     let unseen = (bytes.len() / 2..bytes.len()).step_by(1000).any(|at| {
         let mut bytes = bytes.clone();

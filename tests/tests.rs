@@ -1,4 +1,4 @@
-//! The integration tests, one module a topic. Those in `golden`, `llama_cpp` and `tokenizer` need the real model.
+//! The integration tests, one module a topic. Those in `golden` need the real model.
 
 mod cli;
 #[cfg(unix)]
@@ -6,7 +6,6 @@ mod docs;
 mod formats;
 mod gate;
 mod golden;
-mod llama_cpp;
 #[cfg(unix)]
 mod model_changed;
 mod night;
@@ -14,4 +13,3 @@ mod privacy;
 mod resume;
 mod run_date;
 mod support;
-mod tokenizer;

@@ -4,10 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use nightgraft_core::generate::Vocabulary;
-use nightgraft_core::model_file::ModelFile;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::token::LlamaToken;
 use nightgraft_gguf::{Array, Metadata, Value, Writer};
 use nightgraft_text::Tokenizer;
+
+use crate::llama_cpp::{backend, read};
+use crate::support::smollm2;
 
 /// Lines of mixed text for each comparison.
 const N_LINES: usize = 4000;
@@ -49,7 +53,7 @@ fn decoding_gives_the_text_back() {
 /// Puts every kind of pre-tokenizer before one vocabulary, so that each expression meets llama.cpp's.
 #[test]
 fn every_pre_tokenizer_cuts_as_llama_cpp_does() {
-    let metadata = ModelFile::open(&smollm2()).unwrap().metadata().clone();
+    let metadata = read(&smollm2()).1.metadata;
     let folder = tempfile::tempdir().unwrap();
     let lines = mixed_lines(600, 4);
     for pre in [
@@ -127,13 +131,18 @@ struct Report {
 /// Tokenizes each text both ways, with and without special tokens.
 fn compare(model: &Path, texts: &[String]) -> Report {
     let ours = tokenizer(model);
-    let theirs = Vocabulary::open(model).unwrap();
+    let params = LlamaModelParams::default().with_vocab_only(true);
+    let theirs = LlamaModel::load_from_file(backend(), model, &params).unwrap();
+    let tokenize = |text: &str, add_special, parse_special| -> Vec<u32> {
+        let tokens = theirs.vocab().tokenize(text.as_bytes(), add_special, parse_special);
+        tokens.into_iter().map(|token| token.0.cast_unsigned()).collect()
+    };
     let mut mismatches = 0;
     for text in texts {
         let mut differs = false;
         for parse_special in [false, true] {
             let (left, right) =
-                (ours.encode(text, parse_special).unwrap(), theirs.tokenize(text, false, parse_special));
+                (ours.encode(text, parse_special).unwrap(), tokenize(text, false, parse_special));
             if left != right {
                 differs = true;
                 let at = left.iter().zip(&right).take_while(|(left, right)| left == right).count();
@@ -151,33 +160,22 @@ fn compare(model: &Path, texts: &[String]) -> Report {
             }
         }
         if !text.starts_with('<') {
-            differs |= ours.encode_with_bos(text, true).unwrap() != theirs.tokenize(text, true, true);
+            differs |= ours.encode_with_bos(text, true).unwrap() != tokenize(text, true, true);
         }
         mismatches += usize::from(differs);
     }
     for id in 0..ours.n_vocab() as u32 {
-        assert_eq!(ours.is_end_of_generation(id), theirs.is_end_of_generation(id), "token {id}");
+        assert_eq!(
+            ours.is_end_of_generation(id),
+            theirs.vocab().is_eog(LlamaToken(id.cast_signed())),
+            "token {id}"
+        );
     }
     Report { lines: texts.len(), mismatches }
 }
 
 fn tokenizer(model: &Path) -> Tokenizer {
-    Tokenizer::from_gguf(ModelFile::open(model).unwrap().metadata()).unwrap()
-}
-
-/// The demo model: what `NIGHTGRAFT_SMOLLM2` names, or the file that `nightgraft fetch smollm2-135m` keeps.
-fn smollm2() -> PathBuf {
-    let named = std::env::var_os("NIGHTGRAFT_SMOLLM2").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        home.join(".cache/nightgraft/models/SmolLM2-135M-Instruct.Q4_1.gguf")
-    });
-    assert!(
-        path.is_file(),
-        "{} is not there: run `nightgraft fetch smollm2-135m`, or name the file in NIGHTGRAFT_SMOLLM2",
-        path.display()
-    );
-    path
+    Tokenizer::from_gguf(&read(model).1.metadata).unwrap()
 }
 
 fn sentence_piece_vocabulary(add_space_prefix: bool) -> Metadata {

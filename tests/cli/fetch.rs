@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use nightgraft_core::base;
+use nightgraft_core::session;
 
 use super::{
     RunOutput, Sandbox, files,
@@ -51,7 +51,7 @@ fn the_list_has_size_and_licence_and_only_what_can_be_trained() {
     let models = offline(&sandbox, &["fetch", "--list", "--json"]).ok().json();
     for model in models.as_array().unwrap() {
         let architecture = model["architecture"].as_str().unwrap();
-        assert!(base::supported().any(|known| known == architecture), "{model}");
+        assert!(session::supported_architectures().any(|known| known == architecture), "{model}");
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{fs, path::Path};
 
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
-use nightgraft_core::{base::Base, model_file::ModelFile};
+use nightgraft_gguf::Fingerprint;
 use nightgraft_policy::gate::{GateReport, GateRules, ModelLosses, judge};
 use nightgraft_store::{GraftId, IdSet, Key, NewGraft, Store, StoreOptions};
+use nightgraft_tiny_model::N_EMBD;
 
 use super::{Sandbox, files};
 
@@ -19,8 +20,9 @@ fn write_examples(sandbox: &Sandbox) {
 
 /// Two grafts for the sandbox's model, the second refused by the gate; the first is in use.
 fn add_grafts(sandbox: &Sandbox, root: &Path) {
-    let base = Base::open(ModelFile::open(&sandbox.path("model.gguf")).unwrap()).unwrap();
-    let (n_out, n_in) = base.spec.module_shape(Module::AttnQ);
+    let model = fs::read(sandbox.path("model.gguf")).unwrap();
+    let base = Fingerprint::of(&model, nightgraft_gguf::parse(&model).unwrap().data_offset);
+    let (n_out, n_in) = (N_EMBD, N_EMBD);
     let spec = LoraSpec { rank: 2, alpha: 4.0, modules: vec![Module::AttnQ], layers: 0..1, dropout: 0.0 };
     let pair = LoraPair { rank: 2, n_in, n_out, a: vec![0.25; 2 * n_in], b_t: vec![0.5; 2 * n_out] };
     let adapter = AdapterTensors { spec, pairs: [((0, Module::AttnQ), pair)].into() };
@@ -29,7 +31,7 @@ fn add_grafts(sandbox: &Sandbox, root: &Path) {
     for promote in [true, false] {
         let gate = GateReport { promote, ..judge(&GateRules::default(), &nothing, None, &nothing, 3) };
         let graft = NewGraft {
-            base: *base.fingerprint(),
+            base,
             parent: None,
             trained_on: IdSet::from_range(1, 2),
             steps: 40,

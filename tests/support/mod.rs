@@ -1,13 +1,13 @@
-//! What several topics need: the real model, batches, a distance between predictions.
+//! What several topics need: the real model, and what the engine predicts.
 
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use nightgraft_core::base::Base;
-use nightgraft_core::model_file::ModelFile;
-use nightgraft_text::Example;
-use nightgraft_text::data::{self, Batch};
+use nightgraft_core::config::DataConfig;
+use nightgraft_core::session::{EvalRequest, StopFlag, evaluate};
+use safetensors::SafeTensors;
 
 /// The path of SmolLM2-135M-Instruct (Q4_1): `NIGHTGRAFT_SMOLLM2`, else where `nightgraft fetch smollm2-135m` puts it.
 ///
@@ -32,31 +32,27 @@ fn default_path() -> PathBuf {
     cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf")
 }
 
-pub fn open_base(path: &Path) -> Base {
-    Base::open(ModelFile::open(path).unwrap()).unwrap()
-}
-
-/// One sequence, every token supervised.
-pub fn batch(ids: &[u32]) -> Batch {
-    let example = Example::from_supervision(ids.to_vec(), &vec![true; ids.len()]);
-    data::assemble(&[example], &[0])
-}
-
-/// Mean over rows of the Kullback–Leibler divergence from `p`'s soft-max to `q`'s, in nats.
-pub fn mean_divergence(p: &[f32], q: &[f32], n_vocab: usize) -> f64 {
-    assert_eq!(p.len(), q.len());
-    let rows = p.chunks(n_vocab).zip(q.chunks(n_vocab));
-    let total: f64 = rows
-        .map(|(p, q)| {
-            let (p, q) = (log_softmax(p), log_softmax(q));
-            p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
-        })
-        .sum();
-    total / (p.len() / n_vocab) as f64
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&v| f64::from(v - max).exp()).sum();
-    logits.iter().map(|&v| f64::from(v - max) - sum.ln()).collect()
+/// Our logits behind each token of `ids` but the last, for which there is nothing to predict: a row for each.
+pub fn our_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Vec<f32>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, logits) = (folder.path().join("data.jsonl"), folder.path().join("logits.safetensors"));
+    fs::write(&data, serde_json::json!({ "input_ids": ids, "labels": ids }).to_string()).unwrap();
+    let request = EvalRequest {
+        model: model.to_owned(),
+        adapter: adapter.map(Path::to_owned),
+        data,
+        format: None,
+        data_config: DataConfig { context: ids.len(), ..DataConfig::default() },
+        threads: Some(2),
+        logits: Some(logits.clone()),
+    };
+    evaluate(&request, &StopFlag::new(), &mut |_, _| ()).unwrap();
+    let bytes = fs::read(logits).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor("logits").unwrap();
+    let &[n_rows, n_vocab] = tensor.shape() else { unreachable!() };
+    assert_eq!(n_rows, ids.len() - 1);
+    let values: Vec<f32> =
+        tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    values.chunks_exact(n_vocab).map(<[f32]>::to_vec).collect()
 }

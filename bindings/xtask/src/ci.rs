@@ -75,7 +75,10 @@ const STEPS: &[Step] = &[
     Step { name: "doctest", action: Action::Cargo("test --release --locked --workspace --doc") },
     Step { name: "examples", action: Action::Script("core/examples/run.sh", "") },
     Step { name: "model", action: Action::FetchModel },
-    Step { name: "integration", action: Action::Cargo("test --release --locked --test tests") },
+    Step {
+        name: "integration",
+        action: Action::Cargo("test --release --locked --test tests --test oracles"),
+    },
     Step { name: "generate", action: Action::Task("generate --check") },
     Step {
         name: "bindings",

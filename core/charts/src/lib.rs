@@ -9,8 +9,7 @@ mod picture;
 use std::path::Path;
 
 use nightgraft_core::Result;
-use nightgraft_core::export::Target;
-use nightgraft_core::session::LossCurve;
+use nightgraft_core::session::{LossCurve, Target};
 use nightgraft_files::atomic;
 use nightgraft_simulation::Timeline;
 

@@ -14,6 +14,7 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
+pub use architecture::supported_architectures;
 pub use open::Base;
 pub use spec::{BlockSpec, Rope, RopeLayout};
 pub use weight::{LayerWeights, Weight};

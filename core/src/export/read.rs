@@ -3,8 +3,6 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nightgraft_adapter::AdapterTensors;
-
 use super::gguf_adapter::read_gguf_adapter;
 use super::imported::ImportedAdapter;
 use super::peft::{CONFIG, TENSORS, read_peft};
@@ -14,28 +12,19 @@ use crate::{Error, Result};
 
 /// What a path holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdapterFormat {
+enum AdapterFormat {
     /// A PEFT adapter, with its folder.
     Peft(PathBuf),
     /// A llama.cpp adapter (or some other GGUF file), with its path.
     Gguf(PathBuf),
 }
 
-/// Reads the adapter at `path`: a PEFT folder, one of the files in it, or a GGUF file. The result has the shapes and
-/// the row order of `base`.
+/// Reads the adapter at `path`: a PEFT folder, one of the files in it, or a GGUF file. The result has the shapes and the row
+/// order of `base`, and says what it was trained on: it may fit another model of the same shapes, and make it worse.
 ///
 /// # Errors
 /// [`Error::Adapter`] with the tensor or option that is missing, wrong, not supported or does not fit `base`;
 /// [`Error::Gguf`] for a damaged GGUF file; [`Error::Io`].
-pub fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
-    Ok(import_adapter(path, base)?.tensors)
-}
-
-/// Reads the adapter at `path` as [`read_adapter`] does, with what it says of its base: it may fit another model of the same shapes, and make it
-/// worse.
-///
-/// # Errors
-/// As [`read_adapter`].
 pub fn import_adapter(path: &Path, base: &Base) -> Result<ImportedAdapter> {
     match detect(path)? {
         AdapterFormat::Peft(folder) => read_peft(&folder, base),
@@ -47,7 +36,7 @@ pub fn import_adapter(path: &Path, base: &Base) -> Result<ImportedAdapter> {
 ///
 /// # Errors
 /// [`Error::Adapter`] if it is neither; [`Error::Io`] if it cannot be opened.
-pub fn detect(path: &Path) -> Result<AdapterFormat> {
+fn detect(path: &Path) -> Result<AdapterFormat> {
     let metadata = std::fs::metadata(path).map_err(Error::io("open", path))?;
     if metadata.is_dir() {
         if path.join(CONFIG).exists() || path.join(TENSORS).exists() {

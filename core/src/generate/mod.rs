@@ -26,9 +26,6 @@ use crate::model_file::ModelFile;
 use crate::{Error, Result};
 
 mod anonymous_file;
-mod vocabulary;
-
-pub use vocabulary::Vocabulary;
 
 /// A model loaded by llama.cpp, with or without an adapter.
 pub struct Generator {
@@ -112,7 +109,7 @@ impl Generator {
         } else {
             LlamaSampler::greedy()
         };
-        let mut batch = decode(&mut context, &file, prompt, 0, false)?;
+        let mut batch = decode(&mut context, &file, prompt, 0)?;
         for generated in 0..sampling.max_tokens {
             let token = sampler.sample(&context, batch.n_tokens() - 1);
             let id = token.0.cast_unsigned();
@@ -120,21 +117,10 @@ impl Generator {
                 return Ok(generated);
             }
             if generated + 1 < sampling.max_tokens {
-                batch = decode(&mut context, &file, &[id], prompt.len() + generated, false)?;
+                batch = decode(&mut context, &file, &[id], prompt.len() + generated)?;
             }
         }
         Ok(sampling.max_tokens)
-    }
-
-    /// llama.cpp's logits `[T, n_vocab]` for every token of `ids`, for comparing with our own forward.
-    ///
-    /// # Errors
-    /// [`Error::Generate`] if `ids` is empty, or llama.cpp fails; [`Error::ModelChanged`].
-    pub fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        let file = self.file.clone();
-        let mut context = self.context(ids.len(), ids.len())?;
-        let batch = decode(&mut context, &file, ids, 0, true)?;
-        Ok((0..batch.n_tokens()).flat_map(|i| context.get_logits_ith(i).to_vec()).collect())
     }
 
     /// A context for a prompt of `n_prompt` tokens and `n_total` in all.
@@ -171,18 +157,17 @@ fn path_of(file: &ModelFile) -> PathBuf {
     file.path().to_owned()
 }
 
-/// Runs `ids` at positions from `first` on; logits for all of them, or for the last only. They count only if `file`, the
-/// model's, has not changed.
+/// Runs `ids` at positions from `first` on, with logits for the last of them. They count only if `file`, the model's, has not
+/// changed.
 fn decode<'a>(
     context: &mut LlamaContext<'_>,
     file: &SharedFile,
     ids: &[u32],
     first: usize,
-    all_logits: bool,
 ) -> Result<LlamaBatch<'a>> {
     let mut batch = LlamaBatch::new(ids.len(), 1);
     for (i, &id) in ids.iter().enumerate() {
-        let logits = all_logits || i + 1 == ids.len();
+        let logits = i + 1 == ids.len();
         let position = (first + i) as i32;
         batch
             .add(LlamaToken(id.cast_signed()), position, &[0], logits)

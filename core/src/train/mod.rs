@@ -13,6 +13,5 @@ mod tests;
 
 pub use guard::RateTooHigh;
 pub use optimizer::AdamW;
-pub use schedule::learning_rate;
 pub use train_loop::{EvalSchedule, StepEvent, StopReason, TrainLoop};
 pub use trainer::{StepReport, Trainer, evaluate, total_steps};

@@ -19,6 +19,6 @@ mod tests;
 
 pub use memory_estimate::{MemoryEstimate, ModelBytes};
 pub use model::{LossSum, Model, ModelOptions};
-pub use nightgraft_ggml::{check_instructions, release_freed_memory};
+pub use nightgraft_ggml::release_freed_memory;
 pub use precision::resolve_precision;
 pub use recompute::RecomputePolicy;

@@ -218,25 +218,6 @@ impl Model {
         Ok(sum)
     }
 
-    /// The logits `[T, n_vocab]` of every token of a micro-batch of at most 128 tokens, for comparing with
-    /// other engines.
-    ///
-    /// # Errors
-    /// As [`Model::evaluate`].
-    pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>> {
-        self.with_unchanged_file(|model| {
-            model.forward(batch, Mode::Eval)?;
-            let n_tokens = batch.ids.len();
-            let out = Buffer::f32(n_tokens, model.base.spec.n_vocab)?;
-            let mut graph = Graph::new(HEAD_NODES)?;
-            let x = graph.tensor_rows(model.residual.input(model.base.spec.n_layer), n_tokens)?;
-            let logits = head::logits(&mut graph, &model.head, x)?;
-            graph.store(logits, &out)?;
-            model.cpu.compute(&mut graph)?;
-            Ok(out.to_vec()?)
-        })
-    }
-
     /// Calls `on_rows` with the logits `[n, n_vocab]` of some supervised tokens of a micro-batch at a time, in their
     /// order, for comparing with other engines.
     ///

@@ -11,8 +11,7 @@ use std::sync::OnceLock;
 
 use cap::Cap;
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
-use nightgraft_core::base::Base;
-use nightgraft_core::model_file::ModelFile;
+use nightgraft_core::fuzzing::{Base, ModelFile};
 use nightgraft_kernels::WeightType;
 use nightgraft_text::{ChatTemplate, Date, Tokenizer};
 use nightgraft_tiny_model::{CHATML, N_EMBD, TinyModel};

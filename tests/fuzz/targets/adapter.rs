@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_core::export;
-use nightgraft_core::lora::mismatch;
+use nightgraft_core::fuzzing::{import_adapter, mismatch, write_peft};
 use nightgraft_fuzz::{PEFT_CONFIG, put, scratch, small_adapter, tiny_model};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,11 +22,12 @@ fuzz_target!(|bytes: &[u8]| {
         _ => put("adapter.gguf", rest),
     };
     let base = tiny_model();
-    let Ok(adapter) = export::read_adapter(&path, base) else { return };
+    let Ok(imported) = import_adapter(&path, base) else { return };
+    let adapter = imported.tensors;
     assert_eq!(mismatch(&adapter, base), None, "an accepted adapter fits");
     let folder = scratch().join("written");
-    export::write_peft(&folder, &adapter, base).expect("an accepted adapter can be written");
-    let again = export::read_adapter(&folder, base).expect("a written adapter can be read");
+    write_peft(&folder, &adapter, base).expect("an accepted adapter can be written");
+    let again = import_adapter(&folder, base).expect("a written adapter can be read").tensors;
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     assert_eq!(again.pairs.len(), adapter.pairs.len());
     for (ours, theirs) in again.pairs.values().zip(adapter.pairs.values()) {
@@ -47,7 +47,7 @@ fn small_tensors() -> &'static [u8] {
     static TENSORS: OnceLock<Vec<u8>> = OnceLock::new();
     TENSORS.get_or_init(|| {
         let folder = scratch().join("small");
-        export::write_peft(&folder, &small_adapter(), tiny_model())
+        write_peft(&folder, &small_adapter(), tiny_model())
             .expect("the small adapter can be written");
         std::fs::read(folder.join("adapter_model.safetensors")).expect("it was just written")
     })

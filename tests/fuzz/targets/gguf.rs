@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nightgraft_core::base::Base;
-use nightgraft_core::model_file::ModelFile;
+use nightgraft_core::fuzzing::{Base, ModelFile};
 use nightgraft_fuzz::{put, scratch};
 use nightgraft_gguf::{self as gguf, GgufHeader, Writer};
 use nightgraft_text::{ChatTemplate, Date, Message, Tokenizer, Variables};

@@ -10,7 +10,7 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use nightgraft_adapter::{LoraPairs, Module};
 use nightgraft_core::config::TrainConfig;
-use nightgraft_core::export;
+use nightgraft_core::fuzzing::{Base, ModelFile, write_gguf_adapter, write_peft};
 use nightgraft_files::file_system::system;
 use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
 use nightgraft_gguf::{Array, Fingerprint, Metadata, TensorType, Value, Writer};
@@ -48,7 +48,7 @@ fn make_seeds(folder: &Path) -> Outcome {
 /// One for each of the target's four kinds of input.
 fn adapters(folder: &Path) -> Outcome {
     let peft = scratch().join("seed");
-    export::write_peft(&peft, &small_adapter(), tiny_model())?;
+    write_peft(&peft, &small_adapter(), tiny_model())?;
     let config = fs::read(peft.join("adapter_config.json"))?;
     let tensors = fs::read(peft.join("adapter_model.safetensors"))?;
     fs::write(folder.join("tensors"), [&[0], tensors.as_slice()].concat())?;
@@ -56,7 +56,7 @@ fn adapters(folder: &Path) -> Outcome {
     let length = u8::try_from(PEFT_CONFIG.len())?;
     fs::write(folder.join("both"), [&[2, length], PEFT_CONFIG, tensors.as_slice()].concat())?;
     let gguf = scratch().join("seed.gguf");
-    export::write_gguf_adapter(&gguf, &small_adapter(), tiny_model())?;
+    write_gguf_adapter(&gguf, &small_adapter(), tiny_model())?;
     fs::write(folder.join("gguf"), [&[3], fs::read(gguf)?.as_slice()].concat())?;
     Ok(())
 }
@@ -149,8 +149,7 @@ fn small_model(path: &Path, vocabulary: Vocabulary, kind: WeightType) -> Outcome
         writer.tensor(name, &[width], TensorType::F32, vec![0; WIDTH * 4])?;
     }
     writer.write(path)?;
-    let file = nightgraft_core::model_file::ModelFile::open(path)?;
-    nightgraft_core::base::Base::open(file)?;
+    Base::open(ModelFile::open(path)?)?;
     Ok(())
 }
 

@@ -22,6 +22,11 @@ type Read = fn(&ModelFile, &Keys) -> Result<BlockSpec>;
 
 const READERS: &[(&str, Read)] = &[("llama", llama::read), ("qwen2", qwen2::read)];
 
+/// The architectures that can be trained, as in `general.architecture`.
+pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
+    READERS.iter().map(|(name, _)| *name)
+}
+
 /// What the file's metadata says about its blocks.
 pub(super) fn read(file: &ModelFile) -> Result<BlockSpec> {
     let metadata = file.metadata();
@@ -35,7 +40,7 @@ pub(super) fn read(file: &ModelFile) -> Result<BlockSpec> {
     match READERS.iter().find(|(known, _)| *known == name) {
         Some((_, reader)) => reader(file, &Keys::new(metadata, name)),
         None => {
-            let (name, supported) = (name.to_owned(), READERS.iter().map(|(name, _)| *name).collect());
+            let (name, supported) = (name.to_owned(), supported_architectures().collect());
             Err(unsupported(ModelProblem::Architecture { name, supported }))
         }
     }

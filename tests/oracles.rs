@@ -1,0 +1,6 @@
+//! Our tokenizer and our forward against llama.cpp's own, in a program that nothing else uses llama.cpp in. Most of them
+//! need the real model.
+
+mod llama_cpp;
+mod support;
+mod tokenizer;
