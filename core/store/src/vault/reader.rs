@@ -132,15 +132,12 @@ impl SealedReader {
     /// Reads a chunk with its tag, and one byte more: without that one, the chunk is the last.
     fn read_chunk(&mut self) -> io::Result<()> {
         const WHOLE: usize = CHUNK_BYTES + TAG_BYTES;
-        self.chunk.resize(WHOLE + 1, 0);
-        let mut len = 0;
-        if let Some(byte) = self.ahead.take() {
-            self.chunk[0] = byte;
-            len = 1;
-        }
-        len += read_up_to(&mut self.file, &mut self.chunk[len..])?;
-        self.chunk.truncate(len);
-        if len > WHOLE {
+        self.chunk.clear();
+        self.chunk.extend(self.ahead.take());
+        let missing = WHOLE + 1 - self.chunk.len();
+        // Not through a buffer of zeros: most files are far smaller than a chunk.
+        self.file.by_ref().take(missing as u64).read_to_end(&mut self.chunk)?;
+        if self.chunk.len() > WHOLE {
             self.ahead = self.chunk.pop();
         }
         Ok(())
