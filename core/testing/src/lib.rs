@@ -1,4 +1,4 @@
-//! A disk that fails when a test wants it to. Nothing here is part of the engine.
+//! A disk that fails when a test wants it to, and what else tests share. Nothing here is part of the engine.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nightgraft_files::file_system::{Entry, FileSystem, Mode, System, WriteHandle};
+use tempfile::TempDir;
+
+/// A folder for a test that writes and flushes many files, in memory where the system can.
+///
+/// # Panics
+/// If no folder can be made.
+pub fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("tests can write")
+}
+
+/// Leaves out most of the cases of a test that tries very many, if `cargo fast` asks for it: `n` of them become one.
+pub fn thinning(n: usize) -> usize {
+    if std::env::var_os("NIGHTGRAFT_FAST_TESTS").is_some() { n } else { 1 }
+}
 
 /// What can be asked of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

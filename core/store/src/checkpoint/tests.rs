@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraPairs, LoraSpec, Module};
 use nightgraft_files::file_system::system;
 use nightgraft_gguf::Fingerprint;
-use nightgraft_testing::{Failure, Fault, FaultyDisk};
+use nightgraft_testing::{Failure, Fault, FaultyDisk, folder};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -114,7 +114,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_state_comes_back_bit_for_bit() {
     for vault in vaults() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let folder = folder.path().join("new/checkpoints");
         let original = state(12);
         let path = save(&vault, &folder, original.snapshot(), 2).unwrap();
@@ -141,7 +141,7 @@ fn a_state_comes_back_bit_for_bit() {
 
 #[test]
 fn the_same_state_gives_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let first = fs::read(save(&plain(), folder.path(), state(3).snapshot(), 1).unwrap()).unwrap();
     let second = fs::read(save(&plain(), folder.path(), state(3).snapshot(), 1).unwrap()).unwrap();
     assert!(first == second);
@@ -149,7 +149,7 @@ fn the_same_state_gives_the_same_bytes() {
 
 #[test]
 fn shapes_that_differ_from_the_adapter_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let problem = |state: &State| problem_of(save(&plain(), folder.path(), state.snapshot(), 1).unwrap_err());
     let mut wrong = state(1);
     wrong.second_moment.remove(&(0, Module::AttnQ));
@@ -167,7 +167,7 @@ fn shapes_that_differ_from_the_adapter_are_refused() {
 #[test]
 fn any_truncation_and_any_flipped_bit_is_noticed() {
     for (n, vault) in vaults().into_iter().enumerate() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let path = save(&vault, folder.path(), state(5).snapshot(), 1).unwrap();
         let bytes = fs::read(&path).unwrap();
         let assert_damaged = |content: &[u8]| {
@@ -269,7 +269,7 @@ fn sealed_nonsense_opens_no_door() {
 
 #[test]
 fn more_than_the_header_describes_is_damage() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("step-00000005.ngck");
     for vault in vaults() {
         let mut bytes = content(&state(5));
@@ -316,7 +316,7 @@ fn problem_of(error: Error) -> CheckpointProblem {
 fn another_version_is_refused_not_skipped() {
     let other_version = |found| CheckpointProblem::OtherVersion { found, known: VERSION };
     for vault in vaults() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         save(&vault, folder.path(), state(1).snapshot(), 5).unwrap();
         let path = folder.path().join("step-00000002.ngck");
         let mut bytes = content(&state(2));
@@ -343,7 +343,7 @@ fn another_version_is_refused_not_skipped() {
 
 #[test]
 fn a_lost_key_is_no_damage() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let [plain, encrypted] = vaults();
     save(&encrypted, folder.path(), state(1).snapshot(), 5).unwrap();
     assert!(matches!(load_latest(&plain, folder.path()), Err(Error::WrongKey { .. })));
@@ -362,7 +362,7 @@ fn a_failing_disk_costs_no_checkpoint() {
             true => Vault::encrypted(disk, KeyRing::new(1, Key::new([7; 32]))),
         };
         let attempt = |disk: Arc<FaultyDisk>| {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = folder();
             save(&on(system()), folder.path(), state(1).snapshot(), 1).unwrap();
             let saved = save(&on(disk), folder.path(), state(2).snapshot(), 1).is_ok();
             let (_, latest) = load_latest(&on(system()), folder.path()).unwrap().unwrap();
@@ -390,7 +390,7 @@ fn a_failing_disk_costs_no_checkpoint() {
 
 #[test]
 fn a_damaged_newest_gives_way_to_the_one_before() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     assert!(load_latest(&plain(), &folder.path().join("none")).unwrap().is_none());
     assert!(load_latest(&plain(), folder.path()).unwrap().is_none());
     for step in [1, 2, 3] {
@@ -424,7 +424,7 @@ fn a_damaged_newest_gives_way_to_the_one_before() {
 
 #[test]
 fn only_the_last_few_are_kept() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     for step in 1..=5 {
         save(&plain(), folder.path(), state(step).snapshot(), 2).unwrap();
     }

@@ -15,7 +15,7 @@ fn read(plain: &Vault, root: &Path) -> Result<Option<StoreHeader>> {
 
 #[test]
 fn it_says_what_it_said_and_refuses_other_versions() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = nightgraft_testing::folder();
     let plain = Vault::plain(file_system::system());
     assert_eq!(read(&plain, folder.path()).unwrap(), None);
     let header = StoreHeader::new(Some(u64::MAX), None, folder.path()).unwrap();
@@ -47,7 +47,7 @@ fn it_says_what_it_said_and_refuses_other_versions() {
 
 #[test]
 fn the_newer_copy_counts() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = nightgraft_testing::folder();
     let root = folder.path();
     let plain = Vault::plain(file_system::system());
     let (old, new) = (Key::new([1; 32]), Key::new([2; 32]));

@@ -17,16 +17,10 @@ use std::path::{Path, PathBuf};
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
 use nightgraft_gguf::Fingerprint;
 use nightgraft_policy::gate::{GateReport, GateRules, ModelLosses, judge};
-use tempfile::TempDir;
+use nightgraft_testing::{folder, thinning};
 
 use super::*;
 use crate::Error;
-
-/// In memory where the system can: these tests write and flush thousands of files.
-fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
 
 /// Why the store refuses it.
 fn why_not<T: std::fmt::Debug>(result: Result<T>) -> StoreProblem {
