@@ -4,6 +4,12 @@
 xflags::xflags! {
     /// What CI and contributors run.
     cmd xtask {
+        /// Run some of the tests.
+        cmd test {
+            /// The tests of the crates without C++, as cargo fast does.
+            cmd fast {}
+        }
+
         /// All checks, or the named steps of them; stops at the first that fails.
         cmd ci {
             repeated step: String

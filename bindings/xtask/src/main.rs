@@ -31,7 +31,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use flags::{Android, Ci, Cross, Fixture, Generate, Size, Xtask, XtaskCmd};
+use flags::{Android, Ci, Cross, Fixture, Generate, Size, Test, TestCmd, Xtask, XtaskCmd};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -58,6 +58,9 @@ fn main() -> ExitCode {
 fn run(task: XtaskCmd) -> Result<()> {
     let root = root()?;
     match task {
+        XtaskCmd::Test(Test { subcommand: TestCmd::Fast(_) }) => {
+            Ok(program::shell(&root)?.cmd(program::cargo()).arg("fast").run()?)
+        }
         XtaskCmd::Ci(Ci { step }) => ci::run(&root, &step),
         XtaskCmd::Kotlin(_) => kotlin::run(&root),
         XtaskCmd::Swift(_) => swift::run(&root),
