@@ -234,7 +234,8 @@ struct Call {
 impl Inner {
     fn slice(&self, call: &Call, deadline: Option<Instant>) -> Result<SliceOutcome> {
         self.run_rounds(call, |session, stop| {
-            let slice = Slice { deadline, ..Slice::default() };
+            let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let slice = Slice { time, ..Slice::default() };
             let outcome = session.run_slice(slice, stop, &mut |event| {
                 self.update_progress(call, |progress| progress.apply(event));
             })?;

@@ -181,7 +181,7 @@ impl Night<'_> {
     ) -> Result<SliceOutcome> {
         let rules = self.rules;
         let began = platform.elapsed();
-        let deadline = Instant::now().checked_add(platform.real_time(time));
+        let time = Some(platform.real_time(time));
         let watch_every = platform.real_time(LOOK_EVERY).clamp(*LOOKS_APART.start(), *LOOKS_APART.end());
         let vault = session.store().vault().clone();
         let written_before = vault.bytes_written();
@@ -232,7 +232,7 @@ impl Night<'_> {
         let mut steps = 0;
         let busy_before = session.busy();
         let outcome =
-            session.run_slice(Slice { deadline, watch: Some(&mut watch), watch_every }, stop, &mut |event| {
+            session.run_slice(Slice { time, watch: Some(&mut watch), watch_every }, stop, &mut |event| {
                 // Told without the lock: whoever listens may be slow.
                 let told = std::mem::take(&mut *lock(&from_watch));
                 told.iter().for_each(&mut *on_event);
@@ -252,8 +252,8 @@ impl Night<'_> {
         let busy = platform.device_time(session.busy().saturating_sub(busy_before)).min(running);
         let written = vault.bytes_written().saturating_sub(written_before);
         self.usage.add(rules, platform.state()?.time, busy, written);
-        session.write_document(USAGE, &self.usage)?;
-        session.write_document(POLICY, &self.memory)?;
+        session.store().write_document(USAGE, &self.usage)?;
+        session.store().write_document(POLICY, &self.memory)?;
         self.pace.steps += steps;
         self.pace.running += running;
         let outcome = outcome?;
@@ -283,7 +283,7 @@ impl Night<'_> {
         nights.push(NightPace { day, pace: tonight });
         let forgotten = nights.len().saturating_sub(MAX_NIGHTS);
         nights.drain(..forgotten);
-        session.write_document(PACES, &nights)?;
+        session.store().write_document(PACES, &nights)?;
         let remaining = total.saturating_sub(session.steps().unwrap_or(total));
         Ok(Some(nightgraft_policy::estimate(remaining, tonight, over, &before).text))
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Session`] takes what is new in a [`Store`], trains on it together with a sample of what was learned before,
 //! starting from the graft in use, and hands the result to the quality gate, which decides whether it replaces that
-//! graft. All of it happens in slices: [`Session::run_slice`] works until its deadline, a stop request or a look at
+//! graft. All of it happens in slices: [`Session::run_slice`] works until its time is up, a stop request or a look at
 //! the device ends it, and leaves everything on disk. A session that was killed goes on from its last checkpoint; the
 //! graft at the end is the same, bit for bit, as if nothing had happened.
 
@@ -28,17 +28,15 @@ pub use outcome::{NothingToDo, Pause, SessionReport, SliceOutcome, TrainingSumma
 pub use settings::{NightSettings, OnChange, SessionRequest};
 pub use watch::Watch;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nightgraft_adapter::AdapterTensors;
 use nightgraft_store::Store;
-use serde::Serialize;
 
 use self::measure::{GateSets, Losses, Measurer};
 use self::plan::SessionPlan;
 use super::StopFlag;
 use super::train_run::TrainRun;
-use crate::Result;
 use crate::model_file::FileHash;
 
 /// A session under way, or what is left to say about one that is over. It holds the store open.
@@ -84,8 +82,8 @@ struct Judging {
 
 /// How long a slice may last, and who watches the device meanwhile.
 pub struct Slice<'a> {
-    /// When it has to be over, the last checkpoint aside: about a quarter of a second on top of it.
-    pub deadline: Option<Instant>,
+    /// The longest that it may take, the last checkpoint aside: about a quarter of a second on top of it.
+    pub time: Option<Duration>,
     /// Called from another thread again and again.
     pub watch: Option<&'a mut (dyn FnMut() -> Watch + Send)>,
     /// How often that is.
@@ -93,9 +91,9 @@ pub struct Slice<'a> {
 }
 
 impl Default for Slice<'_> {
-    /// No deadline, nobody watches.
+    /// As long as it takes, and nobody watches.
     fn default() -> Self {
-        Self { deadline: None, watch: None, watch_every: Duration::from_millis(500) }
+        Self { time: None, watch: None, watch_every: Duration::from_millis(500) }
     }
 }
 
@@ -103,11 +101,6 @@ impl Session {
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Writes one of the small documents that belong to a night.
-    pub(super) fn write_document(&mut self, name: &'static str, document: &impl Serialize) -> Result<()> {
-        Ok(self.store.write_document(name, document)?)
     }
 
     /// Why there is nothing to work on, if so.

@@ -28,7 +28,7 @@ const MEASURED: &str = "gate";
 const SAVE_LOSSES_EVERY: usize = 8;
 
 impl Session {
-    /// Works until the session is over, the deadline, a stop request or the watch ends the slice; saves; says which. Nothing is
+    /// Works until the session is over, its time, a stop request or the watch ends the slice; saves; says which. Nothing is
     /// saved before a model's file that is another one than at the session's beginning was read to its end: a slice waits for
     /// that, and a stop request, which does not, is told of with a warning.
     ///
