@@ -6,6 +6,7 @@
 mod event;
 mod platform;
 mod runner;
+mod work;
 
 pub use event::{NightEvent, NightOutcome, SliceEnd};
 pub use platform::Platform;

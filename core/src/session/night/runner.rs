@@ -1,7 +1,7 @@
 //! A night on a device: what the policy allows, the session does.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nightgraft_policy::{
     self, Decision, DeviceState, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
@@ -10,6 +10,7 @@ use nightgraft_store::Error as StoreError;
 use nightgraft_store::Store;
 use serde::{Deserialize, Serialize};
 
+use super::work::Work;
 use super::{NightEvent, NightOutcome, Platform, SliceEnd};
 use crate::Result;
 use crate::session::{Event, Pause, Session, Slice, SliceOutcome, StopFlag, Watch};
@@ -45,6 +46,17 @@ pub struct GrantedTime {
 /// Those of [`Session::run_slice`] and of the platform.
 pub fn run_night(
     session: &mut Session,
+    platform: &mut (dyn Platform + Send),
+    rules: &Rules,
+    grant: GrantedTime,
+    stop: &StopFlag,
+    on_event: &mut dyn FnMut(&NightEvent),
+) -> Result<SliceOutcome> {
+    run(session, platform, rules, grant, stop, on_event)
+}
+
+fn run(
+    session: &mut impl Work,
     platform: &mut (dyn Platform + Send),
     rules: &Rules,
     grant: GrantedTime,
@@ -127,7 +139,7 @@ struct NightPace {
 impl Night<'_> {
     fn run(
         &mut self,
-        session: &mut Session,
+        session: &mut impl Work,
         platform: &mut (dyn Platform + Send),
         stop: &StopFlag,
         on_event: &mut dyn FnMut(&NightEvent),
@@ -143,7 +155,7 @@ impl Night<'_> {
             }
             let state = platform.state()?;
             on_event(&state_event(&state, now));
-            let needs = needs(session);
+            let needs = session.needs();
             match nightgraft_policy::decide(self.rules, &state, &needs, &self.usage, &mut self.memory) {
                 Decision::Wait { reason, look_again } => {
                     if self.waiting_for.as_ref() != Some(&reason) {
@@ -173,7 +185,7 @@ impl Night<'_> {
     /// One slice, watched, and entered in the ledger.
     fn slice(
         &mut self,
-        session: &mut Session,
+        session: &mut impl Work,
         platform: &mut (dyn Platform + Send),
         SliceTerms { needs, duty, memory_mode: running_mode, time }: SliceTerms,
         stop: &StopFlag,
@@ -181,8 +193,10 @@ impl Night<'_> {
     ) -> Result<SliceOutcome> {
         let rules = self.rules;
         let began = platform.elapsed();
-        let time = Some(platform.real_time(time));
+        let time = platform.real_time(time);
         let watch_every = platform.real_time(LOOK_EVERY).clamp(*LOOKS_APART.start(), *LOOKS_APART.end());
+        // However fast a simulation is, the ledger is not written more often than the longest time between two looks.
+        let enter_every = AHEAD.max(platform.device_time(*LOOKS_APART.end()));
         let vault = session.store().vault().clone();
         let written_before = vault.bytes_written();
         // The thread that watches and the one that computes both look at the clock, and both have something to tell.
@@ -192,7 +206,7 @@ impl Night<'_> {
         let mut told_duty = duty;
         // What is about to be spent is entered before it is: a process that is killed has spent it all the same.
         let ledger = session.store().document_writer(USAGE)?;
-        let mut entered: Option<(Duration, Instant)> = None;
+        let mut entered: Option<Duration> = None;
         let mut watch = || {
             let (now, state) = {
                 let mut platform = lock(&platform);
@@ -206,8 +220,8 @@ impl Night<'_> {
             let mut spent = usage.clone();
             let written = vault.bytes_written().saturating_sub(written_before);
             spent.add(rules, state.time, now.saturating_sub(began).mul_f64(told_duty), written);
-            if entered.is_none_or(|(at, real)| now >= at + AHEAD && real.elapsed() >= *LOOKS_APART.end()) {
-                entered = Some((now, Instant::now()));
+            if entered.is_none_or(|at| now.saturating_sub(at) >= enter_every) {
+                entered = Some(now);
                 let mut ahead = spent.clone();
                 ahead.add(rules, state.time, AHEAD.mul_f64(told_duty), 0);
                 if let Err(error) = ledger.write(&ahead) {
@@ -231,17 +245,17 @@ impl Night<'_> {
         };
         let mut steps = 0;
         let busy_before = session.busy();
-        let outcome =
-            session.run_slice(Slice { time, watch: Some(&mut watch), watch_every }, stop, &mut |event| {
-                // Told without the lock: whoever listens may be slow.
-                let told = std::mem::take(&mut *lock(&from_watch));
-                told.iter().for_each(&mut *on_event);
-                steps += u64::from(matches!(event, Event::Step(_)));
-                let at = lock(&platform).elapsed().as_secs_f64();
-                if let Some(event) = night_event(event, at) {
-                    on_event(&event);
-                }
-            });
+        let slice = Slice { time: Some(time), watch: Some(&mut watch), watch_every };
+        let outcome = session.run_slice(slice, stop, &mut |event| {
+            // Told without the lock: whoever listens may be slow.
+            let told = std::mem::take(&mut *lock(&from_watch));
+            told.iter().for_each(&mut *on_event);
+            steps += u64::from(matches!(event, Event::Step(_)));
+            let at = lock(&platform).elapsed().as_secs_f64();
+            if let Some(event) = night_event(event, at) {
+                on_event(&event);
+            }
+        });
         let platform = platform.into_inner().unwrap_or_else(PoisonError::into_inner);
         for event in from_watch.into_inner().unwrap_or_else(PoisonError::into_inner) {
             on_event(&event);
@@ -271,7 +285,7 @@ impl Night<'_> {
     }
 
     /// Enters what was done and says how much longer it takes; nothing for a session without steps.
-    fn estimate(&self, session: &mut Session, state: DeviceState, over: bool) -> Result<Option<String>> {
+    fn estimate(&self, session: &impl Work, state: DeviceState, over: bool) -> Result<Option<String>> {
         let Some(total) = self.total_steps else { return Ok(None) };
         let mut nights = self.nights.clone();
         let day = state.time.day(self.rules.day_begins);
@@ -291,15 +305,6 @@ impl Night<'_> {
 
 /// Nights that the store remembers.
 const MAX_NIGHTS: usize = 32;
-
-fn needs(session: &Session) -> Needs {
-    let memory = session.memory_needs();
-    Needs {
-        memory: memory.map_or(0, |needs| needs.full),
-        small_memory: memory.map(|needs| needs.small),
-        storage: session.storage_needs(),
-    }
-}
 
 /// A document, or an empty one in place of one that is missing or damaged: none of them is worth a night.
 ///
@@ -360,35 +365,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use nightgraft_store::StoreOptions;
-
-    use super::*;
-
-    #[test]
-    fn what_another_build_remembers_of_nights_is_not_begun_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = StoreOptions { create: true, ..StoreOptions::default() };
-        let store = Store::open(folder.path(), options).unwrap();
-        let read = |name| match name {
-            USAGE => document::<Usage>(&store, name).map(drop),
-            POLICY => document::<PolicyMemory>(&store, name).map(drop),
-            _ => document::<Vec<NightPace>>(&store, name).map(drop),
-        };
-        for name in [USAGE, POLICY, PACES] {
-            assert!(read(name).is_ok(), "there is none");
-            let path = folder.path().join(name).with_extension("ngs");
-            let is_refused = || matches!(read(name), Err(crate::Error::Store(StoreError::OtherBuild { path: named, .. })) if named == path);
-            store.write_document(name, &"green").unwrap();
-            assert!(is_refused(), "{name}");
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes[8..12].copy_from_slice(&900u32.to_le_bytes());
-            std::fs::write(&path, bytes).unwrap();
-            assert!(is_refused(), "{name}");
-            std::fs::write(&path, "nonsense").unwrap();
-            assert!(read(name).is_ok(), "damage alone costs no night");
-        }
-    }
-}
+mod tests;
