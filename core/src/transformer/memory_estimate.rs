@@ -221,3 +221,6 @@ fn head_bytes(head: &Head, n_embd: usize, n_rows: usize) -> Result<usize> {
     let chunk = [rows()?, rows()?, Buffer::unallocated(n_rows, 2)?];
     Ok(head_graph(head, &chunk, &Buffer::unallocated_i32(n_rows)?, n_rows, true)?.arena_bytes())
 }
+
+#[cfg(test)]
+mod tests;
