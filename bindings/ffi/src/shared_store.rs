@@ -28,12 +28,19 @@ pub(crate) struct SharedStore {
     waiting: AtomicUsize,
     /// The store was given back by one that waited.
     given_back: Condvar,
-    /// What ends the slice that has the store, and until when other calls wait before they do.
-    running: Mutex<Option<(StopFlag, Instant)>>,
+    running: Mutex<Option<RunningRound>>,
     folder: PathBuf,
     settings: StoreSettings,
     /// Replaced when the key is.
     key: Mutex<Option<Zeroizing<Vec<u8>>>>,
+}
+
+/// The round that has the store.
+struct RunningRound {
+    /// What ends it.
+    flag: StopFlag,
+    /// Before then nobody who wants the store does.
+    left_alone_until: Instant,
 }
 
 /// Whether the store is open.
@@ -127,8 +134,7 @@ impl SharedStore {
             return Err(NightgraftError::Internal { reason: "the store is not there".into() });
         };
         let flag = StopFlag::new();
-        let cooldown = if has_yielded { YIELD_COOLDOWN } else { Duration::ZERO };
-        *lock(&self.running) = Some((flag.clone(), Instant::now() + cooldown));
+        *lock(&self.running) = Some(RunningRound::starting_at(Instant::now(), flag.clone(), has_yielded));
         // Whoever came before the flag was there has not raised it.
         if is_over() || self.waiting.load(Ordering::SeqCst) > 0 {
             flag.raise();
@@ -148,8 +154,8 @@ impl SharedStore {
 
     /// Ends the round that is under way, if there is one.
     pub(crate) fn interrupt(&self) {
-        if let Some((flag, _)) = &*lock(&self.running) {
-            flag.raise();
+        if let Some(round) = &*lock(&self.running) {
+            round.flag.raise();
         }
     }
 
@@ -169,8 +175,7 @@ impl SharedStore {
 
     /// Waits while the round under way may not be interrupted yet.
     fn wait_for_cooldown(&self) {
-        let cooldown =
-            lock(&self.running).as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
+        let cooldown = lock(&self.running).as_ref().map(|round| round.cooldown(Instant::now()));
         std::thread::sleep(cooldown.unwrap_or_default());
     }
 
@@ -179,6 +184,18 @@ impl SharedStore {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.interrupt();
         WaiterGuard(self)
+    }
+}
+
+impl RunningRound {
+    fn starting_at(now: Instant, flag: StopFlag, has_yielded: bool) -> Self {
+        let cooldown = if has_yielded { YIELD_COOLDOWN } else { Duration::ZERO };
+        Self { flag, left_alone_until: now + cooldown }
+    }
+
+    /// How long calls that want the store still wait.
+    fn cooldown(&self, now: Instant) -> Duration {
+        self.left_alone_until.saturating_duration_since(now)
     }
 }
 
@@ -219,3 +236,6 @@ fn parse_key(bytes: &[u8]) -> Result<Key> {
     })?;
     Ok(Key::new(bytes))
 }
+
+#[cfg(test)]
+mod tests;
