@@ -11,6 +11,7 @@ use nightgraft_policy::{self as policy, LocalTime, Rules, TimeOfDay};
 
 use crate::error::{NightgraftError, PlatformError, Result};
 use crate::lock::lock;
+use crate::progress::SliceOutcome;
 
 /// Tells how the device is. Called from a thread of the library's, again and again while a night runs.
 #[uniffi::export(with_foreign)]
@@ -209,12 +210,24 @@ pub(crate) struct PlatformAdapter {
     wake_signal: Arc<WakeSignal>,
     began: Instant,
     /// What the platform threw.
-    pub(crate) failure: Option<String>,
+    failure: Option<String>,
 }
 
 impl PlatformAdapter {
     pub(crate) fn new(platform: Arc<dyn Platform>, wake_signal: Arc<WakeSignal>) -> Self {
         Self { platform, wake_signal, began: Instant::now(), failure: None }
+    }
+
+    /// How a night on it ends: what the platform threw is why, unless the session is over in spite of it.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Cancelled`] with what the platform threw; else those of `outcome`.
+    pub(crate) fn or_failure(self, outcome: Result<SliceOutcome>) -> Result<SliceOutcome> {
+        match (outcome, self.failure) {
+            (Ok(over @ (SliceOutcome::Finished { .. } | SliceOutcome::NothingToDo { .. })), _) => Ok(over),
+            (_, Some(failure)) => Err(NightgraftError::Cancelled { reason: failure }),
+            (outcome, None) => outcome,
+        }
     }
 }
 
@@ -256,6 +269,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::progress::{NothingToDoReason, PauseReason};
 
     #[test]
     fn the_default_rules_are_the_engines() {
@@ -285,7 +299,37 @@ mod tests {
             assert!(stop.is_raised());
             wake_signal.wait(HOUR, &stop);
         });
-        wake_signal.wait(Duration::from_millis(1), &StopFlag::new());
+        wake_signal.wait(Duration::ZERO, &StopFlag::new());
+    }
+
+    /// Throws when it is asked.
+    struct Broken;
+
+    impl Platform for Broken {
+        fn state(&self) -> Result<DeviceState, PlatformError> {
+            Err(PlatformError::Failed { reason: "made to".into() })
+        }
+    }
+
+    #[test]
+    fn what_a_platform_throws_is_why_a_night_ends_unless_it_is_over() {
+        let ended = |is_asked: bool, outcome| {
+            let mut device = PlatformAdapter::new(Arc::new(Broken), Arc::default());
+            if is_asked {
+                night::Platform::state(&mut device).unwrap_err();
+            }
+            device.or_failure(outcome)
+        };
+        let thrown = NightgraftError::Cancelled { reason: "the platform failed: made to".into() };
+        let paused = SliceOutcome::Paused { reason: PauseReason::Deadline };
+        let reason = NothingToDoReason::EverythingLearned;
+        let over = SliceOutcome::NothingToDo { reason, text: String::new() };
+        assert_eq!(ended(true, Ok(paused.clone())), Err(thrown.clone()));
+        assert_eq!(ended(true, Err(NightgraftError::cancelled("a consequence"))), Err(thrown));
+        assert_eq!(ended(true, Ok(over.clone())), Ok(over));
+        assert_eq!(ended(false, Ok(paused.clone())), Ok(paused));
+        let other = NightgraftError::cancelled("the store was released");
+        assert_eq!(ended(false, Err(other.clone())), Err(other));
     }
 
     #[test]

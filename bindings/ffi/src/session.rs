@@ -3,8 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nightgraft_core::session::night::{GrantedTime, run_night};
+use nightgraft_core::session::night::{self, GrantedTime, run_night};
 use nightgraft_core::session::{Session, SessionRequest, Slice, StopFlag};
+use nightgraft_policy::Rules;
 use nightgraft_store::Store;
 
 use crate::error::{NightgraftError, Result};
@@ -100,7 +101,7 @@ impl PersonalizationSession {
         max_seconds: Option<f64>,
         listener: Option<Arc<dyn ProgressListener>>,
     ) -> Result<SliceOutcome> {
-        let deadline = deadline(max_seconds);
+        let deadline = deadline(Instant::now(), max_seconds);
         self.call(listener, move |inner, call| inner.slice(call, deadline)).await
     }
 
@@ -117,9 +118,15 @@ impl PersonalizationSession {
         last_grant: bool,
         listener: Option<Arc<dyn ProgressListener>>,
     ) -> Result<SliceOutcome> {
-        let deadline = deadline(grant_seconds);
-        self.call(listener, move |inner, call| inner.night(call, platform, &rules, deadline, last_grant))
-            .await
+        let deadline = deadline(Instant::now(), grant_seconds);
+        self.call(listener, move |inner, call| {
+            let rules = rules.rules()?;
+            let mut device = PlatformAdapter::new(platform, inner.wake_signal.clone());
+            let time = time_left(deadline);
+            let outcome = inner.night(call, &mut device, &rules, GrantedTime { time, last: last_grant });
+            device.or_failure(outcome)
+        })
+        .await
     }
 
     /// Ends every slice of this session, also those that wait for their turn; the one that runs within a quarter of a
@@ -234,8 +241,7 @@ struct Call {
 impl Inner {
     fn slice(&self, call: &Call, deadline: Option<Instant>) -> Result<SliceOutcome> {
         self.run_rounds(call, |session, stop| {
-            let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let slice = Slice { time, ..Slice::default() };
+            let slice = Slice { time: time_left(deadline), ..Slice::default() };
             let outcome = session.run_slice(slice, stop, &mut |event| {
                 self.update_progress(call, |progress| progress.apply(event));
             })?;
@@ -246,27 +252,19 @@ impl Inner {
     fn night(
         &self,
         call: &Call,
-        platform: Arc<dyn Platform>,
-        rules: &NightRules,
-        deadline: Option<Instant>,
-        is_last: bool,
+        device: &mut (dyn night::Platform + Send),
+        rules: &Rules,
+        grant: GrantedTime,
     ) -> Result<SliceOutcome> {
-        let rules = rules.rules()?;
-        let mut device = PlatformAdapter::new(platform, self.wake_signal.clone());
-        let outcome = self.run_rounds(call, |session, stop| {
-            let time = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let grant = GrantedTime { time, last: is_last };
-            let outcome = run_night(session, &mut device, &rules, grant, stop, &mut |event| {
+        let began = device.elapsed();
+        self.run_rounds(call, |session, stop| {
+            let passed = device.elapsed().saturating_sub(began);
+            let left = GrantedTime { time: grant.time.map(|time| time.saturating_sub(passed)), ..grant };
+            let outcome = run_night(session, device, rules, left, stop, &mut |event| {
                 self.update_progress(call, |progress| progress.apply_night(event));
             })?;
             Ok(outcome.into())
-        });
-        match (outcome, device.failure) {
-            // It ended well in spite of it.
-            (Ok(over @ (SliceOutcome::Finished { .. } | SliceOutcome::NothingToDo { .. })), _) => Ok(over),
-            (_, Some(failure)) => Err(NightgraftError::Cancelled { reason: failure }),
-            (outcome, None) => outcome,
-        }
+        })
     }
 
     /// Works in rounds: after each that yielded the store to somebody else, the session is opened again.
@@ -383,9 +381,16 @@ fn released_error() -> NightgraftError {
     NightgraftError::cancelled("the session was released")
 }
 
-/// When a slice of so many seconds ends; nonsense is no time at all.
-fn deadline(seconds: Option<f64>) -> Option<Instant> {
+/// When a slice of so many seconds ends that begins `now`; nonsense is no time at all.
+fn deadline(now: Instant, seconds: Option<f64>) -> Option<Instant> {
     let seconds = seconds?.max(0.0);
     let length = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    Instant::now().checked_add(length)
+    now.checked_add(length)
 }
+
+fn time_left(deadline: Option<Instant>) -> Option<Duration> {
+    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+#[cfg(test)]
+mod tests;
