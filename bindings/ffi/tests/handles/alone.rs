@@ -1,7 +1,7 @@
 //! What only a process of its own shows: what it holds, how often it wakes, and what it reads once.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 
 use nightgraft_ffi::{
@@ -12,7 +12,7 @@ use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::TinyModel;
 use pollster::block_on;
 
-use crate::sandbox::{Sandbox, unplugged};
+use crate::sandbox::{ProgressLatch, Sandbox, unplugged};
 
 /// Stops its session at the first step.
 struct StopAtFirstStep(Mutex<Option<Arc<PersonalizationSession>>>);
@@ -139,15 +139,11 @@ fn a_night_that_waits_does_not_wake_up() {
     let sandbox = Sandbox::new();
     let store = sandbox.store_with_examples();
     let session = sandbox.session(&store, 2);
-    let heard = Arc::new(PhaseRecorder::default());
+    let latch = Arc::new(ProgressLatch::default());
     thread::scope(|scope| {
-        let night = session.run_night(unplugged(), NightRules::default(), None, true, Some(heard.clone()));
+        let night = session.run_night(unplugged(), NightRules::default(), None, true, Some(latch.clone()));
         let running = scope.spawn(move || block_on(night));
-        let began = Instant::now();
-        while !heard.0.lock().unwrap().contains(&Phase::Waiting) {
-            assert!(began.elapsed() < Duration::from_secs(60), "it does not wait");
-            thread::sleep(Duration::from_millis(10));
-        }
+        latch.wait_until(|progress| progress.phase == Phase::Waiting);
         thread::sleep(Duration::from_millis(500)); // the last state is told
         let before = times_gone_to_sleep();
         thread::sleep(Duration::from_secs(SECONDS));
@@ -157,15 +153,4 @@ fn a_night_that_waits_does_not_wake_up() {
         let outcome = running.join().unwrap().unwrap();
         assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Stopped });
     });
-}
-
-/// Which phases were told.
-#[derive(Default)]
-struct PhaseRecorder(Mutex<Vec<Phase>>);
-
-impl ProgressListener for PhaseRecorder {
-    fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
-        self.0.lock().unwrap().push(progress.phase);
-        Ok(())
-    }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nightgraft_ffi::{
     DeviceState, NightRules, NightgraftError, PauseReason, Phase, PlatformError, SliceOutcome, WaitKind,
 };
 use pollster::block_on;
 
-use crate::sandbox::{FakePlatform, Sandbox, wait_for};
+use crate::sandbox::{FakePlatform, ProgressLatch, Sandbox};
 
 #[test]
 fn a_night_waits_for_the_device_and_ends_with_it() {
@@ -19,18 +18,15 @@ fn a_night_waits_for_the_device_and_ends_with_it() {
     let unplugged = DeviceState { charging: false, ..FakePlatform::ready() };
     let platform = Arc::new(FakePlatform(Mutex::new(Ok(unplugged))));
     let rules = NightRules { idle_grace_seconds: 0, ..NightRules::default() };
+    let latch = Arc::new(ProgressLatch::default());
     thread::scope(|scope| {
-        let night =
-            scope.spawn(|| block_on(session.run_night(platform.clone(), rules.clone(), None, true, None)));
-        let began = Instant::now();
-        while session.progress().phase != Phase::Waiting {
-            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", session.progress());
-            thread::sleep(Duration::from_millis(2));
-        }
+        let night = session.run_night(platform.clone(), rules.clone(), None, true, Some(latch.clone()));
+        let night = scope.spawn(|| block_on(night));
+        latch.wait_until(|progress| progress.phase == Phase::Waiting);
         assert_eq!(session.progress().waiting.unwrap().kind, WaitKind::NotCharging);
         *platform.0.lock().unwrap() = Ok(FakePlatform::ready());
         session.device_changed();
-        wait_for(&session, 3);
+        latch.wait_for_step(3);
         let progress = session.progress();
         assert_eq!(progress.phase, Phase::Training);
         assert!(progress.seconds_left.unwrap() > 0.0 && progress.memory_bytes > 1 << 20, "{progress:?}");
@@ -40,6 +36,6 @@ fn a_night_waits_for_the_device_and_ends_with_it() {
         assert_eq!(error, NightgraftError::Cancelled { reason });
     });
     *platform.0.lock().unwrap() = Ok(unplugged);
-    let outcome = block_on(session.run_night(platform, rules, Some(0.1), true, None)).unwrap();
+    let outcome = block_on(session.run_night(platform, rules, Some(0.0), true, None)).unwrap();
     assert_eq!(outcome, SliceOutcome::Paused { reason: PauseReason::Deadline });
 }

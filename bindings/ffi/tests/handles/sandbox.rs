@@ -1,13 +1,11 @@
 //! What each test begins with: a tiny model, a store, and a device whose state it sets.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex};
 
 use nightgraft_ffi::{
-    AdapterStore, BaseModel, DeviceState, Example, PersonalizationSession, Platform, PlatformError,
-    SessionSettings, StoreSettings, Thermal,
+    AdapterStore, BaseModel, DeviceState, Example, ListenerError, PersonalizationSession, Platform,
+    PlatformError, Progress, ProgressListener, SessionSettings, StoreSettings, Thermal,
 };
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::{CHATML, TinyModel};
@@ -61,11 +59,29 @@ pub fn line(i: usize) -> Example {
     Example::Text { text: format!("a made-up line, number {i}: boats, {} of them", i * 7) }
 }
 
-pub fn wait_for(session: &PersonalizationSession, step: u64) {
-    let began = Instant::now();
-    while session.progress().step < step {
-        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", session.progress());
-        thread::sleep(Duration::from_millis(2));
+/// Lets a test wait for what a session tells.
+#[derive(Default)]
+pub struct ProgressLatch {
+    last: Mutex<Option<Progress>>,
+    changed: Condvar,
+}
+
+impl ProgressListener for ProgressLatch {
+    fn on_progress(&self, progress: Progress) -> Result<(), ListenerError> {
+        *self.last.lock().unwrap() = Some(progress);
+        self.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl ProgressLatch {
+    pub fn wait_until(&self, is_so: impl Fn(&Progress) -> bool) {
+        let last = self.last.lock().unwrap();
+        drop(self.changed.wait_while(last, |last| !last.as_ref().is_some_and(&is_so)).unwrap());
+    }
+
+    pub fn wait_for_step(&self, step: u64) {
+        self.wait_until(|progress| progress.step >= step);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sessions and their store, from several threads at once, and released while they work.
 
+use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread;
-use std::time::Duration;
 
 use nightgraft_ffi::{
     NightRules, NightgraftError, NothingToDoReason, PauseReason, PersonalizationSession, Phase, Planner,
@@ -9,20 +10,20 @@ use nightgraft_ffi::{
 };
 use pollster::block_on;
 
-use crate::sandbox::{Sandbox, line, unplugged, wait_for};
+use crate::sandbox::{ProgressLatch, Sandbox, line, unplugged};
 
 #[test]
 fn a_store_can_be_used_while_a_slice_runs() {
     let sandbox = Sandbox::new();
     let store = sandbox.store_with_examples();
     let session = sandbox.session(&store, 2000);
+    let latch = Arc::new(ProgressLatch::default());
     thread::scope(|scope| {
-        let running = scope.spawn(|| block_on(session.run_slice(None, None)).unwrap());
-        wait_for(&session, 3);
+        let running = scope.spawn(|| block_on(session.run_slice(None, Some(latch.clone()))).unwrap());
+        latch.wait_for_step(3);
         assert_eq!(block_on(store.add(vec![line(40)])).unwrap(), [41]);
         assert_eq!(block_on(store.examples()).unwrap().len(), 41);
-        let step = session.progress().step;
-        wait_for(&session, step + 3);
+        latch.wait_for_step(session.progress().step + 3);
         session.stop();
         assert_eq!(running.join().unwrap(), SliceOutcome::Paused { reason: PauseReason::Stopped });
     });
@@ -69,9 +70,10 @@ fn releasing_ends_what_runs() {
     let sandbox = Sandbox::new();
     let store = sandbox.store_with_examples();
     let session = sandbox.session(&store, 2000);
+    let latch = Arc::new(ProgressLatch::default());
     thread::scope(|scope| {
-        let running = scope.spawn(|| block_on(session.run_slice(None, None)));
-        wait_for(&session, 3);
+        let running = scope.spawn(|| block_on(session.run_slice(None, Some(latch.clone()))));
+        latch.wait_for_step(3);
         block_on(store.release()).unwrap();
         let error = running.join().unwrap().unwrap_err();
         assert!(matches!(error, NightgraftError::Cancelled { .. }), "{error}");
@@ -80,9 +82,10 @@ fn releasing_ends_what_runs() {
 
     let store = sandbox.store();
     let again = sandbox.session(&store, 2000);
+    let latch = Arc::new(ProgressLatch::default());
     thread::scope(|scope| {
-        let running = scope.spawn(|| block_on(again.run_slice(None, None)));
-        wait_for(&again, session.progress().step + 1);
+        let running = scope.spawn(|| block_on(again.run_slice(None, Some(latch.clone()))));
+        latch.wait_for_step(session.progress().step + 1);
         block_on(again.release()).unwrap();
         assert_eq!(running.join().unwrap().unwrap(), SliceOutcome::Paused { reason: PauseReason::Stopped });
     });
@@ -95,10 +98,10 @@ fn a_call_that_nobody_waits_for_stops() {
     let store = sandbox.store_with_examples();
     let session = sandbox.session(&store, 2000);
     {
-        let mut call = Box::pin(session.run_slice(None, None));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(call.as_mut().poll(&mut context).is_pending());
-        wait_for(&session, 2);
+        let latch = Arc::new(ProgressLatch::default());
+        let mut call = Box::pin(session.run_slice(None, Some(latch.clone())));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        latch.wait_for_step(2);
     }
     // It would take the store again and again; the next call has its turn only because that one has ended.
     let outcome = block_on(session.run_slice(Some(0.0), None)).unwrap();
@@ -112,13 +115,15 @@ fn a_slice_that_waits_for_its_turn_can_be_stopped() {
     let (store, other_store) = (sandbox.store_with_examples(), other.store_with_examples());
     let (session, waiting) = (sandbox.session(&store, 100_000), other.session(&other_store, 2000));
     thread::scope(|scope| {
-        let first = scope.spawn(|| block_on(session.run_slice(None, None)).unwrap());
-        wait_for(&session, 1);
-        let second = scope.spawn(|| block_on(waiting.run_slice(None, None)).unwrap());
-        thread::sleep(Duration::from_millis(100));
+        let latch = Arc::new(ProgressLatch::default());
+        let told = latch.clone();
+        let first = scope.spawn(|| block_on(session.run_slice(None, Some(told))).unwrap());
+        latch.wait_for_step(1);
+        let mut second = Box::pin(waiting.run_slice(None, None));
+        assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it waits");
         waiting.stop();
         let stopped = SliceOutcome::Paused { reason: PauseReason::Stopped };
-        assert_eq!(second.join().unwrap(), stopped);
+        assert_eq!(block_on(second).unwrap(), stopped);
         assert!(!first.is_finished());
         session.stop();
         assert_eq!(first.join().unwrap(), stopped);
