@@ -370,35 +370,25 @@ fn request_on_sparse_model(sandbox: &Sandbox) -> TrainRequest {
     }
 }
 
-/// Stops a run so long after a step; gives how far it came, and what it warned of.
-fn stopped_after(step: u64, wait: Duration, request: &TrainRequest) -> (u64, Vec<String>) {
-    let stop = StopFlag::new();
-    let (mut stopping, mut warnings) = (None, Vec::new());
+/// Stops a run at a step; gives how far it came, and what it warned of.
+fn stopped_at(step: u64, request: &TrainRequest) -> (u64, Vec<String>) {
+    let (stop, mut warnings) = (StopFlag::new(), Vec::new());
     let report = session::train(request, &stop, &mut |event| {
         if matches!(event, Event::Step(metrics) if metrics.step == step) {
-            let stop = stop.clone();
-            let raise = move || {
-                std::thread::sleep(wait);
-                stop.raise();
-            };
-            if wait.is_zero() { raise() } else { stopping = Some(std::thread::spawn(raise)) }
+            stop.raise();
         }
         warnings.extend(event.warning());
     });
-    let _ = stopping.map(std::thread::JoinHandle::join);
     let report = report.unwrap();
     assert_eq!(report.outcome, Outcome::Interrupted);
     (report.steps, warnings)
 }
 
-/// Long enough for a run to come to where it waits.
-const A_MOMENT: Duration = Duration::from_millis(200);
-
 #[test]
 fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
     let sandbox = Sandbox::tiny();
     let request = request_on_sparse_model(&sandbox);
-    assert_eq!(stopped_after(2, A_MOMENT, &request), (2, Vec::new()));
+    assert_eq!(stopped_at(2, &request), (2, Vec::new()));
     assert!(!fs::read_to_string(sandbox.path("out/base.json")).unwrap().contains("sha256"));
     assert!(sandbox.path("out/checkpoints/step-00000002.ngck").exists());
 }
@@ -408,7 +398,7 @@ fn a_stop_does_not_wait_until_all_of_the_model_was_read() {
 fn a_stop_does_not_wait_until_the_model_is_known_again() {
     let sandbox = Sandbox::tiny();
     let request = request_on_sparse_model(&sandbox);
-    assert_eq!(stopped_after(1, Duration::ZERO, &request), (1, Vec::new()));
+    assert_eq!(stopped_at(1, &request), (1, Vec::new()));
     let path = sandbox.path("out/base.json");
     let mut note: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     note["whole"] = serde_json::json!({
@@ -416,7 +406,7 @@ fn a_stop_does_not_wait_until_the_model_is_known_again() {
         "len": 1, "modified_ns": 1, "inode": 1, "device": 1,
     });
     fs::write(&path, note.to_string()).unwrap();
-    let (steps, warnings) = stopped_after(2, A_MOMENT, &request);
+    let (steps, warnings) = stopped_at(2, &request);
     assert_eq!(steps, 2);
     assert!(matches!(&warnings[..], [told] if told.contains("goes on after step 1")), "{warnings:?}");
     assert!(sandbox.path("out/checkpoints/step-00000001.ngck").exists());

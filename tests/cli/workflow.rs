@@ -202,12 +202,17 @@ fn a_closed_terminal_saves_the_run() {
 #[test]
 fn a_run_outlives_its_terminal() {
     let sandbox = Sandbox::new();
-    let command = "nohup \"$0\" train --model model.gguf --data chats.jsonl --out out --steps 30 -q 2>/dev/null & \
-        pid=$!; sleep 0.5; kill -HUP $pid 2>/dev/null; wait $pid";
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).arg(cargo_bin("nightgraft")).current_dir(sandbox.path(""));
-    let ran = RunOutput::from(shell.output().unwrap()).ok();
-    assert!(ran.out.starts_with("steps"), "{}", ran.out);
+    let mut nohup = Command::new("nohup");
+    let command = "train --model model.gguf --data chats.jsonl --out out --steps 30 --json";
+    nohup.arg(cargo_bin("nightgraft")).args(command.split_whitespace()).current_dir(sandbox.path(""));
+    let mut child = nohup.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("\"event\":\"step\"")));
+    assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    let last: Value = serde_json::from_str(&lines.last().unwrap().unwrap()).unwrap();
+    assert_eq!(last["event"], "done");
+    assert_ne!(last["outcome"], "interrupted");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
