@@ -67,6 +67,19 @@ class StopAfterStep(ProgressListener):
             self.session.stop()
 
 
+class StepSignal(ProgressListener):
+    """Tells the loop that it was made in once so many steps are made."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.loop = asyncio.get_running_loop()
+        self.reached = asyncio.Event()
+
+    def on_progress(self, progress: Progress) -> None:
+        if progress.step >= self.after:
+            self.loop.call_soon_threadsafe(self.reached.set)
+
+
 class ThrowingListener(ProgressListener):
     """Fails in a way that nobody has declared."""
 
@@ -187,15 +200,15 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         session = await PersonalizationSession.open(self.model, store, self.settings)
         with self.assertRaises(Cancelled):
             await session.run_slice(None, ThrowingListener())
-        outcome = await session.run_slice(0.2, None)
+        outcome = await session.run_slice(0.0, None)
         self.assertIsInstance(outcome, SliceOutcome.PAUSED)
 
     async def test_a_cancelled_task_stops_the_slice(self) -> None:
         store = await self.store_with_examples()
         session = await PersonalizationSession.open(self.model, store, self.settings)
-        task = asyncio.create_task(session.run_slice(None, None))
-        while session.progress().step < 2:
-            await asyncio.sleep(0.01)
+        signal = StepSignal(after=2)
+        task = asyncio.create_task(session.run_slice(None, signal))
+        await signal.reached.wait()
         task.cancel()
         with self.assertRaises(asyncio.CancelledError):
             await task
@@ -205,7 +218,7 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         await store.release()
         store = await AdapterStore.open(self.store_path, StoreSettings())
         session = await PersonalizationSession.open(self.model, store, self.settings)
-        await session.run_slice(0.3, None)
+        await session.run_slice(0.0, None)
         self.assertGreaterEqual(session.progress().step, step)
 
 

@@ -2,10 +2,6 @@ import Foundation
 import Nightgraft
 import XCTest
 
-/// From the call that stops until everything is saved, in seconds; the promise is a quarter of a second for an idle
-/// machine, and test machines are not idle.
-private let stopSeconds = 3.0
-
 final class ConcurrencyTests: TemporaryFolderTestCase {
     func testCancellingTheTaskStopsTheSlice() async throws {
         let tiny = try await TinySession(in: folder, steps: endlessSteps)
@@ -19,14 +15,16 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         }
         await started.wait()
         task.cancel()
-        let outcome = try await within(seconds: stopSeconds) { try await task.value }
+        let outcome = try await task.value
         XCTAssertEqual(outcome, .paused(.stopped))
-        let step = tiny.session.progress.step
+        let session = tiny.session
+        let step = session.progress.step
         XCTAssertGreaterThan(step, 0)
         // It goes on from there.
-        let next = try await tiny.session.run(for: .milliseconds(300))
-        XCTAssertEqual(next, .paused(.deadline))
-        XCTAssertGreaterThan(tiny.session.progress.step, step)
+        try await session.run { progress in
+            if progress.step > step { session.stop() }
+        }
+        XCTAssertGreaterThan(session.progress.step, step)
     }
 
     func testATaskThatIsCancelledBeforeItBeginsDoesNothing() async throws {
@@ -34,11 +32,11 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         for _ in 0..<20 {
             let task = Task { try await tiny.session.run() }
             task.cancel()
-            let outcome = try await within(seconds: stopSeconds) { try await task.value }
+            let outcome = try await task.value
             XCTAssertEqual(outcome, .paused(.stopped))
         }
         // The stops of the cancelled ones are spent.
-        let outcome = try await tiny.session.run(for: .milliseconds(300))
+        let outcome = try await tiny.session.run(for: .zero)
         XCTAssertEqual(outcome, .paused(.deadline))
     }
 
@@ -59,7 +57,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         for try await progress in slice where progress.step > 0 {
             break
         }
-        let outcome = try await within(seconds: stopSeconds) { try await slice.outcome }
+        let outcome = try await slice.outcome
         XCTAssertEqual(outcome, .paused(.stopped))
     }
 
@@ -85,14 +83,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         let running = Recorder<Int>()
         let outcomes = try await withThrowingTaskGroup(of: SliceOutcome.self) { group in
             for number in 0..<2 {
-                group.addTask {
-                    var last = SliceOutcome.paused(.stopped)
-                    for _ in 0..<500 {
-                        last = try await tiny.session.run(for: .milliseconds(50)) { _ in running.add(number) }
-                        guard case .paused = last else { break }
-                    }
-                    return last
-                }
+                group.addTask { try await tiny.session.run { _ in running.add(number) } }
             }
             var outcomes: [SliceOutcome] = []
             for try await outcome in group {
@@ -100,11 +91,13 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
             }
             return outcomes
         }
+        // The second waits until the first has finished the session.
         XCTAssertEqual(Set(running.values), [0, 1])
-        for outcome in outcomes {
-            if case .paused = outcome { XCTFail("a task ended before the session did: \(outcome)") }
+        XCTAssertEqual(zip(running.values, running.values.dropFirst()).filter { $0 != $1 }.count, 1)
+        guard case .finished(let report) = outcomes[0], case .nothingToDo = outcomes[1] else {
+            return XCTFail("\(outcomes)")
         }
-        XCTAssertEqual(tiny.session.report?.steps, 60)
+        XCTAssertEqual(report.steps, 60)
     }
 
     func testTheStoreServesWhileASliceRuns() async throws {
@@ -144,7 +137,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let slice = tiny.session.slice()
         for try await progress in slice where progress.step > 0 {
-            try await within(seconds: stopSeconds) { try await tiny.session.close() }
+            try await tiny.session.close()
             break
         }
         await expect({ if case .cancelled = $0 { true } else { false } }) { try await tiny.session.run() }
@@ -173,7 +166,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         for try await piece in stream where !piece.isEmpty {
             break
         }
-        let answer = try await within(seconds: stopSeconds) { try await stream.answer }
+        let answer = try await stream.answer
         XCTAssertLessThan(answer.tokens, 480)
     }
 

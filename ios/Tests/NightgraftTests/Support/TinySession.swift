@@ -52,15 +52,3 @@ func expect<Value>(
         XCTFail("not an error of the library: \(error)", file: file, line: line)
     }
 }
-
-/// Fails if `work` takes longer; with the value otherwise.
-func within<Value>(
-    seconds: Double, file: StaticString = #filePath, line: UInt = #line, _ work: () async throws -> Value
-) async rethrows -> Value {
-    let clock = ContinuousClock()
-    let began = clock.now
-    let value = try await work()
-    let took = clock.now - began
-    XCTAssertLessThan(took, .seconds(seconds), file: file, line: line)
-    return value
-}

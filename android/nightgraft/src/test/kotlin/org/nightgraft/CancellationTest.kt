@@ -1,13 +1,14 @@
 package org.nightgraft
 
 import java.nio.file.Path
+import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.atomic.AtomicLong
 import kotlin.concurrent.thread
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
-import kotlin.time.Duration.Companion.seconds
-import kotlin.time.TimeSource
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.coroutineScope
@@ -39,10 +40,14 @@ internal class CancellationTest {
 
     @Test
     fun `a slice ends with its time, and the next goes on`() = withSession {
-        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(300.milliseconds))
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(Duration.ZERO))
+        assertEquals(0, session.progress.step)
+        session.runSlice { if (it.step >= 3) session.stop() }
         val first = session.progress.step
-        assertTrue(first > 0)
-        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(300.milliseconds))
+        assertTrue(first >= 3)
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(1.milliseconds))
+        assertTrue(session.progress.step >= first)
+        session.runSlice { if (it.step > first) session.stop() }
         assertTrue(session.progress.step > first)
     }
 
@@ -50,16 +55,27 @@ internal class CancellationTest {
     fun `a cancelled coroutine stops its slice, saved`() = withSession {
         val steps = AtomicLong()
         coroutineScope {
-            val training = launch { session.runSlice { steps.set(it.step) } }
-            eventually("some steps are done") { steps.get() > 10 }
+            val latch = ProgressLatch()
+            val training = launch {
+                session.runSlice {
+                    steps.set(it.step)
+                    latch(it)
+                }
+            }
+            latch.await { it.step > 10 }
             training.cancel()
             training.join()
             assertTrue(training.isCancelled)
         }
-        // The stopped slice ends and is saved: the next one does not wait for long, and goes on from there.
+        // The stopped slice ends and is saved: the next one has its turn, and goes on from there.
         val stopped = steps.get()
         val next = AtomicLong()
-        session.runSlice(1000.milliseconds) { if (it.phase == Phase.TRAINING) next.compareAndSet(0, it.step) }
+        session.runSlice {
+            if (it.phase == Phase.TRAINING) {
+                next.compareAndSet(0, it.step)
+                session.stop()
+            }
+        }
         assertTrue(next.get() > stopped, "${next.get()} after $stopped")
     }
 
@@ -67,21 +83,19 @@ internal class CancellationTest {
     fun `a collector that has seen enough stops the slice`() = withSession {
         val training = session.slice().first { it.phase == Phase.TRAINING && it.step > 0 }
         assertTrue(training.memoryBytes > 0)
-        eventually("the slice is saved") { session.progress.phase == Phase.PAUSED }
-        val last = session.slice(300.milliseconds).last()
+        // The next one has its turn when that one is saved.
+        val last = session.slice(Duration.ZERO).last()
         assertEquals(Phase.PAUSED, last.phase)
         assertTrue(last.step >= training.step)
     }
 
     @Test
-    fun `closing a handle that runs ends its slice with Cancelled, soon`() = withSession {
+    fun `closing a handle that runs ends its slice with Cancelled`() = withSession {
         val started = CompletableDeferred<Unit>()
         coroutineScope {
             val training = async { runCatching { session.runSlice { if (it.step > 0) started.complete(Unit) } } }
             started.await()
-            val closing = TimeSource.Monotonic.markNow()
             session.close()
-            assertTrue(closing.elapsedNow() < 5.seconds, "${closing.elapsedNow()}")
             training.await().onFailure { assertTrue(it is NightgraftException.Cancelled, "$it") }
                 .onSuccess { assertEquals(SliceOutcome.Paused(PauseReason.Stopped), it) }
         }
@@ -104,35 +118,43 @@ internal class CancellationTest {
 
     @Test
     fun `two coroutines with one session run one after the other`() = withSession {
-        val both = coroutineScope { List(2) { async { session.runSlice(400.milliseconds) } }.map { it.await() } }
+        val heard = CopyOnWriteArrayList<Int>()
+        val both = coroutineScope {
+            List(2) { number -> async { session.runSlice(1.milliseconds) { heard += number } } }.map { it.await() }
+        }
         assertEquals(List(2) { SliceOutcome.Paused(PauseReason.Deadline) }, both)
+        assertEquals(setOf(0, 1), heard.toSet())
+        assertEquals(1, heard.zipWithNext().count { (one, next) -> one != next }, "$heard")
     }
 
     @Test
     fun `a cancelled coroutine that waits its turn does not stop the other`() = withSession {
         coroutineScope {
-            val started = CompletableDeferred<Unit>()
-            val first = async { session.runSlice(1.seconds) { if (it.step > 0) started.complete(Unit) } }
-            started.await()
-            val second = launch { session.runSlice() }
-            kotlinx.coroutines.delay(100.milliseconds)
+            val latch = ProgressLatch()
+            val first = async { session.runSlice(onProgress = latch) }
+            latch.await { it.step > 0 }
+            // It has called the library when it is first suspended.
+            val second = launch(start = CoroutineStart.UNDISPATCHED) { session.runSlice() }
             second.cancel()
             second.join()
-            assertEquals(SliceOutcome.Paused(PauseReason.Deadline), first.await())
+            val after = session.progress.step
+            latch.await { it.step > after + 20 }
+            session.stop()
+            assertEquals(SliceOutcome.Paused(PauseReason.Stopped), first.await())
         }
     }
 
     @Test
     fun `the store can be used while a slice runs`() = withSession {
         coroutineScope {
-            val steps = AtomicLong()
-            val training = async { session.runSlice { steps.set(it.step) } }
-            eventually("a step is done") { steps.get() > 0 }
+            val latch = ProgressLatch()
+            val training = async { session.runSlice(onProgress = latch) }
+            latch.await { it.step > 0 }
             val ids = store.add(madeUpExamples(5, from = 1000))
             assertEquals(29, store.examples().size)
             assertEquals(ids.takeLast(2), store.delete(ids.takeLast(2)).deleted)
-            val after = steps.get()
-            eventually("the slice goes on") { steps.get() > after }
+            val after = session.progress.step
+            latch.await { it.step > after }
             session.stop()
             assertEquals(SliceOutcome.Paused(PauseReason.Stopped), training.await())
         }
@@ -142,8 +164,8 @@ internal class CancellationTest {
     @Test
     fun `a timeout is a cancellation like any other`() = withSession {
         assertThrows<CancellationException> {
-            runBlocking { kotlinx.coroutines.withTimeout(300.milliseconds) { session.slice().onEach {}.collect() } }
+            runBlocking { kotlinx.coroutines.withTimeout(10.milliseconds) { session.slice().onEach {}.collect() } }
         }
-        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(100.milliseconds))
+        assertEquals(SliceOutcome.Paused(PauseReason.Deadline), session.runSlice(Duration.ZERO))
     }
 }

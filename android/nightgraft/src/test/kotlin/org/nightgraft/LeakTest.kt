@@ -3,11 +3,6 @@ package org.nightgraft
 import java.io.File
 import java.nio.file.Path
 import java.util.concurrent.atomic.AtomicInteger
-import kotlin.time.Duration.Companion.milliseconds
-import kotlinx.coroutines.Dispatchers
-import kotlinx.coroutines.async
-import kotlinx.coroutines.coroutineScope
-import kotlinx.coroutines.delay
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -46,21 +41,22 @@ internal class LeakTest {
     }
 
     /** One round, with every kind of handle and callback; returns the steps that are done after it. */
-    private suspend fun cycle(stepsBefore: Long): Long = coroutineScope {
+    private suspend fun cycle(stepsBefore: Long): Long {
         val heard = AtomicInteger()
         val model = BaseModel.open(TestFiles.tiny)
         val store = AdapterStore.open("$folder/store")
         val session = PersonalizationSession.open(model, store, ENDLESS)
-        val slice = async(Dispatchers.Default) { session.runSlice { heard.incrementAndGet() } }
-        while (session.progress.step <= stepsBefore && slice.isActive) delay(1.milliseconds)
-        session.stop()
-        assertEquals(SliceOutcome.Paused(PauseReason.Stopped), slice.await())
+        val outcome = session.runSlice {
+            heard.incrementAndGet()
+            if (it.step > stepsBefore) session.stop()
+        }
+        assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
         val steps = session.progress.step
         assertTrue(steps > stepsBefore && heard.get() > 0, "$steps steps after $stepsBefore, $heard times heard")
         session.close()
         store.close()
         model.close()
-        steps
+        return steps
     }
 
     private fun resourcesInUse(): ResourcesInUse {

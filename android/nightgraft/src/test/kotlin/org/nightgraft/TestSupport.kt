@@ -2,11 +2,10 @@ package org.nightgraft
 
 import java.io.File
 import java.nio.file.Path
-import kotlin.time.Duration
-import kotlin.time.Duration.Companion.milliseconds
-import kotlin.time.Duration.Companion.seconds
-import kotlin.time.TimeSource
-import kotlinx.coroutines.delay
+import kotlin.time.Duration.Companion.minutes
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.filterNotNull
+import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.withTimeout
 
 /** What the suite is given; it fails when something is missing. */
@@ -52,22 +51,23 @@ internal class SessionFixture(val model: BaseModel, val store: AdapterStore, val
                     store.add(madeUpExamples(examples))
                     PersonalizationSession.open(model, store, settings).use { session ->
                         // No test here takes long; one that hangs says so.
-                        withTimeout(2.minutesUntilTimeout) { SessionFixture(model, store, session).work() }
+                        withTimeout(2.minutes) { SessionFixture(model, store, session).work() }
                     }
                 }
             }
     }
 }
 
-internal val Int.minutesUntilTimeout: Duration get() = (this * 60).seconds
+/** A listener that lets tests wait for what it is told. */
+internal class ProgressLatch : (Progress) -> Unit {
+    private val told = MutableStateFlow<Progress?>(null)
 
-/** Waits until [condition] holds. */
-internal suspend fun eventually(what: String, condition: () -> Boolean) {
-    val started = TimeSource.Monotonic.markNow()
-    while (!condition()) {
-        check(started.elapsedNow() < 30.seconds) { "still not: $what" }
-        delay(5.milliseconds)
+    override fun invoke(progress: Progress) {
+        told.value = progress
     }
+
+    /** Waits until what was told last is so. */
+    suspend fun await(isSo: (Progress) -> Boolean): Progress = told.filterNotNull().first(isSo)
 }
 
 /** The whole chain of causes, this one included. Coroutines may put copies in it. */
