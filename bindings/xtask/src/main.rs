@@ -29,14 +29,14 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use flags::{Android, Ci, Cross, Fixture, Generate, Size, Test, TestCmd, Xtask, XtaskCmd};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    if arguments.is_empty() {
-        arguments.push("help".into());
+    if arguments.is_empty() || arguments == ["help"] {
+        arguments = vec!["--help".into()];
     }
     let result = match Xtask::from_vec(arguments) {
         Ok(task) => run(task.subcommand),
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             println!("{help}\nsteps of ci: {}", ci::step_names().join(" "));
             Ok(())
         }
-        Err(problem) => Err(problem.into()),
+        Err(problem) => Err(anyhow!("{problem}; cargo xtask help lists all tasks")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
