@@ -7,7 +7,7 @@
 //! the result is judged. [The crate's front page](crate) has a run from files.
 //!
 //! ```
-//! use std::time::Instant;
+//! use std::time::Duration;
 //!
 //! use nightgraft_core::session::{Pause, Session, SessionRequest, Slice, SliceOutcome, StopFlag};
 //! use nightgraft_store::{Store, StoreOptions};
@@ -24,7 +24,7 @@
 //!
 //! // A slice without any time ends at once, and has saved where it was.
 //! let mut session = Session::open(open()?, request.clone(), &mut |_| ())?;
-//! let no_time = Slice { deadline: Some(Instant::now()), ..Slice::default() };
+//! let no_time = Slice { time: Some(Duration::ZERO), ..Slice::default() };
 //! let paused = session.run_slice(no_time, &StopFlag::new(), &mut |_| ())?;
 //! assert!(matches!(paused, SliceOutcome::Paused { reason: Pause::Deadline }));
 //! drop(session);
