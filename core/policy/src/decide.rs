@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DeviceState, LocalTime, Needs, PolicyMemory, Reading, Reason, Rules, Thermal, Usage,
-    memory::{cool, left_of, resume_mark},
+    policy_memory::{cool, left_of, resume_mark},
     time::DAY,
 };
 

@@ -11,15 +11,15 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::inputs::threads;
-use super::memory::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
+use super::memory_plan::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
 use super::{StopFlag, run_setup};
 use crate::Result;
 use crate::base::Base;
 use crate::config::{Precision, TrainConfig};
 use crate::lora::Adapter;
-use crate::memory::anonymous_bytes;
 use crate::model_file::ModelFile;
+use crate::process_memory::anonymous_bytes;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
 use crate::transformer::{Model, ModelOptions, resolve_precision};
@@ -101,7 +101,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let base = Base::open(ModelFile::open(&request.model)?)?.without_vocabulary();
     let notice = Notice::of_context(&config.data, &base);
     let spec = base.spec.clone();
-    let process = memory::process_bytes();
+    let process = memory_plan::process_bytes();
     let tensors = run_setup::initial_adapter(&mut config, None, &base)?;
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens().max(config.data.context));

@@ -13,7 +13,7 @@ use super::{StopFlag, adapter};
 use crate::config::{DataConfig, Precision};
 use crate::export::{Target, is_own_tensors, write_peft_tensors};
 use crate::lora::Adapter;
-use crate::memory::spare_bytes;
+use crate::process_memory::spare_bytes;
 use crate::transformer::{MemoryEstimate, Model, ModelOptions};
 use crate::{Error, Result};
 

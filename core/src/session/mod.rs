@@ -39,6 +39,7 @@
 //! ```
 
 mod adapter;
+mod adapter_shape;
 mod bench;
 mod discarded;
 mod evaluate;
@@ -51,7 +52,7 @@ mod inputs;
 mod inspect;
 mod logits;
 mod loss_curve;
-mod memory;
+mod memory_plan;
 pub mod night;
 mod notice;
 mod personal;
@@ -59,7 +60,6 @@ mod plan;
 mod resume;
 mod run_folder;
 mod run_setup;
-mod shape;
 mod stop;
 mod tokenize;
 mod train;
@@ -70,6 +70,7 @@ pub use crate::export::{InputFile, MergeReport, Target, TensorError};
 pub use crate::generate::Sampling;
 pub use crate::train::RateTooHigh;
 pub use crate::transformer::ModelBytes;
+pub use adapter_shape::RequestedShape;
 pub use bench::{BenchReport, BenchRequest, Operation, bench};
 pub use discarded::{DiscardReason, Leftover};
 pub use evaluate::{EvalReport, EvalRequest, evaluate};
@@ -80,7 +81,7 @@ pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use graft_export::{GraftFormat, export_graft};
 pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_with_hash};
 pub use loss_curve::{DrawLoss, LossAt, LossCurve};
-pub use memory::MemoryPlan;
+pub use memory_plan::MemoryPlan;
 pub use nightgraft_ggml::check_instructions;
 pub use nightgraft_ggml::faults::leave_signals_alone;
 pub use nightgraft_text::Message;
@@ -91,7 +92,6 @@ pub use personal::{
     forecast_memory, forecast_time, verify_model,
 };
 pub use plan::{PlanReport, PlanRequest, plan};
-pub use shape::RequestedShape;
 pub use stop::{StopFlag, WhenRaised};
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};

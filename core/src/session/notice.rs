@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::shape::OverriddenSetting;
+use super::adapter_shape::OverriddenSetting;
 use crate::base::Base;
 use crate::config::DataConfig;
 use crate::error::OtherBase;

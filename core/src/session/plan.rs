@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nightgraft_text::Date;
 use serde::Serialize;
 
-use super::memory::{AdapterCopies, MemoryPlan, MemoryPlanner, process_bytes};
+use super::memory_plan::{AdapterCopies, MemoryPlan, MemoryPlanner, process_bytes};
 use super::notice::Notice;
 use super::{inputs::Inputs, run_setup};
 use crate::Result;

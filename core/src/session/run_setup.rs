@@ -5,11 +5,11 @@ use nightgraft_text::Example;
 use nightgraft_text::data::Dataset;
 
 use super::StopFlag;
+use super::adapter_shape::{OverriddenSetting, overridden_settings};
 use super::inputs::threads;
-use super::memory::{AdapterCopies, MemoryPlanner};
+use super::memory_plan::{AdapterCopies, MemoryPlanner};
 use super::notice::Notice;
 use super::resume::RunIdentity;
-use super::shape::{OverriddenSetting, overridden_settings};
 use crate::Result;
 use crate::base::Base;
 use crate::config::{DataConfig, Layers, LoraConfig, Targets, TrainConfig};

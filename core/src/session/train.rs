@@ -10,11 +10,11 @@ use nightgraft_store::vault::Vault;
 use nightgraft_text::Date;
 use nightgraft_text::data::{self, Dataset, Format};
 
+use super::adapter_shape::RequestedShape;
 use super::inputs::{Inputs, threads};
-use super::memory::{MemoryWatch, process_bytes};
+use super::memory_plan::{MemoryWatch, process_bytes};
 use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
 use super::run_setup::RunParts;
-use super::shape::RequestedShape;
 use super::train_run::{RunHome, TrainRun};
 use super::{
     DiscardReason, Event, Leftover, LossAt, LossCurve, Outcome, StepMetrics, StopFlag, TrainReport, adapter,

@@ -18,9 +18,9 @@ use crate::Result;
 use crate::base::Base;
 use crate::config::Precision;
 use crate::lora::Adapter;
-use crate::memory::available_bytes;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
+use crate::process_memory::available_bytes;
 
 /// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
 pub struct Model {

@@ -1,6 +1,6 @@
 //! The judgement itself.
 
-use super::bootstrap::{Interval, RatioTerm, ratio};
+use super::paired_bootstrap::{Interval, RatioTerm, ratio};
 use super::report::{Comparison, EvalSet, GateReport, ModelRole, Refusal};
 use super::rules::GateRules;
 use super::{ExampleLoss, ModelLosses};

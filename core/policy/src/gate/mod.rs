@@ -32,14 +32,14 @@
 //! assert!(!judge(&GateRules::default(), &base, None, &base, 42).promote); // changes nothing
 //! ```
 
-mod bootstrap;
 mod judge;
+mod paired_bootstrap;
 mod report;
 mod rules;
 mod word_order;
 
-pub use bootstrap::Interval;
 pub use judge::judge;
+pub use paired_bootstrap::Interval;
 pub use report::{Comparison, EvalSet, GateReport, ModelRole, Refusal};
 pub use rules::GateRules;
 pub use word_order::{shuffled_line, shuffled_words};

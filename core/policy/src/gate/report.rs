@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::Interval;
+use super::paired_bootstrap::Interval;
 use super::rules::GateRules;
 
 /// The gate's answer, with everything that it rests on.

@@ -7,14 +7,14 @@ use nightgraft_store::{Store, StoreProblem};
 use nightgraft_text::{Date, Example};
 
 use super::plan::{self, Choice, Work};
-use super::{SessionRequest, memory, open};
+use super::{SessionRequest, memory_needs, open};
 use crate::Result;
 use crate::base::Base;
 use crate::config::DataConfig;
 use crate::model_file::ModelFile;
 use crate::session::StopFlag;
 use crate::session::inputs::Inputs;
-use crate::session::memory::{AdapterCopies, MemoryPlanner};
+use crate::session::memory_plan::{AdapterCopies, MemoryPlanner};
 use crate::session::run_setup::{self, RunParts};
 use crate::train::{StepEvent, TrainLoop};
 
@@ -70,12 +70,12 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let longest = config.data.context.min(base.spec.n_ctx_train);
     let (mut full, mut smallest, mut chosen) = (None, 0, None);
-    for size in memory::batch_sizes(&request.training.data) {
+    for size in memory_needs::batch_sizes(&request.training.data) {
         config.data.batch_tokens = size.into();
-        let sizes = [size.max(longest) as u64, memory::SESSION_OVERHEAD];
+        let sizes = [size.max(longest) as u64, memory_needs::SESSION_OVERHEAD];
         let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes)?;
         let fastest = planner.choose_policy(None)?;
-        let needs = memory::needs(&planner, fastest);
+        let needs = memory_needs::needs(&planner, fastest);
         full = full.or(Some(needs.full));
         smallest = needs.small;
         if chosen.is_none()
@@ -114,7 +114,7 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     let parts = RunParts::new(request.training.clone(), parent, inputs.into_base(), train, None)?;
     let one_size = |data: &DataConfig| vec![data.batch_tokens()];
-    let setup = parts.fit(one_size, memory::SESSION_OVERHEAD, request.memory_limit)?;
+    let setup = parts.fit(one_size, memory_needs::SESSION_OVERHEAD, request.memory_limit)?;
     let accumulate = setup.config.data.accumulate as u64;
     let (mut train_loop, _) = setup.into_loop(stop)?;
     let steps = train_loop.progress().total_steps;

@@ -9,7 +9,7 @@
 mod forecast;
 mod held_out;
 mod measure;
-mod memory;
+mod memory_needs;
 mod model_hash;
 mod open;
 mod outcome;
@@ -22,7 +22,7 @@ mod work;
 mod tests;
 
 pub use forecast::{ChosenSize, MemoryForecast, TimeForecast, forecast_memory, forecast_time};
-pub use memory::MemoryNeeds;
+pub use memory_needs::MemoryNeeds;
 pub use model_hash::verify_model;
 pub use outcome::{NothingToDo, Pause, SessionReport, SliceOutcome, TrainingSummary};
 pub use settings::{NightSettings, OnChange, SessionRequest};

@@ -15,7 +15,7 @@ use super::measure::{GateSets, ShuffledLine};
 use super::plan::{self, Choice, PLAN, SessionPlan, Work};
 use super::settings::PROBE;
 use super::{
-    NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory, model_hash,
+    NothingToDo, OnChange, Session, SessionRequest, SliceOutcome, Stage, Training, memory_needs, model_hash,
 };
 use crate::base::Base;
 use crate::config::{DataConfig, TrainConfig};
@@ -198,9 +198,10 @@ fn begin(
     for notice in parts.notices() {
         on_event(&Event::Warning { text: notice.to_string() });
     }
-    let sizes =
-        |data: &DataConfig| plan.batch_tokens.map_or_else(|| memory::batch_sizes(data), |size| vec![size]);
-    let setup = parts.fit(sizes, memory::SESSION_OVERHEAD, request.memory_limit)?;
+    let sizes = |data: &DataConfig| {
+        plan.batch_tokens.map_or_else(|| memory_needs::batch_sizes(data), |size| vec![size])
+    };
+    let setup = parts.fit(sizes, memory_needs::SESSION_OVERHEAD, request.memory_limit)?;
     if plan.batch_tokens.is_none() || plan.precision.is_none() {
         plan.batch_tokens = setup.config.data.batch_tokens.given();
         plan.epochs = setup.config.run.epochs.given();
@@ -210,7 +211,7 @@ fn begin(
     }
     let saved = saved_run(store, &setup.identity, on_event)?;
     let hash_check = model_hash::check(store, &setup.base, request.on_change)?;
-    let needs = memory::needs(&setup.planner, setup.recompute);
+    let needs = memory_needs::needs(&setup.planner, setup.recompute);
     let mut run = TrainRun::new(setup, hash_check, SAVE_EVERY, halt)?;
     let resumed = saved.map(|saved| run.restore(saved)).transpose()?;
     on_event(&Event::planned(&run.train_loop, inputs::threads(request.training.run.threads)));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::fit;
+use super::truncate;
 use crate::Result;
 use crate::{ChatTemplate, Conversation, Example, Message, Supervised, Tokenizer, supervised};
 
@@ -133,7 +133,7 @@ impl Cutter<'_> {
         let protected = usize::from(tokenizer.add_bos() && example.ids.first() == tokenizer.bos().as_ref());
         let cut = answers(&example).map(|answer| {
             let is_supervised = (0..answer.end).map(|t| t >= answer.start).collect();
-            fit::answer(example.ids[..answer.end].to_vec(), is_supervised, protected, context)
+            truncate::answer(example.ids[..answer.end].to_vec(), is_supervised, protected, context)
         });
         let (examples, lost): (Vec<_>, Vec<_>) = cut.unzip();
         (examples, lost.into_iter().sum())

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::foreign_shape;
 use super::json_kind::JsonKind;
-use super::shape;
 use super::turns::{self, Learned};
 use super::unreadable::Unreadable;
 use crate::{Conversation, Variables};
@@ -74,7 +74,7 @@ impl Line {
             other => return Err(LineProblem::NotAnObject(JsonKind::of(&other))),
         };
         let kinds: Vec<_> = KINDS.into_iter().filter(|key| object.contains_key(*key)).collect();
-        if let Some(shape) = shape::foreign(&object) {
+        if let Some(shape) = foreign_shape::foreign(&object) {
             return Err(shape.into());
         }
         let line = match kinds.as_slice() {

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::conversation::{self, Fitted};
 use super::dataset::Dataset;
-use super::fit;
 use super::format::{Format, Named};
 use super::line::{Line, LineProblem, MAX_LINE_BYTES, Parsed};
 use super::problem::DataProblem;
 use super::report::DataReport;
+use super::truncate;
 use crate::{ChatTemplate, Conversation, Example, Message, Tokenizer, unused_keys};
 use crate::{Error, Result, SettingProblem};
 
@@ -149,7 +149,7 @@ impl Loader<'_> {
             return Ok(());
         }
         let ids = self.tokenizer.encode(&text, false)?;
-        self.examples = fit::windows(&ids, self.bos(), self.options.context);
+        self.examples = truncate::windows(&ids, self.bos(), self.options.context);
         self.report.lines = 1;
         self.report.split_lines = usize::from(self.examples.len() > 1);
         Ok(())
@@ -205,7 +205,7 @@ impl Loader<'_> {
                     ids.remove(0);
                 }
                 self.end(&mut ids);
-                Fitted::of(fit::windows(&ids, bos, context), 0)
+                Fitted::of(truncate::windows(&ids, bos, context), 0)
             }
             Line::Completion { prompt, completion } if self.options.chat => {
                 let turns = vec![Message::new("user", prompt), Message::new("assistant", completion)];
@@ -218,7 +218,7 @@ impl Loader<'_> {
                 self.end(&mut ids);
                 let is_supervised = (0..ids.len()).map(|t| t > 0 && t >= n_prompt).collect();
                 let protected = usize::from(self.bos().is_some() && ids.first() == self.bos().as_ref());
-                let (example, lost) = fit::answer(ids, is_supervised, protected, context);
+                let (example, lost) = truncate::answer(ids, is_supervised, protected, context);
                 Fitted::of(vec![example], lost)
             }
             Line::Conversation(conversation) => self.conversation(&conversation, &mut unused_keys)?,
@@ -231,7 +231,7 @@ impl Loader<'_> {
                     })
                     .collect();
                 targets.push(Example::NO_LOSS);
-                let (examples, lost) = fit::pieces(Example { ids, targets }, context);
+                let (examples, lost) = truncate::pieces(Example { ids, targets }, context);
                 Fitted::of(examples, lost)
             }
         };

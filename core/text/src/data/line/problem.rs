@@ -1,8 +1,8 @@
 //! What is wrong with a line.
 
+use crate::data::foreign_shape::ForeignShape;
 use crate::data::json_kind::JsonKind;
 use crate::data::message_problem::MessageProblem;
-use crate::data::shape::ForeignShape;
 use crate::data::unreadable::{ARRAY, Unreadable};
 
 /// Why a line has none of the known shapes. None holds what somebody wrote.

@@ -1,4 +1,4 @@
-//! Making examples fit in the context.
+//! Cutting examples that are longer than the context.
 
 use std::ops::Range;
 

@@ -2,7 +2,7 @@
 
 use super::{Session, Stage};
 use crate::config::DataConfig;
-use crate::session::memory::MemoryPlanner;
+use crate::session::memory_plan::MemoryPlanner;
 use crate::transformer::RecomputePolicy;
 
 /// What a session takes besides what can be counted: its examples, and the tokenizer while they are read. The app around it

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::inputs::threads;
 use crate::base::Base;
 use crate::config::TrainConfig;
-use crate::memory::{anonymous_bytes, spare_bytes};
+use crate::process_memory::{anonymous_bytes, spare_bytes};
 use crate::transformer::{MemoryEstimate, ModelBytes, RecomputePolicy, release_freed_memory};
 use crate::{Error, Result};
 
