@@ -9,7 +9,7 @@
 //! `W [n_out, n_in]` is quantized and never changes; neither does the bias `b [n_out]`, where there is one. `B [r, n_out]` is
 //! the transpose of PEFT's `lora_B`, and called `b_t` in the code: then both factors have one row a rank, and both of their
 //! gradients are the same kernel. `z` and the dropout mask are recomputed in the backward rather than kept. Both branches of a
-//! direction are one product with a longer depth, so that the adapter makes no pass of its own over `y` or `dx`.
+//! direction are one sum of products, so that the adapter makes no pass of its own over `y` or `dx`, but for `dx` with dropout.
 
 use nightgraft_ggml::{Buffer, ComputeType, Direction, DropoutKey, Error, Graph, Output, Product, Tensor};
 

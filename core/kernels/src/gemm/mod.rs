@@ -1,9 +1,9 @@
 //! Matrix products with weights in any format, in both directions.
 //!
-//! Every product is one loop (`blocked`): a panel `[depth][32]` of the right-hand matrix is dequantized into cache once and
-//! multiplied with every row of the left-hand one. They differ in how the panel and the left-hand rows are packed. A sum of
-//! several products ([`sum_of_products`]) is one product with a longer depth: a low-rank branch beside a matrix does not read
-//! or write the result once more.
+//! A product goes through the right-hand matrix in panels `[depth][32]`. Each is dequantized into cache once for some hundred
+//! rows of the left-hand one, as floats (`blocked`) or as 16-bit integers (`int16`). In a sum of several products
+//! ([`sum_of_products`]) one of little depth, such as a low-rank branch, is added while the sums of the first are at hand
+//! (`epilogue`); others lengthen the depth. The factors of an adapter by themselves have loops of their own (`low_rank`).
 
 mod blocked;
 mod epilogue;
