@@ -37,10 +37,10 @@ pub(super) fn deviations(
     for item in inventory::items(vault.fs(), root)? {
         let Some((vault, role)) = reading(vault, plain, &item) else { continue };
         let was_listed = listed.remove(&item.path);
-        if manifest.agrees(vault, &item.path)? || !is_valid(vault, &item, role)? {
+        if manifest.agrees(vault.disk(), &item.path)? || !is_valid(vault, &item, role)? {
             continue;
         }
-        is_older |= vault.number(&item.path)?.is_some_and(|number| number > manifest.counter());
+        is_older |= vault.disk().number(&item.path)?.is_some_and(|number| number > manifest.counter());
         let why = if was_listed { Inconsistency::Earlier } else { Inconsistency::PutBack };
         found.push(at(item.path, why));
     }

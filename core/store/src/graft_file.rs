@@ -113,7 +113,7 @@ pub(super) fn write(vault: &Vault, path: &Path, meta: &GraftMeta, adapter: &Adap
         std::io::ErrorKind::InvalidInput => refused(StoreProblem::UnwritableGraft(error.to_string())),
         _ => file.error(error),
     })?;
-    file.commit()
+    vault.put(vec![file], &[])
 }
 
 /// Reads a graft, all of it.

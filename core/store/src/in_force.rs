@@ -54,7 +54,7 @@ impl FoundHeader {
 }
 
 fn opens(vault: &Vault, root: &Path) -> Result<Opens> {
-    match Manifest::is_there(vault, root) {
+    match Manifest::is_there(vault.disk(), root) {
         Ok(true) => Ok(Opens::Manifest),
         Err(Error::WrongKey { .. }) => Ok(Opens::Nothing),
         Ok(false) | Err(Error::Corrupted { .. }) => {

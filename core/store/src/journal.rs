@@ -368,7 +368,7 @@ fn write(
 ) -> Result<()> {
     let mut file = vault.create(path, ROLE)?;
     segment::write(&mut file, next_id, deleted, examples).map_err(|error| file.error(error))?;
-    file.commit()
+    vault.put(vec![file], &[])
 }
 
 /// Reads a segment as far as it is valid; with what is wrong.

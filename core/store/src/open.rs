@@ -116,7 +116,7 @@ impl Store {
         let LoadedManifest { deviations, is_made_up } = store.load_manifest(is_new, options.damaged)?;
         if let Some(path) = passed_over.filter(|_| !is_made_up)
             && let Some(manifest) = store.vault.manifest()
-            && manifest.agrees(&store.vault, &path)?
+            && manifest.agrees(store.vault.disk(), &path)?
         {
             // The store itself wrote the newer header, with another key.
             return Err(Error::WrongKey { path });
@@ -156,7 +156,7 @@ impl Store {
     fn load_manifest(&mut self, is_new: bool, damaged: bool) -> Result<LoadedManifest> {
         let (vault, root) = (self.vault.clone(), self.root.clone());
         let path = root.join(manifest::NAME);
-        let why = match sealed::damage(Manifest::load(&vault, &root))? {
+        let why = match sealed::damage(Manifest::load(vault.disk(), &root))? {
             Ok(Some(manifest)) => {
                 let deviations = consistency::deviations(&vault, &self.plain, &manifest, &root)?;
                 self.vault = vault.with_manifest(Arc::new(manifest));
@@ -168,12 +168,12 @@ impl Store {
             Err(_) if damaged => None,
             Err(problem) => return Err(sealed::corrupted(&path, problem)),
         };
-        let manifest = Manifest::of(&vault, &root, &consistency::tracked(&vault, &root)?)?;
+        let manifest = Manifest::of(vault.disk(), &root, &consistency::tracked(&vault, &root)?)?;
         self.vault = vault.with_manifest(Arc::new(manifest));
         let is_missing = why == Some(Inconsistency::Missing);
         let is_of_earlier_build =
             self.header.is_of_first_version() && !in_force::opens_nothing(&vault, &root)?;
-        if is_missing && (is_new || is_of_earlier_build || Manifest::was_begun(&vault, &root)?) {
+        if is_missing && (is_new || is_of_earlier_build || Manifest::was_begun(vault.disk(), &root)?) {
             self.header = self.header.renewed(self.key.as_ref(), &root)?;
             self.write_header()?;
             return Ok(LoadedManifest { deviations: Vec::new(), is_made_up: false });

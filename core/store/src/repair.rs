@@ -54,7 +54,7 @@ impl Store {
                 return Err(self.refused(StoreProblem::WrongHeader));
             }
             self.tidy()?;
-            if !matches!(Manifest::is_there(&self.vault, &root), Ok(true)) {
+            if !matches!(Manifest::is_there(self.vault.disk(), &root), Ok(true)) {
                 // Before a manifest lists a header that is not the store's own.
                 self.write_header()?;
             }
@@ -160,6 +160,6 @@ impl Store {
     /// Takes all files for what they should be.
     fn rewrite_manifest(&self) -> Result<()> {
         let files = consistency::tracked(&self.vault, &self.root)?;
-        self.vault.manifest().map_or(Ok(()), |manifest| manifest.rewrite(&self.vault, &files))
+        self.vault.manifest().map_or(Ok(()), |manifest| manifest.rewrite(self.vault.disk(), &files))
     }
 }

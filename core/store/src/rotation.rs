@@ -62,7 +62,7 @@ impl Store {
         if let Some(manifest) = self.vault.manifest()
             && self.vault.key_id(&self.root.join(manifest::NAME))? != newest
         {
-            manifest.reseal(&self.vault)?;
+            manifest.reseal(self.vault.disk())?;
         }
         let Some(key) = self.key.take() else { return Err(Error::NoKey { path: self.root.clone() }) };
         let finished = self.forget_old_key(&key);
@@ -96,5 +96,5 @@ fn seal_again(vault: &Vault, path: &Path, role: &'static str) -> Result<()> {
     // Errors of both are the vault's own and come back as what they are.
     std::io::copy(&mut from, &mut to).map_err(|error| to.error(error))?;
     from.finish()?;
-    to.commit()
+    vault.put(vec![to], &[])
 }

@@ -106,7 +106,9 @@ impl Store {
 
     fn verify_manifest(&self, path: &Path) -> Result<()> {
         match self.vault.manifest() {
-            Some(manifest) if path.ends_with(manifest::NAME) && !manifest.is_on_disk(&self.vault)? => {
+            Some(manifest)
+                if path.ends_with(manifest::NAME) && !manifest.is_on_disk(self.vault.disk())? =>
+            {
                 Err(sealed::corrupted(path, FileProblem::Replaced))
             }
             _ => Ok(()),

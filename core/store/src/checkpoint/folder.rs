@@ -39,7 +39,7 @@ pub fn save(vault: &Vault, folder: &Path, state: Snapshot<'_>, keep: usize) -> R
     others.retain(|(other, _)| *other != step);
     let (stale, old): (Vec<_>, Vec<_>) = others.into_iter().partition(|(other, _)| *other > step);
     let needless = stale.into_iter().chain(old.into_iter().skip(keep.max(1) - 1)).map(|(_, path)| path);
-    file.commit_over(&needless.collect::<Vec<_>>())?;
+    vault.put(vec![file], &needless.collect::<Vec<_>>())?;
     Ok(path)
 }
 

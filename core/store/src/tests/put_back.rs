@@ -25,7 +25,7 @@ fn changes(key_byte: Option<u8>) -> Vec<Change> {
             let mut file = store.vault().create(&path, crate::checkpoint::ROLE).unwrap();
             file.append(&[step as u8; 100_000]).unwrap();
             let former = store.session_folder().join(format!("step-{:08}.ngck", step - 2));
-            file.commit_over(&[former]).unwrap();
+            store.vault().put(vec![file], &[former]).unwrap();
         }
     };
     let graft = |store: &mut Store| {

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Vault;
+use super::disk::SealedDisk;
 use super::listing::Listing;
 use super::stamp::Stamp;
 use crate::{Error, FileProblem, Result};
@@ -73,9 +73,9 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Corrupted`], [`Error::WrongKey`], [`Error::Io`].
-    pub(crate) fn load(vault: &Vault, root: &Path) -> Result<Option<Self>> {
-        let Some(listing) = read(vault, root, NAME)? else { return Ok(None) };
-        let next = read_next(vault, root)?;
+    pub(crate) fn load(disk: &SealedDisk, root: &Path) -> Result<Option<Self>> {
+        let Some(listing) = read(disk, root, NAME)? else { return Ok(None) };
+        let next = read_next(disk, root)?;
         let (pending, stray) = match next {
             None => (None, None),
             Some(next) if next.after == listing.counter => (Some(next), None),
@@ -84,7 +84,7 @@ impl Manifest {
         };
         let latest = listing.counter.max(pending.as_ref().map_or(0, |next| next.counter));
         let manifest = Self::new(root, State { listing, pending, latest, stray });
-        manifest.settle(vault, &mut manifest.lock())?;
+        manifest.settle(disk, &mut manifest.lock())?;
         Ok(Some(manifest))
     }
 
@@ -92,16 +92,16 @@ impl Manifest {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub(crate) fn is_there(vault: &Vault, root: &Path) -> Result<bool> {
-        Ok(read(vault, root, NAME)?.is_some())
+    pub(crate) fn is_there(disk: &SealedDisk, root: &Path) -> Result<bool> {
+        Ok(read(disk, root, NAME)?.is_some())
     }
 
     /// Whether there is no manifest because the first one was about to be written.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn was_begun(vault: &Vault, root: &Path) -> Result<bool> {
-        Ok(read_next(vault, root)?.is_some_and(|next| next.after == 0))
+    pub(crate) fn was_begun(disk: &SealedDisk, root: &Path) -> Result<bool> {
+        Ok(read_next(disk, root)?.is_some_and(|next| next.after == 0))
     }
 
     /// A manifest, not on the disk yet, that lists `files` in the versions that they have there. Its number is larger
@@ -109,10 +109,10 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn of(vault: &Vault, root: &Path, files: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn of(disk: &SealedDisk, root: &Path, files: &[PathBuf]) -> Result<Self> {
         let state = State { listing: Listing::default(), pending: None, latest: 0, stray: None };
         let manifest = Self::new(root, state);
-        manifest.list_again(vault, files, &mut manifest.lock())?;
+        manifest.list_again(disk, files, &mut manifest.lock())?;
         Ok(manifest)
     }
 
@@ -120,20 +120,20 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn rewrite(&self, vault: &Vault, files: &[PathBuf]) -> Result<()> {
+    pub(crate) fn rewrite(&self, disk: &SealedDisk, files: &[PathBuf]) -> Result<()> {
         let mut state = self.lock();
-        self.list_again(vault, files, &mut state)?;
-        self.replace(vault, &mut state)
+        self.list_again(disk, files, &mut state)?;
+        self.replace(disk, &mut state)
     }
 
-    /// Writes the manifest with the key that the vault writes with now.
+    /// Writes the manifest with the key that the disk writes with now.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn reseal(&self, vault: &Vault) -> Result<()> {
+    pub(crate) fn reseal(&self, disk: &SealedDisk) -> Result<()> {
         let mut state = self.lock();
-        self.settle(vault, &mut state)?;
-        self.replace(vault, &mut state)
+        self.settle(disk, &mut state)?;
+        self.replace(disk, &mut state)
     }
 
     /// The files that are listed.
@@ -145,9 +145,9 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn agrees(&self, vault: &Vault, path: &Path) -> Result<bool> {
+    pub(crate) fn agrees(&self, disk: &SealedDisk, path: &Path) -> Result<bool> {
         let listed = self.name(path).and_then(|name| self.lock().listing.files.get(&name).copied());
-        Ok(Stamp::of(vault.fs().as_ref(), path)? == listed)
+        Ok(Stamp::of(disk.fs().as_ref(), path)? == listed)
     }
 
     /// The number of the last change.
@@ -164,8 +164,8 @@ impl Manifest {
     ///
     /// # Errors
     /// [`Error::Corrupted`], [`Error::WrongKey`], [`Error::Io`].
-    pub(crate) fn is_on_disk(&self, vault: &Vault) -> Result<bool> {
-        Ok(read(vault, &self.root, NAME)?.is_some_and(|found| found == self.lock().listing))
+    pub(crate) fn is_on_disk(&self, disk: &SealedDisk) -> Result<bool> {
+        Ok(read(disk, &self.root, NAME)?.is_some_and(|found| found == self.lock().listing))
     }
 
     /// A number for a file that is about to be written.
@@ -182,13 +182,13 @@ impl Manifest {
     /// [`Error::Io`], and those of `act`.
     pub(super) fn change(
         &self,
-        vault: &Vault,
+        disk: &SealedDisk,
         put: &[(PathBuf, Stamp)],
         gone: &[PathBuf],
         act: impl FnOnce() -> Result<Done>,
     ) -> Result<()> {
         let mut state = self.lock();
-        self.settle(vault, &mut state)?;
+        self.settle(disk, &mut state)?;
         let mut next = state.listing.clone();
         for (path, stamp) in put {
             if let Some(name) = self.name(path) {
@@ -206,9 +206,9 @@ impl Manifest {
         next.counter = state.latest;
         next.after = state.listing.counter;
         state.pending = Some(next.clone());
-        self.write_next(vault, &next)?;
+        self.write_next(disk, &next)?;
         match act()? {
-            Done::Wholly => self.put_next(vault, next, &mut state),
+            Done::Wholly => self.put_next(disk, next, &mut state),
             Done::Partly => Ok(()),
         }
     }
@@ -222,36 +222,36 @@ impl Manifest {
     }
 
     /// Finds out what an interrupted change has done.
-    fn settle(&self, vault: &Vault, state: &mut State) -> Result<()> {
+    fn settle(&self, disk: &SealedDisk, state: &mut State) -> Result<()> {
         let Some(next) = &state.pending else { return Ok(()) };
         let mut settled = state.listing.clone();
         for name in state.listing.difference(next) {
-            let found = Stamp::of(vault.fs().as_ref(), &self.root.join(name))?;
+            let found = Stamp::of(disk.fs().as_ref(), &self.root.join(name))?;
             // Any other version was put there by somebody else, and shows when the files are compared.
             if found.as_ref() == next.files.get(name) {
                 settled.set(name, found);
             }
         }
         if settled.files == state.listing.files {
-            vault.remove_unlisted(&self.root.join(NEXT_NAME))?;
+            disk.remove(&[self.root.join(NEXT_NAME)])?;
             state.pending = None;
             return Ok(());
         }
         state.latest += 1;
         settled.after = state.listing.counter;
         settled.counter = state.latest;
-        self.write_next(vault, &settled)?;
-        self.put_next(vault, settled, state)
+        self.write_next(disk, &settled)?;
+        self.put_next(disk, settled, state)
     }
 
-    fn list_again(&self, vault: &Vault, files: &[PathBuf], state: &mut State) -> Result<()> {
+    fn list_again(&self, disk: &SealedDisk, files: &[PathBuf], state: &mut State) -> Result<()> {
         let mut listing = Listing { after: state.listing.after, ..Listing::default() };
         let mut latest = state.latest.max(state.listing.counter);
         for path in files {
-            let number = vault.number(path).ok().flatten();
+            let number = disk.number(path).ok().flatten();
             latest = latest.max(number.unwrap_or(0));
             if let Some(name) = self.name(path) {
-                listing.set(&name, Stamp::of(vault.fs().as_ref(), path)?);
+                listing.set(&name, Stamp::of(disk.fs().as_ref(), path)?);
             }
         }
         listing.counter = state.listing.counter;
@@ -260,24 +260,25 @@ impl Manifest {
     }
 
     /// Writes what is in force as a change without files.
-    fn replace(&self, vault: &Vault, state: &mut State) -> Result<()> {
+    fn replace(&self, disk: &SealedDisk, state: &mut State) -> Result<()> {
         state.latest += 1;
         let next = Listing { after: state.listing.counter, counter: state.latest, ..state.listing.clone() };
-        self.write_next(vault, &next)?;
-        self.put_next(vault, next, state)
+        self.write_next(disk, &next)?;
+        self.put_next(disk, next, state)
     }
 
-    fn write_next(&self, vault: &Vault, next: &Listing) -> Result<()> {
+    fn write_next(&self, disk: &SealedDisk, next: &Listing) -> Result<()> {
         let bytes = serde_json::to_vec(next).expect("numbers and texts serialize");
         let (place, name) = (self.root.join(NEXT_NAME), self.root.join(NAME));
-        let mut file = vault.create_unlisted(&place, &name, ROLE, Some(next.counter))?;
+        let mut file = disk.create(&place, &name, ROLE, Some(next.counter))?;
         file.append(&bytes)?;
-        file.commit()
+        let (file, _) = file.finish()?;
+        Ok(file.put()?)
     }
 
-    fn put_next(&self, vault: &Vault, next: Listing, state: &mut State) -> Result<()> {
+    fn put_next(&self, disk: &SealedDisk, next: Listing, state: &mut State) -> Result<()> {
         let (from, to) = (self.root.join(NEXT_NAME), self.root.join(NAME));
-        vault.fs().rename(&from, &to).map_err(Error::io("rename to", &to))?;
+        disk.fs().rename(&from, &to).map_err(Error::io("rename to", &to))?;
         (state.listing, state.pending) = (next, None);
         Ok(())
     }
@@ -290,12 +291,12 @@ impl Manifest {
 }
 
 /// Reads the manifest under one of its two names; `None` if there is none.
-fn read(vault: &Vault, root: &Path, place: &str) -> Result<Option<Listing>> {
+fn read(disk: &SealedDisk, root: &Path, place: &str) -> Result<Option<Listing>> {
     let (place, name) = (root.join(place), root.join(NAME));
-    if vault.fs().metadata(&place).map_err(Error::io("open", &place))?.is_none() {
+    if disk.fs().metadata(&place).map_err(Error::io("open", &place))?.is_none() {
         return Ok(None);
     }
-    let bytes = vault.read_as(&place, &name, ROLE, MAX_BYTES)?;
+    let bytes = disk.read(&place, &name, ROLE, MAX_BYTES)?;
     let problem = |error: serde_json::Error| Error::Corrupted {
         path: place.clone(),
         problem: FileProblem::Content { category: error.classify(), column: Some(error.column()) },
@@ -304,8 +305,8 @@ fn read(vault: &Vault, root: &Path, place: &str) -> Result<Option<Listing>> {
 }
 
 /// Reads the next manifest. One that cannot be read was not finished, and no file has changed yet.
-fn read_next(vault: &Vault, root: &Path) -> Result<Option<Listing>> {
-    match read(vault, root, NEXT_NAME) {
+fn read_next(disk: &SealedDisk, root: &Path) -> Result<Option<Listing>> {
+    match read(disk, root, NEXT_NAME) {
         Err(Error::Corrupted { .. } | Error::WrongKey { .. }) => Ok(None),
         read => read,
     }

@@ -27,6 +27,7 @@
 //! A seal says nothing of when a file was written: an earlier version of it is as valid by itself. In a folder that has a manifest
 //! each file carries the number of the change that wrote it, and only the last version passes.
 
+mod disk;
 mod files;
 mod key;
 mod listing;

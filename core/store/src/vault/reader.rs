@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use nightgraft_files::file_system::FileSystem;
 
-use super::Key;
 use super::sealing::{CHUNK_BYTES, HEADER_BYTES, SealHeader, Sealing, TAG_BYTES};
 use crate::{Error, FileProblem, Result};
 
@@ -36,19 +35,12 @@ enum State {
 }
 
 impl SealedReader {
-    /// A reader of what lies at `path` and was sealed for the file `name`.
-    pub(super) fn new(
-        file: Box<dyn Read + Send>,
-        header: &SealHeader,
-        path: &Path,
-        name: &Path,
-        role: &'static str,
-        key: Option<&Key>,
-    ) -> Self {
+    /// A reader of what lies at `path`, behind its header.
+    pub(super) fn new(file: Box<dyn Read + Send>, path: &Path, sealing: Sealing) -> Self {
         Self {
             file,
             path: path.to_owned(),
-            sealing: Sealing::new(header, role, name, key),
+            sealing,
             chunk: Vec::new(),
             taken: 0,
             ahead: None,

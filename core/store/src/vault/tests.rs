@@ -68,7 +68,7 @@ fn content_of_any_size_comes_back() {
             for piece in content.chunks(10_007) {
                 writer.write_all(piece).unwrap();
             }
-            writer.commit().unwrap();
+            vault.put(vec![writer], &[]).unwrap();
             assert_eq!(read(&vault, &path).unwrap(), content, "{size} bytes, encrypted: {encrypted}");
             let chunks = size.div_ceil(CHUNK_BYTES).max(1);
             let len = fs::metadata(&path).unwrap().len();
@@ -369,7 +369,7 @@ fn a_write_that_failed_cannot_be_committed() {
         let error = writer.error(error);
         assert!(matches!(&error, Error::Io(error) if error.source.kind() == std::io::ErrorKind::StorageFull));
         writer.write_all(b"more").unwrap();
-        assert!(matches!(writer.commit(), Err(Error::Io(_))));
+        assert!(matches!(failing.put(vec![writer], &[]), Err(Error::Io(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
@@ -403,7 +403,7 @@ fn removing_is_done_once_and_for_good() {
 /// A folder with a manifest that lists one file, on this disk.
 fn listed(disk: &Arc<FaultyDisk>, root: &Path, encrypted: bool) -> Vault {
     let vault = vault_on(Arc::clone(disk) as Arc<dyn FileSystem>, encrypted);
-    let vault = vault.with_manifest(Arc::new(manifest::Manifest::of(&vault, root, &[]).unwrap()));
+    let vault = vault.with_manifest(Arc::new(manifest::Manifest::of(vault.disk(), root, &[]).unwrap()));
     vault.write(&root.join("file"), ROLE, b"first").unwrap();
     vault
 }
@@ -449,7 +449,7 @@ fn every_version_of_a_file_has_its_own_number() {
         let mut seen = BTreeSet::new();
         for _ in 0..5 {
             vault.write(&path, ROLE, b"the same").unwrap();
-            let number = vault.number(&path).unwrap().unwrap();
+            let number = vault.disk().number(&path).unwrap().unwrap();
             assert!(number < vault.manifest().unwrap().counter());
             assert!(seen.insert(fs::read(&path).unwrap()), "the same bytes as once before");
             // The number is a part of what is sealed.

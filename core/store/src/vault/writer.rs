@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nightgraft_files::atomic::AtomicFile;
+use nightgraft_files::file_system::FileSystem;
 
-use super::sealing::{CHUNK_BYTES, Mode, SealHeader, Sealing, TAG_BYTES};
+use super::sealing::{CHUNK_BYTES, SealHeader, Sealing, TAG_BYTES};
 use super::stamp::Stamp;
-use super::{Key, Vault};
 use crate::{Error, Result};
 
 /// Chunks that are sealed side by side: a mebibyte.
 const CHUNKS_AT_A_TIME: usize = 16;
 
-/// A sealed file being written; its target changes only in [`commit`](Self::commit). Dropping it leaves nothing.
+/// A sealed file being written; its target changes only in [`Vault::put`](super::Vault::put). Dropping it leaves nothing.
 pub struct SealedWriter {
     file: AtomicFile,
     sealing: Sealing,
@@ -23,8 +25,8 @@ pub struct SealedWriter {
     chunks: Vec<Vec<u8>>,
     /// Emptied chunks, to be used again.
     spare: Vec<Vec<u8>>,
-    /// Where the file belongs.
-    vault: Vault,
+    /// Counts the bytes of all files of the disk.
+    written: Arc<AtomicU64>,
     /// Bytes written so far.
     len: u64,
     /// The tag of the first chunk, once there is one.
@@ -34,22 +36,20 @@ pub struct SealedWriter {
 }
 
 impl SealedWriter {
-    /// A file at `target`, sealed for the file `name`.
+    /// A file at `target` that begins with `header`.
     pub(super) fn create(
-        vault: &Vault,
+        fs: &Arc<dyn FileSystem>,
         target: &Path,
-        name: &Path,
-        role: &'static str,
-        (mode, key): (Mode, Option<&Key>),
-        number: Option<u64>,
+        header: &SealHeader,
+        sealing: Sealing,
+        written: Arc<AtomicU64>,
     ) -> Result<Self> {
-        let header = SealHeader::new(mode, number)?;
         let mut writer = Self {
-            file: AtomicFile::create_in(vault.fs(), target)?,
-            sealing: Sealing::new(&header, role, name, key),
+            file: AtomicFile::create_in(fs, target)?,
+            sealing,
             chunks: vec![Vec::new()],
             spare: Vec::new(),
-            vault: vault.clone(),
+            written,
             len: 0,
             tag: None,
             failed: false,
@@ -61,7 +61,7 @@ impl SealedWriter {
     /// Appends content.
     ///
     /// # Errors
-    /// [`Error::Io`], for instance because the disk is full. The file cannot be committed then.
+    /// [`Error::Io`], for instance because the disk is full. The file cannot get its place then.
     pub fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             match self.chunks.last_mut() {
@@ -80,24 +80,6 @@ impl SealedWriter {
             }
         }
         Ok(())
-    }
-
-    /// Puts the finished file in its place.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; see [`AtomicFile::commit`]. Also if an earlier write failed.
-    pub fn commit(self) -> Result<()> {
-        self.commit_over(&[])
-    }
-
-    /// Puts the finished file in its place, and removes those that it makes needless, as one change. One that cannot be
-    /// removed only leaves a warning.
-    ///
-    /// # Errors
-    /// As [`commit`](Self::commit).
-    pub fn commit_over(self, former: &[PathBuf]) -> Result<()> {
-        let vault = self.vault.clone();
-        vault.put(vec![self], former)
     }
 
     /// Everything but giving the file its name: what is to get its place, and its stamp.
@@ -135,7 +117,7 @@ impl SealedWriter {
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.len += bytes.len() as u64;
-        self.vault.count(bytes.len() as u64);
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(self.file.write(bytes).inspect_err(|_| self.failed = true)?)
     }
 }
