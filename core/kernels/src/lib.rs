@@ -41,6 +41,7 @@ mod norm;
 mod rope;
 mod scratch;
 mod swiglu;
+mod tile;
 mod weights;
 
 pub use attention::{

@@ -8,9 +8,11 @@ use super::partition::{QueryPartition, WorkItem};
 use super::{AttentionShape, Saved};
 use crate::WeightType;
 use crate::error::KernelError;
-use crate::isa::{Kernels, PACKED_STRIDE, SoftmaxBack, WIDTH};
+use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
+use crate::microkernels::SoftmaxBack;
 use crate::scratch;
+use crate::tile::{PACKED_STRIDE, WIDTH};
 use crate::weights::RawRows;
 
 /// The number of queries' vectors that are packed at a time, for all heads that share a key head together: what each block of

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::AttentionShape;
-use crate::isa::WIDTH;
 use crate::matrix::Part;
+use crate::tile::WIDTH;
 
 /// The most rows, queries or keys, of a block.
 pub(super) const BLOCK_ROWS: usize = 24;

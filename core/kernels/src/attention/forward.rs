@@ -6,10 +6,11 @@ use super::AttentionShape;
 use super::blocks::{BLOCK_ROWS, QueryBlock, QueryBlocks};
 use super::panels::{PackFormat, PackedRhs, PackedRhsTransposed};
 use crate::error::KernelError;
-use crate::isa::{Kernels, MAX_DEPTH, PACKED_STRIDE, WIDTH};
+use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::microkernels::LANES;
 use crate::scratch;
+use crate::tile::{MAX_DEPTH, PACKED_STRIDE, WIDTH};
 
 /// The working memory of [`forward`] for `n_keys` keys, in floats.
 pub(super) fn lengths(n_keys: usize, dim: usize) -> [usize; 5] {

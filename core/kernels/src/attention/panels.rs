@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::AttentionShape;
 use crate::WeightType;
-use crate::gemm::{ComputeType, PAIR};
-use crate::isa::{CHAIN, Int16Tile, Kernels, MAX_ROWS, PACKED_STRIDE, Tile, WIDTH};
+use crate::gemm::ComputeType;
+use crate::isa::Kernels;
 use crate::matrix::Rows;
+use crate::tile::{CHAIN, Int16Tile, MAX_ROWS, PACKED_STRIDE, PAIR, Tile, WIDTH};
 use crate::weights::RawRows;
 
 /// A head's vectors of consecutive tokens, a matrix M `[token][dim]`, packed as the right-hand side of x · M:

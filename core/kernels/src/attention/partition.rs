@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use super::AttentionShape;
 use super::blocks::first_keys;
-use crate::isa::WIDTH;
 use crate::matrix::Part;
+use crate::tile::WIDTH;
 
 /// Work items to aim at: three for each of four threads.
 const WORK_ITEMS: usize = 12;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use super::partition::MAX_SPLITS;
 use crate::error::ShapeError;
 use crate::gemm::ComputeType;
-use crate::isa::MAX_DEPTH;
+use crate::tile::MAX_DEPTH;
 
 /// The widest head that [`attention`](super::attention()) and its gradients take.
 pub const MAX_HEAD_DIM: usize = MAX_DEPTH;

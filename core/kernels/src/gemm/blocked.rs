@@ -7,9 +7,10 @@ use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
 use super::{Accumulator, SAME_ROW};
 use crate::error::KernelError;
-use crate::isa::{CHAIN, Kernels, MAX_DEPTH, MAX_ROWS, PACKED_STRIDE, Tile, WIDTH};
+use crate::isa::Kernels;
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
+use crate::tile::{CHAIN, MAX_DEPTH, MAX_ROWS, PACKED_STRIDE, Tile, WIDTH};
 use crate::weights::GROUP;
 
 /// Rows of `A` packed at a time: with `MAX_DEPTH` columns, 1 MiB.

@@ -4,8 +4,9 @@
 use std::ops::Range;
 
 use super::operands::{Operands, Strided};
-use crate::isa::{CHAIN, Kernels, Tile, WIDTH};
+use crate::isa::Kernels;
 use crate::matrix::Part;
+use crate::tile::{CHAIN, Tile, WIDTH};
 use crate::weights::GROUP;
 
 /// A product of little depth that is added to the sums of another.

@@ -12,9 +12,10 @@ use super::epilogue::LowRankEpilogue;
 use super::split::{Split, blocks, even_block};
 use super::{Accumulator, Direction, SAME_ROW};
 use crate::error::{KernelError, ShapeError, same};
-use crate::isa::{Int16Tile, Kernels, WIDTH, copy_row};
+use crate::isa::{Kernels, copy_row};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
+use crate::tile::{Int16Tile, PAIR, WIDTH};
 use crate::weights::{GROUP, Weights};
 
 /// The most values that share a scale: `BLOCK · ROW_Q_MAX · COLUMN_Q_MAX` is below 2^31.
@@ -23,8 +24,6 @@ const BLOCK: usize = 256;
 const ROW_Q_MAX: f32 = 4095.0;
 /// The largest magnitude of a quantized value of a column.
 const COLUMN_Q_MAX: f32 = 2047.0;
-/// Values are quantized and multiplied in pairs, which take the place of one float.
-pub(crate) const PAIR: usize = 2;
 /// Rows whose sums are kept at once.
 const ROWS: usize = 504;
 /// Panels that a block of the depth of these rows is multiplied with while it is in the cache; their sums take 256 KiB.

@@ -4,9 +4,10 @@
 use super::Accumulator;
 use super::split::blocks;
 use crate::error::KernelError;
-use crate::isa::{CHAIN, Kernels, WIDTH};
+use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
+use crate::tile::{CHAIN, WIDTH};
 use crate::weights::Weights;
 
 /// A matrix with no more rows is taken for a factor of an adapter.

@@ -19,7 +19,6 @@ use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::weights::Weights;
 use epilogue::LowRankEpilogue;
-pub(crate) use int16::PAIR;
 pub use int16::{Int16Product, Int16Rows, check_quantize_rows_int16, quantize_rows_int16};
 use operands::Operands;
 use split::Split;

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::F32Product;
-use crate::isa::{Kernels, PACKED_STRIDE, WIDTH};
+use crate::isa::Kernels;
 use crate::matrix::Rows;
+use crate::tile::{PACKED_STRIDE, WIDTH};
 use crate::weights::GROUP;
 
 /// Rows that lie a multiple of so many floats apart share few sets of the nearest cache: 4 KiB are one way of most.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::isa::WIDTH;
 use crate::matrix::Part;
+use crate::tile::WIDTH;
 
 /// The cost of dequantizing a panel, in rows of the product: it decides between splitting rows and columns.
 const PANEL_COST: usize = 12;

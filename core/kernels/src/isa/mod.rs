@@ -14,19 +14,7 @@ mod x86_64;
 use std::sync::OnceLock;
 
 pub use request::{TIER_VARIABLE, TierError};
-pub(crate) use table::{Int16Tile, Kernels, SoftmaxBack, Tile, copy_row};
-
-/// The longest chain of fused multiply-adds. Where a product's depth is divided into blocks, they are multiples of it, so
-/// that the division does not change the result.
-pub(crate) const CHAIN: usize = 64;
-/// Columns of a panel of the right-hand matrix: `[depth][WIDTH]`.
-pub(crate) const WIDTH: usize = 32;
-/// The largest `max_rows` of any tier.
-pub(crate) const MAX_ROWS: usize = 16;
-/// The most rows of a panel: a larger depth is divided into blocks.
-pub(crate) const MAX_DEPTH: usize = 512;
-/// Distance between packed rows of the left-hand matrix; more than `MAX_DEPTH`, so that rows do not share cache sets.
-pub(crate) const PACKED_STRIDE: usize = MAX_DEPTH + 16;
+pub(crate) use table::{Kernels, copy_row};
 
 /// A set of instructions that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

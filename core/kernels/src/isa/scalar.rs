@@ -1,8 +1,9 @@
 //! The tier without special instructions; the oracle of the others.
 
+use super::Tier;
 use super::table::kernels;
-use super::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{self, Square, multiply_rows};
+use crate::tile::{Int16Tile, Tile, WIDTH};
 
 kernels! {
     tier: Tier::Scalar,

@@ -3,97 +3,11 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{CHAIN, MAX_ROWS, Tier, WIDTH};
+use super::Tier;
+use crate::microkernels::SoftmaxBack;
+use crate::tile::{CHAIN, Int16Tile, MAX_ROWS, Tile, WIDTH};
 use crate::weights::RawRows;
 use crate::{Rows, WeightType};
-
-/// One register-blocked product: `c[r, j] (+)= Σ_k x[r, k] · panel[k, j]` for `r < rows`, `j < width`, `k < depth`.
-#[derive(Clone, Copy)]
-pub(crate) struct Tile {
-    /// Rows of `x` and `c`, from 1 to the table's `max_rows`.
-    pub rows: usize,
-    /// Columns: 8, 16 or 32.
-    pub width: usize,
-    /// Length of the sums.
-    pub depth: usize,
-    /// `[rows][x_stride]`
-    pub x: *const f32,
-    /// Distance between rows of `x`, in floats.
-    pub x_stride: usize,
-    /// `[depth][panel_stride]`
-    pub panel: *const f32,
-    /// Distance between rows of the panel, in floats.
-    pub panel_stride: usize,
-    /// `[rows][c_stride]`
-    pub c: *mut f32,
-    /// Distance between rows of `c`, in floats.
-    pub c_stride: usize,
-    /// Add the sums to what `c` holds instead of replacing it.
-    pub accumulate: bool,
-}
-
-/// A register-blocked product of rows and a panel of 16-bit integers.
-pub(crate) struct Int16Tile<'a> {
-    /// Rows, from 1 to the table's `max_rows`.
-    pub rows: usize,
-    /// Length of the sums, in pairs of 16 bits.
-    pub pairs: usize,
-    /// `[rows][x_stride]` pairs from `quantize_row` of the same table; the first `pairs` of each row count.
-    pub x: &'a [f32],
-    /// Distance between rows of `x`.
-    pub x_stride: usize,
-    /// The scale of each row.
-    pub x_scales: &'a [f32],
-    /// `pairs · WIDTH` pairs, as `quantize_panel` of the same table arranges them.
-    pub panel: &'a [f32],
-    /// The scale of each column.
-    pub scales: &'a [f32],
-    /// What the sums are added to, if not 0: a pointer to `WIDTH` columns of `rows` rows, and the distance between rows. It
-    /// may be where the sums go.
-    pub from: Option<(*const f32, usize)>,
-    /// Where the sums go, in the same form.
-    pub to: (*mut f32, usize),
-}
-
-impl Int16Tile<'_> {
-    /// Whether the slices have all that a tile of so many rows and pairs reads.
-    pub fn fits(&self) -> bool {
-        self.rows >= 1
-            && self.x.len() >= (self.rows - 1) * self.x_stride + self.pairs
-            && self.x_scales.len() >= self.rows
-            && self.panel.len() >= self.pairs * WIDTH
-            && self.scales.len() >= WIDTH
-    }
-
-    /// Pointers to what the sums of row `row` from column `column` on are added to, if anything, and to where they go.
-    ///
-    /// # Safety
-    /// The row and the column must be the tile's, and its pointers valid.
-    #[inline(always)]
-    pub unsafe fn pointers(&self, row: usize, column: usize) -> (Option<*const f32>, *mut f32) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let from = self.from.map(|(from, stride)| from.add(row * stride + column));
-            (from, self.to.0.add(row * self.to.1 + column))
-        }
-    }
-}
-
-/// What [`Kernels::softmax_back`] needs besides the scores and the products: one key and consecutive queries.
-pub(crate) struct SoftmaxBack<'a> {
-    /// Factor of the scores.
-    pub scale: f32,
-    /// The index of the key.
-    pub key: u32,
-    /// The index of the first query.
-    pub first_query: u32,
-    /// The log-sum-exp of each query.
-    pub lse: &'a [f32],
-    /// Σ dout · out of each query.
-    pub delta: &'a [f32],
-    /// The first key that each query attends to.
-    pub first_key: &'a [u32],
-}
 
 /// The inner kernels of one tier. Each may be called only on a machine that has the tier's instructions.
 #[allow(clippy::type_complexity, reason = "signatures, each with its arguments named beside it")]
@@ -313,7 +227,7 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn softmax_back(shared: &$crate::isa::SoftmaxBack, scores: &mut [f32], dp: &mut [f32]) {
+        fn softmax_back(shared: &$crate::microkernels::SoftmaxBack, scores: &mut [f32], dp: &mut [f32]) {
             $crate::microkernels::softmax_back(shared, scores, dp)
         }
 

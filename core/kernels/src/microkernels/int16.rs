@@ -1,7 +1,6 @@
 //! Quantizes rows and panels to 16-bit integers, and multiplies the two.
 
-use crate::gemm::PAIR;
-use crate::isa::{Int16Tile, WIDTH};
+use crate::tile::{Int16Tile, PAIR, WIDTH};
 
 /// Adding this to a float leaves its nearest integer in the low bits.
 pub(crate) const ROUND_MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23

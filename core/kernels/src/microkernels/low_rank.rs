@@ -1,8 +1,8 @@
 //! Products of rows of activations with the low-rank factors of an adapter.
 
 use super::{LANES, dot};
-use crate::isa::CHAIN;
 use crate::matrix::Rows;
+use crate::tile::CHAIN;
 
 /// The number of rows of activations that are added to a row of sums at a time.
 const TOKENS: usize = 4;

@@ -22,7 +22,7 @@ pub(crate) use int16::{int16_tile, quantize_panel, quantize_row};
 pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use norm::{rms_norm, rms_norm_back};
 pub(crate) use panel::{Square, dequantize_panel, dequantize_panel_transposed};
-pub(crate) use softmax_back::softmax_back;
+pub(crate) use softmax_back::{SoftmaxBack, softmax_back};
 pub(crate) use swiglu::{swiglu, swiglu_back};
 
 /// Partial results of a reduction.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::isa::WIDTH;
+use crate::tile::WIDTH;
 use crate::weights::{Format, GROUP, Half, RawRows};
 
 /// A group of 32 values of each of 32 rows.

@@ -1,7 +1,22 @@
 //! The element-wise step of the backward of attention: through the softmax.
 
 use super::exp::exp;
-use crate::isa::SoftmaxBack;
+
+/// What [`softmax_back`] needs besides the scores and the products: one key and consecutive queries.
+pub(crate) struct SoftmaxBack<'a> {
+    /// Factor of the scores.
+    pub scale: f32,
+    /// The index of the key.
+    pub key: u32,
+    /// The index of the first query.
+    pub first_query: u32,
+    /// The log-sum-exp of each query.
+    pub lse: &'a [f32],
+    /// Σ dout · out of each query.
+    pub delta: &'a [f32],
+    /// The first key that each query attends to.
+    pub first_key: &'a [u32],
+}
 
 /// Computes `p = exp(scale · s − lse)`, in the place of the scores `s`, and `dp = scale · p · (dp − delta)` for one key and
 /// some queries; both are 0 where the query does not attend to the key.

@@ -2,9 +2,10 @@
 
 use std::arch::aarch64::*;
 
+use crate::isa::Tier;
 use crate::isa::table::kernels;
-use crate::isa::{Int16Tile, Tier, Tile, WIDTH};
 use crate::microkernels::{self, BLOCK, Dots, Square};
+use crate::tile::{Int16Tile, Tile, WIDTH};
 
 kernels! {
     tier: Tier::Neon,

@@ -9,9 +9,10 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose_f32_neon};
+use crate::isa::Tier;
 use crate::isa::table::kernels;
-use crate::isa::{Int16Tile, Tier, WIDTH};
 use crate::microkernels;
+use crate::tile::{Int16Tile, WIDTH};
 
 kernels! {
     tier: Tier::NeonI8mm,
