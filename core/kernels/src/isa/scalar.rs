@@ -1,7 +1,7 @@
 //! The tier without special instructions; the oracle of the others.
 
-use super::Tier;
 use super::table::kernels;
+use super::tier::Tier;
 use crate::microkernels::{self, Square, multiply_rows};
 use crate::tile::{Int16Tile, Tile, WIDTH};
 

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::Tier;
+use super::tier::Tier;
 use crate::microkernels::SoftmaxBack;
 use crate::tile::{CHAIN, Int16Tile, MAX_ROWS, Tile, WIDTH};
 use crate::weights::RawRows;

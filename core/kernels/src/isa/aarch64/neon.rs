@@ -2,8 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use crate::isa::Tier;
 use crate::isa::table::kernels;
+use crate::isa::tier::Tier;
 use crate::microkernels::{self, BLOCK, Dots, Square};
 use crate::tile::{Int16Tile, Tile, WIDTH};
 

@@ -9,8 +9,8 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::{dots_f32_f32_neon, tile_f32_f32_neon, transpose_f32_neon};
-use crate::isa::Tier;
 use crate::isa::table::kernels;
+use crate::isa::tier::Tier;
 use crate::microkernels;
 use crate::tile::{Int16Tile, WIDTH};
 

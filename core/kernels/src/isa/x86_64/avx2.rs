@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::int16_256::tile_i16_i16_256;
-use crate::isa::Tier;
 use crate::isa::table::kernels;
+use crate::isa::tier::Tier;
 use crate::microkernels::{BLOCK, Dots, Square};
 use crate::tile::{Int16Tile, Tile, WIDTH};
 

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::lhs::LhsRows;
-use crate::isa::Tier;
 use crate::isa::table::kernels;
+use crate::isa::tier::Tier;
 use crate::microkernels::{self, BLOCK, Dots, Square};
 use crate::tile::{Int16Tile, Tile, WIDTH};
 

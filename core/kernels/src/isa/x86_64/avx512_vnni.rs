@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 
 use super::avx512::{dots_f32_f32_avx512, tile_f32_f32_avx512, transpose_f32_avx512};
 use super::lhs::LhsRows;
-use crate::isa::Tier;
 use crate::isa::table::kernels;
+use crate::isa::tier::Tier;
 use crate::tile::{Int16Tile, WIDTH};
 
 kernels! {

@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 
 use super::avx2::{dots_f32_f32_avx2, tile_f32_f32_avx2, transpose_f32_avx2};
 use super::int16_256::tile_i16_i16_256;
-use crate::isa::Tier;
 use crate::isa::table::kernels;
+use crate::isa::tier::Tier;
 use crate::tile::{Int16Tile, WIDTH};
 
 kernels! {

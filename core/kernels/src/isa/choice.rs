@@ -1,10 +1,12 @@
-//! The tier that the environment asks for.
+//! The tier in use: the fastest, or the one that the environment asks for.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::Tier;
+use super::scalar;
+use super::table::Kernels;
+use super::tier::Tier;
 
 /// The environment variable that asks for instructions.
 pub const TIER_VARIABLE: &str = "NIGHTGRAFT_ISA";
@@ -42,8 +44,37 @@ impl fmt::Display for TierError {
 
 impl std::error::Error for TierError {}
 
+impl Tier {
+    /// The tier in use: the fastest available, or the one that the environment variable `NIGHTGRAFT_ISA` names
+    /// (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512vnni`, `neon` or `neoni8mm`). Where it names none that this machine has,
+    /// it is the fastest; [`Tier::requested`] tells.
+    pub fn current() -> Tier {
+        Kernels::current().tier
+    }
+
+    /// The tier that `NIGHTGRAFT_ISA` names; none where it is not set, or empty.
+    ///
+    /// # Errors
+    /// [`TierError`] if it names none, or one that this machine cannot run. Whoever is about to compute asks first.
+    pub fn requested() -> Result<Option<Tier>, TierError> {
+        requested().clone()
+    }
+}
+
+impl Kernels {
+    /// The table in use, chosen at the first call.
+    pub fn current() -> &'static Kernels {
+        static CURRENT: OnceLock<&Kernels> = OnceLock::new();
+        CURRENT.get_or_init(|| {
+            let asked = requested().as_ref().ok().copied().flatten();
+            let tier = asked.or_else(|| Tier::available().last().copied());
+            tier.and_then(Kernels::of).unwrap_or(&scalar::KERNELS)
+        })
+    }
+}
+
 /// What the variable asks for; it is read once, so that all that is computed is computed alike.
-pub(super) fn requested() -> &'static Result<Option<Tier>, TierError> {
+fn requested() -> &'static Result<Option<Tier>, TierError> {
     static REQUESTED: OnceLock<Result<Option<Tier>, TierError>> = OnceLock::new();
     REQUESTED.get_or_init(|| std::env::var_os(TIER_VARIABLE).map_or(Ok(None), |name| parse(&name)))
 }
