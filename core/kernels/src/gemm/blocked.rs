@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::accumulator::Accumulator;
 use super::epilogue::LowRankEpilogue;
 use super::operands::{Operands, Strided};
 use super::split::{Split, blocks, even_block};
-use super::{Accumulator, SAME_ROW};
 use crate::error::KernelError;
 use crate::isa::Kernels;
 use crate::matrix::{Part, RowsMut};
@@ -139,11 +139,8 @@ impl Block<'_> {
                     c_stride: c.stride(),
                     accumulate: !matches!(self.accumulator, Accumulator::Zero),
                 };
-                let from = match &self.accumulator {
-                    Accumulator::Matrix(matrix) => (matrix.row(row)[column..].as_ptr(), matrix.stride()),
-                    Accumulator::Row(values) => (values[column..].as_ptr(), SAME_ROW),
-                    Accumulator::Zero | Accumulator::Existing => (tile.c.cast_const(), tile.c_stride),
-                };
+                let in_result = (tile.c.cast_const(), tile.c_stride);
+                let from = self.accumulator.apart(row, column).unwrap_or(in_result);
                 // SAFETY: the rows and columns are inside `c` and a matrix of its shape; `x` was cut to the rows, the
                 // panel has the depth and at least the columns; the caller promises the rest.
                 unsafe { run(kernels, tile, from, columns.len()) };

@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
+use super::accumulator::Accumulator;
 use super::epilogue::LowRankEpilogue;
 use super::split::{Split, blocks, even_block};
-use super::{Accumulator, Direction, SAME_ROW};
 use crate::error::{KernelError, ShapeError, same};
 use crate::isa::{Kernels, copy_row};
 use crate::matrix::{Part, Rows, RowsMut};
@@ -74,6 +74,15 @@ pub struct Int16Product<'a> {
     pub x: Int16Rows<'a>,
     /// Which side of the matrix the rows are multiplied with.
     pub direction: Direction,
+}
+
+/// Which side of a matrix is multiplied with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// `x · wᵀ`.
+    Linear,
+    /// `dy · w`.
+    Transposed,
 }
 
 /// Quantizes the rows of `x` `[T, n]`; `out` is `[T, Int16Rows::columns(n)]`.
@@ -287,18 +296,16 @@ impl Sums<'_> {
         if !is_first {
             return Some(kept);
         }
-        let from = match &self.accumulator {
-            Accumulator::Zero => return None,
+        if let Accumulator::Zero = self.accumulator {
+            return None;
+        }
+        let from = self.accumulator.apart(self.rows.start, self.columns.start).unwrap_or_else(|| {
             // SAFETY: the caller's promise.
-            Accumulator::Existing => unsafe { self.in_result() },
-            Accumulator::Matrix(matrix) => {
-                let first = &matrix.row(self.rows.start)[self.columns.start..];
-                (first.as_ptr().cast_mut(), matrix.stride())
-            }
-            Accumulator::Row(values) => (values[self.columns.start..].as_ptr().cast_mut(), SAME_ROW),
-        };
+            let (result, stride) = unsafe { self.in_result() };
+            (result.cast_const(), stride)
+        });
         if !self.are_kept() {
-            return Some((from.0.cast_const(), from.1));
+            return Some(from);
         }
         // SAFETY: the caller's promise.
         unsafe { self.copy(from, (self.kept, WIDTH)) };
@@ -324,7 +331,7 @@ impl Sums<'_> {
     unsafe fn finish(&self) {
         if self.are_kept() {
             // SAFETY: the caller's promise.
-            unsafe { self.copy((self.kept, WIDTH), self.in_result()) };
+            unsafe { self.copy((self.kept.cast_const(), WIDTH), self.in_result()) };
         }
     }
 
@@ -337,7 +344,7 @@ impl Sums<'_> {
 
     /// # Safety
     /// Both must be valid for the rows and the columns.
-    unsafe fn copy(&self, from: (*mut f32, usize), to: (*mut f32, usize)) {
+    unsafe fn copy(&self, from: (*const f32, usize), to: (*mut f32, usize)) {
         for row in 0..self.rows.len() {
             // SAFETY: the caller's promise.
             unsafe { copy_row(from.0.add(row * from.1), to.0.add(row * to.1), self.columns.len()) };

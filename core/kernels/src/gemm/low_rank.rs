@@ -1,7 +1,7 @@
 //! Products with the low-rank factors of an adapter: the projection to a few columns, and the gradient of a few rows. Both
 //! read the long rows of activations in place, once.
 
-use super::Accumulator;
+use super::accumulator::Accumulator;
 use super::split::blocks;
 use crate::error::KernelError;
 use crate::isa::Kernels;

@@ -5,6 +5,7 @@
 //! ([`sum_of_products`]) one of little depth, such as a low-rank branch, is added while the sums of the first are at hand
 //! (`epilogue`); others lengthen the depth. The factors of an adapter by themselves have loops of their own (`low_rank`).
 
+mod accumulator;
 mod blocked;
 mod epilogue;
 mod int16;
@@ -18,40 +19,12 @@ use crate::error::{KernelError, ShapeError, same};
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::weights::Weights;
+pub use accumulator::Accumulator;
 use epilogue::LowRankEpilogue;
-pub use int16::{Int16Product, Int16Rows, check_quantize_rows_int16, quantize_rows_int16};
+pub use int16::{Direction, Int16Product, Int16Rows, check_quantize_rows_int16, quantize_rows_int16};
+pub use operands::F32Product;
 use operands::Operands;
 use split::Split;
-
-/// A product with a matrix in any format, computed in floats.
-#[derive(Clone, Copy)]
-pub enum F32Product<'a> {
-    /// `scale · x · wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`.
-    Linear {
-        /// The matrix.
-        w: Weights<'a>,
-        /// The rows.
-        x: Rows<'a>,
-        /// A factor of the matrix; 1 costs nothing.
-        scale: f32,
-    },
-    /// `dy · w`: dy `[T, n_out]`, w `[n_out, n_in]`.
-    Transposed {
-        /// The matrix.
-        w: Weights<'a>,
-        /// The rows.
-        dy: Rows<'a>,
-    },
-}
-
-/// Which side of a matrix is multiplied with rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// `x · wᵀ`.
-    Linear,
-    /// `dy · w`.
-    Transposed,
-}
 
 /// The type of the numbers that a product multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,22 +34,6 @@ pub enum ComputeType {
     /// 16-bit integers, to which both sides are quantized: their sums are exact.
     Int16,
 }
-
-/// What the sums of a product are added to.
-#[derive(Clone, Copy)]
-pub enum Accumulator<'a> {
-    /// Nothing: the result is overwritten.
-    Zero,
-    /// What the result holds already.
-    Existing,
-    /// Another matrix of the result's shape, apart from it.
-    Matrix(Rows<'a>),
-    /// One row, such as a bias, for all rows of the result, and apart from it.
-    Row(&'a [f32]),
-}
-
-/// Distance between the rows of an accumulator that is one row.
-const SAME_ROW: usize = 0;
 
 /// Computes `y = accumulator + int16 + Σ products`, of which at least one product must be there.
 ///

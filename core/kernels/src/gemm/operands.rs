@@ -1,12 +1,11 @@
-//! How a product packs its two sides.
+//! The two sides of a product, and how they are packed.
 
 use std::ops::Range;
 
-use super::F32Product;
 use crate::isa::Kernels;
 use crate::matrix::Rows;
 use crate::tile::{PACKED_STRIDE, WIDTH};
-use crate::weights::GROUP;
+use crate::weights::{GROUP, Weights};
 
 /// Rows that lie a multiple of so many floats apart share few sets of the nearest cache: 4 KiB are one way of most.
 const ALIASING_STRIDE: usize = 1024;
@@ -42,6 +41,27 @@ pub(super) struct Strided<'a> {
     pub values: &'a [f32],
     /// Distance between rows.
     pub stride: usize,
+}
+
+/// A product with a matrix in any format, computed in floats.
+#[derive(Clone, Copy)]
+pub enum F32Product<'a> {
+    /// `scale · x · wᵀ`: x `[T, n_in]`, w `[n_out, n_in]`.
+    Linear {
+        /// The matrix.
+        w: Weights<'a>,
+        /// The rows.
+        x: Rows<'a>,
+        /// A factor of the matrix; 1 costs nothing.
+        scale: f32,
+    },
+    /// `dy · w`: dy `[T, n_out]`, w `[n_out, n_in]`.
+    Transposed {
+        /// The matrix.
+        w: Weights<'a>,
+        /// The rows.
+        dy: Rows<'a>,
+    },
 }
 
 /// A = x, B = scale · wᵀ; or A = dy, B = w.
