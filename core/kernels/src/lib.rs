@@ -61,6 +61,13 @@ pub use isa::{TIER_VARIABLE, Tier, TierError};
 pub use matrix::{Part, Rows, RowsMut};
 pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
 pub use rope::{RopeStyle, Rotation, check_rope, rope};
-pub use scratch::scratch_bytes;
 pub use swiglu::{check_swiglu, check_swiglu_back, swiglu, swiglu_back};
 pub use weights::{WeightType, Weights};
+
+/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape; an
+/// adapter's rank above 32 can take a little more.
+pub fn scratch_bytes(n_tokens: usize, shape: &AttentionShape) -> usize {
+    // More tokens are refused; so many can be counted.
+    let n_tokens = n_tokens.min(u32::MAX as usize);
+    attention::scratch_floats(n_tokens, shape).max(gemm::scratch_floats(n_tokens)) * size_of::<f32>()
+}

@@ -5,21 +5,12 @@ use std::cell::Cell;
 use memmap2::MmapMut;
 
 use crate::error::KernelError;
-use crate::{AttentionShape, attention, gemm};
 
 /// Floats of a cache line; every section starts on one.
 const LINE: usize = 16;
 
 thread_local! {
     static SCRATCH: Cell<Option<MmapMut>> = const { Cell::new(None) };
-}
-
-/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape; an
-/// adapter's rank above 32 can take a little more.
-pub fn scratch_bytes(n_tokens: usize, shape: &AttentionShape) -> usize {
-    // More tokens are refused; so many can be counted.
-    let n_tokens = n_tokens.min(u32::MAX as usize);
-    attention::scratch_floats(n_tokens, shape).max(gemm::scratch_floats(n_tokens)) * size_of::<f32>()
 }
 
 /// Runs `work` with `N` sections of the given lengths, each 64-byte aligned, their contents unspecified.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::blocks::{BLOCK_ROWS, row_blocks};
 use super::panels::{PackFormat, PackedRhs, PackedRhsTransposed};
 use super::partition::{QueryPartition, WorkItem};
-use super::{AttentionShape, Saved};
+use super::shape::AttentionShape;
 use crate::WeightType;
 use crate::error::KernelError;
 use crate::isa::Kernels;
@@ -35,6 +35,16 @@ pub(super) fn lengths(n_tokens: usize, group: usize, dim: usize) -> [usize; 15] 
     let queries = [transposed, transposed, rhs, rhs, scalars, scalars, rhs];
     let [q_t, dout_t, q, dout, lse, delta, dq] = queries;
     [q_t, dout_t, q, dout, lse, delta, dq, rows, rows, block, rows, rows, columns, block, block]
+}
+
+/// The tensors that the backward pass reads, besides the shape and the segments.
+#[derive(Clone, Copy)]
+pub(super) struct Saved<'a> {
+    pub q: Rows<'a>,
+    pub k: Rows<'a>,
+    pub v: Rows<'a>,
+    pub out: Rows<'a>,
+    pub dout: Rows<'a>,
 }
 
 /// Writes this part of the gradients. `dkv` is `[n_splits * T, 2 * n_head_kv * head_dim]`: sums for each split, of which the

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::AttentionShape;
+use super::shape::AttentionShape;
 use crate::matrix::Part;
 use crate::tile::WIDTH;
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::AttentionShape;
 use super::blocks::{BLOCK_ROWS, QueryBlock, QueryBlocks};
 use super::panels::{PackFormat, PackedRhs, PackedRhsTransposed};
+use super::shape::AttentionShape;
 use crate::error::KernelError;
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};

@@ -19,19 +19,10 @@ mod tests;
 use crate::error::{IndexError, KernelError, ShapeError, same};
 use crate::isa::Kernels;
 use crate::matrix::{Part, Rows, RowsMut};
+use backward::Saved;
 use blocks::QueryBlocks;
 use partition::QueryPartition;
 pub use shape::{AttentionShape, MAX_HEAD_DIM, MAX_HEADS};
-
-/// The tensors that the backward pass reads, besides the shape and the segments.
-#[derive(Clone, Copy)]
-struct Saved<'a> {
-    q: Rows<'a>,
-    k: Rows<'a>,
-    v: Rows<'a>,
-    out: Rows<'a>,
-    dout: Rows<'a>,
-}
 
 /// Computes the attention of `q` `[T, n_head * head_dim]` to `k` and `v` `[T, n_head_kv * head_dim]`.
 ///
@@ -61,7 +52,7 @@ pub unsafe fn attention(
 /// The number of splits of the queries, at least 1. [`attention_back`] writes one matrix of gradients for keys and values for
 /// each.
 pub fn attention_back_splits(shape: &AttentionShape) -> usize {
-    partition::n_splits(shape)
+    shape.n_splits()
 }
 
 /// Computes the gradients of [`attention`], given `out` as it was written and `dout` `[T, n_head * head_dim]` (more columns,

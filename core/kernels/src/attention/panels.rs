@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::AttentionShape;
+use super::shape::AttentionShape;
 use crate::WeightType;
 use crate::gemm::ComputeType;
 use crate::isa::Kernels;

@@ -8,27 +8,16 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use super::AttentionShape;
 use super::blocks::first_keys;
+use super::shape::AttentionShape;
 use crate::matrix::Part;
 use crate::tile::WIDTH;
-
-/// Work items to aim at: three for each of four threads.
-const WORK_ITEMS: usize = 12;
-/// The most splits of the queries, however few key heads there are: each takes as much memory as the gradients of all keys and
-/// values.
-pub(super) const MAX_SPLITS: usize = 4;
-
-/// The number of splits of the queries in the backward pass of an attention of this shape.
-pub(super) fn n_splits(shape: &AttentionShape) -> usize {
-    (WORK_ITEMS / shape.n_head_kv()).clamp(1, MAX_SPLITS)
-}
 
 /// The queries of a sequence, split for the backward pass.
 pub(super) struct QueryPartition {
     /// The first key that each query attends to; the last one is the query's own.
     pub first_key: Vec<u32>,
-    /// There are [`n_splits`], some of which can be empty.
+    /// There are [`n_splits`](AttentionShape::n_splits), some of which can be empty.
     splits: Vec<QuerySplit>,
 }
 
@@ -59,7 +48,7 @@ impl QueryPartition {
         let first_key = first_keys(shape, starts);
         let cost =
             |queries: Range<usize>| queries.map(|t| t + 1 - first_key[t] as usize + WIDTH).sum::<usize>();
-        let (total, n_splits) = (cost(0..starts.len()), n_splits(shape));
+        let (total, n_splits) = (cost(0..starts.len()), shape.n_splits());
         let (mut before, mut splits) = (0, vec![QuerySplit { queries: 0..0, keys: 0..0, cost: 0 }; n_splits]);
         for start in (0..starts.len()).step_by(WIDTH) {
             let end = (start + WIDTH).min(starts.len());
@@ -181,13 +170,5 @@ mod tests {
         assert_eq!(partition.attending(&(100..110), &(96..128)), 100..119);
         assert_eq!(partition.attending(&(100..110), &(160..192)), 160..160);
         assert_eq!(partition.attending(&(120..130), &(128..160)), 128..130); // the first segment ends
-    }
-
-    #[test]
-    fn many_heads_need_no_splits() {
-        assert_eq!(n_splits(&shape([6, 3])), 4);
-        assert_eq!(n_splits(&shape([6, 1])), 4);
-        assert_eq!(n_splits(&shape([16, 8])), 1);
-        assert_eq!(n_splits(&shape([32, 32])), 1);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 
-use super::partition::MAX_SPLITS;
 use crate::error::ShapeError;
 use crate::gemm::ComputeType;
 use crate::tile::MAX_DEPTH;
@@ -11,6 +10,11 @@ use crate::tile::MAX_DEPTH;
 pub const MAX_HEAD_DIM: usize = MAX_DEPTH;
 /// The most heads: a thousand times what models have, and few enough that a token's columns can always be counted.
 pub const MAX_HEADS: usize = 1 << 16;
+/// Work items of the backward pass to aim at: three for each of four threads.
+const WORK_ITEMS: usize = 12;
+/// The most splits of the queries, however few key heads there are: each takes as much memory as the gradients of all keys and
+/// values.
+const MAX_SPLITS: usize = 4;
 
 /// The heads of an attention layer. Every value of this type makes sense: [`AttentionShape::new`] is the only way to one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,6 +86,11 @@ impl AttentionShape {
     /// The number of query heads that share a key head.
     pub fn group_size(&self) -> usize {
         self.n_head / self.n_head_kv
+    }
+
+    /// The number of splits of the queries in the backward pass, which has a matrix of gradients for keys and values for each.
+    pub(super) fn n_splits(&self) -> usize {
+        (WORK_ITEMS / self.n_head_kv).clamp(1, MAX_SPLITS)
     }
 
     /// Values per head.
@@ -157,5 +166,12 @@ mod tests {
         let shape = AttentionShape::new([6, 2], 8, 0.5).unwrap();
         assert_eq!((shape.group_size(), shape.query_columns(), shape.key_columns()), (3, 48, 16));
         assert_eq!(shape.windowed(NonZeroUsize::new(7)).window(), Some(7));
+    }
+
+    #[test]
+    fn many_heads_need_no_splits() {
+        for (heads, n_splits) in [([6, 3], 4), ([6, 1], 4), ([16, 8], 1), ([32, 32], 1)] {
+            assert_eq!(AttentionShape::new(heads, 8, 1.0).unwrap().n_splits(), n_splits);
+        }
     }
 }
