@@ -3,7 +3,7 @@
 //! Nibbles: byte `j` of a block holds value `j` in its low half and value `j + 16` in its high half. The fifth bit of
 //! value `i`, where there is one, is bit `i` of a 32-bit word.
 
-use super::{Format, GROUP, Half};
+use super::format::{Format, GROUP, Half};
 
 const HALF: usize = GROUP / 2;
 

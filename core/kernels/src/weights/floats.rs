@@ -1,6 +1,6 @@
 //! Formats without blocks: 32-bit, 16-bit and brain floats. Rows may have any length.
 
-use super::{Format, GROUP, Half};
+use super::format::{Format, GROUP, Half};
 
 /// 32-bit floats, little-endian.
 pub(crate) struct F32;
@@ -50,6 +50,16 @@ fn convert<const N: usize>(row: &[u8], group: usize, out: &mut [f32; GROUP], val
         for (out, bytes) in out.iter_mut().zip(values) {
             *out = value(*bytes);
         }
+    }
+}
+
+/// Half precision by integer arithmetic, for machines without an instruction for it.
+pub(crate) struct PortableHalf;
+
+impl Half for PortableHalf {
+    #[inline(always)]
+    fn to_f32(bytes: [u8; 2]) -> f32 {
+        half_to_f32(bytes)
     }
 }
 

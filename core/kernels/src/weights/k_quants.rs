@@ -1,6 +1,6 @@
 //! Formats of 256 values per block: eight groups of 32, each with scales of their own.
 
-use super::{Format, GROUP, Half};
+use super::format::{Format, GROUP, Half};
 
 /// `d, dmin, 12 bytes of 6-bit scales and minima, nibbles[128]`; value `d * scale * q - dmin * minimum`.
 ///

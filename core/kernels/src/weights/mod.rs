@@ -5,6 +5,7 @@
 
 mod blocks;
 mod floats;
+mod format;
 mod k_quants;
 #[cfg(test)]
 pub(crate) mod reference;
@@ -12,7 +13,8 @@ pub(crate) mod reference;
 mod tests;
 
 pub(crate) use blocks::{Iq4Nl, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub(crate) use floats::{Bf16, F16, F32};
+pub(crate) use floats::{Bf16, F16, F32, PortableHalf};
+pub(crate) use format::{Format, GROUP, Half};
 pub(crate) use k_quants::{Q4K, Q5K, Q6K};
 
 /// How the values of a weight matrix are stored.
@@ -216,31 +218,6 @@ impl<'a> Weights<'a> {
 
     pub(crate) fn raw_rows(&self) -> RawRows<'a> {
         RawRows { bytes: self.bytes, row_stride: self.row_bytes, row_bytes: self.row_bytes }
-    }
-}
-
-/// The number of values that a format dequantizes at a time.
-pub(crate) const GROUP: usize = 32;
-
-/// A storage format, seen as groups of 32 values.
-pub(crate) trait Format {
-    /// Writes the values `32 * group ..` of a row; values past the end of the row are 0. Scales are read with `H`.
-    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]);
-}
-
-/// How a tier reads half precision: exactly, so that all read the same.
-pub(crate) trait Half {
-    /// The number that the 16 bits, little-endian, stand for.
-    fn to_f32(bytes: [u8; 2]) -> f32;
-}
-
-/// Half precision by integer arithmetic, for machines without an instruction for it.
-pub(crate) struct PortableHalf;
-
-impl Half for PortableHalf {
-    #[inline(always)]
-    fn to_f32(bytes: [u8; 2]) -> f32 {
-        floats::half_to_f32(bytes)
     }
 }
 
