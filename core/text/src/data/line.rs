@@ -1,18 +1,15 @@
 //! One line of a `.jsonl` file.
 
-mod problem;
-
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
 use super::foreign_shape;
 use super::json_kind::JsonKind;
+use super::line_problem::LineProblem;
 use super::turns::{self, Learned};
 use super::unreadable::Unreadable;
 use crate::{Conversation, Variables};
-
-pub use self::problem::LineProblem;
 
 /// What a line holds.
 #[derive(Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! What is wrong with a data file.
 
-use super::line::LineProblem;
+use super::line_problem::LineProblem;
 
 /// Why a data file, or a line of it, cannot be used. None holds what somebody wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

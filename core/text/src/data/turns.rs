@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::content::joined;
 use super::json_kind::JsonKind;
-use super::line::LineProblem;
+use super::line_problem::LineProblem;
 use super::message_problem::MessageProblem;
 use crate::Message;
 
