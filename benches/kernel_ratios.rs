@@ -5,14 +5,17 @@
 //! [--only 576x1536,Q4_1] [--json FILE]` times all of them in turns, so
 //! that whatever else the machine does meets all of them, and prints medians in GFLOP/s of real work with the ratios.
 
+#[path = "../core/kernels/peer.rs"]
+mod peer;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use gemm_common::Parallelism;
 use nightgraft_ggml::{
     Buffer, Cpu, Direction, Graph, MappedFile, Output, Product, Tensor, TensorLocation, WeightType, quantize,
 };
 use nightgraft_kernels::{Tier, Weights};
+use peer::gemm;
 use serde_json::json;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -212,35 +215,8 @@ impl ProductComparison {
 
     fn gemm(&mut self, options: &Options) {
         let (from, to) = if self.backward { (self.n_out, self.n_in) } else { (self.n_in, self.n_out) };
-        let parallelism = match options.threads {
-            0 | 1 => Parallelism::None,
-            n => Parallelism::Rayon(usize::from(n)),
-        };
-        // SAFETY: output `[tokens, to]`, input `[tokens, from]` and the matrix have exactly these shapes; seen as
-        // columns, they are the transposes.
-        unsafe {
-            gemm_f32::gemm::f32::get_gemm_fn()(
-                to,
-                options.tokens,
-                from,
-                self.output.as_mut_ptr(),
-                to as isize,
-                1,
-                false,
-                self.matrix.as_ptr(),
-                to as isize,
-                1,
-                self.input.as_ptr(),
-                from as isize,
-                1,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                parallelism,
-            );
-        }
+        let shapes = [options.tokens, from, to];
+        gemm(&self.input, &self.matrix, &mut self.output, shapes, usize::from(options.threads));
     }
 }
 
