@@ -7,13 +7,12 @@ trap 'rm -rf "$folder"' EXIT
 model=$folder/tiny.gguf
 notes=tests/data/scenario/notes.jsonl
 
-example() {
-    name=$1
-    shift
-    cargo run --quiet --release --locked --package nightgraft-core --example "$name" -- "$@"
-}
+# Of the whole workspace, so that dependencies are those of the other checks.
+cargo build --quiet --release --locked --workspace \
+    --example tiny_model --example train --example answer --example night
+examples=${CARGO_TARGET_DIR:-target}/release/examples
 
-example tiny_model "$model"
-example train "$model" "$notes" "$folder/run"
-example answer "$model" "Who feeds the gulls?" "$folder/run/adapter"
-example night "$model" "$folder/store" "$notes"
+"$examples/tiny_model" "$model"
+"$examples/train" "$model" "$notes" "$folder/run"
+"$examples/answer" "$model" "Who feeds the gulls?" "$folder/run/adapter"
+"$examples/night" "$model" "$folder/store" "$notes"

@@ -45,7 +45,8 @@ enum Action {
     Script(&'static str, &'static str),
 }
 
-/// Everything is built with the release profile: llama.cpp is then compiled once for all steps.
+/// Everything is built with the release profile, and but for the sanitizer's tests as a part of the workspace: llama.cpp, and
+/// every dependency with its features, is then compiled once for all steps.
 const STEPS: &[Step] = &[
     Step { name: "fmt", action: Action::Cargo("fmt --all --check") },
     Step { name: "dependencies", action: Action::Task("dependencies") },
@@ -77,12 +78,12 @@ const STEPS: &[Step] = &[
     Step { name: "model", action: Action::FetchModel },
     Step {
         name: "integration",
-        action: Action::Cargo("test --release --locked --test tests --test oracles"),
+        action: Action::Cargo("test --release --locked --workspace --test tests --test oracles"),
     },
     Step { name: "generate", action: Action::Task("generate --check") },
     Step {
         name: "bindings",
-        action: Action::Cargo("test --release --locked --package nightgraft-ffi --test *"),
+        action: Action::Cargo("test --release --locked --workspace --test handles --test scenario"),
     },
     Step { name: "installed", action: Action::JoinInstallation },
     Step { name: "arm64", action: Action::StartArm64Build },
@@ -230,5 +231,36 @@ fn print_times(done: &[(&str, Duration)]) {
     println!("== times");
     for (name, time) in done {
         println!("{name:12} {:7.1} s", time.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// They are named one by one, because a selection of packages would be one of features as well.
+    #[test]
+    fn every_integration_test_of_the_workspace_has_a_step() {
+        let metadata = ["metadata", "--format-version", "1", "--no-deps", "--offline", "--locked"];
+        let output = Command::new(cargo()).args(metadata).output().unwrap();
+        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let packages = metadata["packages"].as_array().unwrap().iter();
+        let targets = packages.flat_map(|package| package["targets"].as_array().unwrap());
+        let words: Vec<_> = STEPS
+            .iter()
+            .filter_map(|step| match step.action {
+                Action::Cargo(words) | Action::Wrapped(_, words) => Some(format!("{words} ")),
+                _ => None,
+            })
+            .collect();
+        for target in targets.filter(|target| target["kind"][0] == "test") {
+            let name = target["name"].as_str().unwrap();
+            let is_run = words.iter().any(|words| words.contains(&format!(" --test {name} ")));
+            assert!(is_run, "no step runs the tests of {name}");
+        }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
-use crate::program::{cargo, shell};
+use crate::program::{build_in_workspace, shell, target_folder};
 
 /// Names the real model; when it is set already, that file is used.
 pub const MODEL_VARIABLE: &str = "NIGHTGRAFT_SMOLLM2";
@@ -27,9 +26,9 @@ impl Fixtures {
 /// Makes the tiny model and finds the real one.
 pub fn make(root: &Path) -> Result<Fixtures> {
     let tiny = cache()?.join("tiny.gguf");
-    let (sh, cargo) = (shell(root)?, cargo());
-    let example = ["--package", "nightgraft-core", "--example", "tiny_model"];
-    cmd!(sh, "{cargo} run --release --locked --quiet {example...} -- {tiny}").run()?;
+    let (sh, programs) = (shell(root)?, build(root)?);
+    let example = programs.join("examples/tiny_model");
+    cmd!(sh, "{example} {tiny}").run()?;
     let variables = vec![
         ("NIGHTGRAFT_TINY", tiny.into()),
         (MODEL_VARIABLE, smollm2(root)?.into()),
@@ -43,15 +42,19 @@ pub fn smollm2(root: &Path) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(MODEL_VARIABLE) {
         return std::fs::canonicalize(path).with_context(|| format!("{MODEL_VARIABLE} names no file"));
     }
-    let mut fetch = Command::new(cargo());
-    fetch.args(["run", "--release", "--locked", "--quiet", "--package", "nightgraft", "--"]);
-    fetch.args(["fetch", "smollm2-135m"]).current_dir(root).stderr(Stdio::inherit());
-    let output = fetch.output().context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("the model could not be fetched; name the file in {MODEL_VARIABLE} if you have it");
-    }
-    let path = String::from_utf8(output.stdout).context("the path is not UTF-8")?;
-    Ok(path.trim_end().into())
+    let (sh, nightgraft) = (shell(root)?, build(root)?.join("nightgraft"));
+    let path = cmd!(sh, "{nightgraft} fetch smollm2-135m").read();
+    let path = path.with_context(|| {
+        format!("the model could not be fetched; name the file in {MODEL_VARIABLE} if you have it")
+    })?;
+    Ok(path.into())
+}
+
+/// Builds the programs that make and fetch models, and says in which folder they lie.
+fn build(root: &Path) -> Result<PathBuf> {
+    let sh = shell(root)?;
+    build_in_workspace(&sh).args(["--quiet", "--bin", "nightgraft", "--example", "tiny_model"]).run()?;
+    Ok(target_folder(root).join("release"))
 }
 
 /// The folder for what is not to be made twice.

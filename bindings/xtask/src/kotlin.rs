@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-use crate::program::{shell, skip_unless_ci, target_folder};
+use crate::program::{shell, skip_unless_ci};
 use crate::scenario::OUT_VARIABLE;
 use crate::snippets::{self, KOTLIN};
 use crate::{fixtures, generate};
@@ -24,13 +24,13 @@ pub fn run(root: &Path) -> Result<()> {
     if let Some(missing) = missing(&sh) {
         return skip_unless_ci("the Kotlin suite", &missing);
     }
-    generate::library(root)?;
+    let library = generate::library(root)?;
     let fixtures = fixtures::make(root)?;
     let build = build_folder(root)?;
     let _ = fs::remove_dir_all(&build); // old reports would be counted
     snippets::write(root, &KOTLIN, &build.join("snippets"))?; // where sample/pom.xml looks for them
     let mut maven = cmd!(sh, "mvn -B -ntp verify -Dnightgraft.build={build}")
-        .env("NIGHTGRAFT_LIBRARY", target_folder(root).join("release"))
+        .env("NIGHTGRAFT_LIBRARY", library.parent().context("a library lies in a folder")?)
         .envs(fixtures.variables());
     if let Some(folder) = std::env::var_os(OUT_VARIABLE) {
         fs::create_dir_all(&folder).context("cannot make the folder for the scenario's adapters")?;

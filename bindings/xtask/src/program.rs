@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use xshell::{Cmd, Shell};
+use xshell::{Cmd, Shell, cmd};
 
 /// Runs commands in a folder. Each is shown before it runs.
 pub fn shell(folder: &Path) -> Result<Shell> {
@@ -34,6 +34,13 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// The cargo that runs this.
 pub fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// `cargo build` of what further arguments name, with the features that the whole workspace asks of its dependencies. A package
+/// that is selected alone asks for fewer, and then most of them are compiled once more; only what ships is built so.
+pub fn build_in_workspace(sh: &Shell) -> Cmd<'_> {
+    let cargo = cargo();
+    cmd!(sh, "{cargo} build --release --locked --workspace")
 }
 
 /// The standard library of `rustc` for a target, if it is installed.

@@ -13,7 +13,7 @@ use xshell::{Cmd, Shell, cmd};
 use crate::{
     artifacts::{Artifacts, LlamaBuild},
     cross,
-    program::{cargo, find, rustc, shell, skip_unless_ci, target_folder, timed},
+    program::{build_in_workspace, cargo, find, rustc, shell, skip_unless_ci, target_folder, timed},
 };
 
 const PROFILE: &str = "small-release";
@@ -58,10 +58,9 @@ struct Library {
 
 impl Library {
     fn of_this_machine(sh: &Shell, root: &Path, host: &str) -> Result<Self> {
-        let cargo = cargo();
-        let release = cmd!(sh, "{cargo} build --release --locked --lib --package nightgraft-ffi");
+        let release = build_in_workspace(sh).args(["--test", "scenario"]);
         let llama = Artifacts::build(release)?.llama.context("nothing of the build is llama.cpp's")?;
-        let target = target_folder(root);
+        let (cargo, target) = (cargo(), target_folder(root));
         build(cmd!(sh, "{cargo}"), &target, host, &llama, &[])?;
         Ok(Self { file: target.join(PROFILE).join(file_name()), sections: "size" })
     }

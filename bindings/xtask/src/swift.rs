@@ -18,7 +18,7 @@ use toolchain::Toolchain;
 
 use crate::fixtures::{self, Fixtures};
 use crate::generate;
-use crate::program::{skip_unless_ci, target_folder};
+use crate::program::skip_unless_ci;
 use crate::scenario::OUT_VARIABLE;
 use crate::snippets::{self, SWIFT};
 
@@ -72,7 +72,7 @@ struct Paths {
 
 impl Paths {
     fn prepare(root: &Path, cache: &Path) -> Result<Self> {
-        generate::library(root)?;
+        let library = generate::library(root)?;
         let name = text(root)?.replace('/', "-");
         let scratch = cache.join("swift-build").join(name.trim_start_matches('-'));
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
@@ -83,7 +83,7 @@ impl Paths {
         Ok(Self {
             root: root.to_owned(),
             package: root.join("ios"),
-            library: target_folder(root).join("release"),
+            library: library.parent().context("a library lies in a folder")?.to_owned(),
             fixtures: fixtures::make(root)?,
             scratch,
             scenario_out: scenario_out.map(fs::canonicalize).transpose()?,
