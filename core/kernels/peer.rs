@@ -1,6 +1,8 @@
 //! What our products are timed against: that of the `gemm` crate, whose own interface is pointers. `benches/kernel_ratios.rs`
 //! alone compiles this; it lies here because unsafe code does.
 
+#![allow(unsafe_code)]
+
 use gemm_common::Parallelism;
 
 /// Computes `y = x · matrix` on `threads` threads: x `[n_rows, n_in]`, matrix `[n_in, n_out]`, y `[n_rows, n_out]`, each row

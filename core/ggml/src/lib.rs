@@ -29,6 +29,8 @@
 //! # Ok::<(), nightgraft_ggml::Error>(())
 //! ```
 
+#![allow(unsafe_code)]
+
 mod adapted_model;
 mod allocator;
 mod arena;

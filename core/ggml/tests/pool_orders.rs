@@ -1,5 +1,7 @@
 //! Every order in which the pool's threads can take their steps, tried by loom on the file that the pool itself is made of.
 
+#![allow(unsafe_code)]
+
 #[path = "../src/pool/job_slot.rs"]
 mod job_slot;
 

@@ -25,6 +25,7 @@
 //! # Ok::<(), nightgraft_kernels::KernelError>(())
 //! ```
 
+#![allow(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![allow(clippy::needless_range_loop, reason = "one counter indexes several arrays, and loops unroll by it")]
 
