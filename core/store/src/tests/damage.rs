@@ -30,7 +30,7 @@ fn mutate(key: Option<u8>) {
     assert_eq!(all.len(), 13);
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut hits = vec![0; all.len()];
-    let thinning = thinning(12);
+    let thinning = thinning(20);
     for round in (0..MUTATIONS).step_by(thinning) {
         let which = if round < 3 * all.len() { round % all.len() } else { rng.random_range(0..all.len()) };
         let bytes = fs::read(&all[which]).unwrap();

@@ -68,7 +68,7 @@ fn a_failing_disk_leaves_the_state_before_or_after() {
     let (original, root) = (folder.path().join("original"), folder.path().join("store"));
     furnish(&original, None);
     let before = view(&open(&original));
-    let (mut struck, thinning) = (0, thinning(6));
+    let (mut struck, thinning) = (0, thinning(20));
     for Change { name, run, repeats } in &CHANGES {
         let fresh = || {
             let _ = fs::remove_dir_all(&root);

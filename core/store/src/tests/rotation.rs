@@ -67,7 +67,7 @@ fn a_rotation_killed_anywhere_is_finished_by_the_next_opening() {
     let (original, root) = (folder.path().join("original"), folder.path().join("store"));
     furnish(&original, OLD);
     let before = view(&Store::open(&original, with_key(OLD)).unwrap());
-    let (mut outcomes, thinning) = ([0, 0], thinning(7));
+    let (mut outcomes, thinning) = ([0, 0], thinning(41));
     for (failure, for_good) in [
         (Failure::Short, true),
         (Failure::PowerCut, true),

@@ -81,7 +81,7 @@ fn becoming_a_store_of_this_version_can_be_interrupted() {
         let before = view(&Store::open(&original, with_key(key_byte)).unwrap());
         age(&original, key_byte);
         for make in [FaultyDisk::dead_after as fn(u64) -> Arc<FaultyDisk>, FaultyDisk::power_cut_after] {
-            for at in (0..).step_by(thinning(7)) {
+            for at in (0..).step_by(thinning(23)) {
                 let _ = fs::remove_dir_all(&root);
                 copy(&original, &root);
                 let disk = make(at);
