@@ -17,7 +17,7 @@ pub struct Model {
     pub name: &'static str,
     /// What it is.
     pub description: &'static str,
-    /// As in `general.architecture`.
+    /// The name has the form of `general.architecture` in a GGUF.
     pub architecture: &'static str,
     /// The terms it is under.
     pub licence: &'static str,

@@ -16,7 +16,7 @@ impl Graph {
     /// The result is `[T, n_head · head_dim + n_head]`: the output, then each head's log-sum-exp.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn attention(
         &mut self,
         shape: AttentionShape,
@@ -43,7 +43,7 @@ impl Graph {
     /// `out` is its result, `dout` `[T, n_head · head_dim]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// It fails as [`Graph::linear`] does.
     pub fn attention_back(
         &mut self,
         shape: AttentionShape,
@@ -85,7 +85,7 @@ impl Graph {
     /// buffer `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn cross_entropy(&mut self, logits: Tensor, targets: Tensor, loss: &Buffer) -> Result<Tensor, Error> {
         let op = "cross_entropy";
         let (n_tokens, _) = self.shape(op, logits)?;
@@ -107,7 +107,7 @@ impl Graph {
     /// token's pairs, then their sines. The result overwrites `x`, which must not be used any more.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn rope(&mut self, x: Tensor, table: Tensor, rotation: Rotation) -> Result<Tensor, Error> {
         let op = "rope";
         let ((n_tokens, n_cols), (n_rows, n_dims)) = (self.shape(op, x)?, self.shape(op, table)?);
@@ -133,7 +133,7 @@ impl Graph {
     /// Row-wise `w ⊙ x / √(mean(x²) + eps)` (arXiv 1910.07467) of `x` `[T, n]`; `w` is `[1, n]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// It fails as [`Graph::linear`] does.
     pub fn rms_norm(&mut self, x: Tensor, w: Tensor, eps: f32) -> Result<Tensor, Error> {
         let op = "rms_norm";
         let (n_rows, n_cols) = self.shape(op, x)?;
@@ -146,7 +146,7 @@ impl Graph {
     /// result. All `[T, n]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn rms_norm_back(
         &mut self,
         dx: Tensor,
@@ -167,7 +167,7 @@ impl Graph {
     /// `silu(gate) ⊙ up` (arXiv 2002.05202), all `[T, n]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// It fails as [`Graph::linear`] does.
     pub fn swiglu(&mut self, gate: Tensor, up: Tensor) -> Result<Tensor, Error> {
         let op = "swiglu";
         let (n_rows, n_cols) = self.shape(op, gate)?;
@@ -180,7 +180,7 @@ impl Graph {
     /// before: `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn swiglu_back(&mut self, gate: Tensor, up: Tensor, dy: Tensor) -> Result<(), Error> {
         let op = "swiglu_back";
         let shape = self.shape(op, gate)?;
@@ -198,7 +198,7 @@ impl Graph {
     /// Rounds `x` `[T, n]` to bfloat16, at half the width, into `out` `[T, bf16_columns(n)]`, when the graph is computed.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn to_bf16(&mut self, x: Tensor, out: Tensor) -> Result<(), Error> {
         let op = "to_bf16";
         let (n_rows, n_cols) = self.shape(op, x)?;
@@ -211,7 +211,7 @@ impl Graph {
     /// The matrix of `n_cols` columns that [`Graph::to_bf16`] rounded to `x`, as floats.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// It fails as [`Graph::linear`] does.
     pub fn from_bf16(&mut self, x: Tensor, n_cols: usize) -> Result<Tensor, Error> {
         let op = "from_bf16";
         let (n_rows, _) = self.shape(op, x)?;
@@ -222,7 +222,7 @@ impl Graph {
     /// `x` rounded to bfloat16 in place: `x` must not be used any more.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] for a mapped weight where it writes.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn round_to_bf16(&mut self, x: Tensor) -> Result<Tensor, Error> {
         self.custom_inplace("round_to_bf16", x, &[], callbacks::round_to_bf16, None)
     }
@@ -231,7 +231,7 @@ impl Graph {
     /// value at the time of the computation, on `salt` and on the position in the matrix.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::Shape`] unless `0 < keep <= 1`.
+    /// It fails as [`Graph::linear`] does, and with [`Error::Shape`] unless `0 < keep <= 1`.
     pub fn dropout(&mut self, x: Tensor, keep: f32, key: &DropoutKey, salt: u64) -> Result<Tensor, Error> {
         let op = "dropout";
         if !(keep > 0.0 && keep <= 1.0) {

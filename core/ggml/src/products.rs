@@ -42,7 +42,7 @@ impl Graph {
     /// Quantizes the rows of `x` `[T, n]` to 16-bit integers, for [`Product::Int16`].
     ///
     /// # Errors
-    /// As [`Graph::linear`]; [`Error::Shape`] if `n` is not a multiple of 32.
+    /// It fails as [`Graph::linear`] does, and with [`Error::Shape`] if `n` is not a multiple of 32.
     pub fn quantize_rows_int16(&mut self, x: Tensor) -> Result<Tensor, Error> {
         let op = "quantize_rows_int16";
         let (n_rows, n_cols) = self.shape(op, x)?;
@@ -66,7 +66,7 @@ impl Graph {
     /// `dx = dy · W`: `w` is `[n_out, n_in]` in any format, `dy` `[T, n_out]`, the result `[T, n_in]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// It fails as [`Graph::linear`] does.
     pub fn linear_transposed(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
         self.sum_of_products(&[Product::Transposed { w, dy }], None, Output::Alloc)
     }
@@ -131,7 +131,7 @@ impl Graph {
     /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
     ///
     /// # Errors
-    /// As [`Graph::linear`], and [`Error::ReadOnly`] if `grad` is a mapped weight.
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] if `grad` is a mapped weight.
     pub fn accumulate_outer(&mut self, grad: &Buffer, u: Tensor, x: Tensor) -> Result<(), Error> {
         let op = "accumulate_outer";
         let ((n_tokens, rank), (n_tokens_x, n)) = (self.shape(op, u)?, self.shape(op, x)?);

@@ -10,7 +10,7 @@ impl Graph {
     /// ggml's `MUL_MAT`, `y = x · Wᵀ` as [`Graph::linear`]. On x86 it rounds `x` to 8 bits in front of quantized weights.
     ///
     /// # Errors
-    /// As [`Graph::linear`].
+    /// It fails as [`Graph::linear`] does.
     pub fn ggml_mul_mat(&mut self, w: Tensor, x: Tensor) -> Result<Tensor, Error> {
         let (n_rows, n_cols) = self.linear_shape("ggml_mul_mat", w, x)?;
         matrix_bytes("ggml_mul_mat", [n_rows, n_cols])?;
@@ -23,7 +23,7 @@ impl Graph {
     /// ggml's `OUT_PROD`, `dx = dy · W` as [`Graph::linear_transposed`]: what ggml trains with.
     ///
     /// # Errors
-    /// As [`Graph::linear_transposed`], and [`Error::WeightType`] for F16 and BF16, for which ggml has none.
+    /// It fails as [`Graph::linear_transposed`] does, and with [`Error::WeightType`] for F16 and BF16, for which ggml has none.
     pub fn ggml_out_prod(&mut self, w: Tensor, dy: Tensor) -> Result<Tensor, Error> {
         let op = "ggml_out_prod";
         let (n_rows, n_cols) = self.transposed_shape(op, w, dy)?;

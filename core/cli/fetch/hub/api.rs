@@ -31,7 +31,7 @@ pub struct Hub {
 pub struct Repository {
     /// The commit of its main branch.
     pub commit: String,
-    /// As its card says.
+    /// The licence is the one that the model's card names.
     pub licence: Option<String>,
     pub files: Vec<File>,
 }
