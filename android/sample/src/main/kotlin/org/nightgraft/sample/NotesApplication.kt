@@ -9,7 +9,7 @@ import org.nightgraft.android.PersonalizationJobService
 class NotesApplication : Application() {
     /** The notes, the model and what it learned. */
     val notebook by lazy {
-        Notebook(model = File(filesDir, "model.gguf"), store = File(filesDir, "store")) {
+        Notebook(model = File(noBackupFilesDir, "model.gguf"), store = File(noBackupFilesDir, "store")) {
             KeystoreKey(File(noBackupFilesDir, "store.key")).loadOrCreate()
         }
     }
