@@ -1,8 +1,6 @@
 package org.nightgraft
 
 import java.time.Instant
-import kotlinx.coroutines.NonCancellable
-import kotlinx.coroutines.withContext
 import org.nightgraft.ffi.AdapterStore as FfiStore
 import org.nightgraft.ffi.GraftFormat as FfiGraftFormat
 
@@ -14,7 +12,7 @@ import org.nightgraft.ffi.GraftFormat as FfiGraftFormat
  * the session then pauses for a moment, saved, and goes on. Whatever a killed process left half done, opening it tidies
  * up. After [close] every call fails with [NightgraftException.Cancelled].
  */
-public class AdapterStore private constructor(internal val ffi: FfiStore) : AutoCloseable {
+public class AdapterStore private constructor(internal val ffi: FfiStore) : SuspendCloseable {
     /**
      * Puts [examples] into the store, all or none of them, and returns their numbers. An example that is there already
      * keeps its number.
@@ -128,20 +126,14 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Auto
     /** The bytes that the store takes on disk. */
     public suspend fun bytesUsed(): Long = native { ffi.bytesUsed() }.toLong()
 
-    /** As [close], without blocking a thread. */
-    public suspend fun release() {
-        // A coroutine that is cancelled cleans up here.
-        withContext(NonCancellable) {
-            native { ffi.release() }
-            ffi.destroy()
-        }
-    }
+    /** As [close], without blocking a thread: [useSuspending] calls it. */
+    override suspend fun release(): Unit = ffi.closeSuspending { ffi.release() }
 
     /**
      * Closes the store, so that it can be opened again at once. A session on it is stopped and saved first: this blocks
      * the thread for about a quarter of a second then. A second call does nothing.
      */
-    override fun close(): Unit = ffi.releaseAndDestroy { ffi.release() }
+    override fun close(): Unit = ffi.closeBlocking { ffi.release() }
 
     /** Opens stores. */
     public companion object {

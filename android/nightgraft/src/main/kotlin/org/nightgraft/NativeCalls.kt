@@ -5,6 +5,7 @@ import kotlin.time.Duration
 import kotlin.time.DurationUnit
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withContext
 import org.nightgraft.ffi.Disposable
 import org.nightgraft.ffi.InternalException as FfiPanic
 import org.nightgraft.ffi.NightgraftException as FfiException
@@ -53,17 +54,26 @@ private fun FfiException.translated(): NightgraftException =
     }
 
 /** Waits for [release] on this thread, then frees the handle. An interrupt ends the wait, not the release. */
-internal fun Disposable.releaseAndDestroy(release: suspend () -> Unit) {
+internal fun Disposable.closeBlocking(release: suspend () -> Unit) {
     try {
-        runBlocking(NonCancellable) { release() }
+        runBlocking(NonCancellable) { closeSuspending(release) }
     } catch (_: InterruptedException) {
         Thread.currentThread().interrupt()
-    } catch (_: Exception) {
-        // Closing what is closed already, or what has failed before: its error was thrown then.
-    } finally {
         destroy()
     }
 }
+
+/** Waits for [release], then frees the handle. A coroutine that is cancelled cleans up in this way too. */
+internal suspend fun Disposable.closeSuspending(release: suspend () -> Unit): Unit =
+    withContext(NonCancellable) {
+        try {
+            release()
+        } catch (_: Exception) {
+            // Closing what is closed already, or what has failed before: its error was thrown then.
+        } finally {
+            destroy()
+        }
+    }
 
 /** Seconds for the native library; none for a time without end. */
 internal fun Duration?.toSeconds(): Double? {

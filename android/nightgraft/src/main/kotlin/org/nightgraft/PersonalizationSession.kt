@@ -1,12 +1,10 @@
 package org.nightgraft
 
 import kotlin.time.Duration
-import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.channels.BufferOverflow
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.channelFlow
-import kotlinx.coroutines.withContext
 import org.nightgraft.ffi.PersonalizationSession as FfiSession
 
 /**
@@ -18,7 +16,7 @@ import org.nightgraft.ffi.PersonalizationSession as FfiSession
  * that is cancelled stops its slice, which is saved within about a quarter of a second; [close] and [release] wait for
  * that. After them every call fails with [NightgraftException.Cancelled].
  */
-public class PersonalizationSession private constructor(private val ffi: FfiSession) : AutoCloseable {
+public class PersonalizationSession private constructor(private val ffi: FfiSession) : SuspendCloseable {
     /** How far the session is. */
     public val progress: Progress get() = native { ffi.progress() }.toPublic()
 
@@ -101,20 +99,14 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
     /** Wakes a night that waits, so that it looks at the device again. Returns at once. */
     public fun deviceChanged(): Unit = native { ffi.deviceChanged() }
 
-    /** As [close], without blocking a thread. */
-    public suspend fun release() {
-        // A coroutine that is cancelled cleans up here.
-        withContext(NonCancellable) {
-            native { ffi.release() }
-            ffi.destroy()
-        }
-    }
+    /** As [close], without blocking a thread: [useSuspending] calls it. */
+    override suspend fun release(): Unit = ffi.closeSuspending { ffi.release() }
 
     /**
      * Stops what runs, waits until it is saved, and gives the handle back: this blocks the thread for about a quarter of a
      * second while a slice runs. A second call does nothing.
      */
-    override fun close(): Unit = ffi.releaseAndDestroy { ffi.release() }
+    override fun close(): Unit = ffi.closeBlocking { ffi.release() }
 
     private fun progressFlow(run: suspend ((Progress) -> Unit) -> Unit): Flow<Progress> =
         channelFlow { run { progress -> trySend(progress) } }.buffer(PROGRESS_BUFFER, BufferOverflow.DROP_OLDEST)

@@ -22,6 +22,7 @@ import org.nightgraft.PersonalizationSession
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
 import org.nightgraft.StoreSettings
+import org.nightgraft.useSuspending
 
 /** The app's one job, without a screen: takes notes, learns them, answers with and without what it learned. */
 class Notebook(val model: File, private val store: File, private val key: () -> ByteArray) {
@@ -70,7 +71,8 @@ class Notebook(val model: File, private val store: File, private val key: () -> 
     /** Trains now, whatever the device is doing. */
     fun train(): Flow<Progress> = flow {
         val open = open()
-        PersonalizationSession.open(open.model, open.store, SETTINGS).use { emitAll(it.slice()) }
+        // The screen collects this: when it leaves, its thread must not wait for the save.
+        PersonalizationSession.open(open.model, open.store, SETTINGS).useSuspending { emitAll(it.slice()) }
     }
 
     /** Answers twice: as the model came, and with what it learned. The second is null while there is nothing. */
