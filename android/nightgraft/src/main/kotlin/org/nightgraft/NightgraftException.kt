@@ -51,6 +51,13 @@ public sealed class NightgraftException(message: String, cause: Throwable? = nul
         NightgraftException(message, cause)
 
     /**
+     * The Android Keystore could not be asked for the store's key, though it was tried several times. Nothing is lost: try
+     * again later.
+     */
+    public class KeyUnavailable internal constructor(message: String, cause: Throwable? = null) :
+        NightgraftException(message, cause)
+
+    /**
      * The work was stopped because its handle was closed, or a listener or the platform threw: then that exception is the
      * [cause].
      *

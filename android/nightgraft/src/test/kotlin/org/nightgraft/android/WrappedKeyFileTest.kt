@@ -2,12 +2,7 @@ package org.nightgraft.android
 
 import java.io.File
 import java.nio.file.Path
-import java.security.SecureRandom
 import java.util.concurrent.Executors
-import javax.crypto.AEADBadTagException
-import javax.crypto.Cipher
-import javax.crypto.spec.GCMParameterSpec
-import javax.crypto.spec.SecretKeySpec
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -16,34 +11,14 @@ import org.junit.jupiter.api.assertThrows
 import org.junit.jupiter.api.io.TempDir
 import org.nightgraft.NightgraftException
 
-/** The key's file, with a key of the JVM in place of the Keystore's. */
+/** The key's file, with keys of the JVM in place of the Keystore's. */
 internal class WrappedKeyFileTest {
     @TempDir lateinit var folder: Path
 
-    private class JvmWrapper : KeyWrapper {
-        private val key = SecretKeySpec(ByteArray(32).also(SecureRandom()::nextBytes), "AES")
-
-        override fun wrap(key: ByteArray, context: ByteArray): Wrapped {
-            val cipher = Cipher.getInstance("AES/GCM/NoPadding").apply { init(Cipher.ENCRYPT_MODE, this@JvmWrapper.key) }
-            cipher.updateAAD(context)
-            return Wrapped(cipher.iv, cipher.doFinal(key))
-        }
-
-        override fun unwrap(wrapped: Wrapped, context: ByteArray): ByteArray {
-            val cipher = Cipher.getInstance("AES/GCM/NoPadding")
-            cipher.init(Cipher.DECRYPT_MODE, key, GCMParameterSpec(128, wrapped.nonce))
-            cipher.updateAAD(context)
-            try {
-                return cipher.doFinal(wrapped.bytes)
-            } catch (error: AEADBadTagException) {
-                throw NightgraftException.WrongKey("another key", error)
-            }
-        }
-    }
-
-    private val wrapper = JvmWrapper()
     private val file get() = File("$folder/below/store.key")
-    private val keyFile get() = WrappedKeyFile(file, wrapper)
+    private val keyFile by lazy { keyFile(FakeKeystore()) }
+
+    private fun keyFile(keystore: Keystore) = WrappedKeyFile(file, "store", impatientWrapper(keystore))
 
     @Test
     fun `the key is made once and comes back`() {
@@ -78,7 +53,7 @@ internal class WrappedKeyFileTest {
     fun `without the wrapping key the file is worthless, and stays`() {
         keyFile.loadOrCreate()
         val before = file.readBytes()
-        assertThrows<NightgraftException.WrongKey> { WrappedKeyFile(file, JvmWrapper()).loadOrCreate() }
+        assertThrows<NightgraftException.WrongKey> { keyFile(FakeKeystore()).loadOrCreate() }
         assertArrayEquals(before, file.readBytes())
     }
 
