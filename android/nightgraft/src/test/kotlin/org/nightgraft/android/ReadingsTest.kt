@@ -2,37 +2,55 @@ package org.nightgraft.android
 
 import android.os.BatteryManager
 import android.os.PowerManager
-import kotlin.time.Duration.Companion.hours
-import kotlin.time.Duration.Companion.minutes
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
-import org.nightgraft.NothingToDoReason
-import org.nightgraft.PauseReason
-import org.nightgraft.SessionReport
-import org.nightgraft.SliceOutcome
 import org.nightgraft.Thermal
-import org.nightgraft.Verdict
-import org.nightgraft.WaitKind
 
 /** What Android says, in the library's words. */
 internal class ReadingsTest {
-    private fun battery(vararg extras: Pair<String, Int>) =
-        extras.toMap().let { map -> batteryReading { name, missing -> map[name] ?: missing } }
+    private val readings = FakeReadings()
+    private val reader = DeviceReader(readings)
 
     @Test
     fun `the battery's broadcast`() {
         val full =
-            battery(
+            FakeExtras(
+                BatteryManager.EXTRA_PRESENT to true,
                 BatteryManager.EXTRA_LEVEL to 180,
                 BatteryManager.EXTRA_SCALE to 200,
                 BatteryManager.EXTRA_PLUGGED to BatteryManager.BATTERY_PLUGGED_USB,
                 BatteryManager.EXTRA_TEMPERATURE to 273,
             )
-        assertEquals(BatteryReading(charging = true, charge = 0.9, celsius = 27.3), full)
-        assertEquals(BatteryReading(false, Double.NaN, null), battery())
-        assertEquals(1.0, battery(BatteryManager.EXTRA_PRESENT to 0).charge)
-        assertTrue(battery(BatteryManager.EXTRA_LEVEL to 5, BatteryManager.EXTRA_SCALE to 0).charge.isNaN())
+        assertEquals(BatteryReading(charging = true, charge = 0.9, celsius = 27.3), batteryReading(full))
+        assertEquals(0, full.wrongTypes)
+        assertEquals(BatteryReading(false, Double.NaN, null), batteryReading(FakeExtras()))
+        val nonsense = FakeExtras(BatteryManager.EXTRA_LEVEL to 5, BatteryManager.EXTRA_SCALE to 0)
+        assertTrue(batteryReading(nonsense).charge.isNaN())
+    }
+
+    @Test
+    fun `a device without a battery is full, and is asked without errors`() {
+        readings.battery =
+            FakeExtras(
+                BatteryManager.EXTRA_PRESENT to false,
+                BatteryManager.EXTRA_LEVEL to 0,
+                BatteryManager.EXTRA_SCALE to 100,
+                BatteryManager.EXTRA_PLUGGED to BatteryManager.BATTERY_PLUGGED_AC,
+            )
+        val state = reader.state()
+        assertEquals(1.0 to true, state.battery to state.charging)
+        assertEquals(0, readings.battery.wrongTypes)
+    }
+
+    @Test
+    fun `a screen saver is no use, and a job on an idle device does not ask`() {
+        assertEquals(true, reader.state().idle)
+        readings.isInteractive = true
+        assertEquals(false, reader.state().idle)
+        assertEquals(true, IdlePlatform(reader).state().idle)
+        readings.isDreaming = true
+        assertEquals(true, reader.state().idle)
     }
 
     @Test
@@ -54,27 +72,36 @@ internal class ReadingsTest {
     }
 
     @Test
+    fun `a device that says where it throttles is believed`() {
+        val limits = HeadroomLimits.of(mapOf(PowerManager.THERMAL_STATUS_MODERATE to 0.8f))
+        assertEquals(HeadroomLimits(light = 0.75f, moderate = 0.8f, severe = 1.0f), limits)
+        readings.headrooms += 0.85f
+        readings.headroomLimits = limits
+        assertEquals(Thermal.SERIOUS, reader.state().thermal)
+    }
+
+    @Test
+    fun `a headroom counts for ten seconds, and the worse of headroom and status counts`() {
+        readings.headrooms += listOf(0.8f, 0.95f)
+        assertEquals(Thermal.FAIR, reader.state().thermal)
+        readings.elapsedMillis = 9_999
+        assertEquals(Thermal.FAIR, reader.state().thermal)
+        readings.elapsedMillis = 10_000
+        assertEquals(Thermal.SERIOUS, reader.state().thermal)
+        readings.thermalStatus = PowerManager.THERMAL_STATUS_SEVERE
+        assertEquals(Thermal.CRITICAL, reader.state().thermal)
+        readings.elapsedMillis = 20_000
+        readings.thermalStatus = null
+        assertEquals(Thermal.NOMINAL, reader.state().thermal)
+    }
+
+    @Test
     fun `training may have what is free, and what it holds`() {
         assertEquals(800, memoryForTraining(free = 1000, threshold = 300, low = false, own = 100))
         assertEquals(100, memoryForTraining(free = 1000, threshold = 300, low = true, own = 100))
         assertEquals(100, memoryForTraining(free = 200, threshold = 300, low = false, own = 100))
         assertEquals(12_288, residentBytes("Name:\tapp\nRssAnon:\t      12 kB\nRssFile:\t  99 kB\n"))
         assertEquals(0, residentBytes("Name:\tapp\n"))
-    }
-
-    @Test
-    fun `a job goes on, waits, or rests, as its run ended`() {
-        val verdict = Verdict(true, emptyList(), 2.0, 1.0, 2.0, 2.0, "better")
-        val report = SessionReport(10, 0, 2, 5, 100, false, 1, true, verdict)
-        val nothing = SliceOutcome.NothingToDo(NothingToDoReason.EverythingLearned, "nothing new")
-        val paused = SliceOutcome.Paused(PauseReason.Deadline)
-        assertEquals(1.minutes, pauseAfter(RunResult(paused, null), 6.hours))
-        assertEquals(1.hours, pauseAfter(RunResult(paused, WaitKind.OUTSIDE_WINDOW), 6.hours))
-        assertEquals(6.hours, pauseAfter(RunResult(SliceOutcome.Finished(report), null), 6.hours))
-        assertEquals(6.hours, pauseAfter(RunResult(nothing, null), 6.hours))
-        assertEquals(6.hours, pauseAfter(null, 6.hours))
-        val long = WaitKind.entries.filter { it.takesHours() }
-        assertEquals(4, long.size)
-        assertTrue(WaitKind.TOO_WARM !in long && WaitKind.NOT_CHARGING !in long)
+        assertEquals((4L shl 30) - (1L shl 28) + (1L shl 20), reader.state().memoryAvailable)
     }
 }
