@@ -1,5 +1,6 @@
 package org.nightgraft
 
+import java.time.LocalTime
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
 import org.nightgraft.ffi.NightRules as FfiNightRules
@@ -17,8 +18,8 @@ import org.nightgraft.ffi.NightRules as FfiNightRules
  * @property resumeAtCelsius once it paused, it goes on at this temperature
  * @property idleOnly only while nobody uses the device
  * @property idleGrace after use, the device must be left alone for this long, in whole seconds
- * @property window only between these times of day, such as `22:00-07:00`; null for any time
- * @property dayBegins when the budgets of a day begin anew, such as `12:00`: noon gives a night one budget
+ * @property window only between these times of day; null for any time
+ * @property dayBegins when the budgets of a day begin anew: noon gives a night one budget
  * @property minutesPerDay minutes of work in a day, 1 to 1440
  * @property energyWhPerDay energy in a day, in Wh; work is assumed to draw 4 W, as phones do not tell
  * @property flashBytesPerDay bytes written in a day: flash memory wears
@@ -35,8 +36,8 @@ public data class NightRules(
     val resumeAtCelsius: Double = 38.0,
     val idleOnly: Boolean = true,
     val idleGrace: Duration = 60.seconds,
-    val window: String? = null,
-    val dayBegins: String = "12:00",
+    val window: NightWindow? = null,
+    val dayBegins: LocalTime = LocalTime.NOON,
     val minutesPerDay: Int = 360,
     val energyWhPerDay: Double = 30.0,
     val flashBytesPerDay: Long = 4L shl 30,
@@ -55,8 +56,8 @@ internal fun NightRules.toFfi() = checkedSettings {
         resumeAtCelsius = resumeAtCelsius,
         idleOnly = idleOnly,
         idleGraceSeconds = idleGrace.inWholeSeconds.unsigned("idleGrace"),
-        window = window,
-        dayBegins = dayBegins,
+        window = window?.toFfi(),
+        dayBegins = dayBegins.toFfi(),
         minutesPerDay = minutesPerDay.unsigned("minutesPerDay"),
         energyWhPerDay = energyWhPerDay,
         flashBytesPerDay = flashBytesPerDay.unsigned("flashBytesPerDay"),

@@ -8,8 +8,8 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  *
  * @property rank the adapter's rank: how much it can hold, and how large it is
  * @property alpha the adapter's scale, divided by the rank
- * @property targets which products of a block are adapted: `all`, `attention`, or a list of names with commas
- * @property layers which blocks are adapted: `all`, or a range such as `16-29`; the last ones alone are faster
+ * @property targets which products of a block are adapted
+ * @property layers which blocks are adapted; the last ones alone are faster
  * @property dropout the share of an adapter's inputs that is left out at random, 0 to below 1
  * @property learningRate the rate at its highest; null for one by the number of steps and the size of the weights
  * @property epochs how often each example is learned
@@ -33,8 +33,8 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
 public data class SessionSettings(
     val rank: Int = 8,
     val alpha: Float = 16f,
-    val targets: String = "all",
-    val layers: String = "all",
+    val targets: Set<AdapterTarget> = AdapterTarget.ALL,
+    val layers: AdapterLayers = AdapterLayers.All,
     val dropout: Float = 0f,
     val learningRate: Double? = null,
     val epochs: Int = 3,
@@ -76,8 +76,8 @@ internal fun SessionSettings.toFfi() = checkedSettings {
     FfiSessionSettings(
         rank = rank.unsigned("rank"),
         alpha = alpha,
-        targets = targets,
-        layers = layers,
+        targets = targets.toFfi(),
+        layers = layers.toFfi(),
         dropout = dropout,
         learningRate = learningRate,
         epochs = epochs.unsigned("epochs"),

@@ -1,6 +1,7 @@
 package org.nightgraft
 
 import java.nio.file.Path
+import java.time.LocalTime
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicReference
@@ -129,7 +130,8 @@ internal class CallbackTest {
 
     @Test
     fun `rules that make no sense are refused`() = withSession {
-        val bad = listOf(eager.copy(window = "22-7"), eager.copy(batteryFloor = 2.0), eager.copy(minutesPerDay = -1))
+        val never = NightWindow(LocalTime.MIDNIGHT, LocalTime.MIDNIGHT)
+        val bad = listOf(eager.copy(window = never), eager.copy(batteryFloor = 2.0), eager.copy(minutesPerDay = -1))
         for (rules in bad) {
             assertThrows<NightgraftException.Unsupported>("$rules") {
                 runBlocking { session.runNight({ onCharger }, rules, grant = 1.seconds) }

@@ -1,5 +1,6 @@
 package org.nightgraft
 
+import java.time.LocalTime
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertSame
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -57,6 +58,15 @@ internal class MappingTest {
         assertEquals(FfiNightRules(), NightRules().toFfi())
         assertEquals(FfiChatOptions(), ChatOptions().toFfi())
         assertEquals(FfiStoreSettings(), StoreSettings().toFfi())
+    }
+
+    @Test
+    fun `targets, layers and windows are written as the native library reads them`() {
+        assertEquals("attn_q,attn_k,attn_v,attn_output", AdapterTarget.ATTENTION.toFfi())
+        assertEquals("ffn_gate,ffn_up,ffn_down", AdapterTarget.FEED_FORWARD.toFfi())
+        assertEquals("last:8", AdapterLayers.Last(8).toFfi())
+        assertEquals("16..30", AdapterLayers.Range(16..29).toFfi())
+        assertEquals("22:00-07:05", NightWindow(LocalTime.of(22, 0), LocalTime.of(7, 5)).toFfi())
     }
 
     @Test

@@ -31,7 +31,7 @@ internal class ScenarioTest {
             SessionSettings(
                 rank = it["rank"].asInt,
                 alpha = it["alpha"].asDouble.toFloat(),
-                layers = it["layers"].asString,
+                layers = AdapterLayers.Last(it["layers"].asString.removePrefix("last:").toInt()),
                 learningRate = it["learning_rate"].asDouble,
                 epochs = it["epochs"].asInt,
                 context = it["context"].asInt,
