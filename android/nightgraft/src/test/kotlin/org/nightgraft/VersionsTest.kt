@@ -28,4 +28,10 @@ internal class VersionsTest {
         val (major, minor, patch) = catalogVersion("android-plugin").numbers()
         assertTrue(major == 8 && minor == 13 && patch >= 2, "$major.$minor.$patch")
     }
+
+    @Test
+    fun `generated code uses no class that the oldest Android lacks`() {
+        val generated = File("src/generated/kotlin/org/nightgraft/ffi/nightgraft_ffi.kt").readText()
+        assertTrue("java.lang.ref.Cleaner" !in generated, "java.lang.ref.Cleaner is there from API level 33 on")
+    }
 }
