@@ -23,10 +23,10 @@ public struct NightRules: Sendable, Hashable {
     public var idleOnly = true
     /// After use, the device must be left alone for this long. Default: 60 s.
     public var idleGrace = Duration.seconds(60)
-    /// Only between these times of day, such as `22:00-07:00`. Default: any time.
-    public var window: String?
-    /// When the budgets of a day begin anew. Default: `12:00`, which gives a night one budget instead of two halves.
-    public var dayBegins = "12:00"
+    /// Only within these hours. ``BackgroundPersonalization`` asks for its grants in them. Default: any time.
+    public var window: NightWindow?
+    /// When the budgets of a day begin anew. Default: 12:00, which gives a night one budget instead of two halves.
+    public var dayBegins = TimeOfDay(hour: 12)
     /// Minutes of work in a day. Default: 360.
     public var minutesPerDay = 360
     /// Energy in a day, in Wh, at an assumed draw of 4 W: phones do not tell. Default: 30.
@@ -41,6 +41,13 @@ public struct NightRules: Sendable, Hashable {
     /// The default rules; change what should differ.
     public init() {}
 
+    /// The default rules from 22:00 to 7:00.
+    public static var atNight: NightRules {
+        var rules = NightRules()
+        rules.window = .night
+        return rules
+    }
+
     func ffi() throws -> FFI.NightRules {
         FFI.NightRules(
             chargingOnly: chargingOnly,
@@ -52,8 +59,8 @@ public struct NightRules: Sendable, Hashable {
             resumeAtCelsius: resumeAtCelsius,
             idleOnly: idleOnly,
             idleGraceSeconds: try unsigned(Int(idleGrace.components.seconds), "idleGrace"),
-            window: window,
-            dayBegins: dayBegins,
+            window: window?.text,
+            dayBegins: dayBegins.text,
             minutesPerDay: try unsigned(minutesPerDay, "minutesPerDay"),
             energyWhPerDay: energyWattHoursPerDay,
             flashBytesPerDay: try unsigned(flashBytesPerDay, "flashBytesPerDay"),

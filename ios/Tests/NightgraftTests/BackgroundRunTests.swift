@@ -86,8 +86,7 @@ final class BackgroundRunTests: TemporaryFolderTestCase {
         let endings = Recorder<BackgroundEnding>()
         let grant = Locked(TestGrant())
         let background = BackgroundPersonalization(
-            schedule: BackgroundSchedule(identifier: "org.example.night", night: NightHours(begins: 0, ends: 0)),
-            platform: platform, rules: TestRules.anyTime,
+            schedule: BackgroundSchedule(identifier: "org.example.night"), platform: platform, rules: TestRules.anyTime,
             onProgress: { progress in
                 if progress.phase == .training, endings.values.isEmpty {
                     grant.withLock { $0 }.expire()

@@ -25,7 +25,7 @@ extension BackgroundPersonalization {
     ///
     /// - Throws: `BGTaskScheduler.Error`: background work is switched off, or the identifier is not in `Info.plist`.
     public func submit() throws {
-        guard let request = schedule.request(after: nil) else { return }
+        guard let request = schedule.request(after: nil, rules: rules) else { return }
         try BGTaskScheduler.shared.submit(request.system)
     }
 

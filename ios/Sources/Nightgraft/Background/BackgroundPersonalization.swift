@@ -33,12 +33,12 @@ public final class BackgroundPersonalization: Sendable {
     /// - Parameters:
     ///   - schedule: When tasks are asked for.
     ///   - platform: The device's state.
-    ///   - rules: When a night may train, and how hard.
+    ///   - rules: When a night may train, and how hard. Grants are asked for within their window.
     ///   - onProgress: Called as in ``PersonalizationSession/runNight(on:rules:grant:isLastGrant:onProgress:)``.
     ///   - onEnd: Called when a grant is over, just before the system is told so.
     ///   - openSession: Opens the session, in each grant anew. If the app has it open at that time, it returns that one.
     public init(
-        schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = NightRules(),
+        schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = .atNight,
         onProgress: (@Sendable (TrainingProgress) -> Void)? = nil,
         onEnd: (@Sendable (BackgroundEnding) -> Void)? = nil,
         openSession: @escaping @Sendable () async throws -> PersonalizationSession
@@ -59,11 +59,11 @@ public final class BackgroundPersonalization: Sendable {
     /// Uses one grant. `submit` asks the system for the next one.
     func run(in grant: any BackgroundGrant, submit: @escaping @Sendable (BackgroundRequest) -> Void) async {
         // First of all, for the case that the system kills the app in this grant; the better one takes its place.
-        if let request = schedule.request(after: .expired) {
+        if let request = schedule.request(after: .expired, rules: rules) {
             submit(request)
         }
-        let run = BackgroundRun(grant: grant) { [schedule, onEnd] ending in
-            if let request = schedule.request(after: ending) {
+        let run = BackgroundRun(grant: grant) { [schedule, rules, onEnd] ending in
+            if let request = schedule.request(after: ending, rules: rules) {
                 submit(request)
             }
             onEnd?(ending)
