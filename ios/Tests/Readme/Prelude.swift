@@ -32,10 +32,3 @@ struct KeychainKey: Sendable {
 
     func loadOrCreate() throws -> StoreKey { .random() }
 }
-
-extension BackgroundPersonalization {
-    @discardableResult
-    func register() -> Bool { false }
-
-    func submit() throws {}
-}

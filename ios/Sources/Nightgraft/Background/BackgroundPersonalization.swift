@@ -2,7 +2,7 @@ import Foundation
 
 /// Trains at night, in the background, whenever the system grants time.
 ///
-/// On iPhone and iPad this is a `BGProcessingTask`: call `register()` while the app launches, and `submit()` when there
+/// On iPhone and iPad this is a `BGProcessingTask`: call ``register()`` while the app launches, and ``submit()`` when there
 /// is something to learn. From then on it asks for the next grant by itself, at the time that the last one's ending
 /// suggests, until training fails with an error that only the app can do something about.
 ///
@@ -12,7 +12,7 @@ import Foundation
 ///     platform: platform
 /// ) {
 ///     let model = try await BaseModel(contentsOf: modelURL)
-///     let store = try await AdapterStore(at: folder, key: try KeychainKey().loadOrCreate())
+///     let store = try await AdapterStore(at: ProtectedFolder.prepare(folder), key: try KeychainKey().loadOrCreate())
 ///     return try await PersonalizationSession(model: model, store: store)
 /// }
 /// background.register()
@@ -21,12 +21,20 @@ public final class BackgroundPersonalization: Sendable {
     /// When tasks are asked for.
     public let schedule: BackgroundSchedule
 
+    private struct State {
+        /// What works now.
+        var work: (any GrantedWork)?
+        /// The app wants no more grants.
+        var isCancelled = false
+    }
+
     private let platform: any Platform
     private let rules: NightRules
+    private let scheduler: any BackgroundScheduler
     private let onProgress: (@Sendable (TrainingProgress) -> Void)?
-    private let onEnd: (@Sendable (BackgroundEnding) -> Void)?
-    private let open: @Sendable () async throws -> PersonalizationSession
-    private let current = Locked<PersonalizationSession?>(nil)
+    private let onEnd: (@Sendable (BackgroundReport) -> Void)?
+    private let open: @Sendable () async throws -> any GrantedWork
+    private let state = Locked(State())
 
     /// Background training for an app.
     ///
@@ -37,63 +45,141 @@ public final class BackgroundPersonalization: Sendable {
     ///   - onProgress: Called as in ``PersonalizationSession/runNight(on:rules:grant:isLastGrant:onProgress:)``.
     ///   - onEnd: Called when a grant is over, just before the system is told so.
     ///   - openSession: Opens the session, in each grant anew. If the app has it open at that time, it returns that one.
-    public init(
+    public convenience init(
         schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = .atNight,
         onProgress: (@Sendable (TrainingProgress) -> Void)? = nil,
-        onEnd: (@Sendable (BackgroundEnding) -> Void)? = nil,
+        onEnd: (@Sendable (BackgroundReport) -> Void)? = nil,
         openSession: @escaping @Sendable () async throws -> PersonalizationSession
+    ) {
+        self.init(
+            schedule: schedule, platform: platform, rules: rules, scheduler: SystemBackgroundScheduler(),
+            onProgress: onProgress, onEnd: onEnd, open: { try await openSession() })
+    }
+
+    init(
+        schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = .atNight,
+        scheduler: any BackgroundScheduler, onProgress: (@Sendable (TrainingProgress) -> Void)? = nil,
+        onEnd: (@Sendable (BackgroundReport) -> Void)? = nil,
+        open: @escaping @Sendable () async throws -> any GrantedWork
     ) {
         self.schedule = schedule
         self.platform = platform
         self.rules = rules
+        self.scheduler = scheduler
         self.onProgress = onProgress
         self.onEnd = onEnd
-        open = openSession
+        self.open = open
+    }
+
+    /// Tells the system which task this app runs in the background. Call it before the app has finished launching.
+    ///
+    /// - Returns: Whether the system accepts it: `Info.plist` must list the identifier, and each is registered once.
+    @discardableResult
+    public func register() -> Bool {
+        scheduler.register(schedule.identifier) { grant in
+            Task { await self.run(in: grant) }
+        }
+    }
+
+    /// Asks the system for a grant; one that was asked for before is replaced. Call it when there is something new to
+    /// learn.
+    ///
+    /// - Throws: `BGTaskScheduler.Error`: background work is switched off, or the identifier is not in `Info.plist`.
+    public func submit() throws {
+        guard let request = schedule.request(after: nil, rules: rules) else { return }
+        try state.withLock { state in
+            state.isCancelled = false
+            try scheduler.submit(request)
+        }
+    }
+
+    /// Takes back what was asked for. A night that runs goes on to the end of its grant, and asks for no other.
+    public func cancel() {
+        state.withLock { state in
+            state.isCancelled = true
+            scheduler.cancel(schedule.identifier)
+        }
     }
 
     /// Tells a night that waits to look at the device again: a charger was connected, for example.
     public func deviceChanged() {
-        current.withLock { $0 }?.deviceChanged()
+        state.withLock { $0.work }?.deviceChanged()
     }
 
-    /// Uses one grant. `submit` asks the system for the next one.
-    func run(in grant: any BackgroundGrant, submit: @escaping @Sendable (BackgroundRequest) -> Void) async {
+    /// Uses one grant.
+    func run(in grant: any BackgroundGrant) async {
         // First of all, for the case that the system kills the app in this grant; the better one takes its place.
-        if let request = schedule.request(after: .expired, rules: rules) {
-            submit(request)
-        }
-        let run = BackgroundRun(grant: grant) { [schedule, rules, onEnd] ending in
-            if let request = schedule.request(after: ending, rules: rules) {
-                submit(request)
-            }
-            onEnd?(ending)
+        let first = ask(for: schedule.request(after: .expired, rules: rules))
+        let run = BackgroundRun(grant: grant) { [self] ending in
+            let next = ask(for: schedule.request(after: ending, rules: rules), unlessRefused: first)
+            onEnd?(BackgroundReport(ending: ending, next: next))
         }
         await run.run { [self] in
-            let session = try await open()
+            let work = try await open()
             // Held only while it works: one that a grant's end kept from working is closed with this closure.
             return { [self] in
-                current.withLock { $0 = session }
-                defer { current.withLock { $0 = nil } }
-                return try await night(of: session)
+                state.withLock { $0.work = work }
+                defer { state.withLock { $0.work = nil } }
+                return try await night(of: work)
+            }
+        }
+    }
+
+    /// Asks for the next grant. Where none makes sense, none that was asked for before may be left; where the system
+    /// refuses, what it has taken before stands.
+    private func ask(
+        for request: BackgroundRequest?, unlessRefused standing: NextBackgroundTask = .notRequested
+    ) -> NextBackgroundTask {
+        state.withLock { state in
+            guard let request, !state.isCancelled else {
+                scheduler.cancel(schedule.identifier)
+                return .notRequested
+            }
+            do {
+                try scheduler.submit(request)
+                return .requested(request)
+            } catch {
+                if case .requested = standing { return standing }
+                return .refused(error)
             }
         }
     }
 
     /// A night, given up when it waits for something that takes longer than a grant: the system may have better use for
     /// the time, and the next request can say when to try again.
-    private func night(of session: PersonalizationSession) async throws -> SliceOutcome {
+    private func night(of work: any GrantedWork) async throws -> SliceOutcome {
         let givenUpFor = Locked<Waiting?>(nil)
-        let outcome = try await session.runNight(on: platform, rules: rules) { [onProgress] progress in
+        let outcome = try await work.runGranted(on: platform, rules: rules) { [onProgress] progress in
             onProgress?(progress)
             if progress.phase == .waiting, let waiting = progress.waiting, waiting.kind.outlastsGrant {
                 givenUpFor.withLock { $0 = waiting }
-                session.stop()
+                work.stop()
             }
         }
         if case .paused(.stopped) = outcome, let waiting = givenUpFor.withLock({ $0 }) {
             return .paused(.policy(waiting))
         }
         return outcome
+    }
+}
+
+/// What a grant is used for.
+protocol GrantedWork: Sendable {
+    /// Trains as the rules say, until the session is over or the task is cancelled.
+    func runGranted(
+        on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
+    ) async throws -> SliceOutcome
+    /// Ends what runs, saved.
+    func stop()
+    /// Has the device looked at again.
+    func deviceChanged()
+}
+
+extension PersonalizationSession: GrantedWork {
+    func runGranted(
+        on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
+    ) async throws -> SliceOutcome {
+        try await runNight(on: platform, rules: rules, onProgress: onProgress)
     }
 }
 

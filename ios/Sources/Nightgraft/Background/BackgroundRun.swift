@@ -1,13 +1,5 @@
 import Foundation
 
-/// A grant of background time, as a `BGProcessingTask` is one.
-protocol BackgroundGrant: Sendable {
-    /// Has `handler` called when the system wants the time back.
-    func onExpiration(_ handler: @escaping @Sendable () -> Void)
-    /// Tells the system that the app is done. To be called exactly once.
-    func complete(success: Bool)
-}
-
 /// One grant from its beginning to its completion.
 ///
 /// It is completed exactly once. An expiration while the work runs stops it, and the grant is completed when all is

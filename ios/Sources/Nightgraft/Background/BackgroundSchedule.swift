@@ -99,23 +99,3 @@ private struct Hours {
         allowed(from: rules.dayBegins.next(after: date, calendar: calendar))
     }
 }
-
-/// A background task to ask the system for.
-public struct BackgroundRequest: Sendable, Hashable {
-    /// The task's identifier.
-    public let identifier: String
-    /// The system does not start it before.
-    public let earliestBegin: Date
-    /// Whether the system waits for a charger.
-    public let requiresExternalPower: Bool
-}
-
-/// How a background task ended.
-public enum BackgroundEnding: Sendable, Hashable {
-    /// The session's slice came to its end.
-    case ended(SliceOutcome)
-    /// The system took the grant back; everything is saved.
-    case expired
-    /// It failed; `nil` for an error that is not Nightgraft's, thrown by the app's own code.
-    case failed(NightgraftError?)
-}
