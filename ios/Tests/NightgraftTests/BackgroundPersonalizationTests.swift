@@ -5,6 +5,7 @@ import XCTest
 
 final class BackgroundPersonalizationTests: TemporaryFolderTestCase {
     private let scheduler = TestScheduler()
+    private let clock = TestClock()
     private let reports = Recorder<BackgroundReport>()
 
     private func training(
@@ -14,7 +15,8 @@ final class BackgroundPersonalizationTests: TemporaryFolderTestCase {
     ) -> BackgroundPersonalization {
         BackgroundPersonalization(
             schedule: BackgroundSchedule(identifier: "org.example.night"), platform: platform,
-            rules: TestRules.anyTime, scheduler: scheduler, onProgress: onProgress, onEnd: reports.add, open: open)
+            rules: TestRules.anyTime, scheduler: scheduler, clock: clock, onProgress: onProgress,
+            onEnd: reports.add, open: open)
     }
 
     // MARK: Requests
@@ -127,6 +129,24 @@ final class BackgroundPersonalizationTests: TemporaryFolderTestCase {
         XCTAssertEqual(waiting.kind, .tooWarm)
     }
 
+    /// A charger that is pulled out and not put back gives the grant back after two minutes.
+    func testAWaitOfTwoMinutesGivesTheGrantBack() async throws {
+        let folder = folder
+        let unplugged = TestPlatform {
+            var state = TestPlatform.asleep()
+            state.charging = false
+            return state
+        }
+        let background = training(
+            on: unplugged, onProgress: { [clock] in if $0.phase == .waiting { clock.fire() } },
+            open: { try await TinySession(in: folder, steps: 40).session })
+        await background.run(in: TestGrant())
+        guard case .ended(.paused(.policy(let waiting))) = reports.values.last?.ending else {
+            return XCTFail("\(reports.values)")
+        }
+        XCTAssertEqual(waiting.kind, .notCharging)
+    }
+
     /// A grant that ends while the app opens its files leaves nothing open.
     func testAGrantThatEndsWhileOpeningLeavesNothingOpen() async throws {
         let folder = folder
@@ -151,6 +171,5 @@ private struct FinishedWork: GrantedWork {
         .nothingToDo(.everythingLearned, text: "")
     }
 
-    func stop() {}
     func deviceChanged() {}
 }

@@ -31,6 +31,7 @@ public final class BackgroundPersonalization: Sendable {
     private let platform: any Platform
     private let rules: NightRules
     private let scheduler: any BackgroundScheduler
+    private let clock: any BackgroundClock
     private let onProgress: (@Sendable (TrainingProgress) -> Void)?
     private let onEnd: (@Sendable (BackgroundReport) -> Void)?
     private let open: @Sendable () async throws -> any GrantedWork
@@ -53,19 +54,20 @@ public final class BackgroundPersonalization: Sendable {
     ) {
         self.init(
             schedule: schedule, platform: platform, rules: rules, scheduler: SystemBackgroundScheduler(),
-            onProgress: onProgress, onEnd: onEnd, open: { try await openSession() })
+            clock: SystemClock(), onProgress: onProgress, onEnd: onEnd, open: { try await openSession() })
     }
 
     init(
         schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = .atNight,
-        scheduler: any BackgroundScheduler, onProgress: (@Sendable (TrainingProgress) -> Void)? = nil,
-        onEnd: (@Sendable (BackgroundReport) -> Void)? = nil,
+        scheduler: any BackgroundScheduler, clock: any BackgroundClock,
+        onProgress: (@Sendable (TrainingProgress) -> Void)? = nil, onEnd: (@Sendable (BackgroundReport) -> Void)? = nil,
         open: @escaping @Sendable () async throws -> any GrantedWork
     ) {
         self.schedule = schedule
         self.platform = platform
         self.rules = rules
         self.scheduler = scheduler
+        self.clock = clock
         self.onProgress = onProgress
         self.onEnd = onEnd
         self.open = open
@@ -86,7 +88,7 @@ public final class BackgroundPersonalization: Sendable {
     ///
     /// - Throws: `BGTaskScheduler.Error`: background work is switched off, or the identifier is not in `Info.plist`.
     public func submit() throws {
-        guard let request = schedule.request(after: nil, rules: rules) else { return }
+        guard let request = request(after: nil) else { return }
         try state.withLock { state in
             state.isCancelled = false
             try scheduler.submit(request)
@@ -109,20 +111,26 @@ public final class BackgroundPersonalization: Sendable {
     /// Uses one grant.
     func run(in grant: any BackgroundGrant) async {
         // First of all, for the case that the system kills the app in this grant; the better one takes its place.
-        let first = ask(for: schedule.request(after: .expired, rules: rules))
+        let first = ask(for: request(after: .expired))
         let run = BackgroundRun(grant: grant) { [self] ending in
-            let next = ask(for: schedule.request(after: ending, rules: rules), unlessRefused: first)
+            let next = ask(for: request(after: ending), unlessRefused: first)
             onEnd?(BackgroundReport(ending: ending, next: next))
         }
+        let watch = GrantWatch(clock: clock) { run.giveBack() }
         await run.run { [self] in
             let work = try await open()
             // Held only while it works: one that a grant's end kept from working is closed with this closure.
             return { [self] in
                 state.withLock { $0.work = work }
                 defer { state.withLock { $0.work = nil } }
-                return try await night(of: work)
+                return try await night(of: work, watchedBy: watch)
             }
         }
+        watch.end()
+    }
+
+    private func request(after ending: BackgroundEnding?) -> BackgroundRequest? {
+        schedule.request(after: ending, rules: rules, now: clock.now, calendar: clock.calendar)
     }
 
     /// Asks for the next grant. Where none makes sense, none that was asked for before may be left; where the system
@@ -145,18 +153,12 @@ public final class BackgroundPersonalization: Sendable {
         }
     }
 
-    /// A night, given up when it waits for something that takes longer than a grant: the system may have better use for
-    /// the time, and the next request can say when to try again.
-    private func night(of work: any GrantedWork) async throws -> SliceOutcome {
-        let givenUpFor = Locked<Waiting?>(nil)
+    private func night(of work: any GrantedWork, watchedBy watch: GrantWatch) async throws -> SliceOutcome {
         let outcome = try await work.runGranted(on: platform, rules: rules) { [onProgress] progress in
+            watch.observe(progress)
             onProgress?(progress)
-            if progress.phase == .waiting, let waiting = progress.waiting, waiting.kind.outlastsGrant {
-                givenUpFor.withLock { $0 = waiting }
-                work.stop()
-            }
         }
-        if case .paused(.stopped) = outcome, let waiting = givenUpFor.withLock({ $0 }) {
+        if case .paused(.stopped) = outcome, let waiting = watch.givenUpFor {
             return .paused(.policy(waiting))
         }
         return outcome
@@ -169,8 +171,6 @@ protocol GrantedWork: Sendable {
     func runGranted(
         on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
     ) async throws -> SliceOutcome
-    /// Ends what runs, saved.
-    func stop()
     /// Has the device looked at again.
     func deviceChanged()
 }
@@ -180,15 +180,5 @@ extension PersonalizationSession: GrantedWork {
         on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
     ) async throws -> SliceOutcome {
         try await runNight(on: platform, rules: rules, onProgress: onProgress)
-    }
-}
-
-extension Waiting.Kind {
-    /// Whether this wait is longer than a grant of background time.
-    var outlastsGrant: Bool {
-        switch self {
-        case .outsideWindow, .minutesUsedUp, .energyUsedUp, .flashUsedUp, .tooWarm, .coolingDown: true
-        case .notCharging, .lowPowerMode, .batteryLow, .inUse, .justUsed, .storageLow, .memoryLow, .unreadable: false
-        }
     }
 }

@@ -1,5 +1,3 @@
-import Foundation
-
 /// One grant from its beginning to its completion.
 ///
 /// It is completed exactly once. An expiration while the work runs stops it, and the grant is completed when all is
@@ -8,7 +6,7 @@ final class BackgroundRun: Sendable {
     typealias Work = @Sendable () async throws -> SliceOutcome
 
     private enum Phase {
-        case opening
+        case opening(Task<SliceOutcome, any Error>?)
         case running(Task<SliceOutcome, any Error>)
         case stopping
         case over
@@ -16,7 +14,7 @@ final class BackgroundRun: Sendable {
 
     private let grant: any BackgroundGrant
     private let beforeCompletion: @Sendable (BackgroundEnding) -> Void
-    private let phase = Locked(Phase.opening)
+    private let phase = Locked(Phase.opening(nil))
 
     /// `beforeCompletion` is called once, just before the grant is completed: afterwards the system may suspend the app.
     init(grant: any BackgroundGrant, beforeCompletion: @escaping @Sendable (BackgroundEnding) -> Void) {
@@ -24,59 +22,79 @@ final class BackgroundRun: Sendable {
         self.beforeCompletion = beforeCompletion
     }
 
-    /// Opens what is needed and does the work. An expiration cancels its task.
-    func run(opening open: @Sendable () async throws -> Work) async {
-        grant.onExpiration { [self] in expire() }
+    /// Opens what is needed and does the work.
+    func run(opening open: @escaping @Sendable () async throws -> Work) async {
+        grant.onExpiration { [self] in giveBack() }
+        let task: Task<SliceOutcome, any Error>? = phase.withLock { phase in
+            guard case .opening = phase else { return nil }
+            let task = Task { [self] in
+                let work = try await open()
+                try begin()
+                return try await work()
+            }
+            phase = .opening(task)
+            return task
+        }
         do {
-            let work = try await open()
-            guard let task = begin(work) else { return }
+            guard let task else { return }
             end(with: .ended(try await task.value))
         } catch {
             end(with: .failed(error as? NightgraftError))
         }
     }
 
-    /// Starts the work; nil if the grant is over already.
-    private func begin(_ work: @escaping Work) -> Task<SliceOutcome, any Error>? {
-        phase.withLock { phase in
-            guard case .opening = phase else { return nil }
-            let task = Task { try await work() }
+    /// Ends the grant before the work is done: what runs is cancelled, and completes it when all is saved.
+    func giveBack() {
+        let (task, wasOpening): (Task<SliceOutcome, any Error>?, Bool) = phase.withLock { phase in
+            switch phase {
+            case .opening(let task):
+                phase = .over
+                return (task, true)
+            case .running(let task):
+                phase = .stopping
+                return (task, false)
+            case .stopping, .over:
+                return (nil, false)
+            }
+        }
+        task?.cancel()
+        if wasOpening {
+            complete(after: .expired)
+        }
+    }
+
+    /// All is open. Throws if the grant is over already.
+    private func begin() throws {
+        try phase.withLock { phase in
+            guard case .opening(let task?) = phase else { throw CancellationError() }
             phase = .running(task)
-            return task
         }
     }
 
-    private func expire() {
-        let task: Task<SliceOutcome, any Error>? = phase.withLock { phase in
-            guard case .running(let task) = phase else { return nil }
-            phase = .stopping
-            return task
-        }
-        if let task {
-            task.cancel()
-        } else {
-            end(with: .expired, unless: { if case .stopping = $0 { true } else { false } })
-        }
-    }
-
-    private func end(with ending: BackgroundEnding, unless isNotYet: (Phase) -> Bool = { _ in false }) {
+    private func end(with ending: BackgroundEnding) {
         let told: BackgroundEnding? = phase.withLock { phase in
-            if case .over = phase { return nil }
-            if isNotYet(phase) { return nil }
             defer { phase = .over }
+            switch (phase, ending) {
+            case (.over, _): return nil
             // Work that was finished in the moment in which it should have stopped has finished.
-            if case .stopping = phase, case .ended(.paused) = ending { return .expired }
-            return ending
+            case (.stopping, .ended(.paused(.stopped))): return .expired
+            default: return ending
+            }
         }
-        guard let told else { return }
-        beforeCompletion(told)
-        grant.complete(success: told.isSuccess)
+        if let told {
+            complete(after: told)
+        }
+    }
+
+    private func complete(after ending: BackgroundEnding) {
+        beforeCompletion(ending)
+        grant.complete(success: ending.isSuccess)
     }
 }
 
 extension BackgroundEnding {
     /// What the system is told. It may give less time to an app whose tasks do not succeed.
-    var isSuccess: Bool {
+    fileprivate var isSuccess: Bool {
         switch self {
         case .ended, .expired: true
         case .failed: false

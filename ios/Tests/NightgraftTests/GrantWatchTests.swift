@@ -1,0 +1,62 @@
+import XCTest
+
+@testable import Nightgraft
+
+final class GrantWatchTests: XCTestCase {
+    private let clock = TestClock()
+    private let givenBack = Recorder<Bool>()
+
+    private func watch() -> GrantWatch {
+        GrantWatch(clock: clock) { [givenBack] in givenBack.add(true) }
+    }
+
+    func testLongWaitsGiveTheGrantBackAtOnceAndOthersAfterTwoMinutes() {
+        let patient: [Waiting.Kind] = [.notCharging, .inUse, .justUsed, .memoryLow, .unreadable]
+        for kind in Waiting.Kind.allCases {
+            let (before, watch) = (givenBack.values.count, watch())
+            watch.observe(.waiting(for: kind))
+            if patient.contains(kind) {
+                XCTAssertEqual(givenBack.values.count, before, "\(kind)")
+                XCTAssertNil(watch.givenUpFor)
+                clock.fire()
+            }
+            XCTAssertEqual(givenBack.values.count, before + 1, "\(kind)")
+            XCTAssertEqual(watch.givenUpFor?.kind, kind)
+            watch.observe(.waiting(for: kind))
+            watch.observe(.in(.paused))
+            XCTAssertEqual(givenBack.values.count, before + 1, "\(kind)")
+        }
+        XCTAssertEqual(Set(clock.started), [.seconds(120)])
+        XCTAssertEqual(clock.running.count, 0)
+    }
+
+    func testOpeningIsNoTraining() {
+        let watch = watch()
+        clock.fire()
+        XCTAssertEqual(givenBack.values, [true])
+        XCTAssertNil(watch.givenUpFor)
+    }
+
+    func testTrainingBeginsTheTwoMinutesAnew() {
+        let watch = watch()
+        watch.observe(.waiting(for: .notCharging))
+        XCTAssertEqual(clock.started.count, 1)
+        watch.observe(.waiting(for: .memoryLow))
+        // Another reason is no training.
+        XCTAssertEqual(clock.started.count, 1)
+        let late = clock.running
+        for phase in [TrainingProgress.Phase.preparing, .training, .judging] {
+            watch.observe(.in(phase))
+            XCTAssertEqual(clock.running.count, 0)
+        }
+        // One that ends in the moment in which it is stopped has no effect.
+        late.forEach { $0() }
+        XCTAssertEqual(givenBack.values, [])
+        watch.observe(.waiting(for: .notCharging))
+        XCTAssertEqual(clock.started.count, 2)
+        late.forEach { $0() }
+        XCTAssertEqual(givenBack.values, [])
+        clock.fire()
+        XCTAssertEqual(watch.givenUpFor?.kind, .notCharging)
+    }
+}
