@@ -14,8 +14,8 @@ internal import NightgraftGenerated
 /// }
 /// ```
 ///
-/// A session may be used from several tasks: its slices then run one after another. When the last reference to it is
-/// gone, it is closed.
+/// A session may be used from several tasks: its slices then run one after another. A night does not wait for them: it ends
+/// those that run or wait, saved. When the last reference to the session is gone, it is closed.
 public final class PersonalizationSession: Sendable {
     private let handle: FFI.Session
     private let mutex = AsyncMutex()
@@ -56,7 +56,8 @@ public final class PersonalizationSession: Sendable {
     /// Trains until the session is over, the time is, or it is stopped.
     ///
     /// Cancelling the task stops the slice within a quarter of a second, saved; the outcome is then
-    /// `.paused(.stopped)`. It learns from the examples that are there when the session's first slice begins.
+    /// `.paused(.stopped)`. So do a night that begins on this session, and the app when it leaves the foreground. It learns
+    /// from the examples that are there when the session's first slice begins.
     ///
     /// - Parameters:
     ///   - duration: The most time that it may take; `nil` for no limit.
@@ -70,8 +71,10 @@ public final class PersonalizationSession: Sendable {
         for duration: Duration? = nil, onProgress: (@Sendable (TrainingProgress) throws -> Void)? = nil
     ) async throws -> SliceOutcome {
         let seconds = duration?.inSeconds
-        return try await pass(onProgress) { handle, listener in
-            try await handle.runSlice(maxSeconds: seconds, listener: listener)
+        return try await untilBackground { [self] in
+            try await pass(onProgress) { handle, listener in
+                try await handle.runSlice(maxSeconds: seconds, listener: listener)
+            }
         }
     }
 
@@ -87,6 +90,9 @@ public final class PersonalizationSession: Sendable {
 
     /// Trains when and as hard as the device allows: looks at it, waits or runs as the rules say.
     ///
+    /// It ends what else this session does, saved. Rules that let it train while the device is used
+    /// (``NightRules/idleOnly`` is false) are rules for the foreground: such a night stops when the app leaves it.
+    ///
     /// - Parameters:
     ///   - platform: The device's state, `ApplePlatform` for example.
     ///   - rules: When training may run.
@@ -101,18 +107,10 @@ public final class PersonalizationSession: Sendable {
         on platform: any Platform, rules: NightRules = NightRules(), grant: Duration? = nil,
         isLastGrant: Bool = false, onProgress: (@Sendable (TrainingProgress) throws -> Void)? = nil
     ) async throws -> SliceOutcome {
-        let seconds = grant?.inSeconds
-        let converted = try rules.ffi()
-        let adapter = PlatformAdapter(platform)
-        do {
-            return try await pass(onProgress) { handle, listener in
-                try await handle.runNight(
-                    platform: adapter, rules: converted, grantSeconds: seconds, lastGrant: isLastGrant,
-                    listener: listener)
-            }
-        } catch {
-            throw adapter.appError ?? error
+        let night: @Sendable () async throws -> SliceOutcome = { [self] in
+            try await pass(on: platform, rules, grant: grant, isLastGrant: isLastGrant, onProgress)
         }
+        return try await rules.idleOnly ? night() : untilBackground(night)
     }
 
     /// Starts a night and tells how it goes, as an asynchronous sequence.
@@ -164,12 +162,30 @@ public final class PersonalizationSession: Sendable {
     }
 
     private func pass(
-        _ onProgress: (@Sendable (TrainingProgress) throws -> Void)?,
+        on platform: any Platform, _ rules: NightRules, grant: Duration?, isLastGrant: Bool,
+        _ onProgress: (@Sendable (TrainingProgress) throws -> Void)?
+    ) async throws -> SliceOutcome {
+        let seconds = grant?.inSeconds
+        let converted = try rules.ffi()
+        let adapter = PlatformAdapter(platform)
+        do {
+            return try await pass(onProgress, preempting: true) { handle, listener in
+                try await handle.runNight(
+                    platform: adapter, rules: converted, grantSeconds: seconds, lastGrant: isLastGrant,
+                    listener: listener)
+            }
+        } catch {
+            throw adapter.appError ?? error
+        }
+    }
+
+    private func pass(
+        _ onProgress: (@Sendable (TrainingProgress) throws -> Void)?, preempting: Bool = false,
         work: (FFI.Session, any FFI.ProgressListener) async throws -> FFI.SliceOutcome
     ) async throws -> SliceOutcome {
         let handle = handle
         let stop: @Sendable () -> Void = { handle.stop() }
-        let outcome = try await mutex.withLock(stop: stop) { stopped in
+        let outcome = try await mutex.withLock(preempting: preempting, stop: stop) { stopped in
             let listener = Listener(handler: onProgress, stopped: stopped, stop: stop)
             do {
                 return SliceOutcome(try await translating { try await work(handle, listener) })
@@ -178,5 +194,13 @@ public final class PersonalizationSession: Sendable {
             }
         }
         return outcome ?? .paused(.stopped)
+    }
+}
+
+extension PersonalizationSession: GrantedWork {
+    func runGranted(
+        on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
+    ) async throws -> SliceOutcome {
+        try await pass(on: platform, rules, grant: nil, isLastGrant: false, onProgress)
     }
 }

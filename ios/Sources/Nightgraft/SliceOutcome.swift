@@ -31,7 +31,8 @@ public enum NothingToDoReason: Sendable, Hashable {
 
 /// Why a slice ended before the session did.
 public enum PauseReason: Sendable, Hashable {
-    /// It was stopped: by ``PersonalizationSession/stop()``, by its task's cancellation, or because nobody listens any more.
+    /// It was stopped: by ``PersonalizationSession/stop()``, by its task's cancellation, by a night on the same session, when
+    /// the app left the foreground, or because nobody listens any more.
     case stopped
     /// Its time was over.
     case deadline

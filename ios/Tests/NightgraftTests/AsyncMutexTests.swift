@@ -73,4 +73,34 @@ final class AsyncMutexTests: XCTestCase {
         let next = await mutex.withLock(stop: {}) { _ in "free again" }
         XCTAssertEqual(next, "free again")
     }
+
+    func testOneThatPreemptsEndsWhatRunsAndWhatWaits() async {
+        let mutex = AsyncMutex()
+        let entered = Latch()
+        let leave = Latch()
+        let stops = Recorder<String>()
+        let running = Task {
+            await mutex.withLock(
+                stop: {
+                    stops.add("running")
+                    Task { await leave.open() }
+                }
+            ) { stopped in
+                await entered.open()
+                await leave.wait()
+                return stopped.isRaised
+            }
+        }
+        await entered.wait()
+        let waiting = Task { await mutex.withLock(stop: { stops.add("waiting") }) { _ in true } }
+        while mutex.waitingCount == 0 {
+            await Task.yield()
+        }
+        let night = await mutex.withLock(preempting: true, stop: { stops.add("night") }) { $0.isRaised }
+        XCTAssertEqual(night, false)
+        let (stopped, sentAway) = await (running.value, waiting.value)
+        XCTAssertEqual(stopped, true)
+        XCTAssertNil(sentAway)
+        XCTAssertEqual(stops.values, ["running"])
+    }
 }

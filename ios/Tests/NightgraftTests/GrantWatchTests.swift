@@ -6,14 +6,14 @@ final class GrantWatchTests: XCTestCase {
     private let clock = TestClock()
     private let givenBack = Recorder<Bool>()
 
-    private func watch() -> GrantWatch {
+    private func makeWatch() -> GrantWatch {
         GrantWatch(clock: clock) { [givenBack] in givenBack.add(true) }
     }
 
     func testLongWaitsGiveTheGrantBackAtOnceAndOthersAfterTwoMinutes() {
         let patient: [Waiting.Kind] = [.notCharging, .inUse, .justUsed, .memoryLow, .unreadable]
         for kind in Waiting.Kind.allCases {
-            let (before, watch) = (givenBack.values.count, watch())
+            let (before, watch) = (givenBack.values.count, makeWatch())
             watch.observe(.waiting(for: kind))
             if patient.contains(kind) {
                 XCTAssertEqual(givenBack.values.count, before, "\(kind)")
@@ -23,7 +23,7 @@ final class GrantWatchTests: XCTestCase {
             XCTAssertEqual(givenBack.values.count, before + 1, "\(kind)")
             XCTAssertEqual(watch.givenUpFor?.kind, kind)
             watch.observe(.waiting(for: kind))
-            watch.observe(.in(.paused))
+            watch.observe(.during(.paused))
             XCTAssertEqual(givenBack.values.count, before + 1, "\(kind)")
         }
         XCTAssertEqual(Set(clock.started), [.seconds(120)])
@@ -31,14 +31,14 @@ final class GrantWatchTests: XCTestCase {
     }
 
     func testOpeningIsNoTraining() {
-        let watch = watch()
+        let watch = makeWatch()
         clock.fire()
         XCTAssertEqual(givenBack.values, [true])
         XCTAssertNil(watch.givenUpFor)
     }
 
     func testTrainingBeginsTheTwoMinutesAnew() {
-        let watch = watch()
+        let watch = makeWatch()
         watch.observe(.waiting(for: .notCharging))
         XCTAssertEqual(clock.started.count, 1)
         watch.observe(.waiting(for: .memoryLow))
@@ -46,7 +46,7 @@ final class GrantWatchTests: XCTestCase {
         XCTAssertEqual(clock.started.count, 1)
         let late = clock.running
         for phase in [TrainingProgress.Phase.preparing, .training, .judging] {
-            watch.observe(.in(phase))
+            watch.observe(.during(phase))
             XCTAssertEqual(clock.running.count, 0)
         }
         // One that ends in the moment in which it is stopped has no effect.

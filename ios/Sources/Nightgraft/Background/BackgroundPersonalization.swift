@@ -174,11 +174,3 @@ protocol GrantedWork: Sendable {
     /// Has the device looked at again.
     func deviceChanged()
 }
-
-extension PersonalizationSession: GrantedWork {
-    func runGranted(
-        on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
-    ) async throws -> SliceOutcome {
-        try await runNight(on: platform, rules: rules, onProgress: onProgress)
-    }
-}
