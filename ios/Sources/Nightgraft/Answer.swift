@@ -42,8 +42,8 @@ public struct Answer: Sendable, Hashable {
 }
 
 extension Answer {
-    /// The answer of a task that was cancelled before its turn.
-    static let none = Answer(text: "", tokens: 0, promptTokens: 0, duration: .zero, stopped: true)
+    /// What there is of an answer that was stopped before its turn.
+    static let empty = Answer(text: "", tokens: 0, promptTokens: 0, duration: .zero, stopped: true)
 
     init(_ answer: FFI.Answer) {
         text = answer.text
@@ -52,11 +52,20 @@ extension Answer {
         duration = Nightgraft.duration(seconds: answer.seconds) ?? .zero
         stopped = answer.stopped
     }
+
+    /// The same answer, unless it has an end because this task is cancelled.
+    func unlessCancelled() throws -> Answer {
+        if stopped {
+            try Task.checkCancellation()
+        }
+        return self
+    }
 }
 
 /// An answer in the making: its pieces, one after another, and at the end the whole.
 ///
-/// Leaving the loop early, cancelling the task that loops, or dropping the stream ends the answer. Loop over it once.
+/// Leaving the loop early, cancelling the task that loops, or dropping the stream ends the answer. Loop over it once. A task
+/// that is cancelled gets a `CancellationError`.
 public struct AnswerStream: AsyncSequence, Sendable {
     /// What the sequence is made of.
     public typealias Element = String
@@ -67,11 +76,11 @@ public struct AnswerStream: AsyncSequence, Sendable {
         streamingTask = StreamingTask(buffering: .unbounded, work: work)
     }
 
-    /// The whole answer; waits until it is there. A caller whose task is cancelled ends the answer.
+    /// The whole answer, or what there is of it after ``stop()`` or when the loop was left; waits until it is there.
     ///
-    /// Throws ``NightgraftError``.
+    /// Throws ``NightgraftError``, or `CancellationError` to a caller whose task is cancelled, which ends the answer.
     public var answer: Answer {
-        get async throws { try await streamingTask.output }
+        get async throws { try await streamingTask.output.unlessCancelled() }
     }
 
     /// Ends the answer.
@@ -93,9 +102,13 @@ public struct AnswerStream: AsyncSequence, Sendable {
         /// The next piece of text.
         ///
         /// - Returns: `nil` when the answer is over.
-        /// - Throws: ``NightgraftError``.
+        /// - Throws: ``NightgraftError``, or `CancellationError` if the task is cancelled.
         public mutating func next() async throws -> String? {
-            try await subscription.next()
+            let piece = try await subscription.next()
+            if piece == nil {
+                try Task.checkCancellation()
+            }
+            return piece
         }
     }
 }

@@ -74,14 +74,15 @@ public final class Generator: Sendable {
     ///   - question: What the user says.
     ///   - options: How long and how freely.
     /// - Returns: The answer.
-    /// - Throws: ``NightgraftError``.
+    /// - Throws: ``NightgraftError``, or `CancellationError` if the task is cancelled.
     public func answer(to question: String, options: ChatOptions = ChatOptions()) async throws -> Answer {
         try await answer(to: [.user(question)], options: options)
     }
 
     /// Answers in a conversation.
     ///
-    /// Cancelling the task ends the answer; what there is of it is returned, with ``Answer/stopped`` set.
+    /// Cancelling the task ends the answer with a `CancellationError`. After ``stop()`` what there is of it is returned, with
+    /// ``Answer/stopped`` set.
     ///
     /// - Parameters:
     ///   - conversation: The turns so far, the last of them the user's.
@@ -89,16 +90,12 @@ public final class Generator: Sendable {
     ///   - onText: Called with each piece of the answer, from a thread of the library. If it throws, the answer ends, and
     ///     the same error is thrown to the caller.
     /// - Returns: The answer.
-    /// - Throws: ``NightgraftError``, or what `onText` throws.
+    /// - Throws: ``NightgraftError``, what `onText` throws, or `CancellationError` if the task is cancelled.
     public func answer(
         to conversation: [Message], options: ChatOptions = ChatOptions(),
         onText: (@Sendable (String) throws -> Void)? = nil
     ) async throws -> Answer {
-        let converted = try options.ffi()
-        let messages = conversation.map(\.ffi)
-        return try await pass(onText) { handle, listener in
-            try await handle.chat(messages: messages, options: converted, listener: listener)
-        }
+        try await partialAnswer(to: conversation, options: options, onText: onText).unlessCancelled()
     }
 
     /// Goes on with a text, without the form of a conversation.
@@ -108,14 +105,11 @@ public final class Generator: Sendable {
     ///   - options: How long and how freely.
     ///   - onText: As in ``answer(to:options:onText:)``.
     /// - Returns: What comes after the prompt.
-    /// - Throws: ``NightgraftError``, or what `onText` throws.
+    /// - Throws: ``NightgraftError``, what `onText` throws, or `CancellationError` if the task is cancelled.
     public func completion(
         of prompt: String, options: ChatOptions = ChatOptions(), onText: (@Sendable (String) throws -> Void)? = nil
     ) async throws -> Answer {
-        let converted = try options.ffi()
-        return try await pass(onText) { handle, listener in
-            try await handle.complete(prompt: prompt, options: converted, listener: listener)
-        }
+        try await partialCompletion(of: prompt, options: options, onText: onText).unlessCancelled()
     }
 
     /// Answers a question piece by piece.
@@ -136,7 +130,7 @@ public final class Generator: Sendable {
     /// - Returns: The pieces. The answer ends when the loop over them is left or nobody holds them any more.
     public func streamAnswer(to conversation: [Message], options: ChatOptions = ChatOptions()) -> AnswerStream {
         AnswerStream { [self] tell in
-            try await answer(to: conversation, options: options, onText: tell)
+            try await partialAnswer(to: conversation, options: options, onText: tell)
         }
     }
 
@@ -148,13 +142,33 @@ public final class Generator: Sendable {
     /// - Returns: The pieces.
     public func streamCompletion(of prompt: String, options: ChatOptions = ChatOptions()) -> AnswerStream {
         AnswerStream { [self] tell in
-            try await completion(of: prompt, options: options, onText: tell)
+            try await partialCompletion(of: prompt, options: options, onText: tell)
         }
     }
 
     /// Ends the answer that is being made, from any thread.
     public func stop() {
         handle.stop()
+    }
+
+    /// The answer, or what there is of it when the task is cancelled.
+    private func partialAnswer(
+        to conversation: [Message], options: ChatOptions, onText: (@Sendable (String) throws -> Void)?
+    ) async throws -> Answer {
+        let converted = try options.ffi()
+        let messages = conversation.map(\.ffi)
+        return try await pass(onText) { handle, listener in
+            try await handle.chat(messages: messages, options: converted, listener: listener)
+        }
+    }
+
+    private func partialCompletion(
+        of prompt: String, options: ChatOptions, onText: (@Sendable (String) throws -> Void)?
+    ) async throws -> Answer {
+        let converted = try options.ffi()
+        return try await pass(onText) { handle, listener in
+            try await handle.complete(prompt: prompt, options: converted, listener: listener)
+        }
     }
 
     private func pass(
@@ -171,6 +185,6 @@ public final class Generator: Sendable {
                 throw listener.appError ?? error
             }
         }
-        return answer ?? Answer.none
+        return answer ?? .empty
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
-import Nightgraft
 import XCTest
+
+@testable import Nightgraft
 
 final class ConcurrencyTests: TemporaryFolderTestCase {
     func testCancellingTheTaskStopsTheSlice() async throws {
@@ -168,6 +169,60 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
         }
         let answer = try await stream.answer
         XCTAssertLessThan(answer.tokens, 480)
+    }
+
+    func testACancelledTaskGetsNoAnswer() async throws {
+        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let generator = try await Generator(model: model, threads: 1)
+        let options = ChatOptions(maximumTokens: 480)
+        let cancelled: [@Sendable () async throws -> Void] = [
+            // Before its turn, while it is made, and in a loop over its pieces.
+            {
+                Self.cancelThisTask()
+                _ = try await generator.answer(to: "One?", options: options)
+            },
+            {
+                let asking = Locked<Task<Answer, any Error>?>(nil)
+                let task = Task {
+                    try await generator.completion(of: "One, two,", options: options) { _ in
+                        asking.withLock { $0 }?.cancel()
+                    }
+                }
+                asking.withLock { $0 = task }
+                _ = try await task.value
+            },
+            {
+                for try await _ in generator.streamCompletion(of: "One, two,", options: options) {
+                    Self.cancelThisTask()
+                }
+            },
+            {
+                let stream = generator.streamAnswer(to: "One?", options: options)
+                Self.cancelThisTask()
+                _ = try await stream.answer
+            },
+        ]
+        for (number, ask) in cancelled.enumerated() {
+            do {
+                try await Task { try await ask() }.value
+                XCTFail("\(number) was answered")
+            } catch {
+                XCTAssert(error is CancellationError, "\(number): \(error)")
+            }
+        }
+    }
+
+    func testWhoStopsAnAnswerGetsWhatThereIsOfIt() async throws {
+        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let generator = try await Generator(model: model, threads: 1)
+        let stream = generator.streamCompletion(of: "One, two,", options: ChatOptions(maximumTokens: 480))
+        stream.stop()
+        let answer = try await stream.answer
+        XCTAssert(answer.stopped)
+    }
+
+    private static func cancelThisTask() {
+        withUnsafeCurrentTask { $0?.cancel() }
     }
 
     /// A store that was just dropped is closed a moment later, when what ran has saved.
