@@ -10,16 +10,7 @@ import os
 /// Make one on the main actor when the app launches, and keep it: it listens to the system from then on. Simulators have
 /// no battery; nights wait there with ``Waiting/Kind-swift.enum/unreadable``.
 public final class ApplePlatform: Platform {
-    /// What only the main actor may ask for, as it was when it last changed.
-    private struct CachedState: Sendable {
-        var battery = DeviceReading.Battery.unknown
-        var batteryLevel = -1.0
-        var inForeground = true
-    }
-
-    private let cached = Locked(CachedState())
-    private let storage: URL
-    private let observers = Locked<[Observer]>([])
+    private let monitor: DeviceMonitor
 
     /// Begins to watch the device.
     ///
@@ -31,18 +22,25 @@ public final class ApplePlatform: Platform {
     public init(
         storage: URL = URL(fileURLWithPath: NSHomeDirectory()), onChange: (@Sendable () -> Void)? = nil
     ) {
-        self.storage = storage
         UIDevice.current.isBatteryMonitoringEnabled = true
-        refresh()
-        observe(
-            [
-                UIDevice.batteryLevelDidChangeNotification,
-                UIDevice.batteryStateDidChangeNotification,
-                UIApplication.didEnterBackgroundNotification,
-                UIApplication.didBecomeActiveNotification,
-                ProcessInfo.thermalStateDidChangeNotification,
-                .NSProcessInfoPowerStateDidChange,
-            ], onChange: onChange)
+        monitor = DeviceMonitor(source: SystemDevice(storage: storage), onChange: onChange)
+    }
+
+    /// Reads the state, from any thread.
+    ///
+    /// - Returns: The state now.
+    public func state() -> DeviceState {
+        monitor.state()
+    }
+}
+
+/// The system's answers.
+private final class SystemDevice: DeviceSource {
+    private let storage: URL
+    private let observers = Locked<[Observer]>([])
+
+    init(storage: URL) {
+        self.storage = storage
     }
 
     deinit {
@@ -51,28 +49,10 @@ public final class ApplePlatform: Platform {
         }
     }
 
-    /// Reads the state, from any thread.
-    ///
-    /// - Returns: The state now.
-    public func state() -> DeviceState {
-        let cached = cached.withLock { $0 }
-        let values = try? storage.resourceValues(forKeys: [.volumeAvailableCapacityForImportantUsageKey])
-        let reading = DeviceReading(
-            battery: cached.battery,
-            batteryLevel: cached.batteryLevel,
-            thermalLevel: ProcessInfo.processInfo.thermalState.rawValue,
-            lowPowerMode: ProcessInfo.processInfo.isLowPowerModeEnabled,
-            inForeground: cached.inForeground,
-            memoryFree: Int(clamping: os_proc_available_memory()),
-            memoryHeld: Self.footprint(),
-            storageFree: values?.volumeAvailableCapacityForImportantUsage)
-        return reading.state(now: Date(), timeZone: .current)
-    }
-
     @MainActor
-    private func refresh() {
+    func readScreen() -> ScreenReading {
         let device = UIDevice.current
-        let battery: DeviceReading.Battery =
+        let battery: ScreenReading.Battery =
             switch device.batteryState {
             case .unplugged: .unplugged
             case .charging: .charging
@@ -80,18 +60,44 @@ public final class ApplePlatform: Platform {
             case .unknown: .unknown
             @unknown default: .unknown
             }
-        let level = Double(device.batteryLevel)
-        let inForeground = UIApplication.shared.applicationState != .background
-        cached.withLock { $0 = CachedState(battery: battery, batteryLevel: level, inForeground: inForeground) }
+        return ScreenReading(
+            battery: battery, batteryLevel: Double(device.batteryLevel),
+            inForeground: UIApplication.shared.applicationState != .background)
+    }
+
+    func thermalLevel() -> Int {
+        ProcessInfo.processInfo.thermalState.rawValue
+    }
+
+    func isLowPowerModeEnabled() -> Bool {
+        ProcessInfo.processInfo.isLowPowerModeEnabled
+    }
+
+    func memory() -> (free: Int, held: Int) {
+        (Int(clamping: os_proc_available_memory()), Self.footprint())
+    }
+
+    func storageFree() -> Int64? {
+        // A URL keeps the values that were read from it.
+        var folder = storage
+        folder.removeAllCachedResourceValues()
+        let values = try? folder.resourceValues(forKeys: [.volumeAvailableCapacityForImportantUsageKey])
+        return values?.volumeAvailableCapacityForImportantUsage
     }
 
     @MainActor
-    private func observe(_ names: [Notification.Name], onChange: (@Sendable () -> Void)?) {
+    func observe(_ onChange: @escaping @MainActor @Sendable () -> Void) {
+        let names = [
+            UIDevice.batteryLevelDidChangeNotification,
+            UIDevice.batteryStateDidChangeNotification,
+            UIApplication.didEnterBackgroundNotification,
+            UIApplication.didBecomeActiveNotification,
+            ProcessInfo.thermalStateDidChangeNotification,
+            .NSProcessInfoPowerStateDidChange,
+        ]
         let added = names.map { name in
-            let token = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) {
-                [weak self] _ in
-                MainActor.assumeIsolated { self?.refresh() }
-                onChange?()
+            let token = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) { _ in
+                MainActor.assumeIsolated { onChange() }
             }
             return Observer(token: token)
         }

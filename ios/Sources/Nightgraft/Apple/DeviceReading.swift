@@ -1,20 +1,12 @@
 import Foundation
 
-/// What `ApplePlatform` asks its system for, in the system's own terms. Making a ``DeviceState`` of it is done here,
+/// What a system says of its device, in the system's own terms. Making a ``DeviceState`` of it is done here,
 /// where it is tested on every system.
 struct DeviceReading: Sendable {
-    /// `UIDevice.BatteryState` without its type.
-    enum Battery: Sendable {
-        case unknown, unplugged, charging, full
-    }
-
-    var battery: Battery
-    /// 0 to 1, or -1 where the system does not know, as in a simulator.
-    var batteryLevel: Double
+    var screen: ScreenReading
     /// `ProcessInfo.ThermalState`'s raw value.
     var thermalLevel: Int
     var lowPowerMode: Bool
-    var inForeground: Bool
     /// What `os_proc_available_memory` says.
     var memoryFree: Int
     /// The process's footprint in bytes.
@@ -26,13 +18,13 @@ struct DeviceReading: Sendable {
     /// waits.
     func state(now: Date, timeZone: TimeZone) -> DeviceState {
         DeviceState(
-            charging: battery == .charging || battery == .full,
-            battery: battery == .unknown ? -1 : batteryLevel,
+            charging: screen.battery == .charging || screen.battery == .full,
+            battery: screen.battery == .unknown ? -1 : screen.batteryLevel,
             thermal: Thermal(systemLevel: thermalLevel),
             lowPowerMode: lowPowerMode,
             // The system says to nobody whether its owner uses another app. It starts processing tasks when the device
             // lies still; what the app itself can add is whether its own window is in front.
-            idle: !inForeground,
+            idle: !screen.inForeground,
             memoryAvailable: Self.sum(memoryFree, memoryHeld),
             storageFree: Int(clamping: max(0, storageFree ?? 0)),
             unixSeconds: Int(now.timeIntervalSince1970.rounded(.down)),
