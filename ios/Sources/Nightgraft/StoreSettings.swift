@@ -42,7 +42,7 @@ public struct StoreSettings: Sendable, Hashable {
     }
 }
 
-/// The 32 bytes that a store is encrypted with. `KeychainKey` keeps them on Apple's systems.
+/// The 32 bytes that a store is encrypted with. ``KeychainKey`` keeps them on Apple's systems.
 ///
 /// Printing a key does not show it.
 public struct StoreKey: Sendable, Hashable {

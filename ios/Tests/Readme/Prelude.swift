@@ -23,12 +23,3 @@ final class ApplePlatform: Platform {
 
     func state() -> DeviceState { fatalError("only compiled") }
 }
-
-struct KeychainKey: Sendable {
-    init(
-        name: String = "nightgraft", service: String = Bundle.main.bundleIdentifier ?? "nightgraft",
-        accessGroup: String? = nil
-    ) {}
-
-    func loadOrCreate() throws -> StoreKey { .random() }
-}
