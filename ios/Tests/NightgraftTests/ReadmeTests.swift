@@ -27,6 +27,23 @@ final class ReadmeTests: TemporaryFolderTestCase {
         XCTAssertEqual(tiny.session.progress.nothingToDo, reason)
     }
 
+    /// What a store is opened in by the first night, and not by the app, must not be in backups either.
+    func testEveryStoreThatIsShownIsInAProtectedFolder() throws {
+        let package = URL(fileURLWithPath: #filePath).appendingPathComponent("../../..").standardized
+        let files = FileManager.default.enumerator(at: package, includingPropertiesForKeys: nil)
+        var shown = 0
+        while let file = files?.nextObject() as? URL {
+            let isSource = file.pathExtension == "swift" && file.path.contains("/Sources/Nightgraft/")
+            guard isSource || file.pathExtension == "md" else { continue }
+            let blocks = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "```")
+            for block in blocks where block.contains("AdapterStore(at:") {
+                XCTAssert(block.contains("ProtectedFolder.prepare("), "\(file.path): \(block)")
+                shown += 1
+            }
+        }
+        XCTAssertGreaterThanOrEqual(shown, 4)
+    }
+
     func testTheReadmeShowsThisCode() throws {
         let here = URL(fileURLWithPath: #filePath)
         let source = try String(contentsOf: here, encoding: .utf8)
