@@ -37,7 +37,7 @@ struct NotebookView: View {
     private var storedNotes: some View {
         Section("Notes") {
             ForEach(notebook.notes) { note in
-                Text(note.json).font(.caption).lineLimit(2)
+                Text(Notebook.line(for: note)).font(.caption).lineLimit(2)
             }
             .onDelete { places in
                 let ids = places.map { notebook.notes[$0].id }

@@ -183,6 +183,15 @@ public final class Notebook {
         activity = .idle
     }
 
+    /// A note as the list shows it.
+    ///
+    /// - Parameter note: The note.
+    /// - Returns: Its question and its answer.
+    public static func line(for note: StoredExample) -> String {
+        guard case .chat(let turns) = note.example else { return "" }
+        return turns.map(\.content).joined(separator: " – ")
+    }
+
     private static func sentence(for outcome: SliceOutcome) -> String {
         switch outcome {
         case .paused: "It will go on from here."

@@ -1,3 +1,4 @@
+import Foundation
 internal import NightgraftGenerated
 
 /// Something to learn from.
@@ -79,6 +80,25 @@ extension Message {
 }
 
 extension Example {
+    /// The keys of an example's line of JSON.
+    private struct Line: Decodable {
+        let messages: [Message]?
+        let prompt: String?
+        let completion: String?
+        let text: String?
+    }
+
+    /// The example of a line of JSON; nil if it is of another kind.
+    init?(json: String) {
+        guard let line = try? JSONDecoder().decode(Line.self, from: Data(json.utf8)) else { return nil }
+        switch (line.messages, line.prompt, line.completion, line.text) {
+        case (let messages?, nil, nil, nil): self = .chat(messages)
+        case (nil, let prompt?, let completion?, nil): self = .completion(prompt: prompt, completion: completion)
+        case (nil, nil, nil, let text?): self = .text(text)
+        default: return nil
+        }
+    }
+
     var ffi: FFI.Example {
         switch self {
         case .chat(let messages): .chat(messages: messages.map(\.ffi))

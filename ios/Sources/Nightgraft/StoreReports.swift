@@ -23,6 +23,12 @@ public struct StoredExample: Sendable, Hashable, Identifiable {
     public let added: Date
     /// The example as a line of JSON (`messages`, `prompt` and `completion`, or `text`).
     public let json: String
+
+    /// The example; `nil` for a line of an imported file that is none of ``Example``'s kinds: it holds token ids, for
+    /// example, or other roles.
+    public var example: Example? {
+        Example(json: json)
+    }
 }
 
 /// What a deletion did.

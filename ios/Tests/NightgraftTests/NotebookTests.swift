@@ -21,6 +21,7 @@ final class NotebookTests: XCTestCase {
             XCTAssertEqual(notebook.question, "")
         }
         XCTAssertEqual(notebook.notes.count, 12)
+        XCTAssertEqual(Notebook.line(for: notebook.notes[1]), "Where is key 1? – In drawer 7.")
         await notebook.delete([notebook.notes[0].id])
         XCTAssertEqual(notebook.notes.count, 11)
 
