@@ -197,6 +197,18 @@ public final class PersonalizationSession: Sendable {
     }
 }
 
+extension PersonalizationSession {
+    /// A night that the user began: it ends when the app leaves the foreground, unless the system lets it go on.
+    func runContinued(
+        on platform: any Platform, rules: NightRules, goesOn: @escaping @Sendable () -> Bool,
+        onProgress: @escaping @Sendable (TrainingProgress) throws -> Void
+    ) async throws -> SliceOutcome {
+        try await untilBackground(unless: goesOn) { [self] in
+            try await pass(on: platform, rules, grant: nil, isLastGrant: false, onProgress)
+        }
+    }
+}
+
 extension PersonalizationSession: GrantedWork {
     func runGranted(
         on platform: any Platform, rules: NightRules, onProgress: @escaping @Sendable (TrainingProgress) -> Void
