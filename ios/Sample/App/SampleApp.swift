@@ -1,6 +1,7 @@
 #if canImport(SwiftUI) && os(iOS)
 import Nightgraft
 import SwiftUI
+import os
 
 /// One screen: notes in, train tonight, ask before and after.
 @main
@@ -31,7 +32,8 @@ final class AppDelegate: NSObject, UIApplicationDelegate {
         let platform = ApplePlatform { changes.tell() }
         let notebook = notebook
         let background = BackgroundPersonalization(
-            schedule: BackgroundSchedule(identifier: "org.nightgraft.sample.night"), platform: platform
+            schedule: BackgroundSchedule(identifier: "org.nightgraft.sample.night"), platform: platform,
+            onEnd: { report in Logger().notice("a night: \(String(describing: report), privacy: .public)") }
         ) {
             // The same store as the screen's: one process has it open once.
             try await notebook.open().session
