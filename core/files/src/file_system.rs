@@ -52,6 +52,12 @@ pub trait FileSystem: Send + Sync + Debug {
     /// The system's.
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder that is empty.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::DirectoryNotEmpty`] if anything is in it.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
     /// Makes a folder and those above it, as far as they are missing, for their owner alone.
     ///
     /// # Errors
@@ -167,6 +173,10 @@ impl FileSystem for System {
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir_all(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -324,7 +334,9 @@ mod tests {
         disk.open(&moved).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "12345");
         assert!(disk.available(&moved).unwrap() > 0);
+        assert_eq!(disk.remove_dir(&deep).unwrap_err().kind(), io::ErrorKind::DirectoryNotEmpty);
         disk.remove_file(&moved).unwrap();
+        disk.remove_dir(&deep).unwrap();
         assert_eq!(disk.open(&moved).map(drop).unwrap_err().kind(), io::ErrorKind::NotFound);
         disk.remove_dir_all(&folder.path().join("a")).unwrap();
         assert!(disk.list(folder.path()).unwrap().is_empty());

@@ -185,15 +185,7 @@ impl Store {
         if history.current.is_none() {
             return Err(self.refused(StoreProblem::NothingInUse));
         }
-        let files = self.graft_files()?;
-        let mut readable = Vec::new();
-        for &(id, _) in &files {
-            let read = graft_file::read(&self.vault, &self.graft_path(id), id).map(drop);
-            match sealed::damage(read)? {
-                Ok(()) => readable.push(id),
-                Err(problem) => tracing::warn!(graft = %id, %problem, "passing over a damaged graft"),
-            }
-        }
+        let readable = self.readable_grafts()?;
         history.roll_back(|id| readable.contains(&id));
         self.write_history(&history)?;
         Ok(history.current)
@@ -236,6 +228,19 @@ impl Store {
             metas.extend(sealed::damage(graft_file::read_meta(&self.vault, &self.graft_path(id), id))?.ok());
         }
         Ok(metas)
+    }
+
+    /// The grafts that can be read to their ends.
+    pub(super) fn readable_grafts(&self) -> Result<Vec<GraftId>> {
+        let mut readable = Vec::new();
+        for (id, _) in self.graft_files()? {
+            let read = graft_file::read(&self.vault, &self.graft_path(id), id).map(drop);
+            match sealed::damage(read)? {
+                Ok(()) => readable.push(id),
+                Err(problem) => tracing::warn!(graft = %id, %problem, "passing over a damaged graft"),
+            }
+        }
+        Ok(readable)
     }
 
     /// The grafts with the bytes of their files, oldest first.

@@ -27,12 +27,15 @@
 pub mod checkpoint;
 mod clock;
 mod consistency;
+mod destroy;
 mod deviation;
 mod documents;
 mod error;
 mod examples;
+mod export;
 mod file_problem;
 mod folders;
+mod forget;
 mod graft_file;
 mod grafts;
 mod header;
@@ -59,10 +62,12 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use destroy::DestroyReport;
 pub use documents::{DocumentWriter, MODELS};
 pub use error::{CheckpointProblem, Error, Impossibility, NumberSet, Result};
 pub use examples::DeleteReport;
 pub use file_problem::FileProblem;
+pub use forget::ForgetReport;
 pub use graft_file::{Graft, GraftMeta, NewGraft};
 pub use grafts::{GraftEntry, GraftStatus};
 pub use id_set::IdSet;

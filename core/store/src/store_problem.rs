@@ -18,6 +18,12 @@ pub enum StoreProblem {
         "the folder holds other files and no header of a store; choose an empty folder, or bring back its store.ngs"
     )]
     ForeignFolder,
+    /// A folder that was to be wiped is no store.
+    #[error("the folder is not a store, and nothing in it was removed; give the folder of the store itself")]
+    NotAStore,
+    /// Examples were to be exported into the store.
+    #[error("the examples cannot be written into the store's own folder; choose a place outside of it")]
+    ExportInside,
     /// A build made it whose layout is not read here.
     #[error(
         "it is of version {found} of the layout, this program reads versions up to {known}; it is left as it is, for a newer \
@@ -145,6 +151,14 @@ mod tests {
             (
                 StoreProblem::ForeignFolder,
                 "the folder holds other files and no header of a store; choose an empty folder, or bring back its store.ngs",
+            ),
+            (
+                StoreProblem::NotAStore,
+                "the folder is not a store, and nothing in it was removed; give the folder of the store itself",
+            ),
+            (
+                StoreProblem::ExportInside,
+                "the examples cannot be written into the store's own folder; choose a place outside of it",
             ),
             (
                 StoreProblem::OtherLayout { found: 3, known: 2 },

@@ -228,6 +228,11 @@ impl FileSystem for FaultyDisk {
         System.remove_dir_all(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.attempt(Operation::Remove)?;
+        System.remove_dir(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.attempt(Operation::CreateDir)?;
         System.create_dir_all(path)

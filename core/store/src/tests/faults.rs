@@ -39,7 +39,7 @@ const CHANGES: [Change; 8] = [
     Change { name: "delete graft", run: |store| store.delete_graft(GraftId(3)), repeats: false },
 ];
 
-fn faults() -> [fn(u64) -> Fault; 5] {
+pub(super) fn faults() -> [fn(u64) -> Fault; 5] {
     [
         |at| Fault { at, only: None, failure: Failure::NoSpace, for_good: false },
         |at| Fault { at, only: None, failure: Failure::Device, for_good: false },
@@ -49,7 +49,7 @@ fn faults() -> [fn(u64) -> Fault; 5] {
     ]
 }
 
-fn on(disk: &Arc<FaultyDisk>, root: &Path, key: Option<u8>) -> crate::Result<Store> {
+pub(super) fn on(disk: &Arc<FaultyDisk>, root: &Path, key: Option<u8>) -> crate::Result<Store> {
     Store::open_with(root, with_key(key), Arc::clone(disk) as Arc<dyn FileSystem>)
 }
 

@@ -6,6 +6,7 @@ mod examples;
 mod faults;
 mod foreign;
 mod grafts;
+mod owner;
 mod privacy;
 mod put_back;
 mod rotation;
