@@ -246,6 +246,29 @@ impl StoreHeader {
         opened.ok_or_else(|| Error::WrongKey { path: path(root) })
     }
 
+    /// The key to open the store with, and then the one to change it to: `key` alone if it opens the header, `former` and then
+    /// `key` if that does.
+    pub(super) fn choose_key(
+        &self,
+        key: Option<Key>,
+        former: Option<Key>,
+        root: &Path,
+    ) -> (Option<Key>, Option<Key>) {
+        match (key, former) {
+            (Some(key), Some(former))
+                if !self.is_opened_by(&key, root) && self.is_opened_by(&former, root) =>
+            {
+                (Some(former), Some(key))
+            }
+            (key, _) => (key, None),
+        }
+    }
+
+    /// Whether `key` opens all data keys.
+    pub(super) fn is_opened_by(&self, key: &Key, root: &Path) -> bool {
+        self.open_keys(key, root).is_ok()
+    }
+
     /// Whether files are being moved from one data key to another.
     pub(super) fn is_rotating(&self) -> bool {
         self.keys.len() > 1

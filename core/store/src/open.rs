@@ -22,6 +22,10 @@ use crate::{Error, FileProblem, Inconsistency, Result, StoreProblem};
 pub struct StoreOptions {
     /// The key of an encrypted store. A new store is encrypted if there is one.
     pub key: Option<Key>,
+    /// The key that `key` takes the place of. A store that is still under it is opened with it, and its key changed before
+    /// anything else; one that is under `key` already is opened as if this were not there. Given both each time, opening ends
+    /// with the store under `key`, wherever an earlier try was killed.
+    pub former_key: Option<Key>,
     /// Bytes that all files of the store may take together.
     pub quota: Option<u64>,
     /// Grafts that are kept when one is added; at least the new one, the one in use and the one before that are.
@@ -37,9 +41,9 @@ pub struct StoreOptions {
 }
 
 impl Default for StoreOptions {
-    /// No key, no quota, five grafts, and a new store if there is none.
+    /// No keys, no quota, five grafts, and a new store if there is none.
     fn default() -> Self {
-        Self { key: None, quota: None, keep: 5, create: true, seed: None, damaged: false }
+        Self { key: None, former_key: None, quota: None, keep: 5, create: true, seed: None, damaged: false }
     }
 }
 
@@ -52,7 +56,7 @@ impl Store {
     /// copies of the header, the manifest or the journal are damaged (other files are looked at when they are needed),
     /// [`Error::Inconsistent`] if a file was replaced by an earlier version of it, was put back, or was lost where that
     /// would go unnoticed, [`Error::Refused`] if there is no store and none is to be made, if it is of a newer build, if a
-    /// key is needless, or the folder holds something else; [`Error::Io`].
+    /// key is needless or to be changed in a store without one, or the folder holds something else; [`Error::Io`].
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self> {
         Self::open_with(root, options, file_system::system())
     }
@@ -94,8 +98,12 @@ impl Store {
                 header::path(root),
             ),
         };
+        if options.former_key.is_some() && found.header.current_key_id().is_none() {
+            return Err(refuse(StoreProblem::NoKeyToChange));
+        }
+        let (key, successor) = found.header.choose_key(options.key, options.former_key, root);
         let (problem, differ) = (found.problem.take(), found.older.is_some());
-        let HeaderInForce { header, vault, passed_over } = found.open(&plain, options.key.as_ref(), root)?;
+        let HeaderInForce { header, vault, passed_over } = found.open(&plain, key.as_ref(), root)?;
         for folder in [JOURNAL, GRAFTS, SESSION].map(|folder| root.join(folder)) {
             fs.create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         }
@@ -106,7 +114,7 @@ impl Store {
             plain: plain.clone(),
             header,
             header_is_made_up,
-            key: options.key,
+            key,
             journal: Journal::empty(&root.join(JOURNAL)),
             quota: options.quota,
             keep: options.keep,
@@ -148,6 +156,9 @@ impl Store {
         }
         if !is_made_up && deviations.iter().all(|deviation| consistency::is_bearable(deviation, root)) {
             store.go_on(differ)?;
+        }
+        if let Some(successor) = successor {
+            store.rotate_key(successor)?;
         }
         Ok(store)
     }

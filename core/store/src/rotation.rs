@@ -16,7 +16,7 @@ use crate::{Error, Result, StoreProblem};
 impl Store {
     /// Makes `new` the key of the store, and writes every file again under a new data key. A process that is killed in the
     /// middle leaves a store that one of the two keys opens; if it is the new one, the opening finishes the change. Keep
-    /// both until this has returned.
+    /// both until this has returned, and open with both after a crash ([`StoreOptions::former_key`](crate::StoreOptions)).
     ///
     /// Clones of [`vault`](Self::vault) from before must not be used any more.
     ///
@@ -44,6 +44,11 @@ impl Store {
         }
         written?;
         self.finish_rotation()
+    }
+
+    /// Whether `key` is the one that opens the store now: after a change of the key that failed it may be either of the two.
+    pub fn is_opened_by(&self, key: &Key) -> bool {
+        self.header.is_opened_by(key, &self.root)
     }
 
     /// Moves every file to the newest data key and forgets the other one.

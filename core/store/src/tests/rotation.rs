@@ -131,6 +131,85 @@ fn a_rotation_killed_anywhere_is_finished_by_the_next_opening() {
 }
 
 #[test]
+fn opening_with_both_keys_ends_with_the_new_one_wherever_it_was_killed() {
+    let folder = folder();
+    let (original, root) = (folder.path().join("original"), folder.path().join("store"));
+    furnish(&original, OLD);
+    let before = view(&Store::open(&original, with_key(OLD)).unwrap());
+    let places = |root: &Path| -> Vec<PathBuf> {
+        files(root).iter().map(|path| path.strip_prefix(root).unwrap().to_owned()).collect()
+    };
+    let both = || StoreOptions { former_key: Some(key(1)), create: false, ..with_key(NEW) };
+    let (mut outcomes, thinning) = ([0, 0], thinning(7));
+    for (failure, for_good) in [(Failure::Short, true), (Failure::PowerCut, true), (Failure::Device, false)] {
+        for at in (0..).step_by(thinning) {
+            let _ = fs::remove_dir_all(&root);
+            copy(&original, &root);
+            let disk = FaultyDisk::new(Fault { at, only: None, failure, for_good });
+            let result = Store::open_with(&root, both(), Arc::clone(&disk) as Arc<dyn FileSystem>).map(drop);
+            let is_old = Store::open(&root, with_key(OLD)).is_ok();
+            assert!(!is_old || result.is_err(), "operation {at}: said to be done");
+            outcomes[usize::from(is_old)] += 1;
+            let store = Store::open(&root, both()).unwrap();
+            let now = view(&store);
+            assert_eq!((&now.examples, &now.adapters), (&before.examples, &before.adapters));
+            assert_eq!((now.current, &now.documents), (before.current, &before.documents));
+            drop(store);
+            assert_finished(&root, 2);
+            assert!(matches!(Store::open(&root, with_key(OLD)), Err(Error::WrongKey { .. })));
+            // No file is more or less there than before.
+            assert_eq!(places(&root), places(&original));
+            if !disk.has_struck() {
+                result.unwrap();
+                break;
+            }
+        }
+    }
+    assert!(outcomes.iter().all(|&n| n > 50 / thinning), "{outcomes:?}");
+}
+
+#[test]
+fn a_former_key_is_of_no_use_to_a_store_without_one_or_with_a_third() {
+    let folder = folder();
+    let (plain, other) = (folder.path().join("plain"), folder.path().join("other"));
+    furnish(&plain, None);
+    furnish(&other, Some(3));
+    let both = || StoreOptions { former_key: Some(key(1)), ..with_key(NEW) };
+    assert_eq!(why_not(Store::open(&plain, both())), StoreProblem::NoKeyToChange);
+    assert!(matches!(Store::open(&other, both()), Err(Error::WrongKey { .. })));
+    // A new store begins under the key itself.
+    drop(Store::open(&folder.path().join("new"), both()).unwrap());
+    Store::open(&folder.path().join("new"), with_key(NEW)).unwrap();
+}
+
+#[test]
+fn after_a_change_that_failed_the_store_says_which_key_it_has() {
+    let folder = folder();
+    let (original, root) = (folder.path().join("original"), folder.path().join("store"));
+    furnish(&original, OLD);
+    let (mut outcomes, thinning) = ([0, 0], thinning(7));
+    for at in (0..).step_by(thinning) {
+        let _ = fs::remove_dir_all(&root);
+        copy(&original, &root);
+        let disk = FaultyDisk::healthy();
+        let mut store =
+            Store::open_with(&root, with_key(OLD), Arc::clone(&disk) as Arc<dyn FileSystem>).unwrap();
+        disk.set(Some(Fault { at, only: None, failure: Failure::NoSpace, for_good: false }));
+        let result = store.rotate_key(key(2));
+        let is_new = store.is_opened_by(&key(2));
+        assert_eq!(store.is_opened_by(&key(1)), !is_new);
+        drop(store);
+        Store::open(&root, with_key(if is_new { NEW } else { OLD })).unwrap();
+        if !disk.has_struck() {
+            result.unwrap();
+            break;
+        }
+        outcomes[usize::from(is_new)] += 1;
+    }
+    assert!(outcomes.iter().all(|&n| n > 20 / thinning), "{outcomes:?}");
+}
+
+#[test]
 fn a_damaged_file_stops_a_rotation_before_it_begins() {
     let folder = folder();
     furnish(folder.path(), OLD);
