@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::{
     Verbosity, data_warnings, format, output,
     settings::{FormatArgs, data_file},
-    store::StoreArgs,
+    store::{StoreArgs, print_current},
 };
 
-/// Add, list and delete the examples of a store
+/// Add, list, delete and hand out the examples of a store
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -52,6 +52,22 @@ enum Command {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Delete examples, and what was learned from them
+    Forget {
+        /// Their numbers; those of examples that are deleted already, too
+        #[arg(required = true)]
+        ids: Vec<ExampleId>,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Write all examples to a file that `journal add` reads; it is not encrypted
+    Export {
+        /// The .jsonl file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Put the journal into one file
     Compact(StoreArgs),
 }
@@ -63,7 +79,9 @@ Examples:
   nightgraft journal delete 17 23 --store mine
 
 Numbers are never given twice. What a graft learned from a deleted example stays in the graft, which
-is marked: see `nightgraft store list`, and `nightgraft retrain-without`.";
+is marked: see `nightgraft store list`, and `nightgraft retrain-without`. `forget` also deletes
+every graft that learned from it, at once: what was in use before and never saw it is used again,
+or the base model, and the next night learns what is left.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     match &args.command {
@@ -92,6 +110,29 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 if report.session_dropped {
                     output::line("the unfinished session learned from it too and was dropped")?;
                 }
+            }
+        }
+        Command::Forget { ids, store } => {
+            let report = store.open(false)?.forget(ids)?;
+            if verbosity.json {
+                output::json(&report)?;
+            } else {
+                output::line(format_args!("{} deleted", report.deleted.len()))?;
+                for id in &report.deleted_grafts {
+                    output::line(format_args!("graft {id} learned from what was forgotten and was deleted"))?;
+                }
+                if report.session_dropped {
+                    output::line("the unfinished session learned from it too and was dropped")?;
+                }
+                print_current(report.current, verbosity)?;
+            }
+        }
+        Command::Export { out, store } => {
+            let n_examples = store.open(false)?.export_examples(out)?;
+            if verbosity.json {
+                output::json(&json!({ "path": out, "examples": n_examples }))?;
+            } else {
+                output::line(format_args!("{n_examples} examples written to {}", out.display()))?;
             }
         }
         Command::Compact(store) => {

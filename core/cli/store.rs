@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use nightgraft_core::session::{self, GraftFormat, export_graft};
-use nightgraft_store::{Damage, GraftEntry, GraftId, Store, StoreOptions, VerifyReport};
+use nightgraft_store::{Damage, GraftEntry, GraftId, Key, Store, StoreOptions, VerifyReport};
 use serde_json::json;
 
 use crate::{
@@ -89,6 +89,12 @@ enum Command {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Wipe a store, its keys first; no key is needed
+    Destroy {
+        /// The store's folder
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+    },
     /// Write a graft in the form that another program reads
     Export {
         /// Its number
@@ -124,7 +130,7 @@ Examples:
 A graft is a version of the adapter. Status: `current` is in use, `former` was, `candidate` passed
 the gate and never was, `refused` did not pass. A number under `deleted` says how many of the
 examples that it learned from were deleted since. An export is not encrypted, also from an
-encrypted store. A killed rotate-key goes on with the next command, which needs the new key.";
+encrypted store. A killed rotate-key goes on with the same command, given both keys.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     match &args.command {
@@ -150,11 +156,22 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         }
         Command::Verify { repair, model, store } => return verify(store, model.clone(), *repair, verbosity),
         Command::RotateKey { new_key_file, store } => {
-            store.open(false)?.rotate_key(read_key(new_key_file)?)?;
+            store.rotate_key(read_key(new_key_file)?)?;
             if verbosity.json {
                 output::json(&json!({ "rotated": true }))?;
             } else {
                 output::line("every file is now under the new key; the old one opens nothing any more")?;
+            }
+        }
+        Command::Destroy { store } => {
+            let report = Store::destroy(store)?;
+            if verbosity.json {
+                output::json(&report)?;
+            } else {
+                output::line(format_args!("{} files removed", report.removed.len()))?;
+                for path in &report.left {
+                    output::line(format_args!("not a file of the store, and left: {}", path.display()))?;
+                }
             }
         }
         Command::Export { id, to, model, out, store } => {
@@ -177,6 +194,20 @@ impl StoreArgs {
     /// Opens the store; with `create`, one that is not there yet is begun.
     pub fn open(&self, create: bool) -> Result<Store> {
         self.open_with(StoreOptions { create, ..StoreOptions::default() })
+    }
+
+    /// Makes `new` the store's key, also if an earlier try was killed in the middle.
+    fn rotate_key(&self, new: Key) -> Result<()> {
+        match self.key.read()? {
+            Some(former) => {
+                let keys =
+                    StoreOptions { key: Some(new), former_key: Some(former), ..StoreOptions::default() };
+                drop(Store::open(&self.store, StoreOptions { create: false, ..keys })?);
+            }
+            // Says what is missing.
+            None => self.open(false)?.rotate_key(new)?,
+        }
+        Ok(())
     }
 
     fn open_with(&self, options: StoreOptions) -> Result<Store> {
@@ -259,7 +290,8 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
     ))
 }
 
-fn print_current(current: Option<GraftId>, verbosity: Verbosity) -> Result<()> {
+/// Says which graft is in use.
+pub fn print_current(current: Option<GraftId>, verbosity: Verbosity) -> Result<()> {
     if verbosity.json {
         return output::json(&json!({ "current": current }));
     }

@@ -14,7 +14,7 @@ fn every_help_is_as_it_was_reviewed() {
     for command in ["store", "store list", "store show", "store promote", "store rollback", "store delete"] {
         snapshot(&sandbox, command);
     }
-    for command in ["store verify", "store rotate-key", "store export"] {
+    for command in ["store verify", "store rotate-key", "store destroy", "store export"] {
         snapshot(&sandbox, command);
     }
     for command in [
@@ -24,6 +24,8 @@ fn every_help_is_as_it_was_reviewed() {
         "journal add",
         "journal list",
         "journal delete",
+        "journal forget",
+        "journal export",
         "journal compact",
     ] {
         snapshot(&sandbox, command);

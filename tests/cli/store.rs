@@ -91,6 +91,48 @@ fn examples_come_and_go() {
 }
 
 #[test]
+fn what_is_forgotten_is_in_no_graft_and_what_is_left_can_be_taken_along() {
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    let root = sandbox.path("mine");
+    sandbox.run("journal add birds.jsonl --store mine").ok();
+    add_grafts(&sandbox, &root);
+    assert!(root.join("grafts/00000001.ngs").exists());
+    let forgotten = sandbox.run("journal forget 2 --store mine --json").ok().json();
+    let expected = serde_json::json!({
+        "deleted": [2], "deleted_grafts": [1, 2], "current": null, "session_dropped": false
+    });
+    assert_eq!(forgotten, expected);
+    assert!(!contains(&root, CANARY));
+    assert_eq!(sandbox.run("store list --store mine").ok().out, "no grafts\n");
+    let again = sandbox.run("journal forget 2 --store mine").ok().out;
+    assert_eq!(again, "0 deleted\nthe base model is in use, without a graft\n");
+
+    let exported = sandbox.run("journal export --out taken.jsonl --store mine").ok().out;
+    assert!(exported.starts_with("2 examples written to "), "{exported}");
+    assert_eq!(sandbox.run("journal add taken.jsonl --store other").ok().out, "2 added, 0 known already\n");
+    sandbox.run("journal export --out mine/taken.jsonl --store mine").refuses(1, &["outside of it"]);
+}
+
+#[test]
+fn a_store_is_destroyed_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    write_examples(&sandbox);
+    fs::write(sandbox.path("key"), [7; 32]).unwrap();
+    sandbox.run("journal add birds.jsonl --store mine --key-file key").ok();
+    fs::create_dir(sandbox.path("thesis")).unwrap();
+    fs::write(sandbox.path("thesis/thesis.tex"), "years of work").unwrap();
+    sandbox.run("store destroy --store thesis").refuses(1, &["the folder is not a store"]);
+    assert_eq!(files(&sandbox.path("thesis")), ["thesis.tex"]);
+    let before = files(&sandbox.path("mine")).len();
+    let destroyed = sandbox.run("store destroy --store mine --json").ok().json();
+    assert_eq!(destroyed["removed"].as_array().unwrap().len(), before);
+    assert_eq!(destroyed["left"], serde_json::json!([]));
+    assert!(!sandbox.path("mine").exists());
+    assert_eq!(sandbox.run("store destroy --store mine").ok().out, "0 files removed\n");
+}
+
+#[test]
 fn grafts_are_switched_and_exported() {
     let sandbox = Sandbox::new();
     let root = sandbox.path("mine");
@@ -205,6 +247,9 @@ fn a_key_hides_everything_and_can_be_changed() {
     sandbox.run("journal list --store mine --key-file old.key").refuses(1, &["the key does not open"]);
     let shown = sandbox.run("journal list --show --store mine --key-file new.key").ok().out;
     assert!(shown.contains(CANARY));
+    // The same command again, as after one that was killed.
+    sandbox.run("store rotate-key --new-key-file new.key --store mine --key-file old.key").ok();
+    sandbox.run("journal list --store mine --key-file new.key").ok();
     // Keys are not printed, and a plain store has none to change.
     sandbox.run("journal add birds.jsonl --store plain").ok();
     sandbox.run("store rotate-key --new-key-file new.key --store plain").refuses(1, &["not encrypted"]);
