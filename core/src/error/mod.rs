@@ -2,6 +2,7 @@
 
 mod adapter;
 mod config;
+mod download;
 mod foreign;
 mod model;
 mod peft;
@@ -14,6 +15,7 @@ use nightgraft_text::Unlogged;
 
 pub use adapter::{AdapterMetadataProblem, AdapterProblem, OtherBase};
 pub use config::{Allowed, ConfigProblem};
+pub use download::DownloadProblem;
 pub use foreign::ForeignAdapter;
 pub use model::{KeyProblem, ModelProblem};
 pub use peft::PeftProblem;
@@ -51,6 +53,14 @@ pub enum Error {
         path: PathBuf,
         /// What is different.
         change: FileChange,
+    },
+    /// A downloaded model that is not the file that was published.
+    #[error("{} is not the model that was published: {problem}; fetch it again", path.display())]
+    NotAsPublished {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        problem: DownloadProblem,
     },
     /// A well-formed model that this engine cannot run.
     #[error("model not supported: {problem}")]

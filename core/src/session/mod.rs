@@ -57,6 +57,7 @@ pub mod night;
 mod notice;
 mod personal;
 mod plan;
+mod published;
 mod resume;
 mod run_folder;
 mod run_setup;
@@ -92,6 +93,7 @@ pub use personal::{
     forecast_memory, forecast_time, verify_model,
 };
 pub use plan::{PlanReport, PlanRequest, plan};
+pub use published::{Digest, PUBLISHED_MODELS, PublishedModel, verify_download};
 pub use stop::{StopFlag, WhenRaised};
 pub use tokenize::{TokenPiece, TokenizeOptions, Tokens, tokenize};
 pub use train::{TrainRequest, train};
