@@ -123,7 +123,9 @@ impl From<Error> for NightgraftError {
     fn from(error: Error) -> Self {
         let reason = one_line(&error);
         match error {
-            Error::Gguf { .. } | Error::UnsupportedModel { .. } => Self::InvalidModel { reason },
+            Error::Gguf { .. } | Error::UnsupportedModel { .. } | Error::NotAsPublished { .. } => {
+                Self::InvalidModel { reason }
+            }
             Error::ModelChanged { .. } => Self::ModelChanged { reason },
             Error::Adapter { .. } | Error::NotANumber { .. } => Self::InvalidData { reason },
             Error::OutOfMemoryBudget { needed, available } => Self::OutOfMemoryBudget { needed, available },

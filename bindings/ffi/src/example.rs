@@ -49,4 +49,45 @@ impl Example {
         };
         value.to_string()
     }
+
+    /// The example on a line that a store keeps; none if that has another shape, as files may bring in.
+    pub(crate) fn from_json_line(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let text = |value: &Value, key: &str| value.get(key)?.as_str().map(str::to_owned);
+        let message =
+            |turn: &Value| Some(Message { role: text(turn, "role")?, content: text(turn, "content")? });
+        if let Some(turns) = value.get("messages") {
+            let messages = turns.as_array()?.iter().map(message).collect::<Option<_>>()?;
+            return Some(Self::Chat { messages });
+        }
+        match (text(&value, "prompt"), text(&value, "completion"), text(&value, "text")) {
+            (Some(prompt), Some(completion), None) => Some(Self::Completion { prompt, completion }),
+            (None, None, Some(text)) => Some(Self::Text { text }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_comes_back_from_its_line() {
+        let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        for example in [
+            Example::Chat {
+                messages: vec![turn("user", "Who \"feeds\" the cat?"), turn("assistant", "You.")],
+            },
+            Example::Completion { prompt: "The boat is called".into(), completion: " Marrowby.".into() },
+            Example::Text { text: "Rain.\nWind.".into() },
+        ] {
+            assert_eq!(Example::from_json_line(&example.to_json_line()), Some(example));
+        }
+        for other in
+            ["{\"input_ids\":[1,2]}", "{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "no JSON"]
+        {
+            assert_eq!(Example::from_json_line(other), None, "{other}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The threads that work for foreign callers.
 //!
-//! An async call hands its job to one of three long-lived threads and waits without blocking anybody. Training has a
+//! An async call hands its job to one of four long-lived threads and waits without blocking anybody. Training has a
 //! thread of its own, so that a night does not keep an answer waiting, and the store has one, so that it can ask a
-//! slice to yield it. Each is started when it is first needed and lives as long as the process.
+//! slice to yield it; a download of gigabytes is checked on its own. Each is started when it is first needed and lives as long as the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
@@ -25,6 +25,8 @@ pub(crate) struct Executor {
 pub(crate) static TRAINING_EXECUTOR: Executor = Executor::new("nightgraft-train");
 /// Makes answers.
 pub(crate) static INFERENCE_EXECUTOR: Executor = Executor::new("nightgraft-chat");
+/// Reads downloads to their ends.
+pub(crate) static VERIFYING_EXECUTOR: Executor = Executor::new("nightgraft-verify");
 /// Runs what works on stores and models, and everything else.
 pub(crate) static STORE_EXECUTOR: Executor = Executor::new("nightgraft-store");
 

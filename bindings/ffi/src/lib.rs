@@ -17,6 +17,7 @@ mod night;
 mod planner;
 mod progress;
 mod progress_dispatcher;
+mod published;
 mod session;
 mod settings;
 mod shared_store;
@@ -33,9 +34,13 @@ pub use progress::{
     NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind,
     Waiting,
 };
+pub use published::{BytesListener, PublishedModel, published_models, verify_model};
 pub use session::PersonalizationSession;
 pub use settings::{GateSettings, SessionSettings, StoreSettings};
-pub use store::{AdapterStore, Damage, DeleteReport, ImportReport, StoredExample};
+pub use store::{
+    AdapterStore, Damage, DeleteReport, DestroyReport, ForgetReport, ImportReport, StoredExample,
+    destroy_store,
+};
 
 uniffi::setup_scaffolding!();
 

@@ -124,7 +124,7 @@ impl BaseModel {
 }
 
 /// A file that is missing or unreadable is no usable model either.
-fn invalid(error: Error) -> NightgraftError {
+pub(crate) fn invalid(error: Error) -> NightgraftError {
     match error {
         Error::Io(_) | Error::Ggml(_) => {
             NightgraftError::InvalidModel { reason: crate::error::one_line(&error) }

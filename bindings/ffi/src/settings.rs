@@ -10,9 +10,13 @@ use crate::model::BaseModel;
 /// How a store is opened.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct StoreSettings {
-    /// 32 bytes from the system's key store. A new store is encrypted if there is a key.
-    #[uniffi(default = None)]
+    /// 32 bytes from the system's key store, which encrypt a new store; none, which has to be said, for one that anybody
+    /// can read who reads its files.
     pub key: Option<Vec<u8>>,
+    /// The key that `key` takes the place of: a store that is still under it is opened with it, and its key changed. Given
+    /// both each time, opening ends with the store under `key`, wherever an earlier change of it was killed.
+    #[uniffi(default = None)]
+    pub former_key: Option<Vec<u8>>,
     /// Bytes that all files of the store may take together; none for no limit.
     #[uniffi(default = None)]
     pub quota: Option<u64>,
@@ -29,7 +33,7 @@ pub struct StoreSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { key: None, quota: None, keep: 5, create: true, seed: None }
+        Self { key: None, former_key: None, quota: None, keep: 5, create: true, seed: None }
     }
 }
 

@@ -67,7 +67,13 @@ impl SharedStore {
     /// Those of [`Store::open`]; [`NightgraftError::Unsupported`] for a key that is not 32 bytes long.
     pub(crate) fn open(folder: PathBuf, mut settings: StoreSettings) -> Result<Self> {
         let key = settings.key.take().map(Zeroizing::new);
-        let options = store_options(&settings, key.as_ref())?;
+        let former_key = settings.former_key.take().map(Zeroizing::new);
+        if former_key.is_some() && key.is_none() {
+            let reason = "a former key needs the key that takes its place".to_owned();
+            return Err(NightgraftError::Unsupported { reason });
+        }
+        let former_key = former_key.map(|bytes| parse_key(&bytes)).transpose()?;
+        let options = StoreOptions { former_key, ..store_options(&settings, key.as_ref())? };
         let store = Store::open(&folder, options)?;
         // What is opened again is there already.
         settings.create = false;
@@ -100,9 +106,14 @@ impl SharedStore {
     pub(crate) fn rotate_key(&self, new: Vec<u8>) -> Result<()> {
         let new = Zeroizing::new(new);
         let key = parse_key(&new)?;
-        self.with(|store| Ok(store.rotate_key(key)?))?;
-        *lock(&self.key) = Some(new);
-        Ok(())
+        self.with(|store| {
+            let rotated = store.rotate_key(key);
+            // What has failed may have failed when the new key was the store's already.
+            if store.is_opened_by(&parse_key(&new)?) {
+                *lock(&self.key) = Some(new);
+            }
+            Ok(rotated?)
+        })
     }
 
     /// Closes the store for good. A slice that runs on it saves and ends first.
@@ -225,7 +236,7 @@ fn store_options(settings: &StoreSettings, key: Option<&Zeroizing<Vec<u8>>>) -> 
         keep: settings.keep as usize,
         create: settings.create,
         seed: settings.seed,
-        damaged: false,
+        ..StoreOptions::default()
     })
 }
 

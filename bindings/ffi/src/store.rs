@@ -49,6 +49,8 @@ pub struct StoredExample {
     pub added: i64,
     /// The example as JSON: `{"messages"}`, `{"prompt", "completion"}` or `{"text"}`.
     pub json: String,
+    /// The same, to be shown; none for one that came from a file in another shape.
+    pub example: Option<Example>,
 }
 
 /// What a deletion did.
@@ -60,6 +62,28 @@ pub struct DeleteReport {
     pub marked_grafts: Vec<u64>,
     /// Whether the session under way had learned from one, and was dropped.
     pub session_dropped: bool,
+}
+
+/// What forgetting did.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct ForgetReport {
+    /// The examples that are gone.
+    pub deleted: Vec<u64>,
+    /// Grafts that are gone because they had learned from one of them.
+    pub deleted_grafts: Vec<u64>,
+    /// The graft in use now; none for the base itself.
+    pub current: Option<u64>,
+    /// Whether the session under way had learned from one, and was dropped.
+    pub session_dropped: bool,
+}
+
+/// What wiping a store did. Paths begin at its folder.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct DestroyReport {
+    /// The files that are gone.
+    pub removed: Vec<String>,
+    /// The files that were none of the store's; they stay, and the folder with them.
+    pub left: Vec<String>,
 }
 
 /// A damaged file.
@@ -120,7 +144,13 @@ impl AdapterStore {
     pub async fn examples(&self) -> Result<Vec<StoredExample>> {
         self.run(|store| {
             let examples = store.examples().iter();
-            Ok(examples.map(|e| StoredExample { id: e.id.0, added: e.added, json: e.line.clone() }).collect())
+            let shown = |stored: &store::StoredExample| StoredExample {
+                id: stored.id.0,
+                added: stored.added,
+                json: stored.line.clone(),
+                example: Example::from_json_line(&stored.line),
+            };
+            Ok(examples.map(shown).collect())
         })
         .await
     }
@@ -134,6 +164,36 @@ impl AdapterStore {
             Ok(DeleteReport { deleted: numbers(deleted), marked_grafts, session_dropped })
         })
         .await
+    }
+
+    /// Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+    /// saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+    /// given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+    /// be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+    ///
+    /// The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+    pub async fn forget(&self, ids: Vec<u64>) -> Result<ForgetReport> {
+        self.run(move |store| {
+            let ids: Vec<_> = ids.into_iter().map(ExampleId).collect();
+            let store::ForgetReport { deleted, deleted_grafts, current, session_dropped } =
+                store.forget(&ids)?;
+            Ok(ForgetReport {
+                deleted: numbers(deleted),
+                deleted_grafts: deleted_grafts.into_iter().map(|id| id.0).collect(),
+                current: current.map(|id| id.0),
+                session_dropped,
+            })
+        })
+        .await
+    }
+
+    /// Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+    /// all, in place of a former file. Returns how many there are.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+    pub async fn export_examples(&self, to: String) -> Result<u64> {
+        self.run(move |store| Ok(store.export_examples(Path::new(&to))?)).await
     }
 
     /// All grafts, oldest first, damaged ones too.
@@ -198,7 +258,7 @@ impl AdapterStore {
     }
 
     /// Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-    /// after a crash in between one of the two opens the store.
+    /// after a crash in between open the store with both: [`StoreSettings::former_key`].
     ///
     /// # Errors
     /// [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -235,6 +295,24 @@ impl AdapterStore {
             })
             .await
     }
+}
+
+/// Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+/// the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+/// calling this again goes on. The app's own key is the app's to delete.
+///
+/// # Errors
+/// [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+/// [`NightgraftError::StoreLocked`] if it is open.
+#[uniffi::export]
+pub async fn destroy_store(folder: String) -> Result<DestroyReport> {
+    STORE_EXECUTOR
+        .run(move || {
+            let store::DestroyReport { removed, left } = Store::destroy(Path::new(&folder))?;
+            let shown = |paths: Vec<PathBuf>| paths.iter().map(|path| path.display().to_string()).collect();
+            Ok(DestroyReport { removed: shown(removed), left: shown(left) })
+        })
+        .await
 }
 
 impl AdapterStore {

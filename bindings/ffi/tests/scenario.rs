@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use nightgraft_ffi::{
     AdapterStore, BaseModel, ChatOptions, Example, Generator, GraftFormat, GraftStatus, ListenerError,
-    Message, NightgraftError, PauseReason, PersonalizationSession, Phase, Progress, ProgressListener,
-    SessionSettings, SliceOutcome, StoreSettings,
+    Message, NightgraftError, PauseReason, PersonalizationSession, Phase, Planner, Progress,
+    ProgressListener, SessionSettings, SliceOutcome, StoreSettings, published_models, verify_model,
 };
 use pollster::block_on;
 use serde_json::Value;
@@ -80,6 +80,20 @@ impl Scenario {
         let settings = StoreSettings { key: Some(KEY.to_vec()), seed, ..StoreSettings::default() };
         block_on(AdapterStore::open(folder.display().to_string(), settings)).unwrap()
     }
+}
+
+#[test]
+fn the_catalogue_says_what_the_real_model_is() {
+    let path = std::env::var("NIGHTGRAFT_SMOLLM2").expect("NIGHTGRAFT_SMOLLM2 names the real model");
+    let published = published_models().into_iter().find(|model| model.name == "smollm2-135m").unwrap();
+    block_on(verify_model(path.clone(), published.bytes, published.sha256, None)).unwrap();
+    let model = block_on(BaseModel::open(path)).unwrap();
+    assert_eq!(model.info().context, Some(published.context));
+    let settings = SessionSettings { batch_tokens: Some(256), ..SessionSettings::default() };
+    let plan = block_on(Planner::new(model).memory(settings)).unwrap();
+    // What a processor with other instructions computes in may differ.
+    let published = published.memory_to_train.unwrap() as f64;
+    assert!((plan.needed as f64 / published - 1.0).abs() < 0.25, "{} is not {published}", plan.needed);
 }
 
 #[test]

@@ -101,6 +101,8 @@ fn make_internal(kotlin: &str) -> String {
         if let Some((comment, function)) = line.split_once("*/ fun ") {
             return format!("{comment}*/ internal fun {function}");
         }
+        // One that waits stands behind its annotations, a space further in than what is in a class.
+        let line = line.strip_prefix("     ").filter(|rest| rest.starts_with("suspend fun ")).unwrap_or(line);
         let line = line.strip_prefix("public ").unwrap_or(line);
         let word = line.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
         if DECLARATIONS.contains(&word) { format!("internal {line}") } else { line.to_owned() }
@@ -120,8 +122,8 @@ mod tests {
 
     #[test]
     fn top_level_declarations_become_internal() {
-        let made = "package a\n\npublic interface B {\n    fun c()  \n}\ndata class D(\nval e: Int)\n@Suppress(\"x\")\nfun f() = 1\n  */ fun g() = 2\nvalid\n";
-        let kept = "package a\n\ninternal interface B {\n    fun c()\n}\ninternal data class D(\ninternal val e: Int)\n@Suppress(\"x\")\ninternal fun f() = 1\n  */ internal fun g() = 2\nvalid\n";
+        let made = "package a\n\npublic interface B {\n    fun c()  \n}\ndata class D(\nval e: Int)\n@Suppress(\"x\")\nfun f() = 1\n  */ fun g() = 2\n     suspend fun h() = 3\nvalid\n";
+        let kept = "package a\n\ninternal interface B {\n    fun c()\n}\ninternal data class D(\ninternal val e: Int)\n@Suppress(\"x\")\ninternal fun f() = 1\n  */ internal fun g() = 2\ninternal suspend fun h() = 3\nvalid\n";
         assert_eq!(make_internal(made), kept);
     }
 }

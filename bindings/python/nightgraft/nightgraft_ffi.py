@@ -525,7 +525,13 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
+    if lib.uniffi_nightgraft_ffi_checksum_func_destroy_store() != 57322:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone() != 3709:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_func_published_models() != 40519:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_func_verify_model() != 2386:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_version() != 21140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -543,6 +549,10 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export() != 33043:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples() != 38931:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_forget() != 26594:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts() != 21338:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file() != 18538:
@@ -555,7 +565,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_rollback() != 10230:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key() != 62341:
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key() != 8925:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_verify() != 13608:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -566,6 +576,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_nightgraft_ffi_checksum_method_basemodel_tokenize() != 18561:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_constructor_basemodel_open() != 44214:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes() != 17796:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_generator_chat() != 13715:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -642,9 +654,18 @@ _UniffiLib.ffi_nightgraft_ffi_rustbuffer_reserve.restype = _UniffiRustBuffer
 _UniffiLib.ffi_nightgraft_ffi_uniffi_contract_version.argtypes = (
 )
 _UniffiLib.ffi_nightgraft_ffi_uniffi_contract_version.restype = ctypes.c_uint32
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_destroy_store.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_destroy_store.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_published_models.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_published_models.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_verify_model.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_verify_model.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.restype = ctypes.c_uint16
@@ -669,6 +690,12 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_examples.restype =
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_forget.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_forget.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts.restype = ctypes.c_uint16
@@ -705,6 +732,9 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_basemodel_tokenize.restype = ct
 _UniffiLib.uniffi_nightgraft_ffi_checksum_constructor_basemodel_open.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_constructor_basemodel_open.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_generator_chat.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_generator_chat.restype = ctypes.c_uint16
@@ -774,10 +804,25 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress.re
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store.argtypes = (
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models.argtypes = (
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -817,6 +862,16 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_export.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_export.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_forget.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_forget.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_grafts.argtypes = (
     ctypes.c_uint64,
 )
@@ -873,6 +928,12 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_constructor_basemodel_open.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_constructor_basemodel_open.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes.argtypes = (
+    ctypes.c_uint64,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_generator_chat.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1020,6 +1081,16 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_free_basemodel.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_free_basemodel.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_clone_byteslistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_clone_byteslistener.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_free_byteslistener.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_free_byteslistener.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_clone_generator.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1080,6 +1151,23 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_free_textlistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_free_textlistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,ctypes.c_uint64,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceNightgraftFfiBytesListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER),
+        ("on_bytes", _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceNightgraftFfiBytesListener),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener.restype = None
 _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_PLATFORM_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,ctypes.POINTER(_UniffiRustBuffer),
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -1738,6 +1826,68 @@ class _UniffiFfiConverterTypeDeleteReport(_UniffiConverterRustBuffer):
         _UniffiFfiConverterSequenceUInt64.write(value.marked_grafts, buf)
         _UniffiFfiConverterBoolean.write(value.session_dropped, buf)
 
+class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterString.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterString.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterString.read(buf) for i in range(count)
+        ]
+
+@dataclass
+class DestroyReport:
+    """
+    What wiping a store did. Paths begin at its folder.
+"""
+    def __init__(self, *, removed:typing.List[str], left:typing.List[str]):
+        self.removed = removed
+        self.left = left
+
+
+
+
+    def __str__(self):
+        return "DestroyReport(removed={}, left={})".format(self.removed, self.left)
+    def __eq__(self, other):
+        if self.removed != other.removed:
+            return False
+        if self.left != other.left:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeDestroyReport(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return DestroyReport(
+            removed=_UniffiFfiConverterSequenceString.read(buf),
+            left=_UniffiFfiConverterSequenceString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceString.check_lower(value.removed)
+        _UniffiFfiConverterSequenceString.check_lower(value.left)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceString.write(value.removed, buf)
+        _UniffiFfiConverterSequenceString.write(value.left, buf)
+
 
 
 
@@ -1947,6 +2097,82 @@ class _UniffiFfiConverterTypeDeviceState(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.write(value.unix_seconds, buf)
         _UniffiFfiConverterInt32.write(value.utc_offset_seconds, buf)
 
+class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterUInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterUInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterUInt64.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class ForgetReport:
+    """
+    What forgetting did.
+"""
+    def __init__(self, *, deleted:typing.List[int], deleted_grafts:typing.List[int], current:typing.Optional[int], session_dropped:bool):
+        self.deleted = deleted
+        self.deleted_grafts = deleted_grafts
+        self.current = current
+        self.session_dropped = session_dropped
+
+
+
+
+    def __str__(self):
+        return "ForgetReport(deleted={}, deleted_grafts={}, current={}, session_dropped={})".format(self.deleted, self.deleted_grafts, self.current, self.session_dropped)
+    def __eq__(self, other):
+        if self.deleted != other.deleted:
+            return False
+        if self.deleted_grafts != other.deleted_grafts:
+            return False
+        if self.current != other.current:
+            return False
+        if self.session_dropped != other.session_dropped:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeForgetReport(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return ForgetReport(
+            deleted=_UniffiFfiConverterSequenceUInt64.read(buf),
+            deleted_grafts=_UniffiFfiConverterSequenceUInt64.read(buf),
+            current=_UniffiFfiConverterOptionalUInt64.read(buf),
+            session_dropped=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterSequenceUInt64.check_lower(value.deleted)
+        _UniffiFfiConverterSequenceUInt64.check_lower(value.deleted_grafts)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.current)
+        _UniffiFfiConverterBoolean.check_lower(value.session_dropped)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterSequenceUInt64.write(value.deleted, buf)
+        _UniffiFfiConverterSequenceUInt64.write(value.deleted_grafts, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.current, buf)
+        _UniffiFfiConverterBoolean.write(value.session_dropped, buf)
+
 @dataclass
 class GateSettings:
     """
@@ -2116,54 +2342,6 @@ class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
             return _UniffiFfiConverterInt64.read(buf)
         else:
             raise InternalError("Unexpected flag byte for optional type")
-
-class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterUInt64.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterUInt64.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterUInt64.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
-
-class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterString.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterString.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterString.read(buf) for i in range(count)
-        ]
 
 @dataclass
 class Verdict:
@@ -3583,6 +3761,87 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalTypeNothingToDoReason.write(value.nothing_to_do, buf)
 
 @dataclass
+class PublishedModel:
+    """
+    A GGUF file that can be downloaded and trained.
+"""
+    def __init__(self, *, name:str, description:str, url:str, file:str, bytes:int, sha256:str, licence:str, context:int, memory_to_train:typing.Optional[int]):
+        self.name = name
+        self.description = description
+        self.url = url
+        self.file = file
+        self.bytes = bytes
+        self.sha256 = sha256
+        self.licence = licence
+        self.context = context
+        self.memory_to_train = memory_to_train
+
+
+
+
+    def __str__(self):
+        return "PublishedModel(name={}, description={}, url={}, file={}, bytes={}, sha256={}, licence={}, context={}, memory_to_train={})".format(self.name, self.description, self.url, self.file, self.bytes, self.sha256, self.licence, self.context, self.memory_to_train)
+    def __eq__(self, other):
+        if self.name != other.name:
+            return False
+        if self.description != other.description:
+            return False
+        if self.url != other.url:
+            return False
+        if self.file != other.file:
+            return False
+        if self.bytes != other.bytes:
+            return False
+        if self.sha256 != other.sha256:
+            return False
+        if self.licence != other.licence:
+            return False
+        if self.context != other.context:
+            return False
+        if self.memory_to_train != other.memory_to_train:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePublishedModel(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return PublishedModel(
+            name=_UniffiFfiConverterString.read(buf),
+            description=_UniffiFfiConverterString.read(buf),
+            url=_UniffiFfiConverterString.read(buf),
+            file=_UniffiFfiConverterString.read(buf),
+            bytes=_UniffiFfiConverterUInt64.read(buf),
+            sha256=_UniffiFfiConverterString.read(buf),
+            licence=_UniffiFfiConverterString.read(buf),
+            context=_UniffiFfiConverterUInt32.read(buf),
+            memory_to_train=_UniffiFfiConverterOptionalUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.description)
+        _UniffiFfiConverterString.check_lower(value.url)
+        _UniffiFfiConverterString.check_lower(value.file)
+        _UniffiFfiConverterUInt64.check_lower(value.bytes)
+        _UniffiFfiConverterString.check_lower(value.sha256)
+        _UniffiFfiConverterString.check_lower(value.licence)
+        _UniffiFfiConverterUInt32.check_lower(value.context)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.memory_to_train)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.description, buf)
+        _UniffiFfiConverterString.write(value.url, buf)
+        _UniffiFfiConverterString.write(value.file, buf)
+        _UniffiFfiConverterUInt64.write(value.bytes, buf)
+        _UniffiFfiConverterString.write(value.sha256, buf)
+        _UniffiFfiConverterString.write(value.licence, buf)
+        _UniffiFfiConverterUInt32.write(value.context, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.memory_to_train, buf)
+
+@dataclass
 class SessionReport:
     """
     The sum of a session.
@@ -3897,11 +4156,12 @@ class StoreSettings:
     """
     How a store is opened.
 """
-    def __init__(self, *, key:typing.Optional[bytes] = _DEFAULT, quota:typing.Optional[int] = _DEFAULT, keep:int = 5, create:bool = True, seed:typing.Optional[int] = _DEFAULT):
-        if key is _DEFAULT:
-            self.key = None
+    def __init__(self, *, key:typing.Optional[bytes], former_key:typing.Optional[bytes] = _DEFAULT, quota:typing.Optional[int] = _DEFAULT, keep:int = 5, create:bool = True, seed:typing.Optional[int] = _DEFAULT):
+        self.key = key
+        if former_key is _DEFAULT:
+            self.former_key = None
         else:
-            self.key = key
+            self.former_key = former_key
         if quota is _DEFAULT:
             self.quota = None
         else:
@@ -3917,9 +4177,11 @@ class StoreSettings:
 
 
     def __str__(self):
-        return "StoreSettings(key={}, quota={}, keep={}, create={}, seed={})".format(self.key, self.quota, self.keep, self.create, self.seed)
+        return "StoreSettings(key={}, former_key={}, quota={}, keep={}, create={}, seed={})".format(self.key, self.former_key, self.quota, self.keep, self.create, self.seed)
     def __eq__(self, other):
         if self.key != other.key:
+            return False
+        if self.former_key != other.former_key:
             return False
         if self.quota != other.quota:
             return False
@@ -3936,6 +4198,7 @@ class _UniffiFfiConverterTypeStoreSettings(_UniffiConverterRustBuffer):
     def read(buf):
         return StoreSettings(
             key=_UniffiFfiConverterOptionalBytes.read(buf),
+            former_key=_UniffiFfiConverterOptionalBytes.read(buf),
             quota=_UniffiFfiConverterOptionalUInt64.read(buf),
             keep=_UniffiFfiConverterUInt32.read(buf),
             create=_UniffiFfiConverterBoolean.read(buf),
@@ -3945,6 +4208,7 @@ class _UniffiFfiConverterTypeStoreSettings(_UniffiConverterRustBuffer):
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterOptionalBytes.check_lower(value.key)
+        _UniffiFfiConverterOptionalBytes.check_lower(value.former_key)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.quota)
         _UniffiFfiConverterUInt32.check_lower(value.keep)
         _UniffiFfiConverterBoolean.check_lower(value.create)
@@ -3953,151 +4217,11 @@ class _UniffiFfiConverterTypeStoreSettings(_UniffiConverterRustBuffer):
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterOptionalBytes.write(value.key, buf)
+        _UniffiFfiConverterOptionalBytes.write(value.former_key, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.quota, buf)
         _UniffiFfiConverterUInt32.write(value.keep, buf)
         _UniffiFfiConverterBoolean.write(value.create, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.seed, buf)
-
-@dataclass
-class StoredExample:
-    """
-    An example in the store.
-"""
-    def __init__(self, *, id:int, added:int, json:str):
-        self.id = id
-        self.added = added
-        self.json = json
-
-
-
-
-    def __str__(self):
-        return "StoredExample(id={}, added={}, json={})".format(self.id, self.added, self.json)
-    def __eq__(self, other):
-        if self.id != other.id:
-            return False
-        if self.added != other.added:
-            return False
-        if self.json != other.json:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeStoredExample(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return StoredExample(
-            id=_UniffiFfiConverterUInt64.read(buf),
-            added=_UniffiFfiConverterInt64.read(buf),
-            json=_UniffiFfiConverterString.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterUInt64.check_lower(value.id)
-        _UniffiFfiConverterInt64.check_lower(value.added)
-        _UniffiFfiConverterString.check_lower(value.json)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterUInt64.write(value.id, buf)
-        _UniffiFfiConverterInt64.write(value.added, buf)
-        _UniffiFfiConverterString.write(value.json, buf)
-
-@dataclass
-class TimePlan:
-    """
-    What a session would have to do.
-"""
-    def __init__(self, *, examples:int, tokens:int, steps:int, tokens_per_second:float, seconds:float):
-        self.examples = examples
-        self.tokens = tokens
-        self.steps = steps
-        self.tokens_per_second = tokens_per_second
-        self.seconds = seconds
-
-
-
-
-    def __str__(self):
-        return "TimePlan(examples={}, tokens={}, steps={}, tokens_per_second={}, seconds={})".format(self.examples, self.tokens, self.steps, self.tokens_per_second, self.seconds)
-    def __eq__(self, other):
-        if self.examples != other.examples:
-            return False
-        if self.tokens != other.tokens:
-            return False
-        if self.steps != other.steps:
-            return False
-        if self.tokens_per_second != other.tokens_per_second:
-            return False
-        if self.seconds != other.seconds:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeTimePlan(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return TimePlan(
-            examples=_UniffiFfiConverterUInt64.read(buf),
-            tokens=_UniffiFfiConverterUInt64.read(buf),
-            steps=_UniffiFfiConverterUInt64.read(buf),
-            tokens_per_second=_UniffiFfiConverterFloat64.read(buf),
-            seconds=_UniffiFfiConverterFloat64.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterUInt64.check_lower(value.examples)
-        _UniffiFfiConverterUInt64.check_lower(value.tokens)
-        _UniffiFfiConverterUInt64.check_lower(value.steps)
-        _UniffiFfiConverterFloat64.check_lower(value.tokens_per_second)
-        _UniffiFfiConverterFloat64.check_lower(value.seconds)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterUInt64.write(value.examples, buf)
-        _UniffiFfiConverterUInt64.write(value.tokens, buf)
-        _UniffiFfiConverterUInt64.write(value.steps, buf)
-        _UniffiFfiConverterFloat64.write(value.tokens_per_second, buf)
-        _UniffiFfiConverterFloat64.write(value.seconds, buf)
-
-@dataclass
-class Token:
-    """
-    One token of a text.
-"""
-    def __init__(self, *, id:int, text:str):
-        self.id = id
-        self.text = text
-
-
-
-
-    def __str__(self):
-        return "Token(id={}, text={})".format(self.id, self.text)
-    def __eq__(self, other):
-        if self.id != other.id:
-            return False
-        if self.text != other.text:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeToken(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Token(
-            id=_UniffiFfiConverterUInt32.read(buf),
-            text=_UniffiFfiConverterString.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterUInt32.check_lower(value.id)
-        _UniffiFfiConverterString.check_lower(value.text)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterUInt32.write(value.id, buf)
-        _UniffiFfiConverterString.write(value.text, buf)
 
 class _UniffiFfiConverterSequenceTypeMessage(_UniffiConverterRustBuffer):
     @classmethod
@@ -4308,6 +4432,178 @@ class _UniffiFfiConverterTypeExample(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.text, buf)
 
 
+
+class _UniffiFfiConverterOptionalTypeExample(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeExample.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeExample.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeExample.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class StoredExample:
+    """
+    An example in the store.
+"""
+    def __init__(self, *, id:int, added:int, json:str, example:typing.Optional[Example]):
+        self.id = id
+        self.added = added
+        self.json = json
+        self.example = example
+
+
+
+
+    def __str__(self):
+        return "StoredExample(id={}, added={}, json={}, example={})".format(self.id, self.added, self.json, self.example)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.added != other.added:
+            return False
+        if self.json != other.json:
+            return False
+        if self.example != other.example:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeStoredExample(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return StoredExample(
+            id=_UniffiFfiConverterUInt64.read(buf),
+            added=_UniffiFfiConverterInt64.read(buf),
+            json=_UniffiFfiConverterString.read(buf),
+            example=_UniffiFfiConverterOptionalTypeExample.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.id)
+        _UniffiFfiConverterInt64.check_lower(value.added)
+        _UniffiFfiConverterString.check_lower(value.json)
+        _UniffiFfiConverterOptionalTypeExample.check_lower(value.example)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.id, buf)
+        _UniffiFfiConverterInt64.write(value.added, buf)
+        _UniffiFfiConverterString.write(value.json, buf)
+        _UniffiFfiConverterOptionalTypeExample.write(value.example, buf)
+
+@dataclass
+class TimePlan:
+    """
+    What a session would have to do.
+"""
+    def __init__(self, *, examples:int, tokens:int, steps:int, tokens_per_second:float, seconds:float):
+        self.examples = examples
+        self.tokens = tokens
+        self.steps = steps
+        self.tokens_per_second = tokens_per_second
+        self.seconds = seconds
+
+
+
+
+    def __str__(self):
+        return "TimePlan(examples={}, tokens={}, steps={}, tokens_per_second={}, seconds={})".format(self.examples, self.tokens, self.steps, self.tokens_per_second, self.seconds)
+    def __eq__(self, other):
+        if self.examples != other.examples:
+            return False
+        if self.tokens != other.tokens:
+            return False
+        if self.steps != other.steps:
+            return False
+        if self.tokens_per_second != other.tokens_per_second:
+            return False
+        if self.seconds != other.seconds:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeTimePlan(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return TimePlan(
+            examples=_UniffiFfiConverterUInt64.read(buf),
+            tokens=_UniffiFfiConverterUInt64.read(buf),
+            steps=_UniffiFfiConverterUInt64.read(buf),
+            tokens_per_second=_UniffiFfiConverterFloat64.read(buf),
+            seconds=_UniffiFfiConverterFloat64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.examples)
+        _UniffiFfiConverterUInt64.check_lower(value.tokens)
+        _UniffiFfiConverterUInt64.check_lower(value.steps)
+        _UniffiFfiConverterFloat64.check_lower(value.tokens_per_second)
+        _UniffiFfiConverterFloat64.check_lower(value.seconds)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.examples, buf)
+        _UniffiFfiConverterUInt64.write(value.tokens, buf)
+        _UniffiFfiConverterUInt64.write(value.steps, buf)
+        _UniffiFfiConverterFloat64.write(value.tokens_per_second, buf)
+        _UniffiFfiConverterFloat64.write(value.seconds, buf)
+
+@dataclass
+class Token:
+    """
+    One token of a text.
+"""
+    def __init__(self, *, id:int, text:str):
+        self.id = id
+        self.text = text
+
+
+
+
+    def __str__(self):
+        return "Token(id={}, text={})".format(self.id, self.text)
+    def __eq__(self, other):
+        if self.id != other.id:
+            return False
+        if self.text != other.text:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeToken(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Token(
+            id=_UniffiFfiConverterUInt32.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt32.check_lower(value.id)
+        _UniffiFfiConverterString.check_lower(value.text)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt32.write(value.id, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
 
 
 
@@ -5442,6 +5738,25 @@ class AdapterStoreProtocol(typing.Protocol):
         [`NightgraftError::Unsupported`] if it is not there or of another base.
 """
         raise NotImplementedError
+    async def export_examples(self, to: str) -> int:
+        """
+        Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+        all, in place of a former file. Returns how many there are.
+
+        # Errors
+        [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+"""
+        raise NotImplementedError
+    async def forget(self, ids: typing.List[int]) -> ForgetReport:
+        """
+        Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+        saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+        given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+        be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+
+        The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+"""
+        raise NotImplementedError
     async def grafts(self, ) -> typing.List[Graft]:
         """
         All grafts, oldest first, damaged ones too.
@@ -5487,7 +5802,7 @@ class AdapterStoreProtocol(typing.Protocol):
     async def rotate_key(self, new_key: bytes) -> None:
         """
         Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-        after a crash in between one of the two opens the store.
+        after a crash in between open the store with both: [`StoreSettings::former_key`].
 
         # Errors
         [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -5708,6 +6023,55 @@ class AdapterStore(AdapterStoreProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    async def export_examples(self, to: str) -> int:
+        """
+        Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+        all, in place of a former file. Returns how many there are.
+
+        # Errors
+        [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+"""
+
+        _UniffiFfiConverterString.check_lower(to)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(to),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterUInt64.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples(*_uniffi_lowered_args),
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_u64,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_u64,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_free_u64,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def forget(self, ids: typing.List[int]) -> ForgetReport:
+        """
+        Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+        saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+        given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+        be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+
+        The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+"""
+
+        _UniffiFfiConverterSequenceUInt64.check_lower(ids)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterSequenceUInt64.lower(ids),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeForgetReport.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_forget(*_uniffi_lowered_args),
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
     async def grafts(self, ) -> typing.List[Graft]:
         """
         All grafts, oldest first, damaged ones too.
@@ -5837,7 +6201,7 @@ class AdapterStore(AdapterStoreProtocol):
     async def rotate_key(self, new_key: bytes) -> None:
         """
         Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-        after a crash in between one of the two opens the store.
+        after a crash in between open the store with both: [`StoreSettings::former_key`].
 
         # Errors
         [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -5903,6 +6267,148 @@ class _UniffiFfiConverterTypeAdapterStore:
 
     @classmethod
     def write(cls, value: AdapterStore, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class BytesListener():
+    """
+    Hears how far a file is read, from a thread of the library. What it throws ends the reading.
+"""
+
+    def on_bytes(self, read: int) -> None:
+        """
+        So many bytes are read.
+"""
+        raise NotImplementedError
+
+class BytesListenerImpl(BytesListener):
+    """
+    Hears how far a file is read, from a thread of the library. What it throws ends the reading.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_nightgraft_ffi_fn_free_byteslistener, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_nightgraft_ffi_fn_clone_byteslistener, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def on_bytes(self, read: int) -> None:
+        """
+        So many bytes are read.
+"""
+
+        _UniffiFfiConverterUInt64.check_lower(read)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterUInt64.lower(read),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeListenerError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplBytesListenerImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0
+    def on_bytes(
+            uniffi_handle,
+            read,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeBytesListener._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterUInt64.lift(read), )
+            uniffi_method = uniffi_obj.on_bytes
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ListenerError,
+                _UniffiFfiConverterTypeListenerError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeBytesListener._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeBytesListener._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceNightgraftFfiBytesListener(
+        _uniffi_free,
+        _uniffi_clone,
+        on_bytes,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeBytesListener:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return BytesListenerImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeBytesListener._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: BytesListener):
+        if not isinstance(value, BytesListener):
+            raise TypeError("Expected BytesListener subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: BytesListener):
+         if isinstance(value, BytesListenerImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeBytesListener._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: BytesListener, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
 
@@ -7192,6 +7698,79 @@ class _UniffiFfiConverterTypePlanner:
     @classmethod
     def write(cls, value: Planner, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
+
+class _UniffiFfiConverterSequenceTypePublishedModel(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePublishedModel.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePublishedModel.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePublishedModel.read(buf) for i in range(count)
+        ]
+
+class _UniffiFfiConverterOptionalTypeBytesListener(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeBytesListener.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeBytesListener.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeBytesListener.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+async def destroy_store(folder: str) -> DestroyReport:
+    """
+    Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+    the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+    calling this again goes on. The app's own key is the app's to delete.
+
+    # Errors
+    [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+    [`NightgraftError::StoreLocked`] if it is open.
+"""
+
+    _UniffiFfiConverterString.check_lower(folder)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(folder),
+    )
+    _uniffi_lift_return = _UniffiFfiConverterTypeDestroyReport.lift
+    _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+    return await _uniffi_rust_call_async(
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store(*_uniffi_lowered_args),
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+        _uniffi_lift_return,
+        _uniffi_error_converter,
+    )
 def leave_signals_alone() -> None:
     """
     Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
@@ -7211,6 +7790,53 @@ def leave_signals_alone() -> None:
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
+def published_models() -> typing.List[PublishedModel]:
+    """
+    The models that are known to be trainable, the smallest first.
+"""
+    _uniffi_lowered_args = (
+    )
+    _uniffi_lift_return = _UniffiFfiConverterSequenceTypePublishedModel.lift
+    _uniffi_error_converter = None
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
+async def verify_model(path: str,bytes: int,sha256: str,listener: typing.Optional[BytesListener]) -> None:
+    """
+    Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
+    If the caller does not wait for it any more, it stops.
+
+    # Errors
+    [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
+    [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+"""
+
+    _UniffiFfiConverterString.check_lower(path)
+
+    _UniffiFfiConverterUInt64.check_lower(bytes)
+
+    _UniffiFfiConverterString.check_lower(sha256)
+
+    _UniffiFfiConverterOptionalTypeBytesListener.check_lower(listener)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(path),
+        _UniffiFfiConverterUInt64.lower(bytes),
+        _UniffiFfiConverterString.lower(sha256),
+        _UniffiFfiConverterOptionalTypeBytesListener.lower(listener),
+    )
+    _uniffi_lift_return = lambda val: None
+    _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+    return await _uniffi_rust_call_async(
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model(*_uniffi_lowered_args),
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_free_void,
+        _uniffi_lift_return,
+        _uniffi_error_converter,
+    )
 def version() -> str:
     """
     The version of the library, such as `0.1.0`.
@@ -7244,7 +7870,9 @@ __all__ = [
     "ChatOptions",
     "Damage",
     "DeleteReport",
+    "DestroyReport",
     "DeviceState",
+    "ForgetReport",
     "GateSettings",
     "Verdict",
     "Graft",
@@ -7255,18 +7883,24 @@ __all__ = [
     "NightRules",
     "Waiting",
     "Progress",
+    "PublishedModel",
     "SessionReport",
     "SessionSettings",
     "StoreSettings",
     "StoredExample",
     "TimePlan",
     "Token",
+    "destroy_store",
     "leave_signals_alone",
+    "published_models",
+    "verify_model",
     "version",
     "BaseModel",
     "BaseModelProtocol",
     "AdapterStore",
     "AdapterStoreProtocol",
+    "BytesListenerImpl",
+    "BytesListener",
     "TextListenerImpl",
     "TextListener",
     "Generator",

@@ -14,6 +14,7 @@ from typing import Any
 from nightgraft import (
     AdapterStore,
     BaseModel,
+    BytesListener,
     Cancelled,
     ChatOptions,
     Example,
@@ -34,7 +35,10 @@ from nightgraft import (
     TextListener,
     Unsupported,
     WrongKey,
+    destroy_store,
     examples,
+    published_models,
+    verify_model,
 )
 
 # What bindings/README.md shows: `cargo xtask python` writes it beside this file.
@@ -85,6 +89,16 @@ class ThrowingListener(ProgressListener):
 
     def on_progress(self, progress: Progress) -> None:
         raise ValueError("made to")
+
+
+class Counter(BytesListener):
+    """Keeps how many bytes were read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def on_bytes(self, read: int) -> None:
+        self.read = read
 
 
 class Collector(TextListener):
@@ -160,7 +174,7 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         self.settings = SessionSettings(context=64, batch_tokens=64, epochs=50, threads=2)
 
     async def store_with_examples(self) -> AdapterStore:
-        store = await AdapterStore.open(self.store_path, StoreSettings(seed=3))
+        store = await AdapterStore.open(self.store_path, StoreSettings(key=None, seed=3))
         await store.add([examples.text(f"a made-up line, number {i}: boats, {i * 7} of them") for i in range(40)])
         return store
 
@@ -171,14 +185,14 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
             await BaseModel.open(str(broken))
         store = await self.store_with_examples()
         with self.assertRaises(StoreLocked):
-            await AdapterStore.open(self.store_path, StoreSettings())
+            await AdapterStore.open(self.store_path, StoreSettings(key=None))
         with self.assertRaises(InvalidData):
             await store.add([examples.text("")])
         with self.assertRaises(Unsupported):
             await PersonalizationSession.open(self.model, store, SessionSettings(rank=0))
 
     async def test_too_few_examples_are_told_in_numbers_before_anything_is_trained(self) -> None:
-        store = await AdapterStore.open(self.store_path, StoreSettings())
+        store = await AdapterStore.open(self.store_path, StoreSettings(key=None))
         await store.add([examples.text(f"The boat number {i} is red.") for i in range(5)])
         session = await PersonalizationSession.open(self.model, store, SessionSettings())
         outcome = await session.run_slice(None, None)
@@ -194,6 +208,62 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         self.assertNotEqual(answer, "")
         store = await AdapterStore.open(self.store_path, StoreSettings(key=KEY))
         self.assertEqual(len(await store.grafts()), 1)
+
+    async def test_a_store_without_a_key_has_to_be_asked_for(self) -> None:
+        with self.assertRaises(TypeError):
+            StoreSettings()  # type: ignore[call-arg]
+
+    async def test_what_is_forgotten_is_in_no_graft_and_what_is_left_goes_out(self) -> None:
+        store = await self.store_with_examples()
+        session = await PersonalizationSession.open(self.model, store, SessionSettings(context=64, epochs=1))
+        self.assertIsInstance(await session.run_slice(None, None), SliceOutcome.FINISHED)
+        await store.promote_anyway(1)
+        before = self.listing()
+        self.assertIn("grafts/00000001.ngs", before)
+        # Four are held out at most, so that one of these was learned.
+        report = await store.forget([1, 2, 3, 4, 5])
+        self.assertEqual((report.deleted, report.deleted_grafts, report.current), ([1, 2, 3, 4, 5], [1], None))
+        self.assertEqual(before - self.listing(), {"grafts/00000001.ngs"})
+        out = Path(self.folder.name) / "mine.jsonl"
+        self.assertEqual(await store.export_examples(str(out)), 35)
+        stored = await store.examples()
+        self.assertEqual(out.read_text().splitlines(), [example.json for example in stored])
+        self.assertEqual(stored[0].example, examples.text("a made-up line, number 5: boats, 35 of them"))
+
+    async def test_a_destroyed_store_leaves_nothing(self) -> None:
+        store = await self.store_with_examples()
+        with self.assertRaises(StoreLocked):
+            await destroy_store(self.store_path)
+        await store.release()
+        before = self.listing()
+        report = await destroy_store(self.store_path)
+        self.assertEqual((set(report.removed), report.left), (before, []))
+        self.assertFalse(Path(self.store_path).exists())
+        (Path(self.folder.name) / "thesis.tex").write_text("years of work")
+        with self.assertRaises(Unsupported):
+            await destroy_store(self.folder.name)
+
+    async def test_a_change_of_the_key_that_was_interrupted_is_finished_by_opening_with_both_keys(self) -> None:
+        await (await AdapterStore.open(self.store_path, StoreSettings(key=KEY))).release()
+        for _ in range(2):
+            store = await AdapterStore.open(self.store_path, StoreSettings(key=bytes(32), former_key=KEY))
+            await store.release()
+        with self.assertRaises(WrongKey):
+            await AdapterStore.open(self.store_path, StoreSettings(key=KEY))
+
+    async def test_a_download_is_the_model_of_the_catalogue_or_is_to_be_fetched_again(self) -> None:
+        published = next(model for model in published_models() if model.name == "smollm2-135m")
+        counter = Counter()
+        model = os.environ["NIGHTGRAFT_SMOLLM2"]
+        await verify_model(model, published.bytes, published.sha256, counter)
+        self.assertEqual(counter.read, published.bytes)
+        with self.assertRaisesRegex(InvalidModel, "fetch it again"):
+            await verify_model(os.environ["NIGHTGRAFT_TINY"], published.bytes, published.sha256, None)
+
+    def listing(self) -> set[str]:
+        """The files below the store's folder."""
+        store = Path(self.store_path)
+        return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
         store = await self.store_with_examples()
@@ -216,7 +286,7 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         step = session.progress().step
         await session.release()
         await store.release()
-        store = await AdapterStore.open(self.store_path, StoreSettings())
+        store = await AdapterStore.open(self.store_path, StoreSettings(key=None))
         session = await PersonalizationSession.open(self.model, store, self.settings)
         await session.run_slice(0.0, None)
         self.assertGreaterEqual(session.progress().step, step)

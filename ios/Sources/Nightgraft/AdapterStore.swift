@@ -13,11 +13,12 @@ public final class AdapterStore: Sendable {
     ///
     /// - Parameters:
     ///   - folder: The store's folder, on a local disk.
-    ///   - settings: The key, the quota and how much is kept.
+    ///   - settings: The key, the quota and how much is kept; ``StoreSettings/unencrypted(quota:keptGrafts:createsIfMissing:seed:)``
+    ///     for a store without a key.
     /// - Throws: ``NightgraftError/storeLocked(reason:)`` if it is open already, ``NightgraftError/wrongKey(reason:)``,
     ///   ``NightgraftError/corrupted(reason:)``, ``NightgraftError/storageFull(reason:)``, and
     ///   ``NightgraftError/unsupported(reason:)`` if a key is needless, or if there is no store and none is made.
-    public init(at folder: URL, settings: StoreSettings = StoreSettings()) async throws {
+    public init(at folder: URL, settings: StoreSettings) async throws {
         let path = try folder.filePath()
         let converted = try settings.ffi()
         handle = try await translating { try await FFI.Store.open(folder: path, settings: converted) }
@@ -68,6 +69,33 @@ public final class AdapterStore: Sendable {
     /// - Throws: ``NightgraftError``.
     public func examples() async throws -> [StoredExample] {
         try await translating { try await handle.examples().map(StoredExample.init) }
+    }
+
+    /// Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+    /// saw them is in use, or the base, and the grafts that saw them are deleted. Call ``Generator/useCurrentGraft(of:)``
+    /// afterwards, because a generator goes on with the graft that it has, and ask for a night: it learns what is left.
+    ///
+    /// The examples are the last to go. After an error or a crash, forget those that ``examples()`` still lists again.
+    ///
+    /// - Parameter examples: Their numbers; those of examples that were deleted before may be among them.
+    /// - Returns: What is gone, and what is in use now.
+    /// - Throws: ``NightgraftError``.
+    @discardableResult
+    public func forget(_ examples: some Sequence<StoredExample.ID>) async throws -> ForgetReport {
+        let ids = Array(examples)
+        return try await translating { ForgetReport(try await handle.forget(ids: ids)) }
+    }
+
+    /// Writes all examples to a `.jsonl` file, which ``add(contentsOf:skippingBadLines:)`` reads. The file is whole or not
+    /// there, and it is not encrypted.
+    ///
+    /// - Parameter file: The file, outside of the store's folder.
+    /// - Returns: How many examples there are.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if it cannot be there, ``NightgraftError/storageFull(reason:)``.
+    @discardableResult
+    public func exportExamples(to file: URL) async throws -> Int {
+        let path = try file.filePath()
+        return try await translating { Int(clamping: try await handle.exportExamples(to: path)) }
     }
 
     /// Deletes examples. Their text is gone from every file of the store, and grafts that learned from them are marked.
@@ -151,7 +179,8 @@ public final class AdapterStore: Sendable {
 
     /// Writes the store anew under another key; what deleted files left behind stays shut away under the old one.
     ///
-    /// Keep both keys until this returns: after a crash in between, one of the two opens the store.
+    /// Keep both keys until this returns: after a crash in between, open the store with both
+    /// (``StoreSettings/formerKey``), and the change is finished.
     ///
     /// - Parameter key: The new key.
     /// - Throws: ``NightgraftError/unsupported(reason:)`` if the store is not encrypted.
@@ -173,6 +202,22 @@ public final class AdapterStore: Sendable {
     /// - Throws: ``NightgraftError``.
     public func bytesUsed() async throws -> Int {
         try await translating { Int(clamping: try await handle.bytesUsed()) }
+    }
+
+    /// Wipes a store, for which no key is needed: what its keys are wrapped in first, then every other file, then the folder
+    /// itself.
+    ///
+    /// A folder that is empty or not there has nothing to wipe. After a crash in between the store does not open any more,
+    /// and a second call goes on. The app's own key is deleted where it is kept.
+    ///
+    /// - Parameter folder: The store's folder.
+    /// - Returns: What is gone, and what was none of the store's and stays.
+    /// - Throws: ``NightgraftError/unsupported(reason:)`` if the folder is not a store's, and then nothing in it is touched;
+    ///   ``NightgraftError/storeLocked(reason:)`` if it is open.
+    @discardableResult
+    public static func destroy(at folder: URL) async throws -> DestroyReport {
+        let path = try folder.filePath()
+        return try await translating { DestroyReport(try await NightgraftGenerated.destroyStore(folder: path)) }
     }
 
     /// Closes the store now, whoever still uses it: every later call fails with ``NightgraftError/cancelled(reason:)``.

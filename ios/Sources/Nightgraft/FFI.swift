@@ -3,12 +3,15 @@ internal import NightgraftGenerated
 /// The generated types that the library wraps, under names of their own: most are called as the public ones are.
 enum FFI {
     typealias Answer = NightgraftGenerated.Answer
+    typealias BytesListener = NightgraftGenerated.BytesListener
     typealias ChatOptions = NightgraftGenerated.ChatOptions
     typealias Damage = NightgraftGenerated.Damage
     typealias DeleteReport = NightgraftGenerated.DeleteReport
+    typealias DestroyReport = NightgraftGenerated.DestroyReport
     typealias DeviceState = NightgraftGenerated.DeviceState
     typealias Example = NightgraftGenerated.Example
     typealias Failure = NightgraftGenerated.NightgraftError
+    typealias ForgetReport = NightgraftGenerated.ForgetReport
     typealias GateSettings = NightgraftGenerated.GateSettings
     typealias Generator = NightgraftGenerated.Generator
     typealias Graft = NightgraftGenerated.Graft
@@ -29,6 +32,7 @@ enum FFI {
     typealias PlatformError = NightgraftGenerated.PlatformError
     typealias Progress = NightgraftGenerated.Progress
     typealias ProgressListener = NightgraftGenerated.ProgressListener
+    typealias PublishedModel = NightgraftGenerated.PublishedModel
     typealias Session = NightgraftGenerated.PersonalizationSession
     typealias SessionReport = NightgraftGenerated.SessionReport
     typealias SessionSettings = NightgraftGenerated.SessionSettings

@@ -41,6 +41,26 @@ public struct DeleteReport: Sendable, Hashable {
     public let sessionDropped: Bool
 }
 
+/// What forgetting did.
+public struct ForgetReport: Sendable, Hashable {
+    /// The examples that are gone.
+    public let deleted: [StoredExample.ID]
+    /// The grafts that are gone because they learned from them.
+    public let deletedGrafts: [Graft.ID]
+    /// The graft in use now; `nil` for the base itself.
+    public let currentGraft: Graft.ID?
+    /// Whether the session under way had learned from them and was dropped.
+    public let sessionDropped: Bool
+}
+
+/// What wiping a store did. Paths begin at its folder.
+public struct DestroyReport: Sendable, Hashable {
+    /// The files that are gone.
+    public let removed: [String]
+    /// The files that were none of the store's; they stay, and the folder with them.
+    public let left: [String]
+}
+
 /// A damaged file of a store.
 public struct Damage: Sendable, Hashable {
     /// The file.
@@ -72,6 +92,22 @@ extension DeleteReport {
         deleted = report.deleted
         markedGrafts = report.markedGrafts
         sessionDropped = report.sessionDropped
+    }
+}
+
+extension ForgetReport {
+    init(_ report: FFI.ForgetReport) {
+        deleted = report.deleted
+        deletedGrafts = report.deletedGrafts
+        currentGraft = report.current
+        sessionDropped = report.sessionDropped
+    }
+}
+
+extension DestroyReport {
+    init(_ report: FFI.DestroyReport) {
+        removed = report.removed
+        left = report.left
     }
 }
 

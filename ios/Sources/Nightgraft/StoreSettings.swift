@@ -4,7 +4,10 @@ internal import NightgraftGenerated
 /// How a store is opened.
 public struct StoreSettings: Sendable, Hashable {
     /// The key that encrypts the store; `nil` for a store in plain files. It is chosen when the store is made.
-    public var key: StoreKey?
+    public let key: StoreKey?
+    /// The key that ``key`` takes the place of, if there is one: a store that is still under it is opened with it, and its
+    /// key changed. Given both, opening ends with the store under ``key``, wherever an earlier change was interrupted.
+    public let formerKey: StoreKey?
     /// The most that the store may take on the disk, in bytes; `nil` for no limit.
     public var quota: Int?
     /// How many grafts are kept; at least the newest, the one in use and the one before that are. Default: 5.
@@ -14,18 +17,46 @@ public struct StoreSettings: Sendable, Hashable {
     /// What every random choice of a new store begins with, for repeatable runs; `nil` for a random one.
     public var seed: UInt64?
 
-    /// How a store is opened.
+    /// A store that nobody reads without its key. `KeychainKey` keeps one on Apple's systems.
     ///
     /// - Parameters:
-    ///   - key: The key that encrypts it; `nil` for plain files.
+    ///   - key: The key that encrypts it.
+    ///   - formerKey: The key that `key` takes the place of.
     ///   - quota: The most that it may take on the disk, in bytes.
     ///   - keptGrafts: How many grafts are kept.
     ///   - createsIfMissing: Whether a store is made if there is none.
     ///   - seed: What every random choice of a new store begins with.
     public init(
-        key: StoreKey? = nil, quota: Int? = nil, keptGrafts: Int = 5, createsIfMissing: Bool = true, seed: UInt64? = nil
+        key: StoreKey, formerKey: StoreKey? = nil, quota: Int? = nil, keptGrafts: Int = 5,
+        createsIfMissing: Bool = true, seed: UInt64? = nil
     ) {
-        self.key = key
+        self.init(
+            optionalKey: key, formerKey: formerKey, quota: quota, keptGrafts: keptGrafts,
+            createsIfMissing: createsIfMissing, seed: seed)
+    }
+
+    /// A store that anybody can read who gets at its files. For made-up examples, and for what is public anyway.
+    ///
+    /// - Parameters:
+    ///   - quota: The most that it may take on the disk, in bytes.
+    ///   - keptGrafts: How many grafts are kept.
+    ///   - createsIfMissing: Whether a store is made if there is none.
+    ///   - seed: What every random choice of a new store begins with.
+    /// - Returns: The settings.
+    public static func unencrypted(
+        quota: Int? = nil, keptGrafts: Int = 5, createsIfMissing: Bool = true, seed: UInt64? = nil
+    ) -> StoreSettings {
+        StoreSettings(
+            optionalKey: nil, formerKey: nil, quota: quota, keptGrafts: keptGrafts,
+            createsIfMissing: createsIfMissing, seed: seed)
+    }
+
+    private init(
+        optionalKey: StoreKey?, formerKey: StoreKey?, quota: Int?, keptGrafts: Int, createsIfMissing: Bool,
+        seed: UInt64?
+    ) {
+        key = optionalKey
+        self.formerKey = formerKey
         self.quota = quota
         self.keptGrafts = keptGrafts
         self.createsIfMissing = createsIfMissing
@@ -35,6 +66,7 @@ public struct StoreSettings: Sendable, Hashable {
     func ffi() throws -> FFI.StoreSettings {
         FFI.StoreSettings(
             key: key?.data,
+            formerKey: formerKey?.data,
             quota: try unsigned(quota, "quota"),
             keep: try unsigned(keptGrafts, "keptGrafts"),
             create: createsIfMissing,

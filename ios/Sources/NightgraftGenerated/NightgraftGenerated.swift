@@ -710,6 +710,25 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
     func export(id: UInt64, format: GraftFormat, model: BaseModel, to: String) async throws
 
     /**
+     * Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+     * all, in place of a former file. Returns how many there are.
+     *
+     * # Errors
+     * [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+     */
+    func exportExamples(to: String) async throws  -> UInt64
+
+    /**
+     * Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+     * saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+     * given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+     * be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+     *
+     * The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+     */
+    func forget(ids: [UInt64]) async throws  -> ForgetReport
+
+    /**
      * All grafts, oldest first, damaged ones too.
      */
     func grafts() async throws  -> [Graft]
@@ -753,7 +772,7 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
 
     /**
      * Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-     * after a crash in between one of the two opens the store.
+     * after a crash in between open the store with both: [`StoreSettings::former_key`].
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -993,6 +1012,53 @@ open func export(id: UInt64, format: GraftFormat, model: BaseModel, to: String)a
 }
 
     /**
+     * Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+     * all, in place of a former file. Returns how many there are.
+     *
+     * # Errors
+     * [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+     */
+open func exportExamples(to: String)async throws  -> UInt64  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(to)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_u64,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_u64,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterUInt64.lift,
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
+
+    /**
+     * Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+     * saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+     * given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+     * be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+     *
+     * The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+     */
+open func forget(ids: [UInt64])async throws  -> ForgetReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_method_adapterstore_forget(
+                        self.uniffiCloneHandle(),FfiConverterSequenceUInt64.lower(ids)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeForgetReport_lift,
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
+
+    /**
      * All grafts, oldest first, damaged ones too.
      */
 open func grafts()async throws  -> [Graft]  {
@@ -1120,7 +1186,7 @@ open func rollback()async throws  -> UInt64?  {
 
     /**
      * Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-     * after a crash in between one of the two opens the store.
+     * after a crash in between open the store with both: [`StoreSettings::former_key`].
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -1384,6 +1450,217 @@ public func FfiConverterTypeBaseModel_lift(_ handle: UInt64) throws -> BaseModel
 #endif
 public func FfiConverterTypeBaseModel_lower(_ value: BaseModel) -> UInt64 {
     return FfiConverterTypeBaseModel.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears how far a file is read, from a thread of the library. What it throws ends the reading.
+ */
+public protocol BytesListener: AnyObject, Sendable {
+
+    /**
+     * So many bytes are read.
+     */
+    func onBytes(read: UInt64) throws
+
+}
+/**
+ * Hears how far a file is read, from a thread of the library. What it throws ends the reading.
+ */
+open class BytesListenerImpl: BytesListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_nightgraft_ffi_fn_clone_byteslistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_nightgraft_ffi_fn_free_byteslistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * So many bytes are read.
+     */
+open func onBytes(read: UInt64)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(read),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceBytesListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceBytesListener = UniffiVTableCallbackInterfaceBytesListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeBytesListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface BytesListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeBytesListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface BytesListener: handle missing in uniffiClone")
+            }
+        },
+        onBytes: { (
+            uniffiHandle: UInt64,
+            read: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBytesListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onBytes(
+                     read: try FfiConverterUInt64.lift(read)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceBytesListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceBytesListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitBytesListener() {
+    uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener(UniffiCallbackInterfaceBytesListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeBytesListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<BytesListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = BytesListener
+
+    public static func lift(_ handle: UInt64) throws -> BytesListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BytesListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: BytesListener) -> UInt64 {
+         if let rustImpl = value as? BytesListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> BytesListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: BytesListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBytesListener_lift(_ handle: UInt64) throws -> BytesListener {
+    return try FfiConverterTypeBytesListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBytesListener_lower(_ value: BytesListener) -> UInt64 {
+    return FfiConverterTypeBytesListener.lower(value)
 }
 
 
@@ -3209,6 +3486,75 @@ public func FfiConverterTypeDeleteReport_lower(_ value: DeleteReport) -> RustBuf
 
 
 /**
+ * What wiping a store did. Paths begin at its folder.
+ */
+public struct DestroyReport: Equatable, Hashable {
+    /**
+     * The files that are gone.
+     */
+    public var removed: [String]
+    /**
+     * The files that were none of the store's; they stay, and the folder with them.
+     */
+    public var left: [String]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The files that are gone.
+         */removed: [String],
+        /**
+         * The files that were none of the store's; they stay, and the folder with them.
+         */left: [String]) {
+        self.removed = removed
+        self.left = left
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension DestroyReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDestroyReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> DestroyReport {
+        return
+            try DestroyReport(
+                removed: FfiConverterSequenceString.read(from: &buf),
+                left: FfiConverterSequenceString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: DestroyReport, into buf: inout [UInt8]) {
+        FfiConverterSequenceString.write(value.removed, into: &buf)
+        FfiConverterSequenceString.write(value.left, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDestroyReport_lift(_ buf: RustBuffer) throws -> DestroyReport {
+    return try FfiConverterTypeDestroyReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDestroyReport_lower(_ value: DestroyReport) -> RustBuffer {
+    return FfiConverterTypeDestroyReport.lower(value)
+}
+
+
+/**
  * One look at the device.
  */
 public struct DeviceState: Equatable, Hashable {
@@ -3354,6 +3700,95 @@ public func FfiConverterTypeDeviceState_lift(_ buf: RustBuffer) throws -> Device
 #endif
 public func FfiConverterTypeDeviceState_lower(_ value: DeviceState) -> RustBuffer {
     return FfiConverterTypeDeviceState.lower(value)
+}
+
+
+/**
+ * What forgetting did.
+ */
+public struct ForgetReport: Equatable, Hashable {
+    /**
+     * The examples that are gone.
+     */
+    public var deleted: [UInt64]
+    /**
+     * Grafts that are gone because they had learned from one of them.
+     */
+    public var deletedGrafts: [UInt64]
+    /**
+     * The graft in use now; none for the base itself.
+     */
+    public var current: UInt64?
+    /**
+     * Whether the session under way had learned from one, and was dropped.
+     */
+    public var sessionDropped: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The examples that are gone.
+         */deleted: [UInt64],
+        /**
+         * Grafts that are gone because they had learned from one of them.
+         */deletedGrafts: [UInt64],
+        /**
+         * The graft in use now; none for the base itself.
+         */current: UInt64?,
+        /**
+         * Whether the session under way had learned from one, and was dropped.
+         */sessionDropped: Bool) {
+        self.deleted = deleted
+        self.deletedGrafts = deletedGrafts
+        self.current = current
+        self.sessionDropped = sessionDropped
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ForgetReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeForgetReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ForgetReport {
+        return
+            try ForgetReport(
+                deleted: FfiConverterSequenceUInt64.read(from: &buf),
+                deletedGrafts: FfiConverterSequenceUInt64.read(from: &buf),
+                current: FfiConverterOptionUInt64.read(from: &buf),
+                sessionDropped: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ForgetReport, into buf: inout [UInt8]) {
+        FfiConverterSequenceUInt64.write(value.deleted, into: &buf)
+        FfiConverterSequenceUInt64.write(value.deletedGrafts, into: &buf)
+        FfiConverterOptionUInt64.write(value.current, into: &buf)
+        FfiConverterBool.write(value.sessionDropped, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeForgetReport_lift(_ buf: RustBuffer) throws -> ForgetReport {
+    return try FfiConverterTypeForgetReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeForgetReport_lower(_ value: ForgetReport) -> RustBuffer {
+    return FfiConverterTypeForgetReport.lower(value)
 }
 
 
@@ -4430,6 +4865,147 @@ public func FfiConverterTypeProgress_lower(_ value: Progress) -> RustBuffer {
 
 
 /**
+ * A GGUF file that can be downloaded and trained.
+ */
+public struct PublishedModel: Equatable, Hashable {
+    /**
+     * Its short name.
+     */
+    public var name: String
+    /**
+     * What it is, in a few words of English.
+     */
+    public var description: String
+    /**
+     * Where the file can be downloaded.
+     */
+    public var url: String
+    /**
+     * The file's own name.
+     */
+    public var file: String
+    /**
+     * Its size.
+     */
+    public var bytes: UInt64
+    /**
+     * Its SHA-256, in 64 hexadecimal digits.
+     */
+    public var sha256: String
+    /**
+     * The terms that it is under, by their SPDX identifier.
+     */
+    public var licence: String
+    /**
+     * Tokens that it was made for.
+     */
+    public var context: UInt32
+    /**
+     * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
+     * is not known.
+     */
+    public var memoryToTrain: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its short name.
+         */name: String,
+        /**
+         * What it is, in a few words of English.
+         */description: String,
+        /**
+         * Where the file can be downloaded.
+         */url: String,
+        /**
+         * The file's own name.
+         */file: String,
+        /**
+         * Its size.
+         */bytes: UInt64,
+        /**
+         * Its SHA-256, in 64 hexadecimal digits.
+         */sha256: String,
+        /**
+         * The terms that it is under, by their SPDX identifier.
+         */licence: String,
+        /**
+         * Tokens that it was made for.
+         */context: UInt32,
+        /**
+         * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
+     * is not known.
+         */memoryToTrain: UInt64?) {
+        self.name = name
+        self.description = description
+        self.url = url
+        self.file = file
+        self.bytes = bytes
+        self.sha256 = sha256
+        self.licence = licence
+        self.context = context
+        self.memoryToTrain = memoryToTrain
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PublishedModel: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePublishedModel: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PublishedModel {
+        return
+            try PublishedModel(
+                name: FfiConverterString.read(from: &buf),
+                description: FfiConverterString.read(from: &buf),
+                url: FfiConverterString.read(from: &buf),
+                file: FfiConverterString.read(from: &buf),
+                bytes: FfiConverterUInt64.read(from: &buf),
+                sha256: FfiConverterString.read(from: &buf),
+                licence: FfiConverterString.read(from: &buf),
+                context: FfiConverterUInt32.read(from: &buf),
+                memoryToTrain: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PublishedModel, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.description, into: &buf)
+        FfiConverterString.write(value.url, into: &buf)
+        FfiConverterString.write(value.file, into: &buf)
+        FfiConverterUInt64.write(value.bytes, into: &buf)
+        FfiConverterString.write(value.sha256, into: &buf)
+        FfiConverterString.write(value.licence, into: &buf)
+        FfiConverterUInt32.write(value.context, into: &buf)
+        FfiConverterOptionUInt64.write(value.memoryToTrain, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePublishedModel_lift(_ buf: RustBuffer) throws -> PublishedModel {
+    return try FfiConverterTypePublishedModel.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePublishedModel_lower(_ value: PublishedModel) -> RustBuffer {
+    return FfiConverterTypePublishedModel.lower(value)
+}
+
+
+/**
  * The sum of a session.
  */
 public struct SessionReport: Equatable, Hashable {
@@ -4814,9 +5390,15 @@ public func FfiConverterTypeSessionSettings_lower(_ value: SessionSettings) -> R
  */
 public struct StoreSettings: Equatable, Hashable {
     /**
-     * 32 bytes from the system's key store. A new store is encrypted if there is a key.
+     * 32 bytes from the system's key store, which encrypt a new store; none, which has to be said, for one that anybody
+     * can read who reads its files.
      */
     public var key: Data?
+    /**
+     * The key that `key` takes the place of: a store that is still under it is opened with it, and its key changed. Given
+     * both each time, opening ends with the store under `key`, wherever an earlier change of it was killed.
+     */
+    public var formerKey: Data?
     /**
      * Bytes that all files of the store may take together; none for no limit.
      */
@@ -4838,8 +5420,13 @@ public struct StoreSettings: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * 32 bytes from the system's key store. A new store is encrypted if there is a key.
-         */key: Data? = nil,
+         * 32 bytes from the system's key store, which encrypt a new store; none, which has to be said, for one that anybody
+         * can read who reads its files.
+         */key: Data?,
+        /**
+         * The key that `key` takes the place of: a store that is still under it is opened with it, and its key changed. Given
+         * both each time, opening ends with the store under `key`, wherever an earlier change of it was killed.
+         */formerKey: Data? = nil,
         /**
          * Bytes that all files of the store may take together; none for no limit.
          */quota: UInt64? = nil,
@@ -4853,6 +5440,7 @@ public struct StoreSettings: Equatable, Hashable {
          * What every random choice of a new store begins with; random if none.
          */seed: UInt64? = nil) {
         self.key = key
+        self.formerKey = formerKey
         self.quota = quota
         self.keep = keep
         self.create = create
@@ -4876,6 +5464,7 @@ public struct FfiConverterTypeStoreSettings: FfiConverterRustBuffer {
         return
             try StoreSettings(
                 key: FfiConverterOptionData.read(from: &buf),
+                formerKey: FfiConverterOptionData.read(from: &buf),
                 quota: FfiConverterOptionUInt64.read(from: &buf),
                 keep: FfiConverterUInt32.read(from: &buf),
                 create: FfiConverterBool.read(from: &buf),
@@ -4885,6 +5474,7 @@ public struct FfiConverterTypeStoreSettings: FfiConverterRustBuffer {
 
     public static func write(_ value: StoreSettings, into buf: inout [UInt8]) {
         FfiConverterOptionData.write(value.key, into: &buf)
+        FfiConverterOptionData.write(value.formerKey, into: &buf)
         FfiConverterOptionUInt64.write(value.quota, into: &buf)
         FfiConverterUInt32.write(value.keep, into: &buf)
         FfiConverterBool.write(value.create, into: &buf)
@@ -4924,6 +5514,10 @@ public struct StoredExample: Equatable, Hashable {
      * The example as JSON: `{"messages"}`, `{"prompt", "completion"}` or `{"text"}`.
      */
     public var json: String
+    /**
+     * The same, to be shown; none for one that came from a file in another shape.
+     */
+    public var example: Example?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4936,10 +5530,14 @@ public struct StoredExample: Equatable, Hashable {
          */added: Int64,
         /**
          * The example as JSON: `{"messages"}`, `{"prompt", "completion"}` or `{"text"}`.
-         */json: String) {
+         */json: String,
+        /**
+         * The same, to be shown; none for one that came from a file in another shape.
+         */example: Example?) {
         self.id = id
         self.added = added
         self.json = json
+        self.example = example
     }
 
 
@@ -4960,7 +5558,8 @@ public struct FfiConverterTypeStoredExample: FfiConverterRustBuffer {
             try StoredExample(
                 id: FfiConverterUInt64.read(from: &buf),
                 added: FfiConverterInt64.read(from: &buf),
-                json: FfiConverterString.read(from: &buf)
+                json: FfiConverterString.read(from: &buf),
+                example: FfiConverterOptionTypeExample.read(from: &buf)
         )
     }
 
@@ -4968,6 +5567,7 @@ public struct FfiConverterTypeStoredExample: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.id, into: &buf)
         FfiConverterInt64.write(value.added, into: &buf)
         FfiConverterString.write(value.json, into: &buf)
+        FfiConverterOptionTypeExample.write(value.example, into: &buf)
     }
 }
 
@@ -6963,6 +7563,30 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeBytesListener: FfiConverterRustBuffer {
+    typealias SwiftType = BytesListener?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeBytesListener.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeBytesListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeProgressListener: FfiConverterRustBuffer {
     typealias SwiftType = ProgressListener?
 
@@ -7099,6 +7723,30 @@ fileprivate struct FfiConverterOptionTypeWaiting: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeWaiting.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeExample: FfiConverterRustBuffer {
+    typealias SwiftType = Example?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeExample.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeExample.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -7256,6 +7904,31 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypePublishedModel: FfiConverterRustBuffer {
+    typealias SwiftType = [PublishedModel]
+
+    public static func write(_ value: [PublishedModel], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePublishedModel.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PublishedModel] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PublishedModel]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePublishedModel.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeStoredExample: FfiConverterRustBuffer {
     typealias SwiftType = [StoredExample]
 
@@ -7399,6 +8072,61 @@ public func version() -> String  {
     )
 })
 }
+/**
+ * The models that are known to be trainable, the smallest first.
+ */
+public func publishedModels() -> [PublishedModel]  {
+    return try!  FfiConverterSequenceTypePublishedModel.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_func_published_models(uniffiCallStatus
+    )
+})
+}
+/**
+ * Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
+ * If the caller does not wait for it any more, it stops.
+ *
+ * # Errors
+ * [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
+ * [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+ */
+public func verifyModel(path: String, bytes: UInt64, sha256: String, listener: BytesListener?)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_func_verify_model(FfiConverterString.lower(path),FfiConverterUInt64.lower(bytes),FfiConverterString.lower(sha256),FfiConverterOptionTypeBytesListener.lower(listener)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_void,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_void,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
+/**
+ * Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+ * the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+ * calling this again goes on. The app's own key is the app's to delete.
+ *
+ * # Errors
+ * [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+ * [`NightgraftError::StoreLocked`] if it is open.
+ */
+public func destroyStore(folder: String)async throws  -> DestroyReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_func_destroy_store(FfiConverterString.lower(folder)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeDestroyReport_lift,
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
 
 private enum InitializationResult {
     case ok
@@ -7419,6 +8147,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_func_version() != 21140) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_published_models() != 40519) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_verify_model() != 2386) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_destroy_store() != 57322) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_generator_chat() != 13715) {
@@ -7461,6 +8198,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress() != 18291) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes() != 17796) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_personalizationsession_add_examples() != 20815) {
@@ -7508,6 +8248,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_export() != 33043) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples() != 38931) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_forget() != 26594) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts() != 21338) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -7526,7 +8272,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_rollback() != 10230) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key() != 62341) {
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key() != 8925) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_verify() != 13608) {
@@ -7548,6 +8294,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitBytesListener()
     uniffiCallbackInitPlatform()
     uniffiCallbackInitProgressListener()
     uniffiCallbackInitTextListener()

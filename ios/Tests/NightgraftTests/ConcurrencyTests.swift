@@ -229,11 +229,11 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
     private func reopened(_ place: URL) async throws -> AdapterStore {
         for _ in 0..<100 {
             do {
-                return try await AdapterStore(at: place)
+                return try await AdapterStore(at: place, settings: .unencrypted())
             } catch NightgraftError.storeLocked {
                 try await Task.sleep(for: .milliseconds(50))
             }
         }
-        return try await AdapterStore(at: place)
+        return try await AdapterStore(at: place, settings: .unencrypted())
     }
 }

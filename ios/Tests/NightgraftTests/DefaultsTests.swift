@@ -17,7 +17,12 @@ final class DefaultsTests: XCTestCase {
     }
 
     func testStoreSettings() throws {
-        XCTAssertEqual(try Nightgraft.StoreSettings().ffi(), NightgraftGenerated.StoreSettings())
+        XCTAssertEqual(
+            try Nightgraft.StoreSettings.unencrypted().ffi(), NightgraftGenerated.StoreSettings(key: nil))
+        let key = StoreKey.random()
+        XCTAssertEqual(
+            try Nightgraft.StoreSettings(key: key).ffi(),
+            NightgraftGenerated.StoreSettings(key: key.withBytes { $0 }))
     }
 
     func testChatOptions() throws {

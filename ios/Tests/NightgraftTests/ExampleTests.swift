@@ -8,7 +8,7 @@ final class ExampleTests: TemporaryFolderTestCase {
             .chat([.system("Be brief."), .user("Who feeds the \"cat\"?"), .assistant("You do,\nat six.")]),
             .completion(prompt: "Bread: ", completion: "🥖"), .text("The ferry leaves at seven."),
         ]
-        let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         try await store.add(examples)
         let stored = try await store.examples()
         XCTAssertEqual(stored.map(\.example), examples)
@@ -23,7 +23,7 @@ final class ExampleTests: TemporaryFolderTestCase {
             {"text": "A line.", "source": "notes"}
             """
         try Data(lines.utf8).write(to: file)
-        let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         try await store.add(contentsOf: file)
         let stored = try await store.examples()
         XCTAssertEqual(stored.map(\.example), [nil, nil, .text("A line.")])

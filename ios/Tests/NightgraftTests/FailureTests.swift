@@ -33,7 +33,7 @@ final class FailureTests: TemporaryFolderTestCase {
             try await AdapterStore(at: place, key: .random())
         }
         await expect({ if case .wrongKey = $0 { true } else { false } }) {
-            try await AdapterStore(at: place)
+            try await AdapterStore(at: place, settings: .unencrypted())
         }
         let store = try await AdapterStore(at: place, key: key)
         let examples = try await store.examples()
@@ -52,23 +52,25 @@ final class FailureTests: TemporaryFolderTestCase {
 
     func testAStoreIsOpenOnce() async throws {
         let place = folder.appendingPathComponent("store")
-        let store = try await AdapterStore(at: place)
-        await expect({ if case .storeLocked = $0 { true } else { false } }) { try await AdapterStore(at: place) }
+        let store = try await AdapterStore(at: place, settings: .unencrypted())
+        await expect({ if case .storeLocked = $0 { true } else { false } }) {
+            try await AdapterStore(at: place, settings: .unencrypted())
+        }
         try await store.close()
-        let second = try await AdapterStore(at: place)
+        let second = try await AdapterStore(at: place, settings: .unencrypted())
         try await second.add(TinySession.examples(1))
     }
 
     func testDroppingAStoreClosesIt() async throws {
         let place = folder.appendingPathComponent("store")
         for _ in 0..<5 {
-            let store = try await AdapterStore(at: place)
+            let store = try await AdapterStore(at: place, settings: .unencrypted())
             try await store.add(TinySession.examples(1))
         }
     }
 
     func testAClosedStoreSaysSo() async throws {
-        let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         try await store.close()
         await expect({ if case .cancelled = $0 { true } else { false } }) { try await store.examples() }
     }
@@ -108,7 +110,7 @@ final class FailureTests: TemporaryFolderTestCase {
     func testAMissingStoreIsNotMadeUnlessAskedFor() async {
         do {
             _ = try await AdapterStore(
-                at: folder.appendingPathComponent("none"), settings: StoreSettings(createsIfMissing: false))
+                at: folder.appendingPathComponent("none"), settings: .unencrypted(createsIfMissing: false))
             XCTFail("nothing was thrown")
         } catch {
             XCTAssert(error is NightgraftError, "\(error)")
@@ -118,7 +120,7 @@ final class FailureTests: TemporaryFolderTestCase {
 
     func testSettingsThatMakeNoSense() async throws {
         let model = try await BaseModel(contentsOf: TestFiles.tiny)
-        let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         for settings in [SessionSettings(rank: 0), SessionSettings(rank: -3), SessionSettings(learningRate: .nan)] {
             await expect({ if case .unsupported = $0 { true } else { false } }) {
                 try await PersonalizationSession(model: model, store: store, settings: settings)
@@ -136,7 +138,7 @@ final class FailureTests: TemporaryFolderTestCase {
         XCTAssertFalse(plan.fits)
         XCTAssertGreaterThan(plan.smallest, 1 << 20)
         XCTAssertGreaterThanOrEqual(plan.needed, plan.smallest)
-        let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         try await store.add(TinySession.examples(20))
         await expect({
             guard case .outOfMemoryBudget(let needed, let available) = $0 else { return false }
@@ -151,7 +153,7 @@ final class FailureTests: TemporaryFolderTestCase {
     }
 
     func testErrorsHoldNoTextOfTheUser() async throws {
-        let store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         let secret = "the safe opens with 4711"
         do {
             _ = try await store.add([.chat([Message(role: .user, content: secret)])])

@@ -14,7 +14,7 @@ final class LeakTests: TemporaryFolderTestCase {
         let place = folder.appendingPathComponent("store")
         let tiny = try TestFiles.tiny
         do {
-            let store = try await AdapterStore(at: place)
+            let store = try await AdapterStore(at: place, settings: .unencrypted())
             try await store.add(TinySession.examples(12))
         }
         for _ in 0..<warmUp {
@@ -42,7 +42,7 @@ final class LeakTests: TemporaryFolderTestCase {
 
     private static func cycle(_ tiny: URL, _ place: URL) async throws {
         let model = try await BaseModel(contentsOf: tiny)
-        let store = try await AdapterStore(at: place)
+        let store = try await AdapterStore(at: place, settings: .unencrypted())
         let session = try await PersonalizationSession(
             model: model, store: store, settings: TinySession.settings(steps: endlessSteps))
         let before = session.progress.step

@@ -5,5 +5,6 @@
 mod alone;
 mod listeners;
 mod nights;
+mod owner;
 mod sandbox;
 mod sessions;

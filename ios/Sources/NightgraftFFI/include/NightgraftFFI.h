@@ -264,6 +264,13 @@ typedef void (*UniffiCallbackInterfaceProgressListenerMethod0)(uint64_t, RustBuf
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BYTES_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BYTES_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceBytesListenerMethod0)(uint64_t, uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TEXT_LISTENER
 #define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TEXT_LISTENER
 typedef struct UniffiVTableCallbackInterfaceTextListener {
@@ -289,6 +296,15 @@ typedef struct UniffiVTableCallbackInterfaceProgressListener {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceProgressListenerMethod0 _Nonnull onProgress;
 } UniffiVTableCallbackInterfaceProgressListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BYTES_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BYTES_LISTENER
+typedef struct UniffiVTableCallbackInterfaceBytesListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceBytesListenerMethod0 _Nonnull onBytes;
+} UniffiVTableCallbackInterfaceBytesListener;
 
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_GENERATOR
@@ -451,6 +467,26 @@ void uniffi_nightgraft_ffi_fn_init_callback_vtable_progresslistener(const Uniffi
 void uniffi_nightgraft_ffi_fn_method_progresslistener_on_progress(uint64_t ptr, RustBuffer progress, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_BYTESLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_BYTESLISTENER
+uint64_t uniffi_nightgraft_ffi_fn_clone_byteslistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FREE_BYTESLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FREE_BYTESLISTENER
+void uniffi_nightgraft_ffi_fn_free_byteslistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_INIT_CALLBACK_VTABLE_BYTESLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_INIT_CALLBACK_VTABLE_BYTESLISTENER
+void uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener(const UniffiVTableCallbackInterfaceBytesListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_BYTESLISTENER_ON_BYTES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_BYTESLISTENER_ON_BYTES
+void uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes(uint64_t ptr, uint64_t read, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_PERSONALIZATIONSESSION
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_PERSONALIZATIONSESSION
 uint64_t uniffi_nightgraft_ffi_fn_clone_personalizationsession(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -556,6 +592,16 @@ uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_examples(uint64_t ptr
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_export(uint64_t ptr, uint64_t id, RustBuffer format, uint64_t model, RustBuffer to
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_EXPORT_EXAMPLES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_EXPORT_EXAMPLES
+uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples(uint64_t ptr, RustBuffer to
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_FORGET
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_FORGET
+uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_forget(uint64_t ptr, RustBuffer ids
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_GRAFTS
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_GRAFTS
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_grafts(uint64_t ptr
@@ -606,6 +652,22 @@ void uniffi_nightgraft_ffi_fn_func_leave_signals_alone(RustCallStatus *_Nonnull 
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERSION
 RustBuffer uniffi_nightgraft_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
 
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_PUBLISHED_MODELS
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_PUBLISHED_MODELS
+RustBuffer uniffi_nightgraft_ffi_fn_func_published_models(RustCallStatus *_Nonnull out_status
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERIFY_MODEL
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERIFY_MODEL
+uint64_t uniffi_nightgraft_ffi_fn_func_verify_model(RustBuffer path, uint64_t bytes, RustBuffer sha256, RustBuffer listener
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_DESTROY_STORE
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_DESTROY_STORE
+uint64_t uniffi_nightgraft_ffi_fn_func_destroy_store(RustBuffer folder
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_NIGHTGRAFT_FFI_RUSTBUFFER_ALLOC
@@ -880,6 +942,24 @@ uint16_t uniffi_nightgraft_ffi_checksum_func_version(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_PUBLISHED_MODELS
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_PUBLISHED_MODELS
+uint16_t uniffi_nightgraft_ffi_checksum_func_published_models(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERIFY_MODEL
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERIFY_MODEL
+uint16_t uniffi_nightgraft_ffi_checksum_func_verify_model(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_DESTROY_STORE
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_DESTROY_STORE
+uint16_t uniffi_nightgraft_ffi_checksum_func_destroy_store(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_GENERATOR_CHAT
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_GENERATOR_CHAT
 uint16_t uniffi_nightgraft_ffi_checksum_method_generator_chat(void
@@ -961,6 +1041,12 @@ uint16_t uniffi_nightgraft_ffi_checksum_method_planner_time(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_PROGRESSLISTENER_ON_PROGRESS
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_PROGRESSLISTENER_ON_PROGRESS
 uint16_t uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_BYTESLISTENER_ON_BYTES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_BYTESLISTENER_ON_BYTES
+uint16_t uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes(void
 
 );
 #endif
@@ -1051,6 +1137,18 @@ uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_examples(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_EXPORT
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_EXPORT
 uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_export(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_EXPORT_EXAMPLES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_EXPORT_EXAMPLES
+uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_FORGET
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_FORGET
+uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_forget(void
 
 );
 #endif

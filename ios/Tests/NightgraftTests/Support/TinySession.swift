@@ -11,7 +11,7 @@ struct TinySession: Sendable {
     /// A session of `steps` steps in a store in `folder`.
     init(in folder: URL, steps: Int, examples: Int = 12) async throws {
         model = try await BaseModel(contentsOf: TestFiles.tiny)
-        store = try await AdapterStore(at: folder.appendingPathComponent("store"))
+        store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         try await store.add(Self.examples(examples))
         session = try await PersonalizationSession(
             model: model, store: store, settings: Self.settings(steps: steps))

@@ -3,6 +3,7 @@ package org.nightgraft
 import java.time.Instant
 import org.nightgraft.ffi.AdapterStore as FfiStore
 import org.nightgraft.ffi.GraftFormat as FfiGraftFormat
+import org.nightgraft.ffi.destroyStore
 
 /**
  * A folder with everything that lasts longer than one run: the examples, the training under way, the trained versions of
@@ -44,7 +45,9 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
 
     /** All examples, the oldest first. */
     public suspend fun examples(): List<StoredExample> =
-        native { ffi.examples() }.map { StoredExample(it.id.toLong(), Instant.ofEpochSecond(it.added), it.json) }
+        native { ffi.examples() }.map {
+            StoredExample(it.id.toLong(), Instant.ofEpochSecond(it.added), it.json, it.example?.toPublic())
+        }
 
     /**
      * Takes examples out of every file of the store. Grafts that learned from them are marked, not changed: what a graft
@@ -61,6 +64,37 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
                 sessionDropped = report.sessionDropped,
             )
         }
+
+    /**
+     * Takes examples out of every file of the store, and everything that was learned from them: from here on the graft that
+     * was in use last and never saw them is in use, or the base, and the grafts that saw them are deleted. Call
+     * [Generator.useCurrent] afterwards, because a generator goes on with the graft that it has, and schedule a session: it
+     * learns what is left.
+     *
+     * The examples are the last to go. After an exception or a crash, forget those that [examples] still lists again.
+     *
+     * @param ids their numbers; those of examples that were deleted before may be among them
+     * @throws NightgraftException.StorageFull if there is no room to write the journal anew
+     */
+    public suspend fun forget(ids: List<Long>): ForgetReport =
+        native { ffi.forget(ids.map { it.toULong() }) }.let { report ->
+            ForgetReport(
+                deleted = report.deleted.map { it.toLong() },
+                deletedGrafts = report.deletedGrafts.map { it.toLong() },
+                current = report.current?.toLong(),
+                sessionDropped = report.sessionDropped,
+            )
+        }
+
+    /**
+     * Writes all examples to a `.jsonl` file, which [importFile] reads, and returns how many there are. The file is whole or
+     * not there, and it is not encrypted.
+     *
+     * @param to the file, outside of the store's folder
+     * @throws NightgraftException.Unsupported if it cannot be there
+     * @throws NightgraftException.StorageFull if the disk is full
+     */
+    public suspend fun exportExamples(to: String): Long = native { ffi.exportExamples(to) }.toLong()
 
     /** All grafts, the oldest first. */
     public suspend fun grafts(): List<Graft> = native { ffi.grafts() }.map { it.toPublic() }
@@ -112,8 +146,8 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
     }
 
     /**
-     * Writes the whole store anew under another key. Interrupted, it goes on when the store is opened next, with either
-     * of the two keys: keep both until this returns.
+     * Writes the whole store anew under another key. Keep both keys until this returns: if the app is killed meanwhile, open
+     * the store with both ([StoreSettings.formerKey]), and the change is finished.
      *
      * @param newKey 32 bytes
      * @throws NightgraftException.Unsupported if the store is not encrypted
@@ -146,10 +180,23 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
          * @throws NightgraftException.Corrupted if what it cannot do without is damaged
          * @throws NightgraftException.Unsupported if there is none and [StoreSettings.create] is false, or it is
          *   not encrypted and a key is given
+         * @throws NightgraftException.StorageFull if its key is to be changed and there is no room to write it anew
          */
-        public suspend fun open(folder: String, settings: StoreSettings = StoreSettings()): AdapterStore {
+        public suspend fun open(folder: String, settings: StoreSettings): AdapterStore {
             val ffiSettings = settings.toFfi()
             return AdapterStore(native { FfiStore.open(folder, ffiSettings) })
         }
+
+        /**
+         * Wipes the store in [folder], which needs no key: what its keys are wrapped in first, then every other file, then the
+         * folder itself. One that is empty or not there has nothing to wipe. If the app is killed meanwhile the store does not
+         * open any more, and a second call goes on. The app's own key is deleted where it is kept, such as by
+         * [org.nightgraft.android.KeystoreKey.reset].
+         *
+         * @throws NightgraftException.Unsupported if the folder is not a store's; nothing in it is touched then
+         * @throws NightgraftException.StoreLocked if it is open
+         */
+        public suspend fun destroy(folder: String): DestroyReport =
+            native { destroyStore(folder) }.let { DestroyReport(it.removed, it.left) }
     }
 }

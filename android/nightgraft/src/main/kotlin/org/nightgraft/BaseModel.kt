@@ -1,7 +1,10 @@
 package org.nightgraft
 
 import org.nightgraft.ffi.BaseModel as FfiModel
+import org.nightgraft.ffi.BytesListener
+import org.nightgraft.ffi.ListenerException
 import org.nightgraft.ffi.ModelInfo as FfiModelInfo
+import org.nightgraft.ffi.verifyModel
 
 /**
  * A language model in a GGUF file: mapped into memory, never written, never copied.
@@ -36,6 +39,22 @@ public class BaseModel private constructor(internal val ffi: FfiModel) : AutoClo
          * @throws NightgraftException.InvalidModel if it cannot be read, is damaged, or is no model
          */
         public suspend fun open(path: String): BaseModel = BaseModel(native { FfiModel.open(path) })
+
+        /**
+         * Reads all of a downloaded file and compares it with what was published; returns if it is the same. A coroutine that
+         * is cancelled stops reading.
+         *
+         * @param path the file
+         * @param bytes the size that it must have, which is looked at first
+         * @param sha256 the SHA-256 that it must have, in 64 hexadecimal digits
+         * @param onBytes is called from a thread of the library with the bytes read so far; what it throws ends the reading
+         * @throws NightgraftException.InvalidModel if the file is missing, incomplete or another one: fetch it again
+         */
+        public suspend fun verify(path: String, bytes: Long, sha256: String, onBytes: ((Long) -> Unit)? = null) {
+            val size = checkedSettings { bytes.unsigned("bytes") }
+            val relay = onBytes?.let(::BytesRelay)
+            native({ relay?.thrown }) { verifyModel(path, size, sha256, relay) }
+        }
     }
 }
 
@@ -90,3 +109,19 @@ private fun FfiModelInfo.toPublic() =
         fingerprint = fingerprint,
         notTrainable = notTrainable,
     )
+
+/** Hands a count to the app, and keeps what the app throws: the native library is only told that it did. */
+private class BytesRelay(private val onBytes: (Long) -> Unit) : BytesListener {
+    @Volatile
+    var thrown: Throwable? = null
+        private set
+
+    override fun onBytes(read: ULong) {
+        try {
+            onBytes.invoke(read.toLong())
+        } catch (error: Throwable) {
+            thrown = error
+            throw ListenerException.Failed(error.javaClass.name)
+        }
+    }
+}

@@ -69,6 +69,17 @@ public enum class Role {
 
 internal fun Message.toFfi() = FfiMessage(role.name.lowercase(), content)
 
+/** Null for a conversation in which somebody speaks whom [Role] does not have. */
+internal fun FfiExample.toPublic(): Example? =
+    when (this) {
+        is FfiExample.Chat -> messages.mapNotNull { it.toPublic() }.takeIf { it.size == messages.size }?.let(Example::Chat)
+        is FfiExample.Completion -> Example.Completion(prompt, completion)
+        is FfiExample.Text -> Example.Text(text)
+    }
+
+private fun FfiMessage.toPublic(): Message? =
+    Role.entries.find { it.name.lowercase() == role }?.let { Message(it, content) }
+
 internal fun Example.toFfi(): FfiExample =
     when (this) {
         is Example.Chat -> FfiExample.Chat(messages.map { it.toFfi() })

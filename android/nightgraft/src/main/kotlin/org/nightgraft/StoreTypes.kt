@@ -9,20 +9,62 @@ import org.nightgraft.ffi.Verdict as FfiVerdict
 /**
  * How a store is opened.
  *
- * @property key 32 bytes that encrypt everything in it; null for a store without encryption. On Android,
- *   [org.nightgraft.android.KeystoreKey] keeps one.
+ * @property key 32 bytes that encrypt everything in it; null for a store that is [unencrypted]
+ * @property formerKey the key that [key] takes the place of, if there is one: a store that is still under it is opened with
+ *   it, and its key changed. Given both, [AdapterStore.open] ends with the store under [key], wherever an earlier change was
+ *   interrupted
  * @property quota the most bytes that it may take; null for no limit
  * @property keep how many grafts stay: the newest, besides the one in use
  * @property create whether it is made where there is none
  * @property seed makes the numbers of a new store's examples predictable, for tests
  */
-public class StoreSettings(
-    public val key: ByteArray? = null,
-    public val quota: Long? = null,
-    public val keep: Int = 5,
-    public val create: Boolean = true,
-    public val seed: Long? = null,
-)
+public class StoreSettings
+private constructor(
+    public val quota: Long?,
+    public val keep: Int,
+    public val create: Boolean,
+    public val seed: Long?,
+    public val key: ByteArray?,
+    public val formerKey: ByteArray?,
+) {
+    /**
+     * A store that nobody reads without its key. On Android, [org.nightgraft.android.KeystoreKey] keeps one.
+     *
+     * @param key 32 bytes
+     * @param formerKey the key that [key] takes the place of
+     * @param quota the most bytes that it may take
+     * @param keep how many grafts stay
+     * @param create whether it is made where there is none
+     * @param seed makes a new store predictable, for tests
+     */
+    public constructor(
+        key: ByteArray,
+        formerKey: ByteArray? = null,
+        quota: Long? = null,
+        keep: Int = 5,
+        create: Boolean = true,
+        seed: Long? = null,
+    ) : this(quota, keep, create, seed, key, formerKey)
+
+    /** Makes settings of stores without a key. */
+    public companion object {
+        /**
+         * A store that anybody can read who gets at its files: with the phone unlocked in hand, in a backup, on a computer
+         * that the phone was copied to. For made-up examples, and for what is public anyway.
+         *
+         * @param quota the most bytes that it may take
+         * @param keep how many grafts stay
+         * @param create whether it is made where there is none
+         * @param seed makes a new store predictable, for tests
+         */
+        public fun unencrypted(
+            quota: Long? = null,
+            keep: Int = 5,
+            create: Boolean = true,
+            seed: Long? = null,
+        ): StoreSettings = StoreSettings(quota, keep, create, seed, key = null, formerKey = null)
+    }
+}
 
 /**
  * What became of an imported file.
@@ -47,8 +89,9 @@ public data class ImportReport(
  * @property id its number, for [AdapterStore.delete]
  * @property added when it came in
  * @property json the example as a line of a `.jsonl` file
+ * @property example the same, to be shown; null for one that came from a file in a shape that [Example] does not have
  */
-public data class StoredExample(val id: Long, val added: Instant, val json: String)
+public data class StoredExample(val id: Long, val added: Instant, val json: String, val example: Example?)
 
 /**
  * What deleting examples did.
@@ -58,6 +101,29 @@ public data class StoredExample(val id: Long, val added: Instant, val json: Stri
  * @property sessionDropped whether the session under way had one of them and was given up
  */
 public data class DeleteReport(val deleted: List<Long>, val markedGrafts: List<Long>, val sessionDropped: Boolean)
+
+/**
+ * What forgetting did.
+ *
+ * @property deleted the numbers of the examples that were there, and are gone from every file
+ * @property deletedGrafts the grafts that are gone because they learned from one of them
+ * @property current the graft in use now; null for the base itself
+ * @property sessionDropped whether the session under way had one of them and was given up
+ */
+public data class ForgetReport(
+    val deleted: List<Long>,
+    val deletedGrafts: List<Long>,
+    val current: Long?,
+    val sessionDropped: Boolean,
+)
+
+/**
+ * What wiping a store did. Paths begin at its folder.
+ *
+ * @property removed the files that are gone
+ * @property left the files that were none of the store's; they stay, and the folder with them
+ */
+public data class DestroyReport(val removed: List<String>, val left: List<String>)
 
 /**
  * A trained version of the adapter.
@@ -148,6 +214,7 @@ public data class Damage(val path: String, val problem: String)
 internal fun StoreSettings.toFfi() = checkedSettings {
     FfiStoreSettings(
         key = key,
+        formerKey = formerKey,
         quota = quota?.unsigned("quota"),
         keep = keep.unsigned("keep"),
         create = create,

@@ -113,7 +113,7 @@ internal class CancellationTest {
             store.close()
             assertTrue(training.await().exceptionOrNull() is NightgraftException.Cancelled, "${training.await()}")
         }
-        AdapterStore.open("$folder/store").use { assertEquals(24, it.examples().size) }
+        AdapterStore.open("$folder/store", StoreSettings.unencrypted()).use { assertEquals(24, it.examples().size) }
     }
 
     @Test

@@ -20,7 +20,7 @@ internal class LeakTest {
 
     @Test
     fun `a thousand times open, train, close, and nothing is held longer`() = runBlocking<Unit> {
-        AdapterStore.open("$folder/store").use { it.add(madeUpExamples(24)) }
+        AdapterStore.open("$folder/store", StoreSettings.unencrypted()).use { it.add(madeUpExamples(24)) }
         var steps = 0L
         repeat(WARM_UP) { steps = cycle(steps) }
         val readings = mutableListOf(resourcesInUse())
@@ -44,7 +44,7 @@ internal class LeakTest {
     private suspend fun cycle(stepsBefore: Long): Long {
         val heard = AtomicInteger()
         val model = BaseModel.open(TestFiles.tiny)
-        val store = AdapterStore.open("$folder/store")
+        val store = AdapterStore.open("$folder/store", StoreSettings.unencrypted())
         val session = PersonalizationSession.open(model, store, ENDLESS)
         val outcome = session.runSlice {
             heard.incrementAndGet()

@@ -57,7 +57,9 @@ internal class MappingTest {
         assertEquals(FfiSessionSettings(gate = FfiGateSettings()), SessionSettings().toFfi())
         assertEquals(FfiNightRules(), NightRules().toFfi())
         assertEquals(FfiChatOptions(), ChatOptions().toFfi())
-        assertEquals(FfiStoreSettings(), StoreSettings().toFfi())
+        assertEquals(FfiStoreSettings(key = null), StoreSettings.unencrypted().toFfi())
+        val key = ByteArray(32) { 3 }
+        assertEquals(FfiStoreSettings(key = key), StoreSettings(key).toFfi())
     }
 
     @Test

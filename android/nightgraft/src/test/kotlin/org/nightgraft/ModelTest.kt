@@ -3,6 +3,9 @@ package org.nightgraft
 import java.io.File
 import java.nio.file.Path
 import kotlin.io.path.writeBytes
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
@@ -53,6 +56,36 @@ internal class ModelTest {
             assertThrows<NightgraftException.InvalidModel>(name) { runBlocking { BaseModel.open("$file") } }
         }
         assertThrows<NightgraftException.InvalidModel> { runBlocking { BaseModel.open("$folder/none.gguf") } }
+    }
+
+    @Test
+    fun `a download is the model of the catalogue, or is to be fetched again`() = runBlocking<Unit> {
+        val published = ModelCatalog["smollm2-135m"]
+        val read = mutableListOf<Long>()
+        published.verify(File(TestFiles.smollm2)) { read += it }
+        assertEquals(published.bytes to read.sorted(), read.last() to read)
+        assertTrue(published.url.startsWith("https://") && published.url.endsWith(published.file), published.url)
+        assertThrows<NoSuchElementException> { ModelCatalog["smollm3"] }
+
+        val cut = File("$folder/cut.gguf").also { it.writeBytes(ByteArray(1000)) }
+        val again = assertThrows<NightgraftException.InvalidModel> { runBlocking { published.verify(cut) } }
+        assertTrue("fetch it again" in again.message.orEmpty(), again.message)
+        val stopped =
+            assertThrows<NightgraftException.Cancelled> {
+                runBlocking { published.verify(File(TestFiles.smollm2)) { error("made to") } }
+            }
+        assertTrue(stopped.chain().any { it is IllegalStateException }, "${stopped.chain()}")
+        val download = File("$folder/download").also { File(TestFiles.smollm2).copyTo(it) }
+        val installed = File("$folder/model.gguf")
+        assertThrows<NightgraftException.InvalidModel> { runBlocking { published.install(cut, installed) } }
+        assertEquals(listOf("cut.gguf", "download"), folder.toFile().list().orEmpty().sorted())
+        published.install(download, installed)
+        assertEquals(listOf("cut.gguf", "model.gguf"), folder.toFile().list().orEmpty().sorted())
+        published.verify(installed)
+
+        val hashing = launch(Dispatchers.Default) { published.verify(File(TestFiles.smollm2)) }
+        hashing.cancelAndJoin()
+        assertTrue(hashing.isCancelled)
     }
 
     @Test

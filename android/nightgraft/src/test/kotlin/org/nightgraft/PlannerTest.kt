@@ -41,7 +41,7 @@ internal class PlannerTest {
     @Test
     fun `time is measured without a trace in the store`() = runBlocking<Unit>(Dispatchers.Default) {
         BaseModel.open(TestFiles.tiny).use { model ->
-            AdapterStore.open("$folder/store").use { store ->
+            AdapterStore.open("$folder/store", StoreSettings.unencrypted()).use { store ->
                 store.add(madeUpExamples(24))
                 val plan = Planner(model).use { it.time(store, SHORT) }
                 assertEquals(6, plan.steps)

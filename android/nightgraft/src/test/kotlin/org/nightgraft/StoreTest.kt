@@ -21,7 +21,7 @@ internal class StoreTest {
     private val key = ByteArray(32) { it.toByte() }
     private val otherKey = ByteArray(32) { (it + 1).toByte() }
 
-    private fun <T> inStore(settings: StoreSettings = StoreSettings(), work: suspend AdapterStore.() -> T): T =
+    private fun <T> inStore(settings: StoreSettings = StoreSettings.unencrypted(), work: suspend AdapterStore.() -> T): T =
         runBlocking { AdapterStore.open(store, settings).use { it.work() } }
 
     @Test
@@ -37,6 +37,7 @@ internal class StoreTest {
             assertEquals(ids, stored.map { it.id })
             assertTrue(stored.all { it.added in before..Instant.now().plusSeconds(2) }, "$stored")
             assertTrue("You do, at six." in stored[0].json && "Marrowby" in stored[1].json, "$stored")
+            assertEquals(examples, stored.map { it.example })
             assertTrue(bytesUsed() > 0)
             assertNull(current())
             assertEquals(emptyList<Graft>(), grafts())
@@ -56,6 +57,54 @@ internal class StoreTest {
         }
         assertTrue(!filesHold(secret))
     }
+
+    @Test
+    fun `what is forgotten is in no file and in no graft, and what is left goes out`() = runBlocking<Unit> {
+        SessionFixture.with(folder, SHORT) {
+            session.runSlice()
+            store.promoteAnyway(1)
+            val before = listing()
+            assertTrue("grafts/00000001.ngs" in before, "$before")
+            // One of these was learned: four are held out at most.
+            val report = store.forget((1L..5L).toList())
+            assertEquals(ForgetReport((1L..5L).toList(), listOf(1L), null, false), report)
+            assertEquals(listOf("grafts/00000001.ngs"), before - listing().toSet())
+            assertNull(store.current())
+
+            val out = File("$folder/mine.jsonl")
+            assertEquals(19L, store.exportExamples(out.path))
+            assertEquals(store.examples().map { it.json }, out.readLines())
+            assertThrows<NightgraftException.Unsupported> {
+                runBlocking { store.exportExamples("$folder/store/mine.jsonl") }
+            }
+        }
+    }
+
+    @Test
+    fun `a destroyed store leaves nothing, and nothing else is touched`() {
+        inStore(StoreSettings(key)) {
+            add(madeUpExamples(3))
+            assertThrows<NightgraftException.StoreLocked> { runBlocking { AdapterStore.destroy(store) } }
+        }
+        val before = listing()
+        val report = runBlocking { AdapterStore.destroy(store) }
+        assertEquals(before.toSet() to emptyList<String>(), report.removed.toSet() to report.left)
+        assertTrue(!File(store).exists())
+        File("$folder/thesis.tex").writeText("years of work")
+        assertThrows<NightgraftException.Unsupported> { runBlocking { AdapterStore.destroy("$folder") } }
+        assertEquals("years of work", File("$folder/thesis.tex").readText())
+    }
+
+    @Test
+    fun `a change of the key that was interrupted is finished by opening with both keys`() {
+        inStore(StoreSettings(key)) { add(madeUpExamples(3)) }
+        repeat(2) { inStore(StoreSettings(otherKey, formerKey = key)) { assertEquals(3, examples().size) } }
+        assertThrows<NightgraftException.WrongKey> { inStore(StoreSettings(key)) { examples() } }
+        inStore(StoreSettings(otherKey)) { assertEquals(3, examples().size) }
+    }
+
+    private fun listing() =
+        File(store).walk().filter { it.isFile }.map { it.relativeTo(File(store)).path }.toList()
 
     private fun filesHold(text: String) =
         File(store).walk().filter { it.isFile }.any { text in it.readText(Charsets.ISO_8859_1) }
@@ -95,27 +144,27 @@ internal class StoreTest {
 
     @Test
     fun `a second opening is refused until the first is closed`() = runBlocking<Unit> {
-        val first = AdapterStore.open(store)
-        assertThrows<NightgraftException.StoreLocked> { runBlocking { AdapterStore.open(store) } }
+        val first = AdapterStore.open(store, StoreSettings.unencrypted())
+        assertThrows<NightgraftException.StoreLocked> { runBlocking { AdapterStore.open(store, StoreSettings.unencrypted()) } }
         first.close()
         first.close()
         assertThrows<NightgraftException.Cancelled> { runBlocking { first.examples() } }
-        val second = AdapterStore.open(store)
+        val second = AdapterStore.open(store, StoreSettings.unencrypted())
         second.release()
-        AdapterStore.open(store).close()
+        AdapterStore.open(store, StoreSettings.unencrypted()).close()
     }
 
     @Test
     fun `a store that must be there is`() {
-        assertThrows<NightgraftException> { inStore(StoreSettings(create = false)) { examples() } }
+        assertThrows<NightgraftException> { inStore(StoreSettings.unencrypted(create = false)) { examples() } }
         assertTrue(!File(store).exists())
         inStore { add(madeUpExamples(1)) }
-        inStore(StoreSettings(create = false)) { assertEquals(1, examples().size) }
+        inStore(StoreSettings.unencrypted(create = false)) { assertEquals(1, examples().size) }
     }
 
     @Test
     fun `settings that make no sense are refused`() {
-        assertThrows<NightgraftException.Unsupported> { inStore(StoreSettings(keep = -1)) {} }
+        assertThrows<NightgraftException.Unsupported> { inStore(StoreSettings.unencrypted(keep = -1)) {} }
         assertThrows<NightgraftException> { inStore(StoreSettings(key = ByteArray(31))) {} }
     }
 
@@ -136,7 +185,7 @@ internal class StoreTest {
     @Test
     fun `a quota is kept`() {
         val texts = List(200) { Example.Text("Line $it. " + "made-up text ".repeat(200)) }
-        inStore(StoreSettings(quota = 100_000)) {
+        inStore(StoreSettings.unencrypted(quota = 100_000)) {
             assertThrows<NightgraftException.StorageFull> { runBlocking { add(texts) } }
             assertEquals(0, examples().size)
         }

@@ -47,7 +47,7 @@ internal class SessionFixture(val model: BaseModel, val store: AdapterStore, val
             work: suspend SessionFixture.() -> T,
         ): T =
             BaseModel.open(TestFiles.tiny).use { model ->
-                AdapterStore.open("$folder/store").use { store ->
+                AdapterStore.open("$folder/store", StoreSettings.unencrypted()).use { store ->
                     store.add(madeUpExamples(examples))
                     PersonalizationSession.open(model, store, settings).use { session ->
                         // No test here takes long; one that hangs says so.

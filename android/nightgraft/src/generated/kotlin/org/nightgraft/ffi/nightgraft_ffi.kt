@@ -666,6 +666,9 @@ internal interface UniffiCallbackInterfacePlatformMethod0 : com.sun.jna.Callback
 internal interface UniffiCallbackInterfaceProgressListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`progress`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceBytesListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`read`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onText")
 internal open class UniffiVTableCallbackInterfaceTextListener(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
@@ -723,6 +726,25 @@ internal open class UniffiVTableCallbackInterfaceProgressListener(
     }
 
 }
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onBytes")
+internal open class UniffiVTableCallbackInterfaceBytesListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onBytes`: UniffiCallbackInterfaceBytesListenerMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onBytes`: UniffiCallbackInterfaceBytesListenerMethod0? = null,
+    ): UniffiVTableCallbackInterfaceBytesListener(`uniffiFree`,`uniffiClone`,`onBytes`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBytesListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onBytes` = other.`onBytes`
+    }
+
+}
 
 // A JNA Library to expose the extern-C FFI definitions.
 // This is an implementation detail which will be called internally by the public API.
@@ -752,6 +774,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_func_version(
     ): Int
+    external fun uniffi_nightgraft_ffi_checksum_func_published_models(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_func_verify_model(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_func_destroy_store(
+    ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_generator_chat(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_generator_complete(
@@ -779,6 +807,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_nightgraft_ffi_checksum_method_planner_time(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_personalizationsession_add_examples(
     ): Int
@@ -809,6 +839,10 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_examples(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_export(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_forget(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts(
     ): Int
@@ -852,6 +886,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "nightgraft_ffi"))
+        uniffiCallbackInterfaceBytesListener.register(this)
         uniffiCallbackInterfacePlatform.register(this)
         uniffiCallbackInterfaceProgressListener.register(this)
         uniffiCallbackInterfaceTextListener.register(this)
@@ -923,6 +958,14 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_nightgraft_ffi_fn_method_progresslistener_on_progress(`ptr`: Long,`progress`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_nightgraft_ffi_fn_clone_byteslistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_free_byteslistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener(`vtable`: UniffiVTableCallbackInterfaceBytesListener,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes(`ptr`: Long,`read`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_nightgraft_ffi_fn_clone_personalizationsession(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_nightgraft_ffi_fn_free_personalizationsession(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -965,6 +1008,10 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_export(`ptr`: Long,`id`: Long,`format`: RustBuffer.ByValue,`model`: Long,`to`: RustBuffer.ByValue,
     ): Long
+    external fun uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples(`ptr`: Long,`to`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_method_adapterstore_forget(`ptr`: Long,`ids`: RustBuffer.ByValue,
+    ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_grafts(`ptr`: Long,
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_import_file(`ptr`: Long,`path`: RustBuffer.ByValue,`skipBad`: Byte,
@@ -985,6 +1032,12 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_nightgraft_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_nightgraft_ffi_fn_func_published_models(uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_nightgraft_ffi_fn_func_verify_model(`path`: RustBuffer.ByValue,`bytes`: Long,`sha256`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_func_destroy_store(`folder`: RustBuffer.ByValue,
+    ): Long
     external fun ffi_nightgraft_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_nightgraft_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -1110,6 +1163,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_func_version() and 0xFFFF) != 21140) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_published_models() and 0xFFFF) != 40519) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_verify_model() and 0xFFFF) != 2386) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_destroy_store() and 0xFFFF) != 57322) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_generator_chat() and 0xFFFF) != 13715) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1150,6 +1212,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress() and 0xFFFF) != 18291) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_byteslistener_on_bytes() and 0xFFFF) != 17796) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_add_examples() and 0xFFFF) != 20815) {
@@ -1197,6 +1262,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export() and 0xFFFF) != 33043) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_export_examples() and 0xFFFF) != 38931) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_forget() and 0xFFFF) != 26594) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts() and 0xFFFF) != 21338) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1215,7 +1286,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_rollback() and 0xFFFF) != 10230) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key() and 0xFFFF) != 62341) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key() and 0xFFFF) != 8925) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_verify() and 0xFFFF) != 13608) {
@@ -1825,6 +1896,25 @@ internal interface AdapterStoreInterface {
     suspend fun `export`(`id`: kotlin.ULong, `format`: GraftFormat, `model`: BaseModel, `to`: kotlin.String)
 
     /**
+     * Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+     * all, in place of a former file. Returns how many there are.
+     *
+     * # Errors
+     * [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+     */
+    suspend fun `exportExamples`(`to`: kotlin.String): kotlin.ULong
+
+    /**
+     * Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+     * saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+     * given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+     * be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+     *
+     * The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+     */
+    suspend fun `forget`(`ids`: List<kotlin.ULong>): ForgetReport
+
+    /**
      * All grafts, oldest first, damaged ones too.
      */
     suspend fun `grafts`(): List<Graft>
@@ -1868,7 +1958,7 @@ internal interface AdapterStoreInterface {
 
     /**
      * Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-     * after a crash in between one of the two opens the store.
+     * after a crash in between open the store with both: [`StoreSettings::former_key`].
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -2180,6 +2270,65 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
 
 
     /**
+     * Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
+     * all, in place of a former file. Returns how many there are.
+     *
+     * # Errors
+     * [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
+     */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `exportExamples`(`to`: kotlin.String) : kotlin.ULong {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_export_examples(
+                uniffiHandle,
+
+        FfiConverterString.lower(`to`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterULong.lift(it) },
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
+     * saw them is in use, or the base. A [`Generator`](crate::Generator) that is open goes on with the graft that it was
+     * given: call [`use_current`](crate::Generator::use_current). The next session learns what is left, so that one should
+     * be scheduled. Examples that were deleted before may be among them; numbers that were never given are passed over.
+     *
+     * The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
+     */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `forget`(`ids`: List<kotlin.ULong>) : ForgetReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_forget(
+                uniffiHandle,
+
+        FfiConverterSequenceULong.lower(`ids`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeForgetReport.lift(it) },
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * All grafts, oldest first, damaged ones too.
      */
     @Throws(NightgraftException::class)
@@ -2344,7 +2493,7 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
 
     /**
      * Changes the key of an encrypted store: every file is written again. Keep both keys until this has returned;
-     * after a crash in between one of the two opens the store.
+     * after a crash in between open the store with both: [`StoreSettings::former_key`].
      *
      * # Errors
      * [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
@@ -2413,7 +2562,7 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-     suspend fun `open`(`folder`: kotlin.String, `settings`: StoreSettings) : AdapterStore {
+internal suspend fun `open`(`folder`: kotlin.String, `settings`: StoreSettings) : AdapterStore {
         return uniffiRustCallAsync(
         UniffiLib.uniffi_nightgraft_ffi_fn_constructor_adapterstore_open(
         FfiConverterString.lower(`folder`),
@@ -2739,7 +2888,7 @@ internal open class BaseModel: Disposable, AutoCloseable, BaseModelInterface
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-     suspend fun `open`(`path`: kotlin.String) : BaseModel {
+internal suspend fun `open`(`path`: kotlin.String) : BaseModel {
         return uniffiRustCallAsync(
         UniffiLib.uniffi_nightgraft_ffi_fn_constructor_basemodel_open(
         FfiConverterString.lower(`path`),),
@@ -2778,6 +2927,335 @@ internal object FfiConverterTypeBaseModel: FfiConverter<BaseModel, Long> {
     override fun allocationSize(value: BaseModel) = 8UL
 
     override fun write(value: BaseModel, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears how far a file is read, from a thread of the library. What it throws ends the reading.
+ */
+internal interface BytesListener {
+
+    /**
+     * So many bytes are read.
+     */
+    fun `onBytes`(`read`: kotlin.ULong)
+
+    companion object
+}
+
+/**
+ * Hears how far a file is read, from a thread of the library. What it throws ends the reading.
+ */
+internal open class BytesListenerImpl: Disposable, AutoCloseable, BytesListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_nightgraft_ffi_fn_free_byteslistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_clone_byteslistener(handle, status)
+        }
+    }
+
+
+    /**
+     * So many bytes are read.
+     */
+    @Throws(ListenerException::class)override fun `onBytes`(`read`: kotlin.ULong)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_method_byteslistener_on_bytes(
+        it,
+
+        FfiConverterULong.lower(`read`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceBytesListener {
+    internal object `onBytes`: UniffiCallbackInterfaceBytesListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`read`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBytesListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onBytes`(
+                    FfiConverterULong.lift(`read`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeBytesListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeBytesListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceBytesListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onBytes`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeBytesListener: FfiConverter<BytesListener, Long> {
+    internal val handleMap = UniffiHandleMap<BytesListener>()
+
+    override fun lower(value: BytesListener): Long {
+        if (value is BytesListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): BytesListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BytesListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): BytesListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: BytesListener) = 8UL
+
+    override fun write(value: BytesListener, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -3245,7 +3723,7 @@ internal open class Generator: Disposable, AutoCloseable, GeneratorInterface
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-     suspend fun `open`(`model`: BaseModel, `threads`: kotlin.UInt?) : Generator {
+internal suspend fun `open`(`model`: BaseModel, `threads`: kotlin.UInt?) : Generator {
         return uniffiRustCallAsync(
         UniffiLib.uniffi_nightgraft_ffi_fn_constructor_generator_open(
         FfiConverterTypeBaseModel.lower(`model`),
@@ -3760,7 +4238,7 @@ internal open class PersonalizationSession: Disposable, AutoCloseable, Personali
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-     suspend fun `open`(`model`: BaseModel, `store`: AdapterStore, `settings`: SessionSettings) : PersonalizationSession {
+internal suspend fun `open`(`model`: BaseModel, `store`: AdapterStore, `settings`: SessionSettings) : PersonalizationSession {
         return uniffiRustCallAsync(
         UniffiLib.uniffi_nightgraft_ffi_fn_constructor_personalizationsession_open(
         FfiConverterTypeBaseModel.lower(`model`),
@@ -5371,6 +5849,53 @@ internal object FfiConverterTypeDeleteReport: FfiConverterRustBuffer<DeleteRepor
 
 
 /**
+ * What wiping a store did. Paths begin at its folder.
+ */
+internal data class DestroyReport (
+    /**
+     * The files that are gone.
+     */
+    var `removed`: List<kotlin.String>
+    ,
+    /**
+     * The files that were none of the store's; they stay, and the folder with them.
+     */
+    var `left`: List<kotlin.String>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeDestroyReport: FfiConverterRustBuffer<DestroyReport> {
+    override fun read(buf: ByteBuffer): DestroyReport {
+        return DestroyReport(
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: DestroyReport) = (
+            FfiConverterSequenceString.allocationSize(value.`removed`) +
+            FfiConverterSequenceString.allocationSize(value.`left`)
+    )
+
+    override fun write(value: DestroyReport, buf: ByteBuffer) {
+            FfiConverterSequenceString.write(value.`removed`, buf)
+            FfiConverterSequenceString.write(value.`left`, buf)
+    }
+}
+
+
+
+/**
  * One look at the device.
  */
 internal data class DeviceState (
@@ -5476,6 +6001,69 @@ internal object FfiConverterTypeDeviceState: FfiConverterRustBuffer<DeviceState>
             FfiConverterULong.write(value.`storageFree`, buf)
             FfiConverterLong.write(value.`unixSeconds`, buf)
             FfiConverterInt.write(value.`utcOffsetSeconds`, buf)
+    }
+}
+
+
+
+/**
+ * What forgetting did.
+ */
+internal data class ForgetReport (
+    /**
+     * The examples that are gone.
+     */
+    var `deleted`: List<kotlin.ULong>
+    ,
+    /**
+     * Grafts that are gone because they had learned from one of them.
+     */
+    var `deletedGrafts`: List<kotlin.ULong>
+    ,
+    /**
+     * The graft in use now; none for the base itself.
+     */
+    var `current`: kotlin.ULong?
+    ,
+    /**
+     * Whether the session under way had learned from one, and was dropped.
+     */
+    var `sessionDropped`: kotlin.Boolean
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeForgetReport: FfiConverterRustBuffer<ForgetReport> {
+    override fun read(buf: ByteBuffer): ForgetReport {
+        return ForgetReport(
+            FfiConverterSequenceULong.read(buf),
+            FfiConverterSequenceULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ForgetReport) = (
+            FfiConverterSequenceULong.allocationSize(value.`deleted`) +
+            FfiConverterSequenceULong.allocationSize(value.`deletedGrafts`) +
+            FfiConverterOptionalULong.allocationSize(value.`current`) +
+            FfiConverterBoolean.allocationSize(value.`sessionDropped`)
+    )
+
+    override fun write(value: ForgetReport, buf: ByteBuffer) {
+            FfiConverterSequenceULong.write(value.`deleted`, buf)
+            FfiConverterSequenceULong.write(value.`deletedGrafts`, buf)
+            FfiConverterOptionalULong.write(value.`current`, buf)
+            FfiConverterBoolean.write(value.`sessionDropped`, buf)
     }
 }
 
@@ -6274,6 +6862,110 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
 
 
 /**
+ * A GGUF file that can be downloaded and trained.
+ */
+internal data class PublishedModel (
+    /**
+     * Its short name.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * What it is, in a few words of English.
+     */
+    var `description`: kotlin.String
+    ,
+    /**
+     * Where the file can be downloaded.
+     */
+    var `url`: kotlin.String
+    ,
+    /**
+     * The file's own name.
+     */
+    var `file`: kotlin.String
+    ,
+    /**
+     * Its size.
+     */
+    var `bytes`: kotlin.ULong
+    ,
+    /**
+     * Its SHA-256, in 64 hexadecimal digits.
+     */
+    var `sha256`: kotlin.String
+    ,
+    /**
+     * The terms that it is under, by their SPDX identifier.
+     */
+    var `licence`: kotlin.String
+    ,
+    /**
+     * Tokens that it was made for.
+     */
+    var `context`: kotlin.UInt
+    ,
+    /**
+     * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
+     * is not known.
+     */
+    var `memoryToTrain`: kotlin.ULong?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypePublishedModel: FfiConverterRustBuffer<PublishedModel> {
+    override fun read(buf: ByteBuffer): PublishedModel {
+        return PublishedModel(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PublishedModel) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`description`) +
+            FfiConverterString.allocationSize(value.`url`) +
+            FfiConverterString.allocationSize(value.`file`) +
+            FfiConverterULong.allocationSize(value.`bytes`) +
+            FfiConverterString.allocationSize(value.`sha256`) +
+            FfiConverterString.allocationSize(value.`licence`) +
+            FfiConverterUInt.allocationSize(value.`context`) +
+            FfiConverterOptionalULong.allocationSize(value.`memoryToTrain`)
+    )
+
+    override fun write(value: PublishedModel, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`description`, buf)
+            FfiConverterString.write(value.`url`, buf)
+            FfiConverterString.write(value.`file`, buf)
+            FfiConverterULong.write(value.`bytes`, buf)
+            FfiConverterString.write(value.`sha256`, buf)
+            FfiConverterString.write(value.`licence`, buf)
+            FfiConverterUInt.write(value.`context`, buf)
+            FfiConverterOptionalULong.write(value.`memoryToTrain`, buf)
+    }
+}
+
+
+
+/**
  * The sum of a session.
  */
 internal data class SessionReport (
@@ -6565,9 +7257,16 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
  */
 internal data class StoreSettings (
     /**
-     * 32 bytes from the system's key store. A new store is encrypted if there is a key.
+     * 32 bytes from the system's key store, which encrypt a new store; none, which has to be said, for one that anybody
+     * can read who reads its files.
      */
-    var `key`: kotlin.ByteArray? = null
+    var `key`: kotlin.ByteArray?
+    ,
+    /**
+     * The key that `key` takes the place of: a store that is still under it is opened with it, and its key changed. Given
+     * both each time, opening ends with the store under `key`, wherever an earlier change of it was killed.
+     */
+    var `formerKey`: kotlin.ByteArray? = null
     ,
     /**
      * Bytes that all files of the store may take together; none for no limit.
@@ -6605,6 +7304,7 @@ internal object FfiConverterTypeStoreSettings: FfiConverterRustBuffer<StoreSetti
     override fun read(buf: ByteBuffer): StoreSettings {
         return StoreSettings(
             FfiConverterOptionalByteArray.read(buf),
+            FfiConverterOptionalByteArray.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterUInt.read(buf),
             FfiConverterBoolean.read(buf),
@@ -6614,6 +7314,7 @@ internal object FfiConverterTypeStoreSettings: FfiConverterRustBuffer<StoreSetti
 
     override fun allocationSize(value: StoreSettings) = (
             FfiConverterOptionalByteArray.allocationSize(value.`key`) +
+            FfiConverterOptionalByteArray.allocationSize(value.`formerKey`) +
             FfiConverterOptionalULong.allocationSize(value.`quota`) +
             FfiConverterUInt.allocationSize(value.`keep`) +
             FfiConverterBoolean.allocationSize(value.`create`) +
@@ -6622,6 +7323,7 @@ internal object FfiConverterTypeStoreSettings: FfiConverterRustBuffer<StoreSetti
 
     override fun write(value: StoreSettings, buf: ByteBuffer) {
             FfiConverterOptionalByteArray.write(value.`key`, buf)
+            FfiConverterOptionalByteArray.write(value.`formerKey`, buf)
             FfiConverterOptionalULong.write(value.`quota`, buf)
             FfiConverterUInt.write(value.`keep`, buf)
             FfiConverterBoolean.write(value.`create`, buf)
@@ -6649,6 +7351,11 @@ internal data class StoredExample (
      * The example as JSON: `{"messages"}`, `{"prompt", "completion"}` or `{"text"}`.
      */
     var `json`: kotlin.String
+    ,
+    /**
+     * The same, to be shown; none for one that came from a file in another shape.
+     */
+    var `example`: Example?
 
 ){
 
@@ -6668,19 +7375,22 @@ internal object FfiConverterTypeStoredExample: FfiConverterRustBuffer<StoredExam
             FfiConverterULong.read(buf),
             FfiConverterLong.read(buf),
             FfiConverterString.read(buf),
+            FfiConverterOptionalTypeExample.read(buf),
         )
     }
 
     override fun allocationSize(value: StoredExample) = (
             FfiConverterULong.allocationSize(value.`id`) +
             FfiConverterLong.allocationSize(value.`added`) +
-            FfiConverterString.allocationSize(value.`json`)
+            FfiConverterString.allocationSize(value.`json`) +
+            FfiConverterOptionalTypeExample.allocationSize(value.`example`)
     )
 
     override fun write(value: StoredExample, buf: ByteBuffer) {
             FfiConverterULong.write(value.`id`, buf)
             FfiConverterLong.write(value.`added`, buf)
             FfiConverterString.write(value.`json`, buf)
+            FfiConverterOptionalTypeExample.write(value.`example`, buf)
     }
 }
 
@@ -8520,6 +9230,38 @@ internal object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.Byt
 /**
  * @suppress
  */
+internal object FfiConverterOptionalTypeBytesListener: FfiConverterRustBuffer<BytesListener?> {
+    override fun read(buf: ByteBuffer): BytesListener? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeBytesListener.read(buf)
+    }
+
+    override fun allocationSize(value: BytesListener?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeBytesListener.allocationSize(value)
+        }
+    }
+
+    override fun write(value: BytesListener?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeBytesListener.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalTypeProgressListener: FfiConverterRustBuffer<ProgressListener?> {
     override fun read(buf: ByteBuffer): ProgressListener? {
         if (buf.get().toInt() == 0) {
@@ -8712,6 +9454,38 @@ internal object FfiConverterOptionalTypeWaiting: FfiConverterRustBuffer<Waiting?
 /**
  * @suppress
  */
+internal object FfiConverterOptionalTypeExample: FfiConverterRustBuffer<Example?> {
+    override fun read(buf: ByteBuffer): Example? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeExample.read(buf)
+    }
+
+    override fun allocationSize(value: Example?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeExample.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Example?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeExample.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalTypeNothingToDoReason: FfiConverterRustBuffer<NothingToDoReason?> {
     override fun read(buf: ByteBuffer): NothingToDoReason? {
         if (buf.get().toInt() == 0) {
@@ -8884,6 +9658,34 @@ internal object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Mes
 /**
  * @suppress
  */
+internal object FfiConverterSequenceTypePublishedModel: FfiConverterRustBuffer<List<PublishedModel>> {
+    override fun read(buf: ByteBuffer): List<PublishedModel> {
+        val len = buf.getInt()
+        return List<PublishedModel>(len) {
+            FfiConverterTypePublishedModel.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PublishedModel>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePublishedModel.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PublishedModel>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePublishedModel.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterSequenceTypeStoredExample: FfiConverterRustBuffer<List<StoredExample>> {
     override fun read(buf: ByteBuffer): List<StoredExample> {
         val len = buf.getInt()
@@ -8995,5 +9797,72 @@ internal object FfiConverterSequenceTypeExample: FfiConverterRustBuffer<List<Exa
 
         _status)
 }
+    )
+    }
+
+
+        /**
+         * The models that are known to be trainable, the smallest first.
+         */ internal fun `publishedModels`(): List<PublishedModel> {
+            return FfiConverterSequenceTypePublishedModel.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models(
+
+        _status)
+}
+    )
+    }
+
+
+        /**
+         * Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
+         * If the caller does not wait for it any more, it stops.
+         *
+         * # Errors
+         * [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
+         * [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+         */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+internal suspend fun `verifyModel`(`path`: kotlin.String, `bytes`: kotlin.ULong, `sha256`: kotlin.String, `listener`: BytesListener?) {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model(
+        FfiConverterString.lower(`path`),
+        FfiConverterULong.lower(`bytes`),
+        FfiConverterString.lower(`sha256`),
+        FfiConverterOptionalTypeBytesListener.lower(`listener`),),
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
+    )
+    }
+
+        /**
+         * Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+         * the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+         * calling this again goes on. The app's own key is the app's to delete.
+         *
+         * # Errors
+         * [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+         * [`NightgraftError::StoreLocked`] if it is open.
+         */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+internal suspend fun `destroyStore`(`folder`: kotlin.String) : DestroyReport {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store(
+        FfiConverterString.lower(`folder`),),
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeDestroyReport.lift(it) },
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
     )
     }
