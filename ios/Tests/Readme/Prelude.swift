@@ -11,6 +11,15 @@ let notes = ["The ferry leaves at seven."]
 
 func show(_ progress: TrainingProgress) {}
 
+#if canImport(FoundationNetworking)
+@_exported import FoundationNetworking
+
+extension URLSessionConfiguration {
+    // Linux has no background sessions.
+    class func background(withIdentifier identifier: String) -> URLSessionConfiguration { .default }
+}
+#endif
+
 // MARK: For Apple's systems
 // These parts of the library are not compiled on Linux. `cargo xtask swift` makes sure that the files in
 // Sources/Nightgraft/Apple declare them like this.

@@ -2,6 +2,9 @@
 // in this package.
 package org.nightgraft.readme
 
+import android.app.DownloadManager
+import android.content.Context
+import android.net.Uri
 import java.io.File
 import kotlin.time.Duration.Companion.minutes
 import org.nightgraft.*

@@ -18,6 +18,7 @@ import org.nightgraft.NothingToDoReason
 import org.nightgraft.Phase
 import org.nightgraft.StoreSettings
 import org.nightgraft.readme.firstPersonalizedAnswer
+import org.w3c.dom.Element
 
 /** The sample and the README, through the public surface alone. */
 class SampleTest {
@@ -74,6 +75,21 @@ class SampleTest {
             assertTrue(describe(progress).isNotEmpty())
         }
         assertEquals(Phase.FINISHED, last)
+    }
+
+    @Test
+    fun `what no backup takes along no transfer does either`() {
+        val parser = DocumentBuilderFactory.newInstance().newDocumentBuilder()
+        val rules = parser.parse(File("src/main/res/xml/data_extraction_rules.xml"))
+        fun excluded(section: String): Set<String> {
+            val excludes = (rules.getElementsByTagName(section).item(0) as Element).getElementsByTagName("exclude")
+            return List(excludes.length) { (excludes.item(it) as Element).let { rule -> rule.getAttribute("domain") + "/" + rule.getAttribute("path") } }.toSet()
+        }
+        assertTrue(setOf("file/store", "file/store.key", "file/model.gguf").all { it in excluded("cloud-backup") })
+        assertEquals(excluded("cloud-backup"), excluded("device-transfer"))
+        val manifest = parser.parse(File("src/main/AndroidManifest.xml"))
+        val application = manifest.getElementsByTagName("application").item(0) as Element
+        assertEquals("@xml/data_extraction_rules", application.getAttribute("android:dataExtractionRules"))
     }
 
     @Test
