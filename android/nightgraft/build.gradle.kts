@@ -1,5 +1,6 @@
 import org.jetbrains.kotlin.gradle.dsl.ExplicitApiMode
 import org.jetbrains.kotlin.gradle.dsl.JvmTarget
+import org.jetbrains.kotlin.gradle.dsl.KotlinVersion
 
 plugins {
     alias(libs.plugins.android.library)
@@ -30,7 +31,10 @@ android {
 
 kotlin {
     explicitApi = ExplicitApiMode.Strict
+    coreLibrariesVersion = libs.versions.kotlin.oldest.get()
     compilerOptions {
+        languageVersion = KotlinVersion.KOTLIN_2_1
+        apiVersion = KotlinVersion.KOTLIN_2_1
         jvmTarget = JvmTarget.JVM_17
         allWarningsAsErrors = true
     }
