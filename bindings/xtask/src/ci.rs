@@ -85,6 +85,7 @@ const STEPS: &[Step] = &[
         name: "bindings",
         action: Action::Cargo("test --release --locked --workspace --test handles --test scenario"),
     },
+    Step { name: "symbols", action: Action::Task("symbols") },
     Step { name: "installed", action: Action::JoinInstallation },
     Step { name: "arm64", action: Action::StartArm64Build },
     Step { name: "kotlin", action: Action::Task("kotlin") },

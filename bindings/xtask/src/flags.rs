@@ -56,6 +56,9 @@ xflags::xflags! {
         /// Build the static libraries for iOS and the XCFramework with Xcode.
         cmd ios {}
 
+        /// Fail when the static library shows more than the functions that apps call.
+        cmd symbols {}
+
         /// Print the path of a model for tests that a package index has; fetch it first if need be.
         cmd fixture {
             required name: String

@@ -10,21 +10,27 @@ use std::{
 use anyhow::{Context, Result, bail};
 use xshell::{Cmd, Shell, cmd};
 
-use crate::program::{cargo, find, has_target, rustc, shell, target_folder, timed};
+use crate::{
+    program::{cargo, find, has_target, rustc, shell, target_folder, timed},
+    static_library::{AppleTarget, Functions, relink_for_apple},
+};
 
 /// A kind of machine that an XCFramework has one library for.
 #[derive(Debug)]
 struct Platform {
     /// Apple's name of its SDK.
     sdk: &'static str,
+    /// What Clang's name of a target ends with.
+    environment: &'static str,
     /// Rust's name of each of its architectures, and Apple's.
     architectures: &'static [(&'static str, &'static str)],
 }
 
 const PLATFORMS: &[Platform] = &[
-    Platform { sdk: "iphoneos", architectures: &[("aarch64-apple-ios", "arm64")] },
+    Platform { sdk: "iphoneos", environment: "", architectures: &[("aarch64-apple-ios", "arm64")] },
     Platform {
         sdk: "iphonesimulator",
+        environment: "-simulator",
         architectures: &[("aarch64-apple-ios-sim", "arm64"), ("x86_64-apple-ios", "x86_64")],
     },
 ];
@@ -42,11 +48,15 @@ pub fn run(root: &Path) -> Result<()> {
         bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
     }
     let deployment_target = deployment_target(&fs::read_to_string(root.join("ios/Package.swift"))?)?;
-    let (sh, target) = (shell(root)?, target_folder(root));
+    let (sh, target, functions) = (shell(root)?, target_folder(root), Functions::read(root)?);
     let mut libraries = Vec::new();
     for platform in PLATFORMS {
-        for (triple, _) in platform.architectures {
+        for (triple, architecture) in platform.architectures {
             timed(triple, platform.build(&sh, triple, &deployment_target)?)?;
+            let built = target.join(triple).join(PROFILE).join(LIBRARY);
+            let clang = platform.clang_target(architecture, &deployment_target);
+            let apple = AppleTarget { sdk: platform.sdk, triple: &clang };
+            relink_for_apple(&sh, &functions, &apple, &built, &relinked(&target, triple))?;
         }
         libraries.push(platform.universal_library(&sh, &target)?);
     }
@@ -126,9 +136,14 @@ impl Platform {
             .env_remove("SDKROOT"))
     }
 
+    /// Clang's name, which has the oldest system in it.
+    fn clang_target(&self, architecture: &str, deployment_target: &str) -> String {
+        format!("{architecture}-apple-ios{deployment_target}{}", self.environment)
+    }
+
     /// One library for all architectures.
     fn universal_library(&self, sh: &Shell, target: &Path) -> Result<PathBuf> {
-        let built = self.built(target);
+        let built = self.relinked(target);
         let [several @ .., last] = built.as_slice() else { bail!("{} has no processors", self.sdk) };
         if several.is_empty() {
             return Ok(last.clone());
@@ -139,9 +154,14 @@ impl Platform {
         Ok(output)
     }
 
-    fn built(&self, target: &Path) -> Vec<PathBuf> {
-        self.architectures.iter().map(|(triple, _)| target.join(triple).join(PROFILE).join(LIBRARY)).collect()
+    fn relinked(&self, target: &Path) -> Vec<PathBuf> {
+        self.architectures.iter().map(|(triple, _)| relinked(target, triple).join(LIBRARY)).collect()
     }
+}
+
+/// The folder of a library without its foreign names.
+fn relinked(target: &Path, triple: &str) -> PathBuf {
+    target.join(triple).join(PROFILE).join("relinked")
 }
 
 fn lipo<'a>(sh: &'a Shell, libraries: &[PathBuf], output: &Path) -> Cmd<'a> {
@@ -182,20 +202,22 @@ mod tests {
         assert_eq!(variable("GGML_METAL"), Some(Some("OFF".into())));
         assert_eq!(variable("SDKROOT"), Some(None));
         assert!(device.build(&sh, "x86_64-apple-ios", "16.0").is_err());
+        assert_eq!(simulator.clang_target("x86_64", "16.0"), "x86_64-apple-ios16.0-simulator");
+        assert_eq!(device.clang_target("arm64", "16.0"), "arm64-apple-ios16.0");
     }
 
     #[test]
     fn the_simulators_libraries_become_one_and_the_devices_stays() {
         let (device, simulator, sh) = (&PLATFORMS[0], &PLATFORMS[1], here());
-        let built = simulator.built(Path::new("/t"));
+        let built = simulator.relinked(Path::new("/t"));
         assert_eq!(
             lipo(&sh, &built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a")).to_string(),
-            "lipo -create /t/aarch64-apple-ios-sim/small-release/libnightgraft_ffi.a \
-             /t/x86_64-apple-ios/small-release/libnightgraft_ffi.a -output /t/iphonesimulator/libnightgraft_ffi.a"
+            "lipo -create /t/aarch64-apple-ios-sim/small-release/relinked/libnightgraft_ffi.a \
+             /t/x86_64-apple-ios/small-release/relinked/libnightgraft_ffi.a -output /t/iphonesimulator/libnightgraft_ffi.a"
         );
         assert_eq!(
             device.universal_library(&sh, Path::new("/t")).expect("nothing to join"),
-            Path::new("/t/aarch64-apple-ios/small-release/libnightgraft_ffi.a")
+            Path::new("/t/aarch64-apple-ios/small-release/relinked/libnightgraft_ffi.a")
         );
     }
 

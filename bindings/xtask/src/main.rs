@@ -20,7 +20,9 @@ mod python;
 mod scenario;
 mod size;
 mod snippets;
+mod static_library;
 mod swift;
+mod symbols;
 
 use std::{
     env,
@@ -72,6 +74,7 @@ fn run(task: XtaskCmd) -> Result<()> {
         XtaskCmd::Cross(Cross { part }) => cross::run(&root, part.as_deref()),
         XtaskCmd::Android(Android { abi, no_archive }) => android::run(&root, &abi, !no_archive),
         XtaskCmd::Ios(_) => ios::run(&root),
+        XtaskCmd::Symbols(_) => symbols::run(&root),
         XtaskCmd::Fixture(Fixture { name }) => packaged::fetch(&name),
         XtaskCmd::Size(Size { update }) => size::run(&root, update),
     }
