@@ -1,6 +1,7 @@
 import org.jetbrains.kotlin.gradle.dsl.ExplicitApiMode
 import org.jetbrains.kotlin.gradle.dsl.JvmTarget
 import org.jetbrains.kotlin.gradle.dsl.KotlinVersion
+import org.jetbrains.kotlin.gradle.dsl.abi.ExperimentalAbiValidation
 
 plugins {
     alias(libs.plugins.android.library)
@@ -38,6 +39,15 @@ kotlin {
         jvmTarget = JvmTarget.JVM_17
         allWarningsAsErrors = true
     }
+    // Compares the public API with api/nightgraft.api. `cargo xtask kotlin` does so with the same tool.
+    @OptIn(ExperimentalAbiValidation::class)
+    abiValidation {
+        enabled = true
+    }
+}
+
+tasks.named("check") {
+    dependsOn("checkLegacyAbi")
 }
 
 dependencies {

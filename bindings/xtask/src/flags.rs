@@ -24,6 +24,12 @@ xflags::xflags! {
         /// Type-check and test the Python package, and what READMEs show.
         cmd python {}
 
+        /// Write the lists of the public Kotlin and Swift API that the suites compare with.
+        cmd api {
+            /// Only that of kotlin, or of swift.
+            repeated language: String
+        }
+
         /// Write the Kotlin, Swift and Python sides of bindings/ffi.
         cmd generate {
             /// Write nothing, and fail if they are out of date.

@@ -1,5 +1,5 @@
 //! `cargo xtask kotlin`: compiles all Kotlin, that of the documents included, against the real Android API, checks its
-//! documentation, and runs its tests on the JVM against the real library.
+//! documentation and its public API, and runs its tests on the JVM against the real library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,10 @@ use xshell::{Shell, cmd};
 use crate::program::{shell, skip_unless_ci};
 use crate::scenario::OUT_VARIABLE;
 use crate::snippets::{self, KOTLIN};
-use crate::{fixtures, generate};
+use crate::{
+    api::{self, Purpose},
+    fixtures, generate,
+};
 
 const OLDEST_JAVA: u32 = 17;
 
@@ -40,8 +43,30 @@ pub fn run(root: &Path) -> Result<()> {
     let count = count_tests(&build)?;
     ensure!(count.tests > 0, "Maven ran no test");
     ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);
+    api::KOTLIN.keep(root, &public_api(&build)?, Purpose::Compare)?;
     println!("kotlin: {} tests passed, every public item documented", count.tests);
     Ok(())
+}
+
+/// Writes the list of the public API anew.
+///
+/// # Errors
+/// What is missing, or does not compile.
+pub fn record_api(root: &Path) -> Result<()> {
+    let sh = shell(&root.join("android"))?;
+    if let Some(missing) = missing(&sh) {
+        bail!("the public Kotlin API cannot be listed: {missing}");
+    }
+    let build = build_folder(root)?;
+    let modules = ["--projects", "nightgraft,api", "-Dnightgraft.api.only=true"];
+    cmd!(sh, "mvn -B -ntp test {modules...} -Dnightgraft.build={build}").run()?;
+    api::KOTLIN.keep(root, &public_api(&build)?, Purpose::Record)
+}
+
+/// What `PublicApiTest` has written.
+fn public_api(build: &Path) -> Result<String> {
+    let list = build.join("nightgraft-api/nightgraft.api");
+    fs::read_to_string(&list).with_context(|| format!("no {}", list.display()))
 }
 
 /// What is not there, for people.

@@ -1,6 +1,7 @@
 //! What CI and contributors run: `cargo xtask ci`.
 
 mod android;
+mod api;
 mod artifacts;
 mod ci;
 mod cross;
@@ -67,6 +68,7 @@ fn run(task: XtaskCmd) -> Result<()> {
         XtaskCmd::Kotlin(_) => kotlin::run(&root),
         XtaskCmd::Swift(_) => swift::run(&root),
         XtaskCmd::Python(_) => python::run(&root),
+        XtaskCmd::Api(languages) => api::run(&root, &languages),
         XtaskCmd::Generate(Generate { check }) => generate::run(&root, check),
         XtaskCmd::Dependencies(_) => dependencies::check(&root),
         XtaskCmd::Deny(_) => deny::run(&root),

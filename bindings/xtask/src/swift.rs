@@ -1,7 +1,8 @@
-//! `cargo xtask swift`: formats checked, package built, tests run, documentation and the documents' snippets checked, with
-//! a real compiler and the real library. A Swift 6 on the `PATH` is used; without one, a Debian chroot is made that has it.
+//! `cargo xtask swift`: formats checked, package built, tests run, documentation, public API and the documents' snippets checked,
+//! with a real compiler and the real library. A Swift 6 on the `PATH` is used; without one, a Debian chroot is made that has it.
 
 mod documentation;
+mod public_api;
 mod readme;
 mod toolchain;
 
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, ensure};
 
 use toolchain::Toolchain;
 
+use crate::api::{self, Purpose};
 use crate::fixtures::{self, Fixtures};
 use crate::generate;
 use crate::program::skip_unless_ci;
@@ -37,12 +39,26 @@ pub fn run(root: &Path) -> Result<()> {
     let checks = Checks { toolchain: &toolchain, paths: &paths };
     checks.format()?;
     let tests = checks.test()?;
-    let symbols = checks.documentation()?;
+    let graph = checks.symbol_graph()?;
+    let symbols = checks.documentation(&graph)?;
+    checks.public_api(&graph, Purpose::Compare)?;
     let documents = checks.readme()?;
     println!(
         "swift: {tests} tests passed, {symbols} public symbols documented, the snippets of {documents} documents compile"
     );
     Ok(())
+}
+
+/// Writes the list of the public API anew.
+///
+/// # Errors
+/// What is missing, or does not compile.
+pub fn record_api(root: &Path) -> Result<()> {
+    let cache = cache()?;
+    let toolchain = toolchain(root)?;
+    let paths = Paths::prepare(root, &cache)?;
+    let checks = Checks { toolchain: &toolchain, paths: &paths };
+    checks.public_api(&checks.symbol_graph()?, Purpose::Record)
 }
 
 /// The toolchain, made if there is none.
@@ -146,8 +162,8 @@ impl Checks<'_> {
         Ok(summary.tests)
     }
 
-    /// Returns how many public symbols there are, all documented.
-    fn documentation(&self) -> Result<usize> {
+    /// Returns the compiler's list of the public symbols.
+    fn symbol_graph(&self) -> Result<PathBuf> {
         let scratch = text(&self.paths.scratch)?;
         self.run_tool(&[
             "swift",
@@ -159,15 +175,24 @@ impl Checks<'_> {
             "public",
             "--skip-synthesized-members",
         ])?;
-        let graphs = documentation::symbol_graphs(&self.paths.scratch)?;
-        let symbols = documentation::check(&graphs, &self.paths.package.join("Sources/Nightgraft"))?;
+        documentation::symbol_graph(&self.paths.scratch)
+    }
+
+    fn public_api(&self, graph: &Path, purpose: Purpose) -> Result<()> {
+        let list = public_api::list(graph, &self.paths.package.join("Sources/Nightgraft"))?;
+        api::SWIFT.keep(&self.paths.root, &list, purpose)
+    }
+
+    /// Returns how many public symbols there are, all documented.
+    fn documentation(&self, graph: &Path) -> Result<usize> {
+        let symbols = documentation::check(graph, &self.paths.package.join("Sources/Nightgraft"))?;
         let catalogue = "Sources/Nightgraft/Nightgraft.docc";
         let out = self.paths.scratch.join("Nightgraft.doccarchive");
         if let Some(docc) = &self.toolchain.docc {
             // A link in a comment or an article that leads nowhere is an error.
-            let own = graphs.parent().context("the graph lies in a folder")?.join("only");
+            let own = graph.parent().context("the graph lies in a folder")?.join("only");
             fs::create_dir_all(&own)?;
-            fs::copy(&graphs, own.join("Nightgraft.symbols.json"))?;
+            fs::copy(graph, own.join("Nightgraft.symbols.json"))?;
             let options = ["--warnings-as-errors", "--fallback-display-name", "Nightgraft"];
             let place =
                 ["--fallback-bundle-identifier", "org.nightgraft.Nightgraft", "--output-path", text(&out)?];

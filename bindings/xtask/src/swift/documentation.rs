@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// The library's symbol graph below SwiftPM's build folder.
-pub fn symbol_graphs(scratch: &Path) -> Result<PathBuf> {
+pub fn symbol_graph(scratch: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(scratch).with_context(|| format!("cannot read {}", scratch.display()))? {
         let graph = entry?.path().join("symbolgraph/Nightgraft.symbols.json");
         if graph.is_file() {
@@ -51,7 +51,8 @@ fn is_documented(symbol: &Value) -> bool {
     })
 }
 
-fn name(symbol: &Value) -> String {
+/// A symbol's name below the module.
+pub fn name(symbol: &Value) -> String {
     let parts = symbol["pathComponents"].as_array().map(Vec::as_slice).unwrap_or_default();
     parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(".")
 }
@@ -76,7 +77,8 @@ fn scan(source: &str) -> (usize, Vec<usize>) {
     (places.len(), bare)
 }
 
-fn swift_files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The Swift files of a folder and of those in it.
+pub fn swift_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
