@@ -35,7 +35,8 @@ gradle() { grep -q "^include(.*\"${1%:*}\"" settings.gradle.kts; }
 fn run(document: &str) {
     let root = root();
     let blocks = blocks(document).into_iter().filter(|block| block.language == "sh");
-    let commands: String = blocks.map(|block| block.text).collect();
+    // The wrapper is a program of the folder, which nothing can take the place of.
+    let commands: String = blocks.map(|block| block.text.replace("./gradlew", "gradle")).collect();
     assert!(!commands.is_empty(), "{document} has no commands");
 
     let folder = tempfile::tempdir().unwrap();
@@ -113,9 +114,16 @@ fn every_block_is_checked_by_something() {
                 "sh" => true,
                 // By `cargo xtask kotlin`, `swift` and `python`, in every document.
                 "kotlin" | "swift" | "python" => true,
-                // What Gradle and Android read cannot be tried here: it is what the sample has. Its manifest is parsed by
-                // SampleTest.kt; its build file is read by nothing.
-                "kts" => is_shown_of(&text, "android/sample/build.gradle.kts"),
+                // What Gradle and Android read cannot be tried here: it is what the sample and the app that stands for others
+                // have. The sample's manifest is parsed by SampleTest.kt; build files are read by nothing.
+                "kts" => {
+                    let files = [
+                        "consumer/build.gradle.kts",
+                        "consumer/settings.gradle.kts",
+                        "sample/build.gradle.kts",
+                    ];
+                    files.iter().any(|file| is_shown_of(&text, &format!("android/{file}")))
+                }
                 "xml" => is_shown_of(&text, "android/sample/src/main/AndroidManifest.xml"),
                 // A drawing.
                 "text" => true,

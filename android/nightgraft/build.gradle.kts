@@ -6,6 +6,7 @@ import org.jetbrains.kotlin.gradle.dsl.abi.ExperimentalAbiValidation
 plugins {
     alias(libs.plugins.android.library)
     alias(libs.plugins.kotlin.android)
+    `maven-publish`
 }
 
 android {
@@ -28,6 +29,13 @@ android {
         sourceCompatibility = JavaVersion.VERSION_17
         targetCompatibility = JavaVersion.VERSION_17
     }
+
+    publishing {
+        singleVariant("release") {
+            withSourcesJar()
+            withJavadocJar()
+        }
+    }
 }
 
 kotlin {
@@ -48,6 +56,32 @@ kotlin {
 
 tasks.named("check") {
     dependsOn("checkLegacyAbi")
+}
+
+publishing {
+    publications {
+        register<MavenPublication>("release") {
+            afterEvaluate { from(components["release"]) }
+            pom {
+                name = "Nightgraft for Android"
+                description = "Fine-tunes a 4-bit language model on the phone that holds the data"
+                url = "https://github.com/nightgraft/nightgraft"
+                licenses {
+                    license {
+                        name = "MIT"
+                        url = "https://opensource.org/license/mit"
+                    }
+                    license {
+                        name = "Apache-2.0"
+                        url = "https://www.apache.org/licenses/LICENSE-2.0"
+                    }
+                }
+                scm {
+                    url = "https://github.com/nightgraft/nightgraft"
+                }
+            }
+        }
+    }
 }
 
 dependencies {

@@ -130,7 +130,7 @@ fn gradle(root: &Path) -> Option<PathBuf> {
 }
 
 /// `minSdk` of the library, so that it is said in one place.
-fn min_sdk(gradle: &str) -> Result<u32> {
+pub fn min_sdk(gradle: &str) -> Result<u32> {
     gradle
         .lines()
         .find_map(|line| line.trim().strip_prefix("minSdk")?.trim_start().strip_prefix('='))

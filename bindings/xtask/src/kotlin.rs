@@ -1,5 +1,9 @@
 //! `cargo xtask kotlin`: compiles all Kotlin, that of the documents included, against the real Android API, checks its
-//! documentation and its public API, and runs its tests on the JVM against the real library.
+//! documentation and its public API, and runs its tests on the JVM against the real library. Then an app outside the checkout
+//! takes the library out of a repository.
+
+mod archive;
+mod consumer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +48,11 @@ pub fn run(root: &Path) -> Result<()> {
     ensure!(count.tests > 0, "Maven ran no test");
     ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);
     api::KOTLIN.keep(root, &public_api(&build)?, Purpose::Compare)?;
-    println!("kotlin: {} tests passed, every public item documented", count.tests);
+    consumer::run(root, &build, &fixtures)?;
+    println!(
+        "kotlin: {} tests passed, every public item documented, an app outside the checkout has its first answer",
+        count.tests
+    );
     Ok(())
 }
 

@@ -57,6 +57,20 @@ pub fn write(root: &Path, language: &Language, folder: &Path) -> Result<Vec<Path
     Ok(files)
 }
 
+/// The snippet of a document that declares a function, as a file of its own.
+///
+/// # Errors
+/// If the document does not show it, or a file cannot be read.
+pub fn declaring(root: &Path, language: &Language, document: &str, function: &str) -> Result<String> {
+    let read =
+        |path: &str| fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"));
+    let mut snippets = blocks(&read(document)?).into_iter().filter(|block| block.language == language.tag);
+    let snippet = snippets.find(|block| block.text.contains(&format!(" {function}(")));
+    let text = snippet.with_context(|| format!("{document} does not show {function}"))?.text;
+    let prelude = language.prelude.map(read).transpose()?.unwrap_or_default();
+    Ok(imports(&text, &prelude) + "\n" + &text)
+}
+
 /// A document's snippets, each on the lines where the document has it, so that a compiler's messages lead there. None if there
 /// are none.
 fn source(name: &str, document: &str, language: &Language, prelude: &str) -> Option<String> {
@@ -74,13 +88,19 @@ fn source(name: &str, document: &str, language: &Language, prelude: &str) -> Opt
             lines[line + text.lines().count()] = "}".to_owned();
         }
     }
-    if !lines.iter().any(|line| line.starts_with("import ")) {
-        // Documents begin with a heading, so the first line is free.
-        let imports =
-            prelude.lines().filter(|line| ["package ", "import "].iter().any(|word| line.starts_with(word)));
-        lines[0] = imports.collect::<Vec<_>>().join("; ");
-    }
+    // Documents begin with a heading, so the first line is free.
+    lines[0] = imports(&lines.join("\n"), prelude);
     (!snippets.is_empty()).then(|| lines.join("\n") + "\n")
+}
+
+/// What a file takes from the prelude, on one line: nothing when it has imports of its own.
+fn imports(code: &str, prelude: &str) -> String {
+    if code.lines().any(|line| line.starts_with("import ")) {
+        return String::new();
+    }
+    let imports =
+        prelude.lines().filter(|line| ["package ", "import "].iter().any(|word| line.starts_with(word)));
+    imports.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether it begins as a file does, not as the inside of a function.
