@@ -30,7 +30,9 @@ let package = Package(
         .target(
             name: "NightgraftGenerated", dependencies: ["NightgraftFFI"], swiftSettings: [.swiftLanguageMode(.v5)]),
         // What apps see.
-        .target(name: "Nightgraft", dependencies: ["NightgraftGenerated"], swiftSettings: strict),
+        .target(
+            name: "Nightgraft", dependencies: ["NightgraftGenerated"], resources: [.copy("PrivacyInfo.xcprivacy")],
+            swiftSettings: strict),
         // The sample app without its views, so that it is compiled and tested where there is no SwiftUI.
         .target(
             name: "SampleNotebook", dependencies: ["Nightgraft"], path: "Sample/Notebook", swiftSettings: strict),
