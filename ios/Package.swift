@@ -1,31 +1,44 @@
 // swift-tools-version: 6.0
+import Foundation
 import PackageDescription
 
-// The Rust library under the package. Apple's systems take the XCFramework that `cargo xtask ios` makes beside this
-// file (static libraries for devices and simulators, no headers in it). On Linux, where the tests run, it is
-// libnightgraft_ffi.so in the folder that NIGHTGRAFT_LIBRARY names; `cargo xtask swift` builds it and sets that.
-#if os(Linux)
-let native: [Target] = []
-let nativeDependency: [Target.Dependency] = []
-// Swift 6.0's own libswiftObservation.so names a function that is in no library; nothing ever calls it.
-let nativeLinking: [LinkerSetting] =
-    [.linkedLibrary("nightgraft_ffi"), .unsafeFlags(["-Xlinker", "--allow-shlib-undefined"])]
-    + (Context.environment["NIGHTGRAFT_LIBRARY"].map { [.unsafeFlags(["-L\($0)"])] } ?? [])
-#else
-let native: [Target] = [.binaryTarget(name: "NightgraftLibrary", path: "Nightgraft.xcframework")]
-let nativeDependency: [Target.Dependency] = ["NightgraftLibrary"]
-let nativeLinking: [LinkerSetting] = [.linkedLibrary("c++"), .linkedFramework("Accelerate")]
-#endif
+// Where the archive of a release lies. `cargo xtask ios --release` writes it here in the package that it makes.
+let release: (url: String, checksum: String)? = nil
 
+// The Rust library under the package is the first of these that there is:
+// - the dynamic library in the folder that NIGHTGRAFT_LIBRARY names, for the machine that builds. `cargo xtask swift` builds it and
+//   runs the tests with it on Linux;
+// - Nightgraft.xcframework beside this file, which `cargo xtask ios` makes: static libraries for devices and simulators, without
+//   headers;
+// - the XCFramework in the archive of the release.
+func native() -> (library: Target?, linking: [LinkerSetting]) {
+    if let folder = Context.environment["NIGHTGRAFT_LIBRARY"] {
+        // Swift 6.0's own libswiftObservation.so names a function that is in no library; nothing ever calls it.
+        let undefined = LinkerSetting.unsafeFlags(
+            ["-Xlinker", "--allow-shlib-undefined"], .when(platforms: [.linux]))
+        return (nil, [.linkedLibrary("nightgraft_ffi"), .unsafeFlags(["-L\(folder)"]), undefined])
+    }
+    let linking: [LinkerSetting] = [.linkedLibrary("c++"), .linkedFramework("Accelerate")]
+    let (name, framework) = ("NightgraftLibrary", "Nightgraft.xcframework")
+    let isBuilt = FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/\(framework)")
+    if let release, !isBuilt {
+        return (.binaryTarget(name: name, url: release.url, checksum: release.checksum), linking)
+    }
+    return (.binaryTarget(name: name, path: framework), linking)
+}
+
+let (library, linking) = native()
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny")]
 
 let package = Package(
     name: "Nightgraft",
     platforms: [.iOS(.v17)],
     products: [.library(name: "Nightgraft", targets: ["Nightgraft"])],
-    targets: native + [
+    targets: (library.map { [$0] } ?? []) + [
         // The C functions of the Rust library, as uniffi declares them.
-        .target(name: "NightgraftFFI", dependencies: nativeDependency, linkerSettings: nativeLinking),
+        .target(
+            name: "NightgraftFFI", dependencies: library.map { [.byName(name: $0.name)] } ?? [],
+            linkerSettings: linking),
         // Swift over those, made by `cargo xtask generate`. Swift 6.0's compiler crashes on it in Swift 6 mode.
         .target(
             name: "NightgraftGenerated", dependencies: ["NightgraftFFI"], swiftSettings: [.swiftLanguageMode(.v5)]),

@@ -60,7 +60,10 @@ xflags::xflags! {
         }
 
         /// Build the static libraries for iOS and the XCFramework with Xcode.
-        cmd ios {}
+        cmd ios {
+            /// Make the Swift package of a release too, and the archive that it names.
+            optional --release
+        }
 
         /// Fail when the static library shows more than the functions that apps call.
         cmd symbols {}

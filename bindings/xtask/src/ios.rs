@@ -1,5 +1,7 @@
 //! `cargo xtask ios`: static libraries for iPhones and simulators, and the XCFramework around them.
 
+pub mod release;
+
 use std::{
     env::consts::OS,
     ffi::OsStr,
@@ -41,8 +43,8 @@ const LIBRARY: &str = "libnightgraft_ffi.a";
 /// Where the Swift package looks for it. It has no headers: the package's own C target has them, for all systems.
 const FRAMEWORK: &str = "ios/Nightgraft.xcframework";
 
-/// Builds everything.
-pub fn run(root: &Path) -> Result<()> {
+/// Builds everything, with `makes_release` the package of a release too.
+pub fn run(root: &Path, makes_release: bool) -> Result<()> {
     let missing = missing(OS, &|name| find(name).is_some(), &|triple| has_target(&rustc(), triple));
     if !missing.is_empty() {
         bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
@@ -67,7 +69,7 @@ pub fn run(root: &Path) -> Result<()> {
     }
     timed("XCFramework", create_xcframework(&sh, &libraries))?;
     println!("{}", framework.display());
-    Ok(())
+    if makes_release { release::make(&sh, root, &framework, &target.join("ios-release")) } else { Ok(()) }
 }
 
 /// What is not there and how to get it, a line each.

@@ -34,7 +34,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-use flags::{Android, Ci, Cross, Fixture, Generate, Size, Test, TestCmd, Xtask, XtaskCmd};
+use flags::{Android, Ci, Cross, Fixture, Generate, Ios, Size, Test, TestCmd, Xtask, XtaskCmd};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -75,7 +75,7 @@ fn run(task: XtaskCmd) -> Result<()> {
         XtaskCmd::Miri(_) => miri::run(&root),
         XtaskCmd::Cross(Cross { part }) => cross::run(&root, part.as_deref()),
         XtaskCmd::Android(Android { abi, no_archive }) => android::run(&root, &abi, !no_archive),
-        XtaskCmd::Ios(_) => ios::run(&root),
+        XtaskCmd::Ios(Ios { release }) => ios::run(&root, release),
         XtaskCmd::Symbols(_) => symbols::run(&root),
         XtaskCmd::Fixture(Fixture { name }) => packaged::fetch(&name),
         XtaskCmd::Size(Size { update }) => size::run(&root, update),

@@ -1,6 +1,8 @@
 //! `cargo xtask swift`: formats checked, package built, tests run, documentation, public API and the documents' snippets checked,
-//! with a real compiler and the real library. A Swift 6 on the `PATH` is used; without one, a Debian chroot is made that has it.
+//! with a real compiler and the real library. Then a package outside the checkout takes the one of a release. A Swift 6 on the
+//! `PATH` is used; without one, a Debian chroot is made that has it.
 
+mod consumer;
 mod documentation;
 mod public_api;
 mod readme;
@@ -43,8 +45,10 @@ pub fn run(root: &Path) -> Result<()> {
     let symbols = checks.documentation(&graph)?;
     checks.public_api(&graph, Purpose::Compare)?;
     let documents = checks.readme()?;
+    checks.consumer()?;
     println!(
-        "swift: {tests} tests passed, {symbols} public symbols documented, the snippets of {documents} documents compile"
+        "swift: {tests} tests passed, {symbols} public symbols documented, the snippets of {documents} documents compile, a \
+         package outside the checkout has its first answer"
     );
     Ok(())
 }
@@ -131,7 +135,7 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn format(&self) -> Result<()> {
-        let what = ["Package.swift", "Sources/Nightgraft", "Tests", "Sample"];
+        let what = ["Package.swift", "Sources/Nightgraft", "Tests", "Sample", "Consumer"];
         self.run_tool(&[&["swift", "format", "lint", "--strict", "--recursive"][..], &what].concat())
     }
 

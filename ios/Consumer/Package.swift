@@ -1,0 +1,14 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+// A package with nothing but the library. `cargo xtask swift` copies this folder out of the checkout, beside the package of a
+// release, adds the README's first example and runs it.
+let package = Package(
+    name: "FirstAnswer",
+    platforms: [.iOS(.v17)],
+    dependencies: [.package(path: "../nightgraft-swift")],
+    targets: [
+        .executableTarget(
+            name: "FirstAnswer", dependencies: [.product(name: "Nightgraft", package: "nightgraft-swift")])
+    ]
+)
