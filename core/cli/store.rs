@@ -179,7 +179,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
                 Format::Peft => GraftFormat::Peft,
                 Format::Gguf => GraftFormat::Gguf,
             };
-            export_graft(&store.open(false)?, *id, to, &catalogue::model_path(model.clone())?, out)?;
+            let store = store.open(false)?;
+            export_graft(&store.reader(), *id, to, &catalogue::model_path(model.clone())?, out)?;
             if verbosity.json {
                 output::json(&json!({ "path": out }))?;
             } else {

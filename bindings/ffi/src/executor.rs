@@ -1,8 +1,9 @@
 //! The threads that work for foreign callers.
 //!
-//! An async call hands its job to one of four long-lived threads and waits without blocking anybody. Training has a
-//! thread of its own, so that a night does not keep an answer waiting, and the store has one, so that it can ask a
-//! slice to yield it; a download of gigabytes is checked on its own. Each is started when it is first needed and lives as long as the process.
+//! An async call hands its job to one of a few long-lived threads and waits without blocking anybody. Training has a
+//! thread of its own, so that a night does not keep an answer waiting. What changes a store may have to wait for a slice, and
+//! runs on a thread of that store's own; a download of gigabytes is checked on its own. What runs on the others waits for no
+//! slice. Each is started when it is first needed and lives as long as its executor; four are there for as long as the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
@@ -27,8 +28,8 @@ pub(crate) static TRAINING_EXECUTOR: Executor = Executor::new("nightgraft-train"
 pub(crate) static INFERENCE_EXECUTOR: Executor = Executor::new("nightgraft-chat");
 /// Reads downloads to their ends.
 pub(crate) static VERIFYING_EXECUTOR: Executor = Executor::new("nightgraft-verify");
-/// Runs what works on stores and models, and everything else.
-pub(crate) static STORE_EXECUTOR: Executor = Executor::new("nightgraft-store");
+/// Opens stores and models, reads them, and wipes stores that nobody has open.
+pub(crate) static READING_EXECUTOR: Executor = Executor::new("nightgraft-read");
 
 /// Gives a queued call its result, once: the job's, or another one before the job has begun.
 pub(crate) struct Completion<T>(Arc<Mutex<Option<oneshot::Sender<Result<T>>>>>);
@@ -57,7 +58,7 @@ impl<T> Clone for Completion<T> {
 }
 
 impl Executor {
-    const fn new(name: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str) -> Self {
         Self { name, jobs: Mutex::new(None) }
     }
 

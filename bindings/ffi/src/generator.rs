@@ -87,10 +87,7 @@ impl Generator {
     /// [`NightgraftError::InvalidData`] if the graft is of another base.
     pub async fn use_current(&self, store: Arc<AdapterStore>) -> Result<Option<u64>> {
         self.run(move |chat| {
-            let graft = store.shared().with(|store| {
-                let current = store.current()?;
-                Ok(current.map(|id| store.graft(id)).transpose()?)
-            })?;
+            let graft = store.shared().read(|store| Ok(store.current_graft()?))?;
             match &graft {
                 Some(graft) => chat.use_graft(graft)?,
                 None => chat.use_base()?,
@@ -106,7 +103,7 @@ impl Generator {
     /// [`NightgraftError::Unsupported`] if it is not there, [`NightgraftError::InvalidData`] if it is of another base.
     pub async fn use_graft(&self, store: Arc<AdapterStore>, id: u64) -> Result<()> {
         self.run(move |chat| {
-            let graft = store.shared().with(|store| Ok(store.graft(GraftId(id))?))?;
+            let graft = store.shared().read(|store| Ok(store.graft(GraftId(id))?))?;
             Ok(chat.use_graft(&graft)?)
         })
         .await

@@ -7,7 +7,7 @@ use nightgraft_core::Error;
 use nightgraft_core::session::{self, TokenizeOptions, Tokens};
 
 use crate::error::{NightgraftError, Result};
-use crate::executor::STORE_EXECUTOR;
+use crate::executor::READING_EXECUTOR;
 
 /// A GGUF model file. It is checked when it is opened, and read only by those who work with it.
 #[derive(uniffi::Object)]
@@ -63,7 +63,7 @@ impl BaseModel {
     /// error here; see [`ModelInfo::not_trainable`].
     #[uniffi::constructor]
     pub async fn open(path: String) -> Result<Arc<Self>> {
-        STORE_EXECUTOR
+        READING_EXECUTOR
             .run(move || {
                 let info = session::inspect(Path::new(&path)).map_err(invalid)?;
                 let small = |n: Option<usize>| n.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
@@ -97,7 +97,7 @@ impl BaseModel {
     /// [`NightgraftError::InvalidModel`] if the vocabulary cannot be used.
     pub async fn tokenize(&self, text: String) -> Result<Vec<Token>> {
         let (path, tokens) = (self.path.clone(), self.tokens.clone());
-        STORE_EXECUTOR
+        READING_EXECUTOR
             .run(move || {
                 let mut tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
                 let tokens = match &*tokens {

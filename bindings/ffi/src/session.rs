@@ -1,8 +1,9 @@
 //! Learning from what is in a store, slice by slice.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_channel::oneshot;
 use nightgraft_core::session::night::{self, GrantedTime, run_night};
 use nightgraft_core::session::{Session, SessionRequest, Slice, StopFlag};
 use nightgraft_policy::Rules;
@@ -10,7 +11,7 @@ use nightgraft_store::Store;
 
 use crate::error::{NightgraftError, Result};
 use crate::example::Example;
-use crate::executor::{Completion, STORE_EXECUTOR, TRAINING_EXECUTOR};
+use crate::executor::{Completion, TRAINING_EXECUTOR};
 use crate::lock::lock;
 use crate::model::BaseModel;
 use crate::night::{NightRules, Platform, PlatformAdapter, WakeSignal};
@@ -35,8 +36,6 @@ struct Inner {
     wake_signal: Arc<WakeSignal>,
     snapshot: Mutex<Snapshot>,
     calls: Mutex<Calls>,
-    /// A call has ended.
-    ended: Condvar,
 }
 
 /// What an app can ask for at any time.
@@ -51,6 +50,8 @@ struct Calls {
     stop_handles: Vec<(StopFlag, Completion<SliceOutcome>)>,
     /// How many calls have begun and not ended.
     running: usize,
+    /// Dropped when none runs any more, to tell those who wait for it.
+    until_none_runs: Vec<oneshot::Sender<()>>,
     released: bool,
 }
 
@@ -75,7 +76,6 @@ impl PersonalizationSession {
             wake_signal: Arc::default(),
             snapshot: Mutex::new(Snapshot { progress: Progress::new(), report: None }),
             calls: Mutex::default(),
-            ended: Condvar::new(),
         };
         Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
@@ -86,8 +86,7 @@ impl PersonalizationSession {
     /// As [`AdapterStore::add`].
     pub async fn add_examples(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
         self.inner.ensure_not_released()?;
-        let shared = self.inner.shared.clone();
-        STORE_EXECUTOR.run(move || shared.with(|store| store::add(store, &examples))).await
+        self.inner.shared.write(move |store| store::add(store, &examples)).await
     }
 
     /// Works until the session is over, `max_seconds` have passed, or it is stopped; everything is saved then. If the
@@ -157,16 +156,10 @@ impl PersonalizationSession {
     pub async fn release(&self) -> Result<()> {
         lock(&self.inner.calls).released = true;
         self.inner.stop();
-        let inner = self.inner.clone();
-        STORE_EXECUTOR
-            .run(move || {
-                let mut calls = lock(&inner.calls);
-                while calls.running > 0 {
-                    calls = inner.ended.wait(calls).unwrap_or_else(PoisonError::into_inner);
-                }
-                Ok(())
-            })
-            .await
+        if let Some(none_runs) = self.inner.none_runs() {
+            let _ = none_runs.await; // the sender is dropped, and nothing sent
+        }
+        Ok(())
     }
 }
 
@@ -333,6 +326,16 @@ impl Inner {
         }
     }
 
+    /// What comes when no call runs any more; none if none does.
+    fn none_runs(&self) -> Option<oneshot::Receiver<()>> {
+        let mut calls = lock(&self.calls);
+        (calls.running > 0).then(|| {
+            let (sender, receiver) = oneshot::channel();
+            calls.until_none_runs.push(sender);
+            receiver
+        })
+    }
+
     fn ensure_not_released(&self) -> Result<()> {
         if lock(&self.calls).released { Err(released_error()) } else { Ok(()) }
     }
@@ -354,8 +357,11 @@ impl<'a> RunningGuard<'a> {
 
 impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
-        lock(&self.0.calls).running -= 1;
-        self.0.ended.notify_all();
+        let mut calls = lock(&self.0.calls);
+        calls.running -= 1;
+        let told = if calls.running == 0 { std::mem::take(&mut calls.until_none_runs) } else { Vec::new() };
+        drop(calls);
+        drop(told); // without the lock: whoever waits may call at once
     }
 }
 

@@ -1,19 +1,21 @@
 //! One open store, shared by everybody who works with it.
 //!
-//! A slice has the store for as long as it runs. Whoever wants it meanwhile asks the slice to yield it: it saves, gives
-//! the store back and goes on when nobody else wants it. That costs a save and an opening, well under a second each; so that
-//! it gets on, whoever asks again at once waits for up to two seconds.
+//! A slice has the store for as long as it runs. Whoever only reads does so beside it, and waits for nobody but a change of the
+//! key. Whoever changes something asks the slice to yield the store: it saves, gives the store back and goes on when nobody
+//! else wants it. That costs a save and an opening, well under a second each; so that it gets on, whoever asks again at once
+//! waits for up to two seconds, on a thread on which only changes of this store wait.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use nightgraft_core::session::StopFlag;
-use nightgraft_store::{Key, Store, StoreOptions};
+use nightgraft_store::{Key, Store, StoreOptions, StoreReader};
 use zeroize::Zeroizing;
 
 use crate::error::{NightgraftError, Result};
+use crate::executor::Executor;
 use crate::lock::lock;
 use crate::settings::StoreSettings;
 
@@ -29,6 +31,10 @@ pub(crate) struct SharedStore {
     /// The store was given back by one that waited.
     given_back: Condvar,
     running: Mutex<Option<RunningRound>>,
+    /// What those who only read see; none once the app has closed the store.
+    reader: RwLock<Option<StoreReader>>,
+    /// Runs what changes the store.
+    writer: Executor,
     folder: PathBuf,
     settings: StoreSettings,
     /// Replaced when the key is.
@@ -78,17 +84,40 @@ impl SharedStore {
         // What is opened again is there already.
         settings.create = false;
         Ok(Self {
+            reader: RwLock::new(Some(store.reader())),
             slot: Mutex::new(StoreSlot::Open(Box::new(store))),
             waiting: AtomicUsize::new(0),
             given_back: Condvar::new(),
             running: Mutex::new(None),
+            writer: Executor::new("nightgraft-write"),
             folder,
             settings,
             key: Mutex::new(key),
         })
     }
 
-    /// Does something with the store, as soon as a slice that runs on it has yielded it.
+    /// Reads the store, beside a slice that runs on it.
+    ///
+    /// # Errors
+    /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `job` returns.
+    pub(crate) fn read<T>(&self, job: impl FnOnce(&StoreReader) -> Result<T>) -> Result<T> {
+        let reader = self.reader.read().unwrap_or_else(PoisonError::into_inner);
+        job(reader.as_ref().ok_or_else(released_error)?)
+    }
+
+    /// Does something with the store on the thread for its changes, after those that were asked for before.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub(crate) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = self.clone();
+        self.writer.run(move || shared.with(job)).await
+    }
+
+    /// Does something with the store, as soon as a slice that runs on it has yielded it. Waits for that.
     ///
     /// # Errors
     /// [`NightgraftError::Cancelled`] after [`release`](Self::release); whatever `job` returns.
@@ -96,30 +125,47 @@ impl SharedStore {
         self.wait_for_cooldown();
         let waiter = self.announce_waiter();
         let mut slot = waiter.lock_slot();
-        self.ensure_open(&mut slot).and_then(job)
+        let store = self.ensure_open(&mut slot)?;
+        let result = job(store);
+        *self.lock_reader() = Some(store.reader()); // of what was done, whatever `job` says of it
+        result
     }
 
     /// Another key, for the store and for opening it again.
     ///
     /// # Errors
     /// Those of [`Store::rotate_key`].
-    pub(crate) fn rotate_key(&self, new: Vec<u8>) -> Result<()> {
+    pub(crate) async fn rotate_key(self: &Arc<Self>, new: Vec<u8>) -> Result<()> {
         let new = Zeroizing::new(new);
         let key = parse_key(&new)?;
-        self.with(|store| {
+        let shared = self.clone();
+        self.write(move |store| {
+            // Nobody reads while some files are under one key and some under the other.
+            let mut reader = shared.lock_reader();
             let rotated = store.rotate_key(key);
+            *reader = Some(store.reader());
             // What has failed may have failed when the new key was the store's already.
             if store.is_opened_by(&parse_key(&new)?) {
-                *lock(&self.key) = Some(new);
+                *lock(&shared.key) = Some(new);
             }
             Ok(rotated?)
         })
+        .await
     }
 
     /// Closes the store for good. A slice that runs on it saves and ends first.
-    pub(crate) fn release(&self) {
-        let waiter = self.announce_waiter();
-        *waiter.lock_slot() = StoreSlot::Released;
+    ///
+    /// # Errors
+    /// [`NightgraftError::Internal`].
+    pub(crate) async fn release(self: &Arc<Self>) -> Result<()> {
+        let shared = self.clone();
+        let release = move || {
+            let waiter = shared.announce_waiter();
+            *waiter.lock_slot() = StoreSlot::Released;
+            *shared.lock_reader() = None;
+            Ok(())
+        };
+        self.writer.run(release).await
     }
 
     /// One round of a slice: `work` gets the store and a flag that ends it, which is raised when somebody wants the
@@ -174,14 +220,19 @@ impl SharedStore {
     fn ensure_open<'p>(&self, slot: &'p mut StoreSlot) -> Result<&'p mut Store> {
         if matches!(slot, StoreSlot::NeedsReopening) {
             let options = store_options(&self.settings, lock(&self.key).as_ref())?;
-            *slot = StoreSlot::Open(Box::new(Store::open(&self.folder, options)?));
+            let store = Store::open(&self.folder, options)?;
+            *self.lock_reader() = Some(store.reader());
+            *slot = StoreSlot::Open(Box::new(store));
         }
         match slot {
             StoreSlot::Open(store) => Ok(store),
-            StoreSlot::NeedsReopening | StoreSlot::Released => {
-                Err(NightgraftError::cancelled("the store was released"))
-            }
+            StoreSlot::NeedsReopening | StoreSlot::Released => Err(released_error()),
         }
+    }
+
+    /// Waits until nobody reads.
+    fn lock_reader(&self) -> RwLockWriteGuard<'_, Option<StoreReader>> {
+        self.reader.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits while the round under way may not be interrupted yet.
@@ -227,6 +278,10 @@ impl Drop for WaiterGuard<'_> {
         drop(slot);
         self.0.given_back.notify_all();
     }
+}
+
+fn released_error() -> NightgraftError {
+    NightgraftError::cancelled("the store was released")
 }
 
 fn store_options(settings: &StoreSettings, key: Option<&Zeroizing<Vec<u8>>>) -> Result<StoreOptions> {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nightgraft_core::session::{self, export_graft};
-use nightgraft_store::{self as store, Error as StoreError, ExampleId, GraftId, Store};
+use nightgraft_store::{self as store, Error as StoreError, ExampleId, GraftId, Store, StoreReader};
 
 use crate::error::{NightgraftError, Result, one_line};
 use crate::example::Example;
-use crate::executor::STORE_EXECUTOR;
+use crate::executor::READING_EXECUTOR;
 use crate::graft::{Graft, GraftFormat};
 use crate::model::BaseModel;
 use crate::settings::StoreSettings;
@@ -16,8 +16,8 @@ use crate::shared_store::SharedStore;
 
 /// A folder with a person's examples, the grafts made from them and the session under way.
 ///
-/// One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
-/// a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+/// One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+/// pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
 /// [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
 /// is no room for what they write; nothing is half done then.
 #[derive(uniffi::Object)]
@@ -105,7 +105,7 @@ impl AdapterStore {
     /// there is no store and none is to be made, or if the folder holds something else.
     #[uniffi::constructor]
     pub async fn open(folder: String, settings: StoreSettings) -> Result<Arc<Self>> {
-        STORE_EXECUTOR
+        READING_EXECUTOR
             .run(move || {
                 Ok(Arc::new(Self { shared: Arc::new(SharedStore::open(PathBuf::from(folder), settings)?) }))
             })
@@ -117,7 +117,7 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::InvalidData`] names the first that cannot be learned, counted from 1.
     pub async fn add(&self, examples: Vec<Example>) -> Result<Vec<u64>> {
-        self.run(move |store| add(store, &examples)).await
+        self.shared.write(move |store| add(store, &examples)).await
     }
 
     /// Adds the examples of a `.jsonl` file, one a line, or a whole `.txt` file as one; all or none.
@@ -125,7 +125,7 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::InvalidData`] with the line that is bad, unless bad ones are skipped.
     pub async fn import_file(&self, path: String, skip_bad: bool) -> Result<ImportReport> {
-        self.run(move |store| {
+        let import = move |store: &mut Store| {
             let read = store.import(Path::new(&path), None, skip_bad);
             let read = read.map_err(|error| match error {
                 // It may be the store's own disk that has failed.
@@ -136,13 +136,13 @@ impl AdapterStore {
             })?;
             let store::ImportReport { lines, added, known, skipped, ids } = read;
             Ok(ImportReport { lines, added, known, skipped, ids: numbers(ids) })
-        })
-        .await
+        };
+        self.shared.write(import).await
     }
 
     /// The examples that were not deleted, oldest first.
     pub async fn examples(&self) -> Result<Vec<StoredExample>> {
-        self.run(|store| {
+        self.read(|store| {
             let examples = store.examples().iter();
             let shown = |stored: &store::StoredExample| StoredExample {
                 id: stored.id.0,
@@ -157,13 +157,13 @@ impl AdapterStore {
 
     /// Deletes examples; their text is then in no file of the store. Numbers that are not there are passed over.
     pub async fn delete(&self, ids: Vec<u64>) -> Result<DeleteReport> {
-        self.run(move |store| {
+        let delete = move |store: &mut Store| {
             let ids: Vec<_> = ids.into_iter().map(ExampleId).collect();
             let store::DeleteReport { deleted, marked_grafts, session_dropped } = store.delete(&ids)?;
             let marked_grafts = marked_grafts.into_iter().map(|id| id.0).collect();
             Ok(DeleteReport { deleted: numbers(deleted), marked_grafts, session_dropped })
-        })
-        .await
+        };
+        self.shared.write(delete).await
     }
 
     /// Deletes examples, and everything that was learned from them: from here on the graft that was in use last and never
@@ -173,7 +173,7 @@ impl AdapterStore {
     ///
     /// The examples are the last to go: after a failure or a crash those that are still there are to be forgotten again.
     pub async fn forget(&self, ids: Vec<u64>) -> Result<ForgetReport> {
-        self.run(move |store| {
+        let forget = move |store: &mut Store| {
             let ids: Vec<_> = ids.into_iter().map(ExampleId).collect();
             let store::ForgetReport { deleted, deleted_grafts, current, session_dropped } =
                 store.forget(&ids)?;
@@ -183,8 +183,8 @@ impl AdapterStore {
                 current: current.map(|id| id.0),
                 session_dropped,
             })
-        })
-        .await
+        };
+        self.shared.write(forget).await
     }
 
     /// Writes all examples to a `.jsonl` file, unencrypted, as [`AdapterStore::import_file`] reads them; whole or not at
@@ -193,17 +193,17 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] for a file in the store's own folder, or one that cannot be made.
     pub async fn export_examples(&self, to: String) -> Result<u64> {
-        self.run(move |store| Ok(store.export_examples(Path::new(&to))?)).await
+        self.read(move |store| Ok(store.export_examples(Path::new(&to))?)).await
     }
 
     /// All grafts, oldest first, damaged ones too.
     pub async fn grafts(&self) -> Result<Vec<Graft>> {
-        self.run(|store| Ok(store.grafts()?.into_iter().map(Graft::from).collect())).await
+        self.read(|store| Ok(store.grafts()?.into_iter().map(Graft::from).collect())).await
     }
 
     /// The graft in use; none for the base itself.
     pub async fn current(&self) -> Result<Option<u64>> {
-        self.run(|store| Ok(store.current()?.map(|id| id.0))).await
+        self.read(|store| Ok(store.current()?.map(|id| id.0))).await
     }
 
     /// Takes a graft into use. A session does so itself when the gate lets its result pass.
@@ -211,7 +211,7 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] if it is not there, was refused by the gate, or is of another base.
     pub async fn promote(&self, id: u64) -> Result<()> {
-        self.run(move |store| Ok(store.promote(GraftId(id))?)).await
+        self.shared.write(move |store| Ok(store.promote(GraftId(id))?)).await
     }
 
     /// Takes a graft into use even if the gate has refused it.
@@ -219,7 +219,7 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] if it is not there or of another base.
     pub async fn promote_anyway(&self, id: u64) -> Result<()> {
-        self.run(move |store| Ok(store.promote_anyway(GraftId(id))?)).await
+        self.shared.write(move |store| Ok(store.promote_anyway(GraftId(id))?)).await
     }
 
     /// Goes back to the graft that was in use before this one. Returns it; none for the base itself.
@@ -227,7 +227,7 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] if none is in use.
     pub async fn rollback(&self) -> Result<Option<u64>> {
-        self.run(|store| Ok(store.rollback()?.map(|id| id.0))).await
+        self.shared.write(|store| Ok(store.rollback()?.map(|id| id.0))).await
     }
 
     /// Deletes a graft.
@@ -235,7 +235,7 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] if it is not there or in use.
     pub async fn delete_graft(&self, id: u64) -> Result<()> {
-        self.run(move |store| Ok(store.delete_graft(GraftId(id))?)).await
+        self.shared.write(move |store| Ok(store.delete_graft(GraftId(id))?)).await
     }
 
     /// Writes a graft, unencrypted, in a form that other programs read. `model` is the base that it was trained on.
@@ -253,7 +253,7 @@ impl AdapterStore {
             GraftFormat::Peft => session::GraftFormat::Peft,
             GraftFormat::Gguf => session::GraftFormat::Gguf,
         };
-        self.run(move |store| Ok(export_graft(store, GraftId(id), format, model.path(), Path::new(&to))?))
+        self.read(move |store| Ok(export_graft(store, GraftId(id), format, model.path(), Path::new(&to))?))
             .await
     }
 
@@ -263,37 +263,34 @@ impl AdapterStore {
     /// # Errors
     /// [`NightgraftError::Unsupported`] if the store is not encrypted or the key is not 32 bytes long.
     pub async fn rotate_key(&self, new_key: Vec<u8>) -> Result<()> {
-        let shared = self.shared.clone();
-        STORE_EXECUTOR.run(move || shared.rotate_key(new_key)).await
+        self.shared.rotate_key(new_key).await
     }
 
     /// Reads every file to its end and returns those that are damaged.
     pub async fn verify(&self) -> Result<Vec<Damage>> {
-        self.run(|store| {
+        if let Ok(true) = self.read(|store| Ok(store.verify()?.is_valid())).await {
+            return Ok(Vec::new());
+        }
+        // A slice may have replaced a file while it was read: what is wrong shows when none runs.
+        let verify = |store: &mut Store| {
             let damaged = store.verify()?.damaged.into_iter();
             let words = |d: store::Damage| Damage {
                 path: d.path.display().to_string(),
                 problem: d.problem.to_string(),
             };
             Ok(damaged.map(words).collect())
-        })
-        .await
+        };
+        self.shared.write(verify).await
     }
 
     /// Bytes of all its files.
     pub async fn bytes_used(&self) -> Result<u64> {
-        self.run(|store| Ok(store.bytes_used()?)).await
+        self.read(|store| Ok(store.bytes_used()?)).await
     }
 
     /// Closes the store now, whoever still has a handle: others can open it. A slice that runs on it saves and ends.
     pub async fn release(&self) -> Result<()> {
-        let shared = self.shared.clone();
-        STORE_EXECUTOR
-            .run(move || {
-                shared.release();
-                Ok(())
-            })
-            .await
+        self.shared.release().await
     }
 }
 
@@ -306,7 +303,7 @@ impl AdapterStore {
 /// [`NightgraftError::StoreLocked`] if it is open.
 #[uniffi::export]
 pub async fn destroy_store(folder: String) -> Result<DestroyReport> {
-    STORE_EXECUTOR
+    READING_EXECUTOR
         .run(move || {
             let store::DestroyReport { removed, left } = Store::destroy(Path::new(&folder))?;
             let shown = |paths: Vec<PathBuf>| paths.iter().map(|path| path.display().to_string()).collect();
@@ -320,12 +317,12 @@ impl AdapterStore {
         &self.shared
     }
 
-    async fn run<T: Send + 'static>(
+    async fn read<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
+        job: impl FnOnce(&StoreReader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = self.shared.clone();
-        STORE_EXECUTOR.run(move || shared.with(job)).await
+        READING_EXECUTOR.run(move || shared.read(job)).await
     }
 }
 

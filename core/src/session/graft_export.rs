@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nightgraft_store::{Error as StoreError, GraftId, Store, StoreProblem};
+use nightgraft_store::{Error as StoreError, GraftId, StoreProblem, StoreReader};
 
 use crate::Result;
 use crate::base::Base;
@@ -23,8 +23,14 @@ pub enum GraftFormat {
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) if what is at `out` is the model, or nothing that an earlier export wrote;
 /// [`Refused`](StoreError::Refused) if `model` is not the one that the graft was trained on; those of
-/// [`Store::graft`] and of [`export`](super::export()).
-pub fn export_graft(store: &Store, id: GraftId, to: GraftFormat, model: &Path, out: &Path) -> Result<()> {
+/// [`StoreReader::graft`] and of [`export`](super::export()).
+pub fn export_graft(
+    store: &StoreReader,
+    id: GraftId,
+    to: GraftFormat,
+    model: &Path,
+    out: &Path,
+) -> Result<()> {
     let graft = store.graft(id)?;
     let target = Target { option: "--out", path: out };
     target.refuse_inputs(&[("--model", model)])?;

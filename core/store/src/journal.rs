@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -22,8 +23,8 @@ use crate::{Error, FileProblem, Result};
 pub(super) struct Journal {
     folder: PathBuf,
     segments: Vec<Placed>,
-    /// All that were not deleted, by id.
-    examples: Vec<StoredExample>,
+    /// All that were not deleted, by id. Readers have them too: where there is one, a change makes a copy.
+    examples: Arc<Vec<StoredExample>>,
     deleted: IdSet,
     next_id: u64,
     /// Where an example with the same line is.
@@ -57,12 +58,23 @@ impl Journal {
         Self {
             folder: folder.to_owned(),
             segments: Vec::new(),
-            examples: Vec::new(),
+            examples: Arc::default(),
             deleted: IdSet::new(),
             next_id: 1,
             known: HashMap::new(),
             damage: Vec::new(),
             stale: false,
+        }
+    }
+
+    /// What readers see of it: the examples, and what is wrong.
+    pub(super) fn for_readers(&self) -> Self {
+        Self {
+            examples: Arc::clone(&self.examples),
+            deleted: self.deleted.clone(),
+            next_id: self.next_id,
+            damage: self.damage.clone(),
+            ..Self::empty(&self.folder)
         }
     }
 
@@ -148,7 +160,8 @@ impl Journal {
         let ids: IdSet = segment.examples.iter().map(|example| example.id.0).collect();
         self.deleted = self.deleted.union(&segment.deleted);
         self.next_id = self.next_id.max(segment.next_id);
-        self.examples.extend(segment.examples.into_iter().filter(|example| example.id.0 > last));
+        let new = segment.examples.into_iter().filter(|example| example.id.0 > last);
+        Arc::make_mut(&mut self.examples).extend(new);
         self.segments.push(Placed { span, ids, deleted: segment.deleted });
         let is_valid = problem.is_none();
         self.damage.extend(problem.map(|problem| (path, problem)));
@@ -264,7 +277,7 @@ impl Journal {
         let held = ids.iter().map(|id| id.0).collect();
         self.segments.push(Placed { span, ids: held, deleted: IdSet::new() });
         self.known.extend(examples.iter().map(|example| (digest(&example.line), example.id)));
-        self.examples.extend(examples);
+        Arc::make_mut(&mut self.examples).extend(examples);
         self.next_id = next_id;
         Ok(ids)
     }
@@ -309,7 +322,7 @@ impl Journal {
         self.noting_failure(vault, written)?;
         // From here on the change has happened.
         self.deleted = self.deleted.union(without);
-        self.examples.retain(|example| !without.contains(example.id.0));
+        Arc::make_mut(&mut self.examples).retain(|example| !without.contains(example.id.0));
         self.known.retain(|_, id| !without.contains(id.0));
         self.segments.splice(first..=last, [Placed { span, ids, deleted }]);
         let covered: Vec<_> = covered.iter().map(|span| self.folder.join(span.file_name())).collect();

@@ -119,7 +119,7 @@ impl Store {
             quota: options.quota,
             keep: options.keep,
             dropped_session: false,
-            _lock: lock,
+            _lock: Some(lock),
         };
         let LoadedManifest { deviations, is_made_up } = store.load_manifest(is_new, options.damaged)?;
         if let Some(path) = passed_over.filter(|_| !is_made_up)

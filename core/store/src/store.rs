@@ -38,8 +38,8 @@ pub struct Store {
     pub(super) keep: usize,
     /// Whether a session was dropped because of deleted examples, and nobody was told yet.
     pub(super) dropped_session: bool,
-    /// The last field: everything else is gone when the lock is.
-    pub(super) _lock: Lock,
+    /// The last field: everything else is gone when the lock is. A [reader](super::StoreReader) has none.
+    pub(super) _lock: Option<Lock>,
 }
 
 impl Store {

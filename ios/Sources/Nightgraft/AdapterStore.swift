@@ -4,8 +4,8 @@ internal import NightgraftGenerated
 /// The folder that outlives a night: examples, the session under way and the grafts, which are the trained adapters.
 ///
 /// One process has a store open at a time, once. It is closed when the last object that uses it is gone, or by
-/// ``close()``. Calls made while a session trains make it pause for a moment; nothing is lost and nothing has to be
-/// stopped for them.
+/// ``close()``. While a session trains, reading does not disturb it, and a change makes it pause for a moment; nothing is
+/// lost and nothing has to be stopped for it.
 public final class AdapterStore: Sendable {
     let handle: FFI.Store
 

@@ -5,6 +5,7 @@
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use nightgraft_core::session::Event;
 use nightgraft_kernels::WeightType;
 use nightgraft_policy::{self as policy, LocalTime, Thermal};
 use nightgraft_tiny_model::{CHATML, TinyModel};
@@ -21,11 +22,16 @@ const EXAMPLES: usize = 40;
 /// A session of more steps than any test waits for.
 struct Sandbox {
     _folder: TempDir,
+    store: Arc<AdapterStore>,
     session: Arc<PersonalizationSession>,
 }
 
 impl Sandbox {
     fn new() -> Self {
+        Self::of_steps(1_000_000)
+    }
+
+    fn of_steps(steps: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         let tiny = TinyModel { chat_template: Some(CHATML.to_owned()), ..TinyModel::new(WeightType::Q4_1) };
@@ -39,12 +45,12 @@ impl Sandbox {
         let settings = SessionSettings {
             context: 64,
             batch_tokens: Some(64),
-            steps: Some(1_000_000),
+            steps: Some(steps),
             threads: Some(1),
             ..SessionSettings::default()
         };
-        let session = block_on(PersonalizationSession::open(model, store, settings)).unwrap();
-        Self { _folder: folder, session }
+        let session = block_on(PersonalizationSession::open(model, store.clone(), settings)).unwrap();
+        Self { _folder: folder, store, session }
     }
 
     fn inner(&self) -> &Inner {
@@ -101,6 +107,56 @@ fn a_slice_that_ends_by_itself_while_somebody_wants_the_store_has_ended() {
     });
     assert_eq!((outcome, asking.len()), (Ok(paused(PauseReason::Deadline)), 1));
     assert_eq!(asking.remove(0).join().unwrap(), Ok(EXAMPLES));
+}
+
+/// Everything that a screen may show of a store.
+async fn read_all(store: &AdapterStore) -> Result<()> {
+    store.current().await?;
+    store.examples().await?;
+    store.grafts().await?;
+    store.bytes_used().await?;
+    store.verify().await.map(drop)
+}
+
+/// What a whole slice came to: its rounds, and the steps after which it was saved. After each step `reads` are made, by another
+/// thread, and the slice goes on when they are over or it has to yield the store.
+fn slice_beside(reads: impl Fn(&AdapterStore) -> Result<()> + Sync) -> (usize, Vec<u64>) {
+    let sandbox = Sandbox::of_steps(50);
+    let (mut rounds, mut saved) = (0, Vec::new());
+    let outcome = thread::scope(|scope| {
+        let (ask, asked) = mpsc::channel();
+        let (answer, answered) = mpsc::channel();
+        let (reads, store) = (&reads, &sandbox.store);
+        scope.spawn(move || asked.into_iter().try_for_each(|()| answer.send(reads(store))));
+        sandbox.inner().run_rounds(&call(None), |session, stop| {
+            rounds += 1;
+            let vault = session.store().vault().clone();
+            let outcome = session.run_slice(Slice::default(), stop, &mut |event| match event {
+                Event::Step(_) => {
+                    let written = vault.bytes_written();
+                    ask.send(()).unwrap();
+                    let mut read = answered.try_recv();
+                    while read.is_err() && !stop.is_raised() {
+                        thread::yield_now();
+                        read = answered.try_recv();
+                    }
+                    assert_eq!((read, vault.bytes_written()), (Ok(Ok(())), written));
+                }
+                Event::Saved { step } => saved.push(*step),
+                _ => {}
+            })?;
+            Ok(outcome.into())
+        })
+    });
+    assert!(matches!(outcome, Ok(SliceOutcome::Finished { .. })), "{outcome:?}");
+    (rounds, saved)
+}
+
+#[test]
+fn reading_the_store_interrupts_no_slice_and_writes_nothing() {
+    let alone = slice_beside(|_| Ok(()));
+    assert_eq!(alone, (1, vec![20, 40, 50]));
+    assert_eq!(slice_beside(|store| block_on(read_all(store))), alone);
 }
 
 #[test]

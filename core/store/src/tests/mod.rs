@@ -9,6 +9,7 @@ mod grafts;
 mod owner;
 mod privacy;
 mod put_back;
+mod reader;
 mod rotation;
 mod versions;
 

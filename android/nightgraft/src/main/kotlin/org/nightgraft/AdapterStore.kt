@@ -10,8 +10,8 @@ import org.nightgraft.ffi.destroyStore
  * the adapter (grafts), and which of them is in use.
  *
  * One process has a store open at a time, once. All functions may be called from any thread, also while a session runs:
- * the session then pauses for a moment, saved, and goes on. Whatever a killed process left half done, opening it tidies
- * up. After [close] every call fails with [NightgraftException.Cancelled].
+ * those that only read do not disturb it, and for one that changes the store it pauses for a moment, saved, and goes on.
+ * Whatever a killed process left half done, opening it tidies up. After [close] every call fails with [NightgraftException.Cancelled].
  */
 public class AdapterStore private constructor(internal val ffi: FfiStore) : SuspendCloseable {
     /**
