@@ -28,7 +28,7 @@ pub use example::{Example, Message};
 pub use generator::{Answer, ChatOptions, Generator, TextListener};
 pub use graft::{Graft, GraftFormat, GraftStatus, Verdict};
 pub use model::{BaseModel, ModelInfo, Token};
-pub use night::{DeviceState, NightRules, Platform, Thermal};
+pub use night::{DeviceState, NightRules, Platform, Thermal, rules_while_used};
 pub use planner::{MemoryPlan, Planner, TimePlan};
 pub use progress::{
     NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind,

@@ -114,7 +114,18 @@ pub struct NightRules {
 
 impl Default for NightRules {
     fn default() -> Self {
-        let rules = Rules::default();
+        Rules::default().into()
+    }
+}
+
+/// The rules for training that the owner asks for from a screen: as the defaults, but also while somebody uses the device.
+#[uniffi::export]
+pub fn rules_while_used() -> NightRules {
+    Rules::while_used().into()
+}
+
+impl From<Rules> for NightRules {
+    fn from(rules: Rules) -> Self {
         Self {
             charging_only: rules.charging_only,
             battery_floor: rules.battery_floor,
@@ -274,6 +285,7 @@ mod tests {
     #[test]
     fn the_default_rules_are_the_engines() {
         assert_eq!(NightRules::default().rules().unwrap(), Rules::default());
+        assert_eq!(rules_while_used().rules().unwrap(), Rules::while_used());
         // What foreign callers get, by the attributes.
         let NightRules { day_begins, flash_bytes_per_day, memory_reserve, storage_reserve, .. } =
             NightRules::default();

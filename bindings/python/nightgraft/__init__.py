@@ -74,6 +74,7 @@ from .nightgraft_ffi import (
     destroy_store,
     leave_signals_alone,
     published_models,
+    rules_while_used,
     verify_model,
     version,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "examples",
     "leave_signals_alone",
     "published_models",
+    "rules_while_used",
     "verify_model",
     "version",
 ]

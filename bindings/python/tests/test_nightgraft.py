@@ -23,6 +23,7 @@ from nightgraft import (
     InvalidData,
     InvalidModel,
     Message,
+    NightRules,
     NothingToDoReason,
     PersonalizationSession,
     Phase,
@@ -38,6 +39,7 @@ from nightgraft import (
     destroy_store,
     examples,
     published_models,
+    rules_while_used,
     verify_model,
 )
 
@@ -199,6 +201,9 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         assert isinstance(outcome, SliceOutcome.NOTHING_TO_DO)
         self.assertEqual(outcome.reason, NothingToDoReason.TOO_FEW(5, 16))
         self.assertEqual(session.progress().nothing_to_do, outcome.reason)
+
+    async def test_the_rules_from_a_screen_are_the_defaults_but_for_the_device_in_use(self) -> None:
+        self.assertEqual(rules_while_used(), NightRules(idle_only=False))
 
     async def test_the_readme_leads_from_twenty_notes_to_an_answer(self) -> None:
         notes = [(f"What is in box {i}?", f"In box {i} there are {i} ropes.") for i in range(20)]

@@ -86,6 +86,11 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// The rules for training that the owner asks for with the device in hand: as the defaults, but also while somebody uses it.
+    pub fn while_used() -> Self {
+        Self { idle_only: false, ..Self::default() }
+    }
+
     /// Reads rules from TOML and checks them; what the text does not name keeps its default.
     ///
     /// # Errors

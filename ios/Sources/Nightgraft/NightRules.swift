@@ -48,6 +48,14 @@ public struct NightRules: Sendable, Hashable {
         return rules
     }
 
+    /// The rules for training that the owner asks for from a screen: as the defaults, but also while somebody uses the device.
+    /// Charger, battery, heat, memory and budgets count as ever.
+    public static var whileUsed: NightRules {
+        var rules = NightRules()
+        rules.idleOnly = false
+        return rules
+    }
+
     func ffi() throws -> FFI.NightRules {
         FFI.NightRules(
             chargingOnly: chargingOnly,

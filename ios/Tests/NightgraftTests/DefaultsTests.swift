@@ -14,6 +14,7 @@ final class DefaultsTests: XCTestCase {
 
     func testNightRules() throws {
         XCTAssertEqual(try Nightgraft.NightRules().ffi(), NightgraftGenerated.NightRules())
+        XCTAssertEqual(try Nightgraft.NightRules.whileUsed.ffi(), NightgraftGenerated.rulesWhileUsed())
     }
 
     func testStoreSettings() throws {

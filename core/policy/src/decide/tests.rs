@@ -81,6 +81,24 @@ fn a_good_state_runs_the_whole_plan_at_full_duty() {
 }
 
 #[test]
+fn a_device_in_use_trains_by_the_rules_for_that_and_every_other_rule_holds() {
+    let in_use = DeviceState { idle: false, ..good() };
+    let mut night = Night::new(Rules::while_used());
+    assert_eq!(night.why(&in_use), "run: on the charger (85 %) and cool");
+    for state in [
+        DeviceState { charging: false, ..in_use },
+        DeviceState { low_power_mode: true, ..in_use },
+        DeviceState { battery: 0.24, ..in_use },
+        DeviceState { temperature: Some(41.0), ..in_use },
+        DeviceState { memory_available: 300 * MB, ..in_use },
+    ] {
+        let why = Night::new(Rules::while_used()).why(&state);
+        assert_eq!(why, Night::new(Rules::default()).why(&DeviceState { idle: true, ..state }));
+        assert!(why.starts_with("wait: "), "{why}");
+    }
+}
+
+#[test]
 fn each_rule_has_its_reason() {
     let cases: [(DeviceState, &str); 15] = [
         (DeviceState { charging: false, ..good() }, "wait: waiting for the charger"),

@@ -43,7 +43,16 @@ public data class NightRules(
     val flashBytesPerDay: Long = 4L shl 30,
     val memoryReserve: Long = 256L shl 20,
     val storageReserve: Long = 1L shl 30,
-)
+) {
+    /** Rules for an occasion. */
+    public companion object {
+        /**
+         * For training that the owner asks for from a screen: as the defaults, but also while somebody uses the device. Charger,
+         * battery, heat, memory and budgets count as ever.
+         */
+        public val whileUsed: NightRules = NightRules(idleOnly = false)
+    }
+}
 
 internal fun NightRules.toFfi() = checkedSettings {
     FfiNightRules(

@@ -13,6 +13,7 @@ import org.nightgraft.ffi.NightRules as FfiNightRules
 import org.nightgraft.ffi.NightgraftException as FfiException
 import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
 import org.nightgraft.ffi.StoreSettings as FfiStoreSettings
+import org.nightgraft.ffi.rulesWhileUsed
 
 /** The public types against the generated ones. */
 internal class MappingTest {
@@ -56,6 +57,7 @@ internal class MappingTest {
     fun `the defaults are the native library's`() {
         assertEquals(FfiSessionSettings(gate = FfiGateSettings()), SessionSettings().toFfi())
         assertEquals(FfiNightRules(), NightRules().toFfi())
+        assertEquals(rulesWhileUsed(), NightRules.whileUsed.toFfi())
         assertEquals(FfiChatOptions(), ChatOptions().toFfi())
         assertEquals(FfiStoreSettings(key = null), StoreSettings.unencrypted().toFfi())
         val key = ByteArray(32) { 3 }
