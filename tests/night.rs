@@ -240,6 +240,13 @@ fn each_night_goes_as_its_trace_promises() {
     assert!(steps(&good).len() > 100 && outcome(&good) == "goes_on", "{}", steps(&good).len());
     assert!(good.iter().any(|event| event["event"] == "estimate"), "it says how much longer");
 
+    let nights = |args: &[&str], store| sandbox.store(args, store).stdout;
+    let kept: Value = serde_json::from_slice(&nights(&["nights", "--json"], "good-night")).unwrap();
+    let [night] = &kept.as_array().unwrap()[..] else { panic!("{kept}") };
+    assert_eq!((&night["steps"], &night["end"]["end"]), (&steps(&good).len().into(), &"goes_on".into()));
+    let [running, seconds] = ["running", "seconds"].map(|key| night[key].as_f64().unwrap());
+    assert!(running > 3600.0 && running <= seconds, "{night}");
+
     // Unplugged at 3:00, plugged in again at some time, known from the device's own words.
     let unplugged = replay(&sandbox, "unplugged-at-three", &[]);
     let mut steps_since_unplugged = None;
@@ -275,6 +282,11 @@ fn each_night_goes_as_its_trace_promises() {
         assert!(late <= LATE_STEPS, "{late} steps after the grant that began at {began}");
     }
     assert_eq!(android.iter().filter(|event| event["event"] == "killed").count(), 2);
+    let listed = String::from_utf8(nights(&["nights"], "android-ten-minutes")).unwrap();
+    assert!(
+        listed.starts_with("began  ") && listed.lines().count() == 2,
+        "all its grants are one night: {listed}"
+    );
 
     let ios = replay(&sandbox, "ios-two-minutes", &["--speed=200x"]);
     assert!(!steps(&ios).is_empty() && outcome(&ios) == "goes_on");

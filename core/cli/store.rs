@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
-use nightgraft_core::session::{self, GraftFormat, export_graft};
+use nightgraft_core::session::{
+    self, GraftFormat, export_graft,
+    night::{self, NightEnd, NightRecord},
+};
 use nightgraft_store::{Damage, GraftEntry, GraftId, Key, Store, StoreOptions, VerifyReport};
 use serde_json::json;
 
@@ -48,6 +51,8 @@ enum Command {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Show what each night came to, oldest first
+    Nights(StoreArgs),
     /// Take a graft into use
     Promote {
         /// Its number
@@ -136,6 +141,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     match &args.command {
         Command::List(store) => list(&store.open(false)?, verbosity)?,
         Command::Show { id, store } => show(&store.open(false)?, *id, verbosity)?,
+        Command::Nights(store) => nights(&store.open(false)?, verbosity)?,
         Command::Promote { id, force, store } => {
             let mut store = store.open(false)?;
             if *force {
@@ -289,6 +295,43 @@ fn show(store: &Store, id: GraftId, verbosity: Verbosity) -> Result<()> {
         meta.gate,
         meta.settings
     ))
+}
+
+fn nights(store: &Store, verbosity: Verbosity) -> Result<()> {
+    let nights = night::nights(&store.reader())?;
+    if verbosity.json {
+        return output::json(&nights);
+    }
+    if nights.is_empty() {
+        return output::line("no nights");
+    }
+    let head = ["began", "took", "worked", "steps", "ended", "waited"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(nights.iter().map(night_row));
+    output::write(format::table(&rows, &[3]))
+}
+
+fn night_row(night: &NightRecord) -> Vec<String> {
+    let ended = match &night.end {
+        None => "killed".to_owned(),
+        Some(NightEnd::GoesOn) => "goes on".to_owned(),
+        Some(NightEnd::Stopped) => "stopped".to_owned(),
+        Some(NightEnd::NothingToDo { reason }) => format!("nothing to do: {reason}"),
+        Some(NightEnd::Finished { graft: None, .. }) => "diverged".to_owned(),
+        Some(NightEnd::Finished { graft: Some(id), promoted: true, .. }) => format!("graft {id}, in use"),
+        Some(NightEnd::Finished { graft: Some(id), .. }) => format!("graft {id}, refused"),
+        Some(_) => "failed".to_owned(),
+    };
+    let waits = night.waits.iter();
+    let waits = waits.map(|wait| format!("{}: {}", wait.kind.label(), format::duration(wait.seconds)));
+    vec![
+        format::date(night.began),
+        format::duration(night.seconds),
+        format::duration(night.running),
+        night.steps.to_string(),
+        ended,
+        waits.collect::<Vec<_>>().join("; "),
+    ]
 }
 
 /// Says which graft is in use.

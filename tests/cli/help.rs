@@ -14,7 +14,7 @@ fn every_help_is_as_it_was_reviewed() {
     for command in ["store", "store list", "store show", "store promote", "store rollback", "store delete"] {
         snapshot(&sandbox, command);
     }
-    for command in ["store verify", "store rotate-key", "store destroy", "store export"] {
+    for command in ["store nights", "store verify", "store rotate-key", "store destroy", "store export"] {
         snapshot(&sandbox, command);
     }
     for command in [

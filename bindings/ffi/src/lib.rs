@@ -14,6 +14,7 @@ mod graft;
 mod lock;
 mod model;
 mod night;
+mod night_log;
 mod planner;
 mod progress;
 mod progress_dispatcher;
@@ -29,6 +30,7 @@ pub use generator::{Answer, ChatOptions, Generator, TextListener};
 pub use graft::{Graft, GraftFormat, GraftStatus, Verdict};
 pub use model::{BaseModel, ModelInfo, Token};
 pub use night::{DeviceState, NightRules, Platform, Thermal, rules_while_used};
+pub use night_log::{NightEnd, NightRecord, NightWait};
 pub use planner::{MemoryPlan, Planner, TimePlan};
 pub use progress::{
     NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind,

@@ -2,7 +2,7 @@
 
 use nightgraft_core::session::night::NightEvent;
 use nightgraft_core::session::{self, Event, NothingToDo, Pause};
-use nightgraft_policy::Reason;
+use nightgraft_policy::{Reason, ReasonKind};
 
 use crate::error::ListenerError;
 use crate::graft::Verdict;
@@ -296,23 +296,31 @@ impl Progress {
 impl From<&Reason> for Waiting {
     fn from(reason: &Reason) -> Self {
         let kind = match reason {
-            Reason::NotCharging => WaitKind::NotCharging,
-            Reason::LowPowerMode => WaitKind::LowPowerMode,
-            Reason::BatteryLow { .. } => WaitKind::BatteryLow,
-            Reason::TooWarm { .. } => WaitKind::TooWarm,
             Reason::CoolingDown { .. } => WaitKind::CoolingDown,
-            Reason::InUse => WaitKind::InUse,
             Reason::JustUsed { .. } => WaitKind::JustUsed,
-            Reason::OutsideWindow { .. } => WaitKind::OutsideWindow,
-            Reason::MinutesUsedUp { .. } => WaitKind::MinutesUsedUp,
-            Reason::EnergyUsedUp { .. } => WaitKind::EnergyUsedUp,
-            Reason::FlashUsedUp { .. } => WaitKind::FlashUsedUp,
-            Reason::StorageLow { .. } => WaitKind::StorageLow,
-            Reason::MemoryLow { .. } => WaitKind::MemoryLow,
-            // All others are reasons to run, or a simulation's.
-            _ => WaitKind::Unreadable,
+            reason => reason.kind().into(),
         };
         Self { kind, text: reason.to_string() }
+    }
+}
+
+impl From<ReasonKind> for WaitKind {
+    fn from(kind: ReasonKind) -> Self {
+        match kind {
+            ReasonKind::NotCharging => Self::NotCharging,
+            ReasonKind::LowPowerMode => Self::LowPowerMode,
+            ReasonKind::BatteryLow => Self::BatteryLow,
+            ReasonKind::TooWarm => Self::TooWarm,
+            ReasonKind::InUse => Self::InUse,
+            ReasonKind::OutsideWindow => Self::OutsideWindow,
+            ReasonKind::MinutesUsedUp => Self::MinutesUsedUp,
+            ReasonKind::EnergyUsedUp => Self::EnergyUsedUp,
+            ReasonKind::FlashUsedUp => Self::FlashUsedUp,
+            ReasonKind::StorageLow => Self::StorageLow,
+            ReasonKind::MemoryLow => Self::MemoryLow,
+            // All others are reasons to run, or a simulation's.
+            _ => Self::Unreadable,
+        }
     }
 }
 

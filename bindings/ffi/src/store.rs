@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nightgraft_core::session::{self, export_graft};
+use nightgraft_core::session::{self, export_graft, night};
 use nightgraft_store::{self as store, Error as StoreError, ExampleId, GraftId, Store, StoreReader};
 
 use crate::error::{NightgraftError, Result, one_line};
@@ -11,6 +11,7 @@ use crate::example::Example;
 use crate::executor::READING_EXECUTOR;
 use crate::graft::{Graft, GraftFormat};
 use crate::model::BaseModel;
+use crate::night_log::NightRecord;
 use crate::settings::StoreSettings;
 use crate::shared_store::SharedStore;
 
@@ -204,6 +205,11 @@ impl AdapterStore {
     /// The graft in use; none for the base itself.
     pub async fn current(&self) -> Result<Option<u64>> {
         self.read(|store| Ok(store.current()?.map(|id| id.0))).await
+    }
+
+    /// What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+    pub async fn nights(&self) -> Result<Vec<NightRecord>> {
+        self.read(|store| Ok(night::nights(store)?.into_iter().map(NightRecord::from).collect())).await
     }
 
     /// Takes a graft into use. A session does so itself when the gate lets its result pass.

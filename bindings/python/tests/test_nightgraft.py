@@ -17,16 +17,19 @@ from nightgraft import (
     BytesListener,
     Cancelled,
     ChatOptions,
+    DeviceState,
     Example,
     Generator,
     GraftFormat,
     InvalidData,
     InvalidModel,
     Message,
+    NightEnd,
     NightRules,
     NothingToDoReason,
     PersonalizationSession,
     Phase,
+    Platform,
     Progress,
     ProgressListener,
     SessionSettings,
@@ -34,7 +37,9 @@ from nightgraft import (
     StoreLocked,
     StoreSettings,
     TextListener,
+    Thermal,
     Unsupported,
+    WaitKind,
     WrongKey,
     destroy_store,
     examples,
@@ -114,6 +119,35 @@ class Collector(TextListener):
         self.pieces.append(piece)
         if self.limit is not None and len(self.pieces) >= self.limit:
             raise ValueError("enough")
+
+
+class Unplugged(Platform):
+    """A phone that lies on a table, a quarter past one on a night in November."""
+
+    def state(self) -> DeviceState:
+        return DeviceState(
+            charging=False,
+            battery=0.9,
+            thermal=Thermal.NOMINAL,
+            temperature=25.0,
+            low_power_mode=False,
+            idle=True,
+            memory_available=4 << 30,
+            storage_free=64 << 30,
+            unix_seconds=1_795_569_300,
+            utc_offset_seconds=0,
+        )
+
+
+class StopWhenWaiting(ProgressListener):
+    """Stops its session as soon as it waits."""
+
+    def __init__(self, session: PersonalizationSession) -> None:
+        self.session = session
+
+    def on_progress(self, progress: Progress) -> None:
+        if progress.phase == Phase.WAITING:
+            self.session.stop()
 
 
 class ScenarioTest(unittest.IsolatedAsyncioTestCase):
@@ -269,6 +303,16 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         """The files below the store's folder."""
         store = Path(self.store_path)
         return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+
+    async def test_what_became_of_a_night_is_kept(self) -> None:
+        store = await self.store_with_examples()
+        session = await PersonalizationSession.open(self.model, store, self.settings)
+        self.assertEqual(await store.nights(), [])
+        await session.run_night(Unplugged(), NightRules(), None, True, StopWhenWaiting(session))
+        [night] = await store.nights()
+        self.assertEqual((night.began, night.steps), (1_795_569_300, 0))
+        self.assertEqual([wait.kind for wait in night.waits], [WaitKind.NOT_CHARGING])
+        self.assertIsInstance(night.end, NightEnd.STOPPED)
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
         store = await self.store_with_examples()

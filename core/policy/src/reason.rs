@@ -122,7 +122,8 @@ pub enum Reason {
 
 /// A [`Reason`] without its numbers, for legends and for putting periods together: what an owner takes for one reason is of
 /// one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReasonKind {
     /// Runs: nothing stands in the way.
     Ready,

@@ -21,7 +21,7 @@ const PLAN: &str = "session";
 /// The document that knows all bytes of the models that were used with the store.
 pub const MODELS: &str = "models";
 /// Documents that are not the session's and stay when it ends.
-const LASTING: [&str; 6] = ["usage", "policy", "paces", "diverged", "held-out", MODELS];
+const LASTING: [&str; 7] = ["usage", "policy", "paces", "nights", "diverged", "held-out", MODELS];
 
 /// What must be known of the session's plan: all else in that document is the session's own.
 #[derive(Deserialize)]

@@ -175,6 +175,17 @@ public final class AdapterStore: Sendable {
         }
     }
 
+    // MARK: Nights
+
+    /// What became of the nights on this store, oldest first: when each was, what it waited for, what it did. The latest
+    /// hundred are kept.
+    ///
+    /// - Returns: The nights; the last one may be going on.
+    /// - Throws: ``NightgraftError``.
+    public func nights() async throws -> [NightRecord] {
+        try await translating { try await handle.nights().map(NightRecord.init) }
+    }
+
     // MARK: The store itself
 
     /// Writes the store anew under another key; what deleted files left behind stays shut away under the old one.

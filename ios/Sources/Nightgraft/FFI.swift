@@ -23,7 +23,10 @@ enum FFI {
     typealias Message = NightgraftGenerated.Message
     typealias Model = NightgraftGenerated.BaseModel
     typealias ModelInfo = NightgraftGenerated.ModelInfo
+    typealias NightEnd = NightgraftGenerated.NightEnd
+    typealias NightRecord = NightgraftGenerated.NightRecord
     typealias NightRules = NightgraftGenerated.NightRules
+    typealias NightWait = NightgraftGenerated.NightWait
     typealias NothingToDoReason = NightgraftGenerated.NothingToDoReason
     typealias PauseReason = NightgraftGenerated.PauseReason
     typealias Phase = NightgraftGenerated.Phase

@@ -4,12 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nightgraft_policy::{
-    self, Decision, DeviceState, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
+    self, Decision, DeviceState, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
 };
 use nightgraft_store::Error as StoreError;
 use nightgraft_store::Store;
 use serde::{Deserialize, Serialize};
 
+use super::log::{NIGHTS, NightLog};
 use super::work::Work;
 use super::{NightEvent, NightOutcome, Platform, SliceEnd};
 use crate::Result;
@@ -65,29 +66,43 @@ fn run(
 ) -> Result<SliceOutcome> {
     rules.validate()?;
     if let Some(reason) = session.nothing_to_do() {
-        // Nobody waits for the charger to hear that.
-        let at = platform.elapsed().as_secs_f64();
+        // Nobody waits for the charger to hear that, or needs a device that can be asked.
+        let outcome = Ok(SliceOutcome::NothingToDo { reason });
+        let (state, now) = (platform.state(), platform.elapsed());
+        if let Ok(state) = state {
+            let mut log = log(session.store(), state.time, now)?;
+            log.ended(&outcome);
+            log.write(session.store(), now)?;
+        }
+        let at = now.as_secs_f64();
         on_event(&NightEvent::NothingToDo { at, reason });
         on_event(&NightEvent::Done { at, outcome: NightOutcome::NothingToDo });
-        return Ok(SliceOutcome::NothingToDo { reason });
+        return outcome;
     }
+    let (state, now) = (platform.state()?, platform.elapsed());
     let mut night = Night {
         rules,
-        ends: grant.time.map(|time| platform.elapsed() + time),
+        ends: grant.time.map(|time| now + time),
         usage: usage(session.store())?,
         memory: document(session.store(), POLICY)?,
         nights: document(session.store(), PACES)?,
+        log: log(session.store(), state.time, now)?,
         waiting_for: None,
         pace: Pace::default(),
         total_steps: session.total_steps(),
     };
+    // A night that is killed before anything else is written has been one, too.
+    night.log.write(session.store(), now)?;
     let ended = night.run(session, platform, stop, on_event);
+    night.log.ended(&ended);
+    let logged = night.log.write(session.store(), platform.elapsed());
     let at = platform.elapsed().as_secs_f64();
     let text = night.estimate(session, platform.state()?, grant.last)?;
     if let Some(text) = text {
         on_event(&NightEvent::Estimate { at, text });
     }
     let outcome = ended?;
+    logged?;
     let told = match &outcome {
         SliceOutcome::Finished { .. } => NightOutcome::Finished,
         SliceOutcome::NothingToDo { .. } => NightOutcome::NothingToDo,
@@ -106,6 +121,11 @@ pub fn usage(store: &Store) -> Result<Usage> {
     document(store, USAGE)
 }
 
+/// The log of the nights in the store, for one that began so much device time ago.
+fn log(store: &Store, now: LocalTime, elapsed: Duration) -> Result<NightLog> {
+    Ok(NightLog::new(document(store, NIGHTS)?, now, elapsed))
+}
+
 struct Night<'a> {
     rules: &'a Rules,
     /// When the grant ends, in device time; none for no limit.
@@ -114,6 +134,7 @@ struct Night<'a> {
     memory: PolicyMemory,
     /// What each night before got done.
     nights: Vec<NightPace>,
+    log: NightLog,
     /// What was told last.
     waiting_for: Option<Reason>,
     pace: Pace,
@@ -160,9 +181,13 @@ impl Night<'_> {
                 Decision::Wait { reason, look_again } => {
                     if self.waiting_for.as_ref() != Some(&reason) {
                         on_event(&NightEvent::Waiting { at: now.as_secs_f64(), reason: reason.clone() });
-                        self.waiting_for = Some(reason);
+                        self.waiting_for = Some(reason.clone());
                     }
                     platform.wait(look_again.min(left), stop);
+                    let waited = platform.elapsed().saturating_sub(now);
+                    if self.log.waited(&reason, waited) {
+                        self.log.write(session.store(), platform.elapsed())?;
+                    }
                 }
                 Decision::Run { duty, memory_mode, at_most, reason } => {
                     self.waiting_for = None;
@@ -263,6 +288,7 @@ impl Night<'_> {
 
         let now = platform.elapsed();
         let running = now.saturating_sub(began);
+        self.log.worked(steps, running);
         let busy = platform.device_time(session.busy().saturating_sub(busy_before)).min(running);
         let written = vault.bytes_written().saturating_sub(written_before);
         self.usage.add(rules, platform.state()?.time, busy, written);
@@ -270,6 +296,7 @@ impl Night<'_> {
         session.store().write_document(POLICY, &self.memory)?;
         self.pace.steps += steps;
         self.pace.running += running;
+        self.log.write(session.store(), now)?;
         let outcome = outcome?;
         // A deadline before the grant's end is only for the ledger, or asks for a new decision.
         let goes_on = matches!(outcome, SliceOutcome::Paused { reason: Pause::Deadline })

@@ -5,14 +5,18 @@
 mod simulation;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use nightgraft_policy::ReasonKind;
+use nightgraft_policy::gate::GateReport;
 use nightgraft_store::StoreOptions;
 
 use self::simulation::{GIB, Simulation, ready};
 use super::*;
 use crate::Error;
 use crate::session::NothingToDo;
+use crate::session::night::{NightEnd, NightRecord, NightWait, nights};
 
 fn paused(reason: Pause) -> SliceOutcome {
     SliceOutcome::Paused { reason }
@@ -202,6 +206,52 @@ fn a_device_that_cannot_be_asked_ends_the_night_and_what_it_has_spent_is_entered
     assert!(matches!(simulation.night(3600, device, |_| false), Err(Error::Io(_))));
     assert_eq!(simulation.told().last().unwrap(), "100 step 10");
     assert_eq!(simulation.work.spent(), 120.0, "what was entered ahead stands");
+    let kept = nights(&simulation.work.store.reader()).unwrap();
+    assert_eq!((kept[0].steps, kept[0].running, &kept[0].end), (10, 100.0, &Some(NightEnd::Failed)));
+}
+
+#[test]
+fn what_became_of_each_night_is_kept() {
+    let mut simulation = Simulation::new(14, 10);
+    simulation.whole_night(300, |now| DeviceState { charging: now >= 130, ..ready() });
+    let stopped_at_step_13 = |event: &NightEvent| matches!(event, NightEvent::Step { step: 13, .. });
+    simulation.night(3600, |_| Ok(ready()), stopped_at_step_13).unwrap();
+    let killed = catch_unwind(AssertUnwindSafe(|| {
+        let killed = |event: &NightEvent| match event {
+            NightEvent::Step { .. } => unreachable!("killed"),
+            _ => false,
+        };
+        simulation.night(3600, |_| Ok(ready()), killed)
+    }));
+    assert!(killed.is_err());
+    simulation.work.clock.pass(Duration::from_secs(100));
+    simulation.whole_night(3600, |_| ready());
+    simulation.work.nothing = Some(NothingToDo::EverythingLearned);
+    simulation.work.clock.pass(Duration::from_secs(100));
+    simulation.whole_night(3600, |_| ready());
+
+    let kept = nights(&simulation.work.store.reader()).unwrap();
+    let first = kept[0].began;
+    let waited = |seconds| vec![NightWait { kind: ReasonKind::NotCharging, seconds }];
+    let night = |after, seconds, running, waits, steps, end| NightRecord {
+        began: first + after,
+        seconds,
+        running,
+        waits,
+        steps,
+        end,
+    };
+    let judged =
+        NightEnd::Finished { graft: None, promoted: false, refusals: GateReport::diverged().refusals };
+    let nothing = NightEnd::NothingToDo { reason: NothingToDo::EverythingLearned };
+    let expected = [
+        night(0, 300.0, 120.0, waited(180.0), 12, Some(NightEnd::GoesOn)),
+        night(300, 10.0, 10.0, vec![], 1, Some(NightEnd::Stopped)),
+        night(310, 0.0, 0.0, vec![], 0, None),
+        night(420, 0.0, 0.0, vec![], 0, Some(judged)),
+        night(520, 0.0, 0.0, vec![], 0, Some(nothing)),
+    ];
+    assert_eq!(kept, expected);
 }
 
 #[test]
@@ -212,9 +262,10 @@ fn what_another_build_remembers_of_nights_is_not_begun_anew() {
     let read = |name| match name {
         USAGE => document::<Usage>(&store, name).map(drop),
         POLICY => document::<PolicyMemory>(&store, name).map(drop),
-        _ => document::<Vec<NightPace>>(&store, name).map(drop),
+        PACES => document::<Vec<NightPace>>(&store, name).map(drop),
+        _ => document::<Vec<NightRecord>>(&store, name).map(drop),
     };
-    for name in [USAGE, POLICY, PACES] {
+    for name in [USAGE, POLICY, PACES, NIGHTS] {
         assert!(read(name).is_ok(), "there is none");
         let path = folder.path().join(name).with_extension("ngs");
         let is_refused = || matches!(read(name), Err(crate::Error::Store(StoreError::OtherBuild { path: named, .. })) if named == path);

@@ -103,6 +103,12 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
     public suspend fun current(): Long? = native { ffi.current() }?.toLong()
 
     /**
+     * What became of the nights on this store, the oldest first: when each was, what it waited for, what it did. The latest
+     * hundred are kept. The last one may be going on.
+     */
+    public suspend fun nights(): List<NightRecord> = native { ffi.nights() }.map { it.toPublic() }
+
+    /**
      * Takes a graft into use.
      *
      * @throws NightgraftException.Unsupported if the gate refused it, or there is none with this number; the message says

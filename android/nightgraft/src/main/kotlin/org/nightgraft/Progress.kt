@@ -146,7 +146,7 @@ private fun FfiPhase.toPublic() =
         FfiPhase.NOTHING_TO_DO -> Phase.NOTHING_TO_DO
     }
 
-private fun FfiWaitKind.toPublic() =
+internal fun FfiWaitKind.toPublic() =
     when (this) {
         FfiWaitKind.NOT_CHARGING -> WaitKind.NOT_CHARGING
         FfiWaitKind.LOW_POWER_MODE -> WaitKind.LOW_POWER_MODE

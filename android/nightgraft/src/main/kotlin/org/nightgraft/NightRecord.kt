@@ -1,0 +1,80 @@
+package org.nightgraft
+
+import java.time.Instant
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.seconds
+import org.nightgraft.ffi.NightEnd as FfiNightEnd
+import org.nightgraft.ffi.NightRecord as FfiNightRecord
+
+/**
+ * What became of one night, as [AdapterStore.nights] tells: of one call of [PersonalizationSession.runNight].
+ *
+ * @property began when it began, by the device's clock
+ * @property duration the time from then until the record was last written
+ * @property running how long it worked meanwhile, rests of a warm device included
+ * @property waits what it waited for, each kind once, in the order in which it came up
+ * @property steps the optimizer steps that were made
+ * @property end how it ended; null while it goes on, and of one whose process was killed
+ */
+public data class NightRecord(
+    val began: Instant,
+    val duration: Duration,
+    val running: Duration,
+    val waits: List<NightWait>,
+    val steps: Long,
+    val end: NightEnd?,
+)
+
+/**
+ * For how long a night waited for something.
+ *
+ * @property kind for what; [WaitKind.TOO_WARM] and [WaitKind.IN_USE] also stand for the time shortly after
+ * @property duration how long, all such waits together
+ */
+public data class NightWait(val kind: WaitKind, val duration: Duration)
+
+/** How a night ended. */
+public sealed interface NightEnd {
+    /** Its time was over, and the training goes on with the next. */
+    public data object GoesOn : NightEnd
+
+    /** The app stopped it. */
+    public data object Stopped : NightEnd
+
+    /**
+     * There was nothing to train.
+     *
+     * @property reason why
+     */
+    public data class NothingToDo(val reason: NothingToDoReason) : NightEnd
+
+    /**
+     * The session is over, and its result is judged.
+     *
+     * @property graft the number of the new graft; null if the training diverged
+     * @property promoted whether it came into use
+     */
+    public data class Finished(val graft: Long?, val promoted: Boolean) : NightEnd
+
+    /** An error ended it. */
+    public data object Failed : NightEnd
+}
+
+internal fun FfiNightRecord.toPublic() =
+    NightRecord(
+        began = Instant.ofEpochSecond(began),
+        duration = seconds.seconds,
+        running = runningSeconds.seconds,
+        waits = waits.map { NightWait(it.kind.toPublic(), it.seconds.seconds) },
+        steps = steps.toLong(),
+        end = end?.toPublic(),
+    )
+
+private fun FfiNightEnd.toPublic(): NightEnd =
+    when (this) {
+        is FfiNightEnd.GoesOn -> NightEnd.GoesOn
+        is FfiNightEnd.Stopped -> NightEnd.Stopped
+        is FfiNightEnd.NothingToDo -> NightEnd.NothingToDo(reason.toPublic())
+        is FfiNightEnd.Finished -> NightEnd.Finished(graft?.toLong(), promoted)
+        is FfiNightEnd.Failed -> NightEnd.Failed
+    }
