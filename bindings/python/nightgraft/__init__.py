@@ -44,6 +44,8 @@ from .nightgraft_ffi import (
     GraftStatus,
     ImportReport,
     ListenerError,
+    LogLevel,
+    LogSink,
     MemoryPlan,
     Message,
     ModelInfo,
@@ -78,6 +80,7 @@ from .nightgraft_ffi import (
     leave_signals_alone,
     published_models,
     rules_while_used,
+    set_log_sink,
     verify_model,
     version,
 )
@@ -106,6 +109,8 @@ __all__ = [
     "InvalidData",
     "InvalidModel",
     "ListenerError",
+    "LogLevel",
+    "LogSink",
     "MemoryPlan",
     "Message",
     "ModelChanged",
@@ -147,6 +152,7 @@ __all__ = [
     "leave_signals_alone",
     "published_models",
     "rules_while_used",
+    "set_log_sink",
     "verify_model",
     "version",
 ]

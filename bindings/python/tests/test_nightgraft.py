@@ -23,6 +23,8 @@ from nightgraft import (
     GraftFormat,
     InvalidData,
     InvalidModel,
+    LogLevel,
+    LogSink,
     Message,
     NightEnd,
     NightRules,
@@ -45,6 +47,7 @@ from nightgraft import (
     examples,
     published_models,
     rules_while_used,
+    set_log_sink,
     verify_model,
 )
 
@@ -148,6 +151,19 @@ class StopWhenWaiting(ProgressListener):
     def on_progress(self, progress: Progress) -> None:
         if progress.phase == Phase.WAITING:
             self.session.stop()
+
+
+class ThrowingSink(LogSink):
+    """Keeps the lines of nights, and fails in a way that nobody has declared."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.lines: asyncio.Queue[tuple[LogLevel, str]] = asyncio.Queue()
+
+    def log(self, level: LogLevel, target: str, message: str) -> None:
+        if target.startswith("nightgraft") and message.startswith("the night"):
+            self.loop.call_soon_threadsafe(self.lines.put_nowait, (level, message))
+        raise ValueError("made to")
 
 
 class ScenarioTest(unittest.IsolatedAsyncioTestCase):
@@ -313,6 +329,16 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((night.began, night.steps), (1_795_569_300, 0))
         self.assertEqual([wait.kind for wait in night.waits], [WaitKind.NOT_CHARGING])
         self.assertIsInstance(night.end, NightEnd.STOPPED)
+
+    async def test_a_log_sink_gets_what_a_night_waits_for_and_may_throw(self) -> None:
+        sink = ThrowingSink()
+        set_log_sink(sink, LogLevel.INFO)
+        self.addCleanup(set_log_sink, None, LogLevel.INFO)
+        store = await self.store_with_examples()
+        session = await PersonalizationSession.open(self.model, store, self.settings)
+        await session.run_night(Unplugged(), NightRules(), None, True, StopWhenWaiting(session))
+        expected = ["the night waits: waiting for the charger", "the night ended: stopped on request"]
+        self.assertEqual([await sink.lines.get() for _ in expected], [(LogLevel.INFO, line) for line in expected])
 
     async def test_a_listener_that_throws_ends_the_slice(self) -> None:
         store = await self.store_with_examples()

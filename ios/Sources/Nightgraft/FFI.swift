@@ -19,6 +19,8 @@ enum FFI {
     typealias GraftStatus = NightgraftGenerated.GraftStatus
     typealias ImportReport = NightgraftGenerated.ImportReport
     typealias ListenerError = NightgraftGenerated.ListenerError
+    typealias LogLevel = NightgraftGenerated.LogLevel
+    typealias LogSink = NightgraftGenerated.LogSink
     typealias MemoryPlan = NightgraftGenerated.MemoryPlan
     typealias Message = NightgraftGenerated.Message
     typealias Model = NightgraftGenerated.BaseModel

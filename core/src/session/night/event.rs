@@ -151,6 +151,23 @@ impl NightEvent {
             | Self::Done { at, .. } => at,
         }
     }
+
+    /// Logs what is worth a line.
+    pub(super) fn log(&self) {
+        match self {
+            Self::Running { reason, .. } => tracing::info!("the night runs: {reason}"),
+            Self::Waiting { reason, .. } => tracing::info!("the night waits: {reason}"),
+            Self::Judging { .. } => tracing::info!("all steps are made, the new adapter is measured"),
+            Self::Saved { step, .. } => tracing::debug!(step, "everything is saved"),
+            Self::SliceEnded { outcome, .. } => tracing::info!("the slice ended: {outcome}"),
+            Self::Gate { promoted, .. } => tracing::info!(promoted, "the new adapter is judged"),
+            Self::Warning { text, .. } => tracing::info!("{text}"),
+            Self::NothingToDo { reason, .. } => tracing::info!("nothing to do: {reason}"),
+            Self::Estimate { text, .. } => tracing::info!("estimate: {text}"),
+            Self::Done { outcome, .. } => tracing::info!("the night ended: {outcome}"),
+            _ => {}
+        }
+    }
 }
 
 /// How a slice ended.

@@ -65,6 +65,10 @@ fn run(
     on_event: &mut dyn FnMut(&NightEvent),
 ) -> Result<SliceOutcome> {
     rules.validate()?;
+    let on_event: &mut dyn FnMut(&NightEvent) = &mut |event| {
+        event.log();
+        on_event(event);
+    };
     if let Some(reason) = session.nothing_to_do() {
         // Nobody waits for the charger to hear that, or needs a device that can be asked.
         let outcome = Ok(SliceOutcome::NothingToDo { reason });

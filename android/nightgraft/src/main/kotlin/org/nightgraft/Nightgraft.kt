@@ -1,6 +1,7 @@
 package org.nightgraft
 
 import org.nightgraft.ffi.leaveSignalsAlone as nativeLeaveSignalsAlone
+import org.nightgraft.ffi.setLogSink as nativeSetLogSink
 import org.nightgraft.ffi.version as nativeVersion
 
 /** The native library as a whole. */
@@ -17,4 +18,13 @@ public object Nightgraft {
      * if a model is cut short in the very moment in which it is read.
      */
     public fun leaveSignalsAlone(): Unit = native { nativeLeaveSignalsAlone() }
+
+    /**
+     * From now on hands what the library has to log to [sink], in place of the one before.
+     *
+     * @param sink who gets the lines; null for nobody
+     * @param atLeast the least important level that it gets
+     */
+    public fun logTo(sink: LogSink?, atLeast: LogLevel = LogLevel.INFO): Unit =
+        native { nativeSetLogSink(sink?.let(::LogRelay), atLeast.toFfi()) }
 }
