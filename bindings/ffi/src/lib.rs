@@ -24,6 +24,7 @@ mod session;
 mod settings;
 mod shared_store;
 mod store;
+mod store_changes;
 
 pub use error::{ListenerError, NightgraftError, PlatformError, Result};
 pub use example::{Example, Message};
@@ -45,6 +46,7 @@ pub use store::{
     AdapterStore, Damage, DeleteReport, DestroyReport, ForgetReport, ImportReport, StoredExample,
     destroy_store,
 };
+pub use store_changes::StoreChanges;
 
 uniffi::setup_scaffolding!();
 

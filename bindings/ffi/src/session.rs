@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use nightgraft_core::session::night::{self, GrantedTime, run_night};
+use nightgraft_core::session::night::{self, GrantedTime, NightEvent, run_night};
 use nightgraft_core::session::{Session, SessionRequest, Slice, StopFlag};
 use nightgraft_policy::Rules;
 use nightgraft_store::Store;
@@ -204,6 +204,7 @@ impl PersonalizationSession {
                     }
                     true
                 });
+                inner.shared.changes().notify(); // there may be another graft in use
                 if let Ok(SliceOutcome::Finished { report }) = &outcome {
                     lock(&inner.snapshot).report = Some(report.clone());
                 }
@@ -255,6 +256,9 @@ impl Inner {
             let left = GrantedTime { time: grant.time.map(|time| time.saturating_sub(passed)), ..grant };
             let outcome = run_night(session, device, rules, left, stop, &mut |event| {
                 self.update_progress(call, |progress| progress.apply_night(event));
+                if matches!(event, NightEvent::SliceEnded { .. }) {
+                    self.shared.changes().notify(); // the night's record says what it did
+                }
             })?;
             Ok(outcome.into())
         })

@@ -18,6 +18,7 @@ use crate::error::{NightgraftError, Result};
 use crate::executor::Executor;
 use crate::lock::lock;
 use crate::settings::StoreSettings;
+use crate::store_changes::ChangeSignal;
 
 /// How long a slice that has yielded may go on before it does so again: a listener that asks the store for something at
 /// every change would otherwise keep it from ever making a step.
@@ -35,6 +36,7 @@ pub(crate) struct SharedStore {
     reader: RwLock<Option<StoreReader>>,
     /// Runs what changes the store.
     writer: Executor,
+    changes: Arc<ChangeSignal>,
     folder: PathBuf,
     settings: StoreSettings,
     /// Replaced when the key is.
@@ -90,6 +92,7 @@ impl SharedStore {
             given_back: Condvar::new(),
             running: Mutex::new(None),
             writer: Executor::new("nightgraft-write"),
+            changes: Arc::default(),
             folder,
             settings,
             key: Mutex::new(key),
@@ -114,7 +117,17 @@ impl SharedStore {
         job: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = self.clone();
-        self.writer.run(move || shared.with(job)).await
+        let write = move || {
+            let result = shared.with(job);
+            shared.changes.notify();
+            result
+        };
+        self.writer.run(write).await
+    }
+
+    /// Where it is said that something is to be read again.
+    pub(crate) fn changes(&self) -> &Arc<ChangeSignal> {
+        &self.changes
     }
 
     /// Does something with the store, as soon as a slice that runs on it has yielded it. Waits for that.
@@ -163,6 +176,7 @@ impl SharedStore {
             let waiter = shared.announce_waiter();
             *waiter.lock_slot() = StoreSlot::Released;
             *shared.lock_reader() = None;
+            shared.changes.end();
             Ok(())
         };
         self.writer.run(release).await
@@ -246,6 +260,12 @@ impl SharedStore {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.interrupt();
         WaiterGuard(self)
+    }
+}
+
+impl Drop for SharedStore {
+    fn drop(&mut self) {
+        self.changes.end();
     }
 }
 

@@ -14,6 +14,7 @@ use crate::model::BaseModel;
 use crate::night_log::NightRecord;
 use crate::settings::StoreSettings;
 use crate::shared_store::SharedStore;
+use crate::store_changes::StoreChanges;
 
 /// A folder with a person's examples, the grafts made from them and the session under way.
 ///
@@ -210,6 +211,11 @@ impl AdapterStore {
     /// What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
     pub async fn nights(&self) -> Result<Vec<NightRecord>> {
         self.read(|store| Ok(night::nights(store)?.into_iter().map(NightRecord::from).collect())).await
+    }
+
+    /// Tells when to read the store again.
+    pub fn changes(&self) -> Arc<StoreChanges> {
+        Arc::new(StoreChanges::new(self.shared.changes().clone()))
     }
 
     /// Takes a graft into use. A session does so itself when the gate lets its result pass.

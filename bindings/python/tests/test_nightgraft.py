@@ -330,6 +330,17 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([wait.kind for wait in night.waits], [WaitKind.NOT_CHARGING])
         self.assertIsInstance(night.end, NightEnd.STOPPED)
 
+    async def test_changes_of_a_store_are_told_until_it_is_closed(self) -> None:
+        store = await AdapterStore.open(self.store_path, StoreSettings(key=None))
+        changes = store.changes()
+        self.assertTrue(await changes.next())
+        waiting = asyncio.create_task(changes.next())
+        await store.add([examples.text("The ferry leaves at seven.")])
+        self.assertTrue(await waiting)
+        waiting = asyncio.create_task(changes.next())
+        await store.release()
+        self.assertFalse(await waiting)
+
     async def test_a_log_sink_gets_what_a_night_waits_for_and_may_throw(self) -> None:
         sink = ThrowingSink()
         set_log_sink(sink, LogLevel.INFO)

@@ -177,6 +177,11 @@ public final class AdapterStore: Sendable {
 
     // MARK: Nights
 
+    /// Tells when the store is to be read again.
+    public var changes: StoreChanges {
+        StoreChanges(store: handle)
+    }
+
     /// What became of the nights on this store, oldest first: when each was, what it waited for, what it did. The latest
     /// hundred are kept.
     ///

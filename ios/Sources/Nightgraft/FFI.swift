@@ -43,6 +43,7 @@ enum FFI {
     typealias SessionSettings = NightgraftGenerated.SessionSettings
     typealias SliceOutcome = NightgraftGenerated.SliceOutcome
     typealias Store = NightgraftGenerated.AdapterStore
+    typealias StoreChanges = NightgraftGenerated.StoreChanges
     typealias StoredExample = NightgraftGenerated.StoredExample
     typealias StoreSettings = NightgraftGenerated.StoreSettings
     typealias TextListener = NightgraftGenerated.TextListener

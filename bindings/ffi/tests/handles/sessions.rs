@@ -30,6 +30,26 @@ fn a_store_can_be_used_while_a_slice_runs() {
 }
 
 #[test]
+fn a_screen_hears_of_new_examples_and_of_a_new_graft_until_the_store_is_closed() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.store();
+    let changes = store.changes();
+    assert!(block_on(changes.next()), "there is something to show");
+    block_on(store.add((0..40).map(line).collect())).unwrap();
+    assert!(block_on(changes.next()));
+    let session = sandbox.session(&store, 1);
+    thread::scope(|scope| {
+        let heard = scope.spawn(|| block_on(changes.next()));
+        assert!(matches!(block_on(session.run_slice(None, None)), Ok(SliceOutcome::Finished { .. })));
+        assert!(heard.join().unwrap());
+        assert_eq!(block_on(store.grafts()).unwrap().len(), 1);
+        let heard = scope.spawn(|| block_on(changes.next()));
+        block_on(store.release()).unwrap();
+        assert!(!heard.join().unwrap());
+    });
+}
+
+#[test]
 fn two_threads_share_one_session() {
     let sandbox = Sandbox::new();
     let store = sandbox.store_with_examples();

@@ -1,6 +1,8 @@
 package org.nightgraft
 
 import java.time.Instant
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.flow
 import org.nightgraft.ffi.AdapterStore as FfiStore
 import org.nightgraft.ffi.GraftFormat as FfiGraftFormat
 import org.nightgraft.ffi.destroyStore
@@ -101,6 +103,14 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
 
     /** The number of the graft in use; null for the base itself. */
     public suspend fun current(): Long? = native { ffi.current() }?.toLong()
+
+    /**
+     * Emits when the store is to be read again: at once, and after every change of examples, grafts, which of them is in use,
+     * or nights. Changes that come while a collector is busy are told as one. It ends when the store is closed.
+     */
+    public val changes: Flow<Unit> = flow {
+        native { ffi.changes() }.use { changes -> while (native { changes.next() }) emit(Unit) }
+    }
 
     /**
      * What became of the nights on this store, the oldest first: when each was, what it waited for, what it did. The latest
