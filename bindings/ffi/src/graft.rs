@@ -3,6 +3,8 @@
 use nightgraft_policy::gate::{EvalSet, GateReport, ModelRole};
 use nightgraft_store as store;
 
+use crate::refusal::Refusal;
+
 /// A trained version of the adapter.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Graft {
@@ -59,8 +61,8 @@ pub enum GraftFormat {
 pub struct Verdict {
     /// Whether it may be used.
     pub promote: bool,
-    /// Why not, a sentence each.
-    pub refusals: Vec<String>,
+    /// Why not.
+    pub refusals: Vec<Refusal>,
     /// Loss on held-out examples with what was in use before: a graft, or the base.
     pub held_out_before: Option<f64>,
     /// Loss on held-out examples with the new adapter.
@@ -80,7 +82,7 @@ impl From<&GateReport> for Verdict {
         let retention = of(EvalSet::Retention, ModelRole::Base);
         Self {
             promote: report.promote,
-            refusals: report.refusals.iter().map(ToString::to_string).collect(),
+            refusals: report.refusals.iter().map(Refusal::from).collect(),
             held_out_before: held_out.map(|c| c.reference_loss),
             held_out_after: held_out.map(|c| c.candidate_loss),
             retention_before: retention.map(|c| c.reference_loss),

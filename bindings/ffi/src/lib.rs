@@ -20,6 +20,7 @@ mod planner;
 mod progress;
 mod progress_dispatcher;
 mod published;
+mod refusal;
 mod session;
 mod settings;
 mod shared_store;
@@ -36,10 +37,11 @@ pub use night::{DeviceState, NightRules, Platform, Thermal, rules_while_used};
 pub use night_log::{NightEnd, NightRecord, NightWait};
 pub use planner::{MemoryPlan, Planner, TimePlan};
 pub use progress::{
-    NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome, WaitKind,
-    Waiting,
+    Estimate, NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome,
+    WaitKind, Waiting,
 };
 pub use published::{BytesListener, PublishedModel, published_models, verify_model};
+pub use refusal::{Refusal, RefusalKind};
 pub use session::PersonalizationSession;
 pub use settings::{GateSettings, SessionSettings, StoreSettings};
 pub use store::{

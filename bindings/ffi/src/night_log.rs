@@ -3,6 +3,7 @@
 use nightgraft_core::session::night;
 
 use crate::progress::{NothingToDoReason, WaitKind};
+use crate::refusal::Refusal;
 
 /// What became of one night: of one call of `run_night`.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
@@ -48,6 +49,8 @@ pub enum NightEnd {
         graft: Option<u64>,
         /// Whether it came into use.
         promoted: bool,
+        /// Why not.
+        refusals: Vec<Refusal>,
     },
     /// An error ended it.
     Failed,
@@ -74,9 +77,11 @@ impl From<night::NightEnd> for NightEnd {
             night::NightEnd::GoesOn => Self::GoesOn,
             night::NightEnd::Stopped => Self::Stopped,
             night::NightEnd::NothingToDo { reason } => Self::NothingToDo { reason: reason.into() },
-            night::NightEnd::Finished { graft, promoted, .. } => {
-                Self::Finished { graft: graft.map(|id| id.0), promoted }
-            }
+            night::NightEnd::Finished { graft, promoted, refusals } => Self::Finished {
+                graft: graft.map(|id| id.0),
+                promoted,
+                refusals: refusals.iter().map(Refusal::from).collect(),
+            },
             // The only other one.
             _ => Self::Failed,
         }

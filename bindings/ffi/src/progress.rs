@@ -28,12 +28,25 @@ pub struct Progress {
     pub memory_bytes: u64,
     /// Why it waits, while it does.
     pub waiting: Option<Waiting>,
-    /// How many nights it still takes, in words, as far as that is known.
-    pub estimate: Option<String>,
+    /// How much longer it takes, once a night has ended.
+    pub estimate: Option<Estimate>,
     /// The last thing that its owner should know, in words.
     pub warning: Option<String>,
     /// Why there is nothing to do, in the phase of that name.
     pub nothing_to_do: Option<NothingToDoReason>,
+}
+
+/// How much longer a session takes, as far as that is known.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct Estimate {
+    /// Optimizer steps to go.
+    pub steps_left: u64,
+    /// Seconds of training that they take at the sustained pace.
+    pub seconds_left: Option<f64>,
+    /// Nights that they take.
+    pub nights_left: Option<f64>,
+    /// All of it in English, without a full stop.
+    pub text: String,
 }
 
 /// What a session does.
@@ -254,7 +267,14 @@ impl Progress {
             NightEvent::Judging { .. } => self.start_judging(),
             NightEvent::Evaluated { loss, .. } => self.held_out_loss = Some(*loss),
             NightEvent::Warning { text, .. } => self.warning = Some(text.clone()),
-            NightEvent::Estimate { text, .. } => self.estimate = Some(text.clone()),
+            NightEvent::Estimate { remaining, seconds, nights, text, .. } => {
+                self.estimate = Some(Estimate {
+                    steps_left: *remaining,
+                    seconds_left: *seconds,
+                    nights_left: *nights,
+                    text: text.clone(),
+                });
+            }
             _ => return false,
         }
         true

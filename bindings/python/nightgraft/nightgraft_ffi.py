@@ -529,15 +529,17 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone() != 3709:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_nightgraft_ffi_checksum_func_published_models() != 40519:
+    if lib.uniffi_nightgraft_ffi_checksum_func_rules_while_used() != 32311:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_nightgraft_ffi_checksum_func_verify_model() != 2386:
+    if lib.uniffi_nightgraft_ffi_checksum_func_set_log_sink() != 26017:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_version() != 21140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_add() != 4341:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used() != 28656:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_changes() != 11982:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_current() != 60125:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -556,6 +558,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts() != 21338:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file() != 18538:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights() != 31537:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() != 1324:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -595,6 +599,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_constructor_generator_open() != 19944:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_logsink_log() != 21788:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_add_examples() != 20815:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_device_changed() != 27532:
@@ -622,6 +628,10 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_nightgraft_ffi_checksum_method_platform_state() != 38036:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress() != 18291:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_storechanges_cancel() != 57026:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_storechanges_next() != 41387:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text() != 34076:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -660,12 +670,12 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_func_destroy_store.restype = ctypes.c_
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.restype = ctypes.c_uint16
-_UniffiLib.uniffi_nightgraft_ffi_checksum_func_published_models.argtypes = (
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_rules_while_used.argtypes = (
 )
-_UniffiLib.uniffi_nightgraft_ffi_checksum_func_published_models.restype = ctypes.c_uint16
-_UniffiLib.uniffi_nightgraft_ffi_checksum_func_verify_model.argtypes = (
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_rules_while_used.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_set_log_sink.argtypes = (
 )
-_UniffiLib.uniffi_nightgraft_ffi_checksum_func_verify_model.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_set_log_sink.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.restype = ctypes.c_uint16
@@ -675,6 +685,9 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_add.restype = ctyp
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_changes.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_changes.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_current.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_current.restype = ctypes.c_uint16
@@ -702,6 +715,9 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_grafts.restype = c
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote.restype = ctypes.c_uint16
@@ -759,6 +775,9 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_generator_use_graft.restype = c
 _UniffiLib.uniffi_nightgraft_ffi_checksum_constructor_generator_open.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_constructor_generator_open.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_logsink_log.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_logsink_log.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_add_examples.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_personalizationsession_add_examples.restype = ctypes.c_uint16
@@ -801,6 +820,12 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_platform_state.restype = ctypes
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_progresslistener_on_progress.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_storechanges_cancel.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_storechanges_cancel.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_storechanges_next.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_storechanges_next.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text.restype = ctypes.c_uint16
@@ -812,17 +837,16 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.restype = None
-_UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models.argtypes = (
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_rules_while_used.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
-_UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models.restype = _UniffiRustBuffer
-_UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model.argtypes = (
-    _UniffiRustBuffer,
-    ctypes.c_uint64,
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_rules_while_used.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_set_log_sink.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
 )
-_UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_set_log_sink.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -836,6 +860,11 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_bytes_used.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_bytes_used.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_changes.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_changes.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_current.argtypes = (
     ctypes.c_uint64,
 )
@@ -882,6 +911,10 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_import_file.argtypes = (
     ctypes.c_int8,
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_import_file.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_nights.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_nights.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_promote.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint64,
@@ -978,6 +1011,14 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_constructor_generator_open.argtypes = (
     _UniffiRustBuffer,
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_constructor_generator_open.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_logsink_log.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_logsink_log.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_personalizationsession_add_examples.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1055,6 +1096,15 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_method_progresslistener_on_progress.argtypes
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_progresslistener_on_progress.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_cancel.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_cancel.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_next.argtypes = (
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_next.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_textlistener_on_text.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1101,6 +1151,16 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_free_generator.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_free_generator.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_clone_logsink.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_clone_logsink.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_free_logsink.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_free_logsink.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_clone_personalizationsession.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1141,6 +1201,16 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_free_progresslistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_free_progresslistener.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_clone_storechanges.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_clone_storechanges.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_free_storechanges.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_free_storechanges.restype = None
 _UniffiLib.uniffi_nightgraft_ffi_fn_clone_textlistener.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1151,23 +1221,23 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_free_textlistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_free_textlistener.restype = None
-_UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,ctypes.c_uint64,ctypes.c_void_p,
+_UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_LOG_SINK_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,_UniffiRustBuffer,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
-_UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+_UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_LOG_SINK = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
 )
-_UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+_UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_LOG_SINK = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
 )
-class _UniffiVTableCallbackInterfaceNightgraftFfiBytesListener(ctypes.Structure):
+class _UniffiVTableCallbackInterfaceNightgraftFfiLogSink(ctypes.Structure):
     _fields_ = [
-        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER),
-        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER),
-        ("on_bytes", _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0),
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_LOG_SINK),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_LOG_SINK),
+        ("log", _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_LOG_SINK_METHOD0),
     ]
-_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener.argtypes = (
-    ctypes.POINTER(_UniffiVTableCallbackInterfaceNightgraftFfiBytesListener),
+_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceNightgraftFfiLogSink),
 )
-_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink.restype = None
 _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_PLATFORM_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,ctypes.POINTER(_UniffiRustBuffer),
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -2174,6 +2244,57 @@ class _UniffiFfiConverterTypeForgetReport(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.session_dropped, buf)
 
 @dataclass
+class Estimate:
+    """
+    How much longer a session takes, as far as that is known.
+"""
+    def __init__(self, *, steps_left:int, seconds_left:typing.Optional[float], nights_left:typing.Optional[float], text:str):
+        self.steps_left = steps_left
+        self.seconds_left = seconds_left
+        self.nights_left = nights_left
+        self.text = text
+
+
+
+
+    def __str__(self):
+        return "Estimate(steps_left={}, seconds_left={}, nights_left={}, text={})".format(self.steps_left, self.seconds_left, self.nights_left, self.text)
+    def __eq__(self, other):
+        if self.steps_left != other.steps_left:
+            return False
+        if self.seconds_left != other.seconds_left:
+            return False
+        if self.nights_left != other.nights_left:
+            return False
+        if self.text != other.text:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeEstimate(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Estimate(
+            steps_left=_UniffiFfiConverterUInt64.read(buf),
+            seconds_left=_UniffiFfiConverterOptionalFloat64.read(buf),
+            nights_left=_UniffiFfiConverterOptionalFloat64.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.steps_left)
+        _UniffiFfiConverterOptionalFloat64.check_lower(value.seconds_left)
+        _UniffiFfiConverterOptionalFloat64.check_lower(value.nights_left)
+        _UniffiFfiConverterString.check_lower(value.text)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.steps_left, buf)
+        _UniffiFfiConverterOptionalFloat64.write(value.seconds_left, buf)
+        _UniffiFfiConverterOptionalFloat64.write(value.nights_left, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+
+@dataclass
 class GateSettings:
     """
     What a new adapter must prove before it is used by itself. A graft that fails stays in the store, refused.
@@ -2343,12 +2464,612 @@ class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterUInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterUInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterUInt64.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+
+
+
+
+class RefusalKind:
+    """
+    A reason not to use a new adapter, for texts in other languages.
+"""
+    def __init__(self):
+        raise RuntimeError("RefusalKind cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class INVALID_SETTINGS:
+        """
+        The gate's settings make no sense.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.INVALID_SETTINGS()".format()
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_INVALID_SETTINGS():
+                return False
+            return True
+
+    @dataclass
+    class NOT_FINITE:
+        """
+        A measured loss is no usable number: the training diverged, or the base cannot be measured.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.NOT_FINITE()".format()
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_NOT_FINITE():
+                return False
+            return True
+
+    @dataclass
+    class MISMATCHED:
+        """
+        Two models were not measured on the same examples.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.MISMATCHED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_MISMATCHED():
+                return False
+            return True
+
+    @dataclass
+    class UNMEASURED:
+        """
+        There is nothing to measure on.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.UNMEASURED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_UNMEASURED():
+                return False
+            return True
+
+    @dataclass
+    class TOO_FEW_HELD_OUT:
+        """
+        Too few examples were held out.
+"""
+
+        def __init__(self, examples:int, needed:int):
+            self.examples = examples
+
+            """
+        There are.
+"""
+
+            self.needed = needed
+
+            """
+        There must be.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.TOO_FEW_HELD_OUT(examples={}, needed={})".format(self.examples, self.needed)
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_TOO_FEW_HELD_OUT():
+                return False
+            if self.examples != other.examples:
+                return False
+            if self.needed != other.needed:
+                return False
+            return True
+
+    @dataclass
+    class NO_EFFECT:
+        """
+        The adapter does what the base does.
+"""
+
+        def __init__(self, change:float):
+            self.change = change
+
+            """
+        Mean change of the loss, up or down, as a share.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.NO_EFFECT(change={})".format(self.change)
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_NO_EFFECT():
+                return False
+            if self.change != other.change:
+                return False
+            return True
+
+    @dataclass
+    class NOT_BETTER:
+        """
+        Held-out examples do not get better, or not by enough, or not for certain.
+"""
+
+        def __init__(self, than_current:bool, gain:float, needed:float):
+            self.than_current = than_current
+
+            """
+        Compared with the graft in use; otherwise with the base.
+"""
+
+            self.gain = gain
+
+            """
+        Share of the loss that was saved; below zero, the new adapter is worse.
+"""
+
+            self.needed = needed
+
+            """
+        The least that counts.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.NOT_BETTER(than_current={}, gain={}, needed={})".format(self.than_current, self.gain, self.needed)
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_NOT_BETTER():
+                return False
+            if self.than_current != other.than_current:
+                return False
+            if self.gain != other.gain:
+                return False
+            if self.needed != other.needed:
+                return False
+            return True
+
+    @dataclass
+    class OVERFITS:
+        """
+        It learned its examples by heart instead of what they have in common.
+"""
+
+        def __init__(self, share:float, limit:float):
+            self.share = share
+
+            """
+        The share of the loss saved on them and not on held-out ones.
+"""
+
+            self.limit = limit
+
+            """
+        The most that is allowed.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.OVERFITS(share={}, limit={})".format(self.share, self.limit)
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_OVERFITS():
+                return False
+            if self.share != other.share:
+                return False
+            if self.limit != other.limit:
+                return False
+            return True
+
+    @dataclass
+    class FORGETS:
+        """
+        General texts get worse.
+"""
+
+        def __init__(self, increase:float, limit:float):
+            self.increase = increase
+
+            """
+        Share by which the loss rose.
+"""
+
+            self.limit = limit
+
+            """
+        The most that is allowed.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.FORGETS(increase={}, limit={})".format(self.increase, self.limit)
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_FORGETS():
+                return False
+            if self.increase != other.increase:
+                return False
+            if self.limit != other.limit:
+                return False
+            return True
+
+    @dataclass
+    class NOT_LANGUAGE:
+        """
+        The examples are hardly better language than their own words in random order.
+"""
+
+        def __init__(self, saved:float, needed:float):
+            self.saved = saved
+
+            """
+        The share of the loss that their order saves.
+"""
+
+            self.needed = needed
+
+            """
+        The least that is asked.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "RefusalKind.NOT_LANGUAGE(saved={}, needed={})".format(self.saved, self.needed)
+        def __eq__(self, other):
+            if not isinstance(other, RefusalKind):
+                return NotImplemented
+            if not other.is_NOT_LANGUAGE():
+                return False
+            if self.saved != other.saved:
+                return False
+            if self.needed != other.needed:
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_INVALID_SETTINGS(self) -> bool:
+        return isinstance(self, RefusalKind.INVALID_SETTINGS)
+    def is_invalid_settings(self) -> bool:
+        return isinstance(self, RefusalKind.INVALID_SETTINGS)
+    def is_NOT_FINITE(self) -> bool:
+        return isinstance(self, RefusalKind.NOT_FINITE)
+    def is_not_finite(self) -> bool:
+        return isinstance(self, RefusalKind.NOT_FINITE)
+    def is_MISMATCHED(self) -> bool:
+        return isinstance(self, RefusalKind.MISMATCHED)
+    def is_mismatched(self) -> bool:
+        return isinstance(self, RefusalKind.MISMATCHED)
+    def is_UNMEASURED(self) -> bool:
+        return isinstance(self, RefusalKind.UNMEASURED)
+    def is_unmeasured(self) -> bool:
+        return isinstance(self, RefusalKind.UNMEASURED)
+    def is_TOO_FEW_HELD_OUT(self) -> bool:
+        return isinstance(self, RefusalKind.TOO_FEW_HELD_OUT)
+    def is_too_few_held_out(self) -> bool:
+        return isinstance(self, RefusalKind.TOO_FEW_HELD_OUT)
+    def is_NO_EFFECT(self) -> bool:
+        return isinstance(self, RefusalKind.NO_EFFECT)
+    def is_no_effect(self) -> bool:
+        return isinstance(self, RefusalKind.NO_EFFECT)
+    def is_NOT_BETTER(self) -> bool:
+        return isinstance(self, RefusalKind.NOT_BETTER)
+    def is_not_better(self) -> bool:
+        return isinstance(self, RefusalKind.NOT_BETTER)
+    def is_OVERFITS(self) -> bool:
+        return isinstance(self, RefusalKind.OVERFITS)
+    def is_overfits(self) -> bool:
+        return isinstance(self, RefusalKind.OVERFITS)
+    def is_FORGETS(self) -> bool:
+        return isinstance(self, RefusalKind.FORGETS)
+    def is_forgets(self) -> bool:
+        return isinstance(self, RefusalKind.FORGETS)
+    def is_NOT_LANGUAGE(self) -> bool:
+        return isinstance(self, RefusalKind.NOT_LANGUAGE)
+    def is_not_language(self) -> bool:
+        return isinstance(self, RefusalKind.NOT_LANGUAGE)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+RefusalKind.INVALID_SETTINGS = type("RefusalKind.INVALID_SETTINGS", (RefusalKind.INVALID_SETTINGS, RefusalKind,), {})  # type: ignore
+RefusalKind.NOT_FINITE = type("RefusalKind.NOT_FINITE", (RefusalKind.NOT_FINITE, RefusalKind,), {})  # type: ignore
+RefusalKind.MISMATCHED = type("RefusalKind.MISMATCHED", (RefusalKind.MISMATCHED, RefusalKind,), {})  # type: ignore
+RefusalKind.UNMEASURED = type("RefusalKind.UNMEASURED", (RefusalKind.UNMEASURED, RefusalKind,), {})  # type: ignore
+RefusalKind.TOO_FEW_HELD_OUT = type("RefusalKind.TOO_FEW_HELD_OUT", (RefusalKind.TOO_FEW_HELD_OUT, RefusalKind,), {})  # type: ignore
+RefusalKind.NO_EFFECT = type("RefusalKind.NO_EFFECT", (RefusalKind.NO_EFFECT, RefusalKind,), {})  # type: ignore
+RefusalKind.NOT_BETTER = type("RefusalKind.NOT_BETTER", (RefusalKind.NOT_BETTER, RefusalKind,), {})  # type: ignore
+RefusalKind.OVERFITS = type("RefusalKind.OVERFITS", (RefusalKind.OVERFITS, RefusalKind,), {})  # type: ignore
+RefusalKind.FORGETS = type("RefusalKind.FORGETS", (RefusalKind.FORGETS, RefusalKind,), {})  # type: ignore
+RefusalKind.NOT_LANGUAGE = type("RefusalKind.NOT_LANGUAGE", (RefusalKind.NOT_LANGUAGE, RefusalKind,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeRefusalKind(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return RefusalKind.INVALID_SETTINGS(
+            )
+        if variant == 2:
+            return RefusalKind.NOT_FINITE(
+            )
+        if variant == 3:
+            return RefusalKind.MISMATCHED(
+            )
+        if variant == 4:
+            return RefusalKind.UNMEASURED(
+            )
+        if variant == 5:
+            return RefusalKind.TOO_FEW_HELD_OUT(
+                _UniffiFfiConverterUInt64.read(buf),
+                _UniffiFfiConverterUInt64.read(buf),
+            )
+        if variant == 6:
+            return RefusalKind.NO_EFFECT(
+                _UniffiFfiConverterFloat64.read(buf),
+            )
+        if variant == 7:
+            return RefusalKind.NOT_BETTER(
+                _UniffiFfiConverterBoolean.read(buf),
+                _UniffiFfiConverterFloat64.read(buf),
+                _UniffiFfiConverterFloat64.read(buf),
+            )
+        if variant == 8:
+            return RefusalKind.OVERFITS(
+                _UniffiFfiConverterFloat64.read(buf),
+                _UniffiFfiConverterFloat64.read(buf),
+            )
+        if variant == 9:
+            return RefusalKind.FORGETS(
+                _UniffiFfiConverterFloat64.read(buf),
+                _UniffiFfiConverterFloat64.read(buf),
+            )
+        if variant == 10:
+            return RefusalKind.NOT_LANGUAGE(
+                _UniffiFfiConverterFloat64.read(buf),
+                _UniffiFfiConverterFloat64.read(buf),
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_INVALID_SETTINGS():
+            return
+        if value.is_NOT_FINITE():
+            return
+        if value.is_MISMATCHED():
+            return
+        if value.is_UNMEASURED():
+            return
+        if value.is_TOO_FEW_HELD_OUT():
+            _UniffiFfiConverterUInt64.check_lower(value.examples)
+            _UniffiFfiConverterUInt64.check_lower(value.needed)
+            return
+        if value.is_NO_EFFECT():
+            _UniffiFfiConverterFloat64.check_lower(value.change)
+            return
+        if value.is_NOT_BETTER():
+            _UniffiFfiConverterBoolean.check_lower(value.than_current)
+            _UniffiFfiConverterFloat64.check_lower(value.gain)
+            _UniffiFfiConverterFloat64.check_lower(value.needed)
+            return
+        if value.is_OVERFITS():
+            _UniffiFfiConverterFloat64.check_lower(value.share)
+            _UniffiFfiConverterFloat64.check_lower(value.limit)
+            return
+        if value.is_FORGETS():
+            _UniffiFfiConverterFloat64.check_lower(value.increase)
+            _UniffiFfiConverterFloat64.check_lower(value.limit)
+            return
+        if value.is_NOT_LANGUAGE():
+            _UniffiFfiConverterFloat64.check_lower(value.saved)
+            _UniffiFfiConverterFloat64.check_lower(value.needed)
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_INVALID_SETTINGS():
+            buf.write_i32(1)
+        if value.is_NOT_FINITE():
+            buf.write_i32(2)
+        if value.is_MISMATCHED():
+            buf.write_i32(3)
+        if value.is_UNMEASURED():
+            buf.write_i32(4)
+        if value.is_TOO_FEW_HELD_OUT():
+            buf.write_i32(5)
+            _UniffiFfiConverterUInt64.write(value.examples, buf)
+            _UniffiFfiConverterUInt64.write(value.needed, buf)
+        if value.is_NO_EFFECT():
+            buf.write_i32(6)
+            _UniffiFfiConverterFloat64.write(value.change, buf)
+        if value.is_NOT_BETTER():
+            buf.write_i32(7)
+            _UniffiFfiConverterBoolean.write(value.than_current, buf)
+            _UniffiFfiConverterFloat64.write(value.gain, buf)
+            _UniffiFfiConverterFloat64.write(value.needed, buf)
+        if value.is_OVERFITS():
+            buf.write_i32(8)
+            _UniffiFfiConverterFloat64.write(value.share, buf)
+            _UniffiFfiConverterFloat64.write(value.limit, buf)
+        if value.is_FORGETS():
+            buf.write_i32(9)
+            _UniffiFfiConverterFloat64.write(value.increase, buf)
+            _UniffiFfiConverterFloat64.write(value.limit, buf)
+        if value.is_NOT_LANGUAGE():
+            buf.write_i32(10)
+            _UniffiFfiConverterFloat64.write(value.saved, buf)
+            _UniffiFfiConverterFloat64.write(value.needed, buf)
+
+
+
+@dataclass
+class Refusal:
+    """
+    A reason not to use a new adapter.
+"""
+    def __init__(self, *, kind:RefusalKind, text:str):
+        self.kind = kind
+        self.text = text
+
+
+
+
+    def __str__(self):
+        return "Refusal(kind={}, text={})".format(self.kind, self.text)
+    def __eq__(self, other):
+        if self.kind != other.kind:
+            return False
+        if self.text != other.text:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeRefusal(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Refusal(
+            kind=_UniffiFfiConverterTypeRefusalKind.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterTypeRefusalKind.check_lower(value.kind)
+        _UniffiFfiConverterString.check_lower(value.text)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterTypeRefusalKind.write(value.kind, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+
+class _UniffiFfiConverterSequenceTypeRefusal(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeRefusal.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeRefusal.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeRefusal.read(buf) for i in range(count)
+        ]
+
 @dataclass
 class Verdict:
     """
     What the quality gate measured and decided. Losses are means in nats per token; lower is better.
 """
-    def __init__(self, *, promote:bool, refusals:typing.List[str], held_out_before:typing.Optional[float], held_out_after:typing.Optional[float], retention_before:typing.Optional[float], retention_after:typing.Optional[float], text:str):
+    def __init__(self, *, promote:bool, refusals:typing.List[Refusal], held_out_before:typing.Optional[float], held_out_after:typing.Optional[float], retention_before:typing.Optional[float], retention_after:typing.Optional[float], text:str):
         self.promote = promote
         self.refusals = refusals
         self.held_out_before = held_out_before
@@ -2384,7 +3105,7 @@ class _UniffiFfiConverterTypeVerdict(_UniffiConverterRustBuffer):
     def read(buf):
         return Verdict(
             promote=_UniffiFfiConverterBoolean.read(buf),
-            refusals=_UniffiFfiConverterSequenceString.read(buf),
+            refusals=_UniffiFfiConverterSequenceTypeRefusal.read(buf),
             held_out_before=_UniffiFfiConverterOptionalFloat64.read(buf),
             held_out_after=_UniffiFfiConverterOptionalFloat64.read(buf),
             retention_before=_UniffiFfiConverterOptionalFloat64.read(buf),
@@ -2395,7 +3116,7 @@ class _UniffiFfiConverterTypeVerdict(_UniffiConverterRustBuffer):
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterBoolean.check_lower(value.promote)
-        _UniffiFfiConverterSequenceString.check_lower(value.refusals)
+        _UniffiFfiConverterSequenceTypeRefusal.check_lower(value.refusals)
         _UniffiFfiConverterOptionalFloat64.check_lower(value.held_out_before)
         _UniffiFfiConverterOptionalFloat64.check_lower(value.held_out_after)
         _UniffiFfiConverterOptionalFloat64.check_lower(value.retention_before)
@@ -2405,7 +3126,7 @@ class _UniffiFfiConverterTypeVerdict(_UniffiConverterRustBuffer):
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterBoolean.write(value.promote, buf)
-        _UniffiFfiConverterSequenceString.write(value.refusals, buf)
+        _UniffiFfiConverterSequenceTypeRefusal.write(value.refusals, buf)
         _UniffiFfiConverterOptionalFloat64.write(value.held_out_before, buf)
         _UniffiFfiConverterOptionalFloat64.write(value.held_out_after, buf)
         _UniffiFfiConverterOptionalFloat64.write(value.retention_before, buf)
@@ -2826,236 +3547,6 @@ class _UniffiFfiConverterTypeModelInfo(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.fingerprint, buf)
         _UniffiFfiConverterOptionalString.write(value.not_trainable, buf)
 
-@dataclass
-class NightRules:
-    """
-    When training may run. The defaults suit a phone on its charger at night.
-"""
-    def __init__(self, *, charging_only:bool = True, battery_floor:float = 0.3, battery_resume:float = 0.4, respect_low_power:bool = True, slow_from_celsius:float = 37.0, pause_at_celsius:float = 41.0, resume_at_celsius:float = 38.0, idle_only:bool = True, idle_grace_seconds:int = 60, window:typing.Optional[str] = _DEFAULT, day_begins:str = "12:00", minutes_per_day:int = 360, energy_wh_per_day:float = 30.0, flash_bytes_per_day:int = 4294967296, memory_reserve:int = 268435456, storage_reserve:int = 1073741824):
-        self.charging_only = charging_only
-        self.battery_floor = battery_floor
-        self.battery_resume = battery_resume
-        self.respect_low_power = respect_low_power
-        self.slow_from_celsius = slow_from_celsius
-        self.pause_at_celsius = pause_at_celsius
-        self.resume_at_celsius = resume_at_celsius
-        self.idle_only = idle_only
-        self.idle_grace_seconds = idle_grace_seconds
-        if window is _DEFAULT:
-            self.window = None
-        else:
-            self.window = window
-        self.day_begins = day_begins
-        self.minutes_per_day = minutes_per_day
-        self.energy_wh_per_day = energy_wh_per_day
-        self.flash_bytes_per_day = flash_bytes_per_day
-        self.memory_reserve = memory_reserve
-        self.storage_reserve = storage_reserve
-
-
-
-
-    def __str__(self):
-        return "NightRules(charging_only={}, battery_floor={}, battery_resume={}, respect_low_power={}, slow_from_celsius={}, pause_at_celsius={}, resume_at_celsius={}, idle_only={}, idle_grace_seconds={}, window={}, day_begins={}, minutes_per_day={}, energy_wh_per_day={}, flash_bytes_per_day={}, memory_reserve={}, storage_reserve={})".format(self.charging_only, self.battery_floor, self.battery_resume, self.respect_low_power, self.slow_from_celsius, self.pause_at_celsius, self.resume_at_celsius, self.idle_only, self.idle_grace_seconds, self.window, self.day_begins, self.minutes_per_day, self.energy_wh_per_day, self.flash_bytes_per_day, self.memory_reserve, self.storage_reserve)
-    def __eq__(self, other):
-        if self.charging_only != other.charging_only:
-            return False
-        if self.battery_floor != other.battery_floor:
-            return False
-        if self.battery_resume != other.battery_resume:
-            return False
-        if self.respect_low_power != other.respect_low_power:
-            return False
-        if self.slow_from_celsius != other.slow_from_celsius:
-            return False
-        if self.pause_at_celsius != other.pause_at_celsius:
-            return False
-        if self.resume_at_celsius != other.resume_at_celsius:
-            return False
-        if self.idle_only != other.idle_only:
-            return False
-        if self.idle_grace_seconds != other.idle_grace_seconds:
-            return False
-        if self.window != other.window:
-            return False
-        if self.day_begins != other.day_begins:
-            return False
-        if self.minutes_per_day != other.minutes_per_day:
-            return False
-        if self.energy_wh_per_day != other.energy_wh_per_day:
-            return False
-        if self.flash_bytes_per_day != other.flash_bytes_per_day:
-            return False
-        if self.memory_reserve != other.memory_reserve:
-            return False
-        if self.storage_reserve != other.storage_reserve:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeNightRules(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return NightRules(
-            charging_only=_UniffiFfiConverterBoolean.read(buf),
-            battery_floor=_UniffiFfiConverterFloat64.read(buf),
-            battery_resume=_UniffiFfiConverterFloat64.read(buf),
-            respect_low_power=_UniffiFfiConverterBoolean.read(buf),
-            slow_from_celsius=_UniffiFfiConverterFloat64.read(buf),
-            pause_at_celsius=_UniffiFfiConverterFloat64.read(buf),
-            resume_at_celsius=_UniffiFfiConverterFloat64.read(buf),
-            idle_only=_UniffiFfiConverterBoolean.read(buf),
-            idle_grace_seconds=_UniffiFfiConverterUInt64.read(buf),
-            window=_UniffiFfiConverterOptionalString.read(buf),
-            day_begins=_UniffiFfiConverterString.read(buf),
-            minutes_per_day=_UniffiFfiConverterUInt32.read(buf),
-            energy_wh_per_day=_UniffiFfiConverterFloat64.read(buf),
-            flash_bytes_per_day=_UniffiFfiConverterUInt64.read(buf),
-            memory_reserve=_UniffiFfiConverterUInt64.read(buf),
-            storage_reserve=_UniffiFfiConverterUInt64.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterBoolean.check_lower(value.charging_only)
-        _UniffiFfiConverterFloat64.check_lower(value.battery_floor)
-        _UniffiFfiConverterFloat64.check_lower(value.battery_resume)
-        _UniffiFfiConverterBoolean.check_lower(value.respect_low_power)
-        _UniffiFfiConverterFloat64.check_lower(value.slow_from_celsius)
-        _UniffiFfiConverterFloat64.check_lower(value.pause_at_celsius)
-        _UniffiFfiConverterFloat64.check_lower(value.resume_at_celsius)
-        _UniffiFfiConverterBoolean.check_lower(value.idle_only)
-        _UniffiFfiConverterUInt64.check_lower(value.idle_grace_seconds)
-        _UniffiFfiConverterOptionalString.check_lower(value.window)
-        _UniffiFfiConverterString.check_lower(value.day_begins)
-        _UniffiFfiConverterUInt32.check_lower(value.minutes_per_day)
-        _UniffiFfiConverterFloat64.check_lower(value.energy_wh_per_day)
-        _UniffiFfiConverterUInt64.check_lower(value.flash_bytes_per_day)
-        _UniffiFfiConverterUInt64.check_lower(value.memory_reserve)
-        _UniffiFfiConverterUInt64.check_lower(value.storage_reserve)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterBoolean.write(value.charging_only, buf)
-        _UniffiFfiConverterFloat64.write(value.battery_floor, buf)
-        _UniffiFfiConverterFloat64.write(value.battery_resume, buf)
-        _UniffiFfiConverterBoolean.write(value.respect_low_power, buf)
-        _UniffiFfiConverterFloat64.write(value.slow_from_celsius, buf)
-        _UniffiFfiConverterFloat64.write(value.pause_at_celsius, buf)
-        _UniffiFfiConverterFloat64.write(value.resume_at_celsius, buf)
-        _UniffiFfiConverterBoolean.write(value.idle_only, buf)
-        _UniffiFfiConverterUInt64.write(value.idle_grace_seconds, buf)
-        _UniffiFfiConverterOptionalString.write(value.window, buf)
-        _UniffiFfiConverterString.write(value.day_begins, buf)
-        _UniffiFfiConverterUInt32.write(value.minutes_per_day, buf)
-        _UniffiFfiConverterFloat64.write(value.energy_wh_per_day, buf)
-        _UniffiFfiConverterUInt64.write(value.flash_bytes_per_day, buf)
-        _UniffiFfiConverterUInt64.write(value.memory_reserve, buf)
-        _UniffiFfiConverterUInt64.write(value.storage_reserve, buf)
-
-
-
-
-
-
-class Phase(enum.Enum):
-    """
-    What a session does.
-"""
-
-    PREPARING = 0
-    """
-    It was not run yet, or reads model and examples.
-"""
-
-    TRAINING = 1
-    """
-    It makes optimizer steps.
-"""
-
-    JUDGING = 2
-    """
-    It measures the new adapter.
-"""
-
-    WAITING = 3
-    """
-    The device is needed for something else.
-"""
-
-    PAUSED = 4
-    """
-    Its slice has ended; everything is saved.
-"""
-
-    FINISHED = 5
-    """
-    It is over.
-"""
-
-    NOTHING_TO_DO = 6
-    """
-    There is nothing to learn, or too little.
-"""
-
-
-
-class _UniffiFfiConverterTypePhase(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        variant = buf.read_i32()
-        if variant == 1:
-            return Phase.PREPARING
-        if variant == 2:
-            return Phase.TRAINING
-        if variant == 3:
-            return Phase.JUDGING
-        if variant == 4:
-            return Phase.WAITING
-        if variant == 5:
-            return Phase.PAUSED
-        if variant == 6:
-            return Phase.FINISHED
-        if variant == 7:
-            return Phase.NOTHING_TO_DO
-        raise InternalError("Raw enum value doesn't match any cases")
-
-    @staticmethod
-    def check_lower(value):
-        if value == Phase.PREPARING:
-            return
-        if value == Phase.TRAINING:
-            return
-        if value == Phase.JUDGING:
-            return
-        if value == Phase.WAITING:
-            return
-        if value == Phase.PAUSED:
-            return
-        if value == Phase.FINISHED:
-            return
-        if value == Phase.NOTHING_TO_DO:
-            return
-        raise ValueError(value)
-
-    @staticmethod
-    def write(value, buf):
-        if value == Phase.PREPARING:
-            buf.write_i32(1)
-        if value == Phase.TRAINING:
-            buf.write_i32(2)
-        if value == Phase.JUDGING:
-            buf.write_i32(3)
-        if value == Phase.WAITING:
-            buf.write_i32(4)
-        if value == Phase.PAUSED:
-            buf.write_i32(5)
-        if value == Phase.FINISHED:
-            buf.write_i32(6)
-        if value == Phase.NOTHING_TO_DO:
-            buf.write_i32(7)
-
-
-
 
 
 
@@ -3238,68 +3729,66 @@ class _UniffiFfiConverterTypeWaitKind(_UniffiConverterRustBuffer):
 
 
 @dataclass
-class Waiting:
+class NightWait:
     """
-    Why training waits.
+    For how long a night waited for something.
 """
-    def __init__(self, *, kind:WaitKind, text:str):
+    def __init__(self, *, kind:WaitKind, seconds:float):
         self.kind = kind
-        self.text = text
+        self.seconds = seconds
 
 
 
 
     def __str__(self):
-        return "Waiting(kind={}, text={})".format(self.kind, self.text)
+        return "NightWait(kind={}, seconds={})".format(self.kind, self.seconds)
     def __eq__(self, other):
         if self.kind != other.kind:
             return False
-        if self.text != other.text:
+        if self.seconds != other.seconds:
             return False
         return True
 
-class _UniffiFfiConverterTypeWaiting(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterTypeNightWait(_UniffiConverterRustBuffer):
     @staticmethod
     def read(buf):
-        return Waiting(
+        return NightWait(
             kind=_UniffiFfiConverterTypeWaitKind.read(buf),
-            text=_UniffiFfiConverterString.read(buf),
+            seconds=_UniffiFfiConverterFloat64.read(buf),
         )
 
     @staticmethod
     def check_lower(value):
         _UniffiFfiConverterTypeWaitKind.check_lower(value.kind)
-        _UniffiFfiConverterString.check_lower(value.text)
+        _UniffiFfiConverterFloat64.check_lower(value.seconds)
 
     @staticmethod
     def write(value, buf):
         _UniffiFfiConverterTypeWaitKind.write(value.kind, buf)
-        _UniffiFfiConverterString.write(value.text, buf)
+        _UniffiFfiConverterFloat64.write(value.seconds, buf)
 
-class _UniffiFfiConverterOptionalTypeWaiting(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterSequenceTypeNightWait(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterTypeWaiting.check_lower(value)
+        for item in value:
+            _UniffiFfiConverterTypeNightWait.check_lower(item)
 
     @classmethod
     def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterTypeWaiting.write(value, buf)
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeNightWait.write(item, buf)
 
     @classmethod
     def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterTypeWaiting.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeNightWait.read(buf) for i in range(count)
+        ]
 
 
 
@@ -3636,6 +4125,668 @@ class _UniffiFfiConverterTypeNothingToDoReason(_UniffiConverterRustBuffer):
 
 
 
+
+
+
+
+
+class NightEnd:
+    """
+    How a night ended.
+"""
+    def __init__(self):
+        raise RuntimeError("NightEnd cannot be instantiated directly")
+
+    # Each enum variant is a nested class of the enum itself.
+    @dataclass
+    class GOES_ON:
+        """
+        Its time was up, and the training goes on with the next.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NightEnd.GOES_ON()".format()
+        def __eq__(self, other):
+            if not isinstance(other, NightEnd):
+                return NotImplemented
+            if not other.is_GOES_ON():
+                return False
+            return True
+
+    @dataclass
+    class STOPPED:
+        """
+        The app stopped it.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NightEnd.STOPPED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, NightEnd):
+                return NotImplemented
+            if not other.is_STOPPED():
+                return False
+            return True
+
+    @dataclass
+    class NOTHING_TO_DO:
+        """
+        There was nothing to train.
+"""
+
+        def __init__(self, reason:NothingToDoReason):
+            self.reason = reason
+
+            """
+        Why.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NightEnd.NOTHING_TO_DO(reason={})".format(self.reason)
+        def __eq__(self, other):
+            if not isinstance(other, NightEnd):
+                return NotImplemented
+            if not other.is_NOTHING_TO_DO():
+                return False
+            if self.reason != other.reason:
+                return False
+            return True
+
+    @dataclass
+    class FINISHED:
+        """
+        The session is over, and its result was judged.
+"""
+
+        def __init__(self, graft:typing.Optional[int], promoted:bool, refusals:typing.List[Refusal]):
+            self.graft = graft
+
+            """
+        The new graft; none if training diverged.
+"""
+
+            self.promoted = promoted
+
+            """
+        Whether it came into use.
+"""
+
+            self.refusals = refusals
+
+            """
+        Why not.
+"""
+
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NightEnd.FINISHED(graft={}, promoted={}, refusals={})".format(self.graft, self.promoted, self.refusals)
+        def __eq__(self, other):
+            if not isinstance(other, NightEnd):
+                return NotImplemented
+            if not other.is_FINISHED():
+                return False
+            if self.graft != other.graft:
+                return False
+            if self.promoted != other.promoted:
+                return False
+            if self.refusals != other.refusals:
+                return False
+            return True
+
+    @dataclass
+    class FAILED:
+        """
+        An error ended it.
+"""
+
+        def __init__(self, ):
+            pass
+
+
+
+
+
+        def __str__(self):
+            return "NightEnd.FAILED()".format()
+        def __eq__(self, other):
+            if not isinstance(other, NightEnd):
+                return NotImplemented
+            if not other.is_FAILED():
+                return False
+            return True
+
+
+
+    # For each variant, we have `is_NAME` and `is_name` methods for easily checking
+    # whether an instance is that variant.
+    def is_GOES_ON(self) -> bool:
+        return isinstance(self, NightEnd.GOES_ON)
+    def is_goes_on(self) -> bool:
+        return isinstance(self, NightEnd.GOES_ON)
+    def is_STOPPED(self) -> bool:
+        return isinstance(self, NightEnd.STOPPED)
+    def is_stopped(self) -> bool:
+        return isinstance(self, NightEnd.STOPPED)
+    def is_NOTHING_TO_DO(self) -> bool:
+        return isinstance(self, NightEnd.NOTHING_TO_DO)
+    def is_nothing_to_do(self) -> bool:
+        return isinstance(self, NightEnd.NOTHING_TO_DO)
+    def is_FINISHED(self) -> bool:
+        return isinstance(self, NightEnd.FINISHED)
+    def is_finished(self) -> bool:
+        return isinstance(self, NightEnd.FINISHED)
+    def is_FAILED(self) -> bool:
+        return isinstance(self, NightEnd.FAILED)
+    def is_failed(self) -> bool:
+        return isinstance(self, NightEnd.FAILED)
+
+
+# Now, a little trick - we make each nested variant class be a subclass of the main
+# enum class, so that method calls and instance checks etc will work intuitively.
+# We might be able to do this a little more neatly with a metaclass, but this'll do.
+NightEnd.GOES_ON = type("NightEnd.GOES_ON", (NightEnd.GOES_ON, NightEnd,), {})  # type: ignore
+NightEnd.STOPPED = type("NightEnd.STOPPED", (NightEnd.STOPPED, NightEnd,), {})  # type: ignore
+NightEnd.NOTHING_TO_DO = type("NightEnd.NOTHING_TO_DO", (NightEnd.NOTHING_TO_DO, NightEnd,), {})  # type: ignore
+NightEnd.FINISHED = type("NightEnd.FINISHED", (NightEnd.FINISHED, NightEnd,), {})  # type: ignore
+NightEnd.FAILED = type("NightEnd.FAILED", (NightEnd.FAILED, NightEnd,), {})  # type: ignore
+
+
+
+
+class _UniffiFfiConverterTypeNightEnd(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return NightEnd.GOES_ON(
+            )
+        if variant == 2:
+            return NightEnd.STOPPED(
+            )
+        if variant == 3:
+            return NightEnd.NOTHING_TO_DO(
+                _UniffiFfiConverterTypeNothingToDoReason.read(buf),
+            )
+        if variant == 4:
+            return NightEnd.FINISHED(
+                _UniffiFfiConverterOptionalUInt64.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+                _UniffiFfiConverterSequenceTypeRefusal.read(buf),
+            )
+        if variant == 5:
+            return NightEnd.FAILED(
+            )
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value.is_GOES_ON():
+            return
+        if value.is_STOPPED():
+            return
+        if value.is_NOTHING_TO_DO():
+            _UniffiFfiConverterTypeNothingToDoReason.check_lower(value.reason)
+            return
+        if value.is_FINISHED():
+            _UniffiFfiConverterOptionalUInt64.check_lower(value.graft)
+            _UniffiFfiConverterBoolean.check_lower(value.promoted)
+            _UniffiFfiConverterSequenceTypeRefusal.check_lower(value.refusals)
+            return
+        if value.is_FAILED():
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value.is_GOES_ON():
+            buf.write_i32(1)
+        if value.is_STOPPED():
+            buf.write_i32(2)
+        if value.is_NOTHING_TO_DO():
+            buf.write_i32(3)
+            _UniffiFfiConverterTypeNothingToDoReason.write(value.reason, buf)
+        if value.is_FINISHED():
+            buf.write_i32(4)
+            _UniffiFfiConverterOptionalUInt64.write(value.graft, buf)
+            _UniffiFfiConverterBoolean.write(value.promoted, buf)
+            _UniffiFfiConverterSequenceTypeRefusal.write(value.refusals, buf)
+        if value.is_FAILED():
+            buf.write_i32(5)
+
+
+
+class _UniffiFfiConverterOptionalTypeNightEnd(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeNightEnd.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeNightEnd.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeNightEnd.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+@dataclass
+class NightRecord:
+    """
+    What became of one night: of one call of `run_night`.
+"""
+    def __init__(self, *, began:int, seconds:float, running_seconds:float, waits:typing.List[NightWait], steps:int, end:typing.Optional[NightEnd]):
+        self.began = began
+        self.seconds = seconds
+        self.running_seconds = running_seconds
+        self.waits = waits
+        self.steps = steps
+        self.end = end
+
+
+
+
+    def __str__(self):
+        return "NightRecord(began={}, seconds={}, running_seconds={}, waits={}, steps={}, end={})".format(self.began, self.seconds, self.running_seconds, self.waits, self.steps, self.end)
+    def __eq__(self, other):
+        if self.began != other.began:
+            return False
+        if self.seconds != other.seconds:
+            return False
+        if self.running_seconds != other.running_seconds:
+            return False
+        if self.waits != other.waits:
+            return False
+        if self.steps != other.steps:
+            return False
+        if self.end != other.end:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeNightRecord(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return NightRecord(
+            began=_UniffiFfiConverterInt64.read(buf),
+            seconds=_UniffiFfiConverterFloat64.read(buf),
+            running_seconds=_UniffiFfiConverterFloat64.read(buf),
+            waits=_UniffiFfiConverterSequenceTypeNightWait.read(buf),
+            steps=_UniffiFfiConverterUInt64.read(buf),
+            end=_UniffiFfiConverterOptionalTypeNightEnd.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterInt64.check_lower(value.began)
+        _UniffiFfiConverterFloat64.check_lower(value.seconds)
+        _UniffiFfiConverterFloat64.check_lower(value.running_seconds)
+        _UniffiFfiConverterSequenceTypeNightWait.check_lower(value.waits)
+        _UniffiFfiConverterUInt64.check_lower(value.steps)
+        _UniffiFfiConverterOptionalTypeNightEnd.check_lower(value.end)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterInt64.write(value.began, buf)
+        _UniffiFfiConverterFloat64.write(value.seconds, buf)
+        _UniffiFfiConverterFloat64.write(value.running_seconds, buf)
+        _UniffiFfiConverterSequenceTypeNightWait.write(value.waits, buf)
+        _UniffiFfiConverterUInt64.write(value.steps, buf)
+        _UniffiFfiConverterOptionalTypeNightEnd.write(value.end, buf)
+
+@dataclass
+class NightRules:
+    """
+    When training may run. The defaults suit a phone on its charger at night.
+"""
+    def __init__(self, *, charging_only:bool = True, battery_floor:float = 0.3, battery_resume:float = 0.4, respect_low_power:bool = True, slow_from_celsius:float = 37.0, pause_at_celsius:float = 41.0, resume_at_celsius:float = 38.0, idle_only:bool = True, idle_grace_seconds:int = 60, window:typing.Optional[str] = _DEFAULT, day_begins:str = "12:00", minutes_per_day:int = 360, energy_wh_per_day:float = 30.0, flash_bytes_per_day:int = 4294967296, memory_reserve:int = 268435456, storage_reserve:int = 1073741824):
+        self.charging_only = charging_only
+        self.battery_floor = battery_floor
+        self.battery_resume = battery_resume
+        self.respect_low_power = respect_low_power
+        self.slow_from_celsius = slow_from_celsius
+        self.pause_at_celsius = pause_at_celsius
+        self.resume_at_celsius = resume_at_celsius
+        self.idle_only = idle_only
+        self.idle_grace_seconds = idle_grace_seconds
+        if window is _DEFAULT:
+            self.window = None
+        else:
+            self.window = window
+        self.day_begins = day_begins
+        self.minutes_per_day = minutes_per_day
+        self.energy_wh_per_day = energy_wh_per_day
+        self.flash_bytes_per_day = flash_bytes_per_day
+        self.memory_reserve = memory_reserve
+        self.storage_reserve = storage_reserve
+
+
+
+
+    def __str__(self):
+        return "NightRules(charging_only={}, battery_floor={}, battery_resume={}, respect_low_power={}, slow_from_celsius={}, pause_at_celsius={}, resume_at_celsius={}, idle_only={}, idle_grace_seconds={}, window={}, day_begins={}, minutes_per_day={}, energy_wh_per_day={}, flash_bytes_per_day={}, memory_reserve={}, storage_reserve={})".format(self.charging_only, self.battery_floor, self.battery_resume, self.respect_low_power, self.slow_from_celsius, self.pause_at_celsius, self.resume_at_celsius, self.idle_only, self.idle_grace_seconds, self.window, self.day_begins, self.minutes_per_day, self.energy_wh_per_day, self.flash_bytes_per_day, self.memory_reserve, self.storage_reserve)
+    def __eq__(self, other):
+        if self.charging_only != other.charging_only:
+            return False
+        if self.battery_floor != other.battery_floor:
+            return False
+        if self.battery_resume != other.battery_resume:
+            return False
+        if self.respect_low_power != other.respect_low_power:
+            return False
+        if self.slow_from_celsius != other.slow_from_celsius:
+            return False
+        if self.pause_at_celsius != other.pause_at_celsius:
+            return False
+        if self.resume_at_celsius != other.resume_at_celsius:
+            return False
+        if self.idle_only != other.idle_only:
+            return False
+        if self.idle_grace_seconds != other.idle_grace_seconds:
+            return False
+        if self.window != other.window:
+            return False
+        if self.day_begins != other.day_begins:
+            return False
+        if self.minutes_per_day != other.minutes_per_day:
+            return False
+        if self.energy_wh_per_day != other.energy_wh_per_day:
+            return False
+        if self.flash_bytes_per_day != other.flash_bytes_per_day:
+            return False
+        if self.memory_reserve != other.memory_reserve:
+            return False
+        if self.storage_reserve != other.storage_reserve:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeNightRules(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return NightRules(
+            charging_only=_UniffiFfiConverterBoolean.read(buf),
+            battery_floor=_UniffiFfiConverterFloat64.read(buf),
+            battery_resume=_UniffiFfiConverterFloat64.read(buf),
+            respect_low_power=_UniffiFfiConverterBoolean.read(buf),
+            slow_from_celsius=_UniffiFfiConverterFloat64.read(buf),
+            pause_at_celsius=_UniffiFfiConverterFloat64.read(buf),
+            resume_at_celsius=_UniffiFfiConverterFloat64.read(buf),
+            idle_only=_UniffiFfiConverterBoolean.read(buf),
+            idle_grace_seconds=_UniffiFfiConverterUInt64.read(buf),
+            window=_UniffiFfiConverterOptionalString.read(buf),
+            day_begins=_UniffiFfiConverterString.read(buf),
+            minutes_per_day=_UniffiFfiConverterUInt32.read(buf),
+            energy_wh_per_day=_UniffiFfiConverterFloat64.read(buf),
+            flash_bytes_per_day=_UniffiFfiConverterUInt64.read(buf),
+            memory_reserve=_UniffiFfiConverterUInt64.read(buf),
+            storage_reserve=_UniffiFfiConverterUInt64.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterBoolean.check_lower(value.charging_only)
+        _UniffiFfiConverterFloat64.check_lower(value.battery_floor)
+        _UniffiFfiConverterFloat64.check_lower(value.battery_resume)
+        _UniffiFfiConverterBoolean.check_lower(value.respect_low_power)
+        _UniffiFfiConverterFloat64.check_lower(value.slow_from_celsius)
+        _UniffiFfiConverterFloat64.check_lower(value.pause_at_celsius)
+        _UniffiFfiConverterFloat64.check_lower(value.resume_at_celsius)
+        _UniffiFfiConverterBoolean.check_lower(value.idle_only)
+        _UniffiFfiConverterUInt64.check_lower(value.idle_grace_seconds)
+        _UniffiFfiConverterOptionalString.check_lower(value.window)
+        _UniffiFfiConverterString.check_lower(value.day_begins)
+        _UniffiFfiConverterUInt32.check_lower(value.minutes_per_day)
+        _UniffiFfiConverterFloat64.check_lower(value.energy_wh_per_day)
+        _UniffiFfiConverterUInt64.check_lower(value.flash_bytes_per_day)
+        _UniffiFfiConverterUInt64.check_lower(value.memory_reserve)
+        _UniffiFfiConverterUInt64.check_lower(value.storage_reserve)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterBoolean.write(value.charging_only, buf)
+        _UniffiFfiConverterFloat64.write(value.battery_floor, buf)
+        _UniffiFfiConverterFloat64.write(value.battery_resume, buf)
+        _UniffiFfiConverterBoolean.write(value.respect_low_power, buf)
+        _UniffiFfiConverterFloat64.write(value.slow_from_celsius, buf)
+        _UniffiFfiConverterFloat64.write(value.pause_at_celsius, buf)
+        _UniffiFfiConverterFloat64.write(value.resume_at_celsius, buf)
+        _UniffiFfiConverterBoolean.write(value.idle_only, buf)
+        _UniffiFfiConverterUInt64.write(value.idle_grace_seconds, buf)
+        _UniffiFfiConverterOptionalString.write(value.window, buf)
+        _UniffiFfiConverterString.write(value.day_begins, buf)
+        _UniffiFfiConverterUInt32.write(value.minutes_per_day, buf)
+        _UniffiFfiConverterFloat64.write(value.energy_wh_per_day, buf)
+        _UniffiFfiConverterUInt64.write(value.flash_bytes_per_day, buf)
+        _UniffiFfiConverterUInt64.write(value.memory_reserve, buf)
+        _UniffiFfiConverterUInt64.write(value.storage_reserve, buf)
+
+
+
+
+
+
+class Phase(enum.Enum):
+    """
+    What a session does.
+"""
+
+    PREPARING = 0
+    """
+    It was not run yet, or reads model and examples.
+"""
+
+    TRAINING = 1
+    """
+    It makes optimizer steps.
+"""
+
+    JUDGING = 2
+    """
+    It measures the new adapter.
+"""
+
+    WAITING = 3
+    """
+    The device is needed for something else.
+"""
+
+    PAUSED = 4
+    """
+    Its slice has ended; everything is saved.
+"""
+
+    FINISHED = 5
+    """
+    It is over.
+"""
+
+    NOTHING_TO_DO = 6
+    """
+    There is nothing to learn, or too little.
+"""
+
+
+
+class _UniffiFfiConverterTypePhase(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Phase.PREPARING
+        if variant == 2:
+            return Phase.TRAINING
+        if variant == 3:
+            return Phase.JUDGING
+        if variant == 4:
+            return Phase.WAITING
+        if variant == 5:
+            return Phase.PAUSED
+        if variant == 6:
+            return Phase.FINISHED
+        if variant == 7:
+            return Phase.NOTHING_TO_DO
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Phase.PREPARING:
+            return
+        if value == Phase.TRAINING:
+            return
+        if value == Phase.JUDGING:
+            return
+        if value == Phase.WAITING:
+            return
+        if value == Phase.PAUSED:
+            return
+        if value == Phase.FINISHED:
+            return
+        if value == Phase.NOTHING_TO_DO:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Phase.PREPARING:
+            buf.write_i32(1)
+        if value == Phase.TRAINING:
+            buf.write_i32(2)
+        if value == Phase.JUDGING:
+            buf.write_i32(3)
+        if value == Phase.WAITING:
+            buf.write_i32(4)
+        if value == Phase.PAUSED:
+            buf.write_i32(5)
+        if value == Phase.FINISHED:
+            buf.write_i32(6)
+        if value == Phase.NOTHING_TO_DO:
+            buf.write_i32(7)
+
+
+
+@dataclass
+class Waiting:
+    """
+    Why training waits.
+"""
+    def __init__(self, *, kind:WaitKind, text:str):
+        self.kind = kind
+        self.text = text
+
+
+
+
+    def __str__(self):
+        return "Waiting(kind={}, text={})".format(self.kind, self.text)
+    def __eq__(self, other):
+        if self.kind != other.kind:
+            return False
+        if self.text != other.text:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeWaiting(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Waiting(
+            kind=_UniffiFfiConverterTypeWaitKind.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterTypeWaitKind.check_lower(value.kind)
+        _UniffiFfiConverterString.check_lower(value.text)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterTypeWaitKind.write(value.kind, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+
+class _UniffiFfiConverterOptionalTypeWaiting(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeWaiting.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeWaiting.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeWaiting.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalTypeEstimate(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeEstimate.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeEstimate.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeEstimate.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 class _UniffiFfiConverterOptionalTypeNothingToDoReason(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -3666,7 +4817,7 @@ class Progress:
     """
     A look at a session.
 """
-    def __init__(self, *, phase:Phase, step:int, total_steps:int, loss:typing.Optional[float], held_out_loss:typing.Optional[float], tokens_per_second:typing.Optional[float], seconds_left:typing.Optional[float], memory_bytes:int, waiting:typing.Optional[Waiting], estimate:typing.Optional[str], warning:typing.Optional[str], nothing_to_do:typing.Optional[NothingToDoReason]):
+    def __init__(self, *, phase:Phase, step:int, total_steps:int, loss:typing.Optional[float], held_out_loss:typing.Optional[float], tokens_per_second:typing.Optional[float], seconds_left:typing.Optional[float], memory_bytes:int, waiting:typing.Optional[Waiting], estimate:typing.Optional[Estimate], warning:typing.Optional[str], nothing_to_do:typing.Optional[NothingToDoReason]):
         self.phase = phase
         self.step = step
         self.total_steps = total_steps
@@ -3725,7 +4876,7 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
             seconds_left=_UniffiFfiConverterOptionalFloat64.read(buf),
             memory_bytes=_UniffiFfiConverterUInt64.read(buf),
             waiting=_UniffiFfiConverterOptionalTypeWaiting.read(buf),
-            estimate=_UniffiFfiConverterOptionalString.read(buf),
+            estimate=_UniffiFfiConverterOptionalTypeEstimate.read(buf),
             warning=_UniffiFfiConverterOptionalString.read(buf),
             nothing_to_do=_UniffiFfiConverterOptionalTypeNothingToDoReason.read(buf),
         )
@@ -3741,7 +4892,7 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalFloat64.check_lower(value.seconds_left)
         _UniffiFfiConverterUInt64.check_lower(value.memory_bytes)
         _UniffiFfiConverterOptionalTypeWaiting.check_lower(value.waiting)
-        _UniffiFfiConverterOptionalString.check_lower(value.estimate)
+        _UniffiFfiConverterOptionalTypeEstimate.check_lower(value.estimate)
         _UniffiFfiConverterOptionalString.check_lower(value.warning)
         _UniffiFfiConverterOptionalTypeNothingToDoReason.check_lower(value.nothing_to_do)
 
@@ -3756,7 +4907,7 @@ class _UniffiFfiConverterTypeProgress(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalFloat64.write(value.seconds_left, buf)
         _UniffiFfiConverterUInt64.write(value.memory_bytes, buf)
         _UniffiFfiConverterOptionalTypeWaiting.write(value.waiting, buf)
-        _UniffiFfiConverterOptionalString.write(value.estimate, buf)
+        _UniffiFfiConverterOptionalTypeEstimate.write(value.estimate, buf)
         _UniffiFfiConverterOptionalString.write(value.warning, buf)
         _UniffiFfiConverterOptionalTypeNothingToDoReason.write(value.nothing_to_do, buf)
 
@@ -4718,6 +5869,77 @@ class _UniffiFfiConverterTypeListenerError(_UniffiConverterRustBuffer):
 
 
 
+
+
+
+class LogLevel(enum.Enum):
+    """
+    How important a line is, the most important first.
+"""
+
+    ERROR = 0
+    """
+    Something has failed.
+"""
+
+    WARN = 1
+    """
+    Something is not as it should be, and goes on.
+"""
+
+    INFO = 2
+    """
+    What a night does and waits for.
+"""
+
+    DEBUG = 3
+    """
+    For those who work on the library.
+"""
+
+
+
+class _UniffiFfiConverterTypeLogLevel(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return LogLevel.ERROR
+        if variant == 2:
+            return LogLevel.WARN
+        if variant == 3:
+            return LogLevel.INFO
+        if variant == 4:
+            return LogLevel.DEBUG
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == LogLevel.ERROR:
+            return
+        if value == LogLevel.WARN:
+            return
+        if value == LogLevel.INFO:
+            return
+        if value == LogLevel.DEBUG:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == LogLevel.ERROR:
+            buf.write_i32(1)
+        if value == LogLevel.WARN:
+            buf.write_i32(2)
+        if value == LogLevel.INFO:
+            buf.write_i32(3)
+        if value == LogLevel.DEBUG:
+            buf.write_i32(4)
+
+
+
+
+
 # NightgraftError
 # We want to define each variant as a nested class that's also a subclass,
 # which is tricky in Python.  To accomplish this we're going to create each
@@ -5452,6 +6674,116 @@ class _UniffiFfiConverterSequenceTypeExample(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeExample.read(buf) for i in range(count)
         ]
 
+
+class StoreChangesProtocol(typing.Protocol):
+    """
+    The changes of a store, for one who shows it. It does not keep the store open.
+"""
+
+    def cancel(self, ) -> None:
+        """
+        Ends the wait, and every later one.
+"""
+        raise NotImplementedError
+    async def next(self, ) -> bool:
+        """
+        Waits until something is to be read again: examples, grafts, which of them is in use, nights. The first call returns at
+        once; changes that come between two calls are told as one. False if none will come: the store is closed, or this was
+        cancelled.
+"""
+        raise NotImplementedError
+
+class StoreChanges(StoreChangesProtocol):
+    """
+    The changes of a store, for one who shows it. It does not keep the store open.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_nightgraft_ffi_fn_free_storechanges, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_nightgraft_ffi_fn_clone_storechanges, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def cancel(self, ) -> None:
+        """
+        Ends the wait, and every later one.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_cancel,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    async def next(self, ) -> bool:
+        """
+        Waits until something is to be read again: examples, grafts, which of them is in use, nights. The first call returns at
+        once; changes that come between two calls are told as one. False if none will come: the store is closed, or this was
+        cancelled.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterBoolean.lift
+        _uniffi_error_converter = None
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_next(*_uniffi_lowered_args),
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_i8,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_i8,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_free_i8,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+
+
+
+
+
+class _UniffiFfiConverterTypeStoreChanges:
+    @staticmethod
+    def lift(value: int) -> StoreChanges:
+        return StoreChanges._uniffi_make_instance(value)
+
+    @staticmethod
+    def check_lower(value: StoreChanges):
+        if not isinstance(value, StoreChanges):
+            raise TypeError("Expected StoreChanges instance, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: StoreChanges) -> ctypes.c_uint64:
+        return value._uniffi_clone_handle()
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer) -> StoreChanges:
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: StoreChanges, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
 class _UniffiFfiConverterSequenceTypeStoredExample(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -5660,6 +6992,29 @@ class _UniffiFfiConverterSequenceTypeGraft(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeGraft.read(buf) for i in range(count)
         ]
 
+class _UniffiFfiConverterSequenceTypeNightRecord(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypeNightRecord.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypeNightRecord.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypeNightRecord.read(buf) for i in range(count)
+        ]
+
 class _UniffiFfiConverterSequenceTypeDamage(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -5688,8 +7043,8 @@ class AdapterStoreProtocol(typing.Protocol):
     """
     A folder with a person's examples, the grafts made from them and the session under way.
 
-    One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
-    a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+    One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+    pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
     [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
     is no room for what they write; nothing is half done then.
 """
@@ -5705,6 +7060,11 @@ class AdapterStoreProtocol(typing.Protocol):
     async def bytes_used(self, ) -> int:
         """
         Bytes of all its files.
+"""
+        raise NotImplementedError
+    def changes(self, ) -> StoreChanges:
+        """
+        Tells when to read the store again.
 """
         raise NotImplementedError
     async def current(self, ) -> typing.Optional[int]:
@@ -5770,6 +7130,11 @@ class AdapterStoreProtocol(typing.Protocol):
         [`NightgraftError::InvalidData`] with the line that is bad, unless bad ones are skipped.
 """
         raise NotImplementedError
+    async def nights(self, ) -> typing.List[NightRecord]:
+        """
+        What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+"""
+        raise NotImplementedError
     async def promote(self, id: int) -> None:
         """
         Takes a graft into use. A session does so itself when the gate lets its result pass.
@@ -5818,8 +7183,8 @@ class AdapterStore(AdapterStoreProtocol):
     """
     A folder with a person's examples, the grafts made from them and the session under way.
 
-    One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
-    a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+    One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+    pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
     [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
     is no room for what they write; nothing is half done then.
 """
@@ -5914,6 +7279,21 @@ class AdapterStore(AdapterStoreProtocol):
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
+    def changes(self, ) -> StoreChanges:
+        """
+        Tells when to read the store again.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeStoreChanges.lift
+        _uniffi_error_converter = None
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_changes,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     async def current(self, ) -> typing.Optional[int]:
         """
         The graft in use; none for the base itself.
@@ -6109,6 +7489,23 @@ class AdapterStore(AdapterStoreProtocol):
         _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
         return await _uniffi_rust_call_async(
             _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_import_file(*_uniffi_lowered_args),
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def nights(self, ) -> typing.List[NightRecord]:
+        """
+        What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeNightRecord.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_nights(*_uniffi_lowered_args),
             _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
@@ -6884,6 +8281,162 @@ class _UniffiFfiConverterTypeGenerator:
 
     @classmethod
     def write(cls, value: Generator, buf: _UniffiRustBuffer):
+        buf.write_u64(cls.lower(value))
+
+
+class LogSink():
+    """
+    Gets what the library has to log.
+
+    It is called from one thread of the library's, which nothing else waits for. What it throws is passed over.
+"""
+
+    def log(self, level: LogLevel,target: str,message: str) -> None:
+        """
+        One line: how important it is, the part of the library that it comes from, and what there is to say. It names files and
+        settings, never a user's text.
+"""
+        raise NotImplementedError
+
+class LogSinkImpl(LogSink):
+    """
+    Gets what the library has to log.
+
+    It is called from one thread of the library's, which nothing else waits for. What it throws is passed over.
+"""
+
+    _handle: ctypes.c_uint64
+
+    def __init__(self, *args, **kwargs):
+        raise ValueError("This class has no default constructor")
+
+    def __del__(self):
+        # In case of partial initialization of instances.
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            _uniffi_rust_call(_UniffiLib.uniffi_nightgraft_ffi_fn_free_logsink, handle)
+
+    def _uniffi_clone_handle(self):
+        return _uniffi_rust_call(_UniffiLib.uniffi_nightgraft_ffi_fn_clone_logsink, self._handle)
+
+    # Used by alternative constructors or any methods which return this type.
+    @classmethod
+    def _uniffi_make_instance(cls, handle):
+        # Lightly yucky way to bypass the usual __init__ logic
+        # and just create a new instance with the required handle.
+        inst = cls.__new__(cls)
+        inst._handle = handle
+        return inst
+    def log(self, level: LogLevel,target: str,message: str) -> None:
+        """
+        One line: how important it is, the part of the library that it comes from, and what there is to say. It names files and
+        settings, never a user's text.
+"""
+
+        _UniffiFfiConverterTypeLogLevel.check_lower(level)
+
+        _UniffiFfiConverterString.check_lower(target)
+
+        _UniffiFfiConverterString.check_lower(message)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeLogLevel.lower(level),
+            _UniffiFfiConverterString.lower(target),
+            _UniffiFfiConverterString.lower(message),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeListenerError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_logsink_log,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+
+
+
+
+# Put all the bits inside a class to keep the top-level namespace clean
+class _UniffiTraitImplLogSinkImpl:
+    # For each method, generate a callback function to pass to Rust
+
+    @_UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_LOG_SINK_METHOD0
+    def log(
+            uniffi_handle,
+            level,
+            target,
+            message,
+            uniffi_out_return,
+            uniffi_call_status_ptr,
+        ):
+        uniffi_obj = _UniffiFfiConverterTypeLogSink._handle_map.get(uniffi_handle)
+        def make_call():
+            uniffi_args = (_UniffiFfiConverterTypeLogLevel.lift(level), _UniffiFfiConverterString.lift(target), _UniffiFfiConverterString.lift(message), )
+            uniffi_method = uniffi_obj.log
+            return uniffi_method(*uniffi_args)
+        write_return_value = lambda v: None
+        _uniffi_trait_interface_call_with_error(
+                uniffi_call_status_ptr.contents,
+                make_call,
+                write_return_value,
+                ListenerError,
+                _UniffiFfiConverterTypeListenerError.lower,
+        )
+
+    @_UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_LOG_SINK
+    def _uniffi_free(uniffi_handle):
+        _UniffiFfiConverterTypeLogSink._handle_map.remove(uniffi_handle)
+
+    @_UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_LOG_SINK
+    def _uniffi_clone(uniffi_handle):
+        return _UniffiFfiConverterTypeLogSink._handle_map.clone(uniffi_handle)
+
+    # Generate the FFI VTable.  This has a field for each callback interface method.
+    _uniffi_vtable = _UniffiVTableCallbackInterfaceNightgraftFfiLogSink(
+        _uniffi_free,
+        _uniffi_clone,
+        log,
+    )
+    # Send Rust a pointer to the VTable.  Note: this means we need to keep the struct alive forever,
+    # or else bad things will happen when Rust tries to access it.
+    _UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink(ctypes.byref(_uniffi_vtable))
+
+class _UniffiFfiConverterTypeLogSink:
+    _handle_map = _UniffiHandleMap()
+
+    @staticmethod
+    def lift(value: int):
+        if (value & 1) == 0:
+            # Rust-generated handle, construct a new class that uses the handle to implement the
+            # interface
+            return LogSinkImpl._uniffi_make_instance(value)
+        else:
+            # Python-generated handle, get the object from the handle map
+            return _UniffiFfiConverterTypeLogSink._handle_map.remove(value)
+
+    @staticmethod
+    def check_lower(value: LogSink):
+        if not isinstance(value, LogSink):
+            raise TypeError("Expected LogSink subclass, {} found".format(type(value).__name__))
+
+    @staticmethod
+    def lower(value: LogSink):
+         if isinstance(value, LogSinkImpl):
+            # Rust-implementated object.  Clone the handle and return it
+            return value._uniffi_clone_handle()
+         else:
+            # Python-implementated object, generate a new vtable handle and return that.
+            return _UniffiFfiConverterTypeLogSink._handle_map.insert(value)
+
+    @classmethod
+    def read(cls, buf: _UniffiRustBuffer):
+        ptr = buf.read_u64()
+        if ptr == 0:
+            raise InternalError("Raw handle value was null")
+        return cls.lift(ptr)
+
+    @classmethod
+    def write(cls, value: LogSink, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
 class _UniffiFfiConverterOptionalTypeSessionReport(_UniffiConverterRustBuffer):
@@ -7699,34 +9252,11 @@ class _UniffiFfiConverterTypePlanner:
     def write(cls, value: Planner, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
-class _UniffiFfiConverterSequenceTypePublishedModel(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        for item in value:
-            _UniffiFfiConverterTypePublishedModel.check_lower(item)
-
-    @classmethod
-    def write(cls, value, buf):
-        items = len(value)
-        buf.write_i32(items)
-        for item in value:
-            _UniffiFfiConverterTypePublishedModel.write(item, buf)
-
-    @classmethod
-    def read(cls, buf):
-        count = buf.read_i32()
-        if count < 0:
-            raise InternalError("Unexpected negative sequence length")
-
-        return [
-            _UniffiFfiConverterTypePublishedModel.read(buf) for i in range(count)
-        ]
-
-class _UniffiFfiConverterOptionalTypeBytesListener(_UniffiConverterRustBuffer):
+class _UniffiFfiConverterOptionalTypeLogSink(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
         if value is not None:
-            _UniffiFfiConverterTypeBytesListener.check_lower(value)
+            _UniffiFfiConverterTypeLogSink.check_lower(value)
 
     @classmethod
     def write(cls, value, buf):
@@ -7735,7 +9265,7 @@ class _UniffiFfiConverterOptionalTypeBytesListener(_UniffiConverterRustBuffer):
             return
 
         buf.write_u8(1)
-        _UniffiFfiConverterTypeBytesListener.write(value, buf)
+        _UniffiFfiConverterTypeLogSink.write(value, buf)
 
     @classmethod
     def read(cls, buf):
@@ -7743,34 +9273,9 @@ class _UniffiFfiConverterOptionalTypeBytesListener(_UniffiConverterRustBuffer):
         if flag == 0:
             return None
         elif flag == 1:
-            return _UniffiFfiConverterTypeBytesListener.read(buf)
+            return _UniffiFfiConverterTypeLogSink.read(buf)
         else:
             raise InternalError("Unexpected flag byte for optional type")
-async def destroy_store(folder: str) -> DestroyReport:
-    """
-    Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
-    the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
-    calling this again goes on. The app's own key is the app's to delete.
-
-    # Errors
-    [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
-    [`NightgraftError::StoreLocked`] if it is open.
-"""
-
-    _UniffiFfiConverterString.check_lower(folder)
-    _uniffi_lowered_args = (
-        _UniffiFfiConverterString.lower(folder),
-    )
-    _uniffi_lift_return = _UniffiFfiConverterTypeDestroyReport.lift
-    _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
-    return await _uniffi_rust_call_async(
-        _UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store(*_uniffi_lowered_args),
-        _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
-        _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
-        _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
-        _uniffi_lift_return,
-        _uniffi_error_converter,
-    )
 def leave_signals_alone() -> None:
     """
     Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
@@ -7790,53 +9295,40 @@ def leave_signals_alone() -> None:
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
-def published_models() -> typing.List[PublishedModel]:
+def rules_while_used() -> NightRules:
     """
-    The models that are known to be trainable, the smallest first.
+    The rules for training that the owner asks for from a screen: as the defaults, but also while somebody uses the device.
 """
     _uniffi_lowered_args = (
     )
-    _uniffi_lift_return = _UniffiFfiConverterSequenceTypePublishedModel.lift
+    _uniffi_lift_return = _UniffiFfiConverterTypeNightRules.lift
     _uniffi_error_converter = None
     _uniffi_ffi_result = _uniffi_rust_call_with_error(
         _uniffi_error_converter,
-        _UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models,
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_rules_while_used,
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
-async def verify_model(path: str,bytes: int,sha256: str,listener: typing.Optional[BytesListener]) -> None:
+def set_log_sink(sink: typing.Optional[LogSink],at_least: LogLevel) -> None:
     """
-    Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
-    If the caller does not wait for it any more, it stops.
-
-    # Errors
-    [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
-    [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+    From now on hands all lines of this level and of more important ones to `sink`, in place of the one before; none ends that.
 """
 
-    _UniffiFfiConverterString.check_lower(path)
+    _UniffiFfiConverterOptionalTypeLogSink.check_lower(sink)
 
-    _UniffiFfiConverterUInt64.check_lower(bytes)
-
-    _UniffiFfiConverterString.check_lower(sha256)
-
-    _UniffiFfiConverterOptionalTypeBytesListener.check_lower(listener)
+    _UniffiFfiConverterTypeLogLevel.check_lower(at_least)
     _uniffi_lowered_args = (
-        _UniffiFfiConverterString.lower(path),
-        _UniffiFfiConverterUInt64.lower(bytes),
-        _UniffiFfiConverterString.lower(sha256),
-        _UniffiFfiConverterOptionalTypeBytesListener.lower(listener),
+        _UniffiFfiConverterOptionalTypeLogSink.lower(sink),
+        _UniffiFfiConverterTypeLogLevel.lower(at_least),
     )
     _uniffi_lift_return = lambda val: None
-    _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
-    return await _uniffi_rust_call_async(
-        _UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model(*_uniffi_lowered_args),
-        _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void,
-        _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void,
-        _UniffiLib.ffi_nightgraft_ffi_rust_future_free_void,
-        _uniffi_lift_return,
+    _uniffi_error_converter = None
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
         _uniffi_error_converter,
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_set_log_sink,
+        *_uniffi_lowered_args,
     )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def version() -> str:
     """
     The version of the library, such as `0.1.0`.
@@ -7856,12 +9348,15 @@ __all__ = [
     "InternalError",
     "Thermal",
     "GraftStatus",
-    "Phase",
+    "RefusalKind",
     "WaitKind",
     "NothingToDoReason",
+    "NightEnd",
+    "Phase",
     "Example",
     "GraftFormat",
     "ListenerError",
+    "LogLevel",
     "NightgraftError",
     "PauseReason",
     "PlatformError",
@@ -7872,14 +9367,17 @@ __all__ = [
     "DeleteReport",
     "DestroyReport",
     "DeviceState",
-    "ForgetReport",
+    "Estimate",
     "GateSettings",
+    "Refusal",
     "Verdict",
     "Graft",
     "ImportReport",
     "MemoryPlan",
     "Message",
     "ModelInfo",
+    "NightWait",
+    "NightRecord",
     "NightRules",
     "Waiting",
     "Progress",
@@ -7892,9 +9390,11 @@ __all__ = [
     "Token",
     "destroy_store",
     "leave_signals_alone",
-    "published_models",
-    "verify_model",
+    "rules_while_used",
+    "set_log_sink",
     "version",
+    "StoreChanges",
+    "StoreChangesProtocol",
     "BaseModel",
     "BaseModelProtocol",
     "AdapterStore",
@@ -7905,6 +9405,8 @@ __all__ = [
     "TextListener",
     "Generator",
     "GeneratorProtocol",
+    "LogSinkImpl",
+    "LogSink",
     "PlatformImpl",
     "Platform",
     "ProgressListenerImpl",

@@ -329,6 +329,9 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((night.began, night.steps), (1_795_569_300, 0))
         self.assertEqual([wait.kind for wait in night.waits], [WaitKind.NOT_CHARGING])
         self.assertIsInstance(night.end, NightEnd.STOPPED)
+        progress = session.progress()
+        assert progress.estimate is not None
+        self.assertEqual((progress.estimate.steps_left, progress.estimate.nights_left), (progress.total_steps, None))
 
     async def test_changes_of_a_store_are_told_until_it_is_closed(self) -> None:
         store = await AdapterStore.open(self.store_path, StoreSettings(key=None))

@@ -9,6 +9,7 @@ enum FFI {
     typealias DeleteReport = NightgraftGenerated.DeleteReport
     typealias DestroyReport = NightgraftGenerated.DestroyReport
     typealias DeviceState = NightgraftGenerated.DeviceState
+    typealias Estimate = NightgraftGenerated.Estimate
     typealias Example = NightgraftGenerated.Example
     typealias Failure = NightgraftGenerated.NightgraftError
     typealias ForgetReport = NightgraftGenerated.ForgetReport
@@ -38,6 +39,8 @@ enum FFI {
     typealias Progress = NightgraftGenerated.Progress
     typealias ProgressListener = NightgraftGenerated.ProgressListener
     typealias PublishedModel = NightgraftGenerated.PublishedModel
+    typealias Refusal = NightgraftGenerated.Refusal
+    typealias RefusalKind = NightgraftGenerated.RefusalKind
     typealias Session = NightgraftGenerated.PersonalizationSession
     typealias SessionReport = NightgraftGenerated.SessionReport
     typealias SessionSettings = NightgraftGenerated.SessionSettings

@@ -56,7 +56,7 @@ public struct Verdict: Sendable, Hashable {
     /// Whether the graft may come into use.
     public let promotes: Bool
     /// Why it may not.
-    public let refusals: [String]
+    public let refusals: [Refusal]
     /// The loss on the examples that were held out, of the base or of the graft that was in use.
     public let heldOutBefore: Double?
     /// The loss of the new graft on the examples that were held out.
@@ -110,7 +110,7 @@ extension Graft.Format {
 extension Verdict {
     init(_ verdict: FFI.Verdict) {
         promotes = verdict.promote
-        refusals = verdict.refusals
+        refusals = verdict.refusals.map(Refusal.init)
         heldOutBefore = verdict.heldOutBefore
         heldOutAfter = verdict.heldOutAfter
         retentionBefore = verdict.retentionBefore

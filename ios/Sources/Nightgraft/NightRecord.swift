@@ -22,7 +22,7 @@ public struct NightRecord: Sendable, Hashable {
         /// There was nothing to train.
         case nothingToDo(NothingToDoReason)
         /// The session is over and its result judged. There is no graft if training diverged.
-        case finished(graft: Graft.ID?, promoted: Bool)
+        case finished(graft: Graft.ID?, promoted: Bool, refusals: [Refusal])
         /// An error ended it.
         case failed
     }
@@ -66,7 +66,8 @@ extension NightRecord.End {
             case .goesOn: .goesOn
             case .stopped: .stopped
             case .nothingToDo(let reason): .nothingToDo(NothingToDoReason(reason))
-            case .finished(let graft, let promoted): .finished(graft: graft, promoted: promoted)
+            case .finished(let graft, let promoted, let refusals):
+                .finished(graft: graft, promoted: promoted, refusals: refusals.map(Refusal.init))
             case .failed: .failed
             }
     }

@@ -38,8 +38,8 @@ public struct TrainingProgress: Sendable, Hashable {
     public let memoryBytes: Int
     /// What it waits for.
     public let waiting: Waiting?
-    /// When the session will be done, in a sentence for the device's owner.
-    public let estimate: String?
+    /// How much longer the session takes, once a night has ended.
+    public let estimate: Estimate?
     /// Something that the app's developer should know.
     public let warning: String?
     /// Why nothing is trained, in the phase of that name.
@@ -49,6 +49,18 @@ public struct TrainingProgress: Sendable, Hashable {
     public var fractionCompleted: Double {
         totalSteps > 0 ? min(1, Double(step) / Double(totalSteps)) : 0
     }
+}
+
+/// How much longer a session takes, as far as that is known.
+public struct Estimate: Sendable, Hashable {
+    /// Steps that are left.
+    public let stepsLeft: Int
+    /// The time that they take at the sustained pace, pauses not counted.
+    public let timeLeft: Duration?
+    /// Nights that they take.
+    public let nightsLeft: Double?
+    /// All of it in a sentence in English.
+    public let text: String
 }
 
 /// What a night waits for.
@@ -102,9 +114,18 @@ extension TrainingProgress {
         timeLeft = duration(seconds: progress.secondsLeft)
         memoryBytes = Int(clamping: progress.memoryBytes)
         waiting = progress.waiting.map(Waiting.init)
-        estimate = progress.estimate
+        estimate = progress.estimate.map(Estimate.init)
         warning = progress.warning
         nothingToDo = progress.nothingToDo.map(NothingToDoReason.init)
+    }
+}
+
+extension Estimate {
+    init(_ estimate: FFI.Estimate) {
+        stepsLeft = Int(clamping: estimate.stepsLeft)
+        timeLeft = duration(seconds: estimate.secondsLeft)
+        nightsLeft = estimate.nightsLeft
+        text = estimate.text
     }
 }
 

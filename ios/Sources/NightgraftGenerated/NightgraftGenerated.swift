@@ -658,8 +658,8 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 /**
  * A folder with a person's examples, the grafts made from them and the session under way.
  *
- * One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
- * a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+ * One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+ * pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
  * [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
  * is no room for what they write; nothing is half done then.
  */
@@ -677,6 +677,11 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
      * Bytes of all its files.
      */
     func bytesUsed() async throws  -> UInt64
+
+    /**
+     * Tells when to read the store again.
+     */
+    func changes()  -> StoreChanges
 
     /**
      * The graft in use; none for the base itself.
@@ -742,6 +747,11 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
     func importFile(path: String, skipBad: Bool) async throws  -> ImportReport
 
     /**
+     * What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+     */
+    func nights() async throws  -> [NightRecord]
+
+    /**
      * Takes a graft into use. A session does so itself when the gate lets its result pass.
      *
      * # Errors
@@ -788,8 +798,8 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
 /**
  * A folder with a person's examples, the grafts made from them and the session under way.
  *
- * One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
- * a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+ * One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+ * pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
  * [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
  * is no room for what they write; nothing is half done then.
  */
@@ -908,6 +918,18 @@ open func bytesUsed()async throws  -> UInt64  {
             liftFunc: FfiConverterUInt64.lift,
             errorHandler: FfiConverterTypeNightgraftError_lift
         )
+}
+
+    /**
+     * Tells when to read the store again.
+     */
+open func changes() -> StoreChanges  {
+    return try!  FfiConverterTypeStoreChanges_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_method_adapterstore_changes(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
 }
 
     /**
@@ -1095,6 +1117,25 @@ open func importFile(path: String, skipBad: Bool)async throws  -> ImportReport  
             completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterTypeImportReport_lift,
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
+
+    /**
+     * What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+     */
+open func nights()async throws  -> [NightRecord]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_method_adapterstore_nights(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypeNightRecord.lift,
             errorHandler: FfiConverterTypeNightgraftError_lift
         )
 }
@@ -1986,6 +2027,229 @@ public func FfiConverterTypeGenerator_lift(_ handle: UInt64) throws -> Generator
 #endif
 public func FfiConverterTypeGenerator_lower(_ value: Generator) -> UInt64 {
     return FfiConverterTypeGenerator.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Gets what the library has to log.
+ *
+ * It is called from one thread of the library's, which nothing else waits for. What it throws is passed over.
+ */
+public protocol LogSink: AnyObject, Sendable {
+
+    /**
+     * One line: how important it is, the part of the library that it comes from, and what there is to say. It names files and
+     * settings, never a user's text.
+     */
+    func log(level: LogLevel, target: String, message: String) throws
+
+}
+/**
+ * Gets what the library has to log.
+ *
+ * It is called from one thread of the library's, which nothing else waits for. What it throws is passed over.
+ */
+open class LogSinkImpl: LogSink, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_nightgraft_ffi_fn_clone_logsink(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_nightgraft_ffi_fn_free_logsink(handle, $0) }
+    }
+
+
+
+
+    /**
+     * One line: how important it is, the part of the library that it comes from, and what there is to say. It names files and
+     * settings, never a user's text.
+     */
+open func log(level: LogLevel, target: String, message: String)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_method_logsink_log(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeLogLevel_lower(level),
+        FfiConverterString.lower(target),
+        FfiConverterString.lower(message),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceLogSink {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceLogSink = UniffiVTableCallbackInterfaceLogSink(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeLogSink.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface LogSink: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeLogSink.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface LogSink: handle missing in uniffiClone")
+            }
+        },
+        log: { (
+            uniffiHandle: UInt64,
+            level: RustBuffer,
+            target: RustBuffer,
+            message: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeLogSink.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.log(
+                     level: try FfiConverterTypeLogLevel_lift(level),
+                     target: try FfiConverterString.lift(target),
+                     message: try FfiConverterString.lift(message)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceLogSink> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceLogSink>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitLogSink() {
+    uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink(UniffiCallbackInterfaceLogSink.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogSink: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<LogSink>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = LogSink
+
+    public static func lift(_ handle: UInt64) throws -> LogSink {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return LogSinkImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: LogSink) -> UInt64 {
+         if let rustImpl = value as? LogSinkImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogSink {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: LogSink, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogSink_lift(_ handle: UInt64) throws -> LogSink {
+    return try FfiConverterTypeLogSink.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogSink_lower(_ value: LogSink) -> UInt64 {
+    return FfiConverterTypeLogSink.lower(value)
 }
 
 
@@ -2947,6 +3211,163 @@ public func FfiConverterTypeProgressListener_lower(_ value: ProgressListener) ->
 
 
 /**
+ * The changes of a store, for one who shows it. It does not keep the store open.
+ */
+public protocol StoreChangesProtocol: AnyObject, Sendable {
+
+    /**
+     * Ends the wait, and every later one.
+     */
+    func cancel()
+
+    /**
+     * Waits until something is to be read again: examples, grafts, which of them is in use, nights. The first call returns at
+     * once; changes that come between two calls are told as one. False if none will come: the store is closed, or this was
+     * cancelled.
+     */
+    func next() async  -> Bool
+
+}
+/**
+ * The changes of a store, for one who shows it. It does not keep the store open.
+ */
+open class StoreChanges: StoreChangesProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_nightgraft_ffi_fn_clone_storechanges(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_nightgraft_ffi_fn_free_storechanges(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Ends the wait, and every later one.
+     */
+open func cancel()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_method_storechanges_cancel(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Waits until something is to be read again: examples, grafts, which of them is in use, nights. The first call returns at
+     * once; changes that come between two calls are told as one. False if none will come: the store is closed, or this was
+     * cancelled.
+     */
+open func next()async  -> Bool  {
+    return
+        try!  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_method_storechanges_next(
+                        self.uniffiCloneHandle()
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_i8,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_i8,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_i8,
+            liftFunc: FfiConverterBool.lift,
+            errorHandler: nil
+
+        )
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeStoreChanges: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = StoreChanges
+
+    public static func lift(_ handle: UInt64) throws -> StoreChanges {
+        return StoreChanges(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: StoreChanges) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> StoreChanges {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: StoreChanges, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStoreChanges_lift(_ handle: UInt64) throws -> StoreChanges {
+    return try FfiConverterTypeStoreChanges.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeStoreChanges_lower(_ value: StoreChanges) -> UInt64 {
+    return FfiConverterTypeStoreChanges.lower(value)
+}
+
+
+
+
+
+
+/**
  * Gets an answer's text while it is made, from one thread of the library's.
  *
  * If it throws, the answer ends, and the call fails with [`NightgraftError::Cancelled`].
@@ -3704,45 +4125,45 @@ public func FfiConverterTypeDeviceState_lower(_ value: DeviceState) -> RustBuffe
 
 
 /**
- * What forgetting did.
+ * How much longer a session takes, as far as that is known.
  */
-public struct ForgetReport: Equatable, Hashable {
+public struct Estimate: Equatable, Hashable {
     /**
-     * The examples that are gone.
+     * Optimizer steps to go.
      */
-    public var deleted: [UInt64]
+    public var stepsLeft: UInt64
     /**
-     * Grafts that are gone because they had learned from one of them.
+     * Seconds of training that they take at the sustained pace.
      */
-    public var deletedGrafts: [UInt64]
+    public var secondsLeft: Double?
     /**
-     * The graft in use now; none for the base itself.
+     * Nights that they take.
      */
-    public var current: UInt64?
+    public var nightsLeft: Double?
     /**
-     * Whether the session under way had learned from one, and was dropped.
+     * All of it in English, without a full stop.
      */
-    public var sessionDropped: Bool
+    public var text: String
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * The examples that are gone.
-         */deleted: [UInt64],
+         * Optimizer steps to go.
+         */stepsLeft: UInt64,
         /**
-         * Grafts that are gone because they had learned from one of them.
-         */deletedGrafts: [UInt64],
+         * Seconds of training that they take at the sustained pace.
+         */secondsLeft: Double?,
         /**
-         * The graft in use now; none for the base itself.
-         */current: UInt64?,
+         * Nights that they take.
+         */nightsLeft: Double?,
         /**
-         * Whether the session under way had learned from one, and was dropped.
-         */sessionDropped: Bool) {
-        self.deleted = deleted
-        self.deletedGrafts = deletedGrafts
-        self.current = current
-        self.sessionDropped = sessionDropped
+         * All of it in English, without a full stop.
+         */text: String) {
+        self.stepsLeft = stepsLeft
+        self.secondsLeft = secondsLeft
+        self.nightsLeft = nightsLeft
+        self.text = text
     }
 
 
@@ -3751,28 +4172,28 @@ public struct ForgetReport: Equatable, Hashable {
 }
 
 #if compiler(>=6)
-extension ForgetReport: Sendable {}
+extension Estimate: Sendable {}
 #endif
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeForgetReport: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ForgetReport {
+public struct FfiConverterTypeEstimate: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Estimate {
         return
-            try ForgetReport(
-                deleted: FfiConverterSequenceUInt64.read(from: &buf),
-                deletedGrafts: FfiConverterSequenceUInt64.read(from: &buf),
-                current: FfiConverterOptionUInt64.read(from: &buf),
-                sessionDropped: FfiConverterBool.read(from: &buf)
+            try Estimate(
+                stepsLeft: FfiConverterUInt64.read(from: &buf),
+                secondsLeft: FfiConverterOptionDouble.read(from: &buf),
+                nightsLeft: FfiConverterOptionDouble.read(from: &buf),
+                text: FfiConverterString.read(from: &buf)
         )
     }
 
-    public static func write(_ value: ForgetReport, into buf: inout [UInt8]) {
-        FfiConverterSequenceUInt64.write(value.deleted, into: &buf)
-        FfiConverterSequenceUInt64.write(value.deletedGrafts, into: &buf)
-        FfiConverterOptionUInt64.write(value.current, into: &buf)
-        FfiConverterBool.write(value.sessionDropped, into: &buf)
+    public static func write(_ value: Estimate, into buf: inout [UInt8]) {
+        FfiConverterUInt64.write(value.stepsLeft, into: &buf)
+        FfiConverterOptionDouble.write(value.secondsLeft, into: &buf)
+        FfiConverterOptionDouble.write(value.nightsLeft, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
     }
 }
 
@@ -3780,15 +4201,15 @@ public struct FfiConverterTypeForgetReport: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeForgetReport_lift(_ buf: RustBuffer) throws -> ForgetReport {
-    return try FfiConverterTypeForgetReport.lift(buf)
+public func FfiConverterTypeEstimate_lift(_ buf: RustBuffer) throws -> Estimate {
+    return try FfiConverterTypeEstimate.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeForgetReport_lower(_ value: ForgetReport) -> RustBuffer {
-    return FfiConverterTypeForgetReport.lower(value)
+public func FfiConverterTypeEstimate_lower(_ value: Estimate) -> RustBuffer {
+    return FfiConverterTypeEstimate.lower(value)
 }
 
 
@@ -4487,6 +4908,115 @@ public func FfiConverterTypeModelInfo_lower(_ value: ModelInfo) -> RustBuffer {
 
 
 /**
+ * What became of one night: of one call of `run_night`.
+ */
+public struct NightRecord: Equatable, Hashable {
+    /**
+     * When it began, in seconds since 1970, by the device's clock.
+     */
+    public var began: Int64
+    /**
+     * Seconds from then until the record was last written.
+     */
+    public var seconds: Double
+    /**
+     * Seconds of them in which it worked, rests of a warm device included.
+     */
+    public var runningSeconds: Double
+    /**
+     * What it waited for, each kind once, in the order in which it came up.
+     */
+    public var waits: [NightWait]
+    /**
+     * Optimizer steps that were made.
+     */
+    public var steps: UInt64
+    /**
+     * How it ended; none while it goes on, and of one whose process was killed.
+     */
+    public var end: NightEnd?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * When it began, in seconds since 1970, by the device's clock.
+         */began: Int64,
+        /**
+         * Seconds from then until the record was last written.
+         */seconds: Double,
+        /**
+         * Seconds of them in which it worked, rests of a warm device included.
+         */runningSeconds: Double,
+        /**
+         * What it waited for, each kind once, in the order in which it came up.
+         */waits: [NightWait],
+        /**
+         * Optimizer steps that were made.
+         */steps: UInt64,
+        /**
+         * How it ended; none while it goes on, and of one whose process was killed.
+         */end: NightEnd?) {
+        self.began = began
+        self.seconds = seconds
+        self.runningSeconds = runningSeconds
+        self.waits = waits
+        self.steps = steps
+        self.end = end
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NightRecord: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNightRecord: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NightRecord {
+        return
+            try NightRecord(
+                began: FfiConverterInt64.read(from: &buf),
+                seconds: FfiConverterDouble.read(from: &buf),
+                runningSeconds: FfiConverterDouble.read(from: &buf),
+                waits: FfiConverterSequenceTypeNightWait.read(from: &buf),
+                steps: FfiConverterUInt64.read(from: &buf),
+                end: FfiConverterOptionTypeNightEnd.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NightRecord, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.began, into: &buf)
+        FfiConverterDouble.write(value.seconds, into: &buf)
+        FfiConverterDouble.write(value.runningSeconds, into: &buf)
+        FfiConverterSequenceTypeNightWait.write(value.waits, into: &buf)
+        FfiConverterUInt64.write(value.steps, into: &buf)
+        FfiConverterOptionTypeNightEnd.write(value.end, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNightRecord_lift(_ buf: RustBuffer) throws -> NightRecord {
+    return try FfiConverterTypeNightRecord.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNightRecord_lower(_ value: NightRecord) -> RustBuffer {
+    return FfiConverterTypeNightRecord.lower(value)
+}
+
+
+/**
  * When training may run. The defaults suit a phone on its charger at night.
  */
 public struct NightRules: Equatable, Hashable {
@@ -4696,6 +5226,75 @@ public func FfiConverterTypeNightRules_lower(_ value: NightRules) -> RustBuffer 
 
 
 /**
+ * For how long a night waited for something.
+ */
+public struct NightWait: Equatable, Hashable {
+    /**
+     * For what. `TooWarm` and `InUse` are also what came shortly after.
+     */
+    public var kind: WaitKind
+    /**
+     * How long, all such waits together.
+     */
+    public var seconds: Double
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * For what. `TooWarm` and `InUse` are also what came shortly after.
+         */kind: WaitKind,
+        /**
+         * How long, all such waits together.
+         */seconds: Double) {
+        self.kind = kind
+        self.seconds = seconds
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NightWait: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNightWait: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NightWait {
+        return
+            try NightWait(
+                kind: FfiConverterTypeWaitKind.read(from: &buf),
+                seconds: FfiConverterDouble.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NightWait, into buf: inout [UInt8]) {
+        FfiConverterTypeWaitKind.write(value.kind, into: &buf)
+        FfiConverterDouble.write(value.seconds, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNightWait_lift(_ buf: RustBuffer) throws -> NightWait {
+    return try FfiConverterTypeNightWait.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNightWait_lower(_ value: NightWait) -> RustBuffer {
+    return FfiConverterTypeNightWait.lower(value)
+}
+
+
+/**
  * A look at a session.
  */
 public struct Progress: Equatable, Hashable {
@@ -4736,9 +5335,9 @@ public struct Progress: Equatable, Hashable {
      */
     public var waiting: Waiting?
     /**
-     * How many nights it still takes, in words, as far as that is known.
+     * How much longer it takes, once a night has ended.
      */
-    public var estimate: String?
+    public var estimate: Estimate?
     /**
      * The last thing that its owner should know, in words.
      */
@@ -4779,8 +5378,8 @@ public struct Progress: Equatable, Hashable {
          * Why it waits, while it does.
          */waiting: Waiting?,
         /**
-         * How many nights it still takes, in words, as far as that is known.
-         */estimate: String?,
+         * How much longer it takes, once a night has ended.
+         */estimate: Estimate?,
         /**
          * The last thing that its owner should know, in words.
          */warning: String?,
@@ -4826,7 +5425,7 @@ public struct FfiConverterTypeProgress: FfiConverterRustBuffer {
                 secondsLeft: FfiConverterOptionDouble.read(from: &buf),
                 memoryBytes: FfiConverterUInt64.read(from: &buf),
                 waiting: FfiConverterOptionTypeWaiting.read(from: &buf),
-                estimate: FfiConverterOptionString.read(from: &buf),
+                estimate: FfiConverterOptionTypeEstimate.read(from: &buf),
                 warning: FfiConverterOptionString.read(from: &buf),
                 nothingToDo: FfiConverterOptionTypeNothingToDoReason.read(from: &buf)
         )
@@ -4842,7 +5441,7 @@ public struct FfiConverterTypeProgress: FfiConverterRustBuffer {
         FfiConverterOptionDouble.write(value.secondsLeft, into: &buf)
         FfiConverterUInt64.write(value.memoryBytes, into: &buf)
         FfiConverterOptionTypeWaiting.write(value.waiting, into: &buf)
-        FfiConverterOptionString.write(value.estimate, into: &buf)
+        FfiConverterOptionTypeEstimate.write(value.estimate, into: &buf)
         FfiConverterOptionString.write(value.warning, into: &buf)
         FfiConverterOptionTypeNothingToDoReason.write(value.nothingToDo, into: &buf)
     }
@@ -4865,87 +5464,29 @@ public func FfiConverterTypeProgress_lower(_ value: Progress) -> RustBuffer {
 
 
 /**
- * A GGUF file that can be downloaded and trained.
+ * A reason not to use a new adapter.
  */
-public struct PublishedModel: Equatable, Hashable {
+public struct Refusal: Equatable, Hashable {
     /**
-     * Its short name.
+     * Which, with its figures. Shares are of the loss of the one compared with.
      */
-    public var name: String
+    public var kind: RefusalKind
     /**
-     * What it is, in a few words of English.
+     * The same as an English sentence without a full stop.
      */
-    public var description: String
-    /**
-     * Where the file can be downloaded.
-     */
-    public var url: String
-    /**
-     * The file's own name.
-     */
-    public var file: String
-    /**
-     * Its size.
-     */
-    public var bytes: UInt64
-    /**
-     * Its SHA-256, in 64 hexadecimal digits.
-     */
-    public var sha256: String
-    /**
-     * The terms that it is under, by their SPDX identifier.
-     */
-    public var licence: String
-    /**
-     * Tokens that it was made for.
-     */
-    public var context: UInt32
-    /**
-     * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
-     * is not known.
-     */
-    public var memoryToTrain: UInt64?
+    public var text: String
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * Its short name.
-         */name: String,
+         * Which, with its figures. Shares are of the loss of the one compared with.
+         */kind: RefusalKind,
         /**
-         * What it is, in a few words of English.
-         */description: String,
-        /**
-         * Where the file can be downloaded.
-         */url: String,
-        /**
-         * The file's own name.
-         */file: String,
-        /**
-         * Its size.
-         */bytes: UInt64,
-        /**
-         * Its SHA-256, in 64 hexadecimal digits.
-         */sha256: String,
-        /**
-         * The terms that it is under, by their SPDX identifier.
-         */licence: String,
-        /**
-         * Tokens that it was made for.
-         */context: UInt32,
-        /**
-         * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
-     * is not known.
-         */memoryToTrain: UInt64?) {
-        self.name = name
-        self.description = description
-        self.url = url
-        self.file = file
-        self.bytes = bytes
-        self.sha256 = sha256
-        self.licence = licence
-        self.context = context
-        self.memoryToTrain = memoryToTrain
+         * The same as an English sentence without a full stop.
+         */text: String) {
+        self.kind = kind
+        self.text = text
     }
 
 
@@ -4954,38 +5495,24 @@ public struct PublishedModel: Equatable, Hashable {
 }
 
 #if compiler(>=6)
-extension PublishedModel: Sendable {}
+extension Refusal: Sendable {}
 #endif
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypePublishedModel: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PublishedModel {
+public struct FfiConverterTypeRefusal: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Refusal {
         return
-            try PublishedModel(
-                name: FfiConverterString.read(from: &buf),
-                description: FfiConverterString.read(from: &buf),
-                url: FfiConverterString.read(from: &buf),
-                file: FfiConverterString.read(from: &buf),
-                bytes: FfiConverterUInt64.read(from: &buf),
-                sha256: FfiConverterString.read(from: &buf),
-                licence: FfiConverterString.read(from: &buf),
-                context: FfiConverterUInt32.read(from: &buf),
-                memoryToTrain: FfiConverterOptionUInt64.read(from: &buf)
+            try Refusal(
+                kind: FfiConverterTypeRefusalKind.read(from: &buf),
+                text: FfiConverterString.read(from: &buf)
         )
     }
 
-    public static func write(_ value: PublishedModel, into buf: inout [UInt8]) {
-        FfiConverterString.write(value.name, into: &buf)
-        FfiConverterString.write(value.description, into: &buf)
-        FfiConverterString.write(value.url, into: &buf)
-        FfiConverterString.write(value.file, into: &buf)
-        FfiConverterUInt64.write(value.bytes, into: &buf)
-        FfiConverterString.write(value.sha256, into: &buf)
-        FfiConverterString.write(value.licence, into: &buf)
-        FfiConverterUInt32.write(value.context, into: &buf)
-        FfiConverterOptionUInt64.write(value.memoryToTrain, into: &buf)
+    public static func write(_ value: Refusal, into buf: inout [UInt8]) {
+        FfiConverterTypeRefusalKind.write(value.kind, into: &buf)
+        FfiConverterString.write(value.text, into: &buf)
     }
 }
 
@@ -4993,15 +5520,15 @@ public struct FfiConverterTypePublishedModel: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypePublishedModel_lift(_ buf: RustBuffer) throws -> PublishedModel {
-    return try FfiConverterTypePublishedModel.lift(buf)
+public func FfiConverterTypeRefusal_lift(_ buf: RustBuffer) throws -> Refusal {
+    return try FfiConverterTypeRefusal.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypePublishedModel_lower(_ value: PublishedModel) -> RustBuffer {
-    return FfiConverterTypePublishedModel.lower(value)
+public func FfiConverterTypeRefusal_lower(_ value: Refusal) -> RustBuffer {
+    return FfiConverterTypeRefusal.lower(value)
 }
 
 
@@ -5764,9 +6291,9 @@ public struct Verdict: Equatable, Hashable {
      */
     public var promote: Bool
     /**
-     * Why not, a sentence each.
+     * Why not.
      */
-    public var refusals: [String]
+    public var refusals: [Refusal]
     /**
      * Loss on held-out examples with what was in use before: a graft, or the base.
      */
@@ -5795,8 +6322,8 @@ public struct Verdict: Equatable, Hashable {
          * Whether it may be used.
          */promote: Bool,
         /**
-         * Why not, a sentence each.
-         */refusals: [String],
+         * Why not.
+         */refusals: [Refusal],
         /**
          * Loss on held-out examples with what was in use before: a graft, or the base.
          */heldOutBefore: Double?,
@@ -5838,7 +6365,7 @@ public struct FfiConverterTypeVerdict: FfiConverterRustBuffer {
         return
             try Verdict(
                 promote: FfiConverterBool.read(from: &buf),
-                refusals: FfiConverterSequenceString.read(from: &buf),
+                refusals: FfiConverterSequenceTypeRefusal.read(from: &buf),
                 heldOutBefore: FfiConverterOptionDouble.read(from: &buf),
                 heldOutAfter: FfiConverterOptionDouble.read(from: &buf),
                 retentionBefore: FfiConverterOptionDouble.read(from: &buf),
@@ -5849,7 +6376,7 @@ public struct FfiConverterTypeVerdict: FfiConverterRustBuffer {
 
     public static func write(_ value: Verdict, into buf: inout [UInt8]) {
         FfiConverterBool.write(value.promote, into: &buf)
-        FfiConverterSequenceString.write(value.refusals, into: &buf)
+        FfiConverterSequenceTypeRefusal.write(value.refusals, into: &buf)
         FfiConverterOptionDouble.write(value.heldOutBefore, into: &buf)
         FfiConverterOptionDouble.write(value.heldOutAfter, into: &buf)
         FfiConverterOptionDouble.write(value.retentionBefore, into: &buf)
@@ -6312,6 +6839,226 @@ public func FfiConverterTypeListenerError_lift(_ buf: RustBuffer) throws -> List
 public func FfiConverterTypeListenerError_lower(_ value: ListenerError) -> RustBuffer {
     return FfiConverterTypeListenerError.lower(value)
 }
+
+
+/**
+ * How important a line is, the most important first.
+ */
+
+public enum LogLevel: Equatable, Hashable {
+
+    /**
+     * Something has failed.
+     */
+    case error
+    /**
+     * Something is not as it should be, and goes on.
+     */
+    case warn
+    /**
+     * What a night does and waits for.
+     */
+    case info
+    /**
+     * For those who work on the library.
+     */
+    case debug
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LogLevel: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLogLevel: FfiConverterRustBuffer {
+    typealias SwiftType = LogLevel
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LogLevel {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .error
+
+        case 2: return .warn
+
+        case 3: return .info
+
+        case 4: return .debug
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: LogLevel, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .error:
+            writeInt(&buf, Int32(1))
+
+
+        case .warn:
+            writeInt(&buf, Int32(2))
+
+
+        case .info:
+            writeInt(&buf, Int32(3))
+
+
+        case .debug:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogLevel_lift(_ buf: RustBuffer) throws -> LogLevel {
+    return try FfiConverterTypeLogLevel.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLogLevel_lower(_ value: LogLevel) -> RustBuffer {
+    return FfiConverterTypeLogLevel.lower(value)
+}
+
+
+
+/**
+ * How a night ended.
+ */
+
+public enum NightEnd: Equatable, Hashable {
+
+    /**
+     * Its time was up, and the training goes on with the next.
+     */
+    case goesOn
+    /**
+     * The app stopped it.
+     */
+    case stopped
+    /**
+     * There was nothing to train.
+     */
+    case nothingToDo(
+        /**
+         * Why.
+         */reason: NothingToDoReason
+    )
+    /**
+     * The session is over, and its result was judged.
+     */
+    case finished(
+        /**
+         * The new graft; none if training diverged.
+         */graft: UInt64?,
+        /**
+         * Whether it came into use.
+         */promoted: Bool,
+        /**
+         * Why not.
+         */refusals: [Refusal]
+    )
+    /**
+     * An error ended it.
+     */
+    case failed
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NightEnd: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNightEnd: FfiConverterRustBuffer {
+    typealias SwiftType = NightEnd
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NightEnd {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .goesOn
+
+        case 2: return .stopped
+
+        case 3: return .nothingToDo(reason: try FfiConverterTypeNothingToDoReason.read(from: &buf)
+        )
+
+        case 4: return .finished(graft: try FfiConverterOptionUInt64.read(from: &buf), promoted: try FfiConverterBool.read(from: &buf), refusals: try FfiConverterSequenceTypeRefusal.read(from: &buf)
+        )
+
+        case 5: return .failed
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: NightEnd, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .goesOn:
+            writeInt(&buf, Int32(1))
+
+
+        case .stopped:
+            writeInt(&buf, Int32(2))
+
+
+        case let .nothingToDo(reason):
+            writeInt(&buf, Int32(3))
+            FfiConverterTypeNothingToDoReason.write(reason, into: &buf)
+
+
+        case let .finished(graft,promoted,refusals):
+            writeInt(&buf, Int32(4))
+            FfiConverterOptionUInt64.write(graft, into: &buf)
+            FfiConverterBool.write(promoted, into: &buf)
+            FfiConverterSequenceTypeRefusal.write(refusals, into: &buf)
+
+
+        case .failed:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNightEnd_lift(_ buf: RustBuffer) throws -> NightEnd {
+    return try FfiConverterTypeNightEnd.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNightEnd_lower(_ value: NightEnd) -> RustBuffer {
+    return FfiConverterTypeNightEnd.lower(value)
+}
+
 
 
 /**
@@ -7021,6 +7768,221 @@ public func FfiConverterTypePlatformError_lower(_ value: PlatformError) -> RustB
 
 
 /**
+ * A reason not to use a new adapter, for texts in other languages.
+ */
+
+public enum RefusalKind: Equatable, Hashable {
+
+    /**
+     * The gate's settings make no sense.
+     */
+    case invalidSettings
+    /**
+     * A measured loss is no usable number: the training diverged, or the base cannot be measured.
+     */
+    case notFinite
+    /**
+     * Two models were not measured on the same examples.
+     */
+    case mismatched
+    /**
+     * There is nothing to measure on.
+     */
+    case unmeasured
+    /**
+     * Too few examples were held out.
+     */
+    case tooFewHeldOut(
+        /**
+         * There are.
+         */examples: UInt64,
+        /**
+         * There must be.
+         */needed: UInt64
+    )
+    /**
+     * The adapter does what the base does.
+     */
+    case noEffect(
+        /**
+         * Mean change of the loss, up or down, as a share.
+         */change: Double
+    )
+    /**
+     * Held-out examples do not get better, or not by enough, or not for certain.
+     */
+    case notBetter(
+        /**
+         * Compared with the graft in use; otherwise with the base.
+         */thanCurrent: Bool,
+        /**
+         * Share of the loss that was saved; below zero, the new adapter is worse.
+         */gain: Double,
+        /**
+         * The least that counts.
+         */needed: Double
+    )
+    /**
+     * It learned its examples by heart instead of what they have in common.
+     */
+    case overfits(
+        /**
+         * The share of the loss saved on them and not on held-out ones.
+         */share: Double,
+        /**
+         * The most that is allowed.
+         */limit: Double
+    )
+    /**
+     * General texts get worse.
+     */
+    case forgets(
+        /**
+         * Share by which the loss rose.
+         */increase: Double,
+        /**
+         * The most that is allowed.
+         */limit: Double
+    )
+    /**
+     * The examples are hardly better language than their own words in random order.
+     */
+    case notLanguage(
+        /**
+         * The share of the loss that their order saves.
+         */saved: Double,
+        /**
+         * The least that is asked.
+         */needed: Double
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RefusalKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRefusalKind: FfiConverterRustBuffer {
+    typealias SwiftType = RefusalKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RefusalKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .invalidSettings
+
+        case 2: return .notFinite
+
+        case 3: return .mismatched
+
+        case 4: return .unmeasured
+
+        case 5: return .tooFewHeldOut(examples: try FfiConverterUInt64.read(from: &buf), needed: try FfiConverterUInt64.read(from: &buf)
+        )
+
+        case 6: return .noEffect(change: try FfiConverterDouble.read(from: &buf)
+        )
+
+        case 7: return .notBetter(thanCurrent: try FfiConverterBool.read(from: &buf), gain: try FfiConverterDouble.read(from: &buf), needed: try FfiConverterDouble.read(from: &buf)
+        )
+
+        case 8: return .overfits(share: try FfiConverterDouble.read(from: &buf), limit: try FfiConverterDouble.read(from: &buf)
+        )
+
+        case 9: return .forgets(increase: try FfiConverterDouble.read(from: &buf), limit: try FfiConverterDouble.read(from: &buf)
+        )
+
+        case 10: return .notLanguage(saved: try FfiConverterDouble.read(from: &buf), needed: try FfiConverterDouble.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: RefusalKind, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .invalidSettings:
+            writeInt(&buf, Int32(1))
+
+
+        case .notFinite:
+            writeInt(&buf, Int32(2))
+
+
+        case .mismatched:
+            writeInt(&buf, Int32(3))
+
+
+        case .unmeasured:
+            writeInt(&buf, Int32(4))
+
+
+        case let .tooFewHeldOut(examples,needed):
+            writeInt(&buf, Int32(5))
+            FfiConverterUInt64.write(examples, into: &buf)
+            FfiConverterUInt64.write(needed, into: &buf)
+
+
+        case let .noEffect(change):
+            writeInt(&buf, Int32(6))
+            FfiConverterDouble.write(change, into: &buf)
+
+
+        case let .notBetter(thanCurrent,gain,needed):
+            writeInt(&buf, Int32(7))
+            FfiConverterBool.write(thanCurrent, into: &buf)
+            FfiConverterDouble.write(gain, into: &buf)
+            FfiConverterDouble.write(needed, into: &buf)
+
+
+        case let .overfits(share,limit):
+            writeInt(&buf, Int32(8))
+            FfiConverterDouble.write(share, into: &buf)
+            FfiConverterDouble.write(limit, into: &buf)
+
+
+        case let .forgets(increase,limit):
+            writeInt(&buf, Int32(9))
+            FfiConverterDouble.write(increase, into: &buf)
+            FfiConverterDouble.write(limit, into: &buf)
+
+
+        case let .notLanguage(saved,needed):
+            writeInt(&buf, Int32(10))
+            FfiConverterDouble.write(saved, into: &buf)
+            FfiConverterDouble.write(needed, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRefusalKind_lift(_ buf: RustBuffer) throws -> RefusalKind {
+    return try FfiConverterTypeRefusalKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRefusalKind_lower(_ value: RefusalKind) -> RustBuffer {
+    return FfiConverterTypeRefusalKind.lower(value)
+}
+
+
+
+/**
  * How a slice or a night ended.
  */
 
@@ -7563,8 +8525,8 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeBytesListener: FfiConverterRustBuffer {
-    typealias SwiftType = BytesListener?
+fileprivate struct FfiConverterOptionTypeLogSink: FfiConverterRustBuffer {
+    typealias SwiftType = LogSink?
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
         guard let value = value else {
@@ -7572,13 +8534,13 @@ fileprivate struct FfiConverterOptionTypeBytesListener: FfiConverterRustBuffer {
             return
         }
         writeInt(&buf, Int8(1))
-        FfiConverterTypeBytesListener.write(value, into: &buf)
+        FfiConverterTypeLogSink.write(value, into: &buf)
     }
 
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
-        case 1: return try FfiConverterTypeBytesListener.read(from: &buf)
+        case 1: return try FfiConverterTypeLogSink.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -7627,6 +8589,30 @@ fileprivate struct FfiConverterOptionTypeTextListener: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeTextListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeEstimate: FfiConverterRustBuffer {
+    typealias SwiftType = Estimate?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeEstimate.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeEstimate.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -7731,8 +8717,8 @@ fileprivate struct FfiConverterOptionTypeWaiting: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionTypeExample: FfiConverterRustBuffer {
-    typealias SwiftType = Example?
+fileprivate struct FfiConverterOptionTypeNightEnd: FfiConverterRustBuffer {
+    typealias SwiftType = NightEnd?
 
     public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
         guard let value = value else {
@@ -7740,13 +8726,13 @@ fileprivate struct FfiConverterOptionTypeExample: FfiConverterRustBuffer {
             return
         }
         writeInt(&buf, Int8(1))
-        FfiConverterTypeExample.write(value, into: &buf)
+        FfiConverterTypeNightEnd.write(value, into: &buf)
     }
 
     public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
-        case 1: return try FfiConverterTypeExample.read(from: &buf)
+        case 1: return try FfiConverterTypeNightEnd.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -7796,31 +8782,6 @@ fileprivate struct FfiConverterSequenceUInt64: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterUInt64.read(from: &buf))
-        }
-        return seq
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
-    typealias SwiftType = [String]
-
-    public static func write(_ value: [String], into buf: inout [UInt8]) {
-        let len = Int32(value.count)
-        writeInt(&buf, len)
-        for item in value {
-            FfiConverterString.write(item, into: &buf)
-        }
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String] {
-        let len: Int32 = try readInt(&buf)
-        var seq = [String]()
-        seq.reserveCapacity(Int(len))
-        for _ in 0 ..< len {
-            seq.append(try FfiConverterString.read(from: &buf))
         }
         return seq
     }
@@ -7904,23 +8865,73 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterSequenceTypePublishedModel: FfiConverterRustBuffer {
-    typealias SwiftType = [PublishedModel]
+fileprivate struct FfiConverterSequenceTypeNightRecord: FfiConverterRustBuffer {
+    typealias SwiftType = [NightRecord]
 
-    public static func write(_ value: [PublishedModel], into buf: inout [UInt8]) {
+    public static func write(_ value: [NightRecord], into buf: inout [UInt8]) {
         let len = Int32(value.count)
         writeInt(&buf, len)
         for item in value {
-            FfiConverterTypePublishedModel.write(item, into: &buf)
+            FfiConverterTypeNightRecord.write(item, into: &buf)
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PublishedModel] {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [NightRecord] {
         let len: Int32 = try readInt(&buf)
-        var seq = [PublishedModel]()
+        var seq = [NightRecord]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
-            seq.append(try FfiConverterTypePublishedModel.read(from: &buf))
+            seq.append(try FfiConverterTypeNightRecord.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeNightWait: FfiConverterRustBuffer {
+    typealias SwiftType = [NightWait]
+
+    public static func write(_ value: [NightWait], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeNightWait.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [NightWait] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [NightWait]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeNightWait.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeRefusal: FfiConverterRustBuffer {
+    typealias SwiftType = [Refusal]
+
+    public static func write(_ value: [Refusal], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeRefusal.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Refusal] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Refusal]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeRefusal.read(from: &buf))
         }
         return seq
     }
@@ -8073,59 +9084,25 @@ public func version() -> String  {
 })
 }
 /**
- * The models that are known to be trainable, the smallest first.
+ * From now on hands all lines of this level and of more important ones to `sink`, in place of the one before; none ends that.
  */
-public func publishedModels() -> [PublishedModel]  {
-    return try!  FfiConverterSequenceTypePublishedModel.lift(try! rustCall() {
+public func setLogSink(sink: LogSink?, atLeast: LogLevel)  {try! rustCall() {
         uniffiCallStatus in
-    uniffi_nightgraft_ffi_fn_func_published_models(uniffiCallStatus
+    uniffi_nightgraft_ffi_fn_func_set_log_sink(
+        FfiConverterOptionTypeLogSink.lower(sink),
+        FfiConverterTypeLogLevel_lower(atLeast),uniffiCallStatus
+    )
+}
+}
+/**
+ * The rules for training that the owner asks for from a screen: as the defaults, but also while somebody uses the device.
+ */
+public func rulesWhileUsed() -> NightRules  {
+    return try!  FfiConverterTypeNightRules_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_func_rules_while_used(uniffiCallStatus
     )
 })
-}
-/**
- * Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
- * If the caller does not wait for it any more, it stops.
- *
- * # Errors
- * [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
- * [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
- */
-public func verifyModel(path: String, bytes: UInt64, sha256: String, listener: BytesListener?)async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_nightgraft_ffi_fn_func_verify_model(FfiConverterString.lower(path),FfiConverterUInt64.lower(bytes),FfiConverterString.lower(sha256),FfiConverterOptionTypeBytesListener.lower(listener)
-                )
-            },
-            pollFunc: ffi_nightgraft_ffi_rust_future_poll_void,
-            completeFunc: ffi_nightgraft_ffi_rust_future_complete_void,
-            freeFunc: ffi_nightgraft_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeNightgraftError_lift
-        )
-}
-/**
- * Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
- * the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
- * calling this again goes on. The app's own key is the app's to delete.
- *
- * # Errors
- * [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
- * [`NightgraftError::StoreLocked`] if it is open.
- */
-public func destroyStore(folder: String)async throws  -> DestroyReport  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_nightgraft_ffi_fn_func_destroy_store(FfiConverterString.lower(folder)
-                )
-            },
-            pollFunc: ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeDestroyReport_lift,
-            errorHandler: FfiConverterTypeNightgraftError_lift
-        )
 }
 
 private enum InitializationResult {
@@ -8149,13 +9126,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_func_version() != 21140) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_nightgraft_ffi_checksum_func_published_models() != 40519) {
+    if (uniffi_nightgraft_ffi_checksum_func_set_log_sink() != 26017) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_nightgraft_ffi_checksum_func_verify_model() != 2386) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_nightgraft_ffi_checksum_func_destroy_store() != 57322) {
+    if (uniffi_nightgraft_ffi_checksum_func_rules_while_used() != 32311) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_generator_chat() != 13715) {
@@ -8180,6 +9154,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_textlistener_on_text() != 34076) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_method_logsink_log() != 21788) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_basemodel_info() != 3112) {
@@ -8233,6 +9210,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used() != 28656) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_changes() != 11982) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_current() != 60125) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -8260,6 +9240,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file() != 18538) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_nights() != 31537) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() != 1324) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -8278,6 +9261,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_verify() != 13608) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_nightgraft_ffi_checksum_method_storechanges_cancel() != 57026) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_method_storechanges_next() != 41387) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_nightgraft_ffi_checksum_constructor_generator_open() != 19944) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -8294,7 +9283,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
-    uniffiCallbackInitBytesListener()
+    uniffiCallbackInitLogSink()
     uniffiCallbackInitPlatform()
     uniffiCallbackInitProgressListener()
     uniffiCallbackInitTextListener()

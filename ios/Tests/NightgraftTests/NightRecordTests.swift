@@ -35,8 +35,12 @@ final class NightRecordTests: TemporaryFolderTestCase {
         XCTAssertEqual(meanwhile?.began, nights[1].began)
         XCTAssertEqual(nights[0].waits.map(\.kind), [.notCharging])
         XCTAssertEqual(nights[0].end, .stopped)
-        XCTAssertEqual(nights[1].end, .finished(graft: report.graft, promoted: report.promoted))
+        XCTAssertEqual(
+            nights[1].end,
+            .finished(graft: report.graft, promoted: report.promoted, refusals: report.verdict.refusals))
         XCTAssertEqual(nights[1].steps, 10)
+        XCTAssertEqual(session.progress.estimate?.stepsLeft, 0)
+        XCTAssertEqual(report.verdict.promotes, report.verdict.refusals.isEmpty)
         XCTAssertGreaterThan(nights[1].running, .zero)
         XCTAssertLessThanOrEqual(nights[1].running, nights[1].duration)
         guard case .nothingToDo = nights[2].end else { return XCTFail("\(nights[2])") }

@@ -118,6 +118,12 @@ pub enum NightEvent {
     Estimate {
         /// When.
         at: f64,
+        /// Steps to go.
+        remaining: u64,
+        /// Seconds of training that they take, if a sustained pace is known.
+        seconds: Option<f64>,
+        /// Nights that they take, if it is known what a night gets done.
+        nights: Option<f64>,
         /// In words.
         text: String,
     },

@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nightgraft_policy::{
-    self, Decision, DeviceState, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules, Usage,
+    self, Decision, DeviceState, Estimate, LocalTime, MemoryMode, Needs, Pace, PolicyMemory, Reason, Rules,
+    Usage,
 };
 use nightgraft_store::Error as StoreError;
 use nightgraft_store::Store;
@@ -101,9 +102,10 @@ fn run(
     night.log.ended(&ended);
     let logged = night.log.write(session.store(), platform.elapsed());
     let at = platform.elapsed().as_secs_f64();
-    let text = night.estimate(session, platform.state()?, grant.last)?;
-    if let Some(text) = text {
-        on_event(&NightEvent::Estimate { at, text });
+    if let Some(estimate) = night.estimate(session, platform.state()?, grant.last)? {
+        let Estimate { remaining, running, nights, text } = estimate;
+        let seconds = running.map(|running| running.as_secs_f64());
+        on_event(&NightEvent::Estimate { at, remaining, seconds, nights, text });
     }
     let outcome = ended?;
     logged?;
@@ -316,7 +318,7 @@ impl Night<'_> {
     }
 
     /// Enters what was done and says how much longer it takes; nothing for a session without steps.
-    fn estimate(&self, session: &impl Work, state: DeviceState, over: bool) -> Result<Option<String>> {
+    fn estimate(&self, session: &impl Work, state: DeviceState, over: bool) -> Result<Option<Estimate>> {
         let Some(total) = self.total_steps else { return Ok(None) };
         let mut nights = self.nights.clone();
         let day = state.time.day(self.rules.day_begins);
@@ -330,7 +332,7 @@ impl Night<'_> {
         nights.drain(..forgotten);
         session.store().write_document(PACES, &nights)?;
         let remaining = total.saturating_sub(session.steps().unwrap_or(total));
-        Ok(Some(nightgraft_policy::estimate(remaining, tonight, over, &before).text))
+        Ok(Some(nightgraft_policy::estimate(remaining, tonight, over, &before)))
     }
 }
 

@@ -250,6 +250,13 @@ typedef void (*UniffiCallbackInterfaceTextListenerMethod0)(uint64_t, RustBuffer,
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOG_SINK_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOG_SINK_METHOD0
+typedef void (*UniffiCallbackInterfaceLogSinkMethod0)(uint64_t, RustBuffer, RustBuffer, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_PLATFORM_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_PLATFORM_METHOD0
 typedef void (*UniffiCallbackInterfacePlatformMethod0)(uint64_t, RustBuffer* _Nonnull,
@@ -278,6 +285,15 @@ typedef struct UniffiVTableCallbackInterfaceTextListener {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceTextListenerMethod0 _Nonnull onText;
 } UniffiVTableCallbackInterfaceTextListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOG_SINK
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOG_SINK
+typedef struct UniffiVTableCallbackInterfaceLogSink {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceLogSinkMethod0 _Nonnull log;
+} UniffiVTableCallbackInterfaceLogSink;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PLATFORM
@@ -375,6 +391,26 @@ void uniffi_nightgraft_ffi_fn_init_callback_vtable_textlistener(const UniffiVTab
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_TEXTLISTENER_ON_TEXT
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_TEXTLISTENER_ON_TEXT
 void uniffi_nightgraft_ffi_fn_method_textlistener_on_text(uint64_t ptr, RustBuffer piece, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_LOGSINK
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_LOGSINK
+uint64_t uniffi_nightgraft_ffi_fn_clone_logsink(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FREE_LOGSINK
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FREE_LOGSINK
+void uniffi_nightgraft_ffi_fn_free_logsink(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_INIT_CALLBACK_VTABLE_LOGSINK
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_INIT_CALLBACK_VTABLE_LOGSINK
+void uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink(const UniffiVTableCallbackInterfaceLogSink* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_LOGSINK_LOG
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_LOGSINK_LOG
+void uniffi_nightgraft_ffi_fn_method_logsink_log(uint64_t ptr, RustBuffer level, RustBuffer target, RustBuffer message, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_BASEMODEL
@@ -567,6 +603,11 @@ uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_add(uint64_t ptr, RustBuff
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_bytes_used(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_CHANGES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_CHANGES
+uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_changes(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_CURRENT
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_CURRENT
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_current(uint64_t ptr
@@ -612,6 +653,11 @@ uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_grafts(uint64_t ptr
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_import_file(uint64_t ptr, RustBuffer path, int8_t skip_bad
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_NIGHTS
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_NIGHTS
+uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_nights(uint64_t ptr
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_PROMOTE
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_ADAPTERSTORE_PROMOTE
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_promote(uint64_t ptr, uint64_t id
@@ -642,6 +688,26 @@ uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_rotate_key(uint64_t ptr, R
 uint64_t uniffi_nightgraft_ffi_fn_method_adapterstore_verify(uint64_t ptr
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_STORECHANGES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_CLONE_STORECHANGES
+uint64_t uniffi_nightgraft_ffi_fn_clone_storechanges(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FREE_STORECHANGES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FREE_STORECHANGES
+void uniffi_nightgraft_ffi_fn_free_storechanges(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_STORECHANGES_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_STORECHANGES_CANCEL
+void uniffi_nightgraft_ffi_fn_method_storechanges_cancel(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_STORECHANGES_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_METHOD_STORECHANGES_NEXT
+uint64_t uniffi_nightgraft_ffi_fn_method_storechanges_next(uint64_t ptr
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_LEAVE_SIGNALS_ALONE
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_LEAVE_SIGNALS_ALONE
 void uniffi_nightgraft_ffi_fn_func_leave_signals_alone(RustCallStatus *_Nonnull out_status
@@ -654,20 +720,15 @@ RustBuffer uniffi_nightgraft_ffi_fn_func_version(RustCallStatus *_Nonnull out_st
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_PUBLISHED_MODELS
-#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_PUBLISHED_MODELS
-RustBuffer uniffi_nightgraft_ffi_fn_func_published_models(RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_SET_LOG_SINK
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_SET_LOG_SINK
+void uniffi_nightgraft_ffi_fn_func_set_log_sink(RustBuffer sink, RustBuffer at_least, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_RULES_WHILE_USED
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_RULES_WHILE_USED
+RustBuffer uniffi_nightgraft_ffi_fn_func_rules_while_used(RustCallStatus *_Nonnull out_status
 
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERIFY_MODEL
-#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERIFY_MODEL
-uint64_t uniffi_nightgraft_ffi_fn_func_verify_model(RustBuffer path, uint64_t bytes, RustBuffer sha256, RustBuffer listener
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_DESTROY_STORE
-#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_DESTROY_STORE
-uint64_t uniffi_nightgraft_ffi_fn_func_destroy_store(RustBuffer folder
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_NIGHTGRAFT_FFI_RUSTBUFFER_ALLOC
@@ -942,21 +1003,15 @@ uint16_t uniffi_nightgraft_ffi_checksum_func_version(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_PUBLISHED_MODELS
-#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_PUBLISHED_MODELS
-uint16_t uniffi_nightgraft_ffi_checksum_func_published_models(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_SET_LOG_SINK
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_SET_LOG_SINK
+uint16_t uniffi_nightgraft_ffi_checksum_func_set_log_sink(void
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERIFY_MODEL
-#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERIFY_MODEL
-uint16_t uniffi_nightgraft_ffi_checksum_func_verify_model(void
-
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_DESTROY_STORE
-#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_DESTROY_STORE
-uint16_t uniffi_nightgraft_ffi_checksum_func_destroy_store(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_RULES_WHILE_USED
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_RULES_WHILE_USED
+uint16_t uniffi_nightgraft_ffi_checksum_func_rules_while_used(void
 
 );
 #endif
@@ -1005,6 +1060,12 @@ uint16_t uniffi_nightgraft_ffi_checksum_method_generator_use_graft(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_TEXTLISTENER_ON_TEXT
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_TEXTLISTENER_ON_TEXT
 uint16_t uniffi_nightgraft_ffi_checksum_method_textlistener_on_text(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_LOGSINK_LOG
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_LOGSINK_LOG
+uint16_t uniffi_nightgraft_ffi_checksum_method_logsink_log(void
 
 );
 #endif
@@ -1110,6 +1171,12 @@ uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_CHANGES
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_CHANGES
+uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_changes(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_CURRENT
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_CURRENT
 uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_current(void
@@ -1164,6 +1231,12 @@ uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_NIGHTS
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_NIGHTS
+uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_nights(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_PROMOTE
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_PROMOTE
 uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_promote(void
@@ -1197,6 +1270,18 @@ uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_VERIFY
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_ADAPTERSTORE_VERIFY
 uint16_t uniffi_nightgraft_ffi_checksum_method_adapterstore_verify(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_STORECHANGES_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_STORECHANGES_CANCEL
+uint16_t uniffi_nightgraft_ffi_checksum_method_storechanges_cancel(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_STORECHANGES_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_METHOD_STORECHANGES_NEXT
+uint16_t uniffi_nightgraft_ffi_checksum_method_storechanges_next(void
 
 );
 #endif

@@ -53,8 +53,9 @@ public sealed interface NightEnd {
      *
      * @property graft the number of the new graft; null if the training diverged
      * @property promoted whether it came into use
+     * @property refusals why not
      */
-    public data class Finished(val graft: Long?, val promoted: Boolean) : NightEnd
+    public data class Finished(val graft: Long?, val promoted: Boolean, val refusals: List<Refusal>) : NightEnd
 
     /** An error ended it. */
     public data object Failed : NightEnd
@@ -75,6 +76,6 @@ private fun FfiNightEnd.toPublic(): NightEnd =
         is FfiNightEnd.GoesOn -> NightEnd.GoesOn
         is FfiNightEnd.Stopped -> NightEnd.Stopped
         is FfiNightEnd.NothingToDo -> NightEnd.NothingToDo(reason.toPublic())
-        is FfiNightEnd.Finished -> NightEnd.Finished(graft?.toLong(), promoted)
+        is FfiNightEnd.Finished -> NightEnd.Finished(graft?.toLong(), promoted, refusals.map { it.toPublic() })
         is FfiNightEnd.Failed -> NightEnd.Failed
     }

@@ -2,6 +2,7 @@ package org.nightgraft
 
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
+import org.nightgraft.ffi.Estimate as FfiEstimate
 import org.nightgraft.ffi.Phase as FfiPhase
 import org.nightgraft.ffi.Progress as FfiProgress
 import org.nightgraft.ffi.ProgressListener as FfiProgressListener
@@ -21,7 +22,7 @@ import org.nightgraft.ffi.Waiting as FfiWaiting
  * @property timeLeft how long it will take at this speed
  * @property memoryBytes resident memory of the process, the mapped model included; 0 while it is not known
  * @property waiting what it waits for, in phase [Phase.WAITING] or after a pause for the same reason
- * @property estimate a sentence about how many nights are left
+ * @property estimate how much longer it takes, once a night has ended
  * @property warning a sentence about something to know, such as examples that were cut
  * @property nothingToDo why nothing is trained, in phase [Phase.NOTHING_TO_DO]
  */
@@ -35,10 +36,20 @@ public data class Progress(
     val timeLeft: Duration?,
     val memoryBytes: Long,
     val waiting: Waiting?,
-    val estimate: String?,
+    val estimate: Estimate?,
     val warning: String?,
     val nothingToDo: NothingToDoReason?,
 )
+
+/**
+ * How much longer a session takes, as far as that is known.
+ *
+ * @property stepsLeft the optimizer steps that are left
+ * @property timeLeft how long they take at the sustained pace, pauses not counted
+ * @property nightsLeft how many nights they take
+ * @property text all of it as a sentence in English
+ */
+public data class Estimate(val stepsLeft: Long, val timeLeft: Duration?, val nightsLeft: Double?, val text: String)
 
 /** What a session does. */
 public enum class Phase {
@@ -128,10 +139,12 @@ internal fun FfiProgress.toPublic() =
         timeLeft = secondsLeft?.seconds,
         memoryBytes = memoryBytes.toLong(),
         waiting = waiting?.toPublic(),
-        estimate = estimate,
+        estimate = estimate?.toPublic(),
         warning = warning,
         nothingToDo = nothingToDo?.toPublic(),
     )
+
+private fun FfiEstimate.toPublic() = Estimate(stepsLeft.toLong(), secondsLeft?.seconds, nightsLeft, text)
 
 internal fun FfiWaiting.toPublic() = Waiting(kind.toPublic(), text)
 

@@ -177,7 +177,7 @@ public enum class GraftStatus {
  * "after" those of the candidate; less is better.
  *
  * @property promote whether it may come into use
- * @property refusals why not, a sentence for each reason
+ * @property refusals why not
  * @property heldOutBefore the loss on examples that were kept aside, before
  * @property heldOutAfter the same with the candidate
  * @property retentionBefore the loss on general texts, before
@@ -186,7 +186,7 @@ public enum class GraftStatus {
  */
 public data class Verdict(
     val promote: Boolean,
-    val refusals: List<String>,
+    val refusals: List<Refusal>,
     val heldOutBefore: Double?,
     val heldOutAfter: Double?,
     val retentionBefore: Double?,
@@ -249,7 +249,7 @@ private fun FfiGraftStatus.toPublic() =
 internal fun FfiVerdict.toPublic() =
     Verdict(
         promote = promote,
-        refusals = refusals,
+        refusals = refusals.map { it.toPublic() },
         heldOutBefore = heldOutBefore,
         heldOutAfter = heldOutAfter,
         retentionBefore = retentionBefore,

@@ -57,9 +57,12 @@ internal class NightRecordTest {
             assertEquals(listOf(WaitKind.NOT_CHARGING), waited.waits.map { it.kind })
             assertEquals(NightEnd.Stopped to 0L, waited.end to waited.steps)
             val report = (finished as SliceOutcome.Finished).report
-            assertEquals(NightEnd.Finished(report.graft, report.promoted) to 6L, trained.end to trained.steps)
+            val end = NightEnd.Finished(report.graft, report.promoted, report.verdict.refusals)
+            assertEquals(end to 6L, trained.end to trained.steps)
             assertTrue(trained.running > Duration.ZERO && trained.running <= trained.duration, "$trained")
             assertTrue(idle.end is NightEnd.NothingToDo, "$idle")
+            assertTrue(session.progress.estimate?.stepsLeft == 0L)
+            assertTrue(report.verdict.refusals.isNotEmpty() && report.verdict.refusals.all { it.text.isNotEmpty() })
         }
     }
 }

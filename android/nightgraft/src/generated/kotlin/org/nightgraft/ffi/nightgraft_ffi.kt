@@ -660,6 +660,9 @@ internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
 internal interface UniffiCallbackInterfaceTextListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`piece`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`target`: RustBuffer.ByValue,`message`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfacePlatformMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
 }
@@ -685,6 +688,25 @@ internal open class UniffiVTableCallbackInterfaceTextListener(
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onText` = other.`onText`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "log")
+internal open class UniffiVTableCallbackInterfaceLogSink(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `log`: UniffiCallbackInterfaceLogSinkMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `log`: UniffiCallbackInterfaceLogSinkMethod0? = null,
+    ): UniffiVTableCallbackInterfaceLogSink(`uniffiFree`,`uniffiClone`,`log`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceLogSink) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `log` = other.`log`
     }
 
 }
@@ -774,11 +796,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_func_version(
     ): Int
-    external fun uniffi_nightgraft_ffi_checksum_func_published_models(
+    external fun uniffi_nightgraft_ffi_checksum_func_set_log_sink(
     ): Int
-    external fun uniffi_nightgraft_ffi_checksum_func_verify_model(
-    ): Int
-    external fun uniffi_nightgraft_ffi_checksum_func_destroy_store(
+    external fun uniffi_nightgraft_ffi_checksum_func_rules_while_used(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_generator_chat(
     ): Int
@@ -795,6 +815,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_nightgraft_ffi_checksum_method_generator_use_graft(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_textlistener_on_text(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_logsink_log(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_basemodel_info(
     ): Int
@@ -830,6 +852,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used(
     ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_changes(
+    ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_current(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_delete(
@@ -848,6 +872,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file(
     ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_nights(
+    ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_promote(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway(
@@ -859,6 +885,10 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_rotate_key(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_verify(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_storechanges_cancel(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_storechanges_next(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_constructor_generator_open(
     ): Int
@@ -886,7 +916,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "nightgraft_ffi"))
-        uniffiCallbackInterfaceBytesListener.register(this)
+        uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfacePlatform.register(this)
         uniffiCallbackInterfaceProgressListener.register(this)
         uniffiCallbackInterfaceTextListener.register(this)
@@ -921,6 +951,14 @@ internal object UniffiLib {
     external fun uniffi_nightgraft_ffi_fn_init_callback_vtable_textlistener(`vtable`: UniffiVTableCallbackInterfaceTextListener,
     ): Unit
     external fun uniffi_nightgraft_ffi_fn_method_textlistener_on_text(`ptr`: Long,`piece`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_clone_logsink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_free_logsink(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink(`vtable`: UniffiVTableCallbackInterfaceLogSink,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_method_logsink_log(`ptr`: Long,`level`: RustBuffer.ByValue,`target`: RustBuffer.ByValue,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_nightgraft_ffi_fn_clone_basemodel(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -998,6 +1036,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_bytes_used(`ptr`: Long,
     ): Long
+    external fun uniffi_nightgraft_ffi_fn_method_adapterstore_changes(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_current(`ptr`: Long,
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_delete(`ptr`: Long,`ids`: RustBuffer.ByValue,
@@ -1016,6 +1056,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_import_file(`ptr`: Long,`path`: RustBuffer.ByValue,`skipBad`: Byte,
     ): Long
+    external fun uniffi_nightgraft_ffi_fn_method_adapterstore_nights(`ptr`: Long,
+    ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_promote(`ptr`: Long,`id`: Long,
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_promote_anyway(`ptr`: Long,`id`: Long,
@@ -1028,16 +1070,22 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_verify(`ptr`: Long,
     ): Long
+    external fun uniffi_nightgraft_ffi_fn_clone_storechanges(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_free_storechanges(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_method_storechanges_cancel(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_method_storechanges_next(`ptr`: Long,
+    ): Long
     external fun uniffi_nightgraft_ffi_fn_func_leave_signals_alone(uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_nightgraft_ffi_fn_func_version(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_nightgraft_ffi_fn_func_published_models(uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_nightgraft_ffi_fn_func_set_log_sink(`sink`: RustBuffer.ByValue,`atLeast`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_nightgraft_ffi_fn_func_rules_while_used(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
-    external fun uniffi_nightgraft_ffi_fn_func_verify_model(`path`: RustBuffer.ByValue,`bytes`: Long,`sha256`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,
-    ): Long
-    external fun uniffi_nightgraft_ffi_fn_func_destroy_store(`folder`: RustBuffer.ByValue,
-    ): Long
     external fun ffi_nightgraft_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_nightgraft_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -1163,13 +1211,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_func_version() and 0xFFFF) != 21140) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_nightgraft_ffi_checksum_func_published_models() and 0xFFFF) != 40519) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_set_log_sink() and 0xFFFF) != 26017) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_nightgraft_ffi_checksum_func_verify_model() and 0xFFFF) != 2386) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_nightgraft_ffi_checksum_func_destroy_store() and 0xFFFF) != 57322) {
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_rules_while_used() and 0xFFFF) != 32311) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_generator_chat() and 0xFFFF) != 13715) {
@@ -1194,6 +1239,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_textlistener_on_text() and 0xFFFF) != 34076) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_logsink_log() and 0xFFFF) != 21788) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_basemodel_info() and 0xFFFF) != 3112) {
@@ -1247,6 +1295,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_bytes_used() and 0xFFFF) != 28656) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_changes() and 0xFFFF) != 11982) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_current() and 0xFFFF) != 60125) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1274,6 +1325,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file() and 0xFFFF) != 18538) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights() and 0xFFFF) != 31537) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() and 0xFFFF) != 1324) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1290,6 +1344,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_verify() and 0xFFFF) != 13608) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_storechanges_cancel() and 0xFFFF) != 57026) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_storechanges_next() and 0xFFFF) != 41387) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_constructor_generator_open() and 0xFFFF) != 19944) {
@@ -1844,8 +1904,8 @@ internal object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
 /**
  * A folder with a person's examples, the grafts made from them and the session under way.
  *
- * One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
- * a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+ * One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+ * pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
  * [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
  * is no room for what they write; nothing is half done then.
  */
@@ -1863,6 +1923,11 @@ internal interface AdapterStoreInterface {
      * Bytes of all its files.
      */
     suspend fun `bytesUsed`(): kotlin.ULong
+
+    /**
+     * Tells when to read the store again.
+     */
+    fun `changes`(): StoreChanges
 
     /**
      * The graft in use; none for the base itself.
@@ -1928,6 +1993,11 @@ internal interface AdapterStoreInterface {
     suspend fun `importFile`(`path`: kotlin.String, `skipBad`: kotlin.Boolean): ImportReport
 
     /**
+     * What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+     */
+    suspend fun `nights`(): List<NightRecord>
+
+    /**
      * Takes a graft into use. A session does so itself when the gate lets its result pass.
      *
      * # Errors
@@ -1976,8 +2046,8 @@ internal interface AdapterStoreInterface {
 /**
  * A folder with a person's examples, the grafts made from them and the session under way.
  *
- * One handle of one process has it open at a time. While a slice runs on it every call here makes the slice pause for
- * a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
+ * One handle of one process has it open at a time. Reading goes on beside a slice that runs on it; a change makes the slice
+ * pause for a moment. All calls fail with [`NightgraftError::Cancelled`] after [`AdapterStore::release`], with
  * [`NightgraftError::Corrupted`] when they meet a damaged file, and with [`NightgraftError::StorageFull`] when there
  * is no room for what they write; nothing is half done then.
  */
@@ -2133,6 +2203,22 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
         NightgraftException.ErrorHandler,
     )
     }
+
+
+    /**
+     * Tells when to read the store again.
+     */override fun `changes`(): StoreChanges {
+            return FfiConverterTypeStoreChanges.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_changes(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
 
 
     /**
@@ -2375,6 +2461,30 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
         { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterTypeImportReport.lift(it) },
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
+     */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `nights`() : List<NightRecord> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_nights(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypeNightRecord.lift(it) },
         // Error FFI converter
         NightgraftException.ErrorHandler,
     )
@@ -3864,6 +3974,345 @@ internal object FfiConverterTypeGenerator: FfiConverter<Generator, Long> {
 
 
 /**
+ * Gets what the library has to log.
+ *
+ * It is called from one thread of the library's, which nothing else waits for. What it throws is passed over.
+ */
+internal interface LogSink {
+
+    /**
+     * One line: how important it is, the part of the library that it comes from, and what there is to say. It names files and
+     * settings, never a user's text.
+     */
+    fun `log`(`level`: LogLevel, `target`: kotlin.String, `message`: kotlin.String)
+
+    companion object
+}
+
+/**
+ * Gets what the library has to log.
+ *
+ * It is called from one thread of the library's, which nothing else waits for. What it throws is passed over.
+ */
+internal open class LogSinkImpl: Disposable, AutoCloseable, LogSink
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_nightgraft_ffi_fn_free_logsink(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_clone_logsink(handle, status)
+        }
+    }
+
+
+    /**
+     * One line: how important it is, the part of the library that it comes from, and what there is to say. It names files and
+     * settings, never a user's text.
+     */
+    @Throws(ListenerException::class)override fun `log`(`level`: LogLevel, `target`: kotlin.String, `message`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_method_logsink_log(
+        it,
+
+        FfiConverterTypeLogLevel.lower(`level`),
+        FfiConverterString.lower(`target`),
+        FfiConverterString.lower(`message`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceLogSink {
+    internal object `log`: UniffiCallbackInterfaceLogSinkMethod0 {
+        override fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`target`: RustBuffer.ByValue,`message`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeLogSink.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`log`(
+                    FfiConverterTypeLogLevel.lift(`level`),
+                    FfiConverterString.lift(`target`),
+                    FfiConverterString.lift(`message`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeLogSink.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeLogSink.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceLogSink.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `log`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_nightgraft_ffi_fn_init_callback_vtable_logsink(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeLogSink: FfiConverter<LogSink, Long> {
+    internal val handleMap = UniffiHandleMap<LogSink>()
+
+    override fun lower(value: LogSink): Long {
+        if (value is LogSinkImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): LogSink {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return LogSinkImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): LogSink {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: LogSink) = 8UL
+
+    override fun write(value: LogSink, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Personalization of a base with what is in a store, in slices that can end at any moment.
  *
  * Slices of all sessions run one after the other. A session that was interrupted, or whose process was killed, goes on
@@ -4238,7 +4687,7 @@ internal open class PersonalizationSession: Disposable, AutoCloseable, Personali
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-internal suspend fun `open`(`model`: BaseModel, `store`: AdapterStore, `settings`: SessionSettings) : PersonalizationSession {
+     suspend fun `open`(`model`: BaseModel, `store`: AdapterStore, `settings`: SessionSettings) : PersonalizationSession {
         return uniffiRustCallAsync(
         UniffiLib.uniffi_nightgraft_ffi_fn_constructor_personalizationsession_open(
         FfiConverterTypeBaseModel.lower(`model`),
@@ -5382,6 +5831,304 @@ internal object FfiConverterTypeProgressListener: FfiConverter<ProgressListener,
 
 
 /**
+ * The changes of a store, for one who shows it. It does not keep the store open.
+ */
+internal interface StoreChangesInterface {
+
+    /**
+     * Ends the wait, and every later one.
+     */
+    fun `cancel`()
+
+    /**
+     * Waits until something is to be read again: examples, grafts, which of them is in use, nights. The first call returns at
+     * once; changes that come between two calls are told as one. False if none will come: the store is closed, or this was
+     * cancelled.
+     */
+    suspend fun `next`(): kotlin.Boolean
+
+    companion object
+}
+
+/**
+ * The changes of a store, for one who shows it. It does not keep the store open.
+ */
+internal open class StoreChanges: Disposable, AutoCloseable, StoreChangesInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_nightgraft_ffi_fn_free_storechanges(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_clone_storechanges(handle, status)
+        }
+    }
+
+
+    /**
+     * Ends the wait, and every later one.
+     */override fun `cancel`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_cancel(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Waits until something is to be read again: examples, grafts, which of them is in use, nights. The first call returns at
+     * once; changes that come between two calls are told as one. False if none will come: the store is closed, or this was
+     * cancelled.
+     */
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `next`() : kotlin.Boolean {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_method_storechanges_next(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_i8(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_i8(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_i8(future) },
+        // lift function
+        { FfiConverterBoolean.lift(it) },
+        // Error FFI converter
+        UniffiNullRustCallStatusErrorHandler,
+    )
+    }
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeStoreChanges: FfiConverter<StoreChanges, Long> {
+    override fun lower(value: StoreChanges): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): StoreChanges {
+        return StoreChanges(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): StoreChanges {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: StoreChanges) = 8UL
+
+    override fun write(value: StoreChanges, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Gets an answer's text while it is made, from one thread of the library's.
  *
  * If it throws, the answer ends, and the call fails with [`NightgraftError::Cancelled`].
@@ -6007,6 +6754,69 @@ internal object FfiConverterTypeDeviceState: FfiConverterRustBuffer<DeviceState>
 
 
 /**
+ * How much longer a session takes, as far as that is known.
+ */
+internal data class Estimate (
+    /**
+     * Optimizer steps to go.
+     */
+    var `stepsLeft`: kotlin.ULong
+    ,
+    /**
+     * Seconds of training that they take at the sustained pace.
+     */
+    var `secondsLeft`: kotlin.Double?
+    ,
+    /**
+     * Nights that they take.
+     */
+    var `nightsLeft`: kotlin.Double?
+    ,
+    /**
+     * All of it in English, without a full stop.
+     */
+    var `text`: kotlin.String
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeEstimate: FfiConverterRustBuffer<Estimate> {
+    override fun read(buf: ByteBuffer): Estimate {
+        return Estimate(
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Estimate) = (
+            FfiConverterULong.allocationSize(value.`stepsLeft`) +
+            FfiConverterOptionalDouble.allocationSize(value.`secondsLeft`) +
+            FfiConverterOptionalDouble.allocationSize(value.`nightsLeft`) +
+            FfiConverterString.allocationSize(value.`text`)
+    )
+
+    override fun write(value: Estimate, buf: ByteBuffer) {
+            FfiConverterULong.write(value.`stepsLeft`, buf)
+            FfiConverterOptionalDouble.write(value.`secondsLeft`, buf)
+            FfiConverterOptionalDouble.write(value.`nightsLeft`, buf)
+            FfiConverterString.write(value.`text`, buf)
+    }
+}
+
+
+
+/**
  * What forgetting did.
  */
 internal data class ForgetReport (
@@ -6576,6 +7386,85 @@ internal object FfiConverterTypeModelInfo: FfiConverterRustBuffer<ModelInfo> {
 
 
 /**
+ * What became of one night: of one call of `run_night`.
+ */
+internal data class NightRecord (
+    /**
+     * When it began, in seconds since 1970, by the device's clock.
+     */
+    var `began`: kotlin.Long
+    ,
+    /**
+     * Seconds from then until the record was last written.
+     */
+    var `seconds`: kotlin.Double
+    ,
+    /**
+     * Seconds of them in which it worked, rests of a warm device included.
+     */
+    var `runningSeconds`: kotlin.Double
+    ,
+    /**
+     * What it waited for, each kind once, in the order in which it came up.
+     */
+    var `waits`: List<NightWait>
+    ,
+    /**
+     * Optimizer steps that were made.
+     */
+    var `steps`: kotlin.ULong
+    ,
+    /**
+     * How it ended; none while it goes on, and of one whose process was killed.
+     */
+    var `end`: NightEnd?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeNightRecord: FfiConverterRustBuffer<NightRecord> {
+    override fun read(buf: ByteBuffer): NightRecord {
+        return NightRecord(
+            FfiConverterLong.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterSequenceTypeNightWait.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterOptionalTypeNightEnd.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NightRecord) = (
+            FfiConverterLong.allocationSize(value.`began`) +
+            FfiConverterDouble.allocationSize(value.`seconds`) +
+            FfiConverterDouble.allocationSize(value.`runningSeconds`) +
+            FfiConverterSequenceTypeNightWait.allocationSize(value.`waits`) +
+            FfiConverterULong.allocationSize(value.`steps`) +
+            FfiConverterOptionalTypeNightEnd.allocationSize(value.`end`)
+    )
+
+    override fun write(value: NightRecord, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`began`, buf)
+            FfiConverterDouble.write(value.`seconds`, buf)
+            FfiConverterDouble.write(value.`runningSeconds`, buf)
+            FfiConverterSequenceTypeNightWait.write(value.`waits`, buf)
+            FfiConverterULong.write(value.`steps`, buf)
+            FfiConverterOptionalTypeNightEnd.write(value.`end`, buf)
+    }
+}
+
+
+
+/**
  * When training may run. The defaults suit a phone on its charger at night.
  */
 internal data class NightRules (
@@ -6735,6 +7624,53 @@ internal object FfiConverterTypeNightRules: FfiConverterRustBuffer<NightRules> {
 
 
 /**
+ * For how long a night waited for something.
+ */
+internal data class NightWait (
+    /**
+     * For what. `TooWarm` and `InUse` are also what came shortly after.
+     */
+    var `kind`: WaitKind
+    ,
+    /**
+     * How long, all such waits together.
+     */
+    var `seconds`: kotlin.Double
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeNightWait: FfiConverterRustBuffer<NightWait> {
+    override fun read(buf: ByteBuffer): NightWait {
+        return NightWait(
+            FfiConverterTypeWaitKind.read(buf),
+            FfiConverterDouble.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NightWait) = (
+            FfiConverterTypeWaitKind.allocationSize(value.`kind`) +
+            FfiConverterDouble.allocationSize(value.`seconds`)
+    )
+
+    override fun write(value: NightWait, buf: ByteBuffer) {
+            FfiConverterTypeWaitKind.write(value.`kind`, buf)
+            FfiConverterDouble.write(value.`seconds`, buf)
+    }
+}
+
+
+
+/**
  * A look at a session.
  */
 internal data class Progress (
@@ -6784,9 +7720,9 @@ internal data class Progress (
     var `waiting`: Waiting?
     ,
     /**
-     * How many nights it still takes, in words, as far as that is known.
+     * How much longer it takes, once a night has ended.
      */
-    var `estimate`: kotlin.String?
+    var `estimate`: Estimate?
     ,
     /**
      * The last thing that its owner should know, in words.
@@ -6822,7 +7758,7 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
             FfiConverterOptionalDouble.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterOptionalTypeWaiting.read(buf),
-            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeEstimate.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalTypeNothingToDoReason.read(buf),
         )
@@ -6838,7 +7774,7 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
             FfiConverterOptionalDouble.allocationSize(value.`secondsLeft`) +
             FfiConverterULong.allocationSize(value.`memoryBytes`) +
             FfiConverterOptionalTypeWaiting.allocationSize(value.`waiting`) +
-            FfiConverterOptionalString.allocationSize(value.`estimate`) +
+            FfiConverterOptionalTypeEstimate.allocationSize(value.`estimate`) +
             FfiConverterOptionalString.allocationSize(value.`warning`) +
             FfiConverterOptionalTypeNothingToDoReason.allocationSize(value.`nothingToDo`)
     )
@@ -6853,7 +7789,7 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
             FfiConverterOptionalDouble.write(value.`secondsLeft`, buf)
             FfiConverterULong.write(value.`memoryBytes`, buf)
             FfiConverterOptionalTypeWaiting.write(value.`waiting`, buf)
-            FfiConverterOptionalString.write(value.`estimate`, buf)
+            FfiConverterOptionalTypeEstimate.write(value.`estimate`, buf)
             FfiConverterOptionalString.write(value.`warning`, buf)
             FfiConverterOptionalTypeNothingToDoReason.write(value.`nothingToDo`, buf)
     }
@@ -6862,54 +7798,18 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
 
 
 /**
- * A GGUF file that can be downloaded and trained.
+ * A reason not to use a new adapter.
  */
-internal data class PublishedModel (
+internal data class Refusal (
     /**
-     * Its short name.
+     * Which, with its figures. Shares are of the loss of the one compared with.
      */
-    var `name`: kotlin.String
+    var `kind`: RefusalKind
     ,
     /**
-     * What it is, in a few words of English.
+     * The same as an English sentence without a full stop.
      */
-    var `description`: kotlin.String
-    ,
-    /**
-     * Where the file can be downloaded.
-     */
-    var `url`: kotlin.String
-    ,
-    /**
-     * The file's own name.
-     */
-    var `file`: kotlin.String
-    ,
-    /**
-     * Its size.
-     */
-    var `bytes`: kotlin.ULong
-    ,
-    /**
-     * Its SHA-256, in 64 hexadecimal digits.
-     */
-    var `sha256`: kotlin.String
-    ,
-    /**
-     * The terms that it is under, by their SPDX identifier.
-     */
-    var `licence`: kotlin.String
-    ,
-    /**
-     * Tokens that it was made for.
-     */
-    var `context`: kotlin.UInt
-    ,
-    /**
-     * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
-     * is not known.
-     */
-    var `memoryToTrain`: kotlin.ULong?
+    var `text`: kotlin.String
 
 ){
 
@@ -6923,43 +7823,22 @@ internal data class PublishedModel (
 /**
  * @suppress
  */
-internal object FfiConverterTypePublishedModel: FfiConverterRustBuffer<PublishedModel> {
-    override fun read(buf: ByteBuffer): PublishedModel {
-        return PublishedModel(
+internal object FfiConverterTypeRefusal: FfiConverterRustBuffer<Refusal> {
+    override fun read(buf: ByteBuffer): Refusal {
+        return Refusal(
+            FfiConverterTypeRefusalKind.read(buf),
             FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterULong.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterString.read(buf),
-            FfiConverterUInt.read(buf),
-            FfiConverterOptionalULong.read(buf),
         )
     }
 
-    override fun allocationSize(value: PublishedModel) = (
-            FfiConverterString.allocationSize(value.`name`) +
-            FfiConverterString.allocationSize(value.`description`) +
-            FfiConverterString.allocationSize(value.`url`) +
-            FfiConverterString.allocationSize(value.`file`) +
-            FfiConverterULong.allocationSize(value.`bytes`) +
-            FfiConverterString.allocationSize(value.`sha256`) +
-            FfiConverterString.allocationSize(value.`licence`) +
-            FfiConverterUInt.allocationSize(value.`context`) +
-            FfiConverterOptionalULong.allocationSize(value.`memoryToTrain`)
+    override fun allocationSize(value: Refusal) = (
+            FfiConverterTypeRefusalKind.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`text`)
     )
 
-    override fun write(value: PublishedModel, buf: ByteBuffer) {
-            FfiConverterString.write(value.`name`, buf)
-            FfiConverterString.write(value.`description`, buf)
-            FfiConverterString.write(value.`url`, buf)
-            FfiConverterString.write(value.`file`, buf)
-            FfiConverterULong.write(value.`bytes`, buf)
-            FfiConverterString.write(value.`sha256`, buf)
-            FfiConverterString.write(value.`licence`, buf)
-            FfiConverterUInt.write(value.`context`, buf)
-            FfiConverterOptionalULong.write(value.`memoryToTrain`, buf)
+    override fun write(value: Refusal, buf: ByteBuffer) {
+            FfiConverterTypeRefusalKind.write(value.`kind`, buf)
+            FfiConverterString.write(value.`text`, buf)
     }
 }
 
@@ -7524,9 +8403,9 @@ internal data class Verdict (
     var `promote`: kotlin.Boolean
     ,
     /**
-     * Why not, a sentence each.
+     * Why not.
      */
-    var `refusals`: List<kotlin.String>
+    var `refusals`: List<Refusal>
     ,
     /**
      * Loss on held-out examples with what was in use before: a graft, or the base.
@@ -7569,7 +8448,7 @@ internal object FfiConverterTypeVerdict: FfiConverterRustBuffer<Verdict> {
     override fun read(buf: ByteBuffer): Verdict {
         return Verdict(
             FfiConverterBoolean.read(buf),
-            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceTypeRefusal.read(buf),
             FfiConverterOptionalDouble.read(buf),
             FfiConverterOptionalDouble.read(buf),
             FfiConverterOptionalDouble.read(buf),
@@ -7580,7 +8459,7 @@ internal object FfiConverterTypeVerdict: FfiConverterRustBuffer<Verdict> {
 
     override fun allocationSize(value: Verdict) = (
             FfiConverterBoolean.allocationSize(value.`promote`) +
-            FfiConverterSequenceString.allocationSize(value.`refusals`) +
+            FfiConverterSequenceTypeRefusal.allocationSize(value.`refusals`) +
             FfiConverterOptionalDouble.allocationSize(value.`heldOutBefore`) +
             FfiConverterOptionalDouble.allocationSize(value.`heldOutAfter`) +
             FfiConverterOptionalDouble.allocationSize(value.`retentionBefore`) +
@@ -7590,7 +8469,7 @@ internal object FfiConverterTypeVerdict: FfiConverterRustBuffer<Verdict> {
 
     override fun write(value: Verdict, buf: ByteBuffer) {
             FfiConverterBoolean.write(value.`promote`, buf)
-            FfiConverterSequenceString.write(value.`refusals`, buf)
+            FfiConverterSequenceTypeRefusal.write(value.`refusals`, buf)
             FfiConverterOptionalDouble.write(value.`heldOutBefore`, buf)
             FfiConverterOptionalDouble.write(value.`heldOutAfter`, buf)
             FfiConverterOptionalDouble.write(value.`retentionBefore`, buf)
@@ -7949,6 +8828,220 @@ internal object FfiConverterTypeListenerError : FfiConverterRustBuffer<ListenerE
     }
 
 }
+
+
+
+/**
+ * How important a line is, the most important first.
+ */
+
+internal enum class LogLevel {
+
+    /**
+     * Something has failed.
+     */
+    ERROR,
+    /**
+     * Something is not as it should be, and goes on.
+     */
+    WARN,
+    /**
+     * What a night does and waits for.
+     */
+    INFO,
+    /**
+     * For those who work on the library.
+     */
+    DEBUG;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeLogLevel: FfiConverterRustBuffer<LogLevel> {
+    override fun read(buf: ByteBuffer) = try {
+        LogLevel.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: LogLevel) = 4UL
+
+    override fun write(value: LogLevel, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
+ * How a night ended.
+ */
+internal sealed class NightEnd {
+
+    /**
+     * Its time was up, and the training goes on with the next.
+     */
+    object GoesOn : NightEnd()
+
+
+    /**
+     * The app stopped it.
+     */
+    object Stopped : NightEnd()
+
+
+    /**
+     * There was nothing to train.
+     */
+    data class NothingToDo(
+        /**
+         * Why.
+         */
+        val `reason`: org.nightgraft.ffi.NothingToDoReason) : NightEnd()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The session is over, and its result was judged.
+     */
+    data class Finished(
+        /**
+         * The new graft; none if training diverged.
+         */
+        val `graft`: kotlin.ULong?,
+        /**
+         * Whether it came into use.
+         */
+        val `promoted`: kotlin.Boolean,
+        /**
+         * Why not.
+         */
+        val `refusals`: List<org.nightgraft.ffi.Refusal>) : NightEnd()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * An error ended it.
+     */
+    object Failed : NightEnd()
+
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeNightEnd : FfiConverterRustBuffer<NightEnd>{
+    override fun read(buf: ByteBuffer): NightEnd {
+        return when(buf.getInt()) {
+            1 -> NightEnd.GoesOn
+            2 -> NightEnd.Stopped
+            3 -> NightEnd.NothingToDo(
+                FfiConverterTypeNothingToDoReason.read(buf),
+                )
+            4 -> NightEnd.Finished(
+                FfiConverterOptionalULong.read(buf),
+                FfiConverterBoolean.read(buf),
+                FfiConverterSequenceTypeRefusal.read(buf),
+                )
+            5 -> NightEnd.Failed
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: NightEnd): ULong = when(value) {
+        is NightEnd.GoesOn -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is NightEnd.Stopped -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is NightEnd.NothingToDo -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeNothingToDoReason.allocationSize(value.`reason`)
+            )
+        }
+        is NightEnd.Finished -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterOptionalULong.allocationSize(value.`graft`)
+                + FfiConverterBoolean.allocationSize(value.`promoted`)
+                + FfiConverterSequenceTypeRefusal.allocationSize(value.`refusals`)
+            )
+        }
+        is NightEnd.Failed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: NightEnd, buf: ByteBuffer) {
+        when(value) {
+            is NightEnd.GoesOn -> {
+                buf.putInt(1)
+                Unit
+            }
+            is NightEnd.Stopped -> {
+                buf.putInt(2)
+                Unit
+            }
+            is NightEnd.NothingToDo -> {
+                buf.putInt(3)
+                FfiConverterTypeNothingToDoReason.write(value.`reason`, buf)
+                Unit
+            }
+            is NightEnd.Finished -> {
+                buf.putInt(4)
+                FfiConverterOptionalULong.write(value.`graft`, buf)
+                FfiConverterBoolean.write(value.`promoted`, buf)
+                FfiConverterSequenceTypeRefusal.write(value.`refusals`, buf)
+                Unit
+            }
+            is NightEnd.Failed -> {
+                buf.putInt(5)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
 
 
 
@@ -8758,6 +9851,334 @@ internal object FfiConverterTypePlatformError : FfiConverterRustBuffer<PlatformE
 
 
 /**
+ * A reason not to use a new adapter, for texts in other languages.
+ */
+internal sealed class RefusalKind {
+
+    /**
+     * The gate's settings make no sense.
+     */
+    object InvalidSettings : RefusalKind()
+
+
+    /**
+     * A measured loss is no usable number: the training diverged, or the base cannot be measured.
+     */
+    object NotFinite : RefusalKind()
+
+
+    /**
+     * Two models were not measured on the same examples.
+     */
+    object Mismatched : RefusalKind()
+
+
+    /**
+     * There is nothing to measure on.
+     */
+    object Unmeasured : RefusalKind()
+
+
+    /**
+     * Too few examples were held out.
+     */
+    data class TooFewHeldOut(
+        /**
+         * There are.
+         */
+        val `examples`: kotlin.ULong,
+        /**
+         * There must be.
+         */
+        val `needed`: kotlin.ULong) : RefusalKind()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The adapter does what the base does.
+     */
+    data class NoEffect(
+        /**
+         * Mean change of the loss, up or down, as a share.
+         */
+        val `change`: kotlin.Double) : RefusalKind()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Held-out examples do not get better, or not by enough, or not for certain.
+     */
+    data class NotBetter(
+        /**
+         * Compared with the graft in use; otherwise with the base.
+         */
+        val `thanCurrent`: kotlin.Boolean,
+        /**
+         * Share of the loss that was saved; below zero, the new adapter is worse.
+         */
+        val `gain`: kotlin.Double,
+        /**
+         * The least that counts.
+         */
+        val `needed`: kotlin.Double) : RefusalKind()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * It learned its examples by heart instead of what they have in common.
+     */
+    data class Overfits(
+        /**
+         * The share of the loss saved on them and not on held-out ones.
+         */
+        val `share`: kotlin.Double,
+        /**
+         * The most that is allowed.
+         */
+        val `limit`: kotlin.Double) : RefusalKind()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * General texts get worse.
+     */
+    data class Forgets(
+        /**
+         * Share by which the loss rose.
+         */
+        val `increase`: kotlin.Double,
+        /**
+         * The most that is allowed.
+         */
+        val `limit`: kotlin.Double) : RefusalKind()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * The examples are hardly better language than their own words in random order.
+     */
+    data class NotLanguage(
+        /**
+         * The share of the loss that their order saves.
+         */
+        val `saved`: kotlin.Double,
+        /**
+         * The least that is asked.
+         */
+        val `needed`: kotlin.Double) : RefusalKind()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeRefusalKind : FfiConverterRustBuffer<RefusalKind>{
+    override fun read(buf: ByteBuffer): RefusalKind {
+        return when(buf.getInt()) {
+            1 -> RefusalKind.InvalidSettings
+            2 -> RefusalKind.NotFinite
+            3 -> RefusalKind.Mismatched
+            4 -> RefusalKind.Unmeasured
+            5 -> RefusalKind.TooFewHeldOut(
+                FfiConverterULong.read(buf),
+                FfiConverterULong.read(buf),
+                )
+            6 -> RefusalKind.NoEffect(
+                FfiConverterDouble.read(buf),
+                )
+            7 -> RefusalKind.NotBetter(
+                FfiConverterBoolean.read(buf),
+                FfiConverterDouble.read(buf),
+                FfiConverterDouble.read(buf),
+                )
+            8 -> RefusalKind.Overfits(
+                FfiConverterDouble.read(buf),
+                FfiConverterDouble.read(buf),
+                )
+            9 -> RefusalKind.Forgets(
+                FfiConverterDouble.read(buf),
+                FfiConverterDouble.read(buf),
+                )
+            10 -> RefusalKind.NotLanguage(
+                FfiConverterDouble.read(buf),
+                FfiConverterDouble.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: RefusalKind): ULong = when(value) {
+        is RefusalKind.InvalidSettings -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is RefusalKind.NotFinite -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is RefusalKind.Mismatched -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is RefusalKind.Unmeasured -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is RefusalKind.TooFewHeldOut -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.`examples`)
+                + FfiConverterULong.allocationSize(value.`needed`)
+            )
+        }
+        is RefusalKind.NoEffect -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterDouble.allocationSize(value.`change`)
+            )
+        }
+        is RefusalKind.NotBetter -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterBoolean.allocationSize(value.`thanCurrent`)
+                + FfiConverterDouble.allocationSize(value.`gain`)
+                + FfiConverterDouble.allocationSize(value.`needed`)
+            )
+        }
+        is RefusalKind.Overfits -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterDouble.allocationSize(value.`share`)
+                + FfiConverterDouble.allocationSize(value.`limit`)
+            )
+        }
+        is RefusalKind.Forgets -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterDouble.allocationSize(value.`increase`)
+                + FfiConverterDouble.allocationSize(value.`limit`)
+            )
+        }
+        is RefusalKind.NotLanguage -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterDouble.allocationSize(value.`saved`)
+                + FfiConverterDouble.allocationSize(value.`needed`)
+            )
+        }
+    }
+
+    override fun write(value: RefusalKind, buf: ByteBuffer) {
+        when(value) {
+            is RefusalKind.InvalidSettings -> {
+                buf.putInt(1)
+                Unit
+            }
+            is RefusalKind.NotFinite -> {
+                buf.putInt(2)
+                Unit
+            }
+            is RefusalKind.Mismatched -> {
+                buf.putInt(3)
+                Unit
+            }
+            is RefusalKind.Unmeasured -> {
+                buf.putInt(4)
+                Unit
+            }
+            is RefusalKind.TooFewHeldOut -> {
+                buf.putInt(5)
+                FfiConverterULong.write(value.`examples`, buf)
+                FfiConverterULong.write(value.`needed`, buf)
+                Unit
+            }
+            is RefusalKind.NoEffect -> {
+                buf.putInt(6)
+                FfiConverterDouble.write(value.`change`, buf)
+                Unit
+            }
+            is RefusalKind.NotBetter -> {
+                buf.putInt(7)
+                FfiConverterBoolean.write(value.`thanCurrent`, buf)
+                FfiConverterDouble.write(value.`gain`, buf)
+                FfiConverterDouble.write(value.`needed`, buf)
+                Unit
+            }
+            is RefusalKind.Overfits -> {
+                buf.putInt(8)
+                FfiConverterDouble.write(value.`share`, buf)
+                FfiConverterDouble.write(value.`limit`, buf)
+                Unit
+            }
+            is RefusalKind.Forgets -> {
+                buf.putInt(9)
+                FfiConverterDouble.write(value.`increase`, buf)
+                FfiConverterDouble.write(value.`limit`, buf)
+                Unit
+            }
+            is RefusalKind.NotLanguage -> {
+                buf.putInt(10)
+                FfiConverterDouble.write(value.`saved`, buf)
+                FfiConverterDouble.write(value.`needed`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
  * How a slice or a night ended.
  */
 internal sealed class SliceOutcome {
@@ -9230,28 +10651,28 @@ internal object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.Byt
 /**
  * @suppress
  */
-internal object FfiConverterOptionalTypeBytesListener: FfiConverterRustBuffer<BytesListener?> {
-    override fun read(buf: ByteBuffer): BytesListener? {
+internal object FfiConverterOptionalTypeLogSink: FfiConverterRustBuffer<LogSink?> {
+    override fun read(buf: ByteBuffer): LogSink? {
         if (buf.get().toInt() == 0) {
             return null
         }
-        return FfiConverterTypeBytesListener.read(buf)
+        return FfiConverterTypeLogSink.read(buf)
     }
 
-    override fun allocationSize(value: BytesListener?): ULong {
+    override fun allocationSize(value: LogSink?): ULong {
         if (value == null) {
             return 1UL
         } else {
-            return 1UL + FfiConverterTypeBytesListener.allocationSize(value)
+            return 1UL + FfiConverterTypeLogSink.allocationSize(value)
         }
     }
 
-    override fun write(value: BytesListener?, buf: ByteBuffer) {
+    override fun write(value: LogSink?, buf: ByteBuffer) {
         if (value == null) {
             buf.put(0)
         } else {
             buf.put(1)
-            FfiConverterTypeBytesListener.write(value, buf)
+            FfiConverterTypeLogSink.write(value, buf)
         }
     }
 }
@@ -9316,6 +10737,38 @@ internal object FfiConverterOptionalTypeTextListener: FfiConverterRustBuffer<Tex
         } else {
             buf.put(1)
             FfiConverterTypeTextListener.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeEstimate: FfiConverterRustBuffer<Estimate?> {
+    override fun read(buf: ByteBuffer): Estimate? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeEstimate.read(buf)
+    }
+
+    override fun allocationSize(value: Estimate?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeEstimate.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Estimate?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeEstimate.write(value, buf)
         }
     }
 }
@@ -9454,28 +10907,28 @@ internal object FfiConverterOptionalTypeWaiting: FfiConverterRustBuffer<Waiting?
 /**
  * @suppress
  */
-internal object FfiConverterOptionalTypeExample: FfiConverterRustBuffer<Example?> {
-    override fun read(buf: ByteBuffer): Example? {
+internal object FfiConverterOptionalTypeNightEnd: FfiConverterRustBuffer<NightEnd?> {
+    override fun read(buf: ByteBuffer): NightEnd? {
         if (buf.get().toInt() == 0) {
             return null
         }
-        return FfiConverterTypeExample.read(buf)
+        return FfiConverterTypeNightEnd.read(buf)
     }
 
-    override fun allocationSize(value: Example?): ULong {
+    override fun allocationSize(value: NightEnd?): ULong {
         if (value == null) {
             return 1UL
         } else {
-            return 1UL + FfiConverterTypeExample.allocationSize(value)
+            return 1UL + FfiConverterTypeNightEnd.allocationSize(value)
         }
     }
 
-    override fun write(value: Example?, buf: ByteBuffer) {
+    override fun write(value: NightEnd?, buf: ByteBuffer) {
         if (value == null) {
             buf.put(0)
         } else {
             buf.put(1)
-            FfiConverterTypeExample.write(value, buf)
+            FfiConverterTypeNightEnd.write(value, buf)
         }
     }
 }
@@ -9536,34 +10989,6 @@ internal object FfiConverterSequenceULong: FfiConverterRustBuffer<List<kotlin.UL
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterULong.write(it, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-internal object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.String>> {
-    override fun read(buf: ByteBuffer): List<kotlin.String> {
-        val len = buf.getInt()
-        return List<kotlin.String>(len) {
-            FfiConverterString.read(buf)
-        }
-    }
-
-    override fun allocationSize(value: List<kotlin.String>): ULong {
-        val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterString.allocationSize(it) }.sum()
-        return sizeForLength + sizeForItems
-    }
-
-    override fun write(value: List<kotlin.String>, buf: ByteBuffer) {
-        buf.putInt(value.size)
-        value.iterator().forEach {
-            FfiConverterString.write(it, buf)
         }
     }
 }
@@ -9658,24 +11083,80 @@ internal object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Mes
 /**
  * @suppress
  */
-internal object FfiConverterSequenceTypePublishedModel: FfiConverterRustBuffer<List<PublishedModel>> {
-    override fun read(buf: ByteBuffer): List<PublishedModel> {
+internal object FfiConverterSequenceTypeNightRecord: FfiConverterRustBuffer<List<NightRecord>> {
+    override fun read(buf: ByteBuffer): List<NightRecord> {
         val len = buf.getInt()
-        return List<PublishedModel>(len) {
-            FfiConverterTypePublishedModel.read(buf)
+        return List<NightRecord>(len) {
+            FfiConverterTypeNightRecord.read(buf)
         }
     }
 
-    override fun allocationSize(value: List<PublishedModel>): ULong {
+    override fun allocationSize(value: List<NightRecord>): ULong {
         val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterTypePublishedModel.allocationSize(it) }.sum()
+        val sizeForItems = value.map { FfiConverterTypeNightRecord.allocationSize(it) }.sum()
         return sizeForLength + sizeForItems
     }
 
-    override fun write(value: List<PublishedModel>, buf: ByteBuffer) {
+    override fun write(value: List<NightRecord>, buf: ByteBuffer) {
         buf.putInt(value.size)
         value.iterator().forEach {
-            FfiConverterTypePublishedModel.write(it, buf)
+            FfiConverterTypeNightRecord.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeNightWait: FfiConverterRustBuffer<List<NightWait>> {
+    override fun read(buf: ByteBuffer): List<NightWait> {
+        val len = buf.getInt()
+        return List<NightWait>(len) {
+            FfiConverterTypeNightWait.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<NightWait>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeNightWait.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<NightWait>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeNightWait.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypeRefusal: FfiConverterRustBuffer<List<Refusal>> {
+    override fun read(buf: ByteBuffer): List<Refusal> {
+        val len = buf.getInt()
+        return List<Refusal>(len) {
+            FfiConverterTypeRefusal.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Refusal>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeRefusal.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Refusal>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeRefusal.write(it, buf)
         }
     }
 }
@@ -9802,67 +11283,27 @@ internal object FfiConverterSequenceTypeExample: FfiConverterRustBuffer<List<Exa
 
 
         /**
-         * The models that are known to be trainable, the smallest first.
-         */ internal fun `publishedModels`(): List<PublishedModel> {
-            return FfiConverterSequenceTypePublishedModel.lift(
+         * From now on hands all lines of this level and of more important ones to `sink`, in place of the one before; none ends that.
+         */ internal fun `setLogSink`(`sink`: LogSink?, `atLeast`: LogLevel)
+        =
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models(
+    UniffiLib.uniffi_nightgraft_ffi_fn_func_set_log_sink(
+
+
+        FfiConverterOptionalTypeLogSink.lower(`sink`),
+        FfiConverterTypeLogLevel.lower(`atLeast`),_status)
+}
+
+
+
+        /**
+         * The rules for training that the owner asks for from a screen: as the defaults, but also while somebody uses the device.
+         */ internal fun `rulesWhileUsed`(): NightRules {
+            return FfiConverterTypeNightRules.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_func_rules_while_used(
 
         _status)
 }
-    )
-    }
-
-
-        /**
-         * Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
-         * If the caller does not wait for it any more, it stops.
-         *
-         * # Errors
-         * [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
-         * [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
-         */
-    @Throws(NightgraftException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-internal suspend fun `verifyModel`(`path`: kotlin.String, `bytes`: kotlin.ULong, `sha256`: kotlin.String, `listener`: BytesListener?) {
-        return uniffiRustCallAsync(
-        UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model(
-        FfiConverterString.lower(`path`),
-        FfiConverterULong.lower(`bytes`),
-        FfiConverterString.lower(`sha256`),
-        FfiConverterOptionalTypeBytesListener.lower(`listener`),),
-        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_void(future) },
-        // lift function
-        { },
-
-        // Error FFI converter
-        NightgraftException.ErrorHandler,
-    )
-    }
-
-        /**
-         * Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
-         * the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
-         * calling this again goes on. The app's own key is the app's to delete.
-         *
-         * # Errors
-         * [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
-         * [`NightgraftError::StoreLocked`] if it is open.
-         */
-    @Throws(NightgraftException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-internal suspend fun `destroyStore`(`folder`: kotlin.String) : DestroyReport {
-        return uniffiRustCallAsync(
-        UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store(
-        FfiConverterString.lower(`folder`),),
-        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypeDestroyReport.lift(it) },
-        // Error FFI converter
-        NightgraftException.ErrorHandler,
     )
     }
