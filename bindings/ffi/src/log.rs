@@ -42,8 +42,10 @@ pub enum LogLevel {
 /// From now on hands all lines of this level and of more important ones to `sink`, in place of the one before; none ends that.
 #[uniffi::export]
 pub fn set_log_sink(sink: Option<Arc<dyn LogSink>>, at_least: LogLevel) {
-    *lock(&INSTALLED) = sink.map(|sink| Installed { sink, at_least });
+    let installed = sink.map(|sink| Installed { sink, at_least });
+    let former = std::mem::replace(&mut *lock(&INSTALLED), installed);
     LazyLock::force(&SUBSCRIBED);
+    drop(former); // without the lock: the app's code that ends with it may log
 }
 
 struct Installed {
@@ -168,6 +170,13 @@ mod tests {
         }
     }
 
+    /// Logs when it is dropped, as what an app releases with its sink may.
+    impl Drop for FailingSink {
+        fn drop(&mut self) {
+            tracing::warn!(target: "nightgraft::made_up", "the sink ends");
+        }
+    }
+
     fn install(at_least: LogLevel) -> Receiver<Told> {
         let (sender, told) = channel();
         set_log_sink(Some(Arc::new(FailingSink(Mutex::new(sender)))), at_least);
@@ -192,7 +201,9 @@ mod tests {
 
         let other = install(LogLevel::Debug);
         tracing::debug!(target: "nightgraft::made_up", "of its level");
-        assert_eq!(other.recv().unwrap(), line(LogLevel::Debug, "of its level"));
+        let lines = [line(LogLevel::Warn, "the sink ends"), line(LogLevel::Debug, "of its level")];
+        let heard = [(); 2].map(|()| other.recv().unwrap());
+        assert!(lines.iter().all(|line| heard.contains(line)), "{heard:?}");
         set_log_sink(None, LogLevel::Debug);
         tracing::error!(target: "nightgraft::made_up", "nobody hears it");
         assert!(told.recv().is_err() && other.recv().is_err(), "both are gone");
