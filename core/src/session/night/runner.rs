@@ -77,7 +77,7 @@ fn run(
         if let Ok(state) = state {
             let mut log = log(session.store(), state.time, now)?;
             log.ended(&outcome);
-            log.write(session.store(), now)?;
+            log.write(session.store(), now);
         }
         let at = now.as_secs_f64();
         on_event(&NightEvent::NothingToDo { at, reason });
@@ -97,10 +97,10 @@ fn run(
         total_steps: session.total_steps(),
     };
     // A night that is killed before anything else is written has been one, too.
-    night.log.write(session.store(), now)?;
+    night.log.write(session.store(), now);
     let ended = night.run(session, platform, stop, on_event);
     night.log.ended(&ended);
-    let logged = night.log.write(session.store(), platform.elapsed());
+    night.log.write(session.store(), platform.elapsed());
     let at = platform.elapsed().as_secs_f64();
     if let Some(estimate) = night.estimate(session, platform.state()?, grant.last)? {
         let Estimate { remaining, running, nights, text } = estimate;
@@ -108,7 +108,6 @@ fn run(
         on_event(&NightEvent::Estimate { at, remaining, seconds, nights, text });
     }
     let outcome = ended?;
-    logged?;
     let told = match &outcome {
         SliceOutcome::Finished { .. } => NightOutcome::Finished,
         SliceOutcome::NothingToDo { .. } => NightOutcome::NothingToDo,
@@ -192,7 +191,7 @@ impl Night<'_> {
                     platform.wait(look_again.min(left), stop);
                     let waited = platform.elapsed().saturating_sub(now);
                     if self.log.waited(&reason, waited) {
-                        self.log.write(session.store(), platform.elapsed())?;
+                        self.log.write(session.store(), platform.elapsed());
                     }
                 }
                 Decision::Run { duty, memory_mode, at_most, reason } => {
@@ -302,7 +301,7 @@ impl Night<'_> {
         session.store().write_document(POLICY, &self.memory)?;
         self.pace.steps += steps;
         self.pace.running += running;
-        self.log.write(session.store(), now)?;
+        self.log.write(session.store(), now);
         let outcome = outcome?;
         // A deadline before the grant's end is only for the ledger, or asks for a new decision.
         let goes_on = matches!(outcome, SliceOutcome::Paused { reason: Pause::Deadline })

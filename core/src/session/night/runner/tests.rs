@@ -255,6 +255,18 @@ fn what_became_of_each_night_is_kept() {
 }
 
 #[test]
+fn a_store_without_room_for_the_log_still_says_that_there_is_nothing_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { quota: Some(1), ..StoreOptions::default() };
+    let mut simulation = Simulation::new(3, 10);
+    simulation.work.store = Store::open(folder.path(), options).unwrap();
+    let reason = NothingToDo::NoExamples;
+    simulation.work.nothing = Some(reason);
+    assert_eq!(simulation.whole_night(3600, |_| ready()), SliceOutcome::NothingToDo { reason });
+    assert_eq!(nights(&simulation.work.store.reader()).unwrap(), []);
+}
+
+#[test]
 fn what_another_build_remembers_of_nights_is_not_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions { create: true, ..StoreOptions::default() };
