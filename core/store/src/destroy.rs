@@ -122,14 +122,16 @@ fn is_ours(root: &Path, item: &Item) -> bool {
         || item.path.starts_with(root.join(SESSION))
 }
 
-/// Removes folders, unless something is in them.
+/// Removes folders, unless something is in them. One that is named by a link or a dot, or that a disk is mounted at, stays empty.
 fn remove_empty(fs: &Arc<dyn FileSystem>, folders: impl IntoIterator<Item = PathBuf>) -> Result<()> {
-    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    use std::io::ErrorKind::{DirectoryNotEmpty, InvalidInput, NotADirectory, NotFound, ResourceBusy};
     for folder in folders {
         match fs.remove_dir(&folder) {
             Ok(()) => atomic::sync_parent(fs.as_ref(), &folder)?,
-            Err(error) if matches!(error.kind(), NotFound | DirectoryNotEmpty) => {}
-            Err(error) => return Err(Error::io("remove", &folder)(error)),
+            Err(error) => match error.kind() {
+                NotFound | DirectoryNotEmpty | NotADirectory | InvalidInput | ResourceBusy => {}
+                _ => return Err(Error::io("remove", &folder)(error)),
+            },
         }
     }
     Ok(())

@@ -202,6 +202,21 @@ fn a_destroyed_store_leaves_nothing() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_behind_a_link_is_destroyed_and_the_link_stays() {
+    let folder = folder();
+    let (root, link) = (folder.path().join("store"), folder.path().join("link"));
+    furnish(&root, None);
+    std::os::unix::fs::symlink(&root, &link).unwrap();
+    for place in [link.clone(), root.join(".")] {
+        let report = Store::destroy(&place).unwrap();
+        assert!(!report.removed.is_empty() && report.left.is_empty(), "{report:?}");
+        assert_eq!((listing(&root), root.is_dir()), (vec![], true));
+        furnish(&link, None);
+    }
+}
+
 #[test]
 fn a_destruction_that_was_interrupted_opens_nothing_and_goes_on() {
     let folder = folder();
