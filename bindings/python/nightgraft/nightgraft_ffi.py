@@ -529,9 +529,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone() != 3709:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_func_published_models() != 40519:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_rules_while_used() != 32311:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_set_log_sink() != 26017:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_func_verify_model() != 2386:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_func_version() != 21140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -670,12 +674,18 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_func_destroy_store.restype = ctypes.c_
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_leave_signals_alone.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_published_models.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_published_models.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_rules_while_used.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_rules_while_used.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_set_log_sink.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_set_log_sink.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_verify_model.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_func_verify_model.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_func_version.restype = ctypes.c_uint16
@@ -837,6 +847,10 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models.argtypes = (
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_rules_while_used.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -847,6 +861,13 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_func_set_log_sink.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_set_log_sink.restype = None
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -1221,6 +1242,23 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_free_textlistener.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_free_textlistener.restype = None
+_UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,ctypes.c_uint64,ctypes.c_void_p,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER = ctypes.CFUNCTYPE(ctypes.c_uint64,ctypes.c_uint64,
+)
+_UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER = ctypes.CFUNCTYPE(None,ctypes.c_uint64,
+)
+class _UniffiVTableCallbackInterfaceNightgraftFfiBytesListener(ctypes.Structure):
+    _fields_ = [
+        ("uniffi_free", _UNIFFI_CALLBACK_INTERFACE_FREE_NIGHTGRAFT_FFI_BYTES_LISTENER),
+        ("uniffi_clone", _UNIFFI_CALLBACK_INTERFACE_CLONE_NIGHTGRAFT_FFI_BYTES_LISTENER),
+        ("on_bytes", _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_BYTES_LISTENER_METHOD0),
+    ]
+_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener.argtypes = (
+    ctypes.POINTER(_UniffiVTableCallbackInterfaceNightgraftFfiBytesListener),
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_init_callback_vtable_byteslistener.restype = None
 _UNIFFI_CALLBACK_INTERFACE_NIGHTGRAFT_FFI_LOG_SINK_METHOD0 = ctypes.CFUNCTYPE(None,ctypes.c_uint64,_UniffiRustBuffer,_UniffiRustBuffer,_UniffiRustBuffer,ctypes.c_void_p,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
@@ -2167,6 +2205,57 @@ class _UniffiFfiConverterTypeDeviceState(_UniffiConverterRustBuffer):
         _UniffiFfiConverterInt64.write(value.unix_seconds, buf)
         _UniffiFfiConverterInt32.write(value.utc_offset_seconds, buf)
 
+@dataclass
+class Estimate:
+    """
+    How much longer a session takes, as far as that is known.
+"""
+    def __init__(self, *, steps_left:int, seconds_left:typing.Optional[float], nights_left:typing.Optional[float], text:str):
+        self.steps_left = steps_left
+        self.seconds_left = seconds_left
+        self.nights_left = nights_left
+        self.text = text
+
+
+
+
+    def __str__(self):
+        return "Estimate(steps_left={}, seconds_left={}, nights_left={}, text={})".format(self.steps_left, self.seconds_left, self.nights_left, self.text)
+    def __eq__(self, other):
+        if self.steps_left != other.steps_left:
+            return False
+        if self.seconds_left != other.seconds_left:
+            return False
+        if self.nights_left != other.nights_left:
+            return False
+        if self.text != other.text:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeEstimate(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Estimate(
+            steps_left=_UniffiFfiConverterUInt64.read(buf),
+            seconds_left=_UniffiFfiConverterOptionalFloat64.read(buf),
+            nights_left=_UniffiFfiConverterOptionalFloat64.read(buf),
+            text=_UniffiFfiConverterString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterUInt64.check_lower(value.steps_left)
+        _UniffiFfiConverterOptionalFloat64.check_lower(value.seconds_left)
+        _UniffiFfiConverterOptionalFloat64.check_lower(value.nights_left)
+        _UniffiFfiConverterString.check_lower(value.text)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterUInt64.write(value.steps_left, buf)
+        _UniffiFfiConverterOptionalFloat64.write(value.seconds_left, buf)
+        _UniffiFfiConverterOptionalFloat64.write(value.nights_left, buf)
+        _UniffiFfiConverterString.write(value.text, buf)
+
 class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -2242,57 +2331,6 @@ class _UniffiFfiConverterTypeForgetReport(_UniffiConverterRustBuffer):
         _UniffiFfiConverterSequenceUInt64.write(value.deleted_grafts, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.current, buf)
         _UniffiFfiConverterBoolean.write(value.session_dropped, buf)
-
-@dataclass
-class Estimate:
-    """
-    How much longer a session takes, as far as that is known.
-"""
-    def __init__(self, *, steps_left:int, seconds_left:typing.Optional[float], nights_left:typing.Optional[float], text:str):
-        self.steps_left = steps_left
-        self.seconds_left = seconds_left
-        self.nights_left = nights_left
-        self.text = text
-
-
-
-
-    def __str__(self):
-        return "Estimate(steps_left={}, seconds_left={}, nights_left={}, text={})".format(self.steps_left, self.seconds_left, self.nights_left, self.text)
-    def __eq__(self, other):
-        if self.steps_left != other.steps_left:
-            return False
-        if self.seconds_left != other.seconds_left:
-            return False
-        if self.nights_left != other.nights_left:
-            return False
-        if self.text != other.text:
-            return False
-        return True
-
-class _UniffiFfiConverterTypeEstimate(_UniffiConverterRustBuffer):
-    @staticmethod
-    def read(buf):
-        return Estimate(
-            steps_left=_UniffiFfiConverterUInt64.read(buf),
-            seconds_left=_UniffiFfiConverterOptionalFloat64.read(buf),
-            nights_left=_UniffiFfiConverterOptionalFloat64.read(buf),
-            text=_UniffiFfiConverterString.read(buf),
-        )
-
-    @staticmethod
-    def check_lower(value):
-        _UniffiFfiConverterUInt64.check_lower(value.steps_left)
-        _UniffiFfiConverterOptionalFloat64.check_lower(value.seconds_left)
-        _UniffiFfiConverterOptionalFloat64.check_lower(value.nights_left)
-        _UniffiFfiConverterString.check_lower(value.text)
-
-    @staticmethod
-    def write(value, buf):
-        _UniffiFfiConverterUInt64.write(value.steps_left, buf)
-        _UniffiFfiConverterOptionalFloat64.write(value.seconds_left, buf)
-        _UniffiFfiConverterOptionalFloat64.write(value.nights_left, buf)
-        _UniffiFfiConverterString.write(value.text, buf)
 
 @dataclass
 class GateSettings:
@@ -2461,31 +2499,6 @@ class _UniffiFfiConverterOptionalInt64(_UniffiConverterRustBuffer):
             return None
         elif flag == 1:
             return _UniffiFfiConverterInt64.read(buf)
-        else:
-            raise InternalError("Unexpected flag byte for optional type")
-
-class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
-    @classmethod
-    def check_lower(cls, value):
-        if value is not None:
-            _UniffiFfiConverterUInt64.check_lower(value)
-
-    @classmethod
-    def write(cls, value, buf):
-        if value is None:
-            buf.write_u8(0)
-            return
-
-        buf.write_u8(1)
-        _UniffiFfiConverterUInt64.write(value, buf)
-
-    @classmethod
-    def read(cls, buf):
-        flag = buf.read_u8()
-        if flag == 0:
-            return None
-        elif flag == 1:
-            return _UniffiFfiConverterUInt64.read(buf)
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
@@ -9252,6 +9265,29 @@ class _UniffiFfiConverterTypePlanner:
     def write(cls, value: Planner, buf: _UniffiRustBuffer):
         buf.write_u64(cls.lower(value))
 
+class _UniffiFfiConverterSequenceTypePublishedModel(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePublishedModel.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePublishedModel.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePublishedModel.read(buf) for i in range(count)
+        ]
+
 class _UniffiFfiConverterOptionalTypeLogSink(_UniffiConverterRustBuffer):
     @classmethod
     def check_lower(cls, value):
@@ -9276,6 +9312,56 @@ class _UniffiFfiConverterOptionalTypeLogSink(_UniffiConverterRustBuffer):
             return _UniffiFfiConverterTypeLogSink.read(buf)
         else:
             raise InternalError("Unexpected flag byte for optional type")
+
+class _UniffiFfiConverterOptionalTypeBytesListener(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeBytesListener.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeBytesListener.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeBytesListener.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+async def destroy_store(folder: str) -> DestroyReport:
+    """
+    Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+    the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+    calling this again goes on. The app's own key is the app's to delete.
+
+    # Errors
+    [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+    [`NightgraftError::StoreLocked`] if it is open.
+"""
+
+    _UniffiFfiConverterString.check_lower(folder)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(folder),
+    )
+    _uniffi_lift_return = _UniffiFfiConverterTypeDestroyReport.lift
+    _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+    return await _uniffi_rust_call_async(
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store(*_uniffi_lowered_args),
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+        _uniffi_lift_return,
+        _uniffi_error_converter,
+    )
 def leave_signals_alone() -> None:
     """
     Installs no handler of signals: for apps that allow none but their own. To be called before anything is opened; afterwards
@@ -9292,6 +9378,20 @@ def leave_signals_alone() -> None:
     _uniffi_ffi_result = _uniffi_rust_call_with_error(
         _uniffi_error_converter,
         _UniffiLib.uniffi_nightgraft_ffi_fn_func_leave_signals_alone,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
+def published_models() -> typing.List[PublishedModel]:
+    """
+    The models that are known to be trainable, the smallest first.
+"""
+    _uniffi_lowered_args = (
+    )
+    _uniffi_lift_return = _UniffiFfiConverterSequenceTypePublishedModel.lift
+    _uniffi_error_converter = None
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models,
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
@@ -9329,6 +9429,39 @@ def set_log_sink(sink: typing.Optional[LogSink],at_least: LogLevel) -> None:
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
+async def verify_model(path: str,bytes: int,sha256: str,listener: typing.Optional[BytesListener]) -> None:
+    """
+    Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
+    If the caller does not wait for it any more, it stops.
+
+    # Errors
+    [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
+    [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+"""
+
+    _UniffiFfiConverterString.check_lower(path)
+
+    _UniffiFfiConverterUInt64.check_lower(bytes)
+
+    _UniffiFfiConverterString.check_lower(sha256)
+
+    _UniffiFfiConverterOptionalTypeBytesListener.check_lower(listener)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(path),
+        _UniffiFfiConverterUInt64.lower(bytes),
+        _UniffiFfiConverterString.lower(sha256),
+        _UniffiFfiConverterOptionalTypeBytesListener.lower(listener),
+    )
+    _uniffi_lift_return = lambda val: None
+    _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+    return await _uniffi_rust_call_async(
+        _UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model(*_uniffi_lowered_args),
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void,
+        _UniffiLib.ffi_nightgraft_ffi_rust_future_free_void,
+        _uniffi_lift_return,
+        _uniffi_error_converter,
+    )
 def version() -> str:
     """
     The version of the library, such as `0.1.0`.
@@ -9368,6 +9501,7 @@ __all__ = [
     "DestroyReport",
     "DeviceState",
     "Estimate",
+    "ForgetReport",
     "GateSettings",
     "Refusal",
     "Verdict",
@@ -9390,8 +9524,10 @@ __all__ = [
     "Token",
     "destroy_store",
     "leave_signals_alone",
+    "published_models",
     "rules_while_used",
     "set_log_sink",
+    "verify_model",
     "version",
     "StoreChanges",
     "StoreChangesProtocol",

@@ -4214,6 +4214,95 @@ public func FfiConverterTypeEstimate_lower(_ value: Estimate) -> RustBuffer {
 
 
 /**
+ * What forgetting did.
+ */
+public struct ForgetReport: Equatable, Hashable {
+    /**
+     * The examples that are gone.
+     */
+    public var deleted: [UInt64]
+    /**
+     * Grafts that are gone because they had learned from one of them.
+     */
+    public var deletedGrafts: [UInt64]
+    /**
+     * The graft in use now; none for the base itself.
+     */
+    public var current: UInt64?
+    /**
+     * Whether the session under way had learned from one, and was dropped.
+     */
+    public var sessionDropped: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The examples that are gone.
+         */deleted: [UInt64],
+        /**
+         * Grafts that are gone because they had learned from one of them.
+         */deletedGrafts: [UInt64],
+        /**
+         * The graft in use now; none for the base itself.
+         */current: UInt64?,
+        /**
+         * Whether the session under way had learned from one, and was dropped.
+         */sessionDropped: Bool) {
+        self.deleted = deleted
+        self.deletedGrafts = deletedGrafts
+        self.current = current
+        self.sessionDropped = sessionDropped
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ForgetReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeForgetReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ForgetReport {
+        return
+            try ForgetReport(
+                deleted: FfiConverterSequenceUInt64.read(from: &buf),
+                deletedGrafts: FfiConverterSequenceUInt64.read(from: &buf),
+                current: FfiConverterOptionUInt64.read(from: &buf),
+                sessionDropped: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ForgetReport, into buf: inout [UInt8]) {
+        FfiConverterSequenceUInt64.write(value.deleted, into: &buf)
+        FfiConverterSequenceUInt64.write(value.deletedGrafts, into: &buf)
+        FfiConverterOptionUInt64.write(value.current, into: &buf)
+        FfiConverterBool.write(value.sessionDropped, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeForgetReport_lift(_ buf: RustBuffer) throws -> ForgetReport {
+    return try FfiConverterTypeForgetReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeForgetReport_lower(_ value: ForgetReport) -> RustBuffer {
+    return FfiConverterTypeForgetReport.lower(value)
+}
+
+
+/**
  * What a new adapter must prove before it is used by itself. A graft that fails stays in the store, refused.
  */
 public struct GateSettings: Equatable, Hashable {
@@ -5460,6 +5549,147 @@ public func FfiConverterTypeProgress_lift(_ buf: RustBuffer) throws -> Progress 
 #endif
 public func FfiConverterTypeProgress_lower(_ value: Progress) -> RustBuffer {
     return FfiConverterTypeProgress.lower(value)
+}
+
+
+/**
+ * A GGUF file that can be downloaded and trained.
+ */
+public struct PublishedModel: Equatable, Hashable {
+    /**
+     * Its short name.
+     */
+    public var name: String
+    /**
+     * What it is, in a few words of English.
+     */
+    public var description: String
+    /**
+     * Where the file can be downloaded.
+     */
+    public var url: String
+    /**
+     * The file's own name.
+     */
+    public var file: String
+    /**
+     * Its size.
+     */
+    public var bytes: UInt64
+    /**
+     * Its SHA-256, in 64 hexadecimal digits.
+     */
+    public var sha256: String
+    /**
+     * The terms that it is under, by their SPDX identifier.
+     */
+    public var licence: String
+    /**
+     * Tokens that it was made for.
+     */
+    public var context: UInt32
+    /**
+     * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
+     * is not known.
+     */
+    public var memoryToTrain: UInt64?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Its short name.
+         */name: String,
+        /**
+         * What it is, in a few words of English.
+         */description: String,
+        /**
+         * Where the file can be downloaded.
+         */url: String,
+        /**
+         * The file's own name.
+         */file: String,
+        /**
+         * Its size.
+         */bytes: UInt64,
+        /**
+         * Its SHA-256, in 64 hexadecimal digits.
+         */sha256: String,
+        /**
+         * The terms that it is under, by their SPDX identifier.
+         */licence: String,
+        /**
+         * Tokens that it was made for.
+         */context: UInt32,
+        /**
+         * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
+         * is not known.
+         */memoryToTrain: UInt64?) {
+        self.name = name
+        self.description = description
+        self.url = url
+        self.file = file
+        self.bytes = bytes
+        self.sha256 = sha256
+        self.licence = licence
+        self.context = context
+        self.memoryToTrain = memoryToTrain
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PublishedModel: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePublishedModel: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PublishedModel {
+        return
+            try PublishedModel(
+                name: FfiConverterString.read(from: &buf),
+                description: FfiConverterString.read(from: &buf),
+                url: FfiConverterString.read(from: &buf),
+                file: FfiConverterString.read(from: &buf),
+                bytes: FfiConverterUInt64.read(from: &buf),
+                sha256: FfiConverterString.read(from: &buf),
+                licence: FfiConverterString.read(from: &buf),
+                context: FfiConverterUInt32.read(from: &buf),
+                memoryToTrain: FfiConverterOptionUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: PublishedModel, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.description, into: &buf)
+        FfiConverterString.write(value.url, into: &buf)
+        FfiConverterString.write(value.file, into: &buf)
+        FfiConverterUInt64.write(value.bytes, into: &buf)
+        FfiConverterString.write(value.sha256, into: &buf)
+        FfiConverterString.write(value.licence, into: &buf)
+        FfiConverterUInt32.write(value.context, into: &buf)
+        FfiConverterOptionUInt64.write(value.memoryToTrain, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePublishedModel_lift(_ buf: RustBuffer) throws -> PublishedModel {
+    return try FfiConverterTypePublishedModel.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePublishedModel_lower(_ value: PublishedModel) -> RustBuffer {
+    return FfiConverterTypePublishedModel.lower(value)
 }
 
 
@@ -8525,6 +8755,30 @@ fileprivate struct FfiConverterOptionData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeBytesListener: FfiConverterRustBuffer {
+    typealias SwiftType = BytesListener?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeBytesListener.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeBytesListener.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeLogSink: FfiConverterRustBuffer {
     typealias SwiftType = LogSink?
 
@@ -8717,6 +8971,30 @@ fileprivate struct FfiConverterOptionTypeWaiting: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeExample: FfiConverterRustBuffer {
+    typealias SwiftType = Example?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeExample.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeExample.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeNightEnd: FfiConverterRustBuffer {
     typealias SwiftType = NightEnd?
 
@@ -8782,6 +9060,31 @@ fileprivate struct FfiConverterSequenceUInt64: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterUInt64.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
+    typealias SwiftType = [String]
+
+    public static func write(_ value: [String], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterString.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [String]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterString.read(from: &buf))
         }
         return seq
     }
@@ -8907,6 +9210,31 @@ fileprivate struct FfiConverterSequenceTypeNightWait: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeNightWait.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypePublishedModel: FfiConverterRustBuffer {
+    typealias SwiftType = [PublishedModel]
+
+    public static func write(_ value: [PublishedModel], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePublishedModel.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PublishedModel] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PublishedModel]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePublishedModel.read(from: &buf))
         }
         return seq
     }
@@ -9104,6 +9432,61 @@ public func rulesWhileUsed() -> NightRules  {
     )
 })
 }
+/**
+ * The models that are known to be trainable, the smallest first.
+ */
+public func publishedModels() -> [PublishedModel]  {
+    return try!  FfiConverterSequenceTypePublishedModel.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_nightgraft_ffi_fn_func_published_models(uniffiCallStatus
+    )
+})
+}
+/**
+ * Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
+ * If the caller does not wait for it any more, it stops.
+ *
+ * # Errors
+ * [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
+ * [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+ */
+public func verifyModel(path: String, bytes: UInt64, sha256: String, listener: BytesListener?)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_func_verify_model(FfiConverterString.lower(path),FfiConverterUInt64.lower(bytes),FfiConverterString.lower(sha256),FfiConverterOptionTypeBytesListener.lower(listener)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_void,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_void,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
+/**
+ * Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+ * the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+ * calling this again goes on. The app's own key is the app's to delete.
+ *
+ * # Errors
+ * [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+ * [`NightgraftError::StoreLocked`] if it is open.
+ */
+public func destroyStore(folder: String)async throws  -> DestroyReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_func_destroy_store(FfiConverterString.lower(folder)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeDestroyReport_lift,
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
 
 private enum InitializationResult {
     case ok
@@ -9130,6 +9513,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_func_rules_while_used() != 32311) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_published_models() != 40519) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_verify_model() != 2386) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_func_destroy_store() != 57322) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_generator_chat() != 13715) {
@@ -9283,6 +9675,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitBytesListener()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitPlatform()
     uniffiCallbackInitProgressListener()

@@ -731,6 +731,22 @@ RustBuffer uniffi_nightgraft_ffi_fn_func_rules_while_used(RustCallStatus *_Nonnu
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_PUBLISHED_MODELS
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_PUBLISHED_MODELS
+RustBuffer uniffi_nightgraft_ffi_fn_func_published_models(RustCallStatus *_Nonnull out_status
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERIFY_MODEL
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_VERIFY_MODEL
+uint64_t uniffi_nightgraft_ffi_fn_func_verify_model(RustBuffer path, uint64_t bytes, RustBuffer sha256, RustBuffer listener
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_DESTROY_STORE
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_FN_FUNC_DESTROY_STORE
+uint64_t uniffi_nightgraft_ffi_fn_func_destroy_store(RustBuffer folder
+);
+#endif
 #ifndef UNIFFI_FFIDEF_FFI_NIGHTGRAFT_FFI_RUSTBUFFER_ALLOC
 #define UNIFFI_FFIDEF_FFI_NIGHTGRAFT_FFI_RUSTBUFFER_ALLOC
 RustBuffer ffi_nightgraft_ffi_rustbuffer_alloc(uint64_t size, RustCallStatus *_Nonnull out_status
@@ -1012,6 +1028,24 @@ uint16_t uniffi_nightgraft_ffi_checksum_func_set_log_sink(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_RULES_WHILE_USED
 #define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_RULES_WHILE_USED
 uint16_t uniffi_nightgraft_ffi_checksum_func_rules_while_used(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_PUBLISHED_MODELS
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_PUBLISHED_MODELS
+uint16_t uniffi_nightgraft_ffi_checksum_func_published_models(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERIFY_MODEL
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_VERIFY_MODEL
+uint16_t uniffi_nightgraft_ffi_checksum_func_verify_model(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_DESTROY_STORE
+#define UNIFFI_FFIDEF_UNIFFI_NIGHTGRAFT_FFI_CHECKSUM_FUNC_DESTROY_STORE
+uint16_t uniffi_nightgraft_ffi_checksum_func_destroy_store(void
 
 );
 #endif

@@ -800,6 +800,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_func_rules_while_used(
     ): Int
+    external fun uniffi_nightgraft_ffi_checksum_func_published_models(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_func_verify_model(
+    ): Int
+    external fun uniffi_nightgraft_ffi_checksum_func_destroy_store(
+    ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_generator_chat(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_generator_complete(
@@ -916,6 +922,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "nightgraft_ffi"))
+        uniffiCallbackInterfaceBytesListener.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfacePlatform.register(this)
         uniffiCallbackInterfaceProgressListener.register(this)
@@ -1086,6 +1093,12 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_nightgraft_ffi_fn_func_rules_while_used(uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_nightgraft_ffi_fn_func_published_models(uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_nightgraft_ffi_fn_func_verify_model(`path`: RustBuffer.ByValue,`bytes`: Long,`sha256`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_func_destroy_store(`folder`: RustBuffer.ByValue,
+    ): Long
     external fun ffi_nightgraft_ffi_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_nightgraft_ffi_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -1215,6 +1228,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_func_rules_while_used() and 0xFFFF) != 32311) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_published_models() and 0xFFFF) != 40519) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_verify_model() and 0xFFFF) != 2386) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_func_destroy_store() and 0xFFFF) != 57322) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_generator_chat() and 0xFFFF) != 13715) {
@@ -4687,7 +4709,7 @@ internal open class PersonalizationSession: Disposable, AutoCloseable, Personali
      */
     @Throws(NightgraftException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-     suspend fun `open`(`model`: BaseModel, `store`: AdapterStore, `settings`: SessionSettings) : PersonalizationSession {
+internal suspend fun `open`(`model`: BaseModel, `store`: AdapterStore, `settings`: SessionSettings) : PersonalizationSession {
         return uniffiRustCallAsync(
         UniffiLib.uniffi_nightgraft_ffi_fn_constructor_personalizationsession_open(
         FfiConverterTypeBaseModel.lower(`model`),
@@ -7798,6 +7820,110 @@ internal object FfiConverterTypeProgress: FfiConverterRustBuffer<Progress> {
 
 
 /**
+ * A GGUF file that can be downloaded and trained.
+ */
+internal data class PublishedModel (
+    /**
+     * Its short name.
+     */
+    var `name`: kotlin.String
+    ,
+    /**
+     * What it is, in a few words of English.
+     */
+    var `description`: kotlin.String
+    ,
+    /**
+     * Where the file can be downloaded.
+     */
+    var `url`: kotlin.String
+    ,
+    /**
+     * The file's own name.
+     */
+    var `file`: kotlin.String
+    ,
+    /**
+     * Its size.
+     */
+    var `bytes`: kotlin.ULong
+    ,
+    /**
+     * Its SHA-256, in 64 hexadecimal digits.
+     */
+    var `sha256`: kotlin.String
+    ,
+    /**
+     * The terms that it is under, by their SPDX identifier.
+     */
+    var `licence`: kotlin.String
+    ,
+    /**
+     * Tokens that it was made for.
+     */
+    var `context`: kotlin.UInt
+    ,
+    /**
+     * Bytes that training takes besides the mapped file, with the default settings and 256 tokens at a time; none where it
+     * is not known.
+     */
+    var `memoryToTrain`: kotlin.ULong?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypePublishedModel: FfiConverterRustBuffer<PublishedModel> {
+    override fun read(buf: ByteBuffer): PublishedModel {
+        return PublishedModel(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterOptionalULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: PublishedModel) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`description`) +
+            FfiConverterString.allocationSize(value.`url`) +
+            FfiConverterString.allocationSize(value.`file`) +
+            FfiConverterULong.allocationSize(value.`bytes`) +
+            FfiConverterString.allocationSize(value.`sha256`) +
+            FfiConverterString.allocationSize(value.`licence`) +
+            FfiConverterUInt.allocationSize(value.`context`) +
+            FfiConverterOptionalULong.allocationSize(value.`memoryToTrain`)
+    )
+
+    override fun write(value: PublishedModel, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`description`, buf)
+            FfiConverterString.write(value.`url`, buf)
+            FfiConverterString.write(value.`file`, buf)
+            FfiConverterULong.write(value.`bytes`, buf)
+            FfiConverterString.write(value.`sha256`, buf)
+            FfiConverterString.write(value.`licence`, buf)
+            FfiConverterUInt.write(value.`context`, buf)
+            FfiConverterOptionalULong.write(value.`memoryToTrain`, buf)
+    }
+}
+
+
+
+/**
  * A reason not to use a new adapter.
  */
 internal data class Refusal (
@@ -10651,6 +10777,38 @@ internal object FfiConverterOptionalByteArray: FfiConverterRustBuffer<kotlin.Byt
 /**
  * @suppress
  */
+internal object FfiConverterOptionalTypeBytesListener: FfiConverterRustBuffer<BytesListener?> {
+    override fun read(buf: ByteBuffer): BytesListener? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeBytesListener.read(buf)
+    }
+
+    override fun allocationSize(value: BytesListener?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeBytesListener.allocationSize(value)
+        }
+    }
+
+    override fun write(value: BytesListener?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeBytesListener.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalTypeLogSink: FfiConverterRustBuffer<LogSink?> {
     override fun read(buf: ByteBuffer): LogSink? {
         if (buf.get().toInt() == 0) {
@@ -10907,6 +11065,38 @@ internal object FfiConverterOptionalTypeWaiting: FfiConverterRustBuffer<Waiting?
 /**
  * @suppress
  */
+internal object FfiConverterOptionalTypeExample: FfiConverterRustBuffer<Example?> {
+    override fun read(buf: ByteBuffer): Example? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeExample.read(buf)
+    }
+
+    override fun allocationSize(value: Example?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeExample.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Example?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeExample.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalTypeNightEnd: FfiConverterRustBuffer<NightEnd?> {
     override fun read(buf: ByteBuffer): NightEnd? {
         if (buf.get().toInt() == 0) {
@@ -10989,6 +11179,34 @@ internal object FfiConverterSequenceULong: FfiConverterRustBuffer<List<kotlin.UL
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterULong.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.String>> {
+    override fun read(buf: ByteBuffer): List<kotlin.String> {
+        val len = buf.getInt()
+        return List<kotlin.String>(len) {
+            FfiConverterString.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.String>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterString.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.String>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterString.write(it, buf)
         }
     }
 }
@@ -11129,6 +11347,34 @@ internal object FfiConverterSequenceTypeNightWait: FfiConverterRustBuffer<List<N
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeNightWait.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterSequenceTypePublishedModel: FfiConverterRustBuffer<List<PublishedModel>> {
+    override fun read(buf: ByteBuffer): List<PublishedModel> {
+        val len = buf.getInt()
+        return List<PublishedModel>(len) {
+            FfiConverterTypePublishedModel.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PublishedModel>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePublishedModel.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PublishedModel>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePublishedModel.write(it, buf)
         }
     }
 }
@@ -11305,5 +11551,72 @@ internal object FfiConverterSequenceTypeExample: FfiConverterRustBuffer<List<Exa
 
         _status)
 }
+    )
+    }
+
+
+        /**
+         * The models that are known to be trainable, the smallest first.
+         */ internal fun `publishedModels`(): List<PublishedModel> {
+            return FfiConverterSequenceTypePublishedModel.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_nightgraft_ffi_fn_func_published_models(
+
+        _status)
+}
+    )
+    }
+
+
+        /**
+         * Reads all of a downloaded model and compares it with what was published: its size, which is looked at first, and its SHA-256.
+         * If the caller does not wait for it any more, it stops.
+         *
+         * # Errors
+         * [`NightgraftError::InvalidModel`] if the file is missing or another one: it has to be fetched again;
+         * [`NightgraftError::Unsupported`] for a sum that is none; [`NightgraftError::Cancelled`] if the listener throws.
+         */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+internal suspend fun `verifyModel`(`path`: kotlin.String, `bytes`: kotlin.ULong, `sha256`: kotlin.String, `listener`: BytesListener?) {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_nightgraft_ffi_fn_func_verify_model(
+        FfiConverterString.lower(`path`),
+        FfiConverterULong.lower(`bytes`),
+        FfiConverterString.lower(`sha256`),
+        FfiConverterOptionalTypeBytesListener.lower(`listener`),),
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
+    )
+    }
+
+        /**
+         * Wipes the store in `folder`, for which no key is needed: what its keys are wrapped in first, then every other file, then
+         * the folder itself. A folder that is empty or not there has nothing to wipe. After a crash the store does not open, and
+         * calling this again goes on. The app's own key is the app's to delete.
+         *
+         * # Errors
+         * [`NightgraftError::Unsupported`] if the folder is not a store's, and then nothing in it is touched;
+         * [`NightgraftError::StoreLocked`] if it is open.
+         */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+internal suspend fun `destroyStore`(`folder`: kotlin.String) : DestroyReport {
+        return uniffiRustCallAsync(
+        UniffiLib.uniffi_nightgraft_ffi_fn_func_destroy_store(
+        FfiConverterString.lower(`folder`),),
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeDestroyReport.lift(it) },
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
     )
     }
