@@ -1,4 +1,3 @@
-import Foundation
 internal import NightgraftGenerated
 
 /// Something to learn from.
@@ -74,28 +73,27 @@ public struct Message: Sendable, Hashable, Codable {
 }
 
 extension Message {
+    /// nil for a role that is none of ``Role``.
+    init?(_ message: FFI.Message) {
+        guard let role = Role(rawValue: message.role) else { return nil }
+        self.init(role: role, content: message.content)
+    }
+
     var ffi: FFI.Message {
         FFI.Message(role: role.rawValue, content: content)
     }
 }
 
 extension Example {
-    /// The keys of an example's line of JSON.
-    private struct Line: Decodable {
-        let messages: [Message]?
-        let prompt: String?
-        let completion: String?
-        let text: String?
-    }
-
-    /// The example of a line of JSON; nil if it is of another kind.
-    init?(json: String) {
-        guard let line = try? JSONDecoder().decode(Line.self, from: Data(json.utf8)) else { return nil }
-        switch (line.messages, line.prompt, line.completion, line.text) {
-        case (let messages?, nil, nil, nil): self = .chat(messages)
-        case (nil, let prompt?, let completion?, nil): self = .completion(prompt: prompt, completion: completion)
-        case (nil, nil, nil, let text?): self = .text(text)
-        default: return nil
+    /// nil for a conversation that has other roles, as files may bring in.
+    init?(_ example: FFI.Example) {
+        switch example {
+        case .chat(let messages):
+            let turns = messages.compactMap { Message($0) }
+            guard turns.count == messages.count else { return nil }
+            self = .chat(turns)
+        case .completion(let prompt, let completion): self = .completion(prompt: prompt, completion: completion)
+        case .text(let text): self = .text(text)
         }
     }
 

@@ -26,9 +26,7 @@ public struct StoredExample: Sendable, Hashable, Identifiable {
 
     /// The example; `nil` for a line of an imported file that is none of ``Example``'s kinds: it holds token ids, for
     /// example, or other roles.
-    public var example: Example? {
-        Example(json: json)
-    }
+    public let example: Example?
 }
 
 /// What a deletion did.
@@ -80,10 +78,11 @@ extension ImportReport {
 }
 
 extension StoredExample {
-    init(_ example: FFI.StoredExample) {
-        id = example.id
-        added = Date(timeIntervalSince1970: TimeInterval(example.added))
-        json = example.json
+    init(_ stored: FFI.StoredExample) {
+        id = stored.id
+        added = Date(timeIntervalSince1970: TimeInterval(stored.added))
+        json = stored.json
+        example = stored.example.flatMap { Example($0) }
     }
 }
 
