@@ -20,6 +20,18 @@ extension URLSessionConfiguration {
 }
 #endif
 
+// Apple's asset packs, as BackgroundAssets declares them.
+struct AssetPack: Sendable {}
+struct FilePath: ExpressibleByStringLiteral {
+    init(stringLiteral: String) {}
+}
+actor AssetPackManager {
+    static let shared = AssetPackManager()
+    func assetPack(withID assetPackID: String) async throws -> AssetPack { AssetPack() }
+    func ensureLocalAvailability(of assetPack: AssetPack) async throws {}
+    nonisolated func url(for path: FilePath) throws -> URL { folder }
+}
+
 // MARK: For Apple's systems
 // These parts of the library are not compiled on Linux. `cargo xtask swift` makes sure that the files in
 // Sources/Nightgraft/Apple declare them like this.
