@@ -196,7 +196,7 @@ public final class AdapterStore: Sendable {
     /// Writes the store anew under another key; what deleted files left behind stays shut away under the old one.
     ///
     /// Keep both keys until this returns: after a crash in between, open the store with both
-    /// (``StoreSettings/formerKey``), and the change is finished.
+    /// (``StoreSettings/formerKey``), and the change is finished. ``KeyStorage/rotate(_:)`` keeps them.
     ///
     /// - Parameter key: The new key.
     /// - Throws: ``NightgraftError/unsupported(reason:)`` if the store is not encrypted.

@@ -8,7 +8,7 @@ import Foundation
 ///
 /// An app and its extensions share a key by giving the same `accessGroup`, an entitlement of both. Without one each has
 /// its own key, and what one of them makes the other cannot open.
-public struct KeychainKey: Sendable {
+public struct KeychainKey: KeyStorage {
     let entry: KeychainEntry
 
     /// A key under a name.
@@ -24,6 +24,13 @@ public struct KeychainKey: Sendable {
 
     init(entry: KeychainEntry) {
         self.entry = entry
+    }
+
+    /// The place of the key that takes the place of this one: its name with `.next` behind it.
+    public var next: any KeyStorage {
+        let item = KeychainItem(
+            name: entry.item.name + ".next", service: entry.item.service, accessGroup: entry.item.accessGroup)
+        return KeychainKey(entry: KeychainEntry(item: item, keychain: entry.keychain))
     }
 
     /// The key; made of random bytes and kept the first time.
@@ -44,10 +51,7 @@ public struct KeychainKey: Sendable {
         try entry.loadKey()
     }
 
-    /// Keeps another key in its place.
-    ///
-    /// While ``AdapterStore/rotateKey(to:)`` runs, and after a crash in it, either of the two keys may be the store's:
-    /// keep the new one under another `name` before, and call this when the rotation has returned.
+    /// Keeps another key in its place. ``KeyStorage/rotate(_:)`` does so when it has changed the store's.
     ///
     /// - Parameter key: The key.
     /// - Throws: As ``loadOrCreate()``.

@@ -1,11 +1,17 @@
 import Foundation
 
-/// The time as background work sees it; tests have one of their own.
-protocol BackgroundClock: Sendable {
+/// The time as background work sees it. Tests have one that they move: `ManualClock` of `NightgraftTesting`.
+public protocol BackgroundClock: Sendable {
+    /// The time now.
     var now: Date { get }
     /// The calendar of the device's owner.
     var calendar: Calendar { get }
     /// Calls `action` once after `delay`, unless what is returned is called before.
+    ///
+    /// - Parameters:
+    ///   - delay: How long it counts down.
+    ///   - action: What is called then, from any thread.
+    /// - Returns: What stops the countdown.
     func countDown(_ delay: Duration, then action: @escaping @Sendable () -> Void) -> @Sendable () -> Void
 }
 

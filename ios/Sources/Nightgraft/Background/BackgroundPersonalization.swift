@@ -12,7 +12,7 @@ import Foundation
 ///     platform: platform
 /// ) {
 ///     let model = try await BaseModel(contentsOf: modelURL)
-///     let store = try await AdapterStore(at: ProtectedFolder.prepare(folder), key: try KeychainKey().loadOrCreate())
+///     let store = try await AdapterStore(at: ProtectedFolder.prepare(folder), keyIn: KeychainKey())
 ///     return try await PersonalizationSession(model: model, store: store)
 /// }
 /// background.register()
@@ -43,18 +43,21 @@ public final class BackgroundPersonalization: Sendable {
     ///   - schedule: When tasks are asked for.
     ///   - platform: The device's state.
     ///   - rules: When a night may train, and how hard. Grants are asked for within their window.
+    ///   - scheduler: Who grants the time; `nil` for the system.
+    ///   - clock: The time that requests are made by; `nil` for the system's.
     ///   - onProgress: Called as in ``PersonalizationSession/runNight(on:rules:grant:isLastGrant:onProgress:)``.
     ///   - onEnd: Called when a grant is over, just before the system is told so.
     ///   - openSession: Opens the session, in each grant anew. If the app has it open at that time, it returns that one.
     public convenience init(
         schedule: BackgroundSchedule, platform: any Platform, rules: NightRules = .atNight,
+        scheduler: (any BackgroundScheduler)? = nil, clock: (any BackgroundClock)? = nil,
         onProgress: (@Sendable (TrainingProgress) -> Void)? = nil,
         onEnd: (@Sendable (BackgroundReport) -> Void)? = nil,
         openSession: @escaping @Sendable () async throws -> PersonalizationSession
     ) {
         self.init(
-            schedule: schedule, platform: platform, rules: rules, scheduler: SystemBackgroundScheduler(),
-            clock: SystemClock(), onProgress: onProgress, onEnd: onEnd, open: { try await openSession() })
+            schedule: schedule, platform: platform, rules: rules, scheduler: scheduler ?? SystemBackgroundScheduler(),
+            clock: clock ?? SystemClock(), onProgress: onProgress, onEnd: onEnd, open: { try await openSession() })
     }
 
     init(
