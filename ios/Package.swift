@@ -33,7 +33,10 @@ let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("E
 let package = Package(
     name: "Nightgraft",
     platforms: [.iOS(.v17)],
-    products: [.library(name: "Nightgraft", targets: ["Nightgraft"])],
+    products: [
+        .library(name: "Nightgraft", targets: ["Nightgraft"]),
+        .library(name: "NightgraftTesting", targets: ["NightgraftTesting"]),
+    ],
     targets: (library.map { [$0] } ?? []) + [
         // The C functions of the Rust library, as uniffi declares them.
         .target(
@@ -46,11 +49,16 @@ let package = Package(
         .target(
             name: "Nightgraft", dependencies: ["NightgraftGenerated"], resources: [.copy("PrivacyInfo.xcprivacy")],
             swiftSettings: strict),
+        // What apps' tests take besides: a tiny model, and a device, a clock, a scheduler and a key that tests play.
+        .target(
+            name: "NightgraftTesting", dependencies: ["Nightgraft"], resources: [.copy("tiny.gguf")],
+            swiftSettings: strict),
         // The sample app without its views, so that it is compiled and tested where there is no SwiftUI.
         .target(
             name: "SampleNotebook", dependencies: ["Nightgraft"], path: "Sample/Notebook", swiftSettings: strict),
         .testTarget(
-            name: "NightgraftTests", dependencies: ["Nightgraft", "NightgraftGenerated", "SampleNotebook"],
+            name: "NightgraftTests",
+            dependencies: ["Nightgraft", "NightgraftGenerated", "NightgraftTesting", "SampleNotebook"],
             swiftSettings: strict),
     ]
 )

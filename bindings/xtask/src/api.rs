@@ -25,6 +25,7 @@ pub struct Record {
 
 pub const KOTLIN: Record = Record { path: "android/nightgraft/api/nightgraft.api", language: "kotlin" };
 pub const SWIFT: Record = Record { path: "ios/api/Nightgraft.txt", language: "swift" };
+pub const SWIFT_TESTING: Record = Record { path: "ios/api/NightgraftTesting.txt", language: "swift" };
 
 /// Writes the lists of all languages anew, or of the named ones.
 pub fn run(root: &Path, Api { language }: &Api) -> Result<()> {

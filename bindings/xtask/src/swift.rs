@@ -19,12 +19,15 @@ use anyhow::{Context, Result, ensure};
 
 use toolchain::Toolchain;
 
-use crate::api::{self, Purpose};
+use crate::api::{self, Purpose, Record};
 use crate::fixtures::{self, Fixtures};
 use crate::generate;
 use crate::program::skip_unless_ci;
 use crate::scenario::OUT_VARIABLE;
 use crate::snippets::{self, SWIFT};
+
+/// What apps and their tests import, and the list of its public API.
+const MODULES: [(&str, Record); 2] = [("Nightgraft", api::SWIFT), ("NightgraftTesting", api::SWIFT_TESTING)];
 
 /// Runs everything. Without a toolchain that is a loud skip, or an error where `CI=true`.
 ///
@@ -40,10 +43,11 @@ pub fn run(root: &Path) -> Result<()> {
     let paths = Paths::prepare(root, &cache)?;
     let checks = Checks { toolchain: &toolchain, paths: &paths };
     checks.format()?;
+    checks.tiny_model()?;
     let tests = checks.test()?;
-    let graph = checks.symbol_graph()?;
-    let symbols = checks.documentation(&graph)?;
-    checks.public_api(&graph, Purpose::Compare)?;
+    checks.symbol_graphs()?;
+    let symbols = checks.documentation()?;
+    checks.public_api(Purpose::Compare)?;
     let documents = checks.readme()?;
     checks.consumer()?;
     println!(
@@ -62,7 +66,8 @@ pub fn record_api(root: &Path) -> Result<()> {
     let toolchain = toolchain(root)?;
     let paths = Paths::prepare(root, &cache)?;
     let checks = Checks { toolchain: &toolchain, paths: &paths };
-    checks.public_api(&checks.symbol_graph()?, Purpose::Record)
+    checks.symbol_graphs()?;
+    checks.public_api(Purpose::Record)
 }
 
 /// The toolchain, made if there is none.
@@ -135,8 +140,31 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn format(&self) -> Result<()> {
-        let what = ["Package.swift", "Sources/Nightgraft", "Tests", "Sample", "Consumer"];
+        let what = [
+            "Package.swift",
+            "Sources/Nightgraft",
+            "Sources/NightgraftTesting",
+            "Tests",
+            "Sample",
+            "Consumer",
+        ];
         self.run_tool(&[&["swift", "format", "lint", "--strict", "--recursive"][..], &what].concat())
+    }
+
+    /// The model that apps' tests take is the one that the other languages' tests make.
+    fn tiny_model(&self) -> Result<()> {
+        let variables = self.paths.variables();
+        let made = variables.iter().find(|(name, _)| *name == "NIGHTGRAFT_TINY");
+        let (_, made) = made.context("the suites have a tiny model")?;
+        let kept = self.paths.package.join("Sources/NightgraftTesting/tiny.gguf");
+        let read = |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+        ensure!(
+            read(&kept)? == read(made)?,
+            "{} is another model than {}, which core/examples/tiny_model.rs writes",
+            kept.display(),
+            made.display()
+        );
+        Ok(())
     }
 
     /// Returns how many tests passed.
@@ -166,8 +194,8 @@ impl Checks<'_> {
         Ok(summary.tests)
     }
 
-    /// Returns the compiler's list of the public symbols.
-    fn symbol_graph(&self) -> Result<PathBuf> {
+    /// Has the compiler list the public symbols of each module.
+    fn symbol_graphs(&self) -> Result<()> {
         let scratch = text(&self.paths.scratch)?;
         self.run_tool(&[
             "swift",
@@ -178,18 +206,32 @@ impl Checks<'_> {
             "--minimum-access-level",
             "public",
             "--skip-synthesized-members",
-        ])?;
-        documentation::symbol_graph(&self.paths.scratch)
+        ])
     }
 
-    fn public_api(&self, graph: &Path, purpose: Purpose) -> Result<()> {
-        let list = public_api::list(graph, &self.paths.package.join("Sources/Nightgraft"))?;
-        api::SWIFT.keep(&self.paths.root, &list, purpose)
+    /// A module's symbol graphs, and the folder of its sources.
+    fn module(&self, name: &str) -> Result<(Vec<PathBuf>, PathBuf)> {
+        let graphs = documentation::symbol_graphs(&self.paths.scratch, name)?;
+        Ok((graphs, self.paths.package.join("Sources").join(name)))
+    }
+
+    fn public_api(&self, purpose: Purpose) -> Result<()> {
+        for (module, record) in &MODULES {
+            let (graphs, sources) = self.module(module)?;
+            record.keep(&self.paths.root, &public_api::list(&graphs, &sources)?, purpose)?;
+        }
+        Ok(())
     }
 
     /// Returns how many public symbols there are, all documented.
-    fn documentation(&self, graph: &Path) -> Result<usize> {
-        let symbols = documentation::check(graph, &self.paths.package.join("Sources/Nightgraft"))?;
+    fn documentation(&self) -> Result<usize> {
+        let mut symbols = 0;
+        for (module, _) in &MODULES {
+            let (graphs, sources) = self.module(module)?;
+            symbols += documentation::check(&graphs, &sources)?;
+        }
+        let (graphs, _) = self.module("Nightgraft")?;
+        let graph = graphs.first().context("the module has a graph of its own")?;
         let catalogue = "Sources/Nightgraft/Nightgraft.docc";
         let out = self.paths.scratch.join("Nightgraft.doccarchive");
         if let Some(docc) = &self.toolchain.docc {

@@ -3,6 +3,10 @@ import Nightgraft
 import SwiftUI
 import os
 
+#if targetEnvironment(simulator)
+import NightgraftTesting
+#endif
+
 /// One screen: notes in, train tonight, ask before and after.
 @main
 struct SampleApp: App {
@@ -23,16 +27,27 @@ final class AppDelegate: NSObject, UIApplicationDelegate {
         folder: URL.applicationSupportDirectory.appending(path: "Notebook"),
         key: { try KeychainKey().loadOrCreate() })
     private var background: BackgroundPersonalization?
+    #if targetEnvironment(simulator)
+    // The Simulator starts no background tasks and has no battery: nights begin with the button, on a made-up phone.
+    private let scheduler: OnDemandScheduler? = OnDemandScheduler()
+    #else
+    private let scheduler: (any BackgroundScheduler)? = nil
+    #endif
 
     func application(
         _ application: UIApplication,
         didFinishLaunchingWithOptions launchOptions: [UIApplication.LaunchOptionsKey: Any]? = nil
     ) -> Bool {
         let changes = DeviceChanges()
+        #if targetEnvironment(simulator)
+        let platform = FixedPlatform()
+        #else
         let platform = ApplePlatform { changes.tell() }
+        #endif
         let notebook = notebook
         let background = BackgroundPersonalization(
             schedule: BackgroundSchedule(identifier: "org.nightgraft.sample.night"), platform: platform,
+            scheduler: scheduler,
             onEnd: { report in Logger().notice("a night: \(String(describing: report), privacy: .public)") }
         ) {
             // The same store as the screen's: one process has it open once.
@@ -48,7 +63,12 @@ final class AppDelegate: NSObject, UIApplicationDelegate {
     func trainTonight() -> String {
         do {
             try background?.submit()
+            #if targetEnvironment(simulator)
+            scheduler?.grant()
+            return "Now: this is the Simulator."
+            #else
             return "Tonight, on the charger."
+            #endif
         } catch {
             return "Background work is switched off for this app."
         }

@@ -2,7 +2,7 @@ import Foundation
 
 extension Duration {
     /// A length in seconds, with its fraction.
-    var inSeconds: Double {
+    package var inSeconds: Double {
         let (seconds, attoseconds) = components
         return Double(seconds) + Double(attoseconds) * 1e-18
     }

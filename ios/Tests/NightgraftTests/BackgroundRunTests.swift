@@ -1,11 +1,12 @@
 import Foundation
+import NightgraftTesting
 import XCTest
 
 @testable import Nightgraft
 
 final class BackgroundRunTests: XCTestCase {
     func testWorkThatEndsCompletesTheGrant() async {
-        let grant = TestGrant()
+        let grant = OnDemandGrant()
         let endings = Recorder<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             { .nothingToDo(.divergedBefore, text: "tried") }
@@ -17,7 +18,7 @@ final class BackgroundRunTests: XCTestCase {
     }
 
     func testErrorsCompleteItToo() async {
-        let grant = TestGrant()
+        let grant = OnDemandGrant()
         let endings = Recorder<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             throw NightgraftError.wrongKey(reason: "")
@@ -30,7 +31,7 @@ final class BackgroundRunTests: XCTestCase {
     }
 
     func testExpirationWhileOpeningCompletesAtOnce() async {
-        let grant = TestGrant()
+        let grant = OnDemandGrant()
         let endings = Recorder<BackgroundEnding>()
         let ran = Flag()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
@@ -47,7 +48,7 @@ final class BackgroundRunTests: XCTestCase {
     }
 
     func testExpirationWaitsUntilTheWorkHasSaved() async {
-        let grant = TestGrant()
+        let grant = OnDemandGrant()
         let endings = Recorder<BackgroundEnding>()
         let saved = Flag()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
@@ -66,7 +67,7 @@ final class BackgroundRunTests: XCTestCase {
     }
 
     func testWorkThatFinishesAsItExpiresHasFinished() async {
-        let grant = TestGrant()
+        let grant = OnDemandGrant()
         let endings = Recorder<BackgroundEnding>()
         await BackgroundRun(grant: grant, beforeCompletion: endings.add).run {
             {
@@ -76,15 +77,5 @@ final class BackgroundRunTests: XCTestCase {
         }
         XCTAssertEqual(endings.values, [.ended(.nothingToDo(.everythingLearned, text: "all done"))])
         XCTAssertEqual(grant.completions, [true])
-    }
-}
-
-enum TestRules {
-    /// Nothing that depends on the time of day or on how long the device was left alone.
-    static var anyTime: NightRules {
-        var rules = NightRules()
-        rules.idleOnly = false
-        rules.idleGrace = .zero
-        return rules
     }
 }

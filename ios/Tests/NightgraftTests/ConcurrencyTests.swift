@@ -1,4 +1,5 @@
 import Foundation
+import NightgraftTesting
 import XCTest
 
 @testable import Nightgraft
@@ -161,7 +162,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
     }
 
     func testLeavingTheLoopEndsTheAnswer() async throws {
-        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let model = try await TinyModel.open()
         let generator = try await Generator(model: model, threads: 1)
         let stream = generator.streamCompletion(of: "One, two, three,", options: ChatOptions(maximumTokens: 480))
         for try await piece in stream where !piece.isEmpty {
@@ -172,7 +173,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
     }
 
     func testACancelledTaskGetsNoAnswer() async throws {
-        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let model = try await TinyModel.open()
         let generator = try await Generator(model: model, threads: 1)
         let options = ChatOptions(maximumTokens: 480)
         let cancelled: [@Sendable () async throws -> Void] = [
@@ -213,7 +214,7 @@ final class ConcurrencyTests: TemporaryFolderTestCase {
     }
 
     func testWhoStopsAnAnswerGetsWhatThereIsOfIt() async throws {
-        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let model = try await TinyModel.open()
         let generator = try await Generator(model: model, threads: 1)
         let stream = generator.streamCompletion(of: "One, two,", options: ChatOptions(maximumTokens: 480))
         stream.stop()

@@ -1,4 +1,5 @@
 import Foundation
+import NightgraftTesting
 import XCTest
 
 @testable import Nightgraft
@@ -13,7 +14,7 @@ final class ContinuedPersonalizationTests: TemporaryFolderTestCase {
         let continued = ContinuedPersonalization(
             identifier: "org.example.train", title: "Learning", subtitle: "", scheduler: scheduler)
         return try await continued.train(
-            tiny.session, on: TestPlatform(TestPlatform.asleep), rules: TestRules.anyTime
+            tiny.session, on: FixedPlatform(), rules: .whileUsed
         ) { progress in
             if progress.phase == .training { onTraining() }
         }
@@ -85,7 +86,7 @@ private final class TestContinuedScheduler: ContinuedScheduler {
 }
 
 private final class TestContinuedGrant: ContinuedGrant {
-    private let grant = TestGrant()
+    private let grant = OnDemandGrant()
     private let fractions = Recorder<Double>()
     private let granted = Flag()
 

@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 final class FailureTests: TemporaryFolderTestCase {
@@ -8,7 +9,7 @@ final class FailureTests: TemporaryFolderTestCase {
             try await BaseModel(contentsOf: self.folder.appendingPathComponent("missing.gguf"))
         }
         let damaged = folder.appendingPathComponent("damaged.gguf")
-        let good = try Data(contentsOf: TestFiles.tiny)
+        let good = try Data(contentsOf: TinyModel.url)
         for (name, bytes) in [
             ("empty", Data()), ("cut short", good.prefix(good.count / 2)),
             ("no model", Data(repeating: 7, count: 5000)),
@@ -26,7 +27,7 @@ final class FailureTests: TemporaryFolderTestCase {
         let key = StoreKey.random()
         do {
             let store = try await AdapterStore(at: place, key: key)
-            try await store.add(TinySession.examples(3))
+            try await store.add(TinyModel.examples(3))
             try await store.close()
         }
         await expect({ if case .wrongKey = $0 { true } else { false } }) {
@@ -58,14 +59,14 @@ final class FailureTests: TemporaryFolderTestCase {
         }
         try await store.close()
         let second = try await AdapterStore(at: place, settings: .unencrypted())
-        try await second.add(TinySession.examples(1))
+        try await second.add(TinyModel.examples(1))
     }
 
     func testDroppingAStoreClosesIt() async throws {
         let place = folder.appendingPathComponent("store")
         for _ in 0..<5 {
             let store = try await AdapterStore(at: place, settings: .unencrypted())
-            try await store.add(TinySession.examples(1))
+            try await store.add(TinyModel.examples(1))
         }
     }
 
@@ -80,7 +81,7 @@ final class FailureTests: TemporaryFolderTestCase {
         let key = StoreKey.random()
         do {
             let store = try await AdapterStore(at: place, key: key)
-            try await store.add(TinySession.examples(20))
+            try await store.add(TinyModel.examples(20))
             try await store.close()
         }
         let journal = try XCTUnwrap(try largestFile(in: place))
@@ -119,7 +120,7 @@ final class FailureTests: TemporaryFolderTestCase {
     }
 
     func testSettingsThatMakeNoSense() async throws {
-        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let model = try await TinyModel.open()
         let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
         for settings in [SessionSettings(rank: 0), SessionSettings(rank: -3), SessionSettings(learningRate: .nan)] {
             await expect({ if case .unsupported = $0 { true } else { false } }) {
@@ -139,7 +140,7 @@ final class FailureTests: TemporaryFolderTestCase {
         XCTAssertGreaterThan(plan.smallest, 1 << 20)
         XCTAssertGreaterThanOrEqual(plan.needed, plan.smallest)
         let store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
-        try await store.add(TinySession.examples(20))
+        try await store.add(TinyModel.examples(20))
         await expect({
             guard case .outOfMemoryBudget(let needed, let available) = $0 else { return false }
             return needed > available && available == 1 << 20

@@ -1,9 +1,10 @@
+import Foundation
 import XCTest
 
 @testable import Nightgraft
 
 final class GrantWatchTests: XCTestCase {
-    private let clock = TestClock()
+    private let clock = HeldClock()
     private let givenBack = Recorder<Bool>()
 
     private func makeWatch() -> GrantWatch {
@@ -58,5 +59,44 @@ final class GrantWatchTests: XCTestCase {
         XCTAssertEqual(givenBack.values, [])
         clock.fire()
         XCTAssertEqual(watch.givenUpFor?.kind, .notCharging)
+    }
+}
+
+/// A clock that hands out its countdowns, so that a test can end one that was stopped.
+private final class HeldClock: BackgroundClock {
+    let now = Date(timeIntervalSince1970: 1_795_476_600)
+    let calendar = Calendar(identifier: .gregorian)
+
+    private struct State {
+        var started: [Duration] = []
+        var running: [Int: @Sendable () -> Void] = [:]
+    }
+
+    private let state = Locked(State())
+
+    /// The delays of all countdowns that were started.
+    var started: [Duration] {
+        state.withLock { $0.started }
+    }
+
+    /// What runs now.
+    var running: [@Sendable () -> Void] {
+        state.withLock { Array($0.running.values) }
+    }
+
+    func countDown(_ delay: Duration, then action: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        state.withLock { state in
+            let number = state.started.count
+            state.started.append(delay)
+            state.running[number] = action
+            return { [self] in self.state.withLock { $0.running[number] = nil } }
+        }
+    }
+
+    /// Ends what runs.
+    func fire() {
+        for action in running {
+            action()
+        }
     }
 }

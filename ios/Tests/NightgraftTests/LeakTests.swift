@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 final class LeakTests: TemporaryFolderTestCase {
@@ -12,20 +13,19 @@ final class LeakTests: TemporaryFolderTestCase {
 
     func testOpenOneStepCloseAThousandTimes() async throws {
         let place = folder.appendingPathComponent("store")
-        let tiny = try TestFiles.tiny
         do {
             let store = try await AdapterStore(at: place, settings: .unencrypted())
-            try await store.add(TinySession.examples(12))
+            try await store.add(TinyModel.examples(12))
         }
         for _ in 0..<warmUp {
-            try await Self.cycle(tiny, place)
+            try await Self.cycle(in: place)
         }
         var readings = [try ProcessStatus.now()]
         // Code that runs for the first time takes memory once; what leaks is there after every thousand.
         for _ in 0..<thousands {
             let before = readings[readings.count - 1]
             for _ in 0..<cycles {
-                try await Self.cycle(tiny, place)
+                try await Self.cycle(in: place)
             }
             let after = try ProcessStatus.now()
             readings.append(after)
@@ -40,8 +40,8 @@ final class LeakTests: TemporaryFolderTestCase {
         XCTFail("every \(cycles) cycles take more: \(readings)")
     }
 
-    private static func cycle(_ tiny: URL, _ place: URL) async throws {
-        let model = try await BaseModel(contentsOf: tiny)
+    private static func cycle(in place: URL) async throws {
+        let model = try await TinyModel.open()
         let store = try await AdapterStore(at: place, settings: .unencrypted())
         let session = try await PersonalizationSession(
             model: model, store: store, settings: TinySession.settings(steps: endlessSteps))

@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 final class ListenerTests: TemporaryFolderTestCase {
@@ -22,7 +23,7 @@ final class ListenerTests: TemporaryFolderTestCase {
     }
 
     func testATextListenerThatThrows() async throws {
-        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let model = try await TinyModel.open()
         let generator = try await Generator(model: model, threads: 1)
         do {
             _ = try await generator.completion(of: "One, two,", options: ChatOptions(maximumTokens: 400)) { _ in
@@ -37,7 +38,7 @@ final class ListenerTests: TemporaryFolderTestCase {
     }
 
     func testThePiecesMakeTheAnswer() async throws {
-        let model = try await BaseModel(contentsOf: TestFiles.tiny)
+        let model = try await TinyModel.open()
         let generator = try await Generator(model: model, threads: 1)
         let pieces = Recorder<String>()
         let options = ChatOptions(maximumTokens: 40, temperature: 0.9, seed: 11)
@@ -52,16 +53,16 @@ final class ListenerTests: TemporaryFolderTestCase {
 
     func testAPlatformThatThrows() async throws {
         let tiny = try await TinySession(in: folder, steps: 20)
-        let platform = TestPlatform { throw AppError(number: 2) }
+        let platform = FixedPlatform()
+        platform.fail(with: AppError(number: 2))
         do {
-            try await tiny.session.runNight(on: platform, rules: TestRules.anyTime)
+            try await tiny.session.runNight(on: platform)
             XCTFail("nothing was thrown")
         } catch {
             XCTAssertEqual(error as? AppError, AppError(number: 2))
         }
-        platform.change(to: TestPlatform.asleep)
-        guard case .finished(let report) = try await tiny.session.runNight(on: platform, rules: TestRules.anyTime)
-        else {
+        platform.fail(with: nil)
+        guard case .finished(let report) = try await tiny.session.runNight(on: platform) else {
             return XCTFail("the night did not finish")
         }
         XCTAssertEqual(report.steps, 20)
@@ -69,14 +70,11 @@ final class ListenerTests: TemporaryFolderTestCase {
 
     func testABatteryThatCannotBeRead() async throws {
         let tiny = try await TinySession(in: folder, steps: 20)
-        let platform = TestPlatform {
-            var state = TestPlatform.asleep()
-            state.battery = -1
-            return state
-        }
+        let platform = FixedPlatform()
+        platform.change { $0.battery = -1 }
         let session = tiny.session
         let waiting = Recorder<Waiting.Kind>()
-        let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
+        let outcome = try await session.runNight(on: platform) { progress in
             if let kind = progress.waiting?.kind {
                 waiting.add(kind)
                 session.stop()
@@ -88,17 +86,14 @@ final class ListenerTests: TemporaryFolderTestCase {
 
     func testANightWaitsForTheChargerAndIsWoken() async throws {
         let tiny = try await TinySession(in: folder, steps: 20)
-        let platform = TestPlatform {
-            var state = TestPlatform.asleep()
-            state.charging = false
-            return state
-        }
+        let platform = FixedPlatform()
+        platform.change { $0.charging = false }
         let session = tiny.session
         let waited = Recorder<Waiting>()
-        let outcome = try await session.runNight(on: platform, rules: TestRules.anyTime) { progress in
+        let outcome = try await session.runNight(on: platform) { progress in
             guard let waiting = progress.waiting, waited.values.isEmpty else { return }
             waited.add(waiting)
-            platform.change(to: TestPlatform.asleep)
+            platform.change { $0.charging = true }
             session.deviceChanged()
         }
         XCTAssertEqual(waited.values.first?.kind, .notCharging)

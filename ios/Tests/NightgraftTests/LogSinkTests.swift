@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 final class LogSinkTests: TemporaryFolderTestCase {
@@ -24,10 +25,9 @@ final class LogSinkTests: TemporaryFolderTestCase {
         defer { setLogSink(nil) }
         let tiny = try await TinySession(in: folder, steps: endlessSteps)
         let session = tiny.session
-        var unplugged = TestPlatform.asleep()
-        unplugged.charging = false
-        let state = unplugged
-        try await session.runNight(on: TestPlatform { state }) { progress in
+        let unplugged = FixedPlatform()
+        unplugged.change { $0.charging = false }
+        try await session.runNight(on: unplugged) { progress in
             if progress.phase == .waiting { session.stop() }
         }
         await ended.wait()

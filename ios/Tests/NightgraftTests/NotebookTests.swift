@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import SampleNotebook
 import XCTest
 
@@ -10,7 +11,7 @@ final class NotebookTests: XCTestCase {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("notebook-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
         let notebook = Notebook(
-            modelURL: try TestFiles.tiny, folder: folder, settings: TinySession.settings(steps: 4), key: { .random() })
+            modelURL: TinyModel.url, folder: folder, settings: TinySession.settings(steps: 4), key: { .random() })
         await notebook.appear()
         XCTAssertEqual(notebook.activity, .idle)
         for number in 0..<12 {

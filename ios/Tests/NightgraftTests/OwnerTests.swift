@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 /// What the owner of the data may ask for.
@@ -42,7 +43,7 @@ final class OwnerTests: TemporaryFolderTestCase {
 
     func testADestroyedStoreLeavesNothingAndNothingElseIsTouched() async throws {
         let store = try await AdapterStore(at: place, key: .random())
-        try await store.add(TinySession.examples(3))
+        try await store.add(TinyModel.examples(3))
         await expect({ if case .storeLocked = $0 { true } else { false } }) {
             try await AdapterStore.destroy(at: self.place)
         }
@@ -62,7 +63,7 @@ final class OwnerTests: TemporaryFolderTestCase {
     func testAChangeOfTheKeyThatWasInterruptedIsFinishedByOpeningWithBothKeys() async throws {
         let (old, new) = (StoreKey.random(), StoreKey.random())
         let store = try await AdapterStore(at: place, key: old)
-        try await store.add(TinySession.examples(3))
+        try await store.add(TinyModel.examples(3))
         try await store.close()
         for _ in 0..<2 {
             let both = try await AdapterStore(at: place, settings: StoreSettings(key: new, formerKey: old))
@@ -72,6 +73,35 @@ final class OwnerTests: TemporaryFolderTestCase {
         }
         await expect({ if case .wrongKey = $0 { true } else { false } }) {
             try await AdapterStore(at: self.place, key: old)
+        }
+    }
+
+    func testAChangeOfTheKeyThatIsInterruptedAnywhereIsFinishedByTheNextOpening() async throws {
+        let keys = MemoryKey()
+        // It makes three calls: a new key, that in the place of the old one, none that is on its way.
+        for calls in 0...3 {
+            let before = keys.loadOrCreate()
+            do {
+                let store = try await AdapterStore(at: place, keyIn: keys)
+                try await store.add(TinyModel.examples(3))
+                let files = try listing()
+                try await InterruptedKey(keys, after: calls).rotate(store)
+                XCTAssertEqual(calls, 3)
+                XCTAssertEqual(try listing(), files)
+                try await store.close()
+            } catch {
+                XCTAssertEqual(error as? AppError, AppError(number: calls))
+            }
+            let again = try await AdapterStore(at: place, keyIn: keys)
+            let examples = try await again.examples()
+            XCTAssertEqual(examples.count, 3)
+            try await again.close()
+            XCTAssertNil(try keys.next.load())
+            guard calls > 0 else { continue }
+            XCTAssertNotEqual(keys.load(), before)
+            await expect({ if case .wrongKey = $0 { true } else { false } }) {
+                try await AdapterStore(at: self.place, key: before)
+            }
         }
     }
 
@@ -116,5 +146,47 @@ final class OwnerTests: TemporaryFolderTestCase {
         } catch {
             XCTAssert(error is CancellationError, "\(error)")
         }
+    }
+}
+
+/// A place for keys in an app that is killed after so many calls of it.
+private final class InterruptedKey: KeyStorage {
+    private let keys: any KeyStorage
+    private let calls: Int
+    private let made: Recorder<Bool>
+
+    init(_ keys: any KeyStorage, after calls: Int, made: Recorder<Bool> = Recorder()) {
+        self.keys = keys
+        self.calls = calls
+        self.made = made
+    }
+
+    var next: any KeyStorage {
+        InterruptedKey(keys.next, after: calls, made: made)
+    }
+
+    func loadOrCreate() throws -> StoreKey {
+        try goOn()
+        return try keys.loadOrCreate()
+    }
+
+    func load() throws -> StoreKey? {
+        try goOn()
+        return try keys.load()
+    }
+
+    func replace(with key: StoreKey) throws {
+        try goOn()
+        try keys.replace(with: key)
+    }
+
+    func remove() throws {
+        try goOn()
+        try keys.remove()
+    }
+
+    private func goOn() throws {
+        guard made.values.count < calls else { throw AppError(number: calls) }
+        made.add(true)
     }
 }

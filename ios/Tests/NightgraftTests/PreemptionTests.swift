@@ -1,4 +1,5 @@
 import Foundation
+import NightgraftTesting
 import XCTest
 
 @testable import Nightgraft
@@ -11,11 +12,10 @@ final class PreemptionTests: TemporaryFolderTestCase {
         let slice = tiny.session.slice()
         for try await progress in slice where progress.step > 0 {
             let queued = Task { try await tiny.session.run() }
-            let grant = TestGrant()
+            let grant = OnDemandGrant()
             let background = BackgroundPersonalization(
                 schedule: BackgroundSchedule(identifier: "org.example.night"),
-                platform: TestPlatform(TestPlatform.asleep), rules: TestRules.anyTime, scheduler: TestScheduler(),
-                clock: TestClock(),
+                platform: FixedPlatform(), scheduler: OnDemandScheduler(), clock: TestClock(),
                 onProgress: { if $0.phase == .training { grant.expire() } },
                 open: { tiny.session })
             // Comes to its end only if the night runs: the slice would go on for hours.
@@ -45,12 +45,12 @@ final class PreemptionTests: TemporaryFolderTestCase {
         let tiny = try await TinySession(in: folder, steps: 20)
         let night: (NightRules) async throws -> SliceOutcome = { rules in
             let left = Flag()
-            return try await tiny.session.runNight(on: TestPlatform(TestPlatform.asleep), rules: rules) { progress in
+            return try await tiny.session.runNight(on: FixedPlatform(), rules: rules) { progress in
                 guard progress.phase == .training, left.raise() else { return }
                 NotificationCenter.default.post(name: .appEntersBackground, object: nil)
             }
         }
-        let inFront = try await night(TestRules.anyTime)
+        let inFront = try await night(.whileUsed)
         XCTAssertEqual(inFront, .paused(.stopped))
         guard case .finished = try await night(NightRules()) else { return XCTFail("it did not finish") }
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 final class StoreChangesTests: TemporaryFolderTestCase {
@@ -9,7 +10,7 @@ final class StoreChangesTests: TemporaryFolderTestCase {
         let first: Void? = await changes.next()
         XCTAssertNotNil(first)
         for count in 1...3 {
-            try await store.add(TinySession.examples(count))
+            try await store.add(TinyModel.examples(count))
             let change: Void? = await changes.next()
             XCTAssertNotNil(change)
         }

@@ -99,7 +99,9 @@ mod tests {
             ),
             "{manifest}"
         );
-        assert!(package.join("Sources/Nightgraft/PrivacyInfo.xcprivacy").is_file());
+        for file in ["Sources/Nightgraft/PrivacyInfo.xcprivacy", "Sources/NightgraftTesting/tiny.gguf"] {
+            assert!(package.join(file).is_file(), "{file}");
+        }
         assert!(package.join("LICENSE-MIT").is_file() && !package.join("old").exists());
         assert!(url().ends_with("/releases/download/v0.1.0/Nightgraft.xcframework.zip"), "{}", url());
     }

@@ -1,5 +1,5 @@
-//! A package outside the checkout that takes the library as a release has it and has its first answer: `ios/Consumer`, with the
-//! code of the README.
+//! A package outside the checkout that takes the library as a release has it, has its first answer, and tests a night:
+//! `ios/Consumer`, with the code of the README.
 
 use std::{fs, path::Path, process::Command};
 
@@ -14,13 +14,17 @@ use crate::{
 };
 
 const PACKAGE: &str = "ios/Consumer";
-const QUICK_START: &str = "Sources/FirstAnswer/QuickStart.swift";
+/// Functions that the README declares, and the files of the package that have them.
+const SHOWN: [(&str, &str); 2] = [
+    ("personalizedAnswer", "Sources/FirstAnswer/QuickStart.swift"),
+    ("testNotesAreLearnedAtNight", "Tests/FirstAnswerTests/NightTests.swift"),
+];
 
 impl Checks<'_> {
     /// Makes a release's package, and runs another package with it.
     ///
     /// # Errors
-    /// If one of the two does not build, or the answer is not what it has learned.
+    /// If one of the two does not build, the answer is not what it has learned, or its test fails.
     pub fn consumer(&self) -> Result<()> {
         let outside = tempfile::tempdir()?;
         let [library, package] = [release::PACKAGE, "first-answer"].map(|name| outside.path().join(name));
@@ -32,11 +36,18 @@ impl Checks<'_> {
 
         let source = root.join(PACKAGE);
         cmd!(sh, "cp -R {source} {package}").run()?;
-        let code = snippets::declaring(root, &SWIFT, "ios/README.md", "personalizedAnswer")?;
-        fs::write(package.join(QUICK_START), code)?;
-        let words = ["swift", "run", "--package-path", text(&package)?, "FirstAnswer"];
-        let status = self.outside(&words, outside.path()).status().context("cannot start swift run")?;
-        ensure!(status.success(), "the package outside the checkout ended with {status}");
+        for (function, file) in SHOWN {
+            let code = snippets::declaring(root, &SWIFT, "ios/README.md", function)?;
+            sh.write_file(package.join(file), code)?;
+        }
+        let place = ["--package-path", text(&package)?];
+        for words in [["run", "FirstAnswer"], ["test", "--disable-swift-testing"]] {
+            let [task, argument] = words;
+            let words = [&["swift", task][..], &place, &[argument]].concat();
+            let status = self.outside(&words, outside.path()).status();
+            let status = status.with_context(|| format!("cannot start swift {task}"))?;
+            ensure!(status.success(), "swift {task} of the package outside the checkout ended with {status}");
+        }
         Ok(())
     }
 

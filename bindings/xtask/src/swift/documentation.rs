@@ -4,29 +4,43 @@
 //! alone is not in it, so the sources are read as well: any line that begins with `public`.
 
 use std::{
-    fs,
+    fs, io, iter,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-/// The library's symbol graph below SwiftPM's build folder.
-pub fn symbol_graph(scratch: &Path) -> Result<PathBuf> {
-    for entry in fs::read_dir(scratch).with_context(|| format!("cannot read {}", scratch.display()))? {
-        let graph = entry?.path().join("symbolgraph/Nightgraft.symbols.json");
-        if graph.is_file() {
-            return Ok(graph);
+/// A module's symbol graphs below SwiftPM's build folder: its own first, then one for each module whose types it extends.
+pub fn symbol_graphs(scratch: &Path, module: &str) -> Result<Vec<PathBuf>> {
+    for folder in entries(scratch)? {
+        let folder = folder.join("symbolgraph");
+        let own = folder.join(format!("{module}.symbols.json"));
+        if own.is_file() {
+            let extension = format!("{module}@");
+            let extends = |path: &PathBuf| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&extension))
+            };
+            return Ok(iter::once(own).chain(entries(&folder)?.into_iter().filter(extends)).collect());
         }
     }
-    bail!("swift package wrote no symbol graph below {}", scratch.display())
+    bail!("swift package wrote no symbol graph of {module} below {}", scratch.display())
+}
+
+/// What a symbol graph holds.
+pub fn read_graph(graph: &Path) -> Result<Value> {
+    let text = fs::read_to_string(graph).with_context(|| format!("cannot read {}", graph.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no JSON", graph.display()))
 }
 
 /// Returns how many public symbols there are, all documented, or names those that are not.
-pub fn check(graph: &Path, sources: &Path) -> Result<usize> {
-    let text = fs::read_to_string(graph).with_context(|| format!("cannot read {}", graph.display()))?;
-    let graph: Value = serde_json::from_str(&text).context("the symbol graph is no JSON")?;
-    let symbols = graph["symbols"].as_array().context("the symbol graph has no symbols")?;
+pub fn check(graphs: &[PathBuf], sources: &Path) -> Result<usize> {
+    let mut symbols = Vec::new();
+    for graph in graphs {
+        let mut graph = read_graph(graph)?;
+        let Value::Array(found) = graph["symbols"].take() else { bail!("a symbol graph has no symbols") };
+        symbols.extend(found);
+    }
     ensure!(!symbols.is_empty(), "the symbol graph is empty");
     let mut missing: Vec<String> = symbols.iter().filter(|symbol| !is_documented(symbol)).map(name).collect();
     if let Some(generated) = symbols.iter().find(|symbol| text_of(symbol).contains("NightgraftGenerated")) {
@@ -80,8 +94,7 @@ fn scan(source: &str) -> (usize, Vec<usize>) {
 /// The Swift files of a folder and of those in it.
 pub fn swift_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
+    for path in entries(folder)? {
         if path.is_dir() {
             found.extend(swift_files(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "swift") {
@@ -90,6 +103,14 @@ pub fn swift_files(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// What is in a folder, in the order of the alphabet.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -108,7 +129,7 @@ mod tests {
         fs::write(sources.join("Store.swift"), source).unwrap();
         let file = folder.path().join("graph.json");
         fs::write(&file, graph).unwrap();
-        check(&file, &sources)
+        check(&[file], &sources)
     }
 
     #[test]

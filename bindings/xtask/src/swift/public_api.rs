@@ -6,21 +6,23 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::documentation::{name, swift_files};
+use super::documentation::{name, read_graph, swift_files};
 
 /// What types have unless they give it up, which compilers of different versions tell or do not tell.
 const IMPLIED: &[&str] = &["Swift.Copyable", "Swift.Escapable", "Swift.SendableMetatype"];
 
 /// One line for each symbol, conformance and declaration under a condition.
-pub fn list(graph: &Path, sources: &Path) -> Result<String> {
-    let text = fs::read_to_string(graph).with_context(|| format!("cannot read {}", graph.display()))?;
-    let mut lines = of_graph(&serde_json::from_str(&text).context("the symbol graph is no JSON")?)?;
+pub fn list(graphs: &[PathBuf], sources: &Path) -> Result<String> {
+    let mut lines = BTreeSet::new();
+    for graph in graphs {
+        lines.extend(of_graph(&read_graph(graph)?)?);
+    }
     for file in swift_files(sources)? {
         let source = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let file = file.file_name().context("a source is a file")?.to_string_lossy();

@@ -8,7 +8,8 @@ import os
 /// The state of this iPhone or iPad: battery, temperature level, low power mode, memory and storage.
 ///
 /// Make one on the main actor when the app launches, and keep it: it listens to the system from then on. Simulators have
-/// no battery; nights wait there with ``Waiting/Kind-swift.enum/unreadable``.
+/// no battery; nights wait there with ``Waiting/Kind-swift.enum/unreadable``, unless `FixedPlatform` of `NightgraftTesting` takes
+/// its place.
 public final class ApplePlatform: Platform {
     private let monitor: DeviceMonitor
 

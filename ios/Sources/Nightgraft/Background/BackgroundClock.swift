@@ -1,6 +1,6 @@
 import Foundation
 
-/// The time as background work sees it. Tests have one that they move: `ManualClock` of `NightgraftTesting`.
+/// The time as background work sees it. Tests have one that they move: `TestClock` of `NightgraftTesting`.
 public protocol BackgroundClock: Sendable {
     /// The time now.
     var now: Date { get }

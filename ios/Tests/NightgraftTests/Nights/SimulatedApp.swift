@@ -1,4 +1,5 @@
 import Foundation
+import NightgraftTesting
 
 @testable import Nightgraft
 
@@ -23,7 +24,7 @@ final class SimulatedApp: BackgroundScheduler, BackgroundClock, @unchecked Senda
 
     func background() -> BackgroundPersonalization {
         BackgroundPersonalization(
-            schedule: BackgroundSchedule(identifier: "org.example.night"), platform: TestPlatform(TestPlatform.asleep),
+            schedule: BackgroundSchedule(identifier: "org.example.night"), platform: FixedPlatform(),
             scheduler: self, clock: self, onEnd: { [self] in lastEnding = $0.ending }, open: open)
     }
 

@@ -4,7 +4,6 @@ import XCTest
 /// The files that the tests need. `cargo xtask swift` names them in variables; a missing one is a failure.
 enum TestFiles {
     static var smollm2: URL { get throws { try file("NIGHTGRAFT_SMOLLM2") } }
-    static var tiny: URL { get throws { try file("NIGHTGRAFT_TINY") } }
     static var scenario: URL { get throws { try file("NIGHTGRAFT_SCENARIO") } }
 
     /// Where the scenario leaves its adapter for comparison with those of other languages; nil if nobody asks.

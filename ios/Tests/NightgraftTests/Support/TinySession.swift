@@ -1,5 +1,6 @@
 import Foundation
 import Nightgraft
+import NightgraftTesting
 import XCTest
 
 /// A session on the tiny model, with made-up examples.
@@ -10,9 +11,9 @@ struct TinySession: Sendable {
 
     /// A session of `steps` steps in a store in `folder`.
     init(in folder: URL, steps: Int, examples: Int = 12) async throws {
-        model = try await BaseModel(contentsOf: TestFiles.tiny)
+        model = try await TinyModel.open()
         store = try await AdapterStore(at: folder.appendingPathComponent("store"), settings: .unencrypted())
-        try await store.add(Self.examples(examples))
+        try await store.add(TinyModel.examples(examples))
         session = try await PersonalizationSession(
             model: model, store: store, settings: Self.settings(steps: steps))
     }
@@ -21,12 +22,6 @@ struct TinySession: Sendable {
         SessionSettings(
             rank: 2, learningRate: 1e-3, steps: steps, context: 64, batchTokens: 64, heldOut: 0.25, threads: 1,
             gate: GateSettings(minimumHeldOut: 2))
-    }
-
-    static func examples(_ count: Int) -> [Example] {
-        (0..<count).map {
-            .chat(question: "Where is key \($0)?", answer: "In drawer \($0 * 7 % count), under the maps.")
-        }
     }
 }
 
