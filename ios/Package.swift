@@ -8,8 +8,8 @@ let release: (url: String, checksum: String)? = nil
 // The Rust library under the package is the first of these that there is:
 // - the dynamic library in the folder that NIGHTGRAFT_LIBRARY names, for the machine that builds. `cargo xtask swift` builds it and
 //   runs the tests with it on Linux;
-// - Nightgraft.xcframework beside this file, which `cargo xtask ios` makes: static libraries for devices and simulators, without
-//   headers;
+// - Nightgraft.xcframework beside this file, which `cargo xtask ios` makes: static libraries for devices, simulators and the
+//   Mac's own tests, without headers;
 // - the XCFramework in the archive of the release.
 func native() -> (library: Target?, linking: [LinkerSetting]) {
     if let folder = Context.environment["NIGHTGRAFT_LIBRARY"] {
@@ -32,7 +32,8 @@ let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .enableUpcomingFeature("E
 
 let package = Package(
     name: "Nightgraft",
-    platforms: [.iOS(.v17)],
+    // Apps are for iOS. On a Mac their tests run without a simulator.
+    platforms: [.iOS(.v17), .macOS(.v14)],
     products: [
         .library(name: "Nightgraft", targets: ["Nightgraft"]),
         .library(name: "NightgraftTesting", targets: ["NightgraftTesting"]),

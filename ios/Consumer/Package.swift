@@ -5,7 +5,7 @@ import PackageDescription
 // release, adds the README's first example and its test of a night, and runs both.
 let package = Package(
     name: "FirstAnswer",
-    platforms: [.iOS(.v17)],
+    platforms: [.iOS(.v17), .macOS(.v14)],
     dependencies: [.package(path: "../nightgraft-swift")],
     targets: [
         .executableTarget(

@@ -1,4 +1,5 @@
-//! `cargo xtask ios`: static libraries for iPhones and simulators, and the XCFramework around them.
+//! `cargo xtask ios`: static libraries for iPhones, for simulators and for Macs that test without one, and the XCFramework around
+//! them.
 
 pub mod release;
 
@@ -20,6 +21,12 @@ use crate::{
 /// A kind of machine that an XCFramework has one library for.
 #[derive(Debug)]
 struct Platform {
+    /// What the Swift package calls its system.
+    system: &'static str,
+    /// What Clang calls it.
+    clang_system: &'static str,
+    /// The variable with the oldest version that compilers build for.
+    oldest: &'static str,
     /// Apple's name of its SDK.
     sdk: &'static str,
     /// What Clang's name of a target ends with.
@@ -28,14 +35,32 @@ struct Platform {
     architectures: &'static [(&'static str, &'static str)],
 }
 
-const PLATFORMS: &[Platform] = &[
-    Platform { sdk: "iphoneos", environment: "", architectures: &[("aarch64-apple-ios", "arm64")] },
-    Platform {
-        sdk: "iphonesimulator",
-        environment: "-simulator",
-        architectures: &[("aarch64-apple-ios-sim", "arm64"), ("x86_64-apple-ios", "x86_64")],
-    },
-];
+const DEVICE: Platform = Platform {
+    system: "iOS",
+    clang_system: "ios",
+    oldest: "IPHONEOS_DEPLOYMENT_TARGET",
+    sdk: "iphoneos",
+    environment: "",
+    architectures: &[("aarch64-apple-ios", "arm64")],
+};
+
+const SIMULATOR: Platform = Platform {
+    sdk: "iphonesimulator",
+    environment: "-simulator",
+    architectures: &[("aarch64-apple-ios-sim", "arm64"), ("x86_64-apple-ios", "x86_64")],
+    ..DEVICE
+};
+
+const MAC: Platform = Platform {
+    system: "macOS",
+    clang_system: "macosx",
+    oldest: "MACOSX_DEPLOYMENT_TARGET",
+    sdk: "macosx",
+    environment: "",
+    architectures: &[("aarch64-apple-darwin", "arm64"), ("x86_64-apple-darwin", "x86_64")],
+};
+
+const PLATFORMS: &[Platform] = &[DEVICE, SIMULATOR, MAC];
 
 const PROFILE: &str = "small-release";
 const LIBRARY: &str = "libnightgraft_ffi.a";
@@ -49,10 +74,11 @@ pub fn run(root: &Path, makes_release: bool) -> Result<()> {
     if !missing.is_empty() {
         bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
     }
-    let deployment_target = deployment_target(&fs::read_to_string(root.join("ios/Package.swift"))?)?;
+    let package = fs::read_to_string(root.join("ios/Package.swift"))?;
     let (sh, target, functions) = (shell(root)?, target_folder(root), Functions::read(root)?);
     let mut libraries = Vec::new();
     for platform in PLATFORMS {
+        let deployment_target = deployment_target(&package, platform.system)?;
         for (triple, architecture) in platform.architectures {
             timed(triple, platform.build(&sh, triple, &deployment_target)?)?;
             let built = target.join(triple).join(PROFILE).join(LIBRARY);
@@ -101,17 +127,18 @@ fn missing(
 }
 
 /// `.iOS(.v16)` of the Swift package is `16.0`, so that it is said in one place.
-fn deployment_target(package: &str) -> Result<String> {
-    let version =
-        package.split_once(".iOS(").and_then(|(_, rest)| rest.split_once(')')).map(|(version, _)| version);
-    let version = version.context("ios/Package.swift names no platform .iOS(...)")?.trim();
+fn deployment_target(package: &str, system: &str) -> Result<String> {
+    let platform = package.split_once(&format!(".{system}(")).and_then(|(_, rest)| rest.split_once(')'));
+    let (version, _) =
+        platform.with_context(|| format!("ios/Package.swift names no platform .{system}(...)"))?;
+    let version = version.trim();
     let numbers = version
         .strip_prefix(".v")
         .map_or_else(|| version.trim_matches('"').to_owned(), |version| version.replace('_', "."));
     let is_version =
         numbers.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     if !is_version {
-        bail!("ios/Package.swift: '{version}' is no version of iOS");
+        bail!("ios/Package.swift: '{version}' is no version of {system}");
     }
     Ok(if numbers.contains('.') { numbers } else { format!("{numbers}.0") })
 }
@@ -124,7 +151,7 @@ impl Platform {
         let library = ["--lib", "--package", "nightgraft-ffi"];
         Ok(cmd!(sh, "{cargo} build --profile {PROFILE} --locked {library...} --target {triple}")
             // Read by rustc and by the build of C files.
-            .env("IPHONEOS_DEPLOYMENT_TARGET", deployment_target)
+            .env(self.oldest, deployment_target)
             // The build script of llama-cpp-sys-2 hands these to CMake, which would take the device's SDK also for
             // the simulator.
             .env("CMAKE_OSX_SYSROOT", self.sdk)
@@ -140,7 +167,7 @@ impl Platform {
 
     /// Clang's name, which has the oldest system in it.
     fn clang_target(&self, architecture: &str, deployment_target: &str) -> String {
-        format!("{architecture}-apple-ios{deployment_target}{}", self.environment)
+        format!("{architecture}-apple-{}{deployment_target}{}", self.clang_system, self.environment)
     }
 
     /// One library for all architectures.
@@ -187,8 +214,8 @@ mod tests {
 
     #[test]
     fn a_simulator_is_built_with_its_own_sdk() {
-        let (device, simulator, sh) = (&PLATFORMS[0], &PLATFORMS[1], here());
-        let command = simulator.build(&sh, "x86_64-apple-ios", "16.0").expect("it is one");
+        let sh = here();
+        let command = SIMULATOR.build(&sh, "x86_64-apple-ios", "16.0").expect("it is one");
         let words = command.to_string();
         assert!(words.ends_with("--package nightgraft-ffi --target x86_64-apple-ios"), "{words}");
         let command = Command::from(command);
@@ -203,22 +230,23 @@ mod tests {
         assert_eq!(variable("IPHONEOS_DEPLOYMENT_TARGET"), Some(Some("16.0".into())));
         assert_eq!(variable("GGML_METAL"), Some(Some("OFF".into())));
         assert_eq!(variable("SDKROOT"), Some(None));
-        assert!(device.build(&sh, "x86_64-apple-ios", "16.0").is_err());
-        assert_eq!(simulator.clang_target("x86_64", "16.0"), "x86_64-apple-ios16.0-simulator");
-        assert_eq!(device.clang_target("arm64", "16.0"), "arm64-apple-ios16.0");
+        assert!(DEVICE.build(&sh, "x86_64-apple-ios", "16.0").is_err());
+        assert_eq!(SIMULATOR.clang_target("x86_64", "16.0"), "x86_64-apple-ios16.0-simulator");
+        assert_eq!(DEVICE.clang_target("arm64", "16.0"), "arm64-apple-ios16.0");
+        assert_eq!(MAC.clang_target("arm64", "14.0"), "arm64-apple-macosx14.0");
     }
 
     #[test]
     fn the_simulators_libraries_become_one_and_the_devices_stays() {
-        let (device, simulator, sh) = (&PLATFORMS[0], &PLATFORMS[1], here());
-        let built = simulator.relinked(Path::new("/t"));
+        let sh = here();
+        let built = SIMULATOR.relinked(Path::new("/t"));
         assert_eq!(
             lipo(&sh, &built, Path::new("/t/iphonesimulator/libnightgraft_ffi.a")).to_string(),
             "lipo -create /t/aarch64-apple-ios-sim/small-release/relinked/libnightgraft_ffi.a \
              /t/x86_64-apple-ios/small-release/relinked/libnightgraft_ffi.a -output /t/iphonesimulator/libnightgraft_ffi.a"
         );
         assert_eq!(
-            device.universal_library(&sh, Path::new("/t")).expect("nothing to join"),
+            DEVICE.universal_library(&sh, Path::new("/t")).expect("nothing to join"),
             Path::new("/t/aarch64-apple-ios/small-release/relinked/libnightgraft_ffi.a")
         );
     }
@@ -238,7 +266,8 @@ mod tests {
         let lines =
             missing("linux", &|name| name == "cmake", &|triple| triple == "x86_64-apple-ios").join("\n");
         assert!(lines.contains("macOS") && lines.contains("xcodebuild") && lines.contains("lipo"), "{lines}");
-        assert!(lines.ends_with("rustup target add aarch64-apple-ios aarch64-apple-ios-sim"), "{lines}");
+        let absent = "aarch64-apple-ios aarch64-apple-ios-sim aarch64-apple-darwin x86_64-apple-darwin";
+        assert!(lines.ends_with(&format!("rustup target add {absent}")), "{lines}");
         assert!(!lines.contains("cmake"), "{lines}");
         assert!(missing("macos", &|_| true, &|_| true).is_empty());
     }
@@ -247,9 +276,10 @@ mod tests {
     fn the_lowest_system_is_the_packages_own() {
         let package = |version: &str| format!("platforms: [.macOS(.v13), .iOS({version})],");
         for (written, meant) in [(".v16", "16.0"), (".v15_4", "15.4"), ("\"17.2\"", "17.2")] {
-            assert_eq!(deployment_target(&package(written)).expect("a version"), meant);
+            assert_eq!(deployment_target(&package(written), "iOS").expect("a version"), meant);
         }
-        assert!(deployment_target(&package(".latest")).is_err());
-        assert!(deployment_target("platforms: [.macOS(.v13)]").is_err());
+        assert_eq!(deployment_target(&package(".v16"), "macOS").expect("a version"), "13.0");
+        assert!(deployment_target(&package(".latest"), "iOS").is_err());
+        assert!(deployment_target("platforms: [.macOS(.v13)]", "iOS").is_err());
     }
 }
