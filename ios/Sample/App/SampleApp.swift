@@ -38,11 +38,10 @@ final class AppDelegate: NSObject, UIApplicationDelegate {
         _ application: UIApplication,
         didFinishLaunchingWithOptions launchOptions: [UIApplication.LaunchOptionsKey: Any]? = nil
     ) -> Bool {
-        let changes = DeviceChanges()
         #if targetEnvironment(simulator)
         let platform = FixedPlatform()
         #else
-        let platform = ApplePlatform { changes.tell() }
+        let platform = ApplePlatform()
         #endif
         let notebook = notebook
         let background = BackgroundPersonalization(
@@ -54,7 +53,6 @@ final class AppDelegate: NSObject, UIApplicationDelegate {
             try await notebook.open().session
         }
         background.register()
-        changes.listener = { background.deviceChanged() }
         self.background = background
         return true
     }
@@ -72,16 +70,6 @@ final class AppDelegate: NSObject, UIApplicationDelegate {
         } catch {
             return "Background work is switched off for this app."
         }
-    }
-}
-
-/// Tells the background work, which is made after the platform, of the platform's changes.
-private final class DeviceChanges: @unchecked Sendable {
-    // Set once while the app launches, before the first notification can come.
-    var listener: (@Sendable () -> Void)?
-
-    func tell() {
-        listener?()
     }
 }
 #endif

@@ -13,6 +13,23 @@ public protocol Platform: Sendable {
     /// - Returns: The state now.
     /// - Throws: Any error. The night ends, saved, and throws the same error to its caller.
     func state() throws -> DeviceState
+
+    /// Has `onChange` called when the state changes: a night that waits then looks at it at once. Without it, which is the
+    /// default, a night looks by itself, every half second.
+    ///
+    /// - Parameter onChange: What is called, from any thread.
+    /// - Returns: What ends that.
+    func observe(_ onChange: @escaping @Sendable () -> Void) -> @Sendable () -> Void
+}
+
+extension Platform {
+    /// Tells of no change.
+    ///
+    /// - Parameter onChange: What is not called.
+    /// - Returns: What does nothing.
+    public func observe(_ onChange: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        return {}
+    }
 }
 
 /// What a device tells of itself.

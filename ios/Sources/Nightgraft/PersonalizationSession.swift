@@ -168,6 +168,8 @@ public final class PersonalizationSession: Sendable {
         let seconds = grant?.inSeconds
         let converted = try rules.ffi()
         let adapter = PlatformAdapter(platform)
+        let endObservation = platform.observe { [handle] in handle.deviceChanged() }
+        defer { endObservation() }
         do {
             return try await pass(onProgress, preempting: true) { handle, listener in
                 try await handle.runNight(

@@ -13,6 +13,7 @@ public final class FixedPlatform: Platform {
 
     private let device: Locked<Device>
     private let clock: (any BackgroundClock)?
+    private let observers = Observers()
 
     /// A device in a state.
     ///
@@ -29,12 +30,12 @@ public final class FixedPlatform: Platform {
         device.withLock { $0.reads }
     }
 
-    /// Changes the state. A night that waits sees it within half a second, and at once if it is told by
-    /// `PersonalizationSession.deviceChanged()` or `BackgroundPersonalization.deviceChanged()`.
+    /// Changes the state. A night that waits looks at it at once.
     ///
     /// - Parameter body: What changes it.
     public func change(_ body: (inout DeviceState) -> Void) {
         device.withLock { body(&$0.state) }
+        observers.notify()
     }
 
     /// From now on the state cannot be read.
@@ -59,6 +60,14 @@ public final class FixedPlatform: Platform {
             state.utcOffsetSeconds = clock.calendar.timeZone.secondsFromGMT(for: clock.now)
         }
         return state
+    }
+
+    /// Has `onChange` called at each ``change(_:)``.
+    ///
+    /// - Parameter onChange: What is called, on the thread that changes the state.
+    /// - Returns: What ends that.
+    public func observe(_ onChange: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        observers.add(onChange)
     }
 }
 

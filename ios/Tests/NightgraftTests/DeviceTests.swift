@@ -73,9 +73,17 @@ final class DeviceMonitorTests: XCTestCase {
         let device = TestDevice()
         let changes = Recorder<Bool>()
         let monitor = DeviceMonitor(source: device) { changes.add(true) }
+        let nights = Recorder<Thermal>()
+        let endObservation = monitor.observers.add { [weak monitor] in
+            if let monitor { nights.add(monitor.state().thermal) }
+        }
         device.warm(to: 2)
         XCTAssertEqual(changes.values, [true])
-        XCTAssertEqual(monitor.state().thermal, .serious)
+        XCTAssertEqual(nights.values, [.serious])
+        endObservation()
+        device.warm(to: 3)
+        XCTAssertEqual(nights.values, [.serious])
+        XCTAssertEqual(monitor.state().thermal, .critical)
     }
 
     @MainActor

@@ -17,8 +17,8 @@ public final class ApplePlatform: Platform {
     ///
     /// - Parameters:
     ///   - storage: A folder on the volume whose free space counts. Default: the app's home.
-    ///   - onChange: Called when the charger, the battery, the temperature level or the low power mode changes. Pass it
-    ///     on to ``BackgroundPersonalization/deviceChanged()`` or ``PersonalizationSession/deviceChanged()``.
+    ///   - onChange: Called when the charger, the battery, the temperature level or the low power mode changes. Nights
+    ///     hear of it by themselves.
     @MainActor
     public init(
         storage: URL = URL(fileURLWithPath: NSHomeDirectory()), onChange: (@Sendable () -> Void)? = nil
@@ -32,6 +32,15 @@ public final class ApplePlatform: Platform {
     /// - Returns: The state now.
     public func state() -> DeviceState {
         monitor.state()
+    }
+
+    /// Has `onChange` called when the charger, the battery, the temperature level, the low power mode or the app's place in
+    /// front changes.
+    ///
+    /// - Parameter onChange: What is called, on the main actor.
+    /// - Returns: What ends that.
+    public func observe(_ onChange: @escaping @Sendable () -> Void) -> @Sendable () -> Void {
+        monitor.observers.add(onChange)
     }
 }
 

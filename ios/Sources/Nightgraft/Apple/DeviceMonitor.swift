@@ -34,6 +34,9 @@ final class DeviceMonitor: Sendable {
     /// How long a reading of the free storage holds. It is another process that is asked, and a night looks twice a second.
     static let storageHolds = Duration.seconds(60)
 
+    /// Who is told of each change.
+    let observers = Observers()
+
     private let source: any DeviceSource
     private let now: @Sendable () -> ContinuousClock.Instant
     private let screen = Locked(ScreenReading())
@@ -52,6 +55,7 @@ final class DeviceMonitor: Sendable {
         refresh()
         source.observe { [weak self] in
             self?.refresh()
+            self?.observers.notify()
             onChange?()
         }
     }
