@@ -14,6 +14,9 @@ func show(_ progress: TrainingProgress) {}
 #if canImport(FoundationNetworking)
 @_exported import FoundationNetworking
 
+// Apple's name of it.
+let NSURLSessionDownloadTaskResumeData = URLSessionDownloadTaskResumeData
+
 extension URLSessionConfiguration {
     // Linux has no background sessions.
     class func background(withIdentifier identifier: String) -> URLSessionConfiguration { .default }
