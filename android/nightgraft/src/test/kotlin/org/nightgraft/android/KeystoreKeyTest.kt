@@ -43,7 +43,7 @@ internal class KeystoreKeyTest {
         old.reset()
         assertEquals(1, keystore.keys.size)
         assertNull(key("old.key").load())
-        AdapterStore.open("$folder/store", StoreSettings(key = key("new.key").load())).use { store ->
+        AdapterStore.open("$folder/store", StoreSettings(key = checkNotNull(key("new.key").load()))).use { store ->
             assertEquals(3, store.examples().size)
         }
     }

@@ -52,7 +52,7 @@ internal class NightConfigurationTest {
 
     private suspend fun assertClosed(configuration: NightConfiguration) {
         assertThrows<NightgraftException.Cancelled> { runBlocking { configuration.model.tokenize("a") } }
-        AdapterStore.open(store.path, StoreSettings(key = key.load())).release()
+        AdapterStore.open(store.path, StoreSettings(key = checkNotNull(key.load()))).release()
     }
 
     @Test
@@ -108,6 +108,6 @@ internal class NightConfigurationTest {
         val app = FakeApp { open().openNight(JobOptions(), sdk = 36) { Platform { ready.copy(storageFree = 0) } } }
         assertEquals(6.hours, app.useGrant(JobOptions(), Mutex()))
         assertTrue(app.outcomes.single() is SliceOutcome.Paused)
-        AdapterStore.open(store.path, StoreSettings(key = key.load())).release()
+        AdapterStore.open(store.path, StoreSettings(key = checkNotNull(key.load()))).release()
     }
 }
