@@ -73,7 +73,9 @@ public class BaseModel private constructor(internal val ffi: FfiModel) : AutoClo
  * @property fingerprint tells models apart; an adapter fits the model that it was trained on
  * @property notTrainable why it cannot be personalized; null if it can
  */
-public data class ModelInfo(
+@ConsistentCopyVisibility
+public data class ModelInfo
+internal constructor(
     val path: String,
     val bytes: Long,
     val architecture: String,
@@ -93,7 +95,8 @@ public data class ModelInfo(
  * @property id its number in the vocabulary
  * @property text what it stands for; a part of a character is shown as a replacement character
  */
-public data class Token(val id: Int, val text: String)
+@ConsistentCopyVisibility
+public data class Token internal constructor(val id: Int, val text: String)
 
 private fun FfiModelInfo.toPublic() =
     ModelInfo(

@@ -135,7 +135,7 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
  * @property temperature 0 for the likeliest text, the same every time; 1 for text as varied as what the model has read
  * @property seed of the randomness, above temperature 0
  */
-public data class ChatOptions(val maxTokens: Int = 256, val temperature: Float = 0f, val seed: Int = 0)
+public class ChatOptions(public val maxTokens: Int = 256, public val temperature: Float = 0f, public val seed: Int = 0)
 
 /**
  * What was written.
@@ -146,7 +146,9 @@ public data class ChatOptions(val maxTokens: Int = 256, val temperature: Float =
  * @property time how long it took
  * @property stopped whether it was stopped before its end
  */
-public data class Answer(
+@ConsistentCopyVisibility
+public data class Answer
+internal constructor(
     val text: String,
     val tokens: Int,
     val promptTokens: Int,

@@ -16,7 +16,9 @@ import org.nightgraft.ffi.NightRecord as FfiNightRecord
  * @property steps the optimizer steps that were made
  * @property end how it ended; null while it goes on, and of one whose process was killed
  */
-public data class NightRecord(
+@ConsistentCopyVisibility
+public data class NightRecord
+internal constructor(
     val began: Instant,
     val duration: Duration,
     val running: Duration,
@@ -31,7 +33,8 @@ public data class NightRecord(
  * @property kind for what; [WaitKind.TOO_WARM] and [WaitKind.IN_USE] also stand for the time shortly after
  * @property duration how long, all such waits together
  */
-public data class NightWait(val kind: WaitKind, val duration: Duration)
+@ConsistentCopyVisibility
+public data class NightWait internal constructor(val kind: WaitKind, val duration: Duration)
 
 /** How a night ended. */
 public sealed interface NightEnd {

@@ -26,23 +26,23 @@ import org.nightgraft.ffi.NightRules as FfiNightRules
  * @property memoryReserve bytes of memory that are left to others
  * @property storageReserve bytes of storage that are left free
  */
-public data class NightRules(
-    val chargingOnly: Boolean = true,
-    val batteryFloor: Double = 0.3,
-    val batteryResume: Double = 0.4,
-    val respectLowPower: Boolean = true,
-    val slowFromCelsius: Double = 37.0,
-    val pauseAtCelsius: Double = 41.0,
-    val resumeAtCelsius: Double = 38.0,
-    val idleOnly: Boolean = true,
-    val idleGrace: Duration = 60.seconds,
-    val window: NightWindow? = null,
-    val dayBegins: LocalTime = LocalTime.NOON,
-    val minutesPerDay: Int = 360,
-    val energyWhPerDay: Double = 30.0,
-    val flashBytesPerDay: Long = 4L shl 30,
-    val memoryReserve: Long = 256L shl 20,
-    val storageReserve: Long = 1L shl 30,
+public class NightRules(
+    public val chargingOnly: Boolean = true,
+    public val batteryFloor: Double = 0.3,
+    public val batteryResume: Double = 0.4,
+    public val respectLowPower: Boolean = true,
+    public val slowFromCelsius: Double = 37.0,
+    public val pauseAtCelsius: Double = 41.0,
+    public val resumeAtCelsius: Double = 38.0,
+    public val idleOnly: Boolean = true,
+    public val idleGrace: Duration = 60.seconds,
+    public val window: NightWindow? = null,
+    public val dayBegins: LocalTime = LocalTime.NOON,
+    public val minutesPerDay: Int = 360,
+    public val energyWhPerDay: Double = 30.0,
+    public val flashBytesPerDay: Long = 4L shl 30,
+    public val memoryReserve: Long = 256L shl 20,
+    public val storageReserve: Long = 1L shl 30,
 ) {
     /** Rules for an occasion. */
     public companion object {

@@ -60,7 +60,9 @@ public class Planner(model: BaseModel) : AutoCloseable {
  * @property batchTokens the tokens at a time that it would choose at most; 0 if nothing fits
  * @property slower whether it would choose the slower way
  */
-public data class MemoryPlan(
+@ConsistentCopyVisibility
+public data class MemoryPlan
+internal constructor(
     val fits: Boolean,
     val needed: Long,
     val smallest: Long,
@@ -77,7 +79,9 @@ public data class MemoryPlan(
  * @property tokensPerSecond the measured speed
  * @property time how long it would train at that speed, pauses not counted
  */
-public data class TimePlan(
+@ConsistentCopyVisibility
+public data class TimePlan
+internal constructor(
     val examples: Long,
     val tokens: Long,
     val steps: Long,

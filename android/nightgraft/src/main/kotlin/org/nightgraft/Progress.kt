@@ -26,7 +26,9 @@ import org.nightgraft.ffi.Waiting as FfiWaiting
  * @property warning a sentence about something to know, such as examples that were cut
  * @property nothingToDo why nothing is trained, in phase [Phase.NOTHING_TO_DO]
  */
-public data class Progress(
+@ConsistentCopyVisibility
+public data class Progress
+internal constructor(
     val phase: Phase,
     val step: Long,
     val totalSteps: Long,
@@ -49,7 +51,9 @@ public data class Progress(
  * @property nightsLeft how many nights they take
  * @property text all of it as a sentence in English
  */
-public data class Estimate(val stepsLeft: Long, val timeLeft: Duration?, val nightsLeft: Double?, val text: String)
+@ConsistentCopyVisibility
+public data class Estimate
+internal constructor(val stepsLeft: Long, val timeLeft: Duration?, val nightsLeft: Double?, val text: String)
 
 /** What a session does. */
 public enum class Phase {
@@ -81,7 +85,8 @@ public enum class Phase {
  * @property kind the reason
  * @property text the same as a sentence in English for the device's owner
  */
-public data class Waiting(val kind: WaitKind, val text: String)
+@ConsistentCopyVisibility
+public data class Waiting internal constructor(val kind: WaitKind, val text: String)
 
 /** Why training waits. */
 public enum class WaitKind {

@@ -9,7 +9,8 @@ import org.nightgraft.ffi.RefusalKind as FfiRefusalKind
  * @property kind which, with its figures
  * @property text the same as a sentence in English
  */
-public data class Refusal(val kind: RefusalKind, val text: String)
+@ConsistentCopyVisibility
+public data class Refusal internal constructor(val kind: RefusalKind, val text: String)
 
 /** A reason of the gate's. Shares are of the loss of the one compared with. */
 public sealed interface RefusalKind {

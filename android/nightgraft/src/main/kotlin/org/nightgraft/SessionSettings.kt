@@ -30,26 +30,26 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  * @property startAnew whether a session under way that began with other settings, or with another model, is given up
  * @property gate when the result may come into use
  */
-public data class SessionSettings(
-    val rank: Int = 8,
-    val alpha: Float = 16f,
-    val targets: Set<AdapterTarget> = AdapterTarget.ALL,
-    val layers: AdapterLayers = AdapterLayers.All,
-    val dropout: Float = 0f,
-    val learningRate: Double? = null,
-    val epochs: Int = 3,
-    val steps: Int? = null,
-    val context: Int = 256,
-    val batchTokens: Int? = null,
-    val accumulate: Int = 1,
-    val heldOut: Float = 0.1f,
-    val replay: Double = 1.0,
-    val checkpointEvery: Int = 20,
-    val seed: Long = 42,
-    val threads: Int? = null,
-    val memoryLimit: Long? = null,
-    val startAnew: Boolean = false,
-    val gate: GateSettings = GateSettings(),
+public class SessionSettings(
+    public val rank: Int = 8,
+    public val alpha: Float = 16f,
+    public val targets: Set<AdapterTarget> = AdapterTarget.ALL,
+    public val layers: AdapterLayers = AdapterLayers.All,
+    public val dropout: Float = 0f,
+    public val learningRate: Double? = null,
+    public val epochs: Int = 3,
+    public val steps: Int? = null,
+    public val context: Int = 256,
+    public val batchTokens: Int? = null,
+    public val accumulate: Int = 1,
+    public val heldOut: Float = 0.1f,
+    public val replay: Double = 1.0,
+    public val checkpointEvery: Int = 20,
+    public val seed: Long = 42,
+    public val threads: Int? = null,
+    public val memoryLimit: Long? = null,
+    public val startAnew: Boolean = false,
+    public val gate: GateSettings = GateSettings(),
 )
 
 /**
@@ -63,13 +63,13 @@ public data class SessionSettings(
  * @property minWordOrder the share of the loss that the order of the examples' words must save: garbage has none. 0
  *   switches it off, for languages that the base does not know.
  */
-public data class GateSettings(
-    val minHeldOut: Int = 4,
-    val minGain: Double = 0.01,
-    val minGainOnCurrent: Double = 0.002,
-    val maxForgetting: Double = 0.2,
-    val maxOverfit: Double = 0.25,
-    val minWordOrder: Double = 0.07,
+public class GateSettings(
+    public val minHeldOut: Int = 4,
+    public val minGain: Double = 0.01,
+    public val minGainOnCurrent: Double = 0.002,
+    public val maxForgetting: Double = 0.2,
+    public val maxOverfit: Double = 0.25,
+    public val minWordOrder: Double = 0.07,
 )
 
 internal fun SessionSettings.toFfi() = checkedSettings {

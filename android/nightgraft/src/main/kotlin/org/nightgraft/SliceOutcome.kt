@@ -101,7 +101,9 @@ public sealed interface PauseReason {
  * @property promoted whether that graft is in use now
  * @property verdict what the gate said of it
  */
-public data class SessionReport(
+@ConsistentCopyVisibility
+public data class SessionReport
+internal constructor(
     val trained: Long,
     val replayed: Long,
     val heldOut: Long,

@@ -75,7 +75,9 @@ private constructor(
  * @property skipped how many were bad
  * @property ids the numbers of those that are new or known, in the file's order
  */
-public data class ImportReport(
+@ConsistentCopyVisibility
+public data class ImportReport
+internal constructor(
     val lines: Long,
     val added: Long,
     val known: Long,
@@ -91,7 +93,9 @@ public data class ImportReport(
  * @property json the example as a line of a `.jsonl` file
  * @property example the same, to be shown; null for one that came from a file in a shape that [Example] does not have
  */
-public data class StoredExample(val id: Long, val added: Instant, val json: String, val example: Example?)
+@ConsistentCopyVisibility
+public data class StoredExample
+internal constructor(val id: Long, val added: Instant, val json: String, val example: Example?)
 
 /**
  * What deleting examples did.
@@ -100,7 +104,9 @@ public data class StoredExample(val id: Long, val added: Instant, val json: Stri
  * @property markedGrafts the grafts that learned from one of them: the next session starts from one that did not
  * @property sessionDropped whether the session under way had one of them and was given up
  */
-public data class DeleteReport(val deleted: List<Long>, val markedGrafts: List<Long>, val sessionDropped: Boolean)
+@ConsistentCopyVisibility
+public data class DeleteReport
+internal constructor(val deleted: List<Long>, val markedGrafts: List<Long>, val sessionDropped: Boolean)
 
 /**
  * What forgetting did.
@@ -110,7 +116,9 @@ public data class DeleteReport(val deleted: List<Long>, val markedGrafts: List<L
  * @property current the graft in use now; null for the base itself
  * @property sessionDropped whether the session under way had one of them and was given up
  */
-public data class ForgetReport(
+@ConsistentCopyVisibility
+public data class ForgetReport
+internal constructor(
     val deleted: List<Long>,
     val deletedGrafts: List<Long>,
     val current: Long?,
@@ -123,7 +131,8 @@ public data class ForgetReport(
  * @property removed the files that are gone
  * @property left the files that were none of the store's; they stay, and the folder with them
  */
-public data class DestroyReport(val removed: List<String>, val left: List<String>)
+@ConsistentCopyVisibility
+public data class DestroyReport internal constructor(val removed: List<String>, val left: List<String>)
 
 /**
  * A trained version of the adapter.
@@ -140,7 +149,9 @@ public data class DestroyReport(val removed: List<String>, val left: List<String
  * @property sawDeleted the numbers of examples that it learned from and that have been deleted since
  * @property problem what is wrong with its file, if it is damaged
  */
-public data class Graft(
+@ConsistentCopyVisibility
+public data class Graft
+internal constructor(
     val id: Long,
     val status: GraftStatus,
     val bytes: Long,
@@ -184,7 +195,9 @@ public enum class GraftStatus {
  * @property retentionAfter the same with the candidate
  * @property text the verdict in words
  */
-public data class Verdict(
+@ConsistentCopyVisibility
+public data class Verdict
+internal constructor(
     val promote: Boolean,
     val refusals: List<Refusal>,
     val heldOutBefore: Double?,
@@ -209,7 +222,8 @@ public enum class GraftFormat {
  * @property path the file, below the store's folder
  * @property problem what is wrong with it
  */
-public data class Damage(val path: String, val problem: String)
+@ConsistentCopyVisibility
+public data class Damage internal constructor(val path: String, val problem: String)
 
 internal fun StoreSettings.toFfi() = checkedSettings {
     FfiStoreSettings(

@@ -131,9 +131,9 @@ internal class CallbackTest {
     @Test
     fun `rules that make no sense are refused`() = withSession {
         val never = NightWindow(LocalTime.MIDNIGHT, LocalTime.MIDNIGHT)
-        val bad = listOf(eager.copy(window = never), eager.copy(batteryFloor = 2.0), eager.copy(minutesPerDay = -1))
-        for (rules in bad) {
-            assertThrows<NightgraftException.Unsupported>("$rules") {
+        val bad = listOf(NightRules(window = never), NightRules(batteryFloor = 2.0), NightRules(minutesPerDay = -1))
+        for ((place, rules) in bad.withIndex()) {
+            assertThrows<NightgraftException.Unsupported>("rules $place") {
                 runBlocking { session.runNight({ onCharger }, rules, grant = 1.seconds) }
             }
         }

@@ -33,7 +33,7 @@ internal class GeneratorTest {
 
     @Test
     fun `a text goes on without a template`() = generator(TestFiles.smollm2) {
-        assertTrue(completion("The capital of France is", options.copy(maxTokens = 2)).text.startsWith(" Paris"))
+        assertTrue(completion("The capital of France is", ChatOptions(maxTokens = 2)).text.startsWith(" Paris"))
         assertTrue(complete("The capital of France is", options).toList().joinToString("").startsWith(" Paris"))
     }
 
@@ -45,7 +45,7 @@ internal class GeneratorTest {
         assertTrue(stopped.stopped && stopped.tokens < 400, "$stopped")
         val first = complete(prompt, long).first()
         assertTrue(stopped.text.startsWith(first) && first.isNotEmpty())
-        assertEquals(2, completion(prompt, long.copy(maxTokens = 2)).tokens)
+        assertEquals(2, completion(prompt, ChatOptions(maxTokens = 2)).tokens)
     }
 
     @Test
@@ -66,7 +66,7 @@ internal class GeneratorTest {
 
     @Test
     fun `grafts are exchanged while the model stays`() = runBlocking<Unit>(Dispatchers.Default) {
-        SessionFixture.with(folder, SHORT.copy(learningRate = 0.05, steps = 20)) {
+        SessionFixture.with(folder, sessionOf(steps = 20, learningRate = 0.05)) {
             val report = (session.runSlice() as SliceOutcome.Finished).report
             val graft = checkNotNull(report.graft) { "$report" }
             Generator.open(model, threads = 1).use { generator ->

@@ -33,7 +33,7 @@ internal class PlannerTest {
     @Test
     fun `too little memory is an error with both numbers`() = runBlocking<Unit>(Dispatchers.Default) {
         val error = assertThrows<NightgraftException.OutOfMemoryBudget> {
-            runBlocking { SessionFixture.with(folder, SHORT.copy(memoryLimit = 1000)) { session.runSlice() } }
+            runBlocking { SessionFixture.with(folder, sessionOf(steps = 6, memoryLimit = 1000)) { session.runSlice() } }
         }
         assertTrue(error.needed > error.available && error.available <= 1000, error.message)
     }

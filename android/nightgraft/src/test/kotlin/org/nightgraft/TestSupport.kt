@@ -31,11 +31,22 @@ internal fun madeUpExamples(count: Int, from: Int = 0): List<Example> =
     (from until from + count).map { Example.Text("The boat number $it is called Marrowby, and it has $it sails.") }
 
 /** A session that lasts longer than any test. */
-internal val ENDLESS =
-    SessionSettings(rank = 2, context = 64, batchTokens = 64, steps = 10_000_000, threads = 1, learningRate = 1e-6)
+internal val ENDLESS = sessionOf(steps = 10_000_000, learningRate = 1e-6)
 
 /** A session of a few steps. */
-internal val SHORT = ENDLESS.copy(steps = 6, learningRate = 1e-3)
+internal val SHORT = sessionOf(steps = 6)
+
+/** A session of so many steps on the tiny model. */
+internal fun sessionOf(steps: Int, learningRate: Double = 1e-3, rank: Int = 2, memoryLimit: Long? = null) =
+    SessionSettings(
+        rank = rank,
+        context = 64,
+        batchTokens = 64,
+        steps = steps,
+        threads = 1,
+        learningRate = learningRate,
+        memoryLimit = memoryLimit,
+    )
 
 /** A session on the tiny model, with everything that it needs. */
 internal class SessionFixture(val model: BaseModel, val store: AdapterStore, val session: PersonalizationSession) {

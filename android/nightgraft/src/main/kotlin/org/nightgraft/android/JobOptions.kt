@@ -16,12 +16,18 @@ import kotlin.time.Duration.Companion.hours
  *   that this needs, `RECEIVE_BOOT_COMPLETED`.
  * @property pause how long it waits after a session that is over, before it looks for new examples
  */
-public data class JobOptions(
-    val jobId: Int = -0x4e47,
-    val charging: Boolean = true,
-    val idle: Boolean = true,
-    val batteryNotLow: Boolean = true,
-    val storageNotLow: Boolean = true,
-    val persisted: Boolean = true,
-    val pause: Duration = 6.hours,
-)
+public class JobOptions(
+    public val jobId: Int = -0x4e47,
+    public val charging: Boolean = true,
+    public val idle: Boolean = true,
+    public val batteryNotLow: Boolean = true,
+    public val storageNotLow: Boolean = true,
+    public val persisted: Boolean = true,
+    public val pause: Duration = 6.hours,
+) {
+    override fun equals(other: Any?): Boolean = other is JobOptions && values == other.values
+
+    override fun hashCode(): Int = values.hashCode()
+
+    private val values get() = listOf(jobId, charging, idle, batteryNotLow, storageNotLow, persisted, pause)
+}

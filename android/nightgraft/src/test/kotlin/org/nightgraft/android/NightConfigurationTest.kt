@@ -25,6 +25,7 @@ import org.nightgraft.StoreSettings
 import org.nightgraft.TestFiles
 import org.nightgraft.Thermal
 import org.nightgraft.madeUpExamples
+import org.nightgraft.sessionOf
 
 /** What a night opens, on the real library, and that nothing of it stays open. */
 internal class NightConfigurationTest {
@@ -77,7 +78,7 @@ internal class NightConfigurationTest {
 
     @Test
     fun `a night that cannot be opened leaves nothing open`() = night {
-        val unsuited = NightConfiguration.open(File(TestFiles.tiny), store, key, ENDLESS.copy(rank = -1))
+        val unsuited = NightConfiguration.open(File(TestFiles.tiny), store, key, sessionOf(steps = 6, rank = -1))
         assertThrows<NightgraftException.Unsupported> {
             runBlocking { unsuited.openNight(JobOptions(), sdk = 36) { platform } }
         }

@@ -171,7 +171,7 @@ internal class NightJobsTest {
         val earlier = FakeScheduler(backgroundScope) { Duration.ZERO }
         val jobs = NamespacedJobs(own, earlier)
         earlier.schedule(options)
-        earlier.schedule(options.copy(jobId = 7))
+        earlier.schedule(JobOptions(jobId = 7))
         assertTrue(jobs.ensureScheduled(options))
         assertEquals(setOf(options.jobId) to setOf(7), own.pending to earlier.pending)
         jobs.cancel(7)
