@@ -19,4 +19,4 @@ dependencyResolutionManagement {
 
 rootProject.name = "nightgraft-android"
 
-include(":nightgraft", ":sample")
+include(":nightgraft", ":nightgraft-testing", ":sample")

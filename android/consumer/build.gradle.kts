@@ -20,4 +20,5 @@ android {
 
 dependencies {
     implementation("org.nightgraft:nightgraft:0.1.0")
+    testImplementation("org.nightgraft:nightgraft-testing:0.1.0")
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
+    kotlin::testing,
     ndk::Ndk,
     program::{cargo, find, has_target, rustc, shell, target_folder, timed},
 };
@@ -79,6 +80,7 @@ pub fn run(root: &Path, names: &[String], makes_archive: bool) -> Result<()> {
         timed(abi.name, abi.build(&sh, &ndk, level))?;
         abi.install(&sh, root, &ndk)?;
     }
+    testing::write_for_gradle(root)?;
     match gradle.filter(|_| makes_archive) {
         Some(gradle) => build_archive(&sh, root, &gradle),
         None => Ok(()),

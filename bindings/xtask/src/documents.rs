@@ -18,7 +18,8 @@ pub struct Block {
 /// # Errors
 /// If `docs` cannot be read.
 pub fn documents(root: &Path) -> io::Result<Vec<String>> {
-    let mut found = ["", "android/", "bindings/", "ios/"].map(|folder| format!("{folder}README.md")).to_vec();
+    let readmes = ["", "android/", "android/nightgraft-testing/", "bindings/", "ios/"];
+    let mut found = readmes.map(|folder| format!("{folder}README.md")).to_vec();
     for folder in ["docs", "docs/architecture"] {
         for entry in fs::read_dir(root.join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();

@@ -25,16 +25,20 @@ impl Fixtures {
 
 /// Makes the tiny model and finds the real one.
 pub fn make(root: &Path) -> Result<Fixtures> {
-    let tiny = cache()?.join("tiny.gguf");
-    let (sh, programs) = (shell(root)?, build(root)?);
-    let example = programs.join("examples/tiny_model");
-    cmd!(sh, "{example} {tiny}").run()?;
     let variables = vec![
-        ("NIGHTGRAFT_TINY", tiny.into()),
+        ("NIGHTGRAFT_TINY", tiny(root)?.into()),
         (MODEL_VARIABLE, smollm2(root)?.into()),
         ("NIGHTGRAFT_SCENARIO", root.join("tests/data/scenario").into()),
     ];
     Ok(Fixtures { variables })
+}
+
+/// Makes the tiny model.
+pub fn tiny(root: &Path) -> Result<PathBuf> {
+    let model = cache()?.join("tiny.gguf");
+    let (sh, example) = (shell(root)?, build(root)?.join("examples/tiny_model"));
+    cmd!(sh, "{example} {model}").run()?;
+    Ok(model)
 }
 
 /// The real model; fetched if nothing names it.

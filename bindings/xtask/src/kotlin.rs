@@ -4,6 +4,7 @@
 
 mod archive;
 mod consumer;
+pub mod testing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,8 +37,11 @@ pub fn run(root: &Path) -> Result<()> {
     let build = build_folder(root)?;
     let _ = fs::remove_dir_all(&build); // old reports would be counted
     snippets::write(root, &KOTLIN, &build.join("snippets"))?; // where sample/pom.xml looks for them
+    testing::write(&build.join("testing-resources"), &fixtures::tiny(root)?, &library)?;
     let mut maven = cmd!(sh, "mvn -B -ntp verify -Dnightgraft.build={build}")
         .env("NIGHTGRAFT_LIBRARY", library.parent().context("a library lies in a folder")?)
+        // Cargo's, by which another library than the one that a test brings may be found.
+        .env_remove("LD_LIBRARY_PATH")
         .envs(fixtures.variables());
     if let Some(folder) = std::env::var_os(OUT_VARIABLE) {
         fs::create_dir_all(&folder).context("cannot make the folder for the scenario's adapters")?;

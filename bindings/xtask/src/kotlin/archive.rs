@@ -1,9 +1,10 @@
-//! The Android library as a repository has it, made without Gradle: the classes that Maven compiled, the manifest, the rules for
-//! R8, and this machine's native library where a phone's would be. Gradle makes and publishes the one for phones.
+//! The Android library and what apps test with, as a repository has them, made without Gradle: the classes that Maven compiled,
+//! the manifest, the rules for R8, and this machine's native library where a phone's would be. Gradle makes and publishes those for
+//! phones.
 
 use std::{env, fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use toml::Table;
 use xshell::{Shell, cmd};
 
@@ -19,13 +20,13 @@ pub struct Coordinates {
 
 impl Coordinates {
     /// What Gradle reads: `group` and `version` of `gradle.properties`, and the project's name.
-    pub fn read(root: &Path) -> Result<Self> {
+    pub fn read(root: &Path, name: &'static str) -> Result<Self> {
         let properties = read(&root.join("android/gradle.properties"))?;
         let value = |name: &str| {
             let found = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             found.map(str::to_owned).with_context(|| format!("android/gradle.properties has no {name}"))
         };
-        Ok(Self { group: value("group")?, name: "nightgraft", version: value("version")? })
+        Ok(Self { group: value("group")?, name, version: value("version")? })
     }
 
     /// As Maven and Gradle write them.
@@ -34,26 +35,28 @@ impl Coordinates {
     }
 }
 
-/// Puts the archive, its sources and its description into a repository, which is made.
+/// What is published: each is a folder of `android`, of the same name.
+pub const LIBRARY: &str = "nightgraft";
+pub const TESTING: &str = "nightgraft-testing";
+
+/// Puts an archive, its sources and its description into a repository, which is made. `native` is the library in it, if it has one.
 pub fn publish(
     sh: &Shell,
     root: &Path,
     build: &Path,
-    library: &Path,
+    name: &'static str,
+    native: Option<&Path>,
     repository: &Path,
 ) -> Result<Coordinates> {
-    let coordinates = Coordinates::read(root)?;
-    let (name, version) = (coordinates.name, &coordinates.version);
+    let coordinates = Coordinates::read(root, name)?;
+    let version = &coordinates.version;
     let place = repository.join(coordinates.group.replace('.', "/")).join(name).join(version);
     let contents = tempfile::tempdir()?;
-    lay_out(sh, root, build, library, contents.path())?;
+    lay_out(sh, &root.join("android").join(name), &build.join(name), native, contents.path())?;
     fs::create_dir_all(&place)?;
     pack(sh, contents.path(), &place.join(format!("{name}-{version}.aar")))?;
-    pack(
-        sh,
-        &root.join("android/nightgraft/src/main/kotlin"),
-        &place.join(format!("{name}-{version}-sources.jar")),
-    )?;
+    let sources = root.join("android").join(name).join("src/main/kotlin");
+    pack(sh, &sources, &place.join(format!("{name}-{version}-sources.jar")))?;
     let versions = read(&root.join("android/gradle/libs.versions.toml"))?;
     fs::write(place.join(format!("{name}-{version}.pom")), description(&coordinates, &versions)?)?;
     Ok(coordinates)
@@ -69,25 +72,35 @@ pub fn abi() -> Result<&'static str> {
 }
 
 /// The contents of an archive: <https://developer.android.com/studio/projects/android-library#aar-contents>.
-fn lay_out(sh: &Shell, root: &Path, build: &Path, library: &Path, folder: &Path) -> Result<()> {
-    let project = root.join("android/nightgraft");
-    let (source, gradle) =
-        (read(&project.join("src/main/AndroidManifest.xml"))?, read(&project.join("build.gradle.kts"))?);
+fn lay_out(sh: &Shell, project: &Path, built: &Path, native: Option<&Path>, folder: &Path) -> Result<()> {
+    let own = project.join("src/main/AndroidManifest.xml");
+    let source = if own.is_file() { read(&own)? } else { EMPTY_MANIFEST.to_owned() };
+    let gradle = read(&project.join("build.gradle.kts"))?;
     fs::write(folder.join("AndroidManifest.xml"), manifest(&source, &gradle)?)?;
-    pack(sh, &build.join("nightgraft/classes"), &folder.join("classes.jar"))?;
-    copy(&project.join("consumer-rules.pro"), &folder.join("proguard.txt"))?;
+    pack(sh, &built.join("classes"), &folder.join("classes.jar"))?;
     fs::write(folder.join("R.txt"), "")?;
-    let native = folder.join("jni").join(abi()?);
-    fs::create_dir_all(&native)?;
-    copy(library, &native.join(library.file_name().context("the library is a file")?))
+    let rules = project.join("consumer-rules.pro");
+    if rules.is_file() {
+        copy(&rules, &folder.join("proguard.txt"))?;
+    }
+    if let Some(library) = native {
+        let place = folder.join("jni").join(abi()?);
+        fs::create_dir_all(&place)?;
+        copy(library, &place.join(library.file_name().context("the library is a file")?))?;
+    }
+    Ok(())
 }
+
+/// That of a project which has none.
+const EMPTY_MANIFEST: &str =
+    "<manifest xmlns:android=\"http://schemas.android.com/apk/res/android\">\n</manifest>\n";
 
 /// The manifest with what the Android plugin adds of the build file: the package and the oldest system.
 fn manifest(source: &str, gradle: &str) -> Result<String> {
     let namespace =
         gradle.lines().find_map(|line| line.trim().strip_prefix("namespace = \"")?.strip_suffix('"'));
     let namespace =
-        namespace.context("android/nightgraft/build.gradle.kts has no line `namespace = \"NAME\"`")?;
+        namespace.context("build.gradle.kts has no line `namespace = \"NAME\"`")?;
     let (before, rest) = source.split_once("<manifest ").context("AndroidManifest.xml has no manifest")?;
     let (attributes, elements) = rest.split_once('>').context("AndroidManifest.xml has no elements")?;
     let level = min_sdk(gradle)?;
@@ -96,28 +109,36 @@ fn manifest(source: &str, gradle: &str) -> Result<String> {
     ))
 }
 
-/// What Gradle writes of the dependencies in `android/nightgraft/build.gradle.kts`.
+/// What Gradle writes of the dependencies in the project's `build.gradle.kts`.
 fn description(coordinates: &Coordinates, versions: &str) -> Result<String> {
     let table: Table = versions.parse().context("libs.versions.toml is not TOML")?;
     let version = |name: &str| {
         let version = table.get("versions").and_then(|versions| versions.get(name)?.as_str());
         version.with_context(|| format!("libs.versions.toml has no version {name}"))
     };
-    let dependencies = [
-        ("org.jetbrains.kotlin", "kotlin-stdlib", version("kotlin-oldest")?, "compile", "jar"),
-        ("org.jetbrains.kotlinx", "kotlinx-coroutines-core-jvm", version("coroutines")?, "compile", "jar"),
-        ("net.java.dev.jna", "jna", version("jna")?, "runtime", "aar"),
-    ];
+    let kotlin = ("org.jetbrains.kotlin", "kotlin-stdlib", version("kotlin-oldest")?, "compile", "jar");
+    let jna = |kind| Ok::<_, Error>(("net.java.dev.jna", "jna", version("jna")?, "runtime", kind));
+    let Coordinates { group, name, version: own } = coordinates;
+    let dependencies = if *name == TESTING {
+        // The jar has what JNA needs on computers, the library's archive what it needs on phones.
+        [kotlin, (group.as_str(), LIBRARY, own.as_str(), "compile", "aar"), jna("jar")?]
+    } else {
+        let coroutines = version("coroutines")?;
+        [
+            kotlin,
+            ("org.jetbrains.kotlinx", "kotlinx-coroutines-core-jvm", coroutines, "compile", "jar"),
+            jna("aar")?,
+        ]
+    };
     let dependencies = dependencies.map(|(group, name, version, scope, kind)| {
         format!(
             "    <dependency>\n      <groupId>{group}</groupId>\n      <artifactId>{name}</artifactId>\n      \
              <version>{version}</version>\n      <scope>{scope}</scope>\n      <type>{kind}</type>\n    </dependency>\n"
         )
     });
-    let Coordinates { group, name, version } = coordinates;
     Ok(format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  \
-         <groupId>{group}</groupId>\n  <artifactId>{name}</artifactId>\n  <version>{version}</version>\n  \
+         <groupId>{group}</groupId>\n  <artifactId>{name}</artifactId>\n  <version>{own}</version>\n  \
          <packaging>aar</packaging>\n  <dependencies>\n{}  </dependencies>\n</project>\n",
         dependencies.concat()
     ))
@@ -149,18 +170,26 @@ mod tests {
 
     #[test]
     fn the_version_is_the_same_everywhere() {
-        let coordinates = Coordinates::read(root()).unwrap();
+        let coordinates = Coordinates::read(root(), LIBRARY).unwrap();
         assert_eq!(coordinates.version, env!("CARGO_PKG_VERSION"));
-        let text = coordinates.text();
-        for file in ["android/README.md", "android/consumer/build.gradle.kts"] {
-            let uses = format!("implementation(\"{text}\")");
-            assert!(read(&root().join(file)).unwrap().contains(&uses), "{file} does not have {uses}");
+        let uses = |configuration: &str, name| {
+            let text = Coordinates::read(root(), name).unwrap().text();
+            format!("{configuration}(\"{text}\")")
+        };
+        let (library, testing) = (uses("implementation", LIBRARY), uses("testImplementation", TESTING));
+        let files = [
+            ("android/README.md", &library),
+            ("android/consumer/build.gradle.kts", &library),
+            ("android/consumer/build.gradle.kts", &testing),
+            ("android/nightgraft-testing/README.md", &testing),
+        ];
+        for (file, uses) in files {
+            assert!(read(&root().join(file)).unwrap().contains(uses), "{file} does not have {uses}");
         }
         let version = format!("<version>{}</version>", coordinates.version);
-        for file in
-            ["android/pom.xml", "android/api/pom.xml", "android/nightgraft/pom.xml", "android/sample/pom.xml"]
-        {
-            assert!(read(&root().join(file)).unwrap().contains(&version), "{file} has another version");
+        for module in ["", "api/", "nightgraft/", "nightgraft-testing/", "sample/"] {
+            let file = format!("android/{module}pom.xml");
+            assert!(read(&root().join(&file)).unwrap().contains(&version), "{file} has another version");
         }
     }
 

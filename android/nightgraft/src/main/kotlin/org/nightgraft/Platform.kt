@@ -28,17 +28,20 @@ public fun interface Platform {
  * @property storageFree bytes that are free where the store is
  * @property time the device's clock, with its offset from UTC
  */
-public data class DeviceState(
-    val charging: Boolean,
-    val battery: Double,
-    val thermal: Thermal,
-    val temperature: Double?,
-    val lowPowerMode: Boolean,
-    val idle: Boolean,
-    val memoryAvailable: Long,
-    val storageFree: Long,
-    val time: OffsetDateTime = OffsetDateTime.now(),
-)
+public class DeviceState(
+    public val charging: Boolean,
+    public val battery: Double,
+    public val thermal: Thermal,
+    public val temperature: Double?,
+    public val lowPowerMode: Boolean,
+    public val idle: Boolean,
+    public val memoryAvailable: Long,
+    public val storageFree: Long,
+    public val time: OffsetDateTime = OffsetDateTime.now(),
+) {
+    /** Is what `nightgraft-testing` adds states for tests to. */
+    public companion object
+}
 
 /** How warm the system says that the device is. */
 public enum class Thermal {

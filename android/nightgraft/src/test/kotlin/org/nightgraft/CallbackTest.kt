@@ -16,6 +16,8 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import org.junit.jupiter.api.io.TempDir
+import org.nightgraft.testing.copy
+import org.nightgraft.testing.ready
 
 /** What the library calls in the app, and what it does when that fails. */
 internal class CallbackTest {
@@ -23,17 +25,7 @@ internal class CallbackTest {
 
     private class MadeUpFailure : RuntimeException("made up")
 
-    private val onCharger =
-        DeviceState(
-            charging = true,
-            battery = 0.9,
-            thermal = Thermal.NOMINAL,
-            temperature = 25.0,
-            lowPowerMode = false,
-            idle = true,
-            memoryAvailable = 4L shl 30,
-            storageFree = 64L shl 30,
-        )
+    private val onCharger = DeviceState.ready
     private val eager = NightRules(idleGrace = 0.seconds)
 
     private fun withSession(settings: SessionSettings = ENDLESS, work: suspend SessionFixture.() -> Unit) =
@@ -123,7 +115,7 @@ internal class CallbackTest {
                     session.stop()
                 }
             }
-            assertEquals(setOf(WaitKind.UNREADABLE), waits.toSet(), "$state")
+            assertEquals(setOf(WaitKind.UNREADABLE), waits.toSet(), "${state.battery}, ${state.temperature}")
         }
         assertEquals(0, session.progress.step)
     }

@@ -9,6 +9,9 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 import org.nightgraft.android.Logcat
+import org.nightgraft.testing.FixedPlatform
+import org.nightgraft.testing.copy
+import org.nightgraft.testing.ready
 
 internal class LogSinkTest {
     @TempDir lateinit var folder: Path
@@ -23,18 +26,8 @@ internal class LogSinkTest {
 
     private fun runUnpluggedNight() = runBlocking(Dispatchers.Default) {
         SessionFixture.with(folder) {
-            val unplugged =
-                DeviceState(
-                    charging = false,
-                    battery = 0.9,
-                    thermal = Thermal.NOMINAL,
-                    temperature = 25.0,
-                    lowPowerMode = false,
-                    idle = true,
-                    memoryAvailable = 4L shl 30,
-                    storageFree = 64L shl 30,
-                )
-            session.runNight({ unplugged }) { if (it.phase == Phase.WAITING) session.stop() }
+            val unplugged = FixedPlatform(DeviceState.ready.copy(charging = false))
+            session.runNight(unplugged) { if (it.phase == Phase.WAITING) session.stop() }
         }
     }
 

@@ -1,10 +1,9 @@
 package org.nightgraft
 
 import java.nio.file.Path
-import java.time.OffsetDateTime
-import java.time.ZoneOffset
 import java.util.concurrent.atomic.AtomicReference
 import kotlin.time.Duration
+import kotlin.time.Duration.Companion.days
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
@@ -15,45 +14,44 @@ import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
+import org.nightgraft.testing.FixedPlatform
+import org.nightgraft.testing.copy
+import org.nightgraft.testing.ready
 
 internal class NightRecordTest {
     @TempDir lateinit var folder: Path
 
-    /** A phone on its charger, one hour past midnight of a day in November. */
-    private fun device(day: Int) =
-        DeviceState(
-            charging = true,
-            battery = 0.9,
-            thermal = Thermal.NOMINAL,
-            temperature = 25.0,
-            lowPowerMode = false,
-            idle = true,
-            memoryAvailable = 4L shl 30,
-            storageFree = 64L shl 30,
-            time = OffsetDateTime.of(2026, 11, day, 1, 0, 0, 0, ZoneOffset.UTC),
-        )
+    private val device = FixedPlatform()
+    private val unplugged = FixedPlatform(DeviceState.ready.copy(charging = false), device.clock)
 
     @Test
     fun `what became of each night is kept, and told while one goes on`() = runBlocking(Dispatchers.Default) {
         SessionFixture.with(folder, SHORT) {
             assertEquals(emptyList<NightRecord>(), store.nights())
+            val began = mutableListOf(device.clock.now.toInstant())
+            fun nextDay() {
+                device.clock.advance(1.days)
+                began += device.clock.now.toInstant()
+            }
             val latch = ProgressLatch()
             coroutineScope {
-                val night = async { session.runNight({ device(1).copy(charging = false) }, onProgress = latch) }
+                val night = async { session.runNight(unplugged, onProgress = latch) }
                 latch.await { it.phase == Phase.WAITING }
                 session.stop()
                 assertEquals(SliceOutcome.Paused(PauseReason.Stopped), night.await())
             }
+            nextDay()
             val meanwhile = AtomicReference<NightRecord>()
             val finished =
-                session.runNight({ device(2) }, NightRules(idleGrace = 0.seconds)) {
+                session.runNight(device, NightRules(idleGrace = 0.seconds)) {
                     if (it.step > 0) meanwhile.compareAndSet(null, runBlocking { store.nights().last() })
                 }
-            session.runNight({ device(3) })
+            nextDay()
+            session.runNight(device)
 
             assertNull(meanwhile.get().end, "it goes on")
             val (waited, trained, idle) = store.nights()
-            assertEquals(listOf(1, 2, 3).map { device(it).time.toInstant() }, store.nights().map { it.began })
+            assertEquals(began, store.nights().map { it.began })
             assertEquals(listOf(WaitKind.NOT_CHARGING), waited.waits.map { it.kind })
             assertEquals(NightEnd.Stopped to 0L, waited.end to waited.steps)
             val report = (finished as SliceOutcome.Finished).report

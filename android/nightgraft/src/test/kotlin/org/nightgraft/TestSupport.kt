@@ -7,6 +7,7 @@ import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.filterNotNull
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.withTimeout
+import org.nightgraft.testing.TinyModel
 
 /** What the suite is given; it fails when something is missing. */
 internal object TestFiles {
@@ -14,7 +15,7 @@ internal object TestFiles {
     val smollm2: String get() = file("NIGHTGRAFT_SMOLLM2")
 
     /** A model that trains in milliseconds. */
-    val tiny: String get() = file("NIGHTGRAFT_TINY")
+    val tiny: String get() = TinyModel.file.path
 
     /** The scenario that all languages play. */
     val scenario: File get() = File(file("NIGHTGRAFT_SCENARIO"))

@@ -99,7 +99,20 @@ internal class DeviceReader(private val readings: AndroidReadings) : Platform {
 
 /** Takes the device for idle, because the system's scheduler has made sure of it: it stops a job when that ends. */
 internal class IdlePlatform(private val platform: Platform) : Platform {
-    override fun state(): DeviceState = platform.state().copy(idle = true)
+    override fun state(): DeviceState =
+        platform.state().run {
+            DeviceState(
+                charging = charging,
+                battery = battery,
+                thermal = thermal,
+                temperature = temperature,
+                lowPowerMode = lowPowerMode,
+                idle = true,
+                memoryAvailable = memoryAvailable,
+                storageFree = storageFree,
+                time = time,
+            )
+        }
 }
 
 /** What the battery's broadcast says. */

@@ -19,13 +19,14 @@ import org.nightgraft.DeviceState
 import org.nightgraft.ENDLESS
 import org.nightgraft.NightgraftException
 import org.nightgraft.PauseReason
-import org.nightgraft.Platform
 import org.nightgraft.SliceOutcome
 import org.nightgraft.StoreSettings
 import org.nightgraft.TestFiles
-import org.nightgraft.Thermal
 import org.nightgraft.madeUpExamples
 import org.nightgraft.sessionOf
+import org.nightgraft.testing.FixedPlatform
+import org.nightgraft.testing.copy
+import org.nightgraft.testing.ready
 
 /** What a night opens, on the real library, and that nothing of it stays open. */
 internal class NightConfigurationTest {
@@ -34,18 +35,7 @@ internal class NightConfigurationTest {
     private val keystore = FakeKeystore()
     private val key get() = KeystoreKey(File("$folder/store.key"), "store", impatientWrapper(keystore))
     private val store get() = File("$folder/store")
-    private val platform = Platform { ready }
-    private val ready =
-        DeviceState(
-            charging = true,
-            battery = 1.0,
-            thermal = Thermal.NOMINAL,
-            temperature = 25.0,
-            lowPowerMode = false,
-            idle = true,
-            memoryAvailable = 4L shl 30,
-            storageFree = 64L shl 30,
-        )
+    private val platform = FixedPlatform()
 
     private fun night(work: suspend () -> Unit) = runBlocking(Dispatchers.Default) { withTimeout(2.minutes) { work() } }
 
@@ -95,7 +85,7 @@ internal class NightConfigurationTest {
         val configuration = open()
         configuration.store.add(madeUpExamples(24))
         // A screen saver: the job's own condition counts.
-        val night = configuration.openNight(JobOptions(), sdk = 36) { Platform { ready.copy(idle = false) } }
+        val night = configuration.openNight(JobOptions(), sdk = 36) { FixedPlatform(DeviceState.ready.copy(idle = false)) }
         val outcome = night.train { if (it.step > 0) night.stop() }
         assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
         night.release()
@@ -106,7 +96,7 @@ internal class NightConfigurationTest {
     @Test
     fun `a grant that finds no room is given back at once`() = night {
         open().also { it.store.add(madeUpExamples(24)) }.release()
-        val app = FakeApp { open().openNight(JobOptions(), sdk = 36) { Platform { ready.copy(storageFree = 0) } } }
+        val app = FakeApp { open().openNight(JobOptions(), sdk = 36) { FixedPlatform(DeviceState.ready.copy(storageFree = 0)) } }
         assertEquals(6.hours, app.useGrant(JobOptions(), Mutex()))
         assertTrue(app.outcomes.single() is SliceOutcome.Paused)
         AdapterStore.open(store.path, StoreSettings(key = checkNotNull(key.load()))).release()

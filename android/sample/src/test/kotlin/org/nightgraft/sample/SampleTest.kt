@@ -18,14 +18,14 @@ import org.nightgraft.NothingToDoReason
 import org.nightgraft.Phase
 import org.nightgraft.StoreSettings
 import org.nightgraft.readme.firstPersonalizedAnswer
+import org.nightgraft.testing.TinyModel
 import org.w3c.dom.Element
 
 /** The sample and the README, through the public surface alone. */
 class SampleTest {
     @TempDir lateinit var folder: Path
 
-    private val tiny get() = model("NIGHTGRAFT_TINY")
-    private val real get() = model("NIGHTGRAFT_SMOLLM2")
+    private val real get() = File(checkNotNull(System.getenv("NIGHTGRAFT_SMOLLM2")) { "NIGHTGRAFT_SMOLLM2 names no model" })
     private val notes = List(24) { "What is in box $it?" to "In box $it there are $it ropes." }
 
     @Test
@@ -33,8 +33,6 @@ class SampleTest {
         val lines = File("../README.md").readText().substringAfter("\nsuspend fun ").substringBefore("\n```").lines()
         assertTrue(lines.size in 10..<40, "${lines.size} lines")
     }
-
-    private fun model(variable: String) = File(checkNotNull(System.getenv(variable)) { "$variable is not set" })
 
     @Test
     fun `the README's lines lead from twenty notes to a personalized answer`() = runBlocking<Unit>(Dispatchers.Default) {
@@ -53,7 +51,7 @@ class SampleTest {
 
     @Test
     fun `too few notes are told in numbers before anything is trained`() = runBlocking<Unit>(Dispatchers.Default) {
-        val notebook = Notebook(tiny, File("$folder/store")) { ByteArray(32) { 7 } }
+        val notebook = Notebook(TinyModel.file, File("$folder/store")) { ByteArray(32) { 7 } }
         notes.take(3).forEach { (question, answer) -> notebook.add(question, answer) }
         val last = notebook.train().toList().last()
         assertEquals(Phase.NOTHING_TO_DO, last.phase)
@@ -64,8 +62,8 @@ class SampleTest {
     @Test
     fun `the sample takes notes, trains in pieces and answers`() = runBlocking<Unit>(Dispatchers.Default) {
         val notebook = Notebook(File("$folder/model.gguf"), File("$folder/store")) { ByteArray(32) { 7 } }
-        tiny.inputStream().use { notebook.importModel(it) }
-        assertEquals(tiny.length(), notebook.model.length())
+        TinyModel.file.inputStream().use { notebook.importModel(it) }
+        assertEquals(TinyModel.file.length(), notebook.model.length())
         notes.forEachIndexed { index, (question, answer) -> assertEquals(index + 1, notebook.add(question, answer)) }
         assertNull(notebook.ask("What is in box 3?").second)
         notebook.train().first { it.phase == Phase.TRAINING && it.step > 0 }
