@@ -154,7 +154,15 @@ internal constructor(
     val promptTokens: Int,
     val time: Duration,
     val stopped: Boolean,
-)
+) {
+    /** Makes answers for tests. */
+    public companion object {
+        /** An answer of no model, with a token for each word. */
+        @ForTests
+        public fun of(text: String, stopped: Boolean = false): Answer =
+            Answer(text, text.split(' ').size, promptTokens = 0, time = Duration.ZERO, stopped = stopped)
+    }
+}
 
 internal fun ChatOptions.toFfi() = checkedSettings {
     FfiChatOptions(maxTokens = maxTokens.unsigned("maxTokens"), temperature = temperature, seed = seed.toUInt())

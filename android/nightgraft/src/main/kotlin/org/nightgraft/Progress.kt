@@ -41,7 +41,40 @@ internal constructor(
     val estimate: Estimate?,
     val warning: String?,
     val nothingToDo: NothingToDoReason?,
-)
+) {
+    /** Makes progress for tests. */
+    public companion object {
+        /** Progress of no session. */
+        @ForTests
+        public fun of(
+            phase: Phase,
+            step: Long = 0,
+            totalSteps: Long = 0,
+            loss: Double? = null,
+            heldOutLoss: Double? = null,
+            tokensPerSecond: Double? = null,
+            timeLeft: Duration? = null,
+            memoryBytes: Long = 0,
+            waitingFor: WaitKind? = null,
+            warning: String? = null,
+            nothingToDo: NothingToDoReason? = null,
+        ): Progress =
+            Progress(
+                phase = phase,
+                step = step,
+                totalSteps = totalSteps,
+                loss = loss,
+                heldOutLoss = heldOutLoss,
+                tokensPerSecond = tokensPerSecond,
+                timeLeft = timeLeft,
+                memoryBytes = memoryBytes,
+                waiting = waitingFor?.let { Waiting(it, "waiting for $it") },
+                estimate = null,
+                warning = warning,
+                nothingToDo = nothingToDo,
+            )
+    }
+}
 
 /**
  * How much longer a session takes, as far as that is known.

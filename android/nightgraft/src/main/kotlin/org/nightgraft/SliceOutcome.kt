@@ -113,7 +113,43 @@ internal constructor(
     val graft: Long?,
     val promoted: Boolean,
     val verdict: Verdict,
-)
+) {
+    /** Makes reports for tests. */
+    public companion object {
+        /** A report of no session: its graft is promoted, unless there is none or there are [refusals]. */
+        @ForTests
+        public fun of(
+            graft: Long? = 1,
+            trained: Long = 12,
+            heldOut: Long = 4,
+            steps: Long = 6,
+            refusals: List<RefusalKind> = emptyList(),
+        ): SessionReport {
+            val isPromoted = graft != null && refusals.isEmpty()
+            val verdict =
+                Verdict(
+                    promote = isPromoted,
+                    refusals = refusals.map { Refusal(it, "$it") },
+                    heldOutBefore = null,
+                    heldOutAfter = null,
+                    retentionBefore = null,
+                    retentionAfter = null,
+                    text = if (isPromoted) "promoted" else "not promoted",
+                )
+            return SessionReport(
+                trained = trained,
+                replayed = 0,
+                heldOut = heldOut,
+                steps = steps,
+                tokens = 0,
+                stoppedEarly = false,
+                graft = graft,
+                promoted = isPromoted,
+                verdict = verdict,
+            )
+        }
+    }
+}
 
 internal fun FfiSliceOutcome.toPublic(): SliceOutcome =
     when (this) {

@@ -3,13 +3,13 @@ package org.nightgraft.android
 import java.util.concurrent.CopyOnWriteArrayList
 import kotlin.time.Duration
 import kotlinx.coroutines.CompletableDeferred
+import org.nightgraft.ForTests
 import org.nightgraft.NothingToDoReason
 import org.nightgraft.PauseReason
 import org.nightgraft.Phase
 import org.nightgraft.Progress
 import org.nightgraft.SliceOutcome
 import org.nightgraft.WaitKind
-import org.nightgraft.Waiting
 
 /** An app whose nights do what a test says, and that notes what it is told. */
 internal class FakeApp(private val openNight: suspend () -> OpenNight?) : NightApp {
@@ -72,18 +72,5 @@ internal class FakeNight(private val work: suspend FakeNight.((Progress) -> Unit
 
 internal val EVERYTHING_LEARNED = SliceOutcome.NothingToDo(NothingToDoReason.EverythingLearned, "nothing new")
 
-internal fun progress(phase: Phase, waitingFor: WaitKind? = null) =
-    Progress(
-        phase = phase,
-        step = 0,
-        totalSteps = 0,
-        loss = null,
-        heldOutLoss = null,
-        tokensPerSecond = null,
-        timeLeft = null,
-        memoryBytes = 0,
-        waiting = waitingFor?.let { Waiting(it, "it waits") },
-        estimate = null,
-        warning = null,
-        nothingToDo = null,
-    )
+@OptIn(ForTests::class)
+internal fun progress(phase: Phase, waitingFor: WaitKind? = null) = Progress.of(phase, waitingFor = waitingFor)

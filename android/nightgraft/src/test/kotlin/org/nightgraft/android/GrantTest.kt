@@ -25,6 +25,7 @@ import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.nightgraft.ForTests
 import org.nightgraft.NightRules
 import org.nightgraft.NightWindow
 import org.nightgraft.NightgraftException
@@ -32,7 +33,6 @@ import org.nightgraft.PauseReason
 import org.nightgraft.Phase
 import org.nightgraft.SessionReport
 import org.nightgraft.SliceOutcome
-import org.nightgraft.Verdict
 import org.nightgraft.WaitKind
 import org.nightgraft.Waiting
 
@@ -175,11 +175,10 @@ internal class GrantTest {
     }
 
     @Test
+    @OptIn(ForTests::class)
     fun `a session that is not over goes on, and one that is rests`() {
-        val verdict = Verdict(true, emptyList(), 2.0, 1.0, 2.0, 2.0, "better")
-        val report = SessionReport(10, 0, 2, 5, 100, false, 1, true, verdict)
         assertEquals(1.minutes, pauseAfter(GrantEnd(SliceOutcome.Paused(PauseReason.Deadline)), 6.hours))
-        assertEquals(6.hours, pauseAfter(GrantEnd(SliceOutcome.Finished(report)), 6.hours))
+        assertEquals(6.hours, pauseAfter(GrantEnd(SliceOutcome.Finished(SessionReport.of())), 6.hours))
         assertEquals(6.hours, pauseAfter(GrantEnd(EVERYTHING_LEARNED), 6.hours))
         assertEquals(6.hours, pauseAfter(end = null, 6.hours))
     }
