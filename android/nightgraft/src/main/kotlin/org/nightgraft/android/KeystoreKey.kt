@@ -2,6 +2,7 @@ package org.nightgraft.android
 
 import java.io.File
 import org.nightgraft.NightgraftException
+import org.nightgraft.StoreKey
 
 /**
  * The key of a store ([org.nightgraft.StoreSettings.key]): 32 random bytes in a file, wrapped by an AES-GCM key that never
@@ -17,7 +18,7 @@ import org.nightgraft.NightgraftException
  * @param file where the wrapped key is kept; put it into the app's no-backup folder
  * @param alias what the names of the wrapping keys in the Android Keystore begin with
  */
-public class KeystoreKey internal constructor(file: File, alias: String, wrapper: KeyWrapper) {
+public class KeystoreKey internal constructor(file: File, alias: String, wrapper: KeyWrapper) : StoreKey {
     private val keyFile = WrappedKeyFile(file, alias, wrapper)
 
     public constructor(
@@ -35,7 +36,7 @@ public class KeystoreKey internal constructor(file: File, alias: String, wrapper
      * @throws NightgraftException.Corrupted if the file is damaged
      * @throws java.io.IOException if the file cannot be read
      */
-    public fun load(): ByteArray? = keyFile.load()
+    override fun load(): ByteArray? = keyFile.load()
 
     /**
      * The key: made the first time, unwrapped every other time. Fill it with zeros once the store is open.
@@ -45,7 +46,7 @@ public class KeystoreKey internal constructor(file: File, alias: String, wrapper
      * @throws NightgraftException.Corrupted as [load]
      * @throws java.io.IOException if the file cannot be read or written
      */
-    public fun loadOrCreate(): ByteArray = keyFile.loadOrCreate()
+    override fun loadOrCreate(): ByteArray = keyFile.loadOrCreate()
 
     /**
      * Removes the wrapping key and the file. A store that was encrypted with this key can never be read again; keys in other
@@ -54,5 +55,5 @@ public class KeystoreKey internal constructor(file: File, alias: String, wrapper
      * @throws NightgraftException.KeyUnavailable if the Keystore fails at the moment: nothing was removed
      * @throws java.io.IOException if the file cannot be removed
      */
-    public fun reset(): Unit = keyFile.delete()
+    override fun reset(): Unit = keyFile.delete()
 }

@@ -14,6 +14,7 @@ import org.nightgraft.Platform
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
 import org.nightgraft.SliceOutcome
+import org.nightgraft.StoreKey
 import org.nightgraft.StoreSettings
 import org.nightgraft.WaitKind
 
@@ -63,15 +64,15 @@ public class NightConfiguration(
          *
          * @param model the model's file
          * @param store the store's folder
-         * @param key the store's key
+         * @param key the store's key, such as a [KeystoreKey]
          * @param settings how to train
          * @param rules when to train
-         * @throws org.nightgraft.NightgraftException as [BaseModel.open], [KeystoreKey.loadOrCreate] and [AdapterStore.open]
+         * @throws org.nightgraft.NightgraftException as [BaseModel.open], [StoreKey.loadOrCreate] and [AdapterStore.open]
          */
         public suspend fun open(
             model: File,
             store: File,
-            key: KeystoreKey,
+            key: StoreKey,
             settings: SessionSettings = SessionSettings(),
             rules: NightRules = NightRules(),
         ): NightConfiguration {

@@ -21,11 +21,12 @@ import org.nightgraft.Message
 import org.nightgraft.PersonalizationSession
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
+import org.nightgraft.StoreKey
 import org.nightgraft.StoreSettings
 import org.nightgraft.useSuspending
 
 /** The app's one job, without a screen: takes notes, learns them, answers with and without what it learned. */
-class Notebook(val model: File, private val store: File, private val key: () -> ByteArray) {
+class Notebook(val model: File, private val store: File, private val key: StoreKey) {
     /** A model and a store that are open. */
     class Open(val model: BaseModel, val store: AdapterStore)
 
@@ -38,7 +39,7 @@ class Notebook(val model: File, private val store: File, private val key: () -> 
             opened
                 ?: withContext(Dispatchers.IO) {
                     val base = BaseModel.open(model.path)
-                    val secret = key()
+                    val secret = key.loadOrCreate()
                     try {
                         Open(base, AdapterStore.open(store.path, StoreSettings(key = secret)))
                     } catch (error: Exception) {

@@ -9,9 +9,11 @@ import org.nightgraft.android.PersonalizationJobService
 class NotesApplication : Application() {
     /** The notes, the model and what it learned. */
     val notebook by lazy {
-        Notebook(model = File(noBackupFilesDir, "model.gguf"), store = File(noBackupFilesDir, "store")) {
-            KeystoreKey(File(noBackupFilesDir, "store.key")).loadOrCreate()
-        }
+        Notebook(
+            model = File(noBackupFilesDir, "model.gguf"),
+            store = File(noBackupFilesDir, "store"),
+            key = KeystoreKey(File(noBackupFilesDir, "store.key")),
+        )
     }
 
     override fun onCreate() {

@@ -18,6 +18,7 @@ import org.nightgraft.NothingToDoReason
 import org.nightgraft.Phase
 import org.nightgraft.StoreSettings
 import org.nightgraft.readme.firstPersonalizedAnswer
+import org.nightgraft.testing.MemoryKey
 import org.nightgraft.testing.TinyModel
 import org.w3c.dom.Element
 
@@ -51,7 +52,7 @@ class SampleTest {
 
     @Test
     fun `too few notes are told in numbers before anything is trained`() = runBlocking<Unit>(Dispatchers.Default) {
-        val notebook = Notebook(TinyModel.file, File("$folder/store")) { ByteArray(32) { 7 } }
+        val notebook = Notebook(TinyModel.file, File("$folder/store"), MemoryKey())
         notes.take(3).forEach { (question, answer) -> notebook.add(question, answer) }
         val last = notebook.train().toList().last()
         assertEquals(Phase.NOTHING_TO_DO, last.phase)
@@ -61,7 +62,7 @@ class SampleTest {
 
     @Test
     fun `the sample takes notes, trains in pieces and answers`() = runBlocking<Unit>(Dispatchers.Default) {
-        val notebook = Notebook(File("$folder/model.gguf"), File("$folder/store")) { ByteArray(32) { 7 } }
+        val notebook = Notebook(File("$folder/model.gguf"), File("$folder/store"), MemoryKey())
         TinyModel.file.inputStream().use { notebook.importModel(it) }
         assertEquals(TinyModel.file.length(), notebook.model.length())
         notes.forEachIndexed { index, (question, answer) -> assertEquals(index + 1, notebook.add(question, answer)) }
