@@ -18,7 +18,8 @@ import org.nightgraft.ffi.TextListener as FfiTextListener
  *
  * All functions may be called from any thread. A coroutine that is cancelled ends its request.
  */
-public class Generator private constructor(private val ffi: FfiGenerator) : AutoCloseable {
+@OptIn(ForTests::class)
+public class Generator private constructor(private val ffi: FfiGenerator) : TextGenerator {
     /**
      * Answers with the graft that is in use in [store] from now on, and returns its number; null for the base itself.
      *
@@ -48,60 +49,33 @@ public class Generator private constructor(private val ffi: FfiGenerator) : Auto
     /** Answers with the base alone from now on. */
     public suspend fun useBase(): Unit = native { ffi.useBase() }
 
-    /**
-     * Goes on with a conversation, as a flow of pieces of text. Collecting it starts the work; a collector that ends early
-     * stops it.
-     *
-     * @param messages the conversation so far
-     * @throws NightgraftException as [answer]
-     */
-    public fun chat(messages: List<Message>, options: ChatOptions = ChatOptions()): Flow<String> =
+    override fun chat(messages: List<Message>, options: ChatOptions): Flow<String> =
         textFlow { answer(messages, options, it) }
 
-    /**
-     * Goes on with a conversation, and returns the whole answer.
-     *
-     * @param messages the conversation so far
-     * @param options how it writes
-     * @param onText is called from a thread of the library with each piece of text; what it throws ends the answer
-     * @throws NightgraftException.Unsupported if the model has no chat template, or the conversation does not fit it or
-     *   the model's context
-     * @throws NightgraftException.Cancelled if the handle is closed or [onText] threw
-     */
-    public suspend fun answer(
+    override suspend fun answer(
         messages: List<Message>,
-        options: ChatOptions = ChatOptions(),
-        onText: ((String) -> Unit)? = null,
+        options: ChatOptions,
+        onText: ((String) -> Unit)?,
     ): Answer {
         val ffiOptions = options.toFfi()
         val relay = onText?.let(::TextRelay)
         return native({ relay?.thrown }) { ffi.chat(messages.map { it.toFfi() }, ffiOptions, relay) }.toPublic()
     }
 
-    /** Goes on with [prompt] as it stands, without a chat template, as a flow of pieces of text. See [chat]. */
-    public fun complete(prompt: String, options: ChatOptions = ChatOptions()): Flow<String> =
+    override fun complete(prompt: String, options: ChatOptions): Flow<String> =
         textFlow { completion(prompt, options, it) }
 
-    /**
-     * Goes on with [prompt] as it stands, without a chat template, and returns the whole text.
-     *
-     * @param prompt the beginning
-     * @param options how it writes
-     * @param onText as for [answer]
-     * @throws NightgraftException as [answer]
-     */
-    public suspend fun completion(
+    override suspend fun completion(
         prompt: String,
-        options: ChatOptions = ChatOptions(),
-        onText: ((String) -> Unit)? = null,
+        options: ChatOptions,
+        onText: ((String) -> Unit)?,
     ): Answer {
         val ffiOptions = options.toFfi()
         val relay = onText?.let(::TextRelay)
         return native({ relay?.thrown }) { ffi.complete(prompt, ffiOptions, relay) }.toPublic()
     }
 
-    /** Ends the answer that is being written: it is returned as far as it is. Returns at once. */
-    public fun stop(): Unit = native { ffi.stop() }
+    override fun stop(): Unit = native { ffi.stop() }
 
     /** Ends what is being written and gives the handle back. A second call does nothing. */
     override fun close() {

@@ -16,12 +16,11 @@ import org.nightgraft.ffi.PersonalizationSession as FfiSession
  * that is cancelled stops its slice, which is saved within about a quarter of a second; [close] and [release] wait for
  * that. After them every call fails with [NightgraftException.Cancelled].
  */
-public class PersonalizationSession private constructor(private val ffi: FfiSession) : SuspendCloseable {
-    /** How far the session is. */
-    public val progress: Progress get() = native { ffi.progress() }.toPublic()
+@OptIn(ForTests::class)
+public class PersonalizationSession private constructor(private val ffi: FfiSession) : Personalization {
+    override val progress: Progress get() = native { ffi.progress() }.toPublic()
 
-    /** What came of the session; null while it is not over. */
-    public val report: SessionReport? get() = native { ffi.report() }?.toPublic()
+    override val report: SessionReport? get() = native { ffi.report() }?.toPublic()
 
     /**
      * Puts [examples] into the session's store and returns their numbers. They are learned by the next session, once the
@@ -33,48 +32,20 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
     public suspend fun addExamples(examples: List<Example>): List<Long> =
         native { ffi.addExamples(examples.map { it.toFfi() }) }.map { it.toLong() }
 
-    /**
-     * Trains until the session is over, [maxTime] has passed, or somebody stops it.
-     *
-     * @param maxTime how long it may take; null for as long as it takes
-     * @param onProgress is called from one thread of the library, at most five times a second and at every change of
-     *   phase; the last state always comes. What it throws stops the slice, saved.
-     * @throws NightgraftException.Cancelled if the handle is closed or [onProgress] threw
-     * @throws NightgraftException.InvalidData if an example cannot be used
-     * @throws NightgraftException.OutOfMemoryBudget if the memory limit is too low
-     * @throws NightgraftException.StorageFull if it cannot be saved
-     * @throws NightgraftException.Unsupported if the store has a session under way that began with other settings
-     */
-    public suspend fun runSlice(maxTime: Duration? = null, onProgress: ((Progress) -> Unit)? = null): SliceOutcome {
+    override suspend fun runSlice(maxTime: Duration?, onProgress: ((Progress) -> Unit)?): SliceOutcome {
         val seconds = maxTime.toSeconds()
         val relay = onProgress?.let(::ProgressRelay)
         return native({ relay?.thrown }) { ffi.runSlice(seconds, relay) }.toPublic()
     }
 
-    /**
-     * As [runSlice], as a flow: collecting it runs a slice, and it ends with the slice. The last state says how; [report]
-     * has the rest. A collector that is slow misses old states, never the last one; one that ends early stops the slice.
-     */
-    public fun slice(maxTime: Duration? = null): Flow<Progress> = progressFlow { runSlice(maxTime, it) }
+    override fun slice(maxTime: Duration?): Flow<Progress> = progressFlow { runSlice(maxTime, it) }
 
-    /**
-     * Runs for one grant of the device's system: looks at the device, and waits or trains as [rules] say, until the
-     * session is over, the grant ends, or somebody stops it.
-     *
-     * @param platform tells how the device is, such as [org.nightgraft.android.AndroidPlatform]
-     * @param rules when training may run
-     * @param grant how long the system lets the process run; null for no limit
-     * @param lastGrant whether no other grant follows tonight, as far as is known
-     * @param onProgress as for [runSlice]
-     * @throws NightgraftException.Unsupported if a rule makes no sense
-     * @throws NightgraftException as [runSlice]
-     */
-    public suspend fun runNight(
+    override suspend fun runNight(
         platform: Platform,
-        rules: NightRules = NightRules(),
-        grant: Duration? = null,
-        lastGrant: Boolean = false,
-        onProgress: ((Progress) -> Unit)? = null,
+        rules: NightRules,
+        grant: Duration?,
+        lastGrant: Boolean,
+        onProgress: ((Progress) -> Unit)?,
     ): SliceOutcome {
         val seconds = grant.toSeconds()
         val ffiRules = rules.toFfi()
@@ -85,19 +56,16 @@ public class PersonalizationSession private constructor(private val ffi: FfiSess
         }.toPublic()
     }
 
-    /** As [runNight], as a flow: collecting it runs a night, and it ends with the grant. */
-    public fun night(
+    override fun night(
         platform: Platform,
-        rules: NightRules = NightRules(),
-        grant: Duration? = null,
-        lastGrant: Boolean = false,
+        rules: NightRules,
+        grant: Duration?,
+        lastGrant: Boolean,
     ): Flow<Progress> = progressFlow { runNight(platform, rules, grant, lastGrant, it) }
 
-    /** Stops what runs; it ends within about a quarter of a second, saved. Returns at once. */
-    public fun stop(): Unit = native { ffi.stop() }
+    override fun stop(): Unit = native { ffi.stop() }
 
-    /** Wakes a night that waits, so that it looks at the device again. Returns at once. */
-    public fun deviceChanged(): Unit = native { ffi.deviceChanged() }
+    override fun deviceChanged(): Unit = native { ffi.deviceChanged() }
 
     /** As [close], without blocking a thread: [useSuspending] calls it. */
     override suspend fun release(): Unit = ffi.closeSuspending { ffi.release() }
