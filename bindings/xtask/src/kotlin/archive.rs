@@ -99,8 +99,7 @@ const EMPTY_MANIFEST: &str =
 fn manifest(source: &str, gradle: &str) -> Result<String> {
     let namespace =
         gradle.lines().find_map(|line| line.trim().strip_prefix("namespace = \"")?.strip_suffix('"'));
-    let namespace =
-        namespace.context("build.gradle.kts has no line `namespace = \"NAME\"`")?;
+    let namespace = namespace.context("build.gradle.kts has no line `namespace = \"NAME\"`")?;
     let (before, rest) = source.split_once("<manifest ").context("AndroidManifest.xml has no manifest")?;
     let (attributes, elements) = rest.split_once('>').context("AndroidManifest.xml has no elements")?;
     let level = min_sdk(gradle)?;
