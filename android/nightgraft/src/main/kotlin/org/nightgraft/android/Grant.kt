@@ -6,6 +6,7 @@ import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.TimeoutCancellationException
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.delay
@@ -53,14 +54,12 @@ internal interface OpenNight {
 /**
  * Uses one grant of the system's scheduler, when [turn] is free: another grant may still be saving. While it cannot train it keeps
  * the device awake for two minutes at most, half a minute of that for opening.
- *
- * @return how long to wait for the next grant; null if there is none to ask for until the app has done something
  */
-internal suspend fun NightApp.useGrant(options: JobOptions, turn: Mutex): Duration? =
+internal suspend fun NightApp.useGrant(options: JobOptions, turn: Mutex): RunEnd =
     try {
         val end = withNight(options, turn) { night -> night.trainPatiently { onProgress(it) } }
         if (end != null) tell { onOutcome(end.outcome) }
-        pauseAfter(end, over = options.pause)
+        RunEnd.Ended(end?.outcome, pauseAfter(end, over = options.pause))
     } catch (error: Exception) {
         // An app's own timeout looks as if the system had stopped the job; this one knows whether it did.
         currentCoroutineContext().ensureActive()
@@ -79,6 +78,9 @@ private suspend fun <T> NightApp.withNight(options: JobOptions, turn: Mutex, wor
             night = open(options)
         }
         return night?.let { work(it) }
+    } catch (late: TimeoutCancellationException) {
+        // The run before goes on. That is no fault of the app's.
+        throw if (isOurTurn) late else NightgraftException.StoreLocked("another run has the store open", late)
     } finally {
         try {
             withContext(NonCancellable) { night?.release() }
@@ -88,9 +90,9 @@ private suspend fun <T> NightApp.withNight(options: JobOptions, turn: Mutex, wor
     }
 }
 
-private fun NightApp.fail(error: Exception, options: JobOptions): Duration? {
+private fun NightApp.fail(error: Exception, options: JobOptions): RunEnd {
     tell { onFailure(error) }
-    return pauseAfter(error, over = options.pause)
+    return RunEnd.Failed(error, pauseAfter(error, over = options.pause))
 }
 
 /** Calls the app, whose errors must not keep the job from being finished. */

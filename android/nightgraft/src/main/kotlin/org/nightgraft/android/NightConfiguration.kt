@@ -19,13 +19,13 @@ import org.nightgraft.StoreSettings
 import org.nightgraft.WaitKind
 
 /**
- * What a [PersonalizationJobService] trains.
+ * What a [PersonalizationJobService] or another run ([NightRun]) trains.
  *
  * @property model the base
  * @property store the examples and the grafts
  * @property settings how to train
  * @property rules when to train, besides the conditions of the job itself
- * @property grant how long one run may take; null for what the system allows: 28 minutes for a job that runs on the charger
+ * @property grant how long one run may take; null for what the system allows: for a job 28 minutes if it runs on the charger
  *   only, from Android 12 on, else nine and a half. A run that the system stops earlier is saved.
  * @property storeFolder where the store is, for its free space; null for the app's files
  * @property closeAfterwards whether the model and the store are closed after the run. An app that has the store open
@@ -40,12 +40,16 @@ public class NightConfiguration(
     public val storeFolder: File? = null,
     public val closeAfterwards: Boolean = true,
 ) {
-    /** Opens a session for a job with these [options], on the device that [platform] looks at. */
+    /** Opens a session for a job with these [options]. */
     internal suspend fun openNight(options: JobOptions, sdk: Int, platform: (NightConfiguration) -> Platform): OpenNight =
+        openNight(RunTerms(defaultGrant(options.charging, sdk), options.idle), platform)
+
+    /** Opens a session for a run on these [terms], on the device that [platform] looks at. */
+    internal suspend fun openNight(terms: RunTerms, platform: (NightConfiguration) -> Platform): OpenNight =
         releasedOnFailure({ release() }) {
             val device = platform(this)
             val session = PersonalizationSession.open(model, store, settings)
-            ConfiguredNight(this, session, device, options.idle, grant ?: defaultGrant(options.charging, sdk))
+            ConfiguredNight(this, session, device, terms)
         }
 
     internal suspend fun release() {
@@ -103,13 +107,15 @@ private class ConfiguredNight(
     private val configuration: NightConfiguration,
     private val session: PersonalizationSession,
     private val platform: Platform,
-    private val isKnownIdle: Boolean,
-    private val grant: Duration,
+    private val terms: RunTerms,
 ) : OpenNight {
+    private val rules = configuration.rules.let { if (terms.whileUsed) it.copy(idleOnly = false) else it }
+
     override suspend fun train(onProgress: (Progress) -> Unit): SliceOutcome {
         val listening = (platform as? AndroidPlatform)?.listen(::lookAgain)
-        val seen = if (isKnownIdle) IdlePlatform(platform) else platform
-        return listening.use { session.runNight(seen, configuration.rules, grant, onProgress = onProgress) }
+        val seen = if (terms.idle) IdlePlatform(platform) else platform
+        val grant = configuration.grant ?: terms.grant
+        return listening.use { session.runNight(seen, rules, grant, onProgress = onProgress) }
     }
 
     /** The system may call it on the main thread while the session is being closed. */
@@ -123,7 +129,7 @@ private class ConfiguredNight(
 
     override fun stop(): Unit = session.stop()
 
-    override fun forbiddenFor(kind: WaitKind): Duration? = configuration.rules.forbiddenFor(kind, LocalTime.now())
+    override fun forbiddenFor(kind: WaitKind): Duration? = rules.forbiddenFor(kind, LocalTime.now())
 
     override suspend fun release() {
         try {

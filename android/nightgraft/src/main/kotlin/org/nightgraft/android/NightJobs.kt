@@ -45,7 +45,7 @@ internal class NightJobs<P>(
     fun start(job: P, options: JobOptions) {
         running[options.jobId] =
             process.scope.launch {
-                val pause = app.useGrant(options, process.turn(service))
+                val pause = app.useGrant(options, process.turn(service)).next
                 ensureActive()
                 // The system's own rescheduling, which waits twice as long every time, is only for a process that ends now.
                 system.finished(job, again = pause != null)

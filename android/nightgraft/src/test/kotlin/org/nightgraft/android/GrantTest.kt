@@ -44,7 +44,7 @@ internal class GrantTest {
 
     private fun TestScope.elapsed() = currentTime.milliseconds
 
-    private suspend fun use(app: NightApp) = app.useGrant(options, turn)
+    private suspend fun use(app: NightApp) = app.useGrant(options, turn).next
 
     @Test
     fun `no wait keeps the device awake for more than two minutes, and each has its next attempt`() {
@@ -112,6 +112,16 @@ internal class GrantTest {
         assertEquals(30.seconds, elapsed())
         assertTrue(app.failures.single() is TimeoutCancellationException)
         assertFalse(turn.isLocked)
+    }
+
+    @Test
+    fun `a run that has the store open for long is no failure of the app's`() = runTest {
+        turn.lock()
+        val app = FakeApp { FakeNight { EVERYTHING_LEARNED } }
+        assertEquals(15.minutes, use(app))
+        assertEquals(30.seconds, elapsed())
+        assertTrue(app.failures.single() is NightgraftException.StoreLocked)
+        assertTrue(turn.isLocked, "it is the other run's")
     }
 
     @Test

@@ -94,10 +94,22 @@ internal class NightConfigurationTest {
     }
 
     @Test
+    fun `a run that the owner asks for trains while the device is used, whatever the rules`() = night {
+        val configuration = open()
+        configuration.store.add(madeUpExamples(24))
+        val terms = RunTerms(grant = 1.minutes, whileUsed = true)
+        val night = configuration.openNight(terms) { Platform { ready.copy(idle = false) } }
+        val outcome = night.train { if (it.step > 0) night.stop() }
+        assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
+        night.release()
+        assertClosed(configuration)
+    }
+
+    @Test
     fun `a grant that finds no room is given back at once`() = night {
         open().also { it.store.add(madeUpExamples(24)) }.release()
         val app = FakeApp { open().openNight(JobOptions(), sdk = 36) { FixedPlatform(DeviceState.ready.copy(storageFree = 0)) } }
-        assertEquals(6.hours, app.useGrant(JobOptions(), Mutex()))
+        assertEquals(6.hours, app.useGrant(JobOptions(), Mutex()).next)
         assertTrue(app.outcomes.single() is SliceOutcome.Paused)
         AdapterStore.open(store.path, StoreSettings(key = checkNotNull(key.load()))).release()
     }
