@@ -1,4 +1,4 @@
-// The build for phones: the library's archive with the native libraries in it, and the sample app. It needs the Android
+// The build for phones: the library's archive with the native libraries in it, the one for WorkManager, and the sample app. It needs the Android
 // SDK; pom.xml compiles and tests the same sources without it.
 
 pluginManagement {
@@ -19,4 +19,4 @@ dependencyResolutionManagement {
 
 rootProject.name = "nightgraft-android"
 
-include(":nightgraft", ":nightgraft-testing", ":sample")
+include(":nightgraft", ":nightgraft-testing", ":nightgraft-work", ":sample")

@@ -23,22 +23,25 @@ pub struct Record {
     pub language: &'static str,
 }
 
-pub const KOTLIN: Record = Record { path: "android/nightgraft/api/nightgraft.api", language: "kotlin" };
+/// One for each Kotlin library, named for it.
+pub const KOTLIN: &[Record] = &[
+    Record { path: "android/nightgraft/api/nightgraft.api", language: "kotlin" },
+    Record { path: "android/nightgraft-work/api/nightgraft-work.api", language: "kotlin" },
+];
 pub const SWIFT: Record = Record { path: "ios/api/Nightgraft.txt", language: "swift" };
 pub const SWIFT_TESTING: Record = Record { path: "ios/api/NightgraftTesting.txt", language: "swift" };
 
 /// Writes the lists of all languages anew, or of the named ones.
 pub fn run(root: &Path, Api { language }: &Api) -> Result<()> {
-    let known = [KOTLIN.language, SWIFT.language];
+    let known = ["kotlin", "swift"];
     if let Some(unknown) = language.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("'{unknown}' is none of {}", known.join(" "));
     }
-    let is_wanted =
-        |record: &Record| language.is_empty() || language.iter().any(|name| name == record.language);
-    if is_wanted(&KOTLIN) {
+    let is_wanted = |name: &str| language.is_empty() || language.iter().any(|wanted| wanted == name);
+    if is_wanted("kotlin") {
         kotlin::record_api(root)?;
     }
-    if is_wanted(&SWIFT) {
+    if is_wanted("swift") {
         swift::record_api(root)?;
     }
     Ok(())

@@ -51,7 +51,7 @@ pub fn run(root: &Path) -> Result<()> {
     let count = count_tests(&build)?;
     ensure!(count.tests > 0, "Maven ran no test");
     ensure!(count.skipped == 0, "{} of {} Kotlin tests were skipped", count.skipped, count.tests);
-    api::KOTLIN.keep(root, &public_api(&build)?, Purpose::Compare)?;
+    keep_api(root, &build, Purpose::Compare)?;
     consumer::run(root, &build, &fixtures)?;
     println!(
         "kotlin: {} tests passed, every public item documented, an app outside the checkout has its first answer",
@@ -70,15 +70,20 @@ pub fn record_api(root: &Path) -> Result<()> {
         bail!("the public Kotlin API cannot be listed: {missing}");
     }
     let build = build_folder(root)?;
-    let modules = ["--projects", "nightgraft,api", "-Dnightgraft.api.only=true"];
+    let modules = ["--projects", "api", "--also-make", "-Dnightgraft.api.only=true"];
     cmd!(sh, "mvn -B -ntp test {modules...} -Dnightgraft.build={build}").run()?;
-    api::KOTLIN.keep(root, &public_api(&build)?, Purpose::Record)
+    keep_api(root, &build, Purpose::Record)
 }
 
-/// What `PublicApiTest` has written.
-fn public_api(build: &Path) -> Result<String> {
-    let list = build.join("nightgraft-api/nightgraft.api");
-    fs::read_to_string(&list).with_context(|| format!("no {}", list.display()))
+/// Compares or records the lists that `PublicApiTest` has written.
+fn keep_api(root: &Path, build: &Path, purpose: Purpose) -> Result<()> {
+    for record in api::KOTLIN {
+        let name = Path::new(record.path).file_name().context("a list is a file")?;
+        let list = build.join("nightgraft-api").join(name);
+        let list = fs::read_to_string(&list).with_context(|| format!("no {}", list.display()))?;
+        record.keep(root, &list, purpose)?;
+    }
+    Ok(())
 }
 
 /// What is not there, for people.

@@ -176,17 +176,21 @@ mod tests {
             format!("{configuration}(\"{text}\")")
         };
         let (library, testing) = (uses("implementation", LIBRARY), uses("testImplementation", TESTING));
+        let work = uses("implementation", "nightgraft-work");
         let files = [
             ("android/README.md", &library),
             ("android/consumer/build.gradle.kts", &library),
             ("android/consumer/build.gradle.kts", &testing),
             ("android/nightgraft-testing/README.md", &testing),
+            ("android/nightgraft-work/README.md", &work),
         ];
         for (file, uses) in files {
             assert!(read(&root().join(file)).unwrap().contains(uses), "{file} does not have {uses}");
         }
         let version = format!("<version>{}</version>", coordinates.version);
-        for module in ["", "api/", "nightgraft/", "nightgraft-testing/", "sample/"] {
+        for module in
+            ["", "api/", "nightgraft/", "nightgraft-testing/", "nightgraft-work/", "nightgraft-work/stubs/", "sample/"]
+        {
             let file = format!("android/{module}pom.xml");
             assert!(read(&root().join(&file)).unwrap().contains(&version), "{file} has another version");
         }

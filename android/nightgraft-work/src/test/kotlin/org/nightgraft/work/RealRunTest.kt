@@ -1,0 +1,214 @@
+package org.nightgraft.work
+
+import java.io.File
+import java.nio.file.Path
+import kotlin.time.Duration.Companion.minutes
+import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.io.TempDir
+import org.nightgraft.AdapterStore
+import org.nightgraft.BaseModel
+import org.nightgraft.DeviceState
+import org.nightgraft.Example
+import org.nightgraft.NightRules
+import org.nightgraft.NightgraftException
+import org.nightgraft.Phase
+import org.nightgraft.Platform
+import org.nightgraft.Progress
+import org.nightgraft.SessionSettings
+import org.nightgraft.SliceOutcome
+import org.nightgraft.StoreSettings
+import org.nightgraft.Thermal
+import org.nightgraft.android.NightConfiguration
+import org.nightgraft.android.NightRun
+import org.nightgraft.android.RunHost
+
+/** Workers on the real library, with a fake of WorkManager: from their start to the graft, and when they are stopped. */
+internal class RealRunTest {
+    @TempDir lateinit var folder: Path
+
+    private val store get() = File("$folder/store")
+    private val ready =
+        DeviceState(
+            charging = true,
+            battery = 1.0,
+            thermal = Thermal.NOMINAL,
+            temperature = 25.0,
+            lowPowerMode = false,
+            idle = false, // the owner looks at it
+            memoryAvailable = 4L shl 30,
+            storageFree = 64L shl 30,
+        )
+
+    private fun model(variable: String) = checkNotNull(System.getenv(variable)) { "$variable is not set" }
+
+    private val tiny get() = model("NIGHTGRAFT_TINY")
+
+    /** The app's part: it opens all anew in each run, and tells of what it hears. */
+    private inner class App(
+        private val model: String = tiny,
+        private val settings: SessionSettings = ENDLESS,
+        private val device: () -> DeviceState = { ready },
+        private val opening: suspend () -> Unit = {},
+    ) : RunHost {
+        val outcomes = mutableListOf<SliceOutcome>()
+        val failures = mutableListOf<Exception>()
+        var onProgress: (Progress) -> Unit = {}
+
+        override suspend fun configuration(): NightConfiguration {
+            opening()
+            val base = BaseModel.open(model)
+            try {
+                val opened = AdapterStore.open(store.path, StoreSettings.unencrypted())
+                return NightConfiguration(base, opened, settings, NightRules())
+            } catch (error: Exception) {
+                base.close()
+                throw error
+            }
+        }
+
+        override fun platform(configuration: NightConfiguration) = Platform { device() }
+
+        override fun onProgress(progress: Progress) = onProgress.invoke(progress)
+
+        override fun onOutcome(outcome: SliceOutcome) {
+            outcomes += outcome
+        }
+
+        override fun onFailure(error: Exception) {
+            failures += error
+        }
+
+        /** Runs a worker of this app. */
+        suspend fun work(system: WorkSystem = FakeWork()): WorkEnd =
+            WorkRun(WorkOrder.Now(serviceType = 1), system, sdk = 36) { terms, shown ->
+                val host =
+                    object : RunHost by this@App {
+                        override fun onProgress(progress: Progress) {
+                            shown(progress)
+                            this@App.onProgress(progress)
+                        }
+                    }
+                NightRun("$folder", terms, host).use()
+            }.work()
+    }
+
+    private fun app(work: suspend CoroutineScope.() -> Unit) = runBlocking(Dispatchers.Default) {
+        // No test here takes long; one that hangs says so.
+        withTimeout(10.minutes, work)
+    }
+
+    private suspend fun <T> withStore(work: suspend (AdapterStore) -> T): T {
+        val opened = AdapterStore.open(store.path, StoreSettings.unencrypted())
+        return try {
+            work(opened)
+        } finally {
+            opened.release()
+        }
+    }
+
+    private suspend fun addExamples(count: Int = 24) = withStore { store ->
+        store.add(List(count) { Example.Text("The boat number $it is called Marrowby, and it has $it sails.") })
+    }
+
+    @Test
+    fun `from its start to a promoted graft, while the device is used and no notification may be shown`() = app {
+        withStore { store -> store.add(List(20) { Example.answer("What is in box $it?", "In box $it there are $it ropes.") }) }
+        val app = App(model("NIGHTGRAFT_SMOLLM2"), SessionSettings(epochs = 4))
+        // Without the permission POST_NOTIFICATIONS a service begins as ever, and the system keeps the notification to itself.
+        val system = FakeWork()
+        assertEquals(WorkEnd.DONE, app.work(system))
+        val outcome = app.outcomes.single() as SliceOutcome.Finished
+        assertTrue(outcome.report.promoted, outcome.report.verdict.text)
+        withStore { store -> assertEquals(outcome.report.graft, store.current()) }
+        assertTrue(system.shown.size > 1 && system.told.isNotEmpty())
+        assertTrue(system.logged.isEmpty() && app.failures.isEmpty())
+    }
+
+    @Test
+    fun `work that the system stops in any phase is saved and closed, and goes on`() = app {
+        addExamples()
+        stopWhile(Phase.PREPARING, App())
+        stopWhile(Phase.TRAINING, App())
+        stopWhile(Phase.WAITING, App(device = { ready.copy(charging = false) }))
+    }
+
+    @Test
+    fun `work that the system stops while it judges judges again`() = app {
+        addExamples()
+        stopWhile(Phase.JUDGING, App(settings = SHORT))
+        val app = App(settings = SHORT)
+        assertEquals(WorkEnd.DONE, app.work())
+        assertTrue(app.outcomes.single() is SliceOutcome.Finished)
+    }
+
+    private suspend fun CoroutineScope.stopWhile(phase: Phase, app: App) {
+        val reached = CompletableDeferred<Unit>()
+        app.onProgress = { if (it.phase == phase) reached.complete(Unit) }
+        val job = launch { app.work() }
+        reached.await()
+        job.cancelAndJoin()
+        assertTrue(app.outcomes.isEmpty() && app.failures.isEmpty(), "$phase: ${app.failures}")
+        withStore { store -> store.verify() } // it is closed, and whole
+    }
+
+    @Test
+    fun `work that the system stops while it opens leaves nothing open`() = app {
+        addExamples()
+        val opening = CompletableDeferred<Unit>()
+        val app = App(opening = {
+            opening.complete(Unit)
+            awaitCancellation()
+        })
+        val job = launch { app.work() }
+        opening.await()
+        job.cancelAndJoin()
+        assertTrue(app.failures.isEmpty())
+        withStore { it.verify() }
+    }
+
+    @Test
+    fun `a second worker waits for the first, which was stopped, and goes on from its last step`() = app {
+        addExamples()
+        val first = App()
+        val trained = CompletableDeferred<Long>()
+        first.onProgress = { if (it.phase == Phase.TRAINING && it.step > 2) trained.complete(it.step) }
+        val job = launch { first.work() }
+        val step = trained.await()
+        val second = App()
+        val goesOn = CompletableDeferred<Long>()
+        second.onProgress = { if (it.phase == Phase.TRAINING && it.step > 0) goesOn.complete(it.step) }
+        val other = launch { second.work() }
+        job.cancelAndJoin()
+        assertTrue(goesOn.await() >= step)
+        other.cancelAndJoin()
+        assertTrue(second.failures.isEmpty(), "${second.failures}")
+    }
+
+    @Test
+    fun `a store that a night has open is tried again`() = app {
+        addExamples()
+        val app = App(settings = SHORT)
+        withStore { assertEquals(WorkEnd.AGAIN, app.work()) } // as a job service has it
+        assertTrue(app.failures.single() is NightgraftException.StoreLocked)
+        assertEquals(WorkEnd.DONE, app.work(FakeWork(attempt = 1)))
+        assertTrue(app.outcomes.single() is SliceOutcome.Finished)
+    }
+
+    private companion object {
+        /** Lasts longer than any test. */
+        val ENDLESS =
+            SessionSettings(rank = 2, context = 64, batchTokens = 64, steps = 10_000_000, threads = 1, learningRate = 1e-6)
+
+        val SHORT = ENDLESS.copy(steps = 6, learningRate = 1e-3)
+    }
+}
