@@ -315,7 +315,8 @@ fn night_row(night: &NightRecord) -> Vec<String> {
     let ended = match &night.end {
         None => "killed".to_owned(),
         Some(NightEnd::GoesOn) => "goes on".to_owned(),
-        Some(NightEnd::Stopped) => "stopped".to_owned(),
+        Some(NightEnd::Stopped { by: None }) => "stopped".to_owned(),
+        Some(NightEnd::Stopped { by: Some(reason) }) => format!("stopped: {reason}"),
         Some(NightEnd::NothingToDo { reason }) => format!("nothing to do: {reason}"),
         Some(NightEnd::Finished { graft: None, .. }) => "diverged".to_owned(),
         Some(NightEnd::Finished { graft: Some(id), promoted: true, .. }) => format!("graft {id}, in use"),

@@ -34,7 +34,7 @@ pub use graft::{Graft, GraftFormat, GraftStatus, Verdict};
 pub use log::{LogLevel, LogSink, set_log_sink};
 pub use model::{BaseModel, ModelInfo, Token};
 pub use night::{DeviceState, NightRules, Platform, Thermal, rules_while_used};
-pub use night_log::{NightEnd, NightRecord, NightWait};
+pub use night_log::{Interruption, NightEnd, NightRecord, NightWait};
 pub use planner::{MemoryPlan, Planner, TimePlan};
 pub use progress::{
     Estimate, NothingToDoReason, PauseReason, Phase, Progress, ProgressListener, SessionReport, SliceOutcome,

@@ -36,8 +36,11 @@ pub struct NightWait {
 pub enum NightEnd {
     /// Its time was up, and the training goes on with the next.
     GoesOn,
-    /// The app stopped it.
-    Stopped,
+    /// It was stopped: by the app, unless the system did it.
+    Stopped {
+        /// Why the system did, as far as the app has noted it.
+        by: Option<Interruption>,
+    },
     /// There was nothing to train.
     NothingToDo {
         /// Why.
@@ -54,6 +57,62 @@ pub enum NightEnd {
     },
     /// An error ended it.
     Failed,
+}
+
+/// Why a device's system stopped a night before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum Interruption {
+    /// The time that it gives was over.
+    TimeUp,
+    /// The charger was taken away.
+    NotCharging,
+    /// Somebody began to use the device.
+    InUse,
+    /// The battery ran low.
+    BatteryLow,
+    /// Storage ran low.
+    StorageLow,
+    /// Something else was more important.
+    Preempted,
+    /// The app may work in the background no longer, or no more for now.
+    Restricted,
+    /// The user ended it, in the system's own screens.
+    User,
+    /// It does not say.
+    Unknown,
+}
+
+impl From<Interruption> for night::Interruption {
+    fn from(reason: Interruption) -> Self {
+        match reason {
+            Interruption::TimeUp => Self::TimeUp,
+            Interruption::NotCharging => Self::NotCharging,
+            Interruption::InUse => Self::InUse,
+            Interruption::BatteryLow => Self::BatteryLow,
+            Interruption::StorageLow => Self::StorageLow,
+            Interruption::Preempted => Self::Preempted,
+            Interruption::Restricted => Self::Restricted,
+            Interruption::User => Self::User,
+            Interruption::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<night::Interruption> for Interruption {
+    fn from(reason: night::Interruption) -> Self {
+        match reason {
+            night::Interruption::TimeUp => Self::TimeUp,
+            night::Interruption::NotCharging => Self::NotCharging,
+            night::Interruption::InUse => Self::InUse,
+            night::Interruption::BatteryLow => Self::BatteryLow,
+            night::Interruption::StorageLow => Self::StorageLow,
+            night::Interruption::Preempted => Self::Preempted,
+            night::Interruption::Restricted => Self::Restricted,
+            night::Interruption::User => Self::User,
+            // The only other one.
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl From<night::NightRecord> for NightRecord {
@@ -75,7 +134,7 @@ impl From<night::NightEnd> for NightEnd {
     fn from(end: night::NightEnd) -> Self {
         match end {
             night::NightEnd::GoesOn => Self::GoesOn,
-            night::NightEnd::Stopped => Self::Stopped,
+            night::NightEnd::Stopped { by } => Self::Stopped { by: by.map(Interruption::from) },
             night::NightEnd::NothingToDo { reason } => Self::NothingToDo { reason: reason.into() },
             night::NightEnd::Finished { graft, promoted, refusals } => Self::Finished {
                 graft: graft.map(|id| id.0),

@@ -11,7 +11,7 @@ use crate::example::Example;
 use crate::executor::READING_EXECUTOR;
 use crate::graft::{Graft, GraftFormat};
 use crate::model::BaseModel;
-use crate::night_log::NightRecord;
+use crate::night_log::{Interruption, NightRecord};
 use crate::settings::StoreSettings;
 use crate::shared_store::SharedStore;
 use crate::store_changes::StoreChanges;
@@ -211,6 +211,12 @@ impl AdapterStore {
     /// What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
     pub async fn nights(&self) -> Result<Vec<NightRecord>> {
         self.read(|store| Ok(night::nights(store)?.into_iter().map(NightRecord::from).collect())).await
+    }
+
+    /// Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+    /// session is released; it changes nothing if that night has ended otherwise.
+    pub async fn note_interruption(&self, reason: Interruption) -> Result<()> {
+        self.shared.write(move |store| Ok(night::note_interruption(store, reason.into())?)).await
     }
 
     /// Tells when to read the store again.

@@ -565,6 +565,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights() != 31537:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_note_interruption() != 22924:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() != 1324:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway() != 50804:
@@ -728,6 +730,9 @@ _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_import_file.restyp
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights.restype = ctypes.c_uint16
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_note_interruption.argtypes = (
+)
+_UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_note_interruption.restype = ctypes.c_uint16
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote.argtypes = (
 )
 _UniffiLib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote.restype = ctypes.c_uint16
@@ -936,6 +941,11 @@ _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_nights.argtypes = (
     ctypes.c_uint64,
 )
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_nights.restype = ctypes.c_uint64
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_note_interruption.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+)
+_UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_note_interruption.restype = ctypes.c_uint64
 _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_promote.argtypes = (
     ctypes.c_uint64,
     ctypes.c_uint64,
@@ -3808,6 +3818,157 @@ class _UniffiFfiConverterSequenceTypeNightWait(_UniffiConverterRustBuffer):
 
 
 
+class Interruption(enum.Enum):
+    """
+    Why a device's system stopped a night before its time.
+"""
+
+    TIME_UP = 0
+    """
+    The time that it gives was over.
+"""
+
+    NOT_CHARGING = 1
+    """
+    The charger was taken away.
+"""
+
+    IN_USE = 2
+    """
+    Somebody began to use the device.
+"""
+
+    BATTERY_LOW = 3
+    """
+    The battery ran low.
+"""
+
+    STORAGE_LOW = 4
+    """
+    Storage ran low.
+"""
+
+    PREEMPTED = 5
+    """
+    Something else was more important.
+"""
+
+    RESTRICTED = 6
+    """
+    The app may work in the background no longer, or no more for now.
+"""
+
+    USER = 7
+    """
+    The user ended it, in the system's own screens.
+"""
+
+    UNKNOWN = 8
+    """
+    It does not say.
+"""
+
+
+
+class _UniffiFfiConverterTypeInterruption(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Interruption.TIME_UP
+        if variant == 2:
+            return Interruption.NOT_CHARGING
+        if variant == 3:
+            return Interruption.IN_USE
+        if variant == 4:
+            return Interruption.BATTERY_LOW
+        if variant == 5:
+            return Interruption.STORAGE_LOW
+        if variant == 6:
+            return Interruption.PREEMPTED
+        if variant == 7:
+            return Interruption.RESTRICTED
+        if variant == 8:
+            return Interruption.USER
+        if variant == 9:
+            return Interruption.UNKNOWN
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Interruption.TIME_UP:
+            return
+        if value == Interruption.NOT_CHARGING:
+            return
+        if value == Interruption.IN_USE:
+            return
+        if value == Interruption.BATTERY_LOW:
+            return
+        if value == Interruption.STORAGE_LOW:
+            return
+        if value == Interruption.PREEMPTED:
+            return
+        if value == Interruption.RESTRICTED:
+            return
+        if value == Interruption.USER:
+            return
+        if value == Interruption.UNKNOWN:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Interruption.TIME_UP:
+            buf.write_i32(1)
+        if value == Interruption.NOT_CHARGING:
+            buf.write_i32(2)
+        if value == Interruption.IN_USE:
+            buf.write_i32(3)
+        if value == Interruption.BATTERY_LOW:
+            buf.write_i32(4)
+        if value == Interruption.STORAGE_LOW:
+            buf.write_i32(5)
+        if value == Interruption.PREEMPTED:
+            buf.write_i32(6)
+        if value == Interruption.RESTRICTED:
+            buf.write_i32(7)
+        if value == Interruption.USER:
+            buf.write_i32(8)
+        if value == Interruption.UNKNOWN:
+            buf.write_i32(9)
+
+
+
+class _UniffiFfiConverterOptionalTypeInterruption(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeInterruption.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeInterruption.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeInterruption.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
+
+
+
+
+
 class NothingToDoReason:
     """
     Why nothing is trained.
@@ -4176,10 +4337,16 @@ class NightEnd:
     @dataclass
     class STOPPED:
         """
-        The app stopped it.
+        It was stopped: by the app, unless the system did it.
 """
 
-        def __init__(self, ):
+        def __init__(self, by:typing.Optional[Interruption]):
+            self.by = by
+
+            """
+        Why the system did, as far as the app has noted it.
+"""
+
             pass
 
 
@@ -4187,11 +4354,13 @@ class NightEnd:
 
 
         def __str__(self):
-            return "NightEnd.STOPPED()".format()
+            return "NightEnd.STOPPED(by={})".format(self.by)
         def __eq__(self, other):
             if not isinstance(other, NightEnd):
                 return NotImplemented
             if not other.is_STOPPED():
+                return False
+            if self.by != other.by:
                 return False
             return True
 
@@ -4340,6 +4509,7 @@ class _UniffiFfiConverterTypeNightEnd(_UniffiConverterRustBuffer):
             )
         if variant == 2:
             return NightEnd.STOPPED(
+                _UniffiFfiConverterOptionalTypeInterruption.read(buf),
             )
         if variant == 3:
             return NightEnd.NOTHING_TO_DO(
@@ -4361,6 +4531,7 @@ class _UniffiFfiConverterTypeNightEnd(_UniffiConverterRustBuffer):
         if value.is_GOES_ON():
             return
         if value.is_STOPPED():
+            _UniffiFfiConverterOptionalTypeInterruption.check_lower(value.by)
             return
         if value.is_NOTHING_TO_DO():
             _UniffiFfiConverterTypeNothingToDoReason.check_lower(value.reason)
@@ -4380,6 +4551,7 @@ class _UniffiFfiConverterTypeNightEnd(_UniffiConverterRustBuffer):
             buf.write_i32(1)
         if value.is_STOPPED():
             buf.write_i32(2)
+            _UniffiFfiConverterOptionalTypeInterruption.write(value.by, buf)
         if value.is_NOTHING_TO_DO():
             buf.write_i32(3)
             _UniffiFfiConverterTypeNothingToDoReason.write(value.reason, buf)
@@ -7148,6 +7320,12 @@ class AdapterStoreProtocol(typing.Protocol):
         What became of the nights on this store, oldest first: the latest hundred. The last one may be going on.
 """
         raise NotImplementedError
+    async def note_interruption(self, reason: Interruption) -> None:
+        """
+        Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+        session is released; it changes nothing if that night has ended otherwise.
+"""
+        raise NotImplementedError
     async def promote(self, id: int) -> None:
         """
         Takes a graft into use. A session does so itself when the gate lets its result pass.
@@ -7522,6 +7700,27 @@ class AdapterStore(AdapterStoreProtocol):
             _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_rust_buffer,
             _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
             _UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    async def note_interruption(self, reason: Interruption) -> None:
+        """
+        Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+        session is released; it changes nothing if that night has ended otherwise.
+"""
+
+        _UniffiFfiConverterTypeInterruption.check_lower(reason)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterTypeInterruption.lower(reason),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypeNightgraftError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_note_interruption(*_uniffi_lowered_args),
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void,
+            _UniffiLib.ffi_nightgraft_ffi_rust_future_free_void,
             _uniffi_lift_return,
             _uniffi_error_converter,
         )
@@ -9483,6 +9682,7 @@ __all__ = [
     "GraftStatus",
     "RefusalKind",
     "WaitKind",
+    "Interruption",
     "NothingToDoReason",
     "NightEnd",
     "Phase",

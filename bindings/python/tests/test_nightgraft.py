@@ -26,6 +26,7 @@ from nightgraft import (
     LogLevel,
     LogSink,
     Message,
+    Interruption,
     NightEnd,
     NightRules,
     NothingToDoReason,
@@ -328,7 +329,12 @@ class TinyModelTest(unittest.IsolatedAsyncioTestCase):
         [night] = await store.nights()
         self.assertEqual((night.began, night.steps), (1_795_569_300, 0))
         self.assertEqual([wait.kind for wait in night.waits], [WaitKind.NOT_CHARGING])
-        self.assertIsInstance(night.end, NightEnd.STOPPED)
+        assert isinstance(night.end, NightEnd.STOPPED)
+        self.assertIsNone(night.end.by)
+        await store.note_interruption(Interruption.TIME_UP)
+        [night] = await store.nights()
+        assert isinstance(night.end, NightEnd.STOPPED)
+        self.assertEqual(night.end.by, Interruption.TIME_UP)
         progress = session.progress()
         assert progress.estimate is not None
         self.assertEqual((progress.estimate.steps_left, progress.estimate.nights_left), (progress.total_steps, None))

@@ -18,7 +18,8 @@ pub struct Block {
 /// # Errors
 /// If `docs` cannot be read.
 pub fn documents(root: &Path) -> io::Result<Vec<String>> {
-    let readmes = ["", "android/", "android/nightgraft-testing/", "android/nightgraft-work/", "bindings/", "ios/"];
+    let readmes =
+        ["", "android/", "android/nightgraft-testing/", "android/nightgraft-work/", "bindings/", "ios/"];
     let mut found = readmes.map(|folder| format!("{folder}README.md")).to_vec();
     for folder in ["docs", "docs/architecture"] {
         for entry in fs::read_dir(root.join(folder))? {

@@ -752,6 +752,12 @@ public protocol AdapterStoreProtocol: AnyObject, Sendable {
     func nights() async throws  -> [NightRecord]
 
     /**
+     * Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+     * session is released; it changes nothing if that night has ended otherwise.
+     */
+    func noteInterruption(reason: Interruption) async throws
+
+    /**
      * Takes a graft into use. A session does so itself when the gate lets its result pass.
      *
      * # Errors
@@ -1136,6 +1142,26 @@ open func nights()async throws  -> [NightRecord]  {
             completeFunc: ffi_nightgraft_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_nightgraft_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterSequenceTypeNightRecord.lift,
+            errorHandler: FfiConverterTypeNightgraftError_lift
+        )
+}
+
+    /**
+     * Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+     * session is released; it changes nothing if that night has ended otherwise.
+     */
+open func noteInterruption(reason: Interruption)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_nightgraft_ffi_fn_method_adapterstore_note_interruption(
+                        self.uniffiCloneHandle(),FfiConverterTypeInterruption_lower(reason)
+                )
+            },
+            pollFunc: ffi_nightgraft_ffi_rust_future_poll_void,
+            completeFunc: ffi_nightgraft_ffi_rust_future_complete_void,
+            freeFunc: ffi_nightgraft_ffi_rust_future_free_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeNightgraftError_lift
         )
 }
@@ -6988,6 +7014,151 @@ public func FfiConverterTypeGraftStatus_lower(_ value: GraftStatus) -> RustBuffe
 
 
 /**
+ * Why a device's system stopped a night before its time.
+ */
+
+public enum Interruption: Equatable, Hashable {
+
+    /**
+     * The time that it gives was over.
+     */
+    case timeUp
+    /**
+     * The charger was taken away.
+     */
+    case notCharging
+    /**
+     * Somebody began to use the device.
+     */
+    case inUse
+    /**
+     * The battery ran low.
+     */
+    case batteryLow
+    /**
+     * Storage ran low.
+     */
+    case storageLow
+    /**
+     * Something else was more important.
+     */
+    case preempted
+    /**
+     * The app may work in the background no longer, or no more for now.
+     */
+    case restricted
+    /**
+     * The user ended it, in the system's own screens.
+     */
+    case user
+    /**
+     * It does not say.
+     */
+    case unknown
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Interruption: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeInterruption: FfiConverterRustBuffer {
+    typealias SwiftType = Interruption
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Interruption {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .timeUp
+
+        case 2: return .notCharging
+
+        case 3: return .inUse
+
+        case 4: return .batteryLow
+
+        case 5: return .storageLow
+
+        case 6: return .preempted
+
+        case 7: return .restricted
+
+        case 8: return .user
+
+        case 9: return .unknown
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Interruption, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .timeUp:
+            writeInt(&buf, Int32(1))
+
+
+        case .notCharging:
+            writeInt(&buf, Int32(2))
+
+
+        case .inUse:
+            writeInt(&buf, Int32(3))
+
+
+        case .batteryLow:
+            writeInt(&buf, Int32(4))
+
+
+        case .storageLow:
+            writeInt(&buf, Int32(5))
+
+
+        case .preempted:
+            writeInt(&buf, Int32(6))
+
+
+        case .restricted:
+            writeInt(&buf, Int32(7))
+
+
+        case .user:
+            writeInt(&buf, Int32(8))
+
+
+        case .unknown:
+            writeInt(&buf, Int32(9))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInterruption_lift(_ buf: RustBuffer) throws -> Interruption {
+    return try FfiConverterTypeInterruption.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeInterruption_lower(_ value: Interruption) -> RustBuffer {
+    return FfiConverterTypeInterruption.lower(value)
+}
+
+
+
+/**
  * What a listener throws to end the work that it listens to.
  */
 public
@@ -7177,9 +7348,13 @@ public enum NightEnd: Equatable, Hashable {
      */
     case goesOn
     /**
-     * The app stopped it.
+     * It was stopped: by the app, unless the system did it.
      */
-    case stopped
+    case stopped(
+        /**
+         * Why the system did, as far as the app has noted it.
+         */by: Interruption?
+    )
     /**
      * There was nothing to train.
      */
@@ -7229,7 +7404,8 @@ public struct FfiConverterTypeNightEnd: FfiConverterRustBuffer {
 
         case 1: return .goesOn
 
-        case 2: return .stopped
+        case 2: return .stopped(by: try FfiConverterOptionTypeInterruption.read(from: &buf)
+        )
 
         case 3: return .nothingToDo(reason: try FfiConverterTypeNothingToDoReason.read(from: &buf)
         )
@@ -7251,8 +7427,9 @@ public struct FfiConverterTypeNightEnd: FfiConverterRustBuffer {
             writeInt(&buf, Int32(1))
 
 
-        case .stopped:
+        case let .stopped(by):
             writeInt(&buf, Int32(2))
+            FfiConverterOptionTypeInterruption.write(by, into: &buf)
 
 
         case let .nothingToDo(reason):
@@ -8995,6 +9172,30 @@ fileprivate struct FfiConverterOptionTypeExample: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeInterruption: FfiConverterRustBuffer {
+    typealias SwiftType = Interruption?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeInterruption.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeInterruption.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeNightEnd: FfiConverterRustBuffer {
     typealias SwiftType = NightEnd?
 
@@ -9633,6 +9834,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_nights() != 31537) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_nightgraft_ffi_checksum_method_adapterstore_note_interruption() != 22924) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() != 1324) {

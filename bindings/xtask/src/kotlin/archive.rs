@@ -188,9 +188,15 @@ mod tests {
             assert!(read(&root().join(file)).unwrap().contains(uses), "{file} does not have {uses}");
         }
         let version = format!("<version>{}</version>", coordinates.version);
-        for module in
-            ["", "api/", "nightgraft/", "nightgraft-testing/", "nightgraft-work/", "nightgraft-work/stubs/", "sample/"]
-        {
+        for module in [
+            "",
+            "api/",
+            "nightgraft/",
+            "nightgraft-testing/",
+            "nightgraft-work/",
+            "nightgraft-work/stubs/",
+            "sample/",
+        ] {
             let file = format!("android/{module}pom.xml");
             assert!(read(&root().join(&file)).unwrap().contains(&version), "{file} has another version");
         }

@@ -50,8 +50,12 @@ pub struct NightWait {
 pub enum NightEnd {
     /// Its time was up, and the training goes on with the next.
     GoesOn,
-    /// The owner stopped it.
-    Stopped,
+    /// It was stopped: by its owner or the app, unless the system did it.
+    Stopped {
+        /// Why the system did, as far as it was noted ([`note_interruption`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Interruption>,
+    },
     /// There was nothing to train.
     NothingToDo {
         /// Why.
@@ -71,12 +75,60 @@ pub enum NightEnd {
     Failed,
 }
 
+/// Why a device's system stopped a night before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Interruption {
+    /// The time that it gives was over.
+    #[strum(to_string = "its time was over")]
+    TimeUp,
+    /// The charger was taken away.
+    #[strum(to_string = "the charger was taken away")]
+    NotCharging,
+    /// Somebody began to use the device.
+    #[strum(to_string = "the device came into use")]
+    InUse,
+    /// The battery ran low.
+    #[strum(to_string = "the battery ran low")]
+    BatteryLow,
+    /// Storage ran low.
+    #[strum(to_string = "storage ran low")]
+    StorageLow,
+    /// Something else was more important.
+    #[strum(to_string = "something was more important")]
+    Preempted,
+    /// The app may work in the background no longer, or no more for now.
+    #[strum(to_string = "the app may not work now")]
+    Restricted,
+    /// The user ended it, in the system's own screens.
+    #[strum(to_string = "the user ended it")]
+    User,
+    /// It does not say.
+    #[strum(to_string = "the system does not say why")]
+    Unknown,
+}
+
 /// The nights of a store, oldest first; the latest hundred.
 ///
 /// # Errors
 /// Those of [`StoreReader::read_document`].
 pub fn nights(store: &StoreReader) -> Result<Vec<NightRecord>> {
     Ok(store.read_document(NIGHTS)?.unwrap_or_default())
+}
+
+/// Enters why the system stopped the last night: who is stopped hears that from somebody else than who works. Nothing is
+/// changed if that night has ended otherwise, or not yet.
+///
+/// # Errors
+/// Those of [`StoreReader::read_document`] and [`Store::write_document`].
+pub fn note_interruption(store: &Store, reason: Interruption) -> Result<()> {
+    let mut nights = nights(&store.reader())?;
+    if let Some(NightRecord { end: Some(NightEnd::Stopped { by }), .. }) = nights.last_mut() {
+        *by = Some(reason);
+        store.write_document(NIGHTS, &nights)?;
+    }
+    Ok(())
 }
 
 /// The log with tonight's record, its last one.
@@ -127,7 +179,7 @@ impl NightLog {
                 refusals: report.gate.refusals.clone(),
             },
             Ok(SliceOutcome::NothingToDo { reason }) => NightEnd::NothingToDo { reason: *reason },
-            Ok(SliceOutcome::Paused { reason: Pause::Stopped }) => NightEnd::Stopped,
+            Ok(SliceOutcome::Paused { reason: Pause::Stopped }) => NightEnd::Stopped { by: None },
             Ok(SliceOutcome::Paused { .. }) => NightEnd::GoesOn,
             Err(_) => NightEnd::Failed,
         });
@@ -190,6 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn an_interruption_is_entered_into_a_night_that_was_stopped_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), nightgraft_store::StoreOptions::default()).unwrap();
+        note_interruption(&store, Interruption::InUse).unwrap();
+        assert_eq!(nights(&store.reader()).unwrap(), [], "there is none");
+        let end_after = |outcome: SliceOutcome| {
+            let now = LocalTime { unix: 1_790_000_000, utc_offset: 3600 };
+            let mut log = NightLog::new(Vec::new(), now, Duration::ZERO);
+            log.ended(&Ok(outcome));
+            log.write(&store, Duration::ZERO).unwrap();
+            note_interruption(&store, Interruption::InUse).unwrap();
+            nights(&store.reader()).unwrap().remove(0).end.unwrap()
+        };
+        let stopped = SliceOutcome::Paused { reason: Pause::Stopped };
+        assert_eq!(end_after(stopped), NightEnd::Stopped { by: Some(Interruption::InUse) });
+        assert_eq!(end_after(SliceOutcome::Paused { reason: Pause::Deadline }), NightEnd::GoesOn);
+    }
+
+    #[test]
     fn the_format_stays_what_it_is() {
         let record = |end| NightRecord {
             began: 1_790_000_000,
@@ -205,6 +276,8 @@ mod tests {
             record(Some(NightEnd::NothingToDo { reason: NothingToDo::TooFew { have: 3, need: 16 } })),
             record(Some(NightEnd::Finished { graft: Some(GraftId(7)), promoted: false, refusals })),
             record(Some(NightEnd::Failed)),
+            record(Some(NightEnd::Stopped { by: None })),
+            record(Some(NightEnd::Stopped { by: Some(Interruption::TimeUp) })),
         ];
         let lines = nights.each_ref().map(|night| serde_json::to_string(night).unwrap());
         insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -212,6 +285,8 @@ mod tests {
         {"began":1790000000,"seconds":3600.5,"running":1200.25,"waits":[{"kind":"not_charging","seconds":600.0}],"steps":40,"end":{"end":"nothing_to_do","reason":"too_few","have":3,"need":16}}
         {"began":1790000000,"seconds":3600.5,"running":1200.25,"waits":[{"kind":"not_charging","seconds":600.0}],"steps":40,"end":{"end":"finished","graft":7,"promoted":false,"refusals":[{"reason":"too_few_held_out","examples":2,"needed":4}]}}
         {"began":1790000000,"seconds":3600.5,"running":1200.25,"waits":[{"kind":"not_charging","seconds":600.0}],"steps":40,"end":{"end":"failed"}}
+        {"began":1790000000,"seconds":3600.5,"running":1200.25,"waits":[{"kind":"not_charging","seconds":600.0}],"steps":40,"end":{"end":"stopped"}}
+        {"began":1790000000,"seconds":3600.5,"running":1200.25,"waits":[{"kind":"not_charging","seconds":600.0}],"steps":40,"end":{"end":"stopped","by":"time_up"}}
         "#);
         for (line, night) in lines.iter().zip(nights) {
             assert_eq!(serde_json::from_str::<NightRecord>(line).unwrap(), night);

@@ -10,6 +10,6 @@ mod runner;
 mod work;
 
 pub use event::{NightEvent, NightOutcome, SliceEnd};
-pub use log::{NightEnd, NightRecord, NightWait, nights};
+pub use log::{Interruption, NightEnd, NightRecord, NightWait, nights, note_interruption};
 pub use platform::Platform;
 pub use runner::{GrantedTime, run_night, usage};

@@ -246,7 +246,7 @@ fn what_became_of_each_night_is_kept() {
     let nothing = NightEnd::NothingToDo { reason: NothingToDo::EverythingLearned };
     let expected = [
         night(0, 300.0, 120.0, waited(180.0), 12, Some(NightEnd::GoesOn)),
-        night(300, 10.0, 10.0, vec![], 1, Some(NightEnd::Stopped)),
+        night(300, 10.0, 10.0, vec![], 1, Some(NightEnd::Stopped { by: None })),
         night(310, 0.0, 0.0, vec![], 0, None),
         night(420, 0.0, 0.0, vec![], 0, Some(judged)),
         night(520, 0.0, 0.0, vec![], 0, Some(nothing)),

@@ -118,6 +118,9 @@ public class AdapterStore private constructor(internal val ffi: FfiStore) : Susp
      */
     public suspend fun nights(): List<NightRecord> = native { ffi.nights() }.map { it.toPublic() }
 
+    /** Enters why the system stopped the last night, whose session is released. Nothing is changed if that ended otherwise. */
+    internal suspend fun noteInterruption(reason: Interruption): Unit = native { ffi.noteInterruption(reason.toFfi()) }
+
     /**
      * Takes a graft into use.
      *

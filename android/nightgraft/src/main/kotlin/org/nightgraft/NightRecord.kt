@@ -3,6 +3,7 @@ package org.nightgraft
 import java.time.Instant
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
+import org.nightgraft.ffi.Interruption as FfiInterruption
 import org.nightgraft.ffi.NightEnd as FfiNightEnd
 import org.nightgraft.ffi.NightRecord as FfiNightRecord
 
@@ -41,8 +42,12 @@ public sealed interface NightEnd {
     /** Its time was over, and the training goes on with the next. */
     public data object GoesOn : NightEnd
 
-    /** The app stopped it. */
-    public data object Stopped : NightEnd
+    /**
+     * It was stopped.
+     *
+     * @property by why the system did so; null if it was the app
+     */
+    public data class Stopped(val by: Interruption?) : NightEnd
 
     /**
      * There was nothing to train.
@@ -64,6 +69,51 @@ public sealed interface NightEnd {
     public data object Failed : NightEnd
 }
 
+/** Why the system stopped a night. */
+public enum class Interruption {
+    /** The time that it gives was over. */
+    TIME_UP,
+
+    /** The charger was taken away. */
+    NOT_CHARGING,
+
+    /** Somebody began to use the device. */
+    IN_USE,
+
+    /** The battery ran low. */
+    BATTERY_LOW,
+
+    /** Storage ran low. */
+    STORAGE_LOW,
+
+    /** Something else was more important. */
+    PREEMPTED,
+
+    /** The app may work in the background no longer, or no more for now. */
+    RESTRICTED,
+
+    /** The user ended it, in the system's own screens. */
+    USER,
+
+    /** It does not say. */
+    UNKNOWN,
+}
+
+internal fun Interruption.toFfi() =
+    when (this) {
+        Interruption.TIME_UP -> FfiInterruption.TIME_UP
+        Interruption.NOT_CHARGING -> FfiInterruption.NOT_CHARGING
+        Interruption.IN_USE -> FfiInterruption.IN_USE
+        Interruption.BATTERY_LOW -> FfiInterruption.BATTERY_LOW
+        Interruption.STORAGE_LOW -> FfiInterruption.STORAGE_LOW
+        Interruption.PREEMPTED -> FfiInterruption.PREEMPTED
+        Interruption.RESTRICTED -> FfiInterruption.RESTRICTED
+        Interruption.USER -> FfiInterruption.USER
+        Interruption.UNKNOWN -> FfiInterruption.UNKNOWN
+    }
+
+private fun FfiInterruption.toPublic() = Interruption.entries.first { it.toFfi() == this }
+
 internal fun FfiNightRecord.toPublic() =
     NightRecord(
         began = Instant.ofEpochSecond(began),
@@ -77,7 +127,7 @@ internal fun FfiNightRecord.toPublic() =
 private fun FfiNightEnd.toPublic(): NightEnd =
     when (this) {
         is FfiNightEnd.GoesOn -> NightEnd.GoesOn
-        is FfiNightEnd.Stopped -> NightEnd.Stopped
+        is FfiNightEnd.Stopped -> NightEnd.Stopped(`by`?.toPublic())
         is FfiNightEnd.NothingToDo -> NightEnd.NothingToDo(reason.toPublic())
         is FfiNightEnd.Finished -> NightEnd.Finished(graft?.toLong(), promoted, refusals.map { it.toPublic() })
         is FfiNightEnd.Failed -> NightEnd.Failed

@@ -53,7 +53,7 @@ internal class NightRecordTest {
             val (waited, trained, idle) = store.nights()
             assertEquals(began, store.nights().map { it.began })
             assertEquals(listOf(WaitKind.NOT_CHARGING), waited.waits.map { it.kind })
-            assertEquals(NightEnd.Stopped to 0L, waited.end to waited.steps)
+            assertEquals(NightEnd.Stopped(by = null) to 0L, waited.end to waited.steps)
             val report = (finished as SliceOutcome.Finished).report
             val end = NightEnd.Finished(report.graft, report.promoted, report.verdict.refusals)
             assertEquals(end to 6L, trained.end to trained.steps)

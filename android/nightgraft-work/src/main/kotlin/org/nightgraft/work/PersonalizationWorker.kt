@@ -75,6 +75,7 @@ public abstract class PersonalizationWorker(context: Context, parameters: Worker
 
     /**
      * Is called on a background thread when a run was stopped. WorkManager begins it again, unless the app took it back.
+     * [org.nightgraft.AdapterStore.nights] tells of it later.
      *
      * @param reason one of `WorkInfo.STOP_REASON_…`; unknown before Android 12
      */
@@ -88,8 +89,7 @@ public abstract class PersonalizationWorker(context: Context, parameters: Worker
                 WorkEnd.FAILED -> Result.failure()
             }
         } catch (stopped: CancellationException) {
-            val hasReason = Build.VERSION.SDK_INT >= Build.VERSION_CODES.S
-            if (isStopped) onStopped(if (hasReason) stopReason else WorkInfo.STOP_REASON_UNKNOWN)
+            whyStopped()?.let { onStopped(it) }
             throw stopped
         }
 
@@ -97,6 +97,13 @@ public abstract class PersonalizationWorker(context: Context, parameters: Worker
 
     private suspend fun train(terms: RunTerms, onProgress: (Progress) -> Unit): RunEnd =
         NightRun(javaClass.name, terms, Host(onProgress)).use()
+
+    private fun whyStopped(): Int? =
+        when {
+            !isStopped -> null
+            Build.VERSION.SDK_INT >= Build.VERSION_CODES.S -> stopReason
+            else -> WorkInfo.STOP_REASON_UNKNOWN
+        }
 
     private fun foregroundInfo(progress: Progress?): ForegroundInfo {
         val notice = notice()
@@ -109,6 +116,8 @@ public abstract class PersonalizationWorker(context: Context, parameters: Worker
     }
 
     private inner class Host(private val shown: (Progress) -> Unit) : RunHost {
+        override val stopReason get() = whyStopped()
+
         override suspend fun configuration() = this@PersonalizationWorker.configuration()
 
         override fun platform(configuration: NightConfiguration) = this@PersonalizationWorker.platform(configuration)

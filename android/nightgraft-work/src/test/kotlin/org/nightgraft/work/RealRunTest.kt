@@ -19,6 +19,8 @@ import org.nightgraft.AdapterStore
 import org.nightgraft.BaseModel
 import org.nightgraft.DeviceState
 import org.nightgraft.Example
+import org.nightgraft.Interruption
+import org.nightgraft.NightEnd
 import org.nightgraft.NightRules
 import org.nightgraft.NightgraftException
 import org.nightgraft.Phase
@@ -63,6 +65,7 @@ internal class RealRunTest {
         val outcomes = mutableListOf<SliceOutcome>()
         val failures = mutableListOf<Exception>()
         var onProgress: (Progress) -> Unit = {}
+        override var stopReason: Int? = null
 
         override suspend fun configuration(): NightConfiguration {
             opening()
@@ -156,9 +159,15 @@ internal class RealRunTest {
         app.onProgress = { if (it.phase == phase) reached.complete(Unit) }
         val job = launch { app.work() }
         reached.await()
+        app.stopReason = FOREGROUND_SERVICE_TIMEOUT
         job.cancelAndJoin()
         assertTrue(app.outcomes.isEmpty() && app.failures.isEmpty(), "$phase: ${app.failures}")
-        withStore { store -> store.verify() } // it is closed, and whole
+        withStore { store -> // it is closed, and whole
+            assertTrue(store.verify().isEmpty())
+            val stopped = NightEnd.Stopped(Interruption.TIME_UP)
+            // Before it waits or trains there is no night yet.
+            assertEquals(if (phase == Phase.PREPARING) null else stopped, store.nights().lastOrNull()?.end, "$phase")
+        }
     }
 
     @Test
@@ -173,7 +182,7 @@ internal class RealRunTest {
         opening.await()
         job.cancelAndJoin()
         assertTrue(app.failures.isEmpty())
-        withStore { it.verify() }
+        withStore { assertTrue(it.verify().isEmpty()) }
     }
 
     @Test
@@ -205,6 +214,9 @@ internal class RealRunTest {
     }
 
     private companion object {
+        /** `WorkInfo.STOP_REASON_FOREGROUND_SERVICE_TIMEOUT`, after the service's six hours. */
+        const val FOREGROUND_SERVICE_TIMEOUT = -128
+
         /** Lasts longer than any test. */
         val ENDLESS =
             SessionSettings(rank = 2, context = 64, batchTokens = 64, steps = 10_000_000, threads = 1, learningRate = 1e-6)

@@ -880,6 +880,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_nights(
     ): Int
+    external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_note_interruption(
+    ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_promote(
     ): Int
     external fun uniffi_nightgraft_ffi_checksum_method_adapterstore_promote_anyway(
@@ -1064,6 +1066,8 @@ internal object UniffiLib {
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_import_file(`ptr`: Long,`path`: RustBuffer.ByValue,`skipBad`: Byte,
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_nights(`ptr`: Long,
+    ): Long
+    external fun uniffi_nightgraft_ffi_fn_method_adapterstore_note_interruption(`ptr`: Long,`reason`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_nightgraft_ffi_fn_method_adapterstore_promote(`ptr`: Long,`id`: Long,
     ): Long
@@ -1348,6 +1352,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_nights() and 0xFFFF) != 31537) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_note_interruption() and 0xFFFF) != 22924) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_nightgraft_ffi_checksum_method_adapterstore_promote() and 0xFFFF) != 1324) {
@@ -2020,6 +2027,12 @@ internal interface AdapterStoreInterface {
     suspend fun `nights`(): List<NightRecord>
 
     /**
+     * Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+     * session is released; it changes nothing if that night has ended otherwise.
+     */
+    suspend fun `noteInterruption`(`reason`: Interruption)
+
+    /**
      * Takes a graft into use. A session does so itself when the gate lets its result pass.
      *
      * # Errors
@@ -2507,6 +2520,33 @@ internal open class AdapterStore: Disposable, AutoCloseable, AdapterStoreInterfa
         { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterSequenceTypeNightRecord.lift(it) },
+        // Error FFI converter
+        NightgraftException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Enters why the device's system stopped the last night, which the app hears and the session does not. To be called once the
+     * session is released; it changes nothing if that night has ended otherwise.
+     */
+    @Throws(NightgraftException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `noteInterruption`(`reason`: Interruption) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_nightgraft_ffi_fn_method_adapterstore_note_interruption(
+                uniffiHandle,
+
+        FfiConverterTypeInterruption.lower(`reason`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_nightgraft_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_nightgraft_ffi_rust_future_free_void(future) },
+        // lift function
+        { },
+
         // Error FFI converter
         NightgraftException.ErrorHandler,
     )
@@ -8886,6 +8926,77 @@ internal object FfiConverterTypeGraftStatus: FfiConverterRustBuffer<GraftStatus>
 
 
 
+/**
+ * Why a device's system stopped a night before its time.
+ */
+
+internal enum class Interruption {
+
+    /**
+     * The time that it gives was over.
+     */
+    TIME_UP,
+    /**
+     * The charger was taken away.
+     */
+    NOT_CHARGING,
+    /**
+     * Somebody began to use the device.
+     */
+    IN_USE,
+    /**
+     * The battery ran low.
+     */
+    BATTERY_LOW,
+    /**
+     * Storage ran low.
+     */
+    STORAGE_LOW,
+    /**
+     * Something else was more important.
+     */
+    PREEMPTED,
+    /**
+     * The app may work in the background no longer, or no more for now.
+     */
+    RESTRICTED,
+    /**
+     * The user ended it, in the system's own screens.
+     */
+    USER,
+    /**
+     * It does not say.
+     */
+    UNKNOWN;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeInterruption: FfiConverterRustBuffer<Interruption> {
+    override fun read(buf: ByteBuffer) = try {
+        Interruption.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Interruption) = 4UL
+
+    override fun write(value: Interruption, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
 
 
 /**
@@ -9020,10 +9131,19 @@ internal sealed class NightEnd {
 
 
     /**
-     * The app stopped it.
+     * It was stopped: by the app, unless the system did it.
      */
-    object Stopped : NightEnd()
+    data class Stopped(
+        /**
+         * Why the system did, as far as the app has noted it.
+         */
+        val `by`: org.nightgraft.ffi.Interruption?) : NightEnd()
 
+    {
+
+
+        companion object
+    }
 
     /**
      * There was nothing to train.
@@ -9086,7 +9206,9 @@ internal object FfiConverterTypeNightEnd : FfiConverterRustBuffer<NightEnd>{
     override fun read(buf: ByteBuffer): NightEnd {
         return when(buf.getInt()) {
             1 -> NightEnd.GoesOn
-            2 -> NightEnd.Stopped
+            2 -> NightEnd.Stopped(
+                FfiConverterOptionalTypeInterruption.read(buf),
+                )
             3 -> NightEnd.NothingToDo(
                 FfiConverterTypeNothingToDoReason.read(buf),
                 )
@@ -9111,6 +9233,7 @@ internal object FfiConverterTypeNightEnd : FfiConverterRustBuffer<NightEnd>{
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
+                + FfiConverterOptionalTypeInterruption.allocationSize(value.`by`)
             )
         }
         is NightEnd.NothingToDo -> {
@@ -9145,6 +9268,7 @@ internal object FfiConverterTypeNightEnd : FfiConverterRustBuffer<NightEnd>{
             }
             is NightEnd.Stopped -> {
                 buf.putInt(2)
+                FfiConverterOptionalTypeInterruption.write(value.`by`, buf)
                 Unit
             }
             is NightEnd.NothingToDo -> {
@@ -11087,6 +11211,38 @@ internal object FfiConverterOptionalTypeExample: FfiConverterRustBuffer<Example?
         } else {
             buf.put(1)
             FfiConverterTypeExample.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeInterruption: FfiConverterRustBuffer<Interruption?> {
+    override fun read(buf: ByteBuffer): Interruption? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeInterruption.read(buf)
+    }
+
+    override fun allocationSize(value: Interruption?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeInterruption.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Interruption?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeInterruption.write(value, buf)
         }
     }
 }

@@ -15,6 +15,7 @@ import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeout
+import org.nightgraft.Interruption
 import org.nightgraft.NightgraftException
 import org.nightgraft.PauseReason
 import org.nightgraft.Phase
@@ -24,6 +25,9 @@ import org.nightgraft.WaitKind
 
 /** The app's part of a job that trains at night. */
 internal interface NightApp {
+    /** Why the system has stopped the job, if it has. */
+    val interruption: Interruption? get() = null
+
     /** Opens what one grant needs that a job with these [options] has got; null if there is nothing to do. */
     suspend fun open(options: JobOptions): OpenNight?
 
@@ -47,8 +51,8 @@ internal interface OpenNight {
     /** How long the rules will go on to forbid what they forbid for [kind] now; null if that is not for the clock to say. */
     fun forbiddenFor(kind: WaitKind): Duration?
 
-    /** Closes it all. A coroutine that is cancelled calls it too. */
-    suspend fun release()
+    /** Closes it all, and notes why the system has stopped it, if it has. A coroutine that is cancelled calls it too. */
+    suspend fun release(interruption: Interruption?)
 }
 
 /**
@@ -83,7 +87,7 @@ private suspend fun <T> NightApp.withNight(options: JobOptions, turn: Mutex, wor
         throw if (isOurTurn) late else NightgraftException.StoreLocked("another run has the store open", late)
     } finally {
         try {
-            withContext(NonCancellable) { night?.release() }
+            withContext(NonCancellable) { night?.release(interruption) }
         } finally {
             if (isOurTurn) turn.unlock()
         }

@@ -7,9 +7,11 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.withContext
 import org.nightgraft.AdapterStore
 import org.nightgraft.BaseModel
+import org.nightgraft.Interruption
 import org.nightgraft.NightRules
 import org.nightgraft.NightgraftException
 import org.nightgraft.PersonalizationSession
+import org.nightgraft.Phase
 import org.nightgraft.Platform
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
@@ -111,11 +113,19 @@ private class ConfiguredNight(
 ) : OpenNight {
     private val rules = configuration.rules.let { if (terms.whileUsed) it.copy(idleOnly = false) else it }
 
+    /** Whether the log of nights has this one. Before it waits or trains, the last one is another. */
+    @Volatile private var isLogged = false
+
     override suspend fun train(onProgress: (Progress) -> Unit): SliceOutcome {
         val listening = (platform as? AndroidPlatform)?.listen(::lookAgain)
         val seen = if (terms.idle) IdlePlatform(platform) else platform
         val grant = configuration.grant ?: terms.grant
-        return listening.use { session.runNight(seen, rules, grant, onProgress = onProgress) }
+        return listening.use {
+            session.runNight(seen, rules, grant) { progress ->
+                isLogged = isLogged || progress.phase in LOGGED
+                onProgress(progress)
+            }
+        }
     }
 
     /** The system may call it on the main thread while the session is being closed. */
@@ -131,11 +141,16 @@ private class ConfiguredNight(
 
     override fun forbiddenFor(kind: WaitKind): Duration? = rules.forbiddenFor(kind, LocalTime.now())
 
-    override suspend fun release() {
+    override suspend fun release(interruption: Interruption?) {
         try {
             session.release()
+            if (isLogged && interruption != null) configuration.store.noteInterruption(interruption)
         } finally {
             configuration.release()
         }
+    }
+
+    private companion object {
+        val LOGGED = setOf(Phase.WAITING, Phase.TRAINING, Phase.JUDGING)
     }
 }

@@ -1,5 +1,6 @@
 package org.nightgraft.android
 
+import android.app.job.JobParameters
 import java.util.concurrent.ConcurrentHashMap
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -8,6 +9,7 @@ import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
+import org.nightgraft.Interruption
 
 /** What a job asks of the system. [P] stands for a job that the system has started. */
 internal interface NightSystem<P> {
@@ -39,13 +41,14 @@ internal class NightJobs<P>(
     private val system: NightSystem<P>,
     private val process: NightProcess = NightProcess.shared,
 ) {
-    private val running: MutableMap<Int, Job> = ConcurrentHashMap()
+    private val running: MutableMap<Int, RunningNight> = ConcurrentHashMap()
 
     /** The system has started [job]. */
     fun start(job: P, options: JobOptions) {
-        running[options.jobId] =
+        val night = RunningNight(app)
+        night.coroutine =
             process.scope.launch {
-                val pause = app.useGrant(options, process.turn(service)).next
+                val pause = night.useGrant(options, process.turn(service)).next
                 ensureActive()
                 // The system's own rescheduling, which waits twice as long every time, is only for a process that ends now.
                 system.finished(job, again = pause != null)
@@ -55,16 +58,33 @@ internal class NightJobs<P>(
                     system.post { if (system.jobs.pending(options.jobId) != null) system.jobs.schedule(options, pause) }
                 }
             }
+        running[options.jobId] = night
     }
 
     /**
      * The system has stopped a job, which it will start again. The slice stops within about a quarter of a second; what the
      * system does not wait for is lost since the last save, not more.
+     *
+     * @param reason one of `JobParameters.STOP_REASON_…`
      */
-    fun stop(jobId: Int) {
-        running.remove(jobId)?.cancel()
+    fun stop(jobId: Int, reason: Int) {
+        running.remove(jobId)?.stop(reason)
     }
 
     /** The service is going away. */
-    fun stopAll(): Unit = running.keys.forEach(::stop)
+    fun stopAll(): Unit = running.keys.forEach { stop(it, JobParameters.STOP_REASON_UNDEFINED) }
+}
+
+/** A job that runs. The system starts and stops jobs on the main thread. */
+private class RunningNight(app: NightApp) : NightApp by app {
+    lateinit var coroutine: Job
+
+    @Volatile
+    override var interruption: Interruption? = null
+        private set
+
+    fun stop(reason: Int) {
+        interruption = interruptionOf(reason)
+        coroutine.cancel()
+    }
 }

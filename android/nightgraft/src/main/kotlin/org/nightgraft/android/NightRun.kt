@@ -24,6 +24,8 @@ public class NightRun(private val owner: String, private val terms: RunTerms, pr
     public suspend fun use(): RunEnd = App().useGrant(JobOptions(pause = terms.pause), NightProcess.shared.turn(owner))
 
     private inner class App : NightApp {
+        override val interruption get() = host.stopReason?.let(::interruptionOf)
+
         override suspend fun open(options: JobOptions): OpenNight? = host.configuration()?.openNight(terms, host::platform)
 
         override fun onProgress(progress: Progress) = host.onProgress(progress)
@@ -66,6 +68,12 @@ public class RunTerms(
 
 /** The app's part of a run. It is called on background threads. */
 public interface RunHost {
+    /**
+     * Why the scheduler has stopped the run, one of `JobParameters.STOP_REASON_…` or `WorkInfo.STOP_REASON_…`; null while it has
+     * not. It is asked when the run's coroutine was cancelled, for the log of nights.
+     */
+    public val stopReason: Int? get() = null
+
     /** Opens what is needed, within half a minute; null if there is nothing to do. */
     public suspend fun configuration(): NightConfiguration?
 

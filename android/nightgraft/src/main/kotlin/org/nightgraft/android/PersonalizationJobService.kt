@@ -58,7 +58,8 @@ public abstract class PersonalizationJobService : JobService() {
     }
 
     /**
-     * Is called on the main thread when the system stops a run; it will start it again.
+     * Is called on the main thread when the system stops a run; it will start it again. [org.nightgraft.AdapterStore.nights]
+     * tells of it later.
      *
      * @param reason one of `JobParameters.STOP_REASON_…`; undefined before Android 12
      */
@@ -70,9 +71,10 @@ public abstract class PersonalizationJobService : JobService() {
     }
 
     final override fun onStopJob(params: JobParameters): Boolean {
-        nights.stop(params.jobId)
         val hasReason = Build.VERSION.SDK_INT >= Build.VERSION_CODES.S
-        onStopped(if (hasReason) params.stopReason else JobParameters.STOP_REASON_UNDEFINED)
+        val reason = if (hasReason) params.stopReason else JobParameters.STOP_REASON_UNDEFINED
+        nights.stop(params.jobId, reason)
+        onStopped(reason)
         return true
     }
 

@@ -4,6 +4,7 @@ import java.util.concurrent.CopyOnWriteArrayList
 import kotlin.time.Duration
 import kotlinx.coroutines.CompletableDeferred
 import org.nightgraft.ForTests
+import org.nightgraft.Interruption
 import org.nightgraft.NothingToDoReason
 import org.nightgraft.PauseReason
 import org.nightgraft.Phase
@@ -43,6 +44,8 @@ internal class FakeNight(private val work: suspend FakeNight.((Progress) -> Unit
     var forbidden: Duration? = null
     var releases = 0
         private set
+    var interruption: Interruption? = null
+        private set
 
     override suspend fun train(onProgress: (Progress) -> Unit): SliceOutcome = work(onProgress)
 
@@ -52,7 +55,8 @@ internal class FakeNight(private val work: suspend FakeNight.((Progress) -> Unit
 
     override fun forbiddenFor(kind: WaitKind): Duration? = forbidden
 
-    override suspend fun release() {
+    override suspend fun release(interruption: Interruption?) {
+        this.interruption = interruption
         releases++
     }
 

@@ -17,6 +17,8 @@ import org.junit.jupiter.api.io.TempDir
 import org.nightgraft.AdapterStore
 import org.nightgraft.DeviceState
 import org.nightgraft.ENDLESS
+import org.nightgraft.Interruption
+import org.nightgraft.NightEnd
 import org.nightgraft.NightgraftException
 import org.nightgraft.PauseReason
 import org.nightgraft.SliceOutcome
@@ -46,6 +48,11 @@ internal class NightConfigurationTest {
         AdapterStore.open(store.path, StoreSettings(key = checkNotNull(key.load()))).release()
     }
 
+    private suspend fun lastNight(): NightEnd? {
+        val reopened = AdapterStore.open(store.path, StoreSettings(key = key.loadOrCreate()))
+        return reopened.nights().single().end.also { reopened.release() }
+    }
+
     @Test
     fun `both are opened, or none`() = night {
         assertThrows<NightgraftException.InvalidModel> { runBlocking { open("$folder/no such model") } }
@@ -62,7 +69,7 @@ internal class NightConfigurationTest {
         val configuration = open()
         val night = configuration.openNight(JobOptions(), sdk = 36) { platform }
         configuration.store.close()
-        night.release()
+        night.release(interruption = null)
         assertClosed(configuration)
     }
 
@@ -88,9 +95,19 @@ internal class NightConfigurationTest {
         val night = configuration.openNight(JobOptions(), sdk = 36) { FixedPlatform(DeviceState.ready.copy(idle = false)) }
         val outcome = night.train { if (it.step > 0) night.stop() }
         assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
-        night.release()
+        night.release(Interruption.NOT_CHARGING)
         assertClosed(configuration)
+        assertEquals(NightEnd.Stopped(Interruption.NOT_CHARGING), lastNight())
         assertArrayEquals(key.loadOrCreate(), key.load())
+    }
+
+    @Test
+    fun `a run that is stopped before its night begins is none, and changes no other`() = night {
+        val first = open().also { it.store.add(madeUpExamples(24)) }.openNight(JobOptions(), sdk = 36) { platform }
+        first.train { if (it.step > 0) first.stop() }
+        first.release(interruption = null)
+        open().openNight(JobOptions(), sdk = 36) { platform }.release(Interruption.IN_USE)
+        assertEquals(NightEnd.Stopped(by = null), lastNight())
     }
 
     @Test
@@ -101,7 +118,7 @@ internal class NightConfigurationTest {
         val night = configuration.openNight(terms) { Platform { ready.copy(idle = false) } }
         val outcome = night.train { if (it.step > 0) night.stop() }
         assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
-        night.release()
+        night.release(interruption = null)
         assertClosed(configuration)
     }
 

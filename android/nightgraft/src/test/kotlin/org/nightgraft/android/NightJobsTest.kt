@@ -1,5 +1,6 @@
 package org.nightgraft.android
 
+import android.app.job.JobParameters
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
@@ -16,6 +17,7 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
+import org.nightgraft.Interruption
 import org.nightgraft.NightgraftException
 import org.nightgraft.PauseReason
 import org.nightgraft.Progress
@@ -39,7 +41,7 @@ internal class NightJobsTest {
     private class Service(private val nights: NightJobs<StartedJob>) : FakeService {
         override fun onStartJob(job: StartedJob) = nights.start(job, job.options)
 
-        override fun onStopJob(job: StartedJob) = nights.stop(job.options.jobId)
+        override fun onStopJob(job: StartedJob) = nights.stop(job.options.jobId, JobParameters.STOP_REASON_CONSTRAINT_CHARGING)
 
         override fun onDestroy() = nights.stopAll()
     }
@@ -52,7 +54,7 @@ internal class NightJobsTest {
 
         override fun forbiddenFor(kind: WaitKind) = null
 
-        override suspend fun release() = save()
+        override suspend fun release(interruption: Interruption?) = save()
     }
 
     private suspend fun FakeScheduler.live(time: Duration) = repeat(time.inWholeSeconds.toInt()) {
@@ -91,6 +93,39 @@ internal class NightJobsTest {
         scheduler.live(1.minutes)
         assertNull(scheduler.running)
         assertEquals(setOf(options.jobId), scheduler.pending)
+    }
+
+    @Test
+    fun `a night hears why the system stops its job, and nothing where it does not`() = runTest {
+        val stopped = FakeNight { awaitCancellation() }
+        val ended = FakeNight { paused }
+        val nights = ArrayDeque(listOf(stopped, ended))
+        val scheduler = scheduler(FakeApp { nights.removeFirstOrNull() })
+        scheduler.ensureScheduled(options)
+        scheduler.live(1.seconds)
+        scheduler.stop()
+        scheduler.live(1.minutes)
+        assertEquals(Interruption.NOT_CHARGING to null, stopped.interruption to ended.interruption)
+        assertEquals(1 to 1, stopped.releases to ended.releases)
+    }
+
+    @Test
+    fun `each of the system's reasons is one of the library's, and the app's own is none`() {
+        val reasons = ((0..16) + listOf(-128, -512)).groupBy(::interruptionOf)
+        val expected =
+            mapOf(
+                null to listOf(1),
+                Interruption.TIME_UP to listOf(3, -128),
+                Interruption.NOT_CHARGING to listOf(6),
+                Interruption.IN_USE to listOf(8),
+                Interruption.BATTERY_LOW to listOf(5),
+                Interruption.STORAGE_LOW to listOf(9),
+                Interruption.PREEMPTED to listOf(2, 4, 14),
+                Interruption.RESTRICTED to listOf(10, 11, 12),
+                Interruption.USER to listOf(13),
+                Interruption.UNKNOWN to listOf(0, 7, 15, 16, -512),
+            )
+        assertEquals(expected, reasons)
     }
 
     @Test

@@ -1,5 +1,6 @@
 package org.nightgraft.android
 
+import android.app.job.JobParameters
 import android.os.BatteryManager
 import android.os.PowerManager
 import java.io.File
@@ -173,7 +174,7 @@ internal class SimulatedNight(
         return object : FakeService {
             override fun onStartJob(job: StartedJob) = nights.start(job, job.options)
 
-            override fun onStopJob(job: StartedJob) = nights.stop(job.options.jobId)
+            override fun onStopJob(job: StartedJob) = nights.stop(job.options.jobId, JobParameters.STOP_REASON_CONSTRAINT_CHARGING)
 
             override fun onDestroy() = nights.stopAll()
         }

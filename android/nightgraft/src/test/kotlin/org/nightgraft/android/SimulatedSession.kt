@@ -7,6 +7,7 @@ import kotlinx.coroutines.delay
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.nightgraft.DeviceState
+import org.nightgraft.Interruption
 import org.nightgraft.PauseReason
 import org.nightgraft.Phase
 import org.nightgraft.Platform
@@ -123,7 +124,7 @@ internal class SimulatedSession(
     override fun forbiddenFor(kind: WaitKind) = null
 
     /** A coroutine that was cancelled has not saved; the library does, and this waits for it. */
-    override suspend fun release() {
+    override suspend fun release(interruption: Interruption?) {
         save()
         store.close()
     }
