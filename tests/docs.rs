@@ -124,8 +124,6 @@ fn every_block_is_checked_by_something() {
                     ];
                     files.iter().any(|file| is_shown_of(&text, &format!("android/{file}")))
                 }
-                // Parsed by MappingTest.kt, against what the code takes for granted.
-                "xml" if document == "android/nightgraft-work/README.md" => true,
                 "xml" => is_shown_of(&text, "android/sample/src/main/AndroidManifest.xml"),
                 // A drawing.
                 "text" => true,

@@ -40,5 +40,6 @@ kotlin {
 
 dependencies {
     implementation(project(":nightgraft"))
+    implementation(project(":nightgraft-work"))
     implementation(libs.coroutines.android)
 }

@@ -6,9 +6,7 @@ import java.nio.file.Files
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardCopyOption.REPLACE_EXISTING
 import kotlinx.coroutines.Dispatchers
-import kotlinx.coroutines.flow.Flow
-import kotlinx.coroutines.flow.emitAll
-import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
@@ -18,17 +16,19 @@ import org.nightgraft.ChatOptions
 import org.nightgraft.Example
 import org.nightgraft.Generator
 import org.nightgraft.Message
-import org.nightgraft.PersonalizationSession
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
 import org.nightgraft.StoreKey
 import org.nightgraft.StoreSettings
-import org.nightgraft.useSuspending
+import org.nightgraft.android.NightConfiguration
 
 /** The app's one job, without a screen: takes notes, learns them, answers with and without what it learned. */
 class Notebook(val model: File, private val store: File, private val key: StoreKey) {
     /** A model and a store that are open. */
     class Open(val model: BaseModel, val store: AdapterStore)
+
+    /** How far the training is, or was, that the owner has asked for; null before the first. */
+    val training = MutableStateFlow<Progress?>(null)
 
     private val opening = Mutex()
     private var opened: Open? = null
@@ -69,11 +69,11 @@ class Notebook(val model: File, private val store: File, private val key: StoreK
         return store.examples().size
     }
 
-    /** Trains now, whatever the device is doing. */
-    fun train(): Flow<Progress> = flow {
+    /** What is to be trained; null while there is no model. */
+    suspend fun configuration(): NightConfiguration? {
+        if (!model.exists()) return null
         val open = open()
-        // The screen collects this: when it leaves, its thread must not wait for the save.
-        PersonalizationSession.open(open.model, open.store, SETTINGS).useSuspending { emitAll(it.slice()) }
+        return NightConfiguration(open.model, open.store, SETTINGS, closeAfterwards = false)
     }
 
     /** Answers twice: as the model came, and with what it learned. The second is null while there is nothing. */

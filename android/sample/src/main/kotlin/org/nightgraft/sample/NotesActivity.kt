@@ -1,7 +1,9 @@
 package org.nightgraft.sample
 
+import android.Manifest
 import android.app.Activity
 import android.content.Intent
+import android.os.Build
 import android.os.Bundle
 import android.view.ViewGroup.LayoutParams.MATCH_PARENT
 import android.view.ViewGroup.LayoutParams.WRAP_CONTENT
@@ -12,13 +14,14 @@ import android.widget.ScrollView
 import android.widget.TextView
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.Job
 import kotlinx.coroutines.MainScope
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.flow.filterNotNull
 import kotlinx.coroutines.launch
 import org.nightgraft.NothingToDoReason
 import org.nightgraft.Phase
 import org.nightgraft.Progress
+import org.nightgraft.work.PersonalizationWorker
 
 /** One screen: notes go in, the phone trains tonight (or now), a question is answered before and after. */
 class NotesActivity : Activity(), CoroutineScope by MainScope() {
@@ -26,7 +29,6 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
     private val question by lazy { EditText(this).apply { hint = "Question" } }
     private val answer by lazy { EditText(this).apply { hint = "Answer to learn" } }
     private val status by lazy { TextView(this) }
-    private var training: Job? = null
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -37,8 +39,8 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
                 question,
                 answer,
                 button("Keep this note") { working { keep() } },
-                button("Train now") { training = working { train() } },
-                button("Stop") { training?.cancel() },
+                button("Train now") { train() },
+                button("Stop") { PersonalizationWorker.stopNow(this) },
                 button("Ask, before and after") { working { ask() } },
                 status,
             )
@@ -46,11 +48,11 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
         setContentView(ScrollView(this).apply { addView(column) })
         status.text =
             if (notebook.model.exists()) "It trains tonight, on the charger." else "Choose a GGUF model first."
+        launch { notebook.training.filterNotNull().collect { status.text = describe(it) } }
     }
 
     override fun onDestroy() {
-        // Training that was started here stops, saved; the night goes on with it.
-        cancel()
+        cancel() // Training that was started here goes on.
         super.onDestroy()
     }
 
@@ -71,7 +73,13 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
         status.text = "$count notes."
     }
 
-    private suspend fun train() = notebook.train().collect { status.text = describe(it) }
+    private fun train() {
+        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU) {
+            // Without it the training goes on all the same, and shows no notification.
+            requestPermissions(arrayOf(Manifest.permission.POST_NOTIFICATIONS), ASK_TO_NOTIFY)
+        }
+        PersonalizationWorker.trainNow(this, NotesWorker::class.java)
+    }
 
     private suspend fun ask() {
         status.text = "Thinking…"
@@ -79,7 +87,7 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
         status.text = "Before:\n$before\n\nAfter:\n${after ?: "nothing learned yet"}"
     }
 
-    private fun working(work: suspend () -> Unit): Job = launch {
+    private fun working(work: suspend () -> Unit) = launch {
         try {
             work()
         } catch (cancelled: CancellationException) {
@@ -100,6 +108,7 @@ class NotesActivity : Activity(), CoroutineScope by MainScope() {
 
     private companion object {
         const val PICK_MODEL = 1
+        const val ASK_TO_NOTIFY = 2
     }
 }
 
