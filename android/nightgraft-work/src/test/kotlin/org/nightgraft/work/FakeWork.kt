@@ -8,10 +8,13 @@ import kotlinx.coroutines.ExperimentalCoroutinesApi
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.test.TestScope
 import kotlinx.coroutines.test.currentTime
+import org.nightgraft.ForTests
 import org.nightgraft.NothingToDoReason
+import org.nightgraft.PauseReason
 import org.nightgraft.Phase
 import org.nightgraft.Progress
 import org.nightgraft.SliceOutcome
+import org.nightgraft.WaitKind
 
 /** WorkManager as one run sees it. It notes what it is told; a test says what it refuses. */
 internal class FakeWork(override val attempt: Int = 0) : WorkSystem {
@@ -104,18 +107,12 @@ internal class FakeRecurringWork(private val scope: TestScope, private val work:
 
 internal val EVERYTHING_LEARNED = SliceOutcome.NothingToDo(NothingToDoReason.EverythingLearned, "nothing new")
 
-internal fun progress(step: Long, totalSteps: Long = 100) =
-    Progress(
-        phase = Phase.TRAINING,
-        step = step,
-        totalSteps = totalSteps,
-        loss = null,
-        heldOutLoss = null,
-        tokensPerSecond = null,
-        timeLeft = null,
-        memoryBytes = 0,
-        waiting = null,
-        estimate = null,
-        warning = null,
-        nothingToDo = null,
-    )
+@OptIn(ForTests::class)
+internal fun progress(step: Long, totalSteps: Long = 100) = Progress.of(Phase.TRAINING, step, totalSteps)
+
+/** The end of a run that had to wait. */
+@OptIn(ForTests::class)
+internal fun waited(reason: WaitKind): SliceOutcome {
+    val waiting = Progress.of(Phase.WAITING, waitingFor = reason).waiting
+    return SliceOutcome.Paused(PauseReason.Policy(checkNotNull(waiting)))
+}

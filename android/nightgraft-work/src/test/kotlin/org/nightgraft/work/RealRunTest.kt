@@ -24,42 +24,33 @@ import org.nightgraft.NightEnd
 import org.nightgraft.NightRules
 import org.nightgraft.NightgraftException
 import org.nightgraft.Phase
-import org.nightgraft.Platform
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
 import org.nightgraft.SliceOutcome
 import org.nightgraft.StoreSettings
-import org.nightgraft.Thermal
 import org.nightgraft.android.NightConfiguration
 import org.nightgraft.android.NightRun
 import org.nightgraft.android.RunHost
+import org.nightgraft.testing.FixedPlatform
+import org.nightgraft.testing.TinyModel
+import org.nightgraft.testing.copy
+import org.nightgraft.testing.ready
 
 /** Workers on the real library, with a fake of WorkManager: from their start to the graft, and when they are stopped. */
 internal class RealRunTest {
     @TempDir lateinit var folder: Path
 
     private val store get() = File("$folder/store")
-    private val ready =
-        DeviceState(
-            charging = true,
-            battery = 1.0,
-            thermal = Thermal.NOMINAL,
-            temperature = 25.0,
-            lowPowerMode = false,
-            idle = false, // the owner looks at it
-            memoryAvailable = 4L shl 30,
-            storageFree = 64L shl 30,
-        )
+    private val real get() = checkNotNull(System.getenv("NIGHTGRAFT_SMOLLM2")) { "NIGHTGRAFT_SMOLLM2 names no model" }
 
-    private fun model(variable: String) = checkNotNull(System.getenv(variable)) { "$variable is not set" }
-
-    private val tiny get() = model("NIGHTGRAFT_TINY")
+    /** The owner looks at it. */
+    private val inUse get() = DeviceState.ready.copy(idle = false)
 
     /** The app's part: it opens all anew in each run, and tells of what it hears. */
     private inner class App(
-        private val model: String = tiny,
+        private val model: String = TinyModel.file.path,
         private val settings: SessionSettings = ENDLESS,
-        private val device: () -> DeviceState = { ready },
+        private val device: DeviceState = inUse,
         private val opening: suspend () -> Unit = {},
     ) : RunHost {
         val outcomes = mutableListOf<SliceOutcome>()
@@ -79,7 +70,7 @@ internal class RealRunTest {
             }
         }
 
-        override fun platform(configuration: NightConfiguration) = Platform { device() }
+        override fun platform(configuration: NightConfiguration) = FixedPlatform(device)
 
         override fun onProgress(progress: Progress) = onProgress.invoke(progress)
 
@@ -126,7 +117,7 @@ internal class RealRunTest {
     @Test
     fun `from its start to a promoted graft, while the device is used and no notification may be shown`() = app {
         withStore { store -> store.add(List(20) { Example.answer("What is in box $it?", "In box $it there are $it ropes.") }) }
-        val app = App(model("NIGHTGRAFT_SMOLLM2"), SessionSettings(epochs = 4))
+        val app = App(real, SessionSettings(epochs = 4))
         // Without the permission POST_NOTIFICATIONS a service begins as ever, and the system keeps the notification to itself.
         val system = FakeWork()
         assertEquals(WorkEnd.DONE, app.work(system))
@@ -142,7 +133,7 @@ internal class RealRunTest {
         addExamples()
         stopWhile(Phase.PREPARING, App())
         stopWhile(Phase.TRAINING, App())
-        stopWhile(Phase.WAITING, App(device = { ready.copy(charging = false) }))
+        stopWhile(Phase.WAITING, App(device = inUse.copy(charging = false)))
     }
 
     @Test
@@ -218,9 +209,11 @@ internal class RealRunTest {
         const val FOREGROUND_SERVICE_TIMEOUT = -128
 
         /** Lasts longer than any test. */
-        val ENDLESS =
-            SessionSettings(rank = 2, context = 64, batchTokens = 64, steps = 10_000_000, threads = 1, learningRate = 1e-6)
+        val ENDLESS = settings(steps = 10_000_000, learningRate = 1e-6)
 
-        val SHORT = ENDLESS.copy(steps = 6, learningRate = 1e-3)
+        val SHORT = settings(steps = 6, learningRate = 1e-3)
+
+        fun settings(steps: Int, learningRate: Double) =
+            SessionSettings(rank = 2, context = 64, batchTokens = 64, steps = steps, threads = 1, learningRate = learningRate)
     }
 }

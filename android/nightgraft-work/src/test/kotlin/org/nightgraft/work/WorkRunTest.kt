@@ -21,7 +21,6 @@ import org.nightgraft.PauseReason
 import org.nightgraft.Progress
 import org.nightgraft.SliceOutcome
 import org.nightgraft.WaitKind
-import org.nightgraft.Waiting
 import org.nightgraft.android.RunEnd
 import org.nightgraft.android.RunTerms
 
@@ -143,8 +142,8 @@ internal class WorkRunTest {
         val ends =
             ArrayDeque(
                 listOf(
-                    RunEnd.Ended(SliceOutcome.Paused(PauseReason.Policy(Waiting(WaitKind.TOO_WARM, ""))), 30.minutes),
-                    RunEnd.Ended(SliceOutcome.Paused(PauseReason.Policy(Waiting(WaitKind.OUTSIDE_WINDOW, ""))), 100.minutes),
+                    RunEnd.Ended(waited(WaitKind.TOO_WARM), 30.minutes),
+                    RunEnd.Ended(waited(WaitKind.OUTSIDE_WINDOW), 100.minutes),
                     RunEnd.Failed(FAULT, next = 15.minutes),
                     over,
                     goesOn,
@@ -168,7 +167,7 @@ internal class WorkRunTest {
 
     @Test
     fun `what the owner asked for goes on after its time, and leaves waits to the nights`() = runTest {
-        val tooWarm = SliceOutcome.Paused(PauseReason.Policy(Waiting(WaitKind.TOO_WARM, "")))
+        val tooWarm = waited(WaitKind.TOO_WARM)
         val ends =
             mapOf(
                 goesOn to WorkEnd.AGAIN,

@@ -97,7 +97,10 @@ internal class DeviceReader(private val readings: AndroidReadings) : Platform {
     }
 }
 
-/** Takes the device for idle, because the system's scheduler has made sure of it: it stops a job when that ends. */
+/**
+ * Takes the device for idle: the system's scheduler has made sure of it, and stops a job when that ends, or its user does not mind
+ * the training.
+ */
 internal class IdlePlatform(private val platform: Platform) : Platform {
     override fun state(): DeviceState =
         platform.state().run {

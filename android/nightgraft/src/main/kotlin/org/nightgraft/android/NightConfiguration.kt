@@ -111,17 +111,16 @@ private class ConfiguredNight(
     private val platform: Platform,
     private val terms: RunTerms,
 ) : OpenNight {
-    private val rules = configuration.rules.let { if (terms.whileUsed) it.copy(idleOnly = false) else it }
-
     /** Whether the log of nights has this one. Before it waits or trains, the last one is another. */
     @Volatile private var isLogged = false
 
     override suspend fun train(onProgress: (Progress) -> Unit): SliceOutcome {
         val listening = (platform as? AndroidPlatform)?.listen(::lookAgain)
-        val seen = if (terms.idle) IdlePlatform(platform) else platform
+        // Who asks for training does not mind that they use the device.
+        val seen = if (terms.idle || terms.whileUsed) IdlePlatform(platform) else platform
         val grant = configuration.grant ?: terms.grant
         return listening.use {
-            session.runNight(seen, rules, grant) { progress ->
+            session.runNight(seen, configuration.rules, grant) { progress ->
                 isLogged = isLogged || progress.phase in LOGGED
                 onProgress(progress)
             }
@@ -139,7 +138,7 @@ private class ConfiguredNight(
 
     override fun stop(): Unit = session.stop()
 
-    override fun forbiddenFor(kind: WaitKind): Duration? = rules.forbiddenFor(kind, LocalTime.now())
+    override fun forbiddenFor(kind: WaitKind): Duration? = configuration.rules.forbiddenFor(kind, LocalTime.now())
 
     override suspend fun release(interruption: Interruption?) {
         try {

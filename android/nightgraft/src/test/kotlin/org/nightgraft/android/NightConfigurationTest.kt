@@ -115,7 +115,7 @@ internal class NightConfigurationTest {
         val configuration = open()
         configuration.store.add(madeUpExamples(24))
         val terms = RunTerms(grant = 1.minutes, whileUsed = true)
-        val night = configuration.openNight(terms) { Platform { ready.copy(idle = false) } }
+        val night = configuration.openNight(terms) { FixedPlatform(DeviceState.ready.copy(idle = false)) }
         val outcome = night.train { if (it.step > 0) night.stop() }
         assertEquals(SliceOutcome.Paused(PauseReason.Stopped), outcome)
         night.release(interruption = null)
