@@ -251,7 +251,7 @@ mod tests {
             let now = LocalTime { unix: 1_790_000_000, utc_offset: 3600 };
             let mut log = NightLog::new(Vec::new(), now, Duration::ZERO);
             log.ended(&Ok(outcome));
-            log.write(&store, Duration::ZERO).unwrap();
+            log.write(&store, Duration::ZERO);
             note_interruption(&store, Interruption::InUse).unwrap();
             nights(&store.reader()).unwrap().remove(0).end.unwrap()
         };
