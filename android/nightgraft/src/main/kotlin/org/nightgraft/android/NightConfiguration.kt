@@ -8,10 +8,10 @@ import kotlinx.coroutines.withContext
 import org.nightgraft.AdapterStore
 import org.nightgraft.BaseModel
 import org.nightgraft.Interruption
+import org.nightgraft.NightRecord
 import org.nightgraft.NightRules
 import org.nightgraft.NightgraftException
 import org.nightgraft.PersonalizationSession
-import org.nightgraft.Phase
 import org.nightgraft.Platform
 import org.nightgraft.Progress
 import org.nightgraft.SessionSettings
@@ -50,8 +50,8 @@ public class NightConfiguration(
     internal suspend fun openNight(terms: RunTerms, platform: (NightConfiguration) -> Platform): OpenNight =
         releasedOnFailure({ release() }) {
             val device = platform(this)
-            val session = PersonalizationSession.open(model, store, settings)
-            ConfiguredNight(this, session, device, terms)
+            val lastNight = store.nights().lastOrNull()
+            ConfiguredNight(this, PersonalizationSession.open(model, store, settings), device, terms, lastNight)
         }
 
     internal suspend fun release() {
@@ -104,26 +104,21 @@ private inline fun <T> releasedOnFailure(release: () -> Unit, open: () -> T): T 
         throw error
     }
 
-/** A session on what the app has configured. */
+/** A session on what the app has configured, after the [lastNight] in the store's log. */
 private class ConfiguredNight(
     private val configuration: NightConfiguration,
     private val session: PersonalizationSession,
     private val platform: Platform,
     private val terms: RunTerms,
+    private val lastNight: NightRecord?,
 ) : OpenNight {
-    /** Whether the log of nights has this one. Before it waits or trains, the last one is another. */
-    @Volatile private var isLogged = false
-
     override suspend fun train(onProgress: (Progress) -> Unit): SliceOutcome {
         val listening = (platform as? AndroidPlatform)?.listen(::lookAgain)
         // Who asks for training does not mind that they use the device.
         val seen = if (terms.idle || terms.whileUsed) IdlePlatform(platform) else platform
         val grant = configuration.grant ?: terms.grant
         return listening.use {
-            session.runNight(seen, configuration.rules, grant) { progress ->
-                isLogged = isLogged || progress.phase in LOGGED
-                onProgress(progress)
-            }
+            session.runNight(seen, configuration.rules, grant, onProgress = onProgress)
         }
     }
 
@@ -143,13 +138,11 @@ private class ConfiguredNight(
     override suspend fun release(interruption: Interruption?) {
         try {
             session.release()
-            if (isLogged && interruption != null) configuration.store.noteInterruption(interruption)
+            // A run that is stopped before it waits or trains is not in the log, whose last night is another's.
+            val store = configuration.store
+            if (interruption != null && store.nights().lastOrNull() != lastNight) store.noteInterruption(interruption)
         } finally {
             configuration.release()
         }
-    }
-
-    private companion object {
-        val LOGGED = setOf(Phase.WAITING, Phase.TRAINING, Phase.JUDGING)
     }
 }
