@@ -26,6 +26,7 @@ pub struct Record {
 /// One for each Kotlin library, named for it.
 pub const KOTLIN: &[Record] = &[
     Record { path: "android/nightgraft/api/nightgraft.api", language: "kotlin" },
+    Record { path: "android/nightgraft-testing/api/nightgraft-testing.api", language: "kotlin" },
     Record { path: "android/nightgraft-work/api/nightgraft-work.api", language: "kotlin" },
 ];
 pub const SWIFT: Record = Record { path: "ios/api/Nightgraft.txt", language: "swift" };

@@ -14,7 +14,11 @@ class PublicApiTest {
     private val lists = System.getProperty("nightgraft.lists")
 
     @ParameterizedTest
-    @CsvSource("nightgraft, org/nightgraft/AdapterStore", "nightgraft-work, org/nightgraft/work/PersonalizationWorker")
+    @CsvSource(
+        "nightgraft, org/nightgraft/AdapterStore",
+        "nightgraft-testing, org/nightgraft/testing/FixedPlatform",
+        "nightgraft-work, org/nightgraft/work/PersonalizationWorker",
+    )
     fun `the public API has no generated code in it`(library: String, known: String) {
         val files = File("$build/$library/classes").walk().filter { it.extension == "class" }.sortedBy { it.path }.toList()
         val api = buildString { AbiTools.getInstance().printJvmDump(this, files, AbiFilters.EMPTY) }
