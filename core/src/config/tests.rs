@@ -224,7 +224,7 @@ fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
         Ok((25, 4.65))
     });
     decided.unwrap();
-    assert_eq!(config.optimizer.lr, 2e-3.into());
+    assert_eq!(config.optimizer.lr, 1.2e-3.into());
     let mut given = TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 9").unwrap();
     let before = given.clone();
     given.resolve_auto(2000, |_| unreachable!("nothing is open")).unwrap();
@@ -242,12 +242,12 @@ fn defaults_stay_within_their_limits() {
     );
     assert_eq!((default_batch_tokens(4000, 2), default_batch_tokens(4000, 0)), (250, 500));
     let rates = [0, 1, 10, 100, 1000, u64::MAX].map(|steps| default_rate(steps, 4.65, 16.0));
-    assert!(rates.is_sorted_by(|a, b| a >= b) && rates[0] <= 3e-3 && rates[5] >= 5e-4, "{rates:?}");
+    assert!(rates.is_sorted_by(|a, b| a >= b) && rates[0] <= 1.2e-3 && rates[5] >= 5e-4, "{rates:?}");
     let of_norms =
         [f64::NAN, 0.0, 0.1, 0.5, 4.65, 10.0, f64::INFINITY].map(|norm| default_rate(25, norm, 16.0));
-    assert_eq!(of_norms, [2.9e-4, 2.9e-4, 2.9e-4, 6.6e-4, 2e-3, 2.9e-3, 2.9e-3]);
+    assert_eq!(of_norms, [1.8e-4, 1.8e-4, 1.8e-4, 3.9e-4, 1.2e-3, 1.8e-3, 1.8e-3]);
     let of_alphas = [1e-3, 4.0, 16.0, 64.0, 256.0, f32::MAX].map(|alpha| default_rate(25, 4.65, alpha));
-    assert_eq!(of_alphas, [2e-3, 2e-3, 2e-3, 5e-4, 1.3e-4, 1.3e-4]);
+    assert_eq!(of_alphas, [1.2e-3, 1.2e-3, 1.2e-3, 3e-4, 7.5e-5, 7.5e-5]);
     for rate in (0..5000).map(|steps| default_rate(steps, 0.7, 16.0)) {
         let json = serde_json::to_string(&rate).unwrap();
         assert_eq!(serde_json::from_str::<f64>(&json).unwrap(), rate);
