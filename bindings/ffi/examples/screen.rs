@@ -1,7 +1,7 @@
 //! What a screen costs that reads the store every second while a slice trains on it.
 //!
 //! `cargo run --release -p nightgraft-ffi --example screen -- MODEL.gguf [SECONDS [TURNS]]` trains in turns with and without it,
-//! so many seconds each, and prints both speeds.
+//! so many seconds each, and prints both speeds and how long a reading takes.
 
 use std::error::Error;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -31,14 +31,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let session = block_on(PersonalizationSession::open(model, store.clone(), settings))?;
 
     let (mut alone, mut watched) = (Speed::default(), Speed::default());
+    let mut readings = Vec::new();
     for _ in 0..turns {
         alone.add(&session, seconds)?;
         thread::scope(|scope| {
             let (off, is_off) = mpsc::channel::<()>();
-            let store = &store;
+            let (store, readings) = (&store, &mut readings);
             let screen = scope.spawn(move || {
                 while is_off.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                    let began = Instant::now();
                     show(store)?;
+                    readings.push(began.elapsed());
                 }
                 Ok::<_, nightgraft_ffi::NightgraftError>(())
             });
@@ -51,6 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (alone, watched) = (alone.steps_per_second(), watched.steps_per_second());
     println!("{turns} times {seconds} s in turns: {alone:.3} steps/s alone, {watched:.3} beside a screen");
     println!("it costs {:.2} %", (1.0 - watched / alone) * 100.0);
+    readings.sort_unstable();
+    if let (Some(median), Some(longest)) = (readings.get(readings.len() / 2), readings.last()) {
+        println!("{} readings of {median:.1?} (median) to {longest:.1?}", readings.len());
+    }
     Ok(())
 }
 
