@@ -1,7 +1,7 @@
 //! What is decided for those who leave it open, from what is known before the first step.
 //!
 //! `benches/defaults.py` compares the result with the best that the same time could have given; the numbers rest on its runs of
-//! SmolLM2-135M on 20, 100 and 400 texts of four kinds, and of Qwen2.5-Coder-0.5B on 20 and 100 (`benches/README.md`).
+//! SmolLM2-135M on 20, 100 and 400 texts of four kinds, and of Qwen2.5-Coder-0.5B on 20 (`benches/README.md`).
 
 use super::{DataConfig, OrAuto, Precision, RunConfig, TrainConfig};
 use crate::Result;

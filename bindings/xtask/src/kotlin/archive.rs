@@ -29,7 +29,7 @@ impl Coordinates {
         Ok(Self { group: value("group")?, name, version: value("version")? })
     }
 
-    /// As Maven and Gradle write them.
+    /// Returns the coordinates in the form in which Maven and Gradle write them.
     pub fn text(&self) -> String {
         format!("{}:{}:{}", self.group, self.name, self.version)
     }
