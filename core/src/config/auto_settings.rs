@@ -18,7 +18,7 @@ const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=512;
 const RATE_OF_ONE_STEP: f64 = 1e-2;
 /// ... within these, before the model's norm counts. At 2e-3, SmolLM2-135M knows twenty short notes of one pattern so soon that what
 /// follows only harms the rest: with two of five seeds its loss on general texts rose by more than the gate allows, with none
-/// at 1.2e-3.
+/// of four at 1.2e-3.
 const RATES: std::ops::RangeInclusive<f64> = 5e-4..=1.2e-3;
 /// The typical norm of the rows of SmolLM2-135M's matrices. Smaller weights are changed more by the same step:
 /// Qwen2.5-Coder-0.5B, whose rows have a tenth of it, learns twenty texts best at a third of the rate. So the rate rises with the
