@@ -4,11 +4,14 @@ import XCTest
 
 @testable import Nightgraft
 
+/// So many that a slice is ended before them, and yet so few that one that nobody ends makes its test fail soon.
+private let manySteps = 3_000
+
 /// A slice of the foreground never uses what was granted for a night.
 final class PreemptionTests: TemporaryFolderTestCase {
     /// An app that was suspended in the middle of a slice and woken for a night.
     func testANightEndsTheSlicesOfItsSession() async throws {
-        let tiny = try await TinySession(in: folder, steps: endlessSteps)
+        let tiny = try await TinySession(in: folder, steps: manySteps)
         let slice = tiny.session.slice()
         for try await progress in slice where progress.step > 0 {
             let queued = Task { try await tiny.session.run() }
@@ -18,7 +21,7 @@ final class PreemptionTests: TemporaryFolderTestCase {
                 platform: FixedPlatform(), scheduler: OnDemandScheduler(), clock: TestClock(),
                 onProgress: { if $0.phase == .training { grant.expire() } },
                 open: { tiny.session })
-            // Comes to its end only if the night runs: the slice would go on for hours.
+            // Expires only if the night runs.
             await background.run(in: grant)
             XCTAssertEqual(grant.completions, [true])
             queued.cancel()
@@ -31,7 +34,7 @@ final class PreemptionTests: TemporaryFolderTestCase {
     }
 
     func testASliceEndsWhenTheAppLeavesTheForeground() async throws {
-        let tiny = try await TinySession(in: folder, steps: endlessSteps)
+        let tiny = try await TinySession(in: folder, steps: manySteps)
         let left = Flag()
         let outcome = try await tiny.session.run { progress in
             guard progress.step > 0, left.raise() else { return }
