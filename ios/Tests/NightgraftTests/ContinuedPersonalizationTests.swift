@@ -40,7 +40,7 @@ final class ContinuedPersonalizationTests: TemporaryFolderTestCase {
     }
 
     func testWithoutAGrantItStopsSavedWithTheApp() async throws {
-        let tiny = try await TinySession(in: folder, steps: endlessSteps)
+        let tiny = try await TinySession(in: folder, steps: manySteps)
         let scheduler = TestContinuedScheduler(grants: nil)
         let outcome = try await train(tiny, by: scheduler, onTraining: Self.leaveTheApp)
         XCTAssertEqual(outcome, .paused(.stopped))

@@ -4,9 +4,6 @@ import XCTest
 
 @testable import Nightgraft
 
-/// So many that a slice is ended before them, and yet so few that one that nobody ends makes its test fail soon.
-private let manySteps = 3_000
-
 /// A slice of the foreground never uses what was granted for a night.
 final class PreemptionTests: TemporaryFolderTestCase {
     /// An app that was suspended in the middle of a slice and woken for a night.

@@ -28,6 +28,9 @@ struct TinySession: Sendable {
 /// Steps that no test waits for: whoever starts so many means to stop them.
 let endlessSteps = 1_000_000
 
+/// Steps before which a session that something shall end is ended: where nothing does, it finishes, and its test fails soon.
+let manySteps = 3_000
+
 /// An error of the tests' own, as an app has them.
 struct AppError: Error, Equatable {
     let number: Int
