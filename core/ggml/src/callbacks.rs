@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
     self as kernels, Accumulator, AttentionShape, Direction, F32Product, Int16Product, Int16Rows, Part, Rows,
-    RowsMut, WeightType, Weights,
+    RowsMut, Weights,
 };
 
 use crate::custom_node::{CustomNode, Params, ProductKind, SumOfProducts};
-use crate::{Refusal, pool, profile};
+use crate::{Refusal, pool, profile, weight_type};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
 /// take over work from one that was held up. The products take two of them as one where that saves memory traffic.
@@ -51,7 +51,7 @@ impl<'a> Node<'a> {
     fn weights(&self, i: usize) -> Result<Weights<'a>, Refusal> {
         let weights = || {
             let t = self.operand(i)?;
-            let kind = WeightType::from_ggml_id(t.type_)?;
+            let kind = weight_type(t.type_)?;
             let (n_cols, n_rows) = (t.ne[0] as usize, t.ne[1] as usize);
             let length = kind.row_bytes(n_cols)?.checked_mul(n_rows)?;
             // SAFETY: the operand's memory holds `n_rows` rows without gaps (`Graph::weight_shape`), and nothing

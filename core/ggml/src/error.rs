@@ -53,6 +53,12 @@ pub enum Error {
         /// ggml's number of the type.
         got: u32,
     },
+    /// A format that values are not packed into.
+    #[error("values cannot be packed as {format}: that takes an importance matrix")]
+    Quantizer {
+        /// ggml's name of it.
+        format: &'static str,
+    },
     /// A tensor of another graph.
     #[error("{op}: a tensor belongs to another graph")]
     ForeignTensor {

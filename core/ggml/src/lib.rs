@@ -58,6 +58,7 @@ mod raw;
 mod reference;
 mod refusal;
 mod tensor_location;
+mod weight_types;
 
 #[cfg(test)]
 mod safety_tests;
@@ -83,9 +84,10 @@ pub use nightgraft_kernels::{
 };
 pub use products::Product;
 pub use profile::{OpTime, op_times, set_profiling};
-pub use quantize::quantize;
+pub use quantize::{is_quantizable, quantize};
 pub use refusal::Refusal;
 pub use tensor_location::TensorLocation;
+pub use weight_types::{weight_type, weight_types};
 
 /// Whether the instructions that `NIGHTGRAFT_ISA` asks for, if it does, are there; computing asks, too.
 ///

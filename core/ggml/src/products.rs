@@ -5,7 +5,7 @@ use nightgraft_kernels::{Direction, Int16Rows, WeightType};
 
 use crate::callbacks;
 use crate::custom_node::{Params, ProductKind, SumOfProducts};
-use crate::{Buffer, Error, Graph, Output, Tensor};
+use crate::{Buffer, Error, Graph, Output, Tensor, weight_type};
 
 /// A product with a matrix in any format; see [`nightgraft_kernels::F32Product`] and
 /// [`nightgraft_kernels::Int16Product`].
@@ -213,7 +213,7 @@ impl Graph {
     fn weight_type(&self, op: &'static str, w: Tensor) -> Result<WeightType, Error> {
         // SAFETY: `pointer` checks that it is a tensor of this graph.
         let kind: sys::ggml_type = unsafe { (*self.pointer(op, w)?).type_ };
-        WeightType::from_ggml_id(kind).ok_or(Error::WeightType { op, got: kind })
+        weight_type(kind).ok_or(Error::WeightType { op, got: kind })
     }
 
     /// The shape of a weight in a supported format whose rows follow each other without gaps.

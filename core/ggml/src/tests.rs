@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nightgraft_kernels::{WeightType, Weights};
+use nightgraft_random::Random;
+use nightgraft_tiny_model::random_weights as random;
 
 use crate::{
-    Buffer, Cpu, Error, Graph, MappedFile, Output, Product, RopeStyle, Rotation, TensorLocation, quantize,
+    Buffer, Cpu, Error, Graph, MappedFile, Output, Product, RopeStyle, Rotation, TensorLocation,
+    is_quantizable, quantize, weight_type, weight_types,
 };
 
 /// A reproducible stream in [-1, 1).
@@ -49,6 +52,16 @@ fn every_weight_format_reads_as_ggml_wrote_it() {
         (WeightType::Q5_K, 0.06),
         (WeightType::Q6_K, 0.05),
         (WeightType::IQ4_NL, 0.2),
+        (WeightType::Q2_K, 0.5),
+        (WeightType::Q3_K, 0.3),
+        (WeightType::IQ4_XS, 0.2),
+        (WeightType::MXFP4, 0.3),
+        // One scale and three or four levels, or two, for values spread evenly from -1 to 1.
+        (WeightType::TQ1_0, 0.51),
+        (WeightType::TQ2_0, 0.51),
+        (weight_type(llama_cpp_sys_2::GGML_TYPE_NVFP4).unwrap(), 0.2),
+        (weight_type(llama_cpp_sys_2::GGML_TYPE_Q1_0).unwrap(), 0.7),
+        (weight_type(llama_cpp_sys_2::GGML_TYPE_Q2_0).unwrap(), 0.7),
     ] {
         let n = 512;
         let values = numbers(7, 2 * n);
@@ -72,6 +85,39 @@ fn every_weight_format_reads_as_ggml_wrote_it() {
             }
         }
     }
+}
+
+#[test]
+fn every_bit_of_a_block_reads_as_ggml_reads_it() {
+    for kind in weight_types() {
+        let n = 64 * kind.block_len();
+        let bytes = random(kind, n, 0.05, &mut Random::new(u64::from(kind.ggml_id())));
+        let (mut ours, mut ggmls) = (vec![0.0; n], vec![0.0f32; n]);
+        Weights::new(kind, 1, n, &bytes).unwrap().dequantize_row(0, &mut ours);
+        // SAFETY: a whole row of this type, and room for its values.
+        unsafe {
+            let traits = llama_cpp_sys_2::ggml_get_type_traits(kind.ggml_id());
+            let Some(to_float) = (*traits).to_float else { continue };
+            to_float(bytes.as_ptr().cast(), ggmls.as_mut_ptr(), n as i64);
+        }
+        assert_eq!(ours, ggmls, "{}", kind.name());
+        let mean = ours.iter().sum::<f32>() / n as f32;
+        let std = (ours.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n as f32).sqrt();
+        assert!((0.03..0.08).contains(&std), "{}: standard deviation {std}", kind.name());
+        assert!(mean.abs() < 0.015, "{}: mean {mean}", kind.name());
+    }
+}
+
+#[test]
+fn values_are_not_packed_into_points_of_a_lattice() {
+    for kind in weight_types() {
+        let packed = quantize(kind, 256, &numbers(1, 256));
+        match is_quantizable(kind) {
+            true => assert_eq!(packed.unwrap().len(), kind.row_bytes(256).unwrap()),
+            false => assert!(matches!(packed, Err(Error::Quantizer { .. })), "{}", kind.name()),
+        }
+    }
+    assert_eq!(weight_types().filter(|kind| !is_quantizable(*kind)).count(), 7);
 }
 
 #[test]
@@ -131,9 +177,12 @@ fn products_read_mapped_weights_and_add_onto_a_result() {
     }
 }
 
-/// A quantized weight in a mapped file.
+/// A weight in a mapped file: quantized where it can be, else of random blocks.
 fn weight(kind: WeightType, n_rows: usize, n_cols: usize) -> Buffer {
-    let bytes = quantize(kind, n_cols, &numbers(1, n_rows * n_cols)).unwrap();
+    let bytes = match is_quantizable(kind) {
+        true => quantize(kind, n_cols, &numbers(1, n_rows * n_cols)).unwrap(),
+        false => random(kind, n_rows * n_cols, 0.5, &mut Random::new(1)),
+    };
     let path = std::env::temp_dir().join(format!("nightgraft-{}-{}", kind.name(), std::process::id()));
     std::fs::write(&path, bytes).unwrap();
     let file = Arc::new(MappedFile::open(&path).unwrap());
@@ -144,7 +193,7 @@ fn weight(kind: WeightType, n_rows: usize, n_cols: usize) -> Buffer {
 #[test]
 fn products_agree_with_ggmls_own_in_every_format() {
     let (n_out, n_in, n_tokens) = (64, 256, 7);
-    for kind in WeightType::ALL {
+    for kind in weight_types() {
         let weight = weight(kind, n_out, n_in);
         let (x, dy) = (
             buffer(n_tokens, n_in, &numbers(2, n_tokens * n_in)),

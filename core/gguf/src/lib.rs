@@ -27,7 +27,7 @@ pub use fingerprint::Fingerprint;
 pub use metadata::Metadata;
 pub use problem::{Counted, Place, Problem};
 pub use reader::{GgufHeader, TensorInfo, parse, parse_start};
-pub use tensor_type::TensorType;
+pub use tensor_type::{RemovedType, TensorType};
 pub use value::{Array, Value};
 pub use writer::{TensorSink, Writer};
 

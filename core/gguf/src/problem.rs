@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ALIGNMENT_KEY, MAX_DIMS, MAX_TENSOR_NAME, TensorType};
+use super::{ALIGNMENT_KEY, MAX_DIMS, MAX_TENSOR_NAME, RemovedType, TensorType};
 
 /// Why bytes are not a usable GGUF, or keys and tensors cannot become one.
 ///
@@ -101,8 +101,15 @@ pub enum Problem {
     #[error("impossible dimensions {0:?}")]
     Dimensions(Vec<u64>),
     /// An element type that is not known.
-    #[error("element type {0} is unknown or was removed from the format")]
+    #[error("element type {0} is unknown")]
     ElementType(u32),
+    /// An element type that there is no more.
+    #[error(
+        "element type {} was removed from the format; get the model in {}, or convert it again",
+        .0.name,
+        .0.instead.name()
+    )]
+    RemovedType(RemovedType),
     /// Rows that are not whole blocks, or a size beyond 64 bits.
     #[error("dimensions {dims:?} do not fit {} with its blocks of {} values", kind.name(), kind.block_len())]
     Blocks {
@@ -323,7 +330,11 @@ mod tests {
             (Problem::UnwritableAlignment, "general.alignment must be a u32 power of two from 8 to 2^20"),
             (Problem::TooManyDimensions(5), "5 dimensions; at most 4 are possible"),
             (Problem::Dimensions(vec![4, 0]), "impossible dimensions [4, 0]"),
-            (Problem::ElementType(31), "element type 31 is unknown or was removed from the format"),
+            (Problem::ElementType(43), "element type 43 is unknown"),
+            (
+                Problem::RemovedType(RemovedType { name: "Q4_0_8_8", instead: TensorType::Q4_0 }),
+                "element type Q4_0_8_8 was removed from the format; get the model in Q4_0, or convert it again",
+            ),
             (
                 Problem::Blocks { dims: vec![31, 2], kind: TensorType::Q4_0 },
                 "dimensions [31, 2] do not fit Q4_0 with its blocks of 32 values",

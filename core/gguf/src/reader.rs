@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::value::id;
 use super::{ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, MAX_TENSOR_NAME};
-use super::{Counted, Metadata, Place, Problem, TensorType, Value};
+use super::{Counted, Metadata, Place, Problem, RemovedType, TensorType, Value};
 
 /// More keys than any model has.
 const MAX_KEYS: u64 = 1 << 16;
@@ -162,7 +162,10 @@ fn tensor(cursor: &mut Cursor, index: u64) -> Result<TensorInfo, Problem> {
         return Err(inside(Problem::Dimensions(dims)));
     }
     let id = cursor.u32().map_err(inside)?;
-    let kind = TensorType::from_ggml_id(id).ok_or_else(|| inside(Problem::ElementType(id)))?;
+    let kind = TensorType::from_ggml_id(id).ok_or_else(|| {
+        let removed = RemovedType::from_ggml_id(id).map(Problem::RemovedType);
+        inside(removed.unwrap_or(Problem::ElementType(id)))
+    })?;
     let unfit = || inside(Problem::Blocks { dims: dims.clone(), kind });
     let n_bytes = kind.tensor_bytes(&dims).ok_or_else(unfit)?;
     let offset = cursor.u64().map_err(inside)?;

@@ -12,7 +12,7 @@ macro_rules! tensor_types {
             /// All of them.
             pub const ALL: &[TensorType] = &[$(Self::$variant,)*];
 
-            /// The type with ggml's number `id`. Numbers of removed formats give `None`.
+            /// The type with ggml's number `id`. Numbers of formats that were [removed](RemovedType) give `None`.
             pub fn from_ggml_id(id: u32) -> Option<Self> {
                 match id { $($id => Some(Self::$variant),)* _ => None }
             }
@@ -93,6 +93,35 @@ impl TensorType {
     }
 }
 
+/// A type that ggml had once. Files of it have to be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovedType {
+    /// Its name.
+    pub name: &'static str,
+    /// The type that takes its place.
+    pub instead: TensorType,
+}
+
+impl RemovedType {
+    /// All of them, with the numbers that they had.
+    const ALL: [(u32, &'static str, TensorType); 8] = [
+        (4, "Q4_2", TensorType::Q4_0),
+        (5, "Q4_3", TensorType::Q4_1),
+        (31, "Q4_0_4_4", TensorType::Q4_0),
+        (32, "Q4_0_4_8", TensorType::Q4_0),
+        (33, "Q4_0_8_8", TensorType::Q4_0),
+        (36, "IQ4_NL_4_4", TensorType::IQ4_NL),
+        (37, "IQ4_NL_4_8", TensorType::IQ4_NL),
+        (38, "IQ4_NL_8_8", TensorType::IQ4_NL),
+    ];
+
+    /// The type that had ggml's number `id`.
+    pub fn from_ggml_id(id: u32) -> Option<Self> {
+        let (_, name, instead) = Self::ALL.into_iter().find(|(removed, ..)| *removed == id)?;
+        Some(Self { name, instead })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,8 +132,14 @@ mod tests {
             assert_eq!(TensorType::from_ggml_id(kind.ggml_id()), Some(kind));
             assert!(TensorType::ALL.iter().skip(i + 1).all(|other| other.name() != kind.name()));
         }
-        for removed in [4, 5, 31, 32, 33, 36, 37, 38, 43, u32::MAX] {
-            assert_eq!(TensorType::from_ggml_id(removed), None);
+        for id in (0..64).chain([u32::MAX]) {
+            assert!(
+                TensorType::from_ggml_id(id).is_none() || RemovedType::from_ggml_id(id).is_none(),
+                "{id}"
+            );
+        }
+        for (id, ..) in RemovedType::ALL {
+            assert!(RemovedType::from_ggml_id(id).is_some());
         }
     }
 

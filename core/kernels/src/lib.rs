@@ -63,7 +63,7 @@ pub use matrix::{Part, Rows, RowsMut};
 pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
 pub use rope::{RopeStyle, Rotation, check_rope, rope};
 pub use swiglu::{check_swiglu, check_swiglu_back, swiglu, swiglu_back};
-pub use weights::{WeightType, Weights};
+pub use weights::{ForeignFormat, WeightType, Weights};
 
 /// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape; an
 /// adapter's rank above 32 can take a little more.

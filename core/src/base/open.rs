@@ -1,11 +1,12 @@
 //! From a GGUF file to a model.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nightgraft_adapter::Module;
 use nightgraft_ggml::{Error as GgmlError, FileChange};
 use nightgraft_gguf::Fingerprint;
-use nightgraft_kernels::Weights;
+use nightgraft_kernels::{WeightType, Weights};
 
 use super::weight::{Lookup, unsupported};
 use super::{BlockSpec, LayerWeights, Weight, architecture};
@@ -110,6 +111,14 @@ impl Base {
         for weight in weights {
             self.file.mapping().release(weight.offset..weight.offset.saturating_add(weight.n_bytes));
         }
+    }
+
+    /// The formats of its matrices that the kernels read through ggml's functions, which takes longer.
+    pub fn slow_formats(&self) -> BTreeSet<&'static str> {
+        let matrices =
+            self.layers.iter().flat_map(LayerWeights::iter).chain([&self.token_embd, &self.output]);
+        let is_slow = |weight: &&Weight| matches!(weight.kind, WeightType::Foreign(_));
+        matrices.filter(is_slow).map(|weight| weight.kind.name()).collect()
     }
 
     /// A weight as the kernels take it.

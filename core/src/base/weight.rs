@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use nightgraft_adapter::Module;
+use nightgraft_ggml::weight_type;
 use nightgraft_gguf as gguf;
 use nightgraft_kernels::WeightType;
 
@@ -91,7 +92,7 @@ impl<'a> Lookup<'a> {
         Self { file, used: HashSet::new() }
     }
 
-    /// A matrix in any format that the kernels read.
+    /// A matrix in any format that can be read as floats.
     pub(super) fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<Weight> {
         let (tensor, kind) = self.find(name, &[n_cols, n_rows])?;
         let kind = kind.ok_or_else(|| {
@@ -132,7 +133,7 @@ impl<'a> Lookup<'a> {
             return Err(unsupported(ModelProblem::Dimensions { tensor, found, expected: Some(expected) }));
         }
         self.used.insert(name.to_owned());
-        Ok((tensor, WeightType::from_ggml_id(tensor.kind.ggml_id())))
+        Ok((tensor, weight_type(tensor.kind.ggml_id())))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nightgraft_adapter::{Factor, Mismatch, PairProblem};
+use nightgraft_ggml::weight_types;
 use nightgraft_gguf::TensorType;
 use nightgraft_kernels::WeightType;
 
@@ -153,7 +154,7 @@ pub enum AdapterProblem {
     #[error(
         "{tensor} is {}; can be read: {}",
         found.name(),
-        WeightType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
+        weight_types().map(WeightType::name).collect::<Vec<_>>().join(", ")
     )]
     Format {
         /// The tensor.
@@ -327,7 +328,8 @@ mod tests {
             ),
             (
                 AdapterProblem::Format { tensor: tensor(), found: TensorType::I32 },
-                "t is I32; can be read: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, IQ4_NL",
+                "t is I32; can be read: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, IQ4_NL, Q2_K, Q3_K, \
+                 IQ4_XS, MXFP4, TQ1_0, TQ2_0, IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, NVFP4, Q1_0, Q2_0",
             ),
             (AdapterProblem::Pair { name: "m".into(), problem: PairProblem::NoRank }, "m: rank 0"),
             (AdapterProblem::NotOfTheModelsShape { tensor: tensor() }, "t does not have the model's shape"),

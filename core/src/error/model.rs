@@ -1,5 +1,6 @@
 //! Why a well-formed model cannot be run.
 
+use nightgraft_ggml::weight_types;
 use nightgraft_gguf::TensorType;
 use nightgraft_kernels::{MAX_HEAD_DIM, ShapeError, WeightType};
 
@@ -104,7 +105,7 @@ pub enum ModelProblem {
     #[error(
         "tensor {tensor} is {}; the formats that can be trained on are {}",
         found.name(),
-        WeightType::ALL.map(WeightType::name).join(", ")
+        weight_types().map(WeightType::name).collect::<Vec<_>>().join(", ")
     )]
     Format {
         /// The tensor.
@@ -281,9 +282,10 @@ mod tests {
                  values, no experts, no fused or extra projections)",
             ),
             (
-                ModelProblem::Format { tensor: tensor(), found: TensorType::Q2_K },
-                "tensor t.weight is Q2_K; the formats that can be trained on are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, \
-                 Q4_K, Q5_K, Q6_K, IQ4_NL",
+                ModelProblem::Format { tensor: tensor(), found: TensorType::Q8_K },
+                "tensor t.weight is Q8_K; the formats that can be trained on are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, \
+                 Q4_K, Q5_K, Q6_K, IQ4_NL, Q2_K, Q3_K, IQ4_XS, MXFP4, TQ1_0, TQ2_0, IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, \
+                 IQ3_XXS, IQ3_S, NVFP4, Q1_0, Q2_0",
             ),
             (
                 ModelProblem::NotF32 { tensor: tensor(), found: TensorType::F16 },

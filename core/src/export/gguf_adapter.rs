@@ -9,8 +9,9 @@ use std::io;
 use std::path::Path;
 
 use nightgraft_adapter::{AdapterTensors, Factor, LoraPair, LoraPairs, Module};
+use nightgraft_ggml::weight_type;
 use nightgraft_gguf::{self as gguf, GgufHeader, Metadata, TensorInfo, TensorType, Value, Writer};
-use nightgraft_kernels::{WeightType, Weights};
+use nightgraft_kernels::Weights;
 
 use super::contents::Contents;
 use super::imported::ImportedAdapter;
@@ -218,7 +219,7 @@ fn numbers(
     n_rows: usize,
     n_cols: usize,
 ) -> Result<Vec<f32>, AdapterProblem> {
-    let weights = WeightType::from_ggml_id(tensor.kind.ggml_id())
+    let weights = weight_type(tensor.kind.ggml_id())
         .and_then(|kind| Weights::new(kind, n_rows, n_cols, tensor.bytes(contents)))
         .ok_or_else(|| AdapterProblem::Format { tensor: tensor.name.clone(), found: tensor.kind })?;
     let mut values = vec![0.0; n_rows * n_cols];

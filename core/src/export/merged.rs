@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use nightgraft_adapter::{AdapterTensors, LoraPair};
-use nightgraft_ggml::quantize;
-use nightgraft_gguf::{TensorSink, Writer};
-use nightgraft_kernels::Weights;
+use nightgraft_ggml::{is_quantizable, quantize, weight_type};
+use nightgraft_gguf::{TensorSink, TensorType, Writer};
+use nightgraft_kernels::{WeightType, Weights};
 
 use crate::base::{Base, Weight};
 use crate::error::{AdapterProblem, ModelProblem};
@@ -46,6 +46,9 @@ pub struct TensorError {
     pub name: String,
     /// Its format.
     pub format: &'static str,
+    /// The format that it has in the base, where values cannot be packed into that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_format: Option<&'static str>,
     /// Root mean square of the rounding errors over that of the exact merged weights.
     pub relative_error: f64,
     /// Root mean square of the rounding errors over that of the adapter's update.
@@ -53,7 +56,8 @@ pub struct TensorError {
 }
 
 /// Writes `base` with the adapter added: each adapted matrix is dequantized, gets `(alpha / rank) · B·A`, and is
-/// quantized to its own format again, some rows at a time. Everything else is copied. `on_progress` is told the
+/// quantized to its own format again, some rows at a time; where that takes an importance matrix, to a K-quant that is no
+/// smaller. Everything else is copied. `on_progress` is told the
 /// finished and the total number of adapted tensors.
 ///
 /// # Errors
@@ -87,7 +91,8 @@ pub fn write_merged(
             None => writer.tensor(&info.name, &info.dims, info.kind, base.file().bytes(info)),
             Some((weight, pair)) => {
                 let progress = &progress;
-                writer.tensor_produced(&info.name, &info.dims, info.kind, move |sink| {
+                let stored = stored_as(info.kind);
+                writer.tensor_produced(&info.name, &info.dims, stored, move |sink| {
                     let sums = merge(base, weight, pair, tensors.spec.alpha, sink)?;
                     let (on_progress, done) = &mut *progress.borrow_mut();
                     done.push((weight, sums));
@@ -103,6 +108,24 @@ pub fn write_merged(
     Ok(report(path, bytes, &done))
 }
 
+/// The format that changed weights of a format are packed into: the same one, or, where that takes an importance matrix, the
+/// smallest K-quant that is no smaller.
+fn packed_as(kind: WeightType) -> WeightType {
+    if is_quantizable(kind) {
+        kind
+    } else if kind.block_bytes() <= WeightType::Q2_K.block_bytes() {
+        WeightType::Q2_K
+    } else {
+        WeightType::Q3_K
+    }
+}
+
+/// As what tensors of a type stand in the merged file if they are changed.
+pub(super) fn stored_as(kind: TensorType) -> TensorType {
+    let packed = weight_type(kind.ggml_id()).map(packed_as);
+    packed.and_then(|packed| TensorType::from_ggml_id(packed.ggml_id())).unwrap_or(kind)
+}
+
 /// Squares summed over a tensor.
 #[derive(Clone, Copy, Default)]
 struct Sums {
@@ -113,6 +136,7 @@ struct Sums {
 
 fn merge(base: &Base, weight: &Weight, pair: &LoraPair, alpha: f32, sink: &mut TensorSink) -> Result<Sums> {
     let source = base.weights(weight)?;
+    let kind = packed_as(weight.kind);
     let n_cols = weight.n_cols;
     let rows_at_once = (CHUNK_VALUES / n_cols).clamp(1, weight.n_rows);
     let mut rows = vec![0.0; rows_at_once * n_cols];
@@ -128,8 +152,8 @@ fn merge(base: &Base, weight: &Weight, pair: &LoraPair, alpha: f32, sink: &mut T
             sums.update += squares(&update);
             out.iter_mut().zip(&update).for_each(|(value, update)| *value += update);
         }
-        let packed = quantize(weight.kind, n_cols, rows)?;
-        let stored = Weights::new(weight.kind, n_rows, n_cols, &packed).ok_or_else(|| wrong_size(weight))?;
+        let packed = quantize(kind, n_cols, rows)?;
+        let stored = Weights::new(kind, n_rows, n_cols, &packed).ok_or_else(|| wrong_size(weight))?;
         for (row, exact) in rows.chunks_exact(n_cols).enumerate() {
             stored.dequantize_row(row, &mut rounded);
             sums.merged += squares(exact);
@@ -165,7 +189,8 @@ fn report(path: &Path, bytes: u64, done: &[(&Weight, Sums)]) -> MergeReport {
         .iter()
         .map(|(weight, sums)| TensorError {
             name: weight.name.clone(),
-            format: weight.kind.name(),
+            format: packed_as(weight.kind).name(),
+            base_format: (packed_as(weight.kind) != weight.kind).then(|| weight.kind.name()),
             relative_error: ratio(sums.error, sums.merged),
             error_to_update: ratio(sums.error, sums.update),
         })

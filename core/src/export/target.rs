@@ -7,10 +7,12 @@ use std::io::{BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nightgraft_gguf::TensorInfo;
 use serde_json::{Map, Value};
 
 use super::gguf_adapter::is_own_header;
 use super::hugging_face::parse_tensor_name;
+use super::merged::stored_as;
 use super::peft::{CONFIG, TENSORS};
 use super::peft_config::is_own_config;
 use crate::base::Base;
@@ -100,14 +102,14 @@ pub fn is_own_gguf_adapter(path: &Path) -> bool {
 /// a copy of it.
 pub fn is_own_merged(path: &Path, base: &Base) -> bool {
     let is_merged = |file: &ModelFile| {
-        let shapes = |file: &ModelFile| -> Vec<_> {
-            file.tensors()
-                .iter()
-                .map(|tensor| (tensor.name.clone(), tensor.dims.clone(), tensor.kind))
-                .collect()
+        let (merged, source) = (file.tensors(), base.file().tensors());
+        let is_alike = |(merged, source): (&TensorInfo, &TensorInfo)| {
+            (&merged.name, &merged.dims) == (&source.name, &source.dims)
+                && [source.kind, stored_as(source.kind)].contains(&merged.kind)
         };
         file.metadata() == base.file().metadata()
-            && shapes(file) == shapes(base.file())
+            && merged.len() == source.len()
+            && merged.iter().zip(source).all(is_alike)
             && file.fingerprint().is_ok_and(|fingerprint| fingerprint != *base.fingerprint())
     };
     is_file(path) && ModelFile::open(path).is_ok_and(|file| is_merged(&file))

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use nightgraft_adapter::{AdapterTensors, Factor, LoraPair, LoraSpec, Mismatch, Module, PairProblem};
+use nightgraft_ggml::weight_types;
 use nightgraft_gguf::{Metadata, TensorType, Value, Writer};
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::TinyModel;
@@ -823,6 +824,32 @@ fn merged_equals_base_plus_adapter() {
         let mean = report.tensors.iter().map(|t| t.relative_error).sum::<f64>() / 2.0;
         assert_eq!(report.mean_relative_error, mean);
         assert!(report.max_relative_error >= mean);
+    }
+}
+
+/// Weights whose values are points of a lattice are packed as the next K-quant, all others in their own format.
+#[test]
+fn merged_weights_are_packed_in_every_format() {
+    // Of two bits and less, a value has a step of a third to twice the typical value for its neighbour.
+    const COARSEST: f64 = 0.4;
+    for kind in weight_types() {
+        let bench = Bench::new(kind);
+        let tensors = bench.adapter(&[(0, Module::AttnQ)], &[4]);
+        let path = bench.path("merged.gguf");
+        let report = write_merged(&path, &tensors, &bench.base, &mut |_, _| {}).unwrap();
+        let packed = match kind.name() {
+            "IQ1_S" | "IQ1_M" | "IQ2_XXS" | "IQ2_XS" | "IQ2_S" => "Q2_K",
+            "IQ3_XXS" | "IQ3_S" => "Q3_K",
+            name => name,
+        };
+        let [tensor] = report.tensors.as_slice() else { unreachable!("one tensor was changed") };
+        let base_format = (packed != kind.name()).then(|| kind.name());
+        assert_eq!((tensor.format, tensor.base_format), (packed, base_format));
+        assert!(tensor.relative_error < COARSEST, "{tensor:?}");
+        let merged = Base::open(ModelFile::open(&path).unwrap()).unwrap();
+        assert_eq!(merged.layers[0].attn_q.kind.name(), packed);
+        assert_eq!(merged.layers[0].attn_k.kind, kind);
+        assert!(is_own_merged(&path, &bench.base), "{}", kind.name());
     }
 }
 

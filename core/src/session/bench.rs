@@ -99,7 +99,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     request.config.validate()?;
     let mut config = request.config.clone();
     let base = Base::open(ModelFile::open(&request.model)?)?.without_vocabulary();
-    let notice = Notice::of_context(&config.data, &base);
+    let notices: Vec<_> = Notice::of_model(&config.data, &base).collect();
     let spec = base.spec.clone();
     let process = memory_plan::process_bytes();
     let tensors = run_setup::initial_adapter(&mut config, None, &base)?;
@@ -160,7 +160,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
         anonymous_bytes: anonymous,
         plan: planner.plan(recompute),
         operations: operations(times, steps, wall),
-        warnings: Notice::words(&notice),
+        warnings: Notice::words(&notices),
     })
 }
 

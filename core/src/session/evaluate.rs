@@ -77,7 +77,7 @@ pub fn evaluate(
     let inputs = Inputs::open(&request.model, date)?;
     let Dataset { examples, report } = inputs.load(&request.data, request.format, &request.data_config)?;
     let Inputs { base, .. } = inputs;
-    let mut notices: Vec<_> = Notice::of_context(&request.data_config, &base).into_iter().collect();
+    let mut notices: Vec<_> = Notice::of_model(&request.data_config, &base).collect();
     let logits = request.logits.as_ref().map(|path| LogitsFile::create(path, &examples, base.spec.n_vocab));
     let logits = logits.transpose()?;
     let adapter = request.adapter.as_ref().map(|path| adapter::read_with_notice(path, &base)).transpose()?;

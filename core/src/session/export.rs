@@ -98,7 +98,7 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
         ExportFormat::Gguf => is_own_gguf_adapter(path),
         ExportFormat::MergedGguf => is_own_merged(path, &inputs.base),
     })?;
-    let (tensors, notice) = adapter::read_with_notice(&request.adapter, &inputs.base)?;
+    let (tensors, other_base) = adapter::read_with_notice(&request.adapter, &inputs.base)?;
     let merge = match request.to {
         ExportFormat::Peft => {
             write_peft(out, &tensors, &inputs.base)?;
@@ -120,7 +120,9 @@ pub fn export(request: &ExportRequest, on_progress: &mut dyn FnMut(u64, u64)) ->
             Some(MergeCost { rounding, loss_with_adapter, loss_merged })
         }
     };
-    Ok(ExportReport { path: out.clone(), bytes: size(out)?, merge, warnings: Notice::words(&notice) })
+    let other_format = merge.as_ref().and_then(|merge| Notice::of_merge(&merge.rounding));
+    let warnings = Notice::words(other_base.iter().chain(&other_format));
+    Ok(ExportReport { path: out.clone(), bytes: size(out)?, merge, warnings })
 }
 
 /// The loss of the built-in text.

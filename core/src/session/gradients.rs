@@ -73,7 +73,8 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let Dataset { examples, report } = inputs.load(&request.data, request.format, config)?;
     let Inputs { base, .. } = inputs;
     let (tensors, other_base) = adapter::read_with_notice(&request.init_adapter, &base)?;
-    let warnings = Notice::words(Notice::of_context(config, &base).iter().chain(&other_base));
+    let notices: Vec<_> = Notice::of_model(config, &base).chain(other_base).collect();
+    let warnings = Notice::words(&notices);
     let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {
         batch_tokens: config.batch_tokens(),

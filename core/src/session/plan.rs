@@ -48,6 +48,6 @@ pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     let planner =
         MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), [tokens as u64, process])?;
     let memory = planner.plan(planner.choose_policy(request.memory_limit)?);
-    let notice = Notice::of_context(&request.config.data, &base);
-    Ok(PlanReport { memory, warnings: Notice::words(&notice) })
+    let notices: Vec<_> = Notice::of_model(&request.config.data, &base).collect();
+    Ok(PlanReport { memory, warnings: Notice::words(&notices) })
 }

@@ -63,8 +63,8 @@ impl RunParts {
 
     /// What a person should know of the settings.
     pub(super) fn notices(&self) -> impl Iterator<Item = Notice> {
-        let context = Notice::of_context(&self.config.data, &self.base);
-        context.into_iter().chain(Notice::of_shape(self.overridden.clone()))
+        let model = Notice::of_model(&self.config.data, &self.base);
+        model.chain(Notice::of_shape(self.overridden.clone()))
     }
 
     /// Decides what the settings leave open, so that a run that goes on has the same: micro-batches of the first of `sizes`

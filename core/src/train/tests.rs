@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
-use nightgraft_ggml::WeightType;
+use nightgraft_ggml::{WeightType, weight_types};
 use nightgraft_text::Example;
 use nightgraft_tiny_model::TinyModel;
 use rand::{Rng, SeedableRng};
@@ -101,9 +101,13 @@ fn an_update_that_overflows_is_named_and_moves_nothing() {
 
 /// A trainer on a tiny model, and the folder of that: three micro-batches a step, dropout on.
 fn trainer(stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
+    trainer_on(&TinyModel::new(WeightType::Q4_0), stop)
+}
+
+fn trainer_on(model: &TinyModel, stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
-    TinyModel::new(WeightType::Q4_0).write(&path).unwrap();
+    model.write(&path).unwrap();
     let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
     let spec = LoraSpec { rank: 4, alpha: 8.0, modules: Module::ALL.to_vec(), layers: 0..2, dropout: 0.1 };
     let adapter = Adapter::new(&initialize(&spec, &base, 1)).unwrap();
@@ -138,6 +142,19 @@ fn training_lowers_the_loss_and_uses_every_example() {
     assert_eq!(steps.iter().map(|step| step.tokens).sum::<u64>(), tokens);
     assert_eq!(steps.iter().map(|step| step.supervised_tokens).sum::<u64>(), tokens - 2 * 7);
     assert!(steps.last().unwrap().loss < steps[0].loss);
+}
+
+#[test]
+fn a_model_in_any_format_trains() {
+    let mixed = TinyModel { n_layer: 4, mixed: weight_types().collect(), ..TinyModel::new(WeightType::Q8_0) };
+    for model in weight_types().map(TinyModel::new).chain([mixed]) {
+        let (_folder, mut trainer) = trainer_on(&model, Arc::default());
+        let mut losses = Vec::new();
+        while !trainer.is_finished() {
+            losses.extend(trainer.advance().unwrap().map(|step| step.loss));
+        }
+        assert!(losses.last().unwrap() < &losses[0], "{}: {losses:?}", model.kind.name());
+    }
 }
 
 #[test]

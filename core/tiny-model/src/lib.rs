@@ -6,6 +6,7 @@
 mod blocks;
 mod vocabulary;
 
+pub use blocks::random_weights;
 pub use vocabulary::{CHATML, Vocabulary};
 
 use std::path::Path;
@@ -32,6 +33,8 @@ pub struct TinyModel {
     pub architecture: &'static str,
     /// Format of all matrices of the blocks and of an untied head.
     pub kind: WeightType,
+    /// Formats of the blocks' matrices, one matrix after the other and again from the first, if they have several.
+    pub mixed: Vec<WeightType>,
     /// Format of the embedding, if another one.
     pub embedding_kind: Option<WeightType>,
     /// Number of blocks.
@@ -56,6 +59,7 @@ impl TinyModel {
         Self {
             architecture: "llama",
             kind,
+            mixed: Vec::new(),
             embedding_kind: None,
             n_layer: 2,
             tied: true,
@@ -116,13 +120,14 @@ impl TinyModel {
         let n_vocab = self.vocabulary.len();
         let kv = N_HEAD_KV * N_EMBD / N_HEAD;
         let mut matrix = |writer: &mut Writer, name: &str, n_rows: usize, n_cols: usize, kind: WeightType| {
-            let bytes = blocks::random(kind, n_rows * n_cols, WEIGHT_STD, &mut random);
+            let bytes = random_weights(kind, n_rows * n_cols, WEIGHT_STD, &mut random);
             writer.tensor(name, &[n_cols as u64, n_rows as u64], tensor_type(kind), bytes)
         };
         matrix(&mut writer, "token_embd.weight", n_vocab, N_EMBD, self.embedding_kind.unwrap_or(self.kind))?;
         if !self.tied {
             matrix(&mut writer, "output.weight", n_vocab, N_EMBD, self.kind)?;
         }
+        let mut kinds = self.mixed.iter().cycle();
         for layer in 0..self.n_layer {
             for (name, n_rows, n_cols) in [
                 ("attn_q", N_EMBD, N_EMBD),
@@ -133,7 +138,8 @@ impl TinyModel {
                 ("ffn_up", N_FF, N_EMBD),
                 ("ffn_down", N_EMBD, N_FF),
             ] {
-                matrix(&mut writer, &format!("blk.{layer}.{name}.weight"), n_rows, n_cols, self.kind)?;
+                let kind = *kinds.next().unwrap_or(&self.kind);
+                matrix(&mut writer, &format!("blk.{layer}.{name}.weight"), n_rows, n_cols, kind)?;
             }
         }
         let mut vector = |name: &str, len: usize, low: f32, high: f32| {

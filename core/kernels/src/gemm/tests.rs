@@ -6,7 +6,7 @@ use super::{
     linear_transposed_on, sum_of_products_on,
 };
 use crate::isa::Kernels;
-use crate::weights::reference::{Random, random_bytes, values};
+use crate::weights::reference::{Random, all_formats, random_bytes, values};
 use crate::{Part, Rows, RowsMut, Tier, WeightType, Weights};
 
 /// Rounding of a chain of fused multiply-adds: half a unit in the last place of the sum of magnitudes each, which random
@@ -148,7 +148,7 @@ fn check(case: &Case) {
 
 #[test]
 fn every_format_multiplies_in_both_directions() {
-    for kind in WeightType::ALL {
+    for kind in all_formats() {
         let n_cols = if kind.block_len() == 1 { 77 } else { 2 * kind.block_len() };
         for (index, n_tokens) in TOKENS.into_iter().enumerate() {
             for direction in [Direction::Linear, Direction::Transposed] {
@@ -172,6 +172,10 @@ fn odd_shapes_multiply_in_both_directions() {
     }
     check(&Case::new(Direction::Linear, WeightType::Q4_K, (9, 1024), 600, 0, false));
     check(&Case::new(Direction::Transposed, WeightType::Q6_K, (600, 256), 5, 1, true));
+    // A depth whose blocks cut through those of the format.
+    let foreign = all_formats().last().unwrap();
+    check(&Case::new(Direction::Linear, foreign, (40, 3 * 256), 5, 1, true));
+    check(&Case::new(Direction::Transposed, foreign, (600, 3 * 256), 5, 0, false));
 }
 
 #[test]
@@ -346,9 +350,8 @@ fn a_sum_of_products_is_its_products_one_after_the_other() {
 /// number of parts and every accumulator.
 #[test]
 fn int16_products_are_close_and_the_same_everywhere() {
-    for (kind, direction) in WeightType::ALL
-        .into_iter()
-        .flat_map(|kind| [(kind, Direction::Linear), (kind, Direction::Transposed)])
+    for (kind, direction) in
+        all_formats().flat_map(|kind| [(kind, Direction::Linear), (kind, Direction::Transposed)])
     {
         let block = kind.block_len().max(32);
         for (n_tokens, shape) in [(1, (32, block)), (7, (64, 3 * block)), (40, (96, 9 * block))] {

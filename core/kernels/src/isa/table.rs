@@ -180,7 +180,8 @@ macro_rules! kernels {
             panel: &mut [f32],
         ) {
             $crate::weights::with_format!(kind, Format =>
-                $crate::microkernels::dequantize_panel::<Format, $half>(source, rows, group, panel))
+                $crate::microkernels::dequantize_panel::<Format, $half>(source, rows, group, panel),
+                foreign => $crate::weights::dequantize_foreign_panel(foreign, source, rows, group, panel))
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -193,7 +194,9 @@ macro_rules! kernels {
         ) {
             $crate::weights::with_format!(kind, Format =>
                 $crate::microkernels::dequantize_panel_transposed::<Format, $half>(
-                    source, rows, groups, panel, |values, panel| $transpose(values, panel)))
+                    source, rows, groups, panel, |values, panel| $transpose(values, panel)),
+                foreign => $crate::weights::dequantize_foreign_panel_transposed(
+                    foreign, source, rows, groups, panel))
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -91,7 +91,7 @@ impl Format for Q5_1 {
 pub(crate) struct Iq4Nl;
 
 impl Iq4Nl {
-    const TABLE: [f32; 16] = [
+    pub(super) const TABLE: [f32; 16] = [
         -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0,
         113.0,
     ];
@@ -105,6 +105,30 @@ impl Format for Iq4Nl {
         for j in 0..HALF {
             out[j] = scale * Self::TABLE[usize::from(block[2 + j] & 15)];
             out[j + HALF] = scale * Self::TABLE[usize::from(block[2 + j] >> 4)];
+        }
+    }
+}
+
+/// `e, nibbles[16]`; value `2^(e - 128) * TABLE[q]`: the format MXFP4 of the Open Compute Project (Microscaling Formats 1.0), whose
+/// elements are floats with two bits of exponent and one of mantissa, here doubled.
+pub(crate) struct Mxfp4;
+
+impl Mxfp4 {
+    const TABLE: [f32; 16] =
+        [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
+}
+
+impl Format for Mxfp4 {
+    #[inline(always)]
+    fn dequantize_group<H: Half>(row: &[u8], group: usize, out: &mut [f32; GROUP]) {
+        let block: &[u8; 17] = &row.as_chunks().0[group];
+        let exponent = u32::from(block[0]);
+        // The lowest two are subnormal numbers.
+        let bits = if exponent < 2 { 1 << (21 + exponent) } else { (exponent - 1) << 23 };
+        let scale = f32::from_bits(bits);
+        for j in 0..HALF {
+            out[j] = Self::TABLE[usize::from(block[1 + j] & 15)] * scale;
+            out[j + HALF] = Self::TABLE[usize::from(block[1 + j] >> 4)] * scale;
         }
     }
 }

@@ -5,149 +5,24 @@
 
 mod blocks;
 mod floats;
+mod foreign;
 mod format;
 mod k_quants;
 #[cfg(test)]
 pub(crate) mod reference;
+mod ternary;
 #[cfg(test)]
 mod tests;
+mod weight_type;
 
-pub(crate) use blocks::{Iq4Nl, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use floats::{Bf16, F16, F32, PortableHalf};
+pub use foreign::ForeignFormat;
+pub(crate) use foreign::{dequantize_foreign_panel, dequantize_foreign_panel_transposed};
 pub(crate) use format::{Format, GROUP, Half};
-pub(crate) use k_quants::{Q4K, Q5K, Q6K};
-
-/// How the values of a weight matrix are stored.
-#[allow(non_camel_case_types, reason = "ggml's names")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WeightType {
-    /// 32-bit float.
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// The upper half of a 32-bit float.
-    BF16,
-    /// 32 signed bytes and a scale.
-    Q8_0,
-    /// 32 values of 4 bits and a scale.
-    Q4_0,
-    /// 32 values of 4 bits, a scale and a minimum.
-    Q4_1,
-    /// 32 values of 5 bits and a scale.
-    Q5_0,
-    /// 32 values of 5 bits, a scale and a minimum.
-    Q5_1,
-    /// 256 values of 4 bits; 8 groups with 6-bit scales and minima.
-    Q4_K,
-    /// 256 values of 5 bits; 8 groups with 6-bit scales and minima.
-    Q5_K,
-    /// 256 values of 6 bits; 16 groups with 8-bit scales.
-    Q6_K,
-    /// 32 values of 4 bits that index a fixed table, and a scale.
-    IQ4_NL,
-}
-
-impl WeightType {
-    /// Every format, in the order of the declaration.
-    pub const ALL: [WeightType; 12] = [
-        WeightType::F32,
-        WeightType::F16,
-        WeightType::BF16,
-        WeightType::Q8_0,
-        WeightType::Q4_0,
-        WeightType::Q4_1,
-        WeightType::Q5_0,
-        WeightType::Q5_1,
-        WeightType::Q4_K,
-        WeightType::Q5_K,
-        WeightType::Q6_K,
-        WeightType::IQ4_NL,
-    ];
-
-    /// Values per block: 1, 32 or 256. A row is a whole number of blocks.
-    pub fn block_len(self) -> usize {
-        match self {
-            WeightType::F32 | WeightType::F16 | WeightType::BF16 => 1,
-            WeightType::Q4_K | WeightType::Q5_K | WeightType::Q6_K => 256,
-            _ => 32,
-        }
-    }
-
-    /// Bytes per block.
-    pub fn block_bytes(self) -> usize {
-        match self {
-            WeightType::F32 => 4,
-            WeightType::F16 | WeightType::BF16 => 2,
-            WeightType::Q8_0 => 34,
-            WeightType::Q4_0 | WeightType::IQ4_NL => 18,
-            WeightType::Q4_1 => 20,
-            WeightType::Q5_0 => 22,
-            WeightType::Q5_1 => 24,
-            WeightType::Q4_K => 144,
-            WeightType::Q5_K => 176,
-            WeightType::Q6_K => 210,
-        }
-    }
-
-    /// Bytes of a row of `n` values; `None` if `n` is not a multiple of [`block_len`](Self::block_len) or the
-    /// number does not fit.
-    pub fn row_bytes(self, n: usize) -> Option<usize> {
-        if !n.is_multiple_of(self.block_len()) {
-            return None;
-        }
-        (n / self.block_len()).checked_mul(self.block_bytes())
-    }
-
-    /// What the address of a matrix is a multiple of: the size of the widest number in a block.
-    pub fn alignment(self) -> usize {
-        match self {
-            WeightType::F32 => align_of::<f32>(),
-            // Halves, or blocks whose scales are halves.
-            _ => align_of::<u16>(),
-        }
-    }
-
-    /// ggml's number of the type (`enum ggml_type`).
-    pub fn ggml_id(self) -> u32 {
-        match self {
-            WeightType::F32 => 0,
-            WeightType::F16 => 1,
-            WeightType::BF16 => 30,
-            WeightType::Q8_0 => 8,
-            WeightType::Q4_0 => 2,
-            WeightType::Q4_1 => 3,
-            WeightType::Q5_0 => 6,
-            WeightType::Q5_1 => 7,
-            WeightType::Q4_K => 12,
-            WeightType::Q5_K => 13,
-            WeightType::Q6_K => 14,
-            WeightType::IQ4_NL => 20,
-        }
-    }
-
-    /// The format with ggml's number `id`, if there are kernels for it.
-    pub fn from_ggml_id(id: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.ggml_id() == id)
-    }
-
-    /// The name as ggml's tools write it, such as `Q4_K`.
-    pub fn name(self) -> &'static str {
-        match self {
-            WeightType::F32 => "F32",
-            WeightType::F16 => "F16",
-            WeightType::BF16 => "BF16",
-            WeightType::Q8_0 => "Q8_0",
-            WeightType::Q4_0 => "Q4_0",
-            WeightType::Q4_1 => "Q4_1",
-            WeightType::Q5_0 => "Q5_0",
-            WeightType::Q5_1 => "Q5_1",
-            WeightType::Q4_K => "Q4_K",
-            WeightType::Q5_K => "Q5_K",
-            WeightType::Q6_K => "Q6_K",
-            WeightType::IQ4_NL => "IQ4_NL",
-        }
-    }
-}
+pub(crate) use k_quants::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
+pub(crate) use ternary::{Tq1_0, Tq2_0};
+pub use weight_type::WeightType;
 
 /// A row-major weight matrix `[n_rows, n_cols]` in one of ggml's formats: `n_rows` rows of
 /// [`row_bytes(n_cols)`](WeightType::row_bytes) bytes each, without gaps.
@@ -201,11 +76,13 @@ impl<'a> Weights<'a> {
         }
         let bytes = self.raw_rows().row(row);
         let n_cols = self.n_cols.min(out.len());
-        for (group, out) in out[..n_cols].chunks_mut(GROUP).enumerate() {
-            let mut values = [0.0; GROUP];
-            with_format!(self.kind, Format => Format::dequantize_group::<PortableHalf>(bytes, group, &mut values));
-            out.copy_from_slice(&values[..out.len()]);
-        }
+        with_format!(self.kind, Format => {
+            for (group, out) in out[..n_cols].chunks_mut(GROUP).enumerate() {
+                let mut values = [0.0; GROUP];
+                Format::dequantize_group::<PortableHalf>(bytes, group, &mut values);
+                out.copy_from_slice(&values[..out.len()]);
+            }
+        }, foreign => foreign.dequantize_row(bytes, &mut out[..n_cols]));
     }
 
     /// The whole matrix, if it is stored as floats that can be used in place.
@@ -243,58 +120,23 @@ impl<'a> RawRows<'a> {
     }
 }
 
-/// Evaluates an expression with a type name bound to the [`Format`] of a [`WeightType`].
+/// Evaluates an expression with a type name bound to the [`Format`] of a [`WeightType`], or another one with the foreign format.
 macro_rules! with_format {
-    ($kind:expr, $format:ident => $body:expr) => {
+    ($kind:expr, $format:ident => $body:expr, $foreign:ident => $foreign_body:expr) => {
+        $crate::weights::with_format!(
+            @of $kind, $format => $body, $foreign => $foreign_body,
+            F32: F32, F16: F16, BF16: Bf16, Q8_0: Q8_0, Q4_0: Q4_0, Q4_1: Q4_1, Q5_0: Q5_0, Q5_1: Q5_1, Q4_K: Q4K,
+            Q5_K: Q5K, Q6_K: Q6K, IQ4_NL: Iq4Nl, Q2_K: Q2K, Q3_K: Q3K, IQ4_XS: Iq4Xs, MXFP4: Mxfp4, TQ1_0: Tq1_0,
+            TQ2_0: Tq2_0
+        )
+    };
+    (@of $kind:expr, $format:ident => $body:expr, $foreign:ident => $foreign_body:expr, $($variant:ident: $type:ident),*) => {
         match $kind {
-            $crate::WeightType::F32 => {
-                type $format = $crate::weights::F32;
+            $($crate::WeightType::$variant => {
+                type $format = $crate::weights::$type;
                 $body
-            }
-            $crate::WeightType::F16 => {
-                type $format = $crate::weights::F16;
-                $body
-            }
-            $crate::WeightType::BF16 => {
-                type $format = $crate::weights::Bf16;
-                $body
-            }
-            $crate::WeightType::Q8_0 => {
-                type $format = $crate::weights::Q8_0;
-                $body
-            }
-            $crate::WeightType::Q4_0 => {
-                type $format = $crate::weights::Q4_0;
-                $body
-            }
-            $crate::WeightType::Q4_1 => {
-                type $format = $crate::weights::Q4_1;
-                $body
-            }
-            $crate::WeightType::Q5_0 => {
-                type $format = $crate::weights::Q5_0;
-                $body
-            }
-            $crate::WeightType::Q5_1 => {
-                type $format = $crate::weights::Q5_1;
-                $body
-            }
-            $crate::WeightType::Q4_K => {
-                type $format = $crate::weights::Q4K;
-                $body
-            }
-            $crate::WeightType::Q5_K => {
-                type $format = $crate::weights::Q5K;
-                $body
-            }
-            $crate::WeightType::Q6_K => {
-                type $format = $crate::weights::Q6K;
-                $body
-            }
-            $crate::WeightType::IQ4_NL => {
-                type $format = $crate::weights::Iq4Nl;
-                $body
-            }
+            })*
+            $crate::WeightType::Foreign($foreign) => $foreign_body,
         }
     };
 }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::reference::{Random, random_bytes, values};
+use super::reference::{Random, all_formats, random_bytes, values};
 use super::{WeightType, Weights};
 
 /// Rounding of at most three single-precision operations, relative to the largest term.
@@ -8,7 +8,7 @@ const TOLERANCE: f64 = 3e-7;
 
 #[test]
 fn every_format_dequantizes_as_defined() {
-    for kind in WeightType::ALL {
+    for kind in all_formats() {
         let mut random = Random::new(u64::from(kind.ggml_id()));
         let (n_rows, n_cols) = (5, 3 * kind.block_len().max(256));
         let bytes = random_bytes(kind, n_rows, n_cols, &mut random);
@@ -54,6 +54,29 @@ fn float_rows_may_have_any_length() {
     }
 }
 
+/// All bytes of TQ1_0 whose digits are used, and the scales of MXFP4 that are subnormal or the largest.
+#[test]
+fn every_byte_reads_as_defined() {
+    let check = |kind: WeightType, bytes: &[u8]| {
+        let mut out = vec![f32::NAN; kind.block_len()];
+        Weights::new(kind, 1, out.len(), bytes).unwrap().dequantize_row(0, &mut out);
+        for (got, want) in out.iter().zip(values(kind, bytes)) {
+            assert_eq!(f64::from(*got), want, "{kind:?} {bytes:?}");
+        }
+    };
+    for byte in 0..=u8::MAX {
+        let mut ternary = [byte; 54];
+        ternary[52..].copy_from_slice(&half::f16::ONE.to_le_bytes());
+        check(WeightType::TQ1_0, &ternary);
+    }
+    // From 2^124 on, the largest values are infinite.
+    for exponent in [0, 1, 2, 3, 127, 251] {
+        let mut block: [u8; 17] = std::array::from_fn(|i| (i as u8).wrapping_mul(0x1f));
+        block[0] = exponent;
+        check(WeightType::MXFP4, &block);
+    }
+}
+
 #[test]
 fn views_need_whole_blocks_and_the_exact_size() {
     let bytes = [0u8; 2 * 3 * 144];
@@ -71,5 +94,8 @@ fn ids_and_names_are_unique() {
         assert_eq!(WeightType::ALL.iter().filter(|other| other.name() == kind.name()).count(), 1);
         assert_eq!(format!("{kind:?}"), kind.name());
     }
-    assert_eq!(WeightType::from_ggml_id(10), None);
+    assert_eq!(WeightType::from_ggml_id(4), None);
+    let names: Vec<String> =
+        all_formats().skip(WeightType::ALL.len()).map(|kind| format!("{kind:?}")).collect();
+    assert_eq!(names, ["Foreign(BYTES_64)", "Foreign(BYTES_256)"]);
 }
