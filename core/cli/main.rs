@@ -12,6 +12,7 @@ mod fetch;
 mod format;
 mod generate;
 mod gradients;
+mod import;
 mod inspect;
 mod interrupt;
 mod journal;
@@ -67,6 +68,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by Ctrl-C.";
 #[derive(Subcommand)]
 enum Command {
     Fetch(fetch::Args),
+    Import(import::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Train(Box<train::Args>),
@@ -107,6 +109,7 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     check_instructions().map_err(nightgraft_core::Error::from)?;
     match command {
         Command::Fetch(args) => fetch::run(&args, verbosity),
+        Command::Import(args) => import::run(&args, verbosity),
         Command::Inspect(args) => inspect::run(&args, verbosity),
         Command::Tokenize(args) => tokenize::run(&args, verbosity),
         Command::Train(args) => train::run(*args, verbosity),

@@ -281,7 +281,7 @@ fn another_file_than_the_stated_one_is_not_kept() {
     let sandbox = Sandbox::new();
     let mut hub = Hub::new().with("m-Q8_0.gguf", tiny(WeightType::Q8_0));
     hub.stated = Some("ab".repeat(32));
-    hub.start().fetch(&sandbox, &["owner/repo"]).refuses(1, &["sha256 differs", "not kept"]);
+    hub.start().fetch(&sandbox, &["owner/repo"]).refuses(1, &["sum differs", "not kept"]);
     assert_eq!(blobs(&sandbox), [""; 0]);
     assert!(!snapshot(&sandbox, "m-Q8_0.gguf").exists());
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::{Verbosity, failure::UsageError, format, interrupt, output};
 use catalogue::Source;
 use http::Request;
-use hub::Location;
+pub use hub::{Choice, Location, RepositoryFolder};
 
 /// Fetch a model and print the path of its GGUF file
 #[derive(clap::Args)]

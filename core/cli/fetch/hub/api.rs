@@ -5,12 +5,14 @@
 //! it brings an asynchronous HTTP client and a runtime with it. Addresses, headers and fields are those of its Python sibling,
 //! `huggingface_hub` (`HfApi.model_info(files_metadata=True)`, `hf_hub_url`, `hf_raise_for_status`).
 
+use std::path::Path;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::location::is_path;
 use crate::fetch::{
-    checksum::is_sha256,
+    checksum::{git_blob, is_git_blob, is_sha256, sha256},
     http::{Refusal, Request, Unreachable},
 };
 
@@ -33,7 +35,10 @@ pub struct Repository {
     pub commit: String,
     /// The licence is the one that the model's card names.
     pub licence: Option<String>,
+    /// The large files, models and weights among them.
     pub files: Vec<File>,
+    /// The others, which git itself keeps.
+    pub small_files: Vec<File>,
 }
 
 /// A file of a repository.
@@ -41,8 +46,32 @@ pub struct Repository {
 pub struct File {
     pub path: String,
     pub bytes: u64,
-    /// Its sum, which the Hub knows of all large files.
-    pub sha256: String,
+    pub sum: Sum,
+}
+
+/// What the bytes of a file are checked by, and what the file is called in the cache.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sum {
+    /// Of a large file.
+    Sha256(String),
+    /// The name of a small file as a blob of git.
+    GitBlob(String),
+}
+
+impl Sum {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Sha256(sum) | Self::GitBlob(sum) => sum,
+        }
+    }
+
+    /// Whether the bytes at `path` have it.
+    pub fn is_of(&self, path: &Path) -> anyhow::Result<bool> {
+        Ok(match self {
+            Self::Sha256(sum) => sha256(path)? == *sum,
+            Self::GitBlob(sum) => git_blob(path)? == *sum,
+        })
+    }
 }
 
 /// Why the Hub gave nothing.
@@ -159,8 +188,11 @@ struct Card {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Sibling {
     rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
     lfs: Option<Lfs>,
 }
 
@@ -171,16 +203,24 @@ struct Lfs {
 }
 
 impl Description {
-    /// Nothing in it is believed that becomes a path. Files without a sum are small ones that are no models.
+    /// Nothing in it is believed that becomes a path.
     fn checked(self) -> Option<Repository> {
         let licence = self.licence();
-        let files = self.siblings.into_iter().filter_map(|Sibling { rfilename, lfs }| {
-            let Lfs { sha256, size } = lfs?;
-            let is_sound = is_path(&rfilename) && is_sha256(&sha256) && size > 0;
-            is_sound.then_some(File { path: rfilename, bytes: size, sha256 })
-        });
+        let (mut files, mut small_files) = (Vec::new(), Vec::new());
+        for Sibling { rfilename: path, size, blob_id, lfs } in self.siblings {
+            match (lfs, size, blob_id) {
+                _ if !is_path(&path) => {}
+                (Some(Lfs { sha256, size }), ..) if is_sha256(&sha256) && size > 0 => {
+                    files.push(File { path, bytes: size, sum: Sum::Sha256(sha256) });
+                }
+                (None, Some(bytes), Some(blob)) if is_git_blob(&blob) && bytes > 0 => {
+                    small_files.push(File { path, bytes, sum: Sum::GitBlob(blob) });
+                }
+                _ => {}
+            }
+        }
         let is_commit = !self.sha.is_empty() && self.sha.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_commit.then(|| Repository { commit: self.sha, licence, files: files.collect() })
+        is_commit.then_some(Repository { commit: self.sha, licence, files, small_files })
     }
 
     /// The card's own name of a licence that is none of the Hub's list, else that of the list.
@@ -212,14 +252,18 @@ mod tests {
         let lfs = |sha256: &str| json!({"sha256": sha256, "size": 7, "pointerSize": 128});
         let siblings = json!([
             {"rfilename": "README.md", "size": 9, "blobId": "00"},
+            {"rfilename": "config.json", "size": 9, "blobId": "0d".repeat(20)},
+            {"rfilename": "../config.json", "size": 9, "blobId": "0d".repeat(20)},
             {"rfilename": "sub/m.gguf", "size": 7, "lfs": lfs(&sum)},
             {"rfilename": "../m.gguf", "size": 7, "lfs": lfs(&sum)},
             {"rfilename": "/m.gguf", "size": 7, "lfs": lfs(&sum)},
             {"rfilename": "n.gguf", "size": 7, "lfs": lfs("../../x")},
         ]);
         let read = |sha: &str| read(json!({"id": "o/r", "sha": sha, "siblings": siblings}));
-        let file = File { path: "sub/m.gguf".to_owned(), bytes: 7, sha256: sum.clone() };
-        let repository = Repository { commit: "0a1b".to_owned(), licence: None, files: vec![file] };
+        let file = File { path: "sub/m.gguf".to_owned(), bytes: 7, sum: Sum::Sha256(sum.clone()) };
+        let small = File { path: "config.json".to_owned(), bytes: 9, sum: Sum::GitBlob("0d".repeat(20)) };
+        let (files, small_files) = (vec![file], vec![small]);
+        let repository = Repository { commit: "0a1b".to_owned(), licence: None, files, small_files };
         assert_eq!(read("0a1b"), Some(repository));
         assert_eq!((read(""), read("../main")), (None, None));
     }

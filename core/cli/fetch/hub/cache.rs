@@ -52,9 +52,7 @@ impl CachedRepository {
 
     /// What of a choice is here, of the commit that was fetched last.
     pub fn find(&self, choice: &Choice) -> Option<CachedFile> {
-        let commit = fs::read_to_string(self.folder.join("refs/main")).ok()?;
-        let snapshot =
-            self.folder.join("snapshots").join(Some(commit.trim()).filter(|commit| is_path(commit))?);
+        let snapshot = self.latest()?;
         let path = match choice {
             Choice::File(file) => snapshot.join(file),
             Choice::Quantization(_) | Choice::Usual => snapshot.join(chosen(&snapshot, choice)?),
@@ -62,6 +60,17 @@ impl CachedRepository {
         let blob = fs::canonicalize(&path).ok()?;
         let name = blob.file_name().and_then(|name| name.to_str());
         Some(CachedFile { path, sha256: name.filter(|name| is_sha256(name)).map(str::to_owned) })
+    }
+
+    /// The folder of the commit that was fetched last.
+    pub fn latest(&self) -> Option<PathBuf> {
+        let commit = fs::read_to_string(self.folder.join("refs/main")).ok()?;
+        Some(self.folder.join("snapshots").join(Some(commit.trim()).filter(|commit| is_path(commit))?))
+    }
+
+    /// The folder of a commit.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
     }
 
     /// Where the file of this sum is kept.
@@ -94,7 +103,7 @@ impl CachedRepository {
     /// # Errors
     /// [`DiskError`].
     pub fn link(&self, commit: &str, file: &str, sha256: &str) -> Result<PathBuf> {
-        let path = self.folder.join("snapshots").join(commit).join(file);
+        let path = self.snapshot(commit).join(file);
         let folder = path.parent().context("a file lies in a folder")?;
         fs::create_dir_all(folder).map_err(DiskError::from_io("create", folder))?;
         if fs::symlink_metadata(&path).is_ok() {

@@ -3,25 +3,30 @@
 mod api;
 mod cache;
 mod choose;
+mod folder;
 mod header;
 mod location;
 
-use std::{env, fs};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
     Fetched,
     cache::{self as disk, DiskError},
-    checksum::sha256,
     download::{self, Interrupted, length},
+    http::Request,
 };
 use crate::{format, output};
 use api::{File, Hub, HubError, Repository};
 use cache::{CachedFile, CachedRepository};
 use header::NotTrainable;
 
-pub use location::Location;
+pub use folder::RepositoryFolder;
+pub use location::{Choice, Location};
 
 /// The address of a file of a public repository.
 pub fn address(repository: &str, revision: &str, path: &str) -> String {
@@ -69,18 +74,18 @@ fn from_hub(
     if show {
         announce(location, &repository, file, &paths);
     }
-    let _lock = disk::lock(&cached.lock(&file.sha256))?;
-    let blob = cached.blob(&file.sha256);
-    let is_there = length(&blob) == file.bytes && (!verify || sha256(&blob)? == file.sha256);
+    let _lock = disk::lock(&cached.lock(file.sum.as_str()))?;
+    let blob = cached.blob(file.sum.as_str());
+    let is_there = length(&blob) == file.bytes && (!verify || file.sum.is_of(&blob)?);
     if !is_there {
         let address = hub.address(&location.repository, &repository.commit, path);
         let result = complete(hub, &address, file, cached, show);
         result.map_err(|error| with_remedy(hub.explain(&location.repository, error), &paths, path))?;
     }
     Ok(Fetched {
-        path: cached.link(&repository.commit, path, &file.sha256)?,
+        path: cached.link(&repository.commit, path, file.sum.as_str())?,
         bytes: file.bytes,
-        sha256: Some(file.sha256.clone()),
+        sha256: Some(file.sum.as_str().to_owned()),
         licence: repository.licence,
         downloaded: !is_there,
     })
@@ -105,10 +110,7 @@ fn others(paths: &[&str], path: &str) -> Vec<String> {
 
 /// Brings a file of the cache to its end, and checks it.
 fn complete(hub: &Hub, address: &str, file: &File, cached: &CachedRepository, show: bool) -> Result<()> {
-    let unfinished = cached.unfinished(&file.sha256);
-    if length(&unfinished) > file.bytes {
-        fs::remove_file(&unfinished).map_err(DiskError::from_io("remove", &unfinished))?;
-    }
+    let unfinished = unfinished(cached, file)?;
     disk::require_space(&cached.blobs()?, file.bytes - length(&unfinished), "HF_HOME")?;
     let request = hub.request(address);
     let judged = header::check(request, &unfinished, file.bytes, "header", show);
@@ -116,15 +118,30 @@ fn complete(hub: &Hub, address: &str, file: &File, cached: &CachedRepository, sh
         fs::remove_file(&unfinished).map_err(DiskError::from_io("remove", &unfinished))?;
     }
     judged?;
-    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-    download::resume(request, &unfinished, Some(file.bytes), name, show)?;
-    if length(&unfinished) != file.bytes || sha256(&unfinished)? != file.sha256 {
+    download_whole(request, &unfinished, file, show)?;
+    cache::keep(&unfinished, &cached.blob(file.sum.as_str()))
+}
+
+/// What there is of a file; nothing of one that has become too long.
+fn unfinished(cached: &CachedRepository, file: &File) -> Result<PathBuf> {
+    let unfinished = cached.unfinished(file.sum.as_str());
+    if length(&unfinished) > file.bytes {
         fs::remove_file(&unfinished).map_err(DiskError::from_io("remove", &unfinished))?;
+    }
+    Ok(unfinished)
+}
+
+/// Brings an unfinished file to its end, and removes it if it is not what the Hub describes.
+fn download_whole(request: Request<'_>, unfinished: &Path, file: &File, show: bool) -> Result<()> {
+    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+    download::resume(request, unfinished, Some(file.bytes), name, show)?;
+    if length(unfinished) != file.bytes || !file.sum.is_of(unfinished)? {
+        fs::remove_file(unfinished).map_err(DiskError::from_io("remove", unfinished))?;
         bail!(
-            "what was downloaded is not what the Hub describes (size or sha256 differs); it was not kept, try again"
+            "what was downloaded is not what the Hub describes (size or sum differs); it was not kept, try again"
         );
     }
-    cache::keep(&unfinished, &cached.blob(&file.sha256))
+    Ok(())
 }
 
 /// What to do about a download that failed.
