@@ -66,7 +66,17 @@ def load_tokenizer(gguf: Path):
     return AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
 
 
-def add_lora(base, rank: int, alpha: float, seed: int, layers: list[int] | None = None, b_std: float = 0.02):
+def load_folder(folder: Path, dtype=torch.float32):
+    """The base in a Hugging Face folder, frozen, eager attention. `dtype` is what it computes in, whatever is stored."""
+    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, attn_implementation="eager")
+    model = model.eval().requires_grad_(False)
+    model.config.use_cache = False
+    return model
+
+
+def add_lora(
+    base, rank: int, alpha: float, seed: int, layers: list[int] | None = None, b_std: float = 0.02, modules=ALL_MODULES
+):
     """A PEFT model with a random adapter in which no gradient vanishes: B is not zero.
 
     `layers=None` adapts all of them. A ~ U(-1/sqrt(n_in), 1/sqrt(n_in)), B ~ N(0, b_std).
@@ -77,7 +87,7 @@ def add_lora(base, rank: int, alpha: float, seed: int, layers: list[int] | None 
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
-        target_modules=ALL_MODULES,
+        target_modules=list(modules),
         layers_to_transform=layers,
     )
     model = get_peft_model(base, config)
@@ -91,6 +101,17 @@ def add_lora(base, rank: int, alpha: float, seed: int, layers: list[int] | None 
                 values = torch.empty(parameter.shape).normal_(0.0, b_std, generator=generator)
             parameter.copy_(values)
     return model.eval()
+
+
+def save_adapter(model, folder: Path, base_name: str) -> None:
+    """Writes what a loader reads: the tensors, and the config without the path of this machine's model."""
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["base_model_name_or_path"] = base_name
+    config["target_modules"] = sorted(config["target_modules"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def load_adapter(base, folder: Path, trainable: bool = False):

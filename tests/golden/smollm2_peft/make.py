@@ -18,12 +18,11 @@ from pinned_venv import enter  # noqa: E402
 enter()
 
 import argparse  # noqa: E402
-import hashlib  # noqa: E402
 import json  # noqa: E402
-from importlib.metadata import version  # noqa: E402
 
 import peft_reference as reference  # noqa: E402
 import torch  # noqa: E402
+from provenance import sha256, versions  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -55,8 +54,8 @@ def main() -> None:
     }
 
     model = reference.add_lora(base, RANK, ALPHA, SEED, LAYERS, B_STD)
-    model.save_pretrained(CASE / "adapter")
-    tidy_adapter()
+    reference.save_adapter(model, CASE / "adapter", "SmolLM2-135M-Instruct")
+    check_adapter()
     expected["start"] = losses(model, sequences) | {"logits": top_logits(model, sequences)}
 
     loss, grads = reference.gradients(model, first)
@@ -152,14 +151,8 @@ def noise(model_path: Path, batch, loss: float, grads) -> dict:
     }
 
 
-def tidy_adapter() -> None:
-    """Leaves what a loader reads: the config without the path of this machine's model, and the tensors."""
-    (CASE / "adapter" / "README.md").unlink(missing_ok=True)
-    path = CASE / "adapter" / "adapter_config.json"
-    config = json.loads(path.read_text())
-    config["base_model_name_or_path"] = "SmolLM2-135M-Instruct"
-    config["target_modules"] = sorted(config["target_modules"])
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+def check_adapter() -> None:
+    """Refuses an adapter that is not the one asked for."""
     tensors = load_file(CASE / "adapter" / "adapter_model.safetensors")
     layers = {int(name.removeprefix(reference.PREFIX).split(".")[0]) for name in tensors}
     if sorted(layers) != LAYERS or any(tensor.dtype != torch.float32 for tensor in tensors.values()):
@@ -173,7 +166,6 @@ def write_lines(path: Path, sequences) -> None:
 
 def write_source() -> None:
     """SOURCE: where everything here comes from, so that a difference can be traced."""
-    packages = ["torch", "transformers", "peft", "gguf", "safetensors", "numpy", "accelerate"]
     made = ["tokens.jsonl", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
             "expected.json", "grads.safetensors"]  # fmt: skip
     lines = [
@@ -182,16 +174,11 @@ def write_source() -> None:
         "Reference: weights dequantized to f32 (q and k rows un-permuted by transformers), eager attention, f32, one",
         "thread, one sequence at a time from position 0, losses averaged over supervised tokens.",
         "Texts: texts.json, written for this repository.",
-        f"Python {sys.version.split()[0]}; " + ", ".join(f"{p} {version(p)}" for p in packages),
+        versions("torch", "transformers", "peft", "gguf", "safetensors", "numpy", "accelerate"),
         "",
         *(f"{sha256(CASE / name)}  {name}" for name in made),
     ]
     (CASE / "SOURCE").write_text("\n".join(lines) + "\n")
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":
