@@ -92,8 +92,8 @@ CASES = [
     ), "granite4"),
     Case("phi3", sized("phi3", 3, 48, 64, 4, 4, rope_parameters=rope(partial_rotary_factor=1.0), tie_word_embeddings=False), "phi3"),
     Case("phi3_short_factors", sized(
-        "phi3", 2, 64, 48, 4, 2, original_max_position_embeddings=64, tie_word_embeddings=True,
-        rope_parameters=longrope(64, 6) | {"partial_rotary_factor": 0.75},
+        "phi3", 2, 64, 48, 4, 2, max_position_embeddings=1024, original_max_position_embeddings=256,
+        tie_word_embeddings=True, rope_parameters=longrope(256, 6) | {"partial_rotary_factor": 0.75},
     ), "phi4"),
     Case("phi3_long_factors", sized(
         "phi3", 2, 48, 40, 3, 1, original_max_position_embeddings=32, tie_word_embeddings=False,
