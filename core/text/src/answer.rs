@@ -64,10 +64,15 @@ impl<'a> Shown<'a> {
     /// The answer behind `prompt`.
     fn behind(&self, prompt: &str) -> Result<Answer> {
         let answer = |completion: String| Answer { prompt: prompt.to_owned(), completion };
-        if let Some(completion) = self.answered.strip_prefix(prompt) {
-            return Ok(answer(completion.to_owned()));
-        }
         let (without, opened) = thought::opened_by(prompt);
+        if let Some(completion) = self.answered.strip_prefix(prompt) {
+            // Some write the empty thought of the prompt, and then whatever the answer has.
+            let completion = match opened {
+                Opened::Over(_) => self.complete(opened, completion)?,
+                Opened::Blank | Opened::Thought(..) => completion.to_owned(),
+            };
+            return Ok(answer(completion));
+        }
         if let Some(rest) = self.answered.strip_prefix(without) {
             return self.complete(opened, rest).map(answer);
         }

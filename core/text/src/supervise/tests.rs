@@ -12,6 +12,7 @@ use crate::conversation::{Message, Variables};
 use crate::template_samples::*;
 use crate::{Error, NotShown, TemplateProblem, Unclear, unused_keys};
 
+mod families;
 mod samples;
 use samples::*;
 
