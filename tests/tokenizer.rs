@@ -53,32 +53,23 @@ fn decoding_gives_the_text_back() {
 /// Puts every kind of pre-tokenizer before one vocabulary, so that each expression meets llama.cpp's.
 #[test]
 fn every_pre_tokenizer_cuts_as_llama_cpp_does() {
+    // Llama 3, SmolLM3, Qwen, Mistral, Granite 3 and 4, Phi 4, SmolLM2.
+    let trained = ["llama-bpe", "smaug-bpe", "qwen2", "tekken", "refact", "dbrx", "gpt-4o", "smollm"];
+    let others =
+        ["gpt-2", "glm4", "qwen35", "minicpm5", "seed-coder", "bailingmoe", "deepseek-v3", "deepseek-coder"];
     let metadata = read(&smollm2()).1.metadata;
     let folder = tempfile::tempdir().unwrap();
-    let lines = mixed_lines(600, 4);
-    for pre in [
-        "gpt-2",
-        "smollm",
-        "llama-bpe",
-        "dbrx",
-        "glm4",
-        "qwen2",
-        "qwen35",
-        "minicpm5",
-        "seed-coder",
-        "bailingmoe",
-        "tekken",
-        "gpt-4o",
-        "deepseek-v3",
-        "deepseek-coder",
-        "falcon",
-        "default",
-    ] {
+    let lines = mixed_lines(2000, 4);
+    for (pre, lines) in trained
+        .map(|pre| (pre, &lines[..]))
+        .into_iter()
+        .chain(others.into_iter().chain(["falcon", "default"]).map(|pre| (pre, &lines[..600])))
+    {
         let mut metadata = metadata.clone();
         metadata.insert("tokenizer.ggml.pre", Value::String(pre.into()));
         let path = folder.path().join(format!("{pre}.gguf"));
         Writer::new(metadata).write(&path).unwrap();
-        assert_eq!(compare(&path, &lines), Report { lines: lines.len(), mismatches: 0 }, "{pre}");
+        assert_eq!(compare(&path, lines), Report { lines: lines.len(), mismatches: 0 }, "{pre}");
     }
 }
 
@@ -94,6 +85,25 @@ fn a_small_sentence_piece_vocabulary_tokenizes_as_in_llama_cpp() {
     }
 }
 
+/// The vocabularies of published models that `golden/real_tokenizers.py` makes, if NIGHTGRAFT_TOKENIZERS names their folder.
+#[test]
+fn published_vocabularies_tokenize_as_in_llama_cpp() {
+    let Some(folder) = std::env::var_os("NIGHTGRAFT_TOKENIZERS") else {
+        eprintln!("skipped: NIGHTGRAFT_TOKENIZERS does not name a folder");
+        return;
+    };
+    let lines = mixed_lines_and_texts(7);
+    let mut models: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    models.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+    assert!(!models.is_empty(), "no vocabulary is there");
+    for model in models {
+        let report = compare(&model, &lines);
+        eprintln!("{}: {report:?}", model.display());
+        assert_eq!(report.mismatches, 0, "{}", model.display());
+    }
+}
+
 #[test]
 fn gemma_ids_are_those_of_llama_cpp() {
     compare_if_named("NIGHTGRAFT_GEMMA");
@@ -104,32 +114,45 @@ fn qwen_ids_are_those_of_llama_cpp() {
     compare_if_named("NIGHTGRAFT_QWEN");
 }
 
-/// Also compares the lines of the files in the folder that NIGHTGRAFT_TEXTS names, if it is set.
 fn compare_if_named(variable: &str) {
     let Some(model) = std::env::var_os(variable).map(PathBuf::from) else {
         eprintln!("skipped: {variable} does not name a model");
         return;
     };
-    let mut lines = mixed_lines(N_LINES, 6);
-    for entry in
-        std::env::var_os("NIGHTGRAFT_TEXTS").into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap())
-    {
-        let text = std::fs::read(entry.unwrap().path()).unwrap_or_default();
-        lines.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
-    }
-    let report = compare(&model, &lines);
+    let report = compare(&model, &mixed_lines_and_texts(6));
     eprintln!("{variable}: {report:?}");
     assert_eq!(report.mismatches, 0);
 }
 
+/// Made-up lines, those of this repository's own texts, and those of the files in the folder that NIGHTGRAFT_TEXTS names, if
+/// it is set.
+fn mixed_lines_and_texts(seed: u64) -> Vec<String> {
+    let mut lines = mixed_lines(N_LINES, seed);
+    let own = [
+        "README.md",
+        "CHANGELOG.md",
+        "docs/GUIDE.md",
+        "tests/golden/prose.txt",
+        "tests/tokenizer.rs",
+        "Cargo.lock",
+    ];
+    let given = std::env::var_os("NIGHTGRAFT_TEXTS").map(|folder| std::fs::read_dir(folder).unwrap());
+    let given = given.into_iter().flatten().map(|entry| entry.unwrap().path());
+    for path in own.iter().map(PathBuf::from).chain(given) {
+        let text = std::fs::read(path).unwrap_or_default();
+        lines.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
+    }
+    lines
+}
+
 #[derive(Debug, PartialEq)]
-struct Report {
-    lines: usize,
-    mismatches: usize,
+pub struct Report {
+    pub lines: usize,
+    pub mismatches: usize,
 }
 
 /// Tokenizes each text both ways, with and without special tokens.
-fn compare(model: &Path, texts: &[String]) -> Report {
+pub fn compare(model: &Path, texts: &[String]) -> Report {
     let ours = tokenizer(model);
     let params = LlamaModelParams::default().with_vocab_only(true);
     let theirs = LlamaModel::load_from_file(backend(), model, &params).unwrap();
@@ -249,7 +272,7 @@ fn sentence_piece_vocabulary(add_space_prefix: bool) -> Metadata {
 }
 
 /// Lines put together at random from fragments of many kinds; the same for the same seed.
-fn mixed_lines(n_lines: usize, seed: u64) -> Vec<String> {
+pub fn mixed_lines(n_lines: usize, seed: u64) -> Vec<String> {
     let mut random = Random(seed);
     let mut lines: Vec<String> = (0..n_lines).map(|_| line(&mut random)).collect();
     lines[0] = String::new();
