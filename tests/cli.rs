@@ -10,6 +10,7 @@ mod help;
 mod hub;
 mod invalid_inputs;
 mod overwriting;
+mod split;
 mod standard_input;
 mod store;
 mod usage;

@@ -49,6 +49,9 @@ fn describe(info: &ModelInfo) -> String {
         ("parameters", format::count(info.parameters)),
         ("file", format::bytes(info.bytes)),
     ];
+    if info.files > 1 {
+        rows.push(("files of it", info.files.to_string()));
+    }
     let mut number = |name, value: Option<usize>| rows.extend(value.map(|value| (name, value.to_string())));
     number("layers", info.n_layer);
     number("embedding", info.n_embd);

@@ -16,7 +16,7 @@ use std::{
 
 use nightgraft_gguf::Value;
 use nightgraft_kernels::WeightType;
-use nightgraft_tiny_model::{N_EMBD, N_HEAD, TinyModel};
+use nightgraft_tiny_model::{N_EMBD, N_HEAD, TinyModel, split};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -32,7 +32,7 @@ const FACTORS: usize = 4 * N_EMBD / N_HEAD / 2;
 
 /// A repository, `owner/repo`, and how badly it is served.
 pub struct Hub {
-    files: Vec<(&'static str, Vec<u8>)>,
+    files: Vec<(String, Vec<u8>)>,
     /// The sum that is stated for the last of the files, if not its own.
     stated: Option<String>,
     licence: &'static str,
@@ -54,8 +54,8 @@ impl Hub {
         Self { files: Vec::new(), stated: None, licence: "apache-2.0", token: None, breaks_after: usize::MAX }
     }
 
-    pub fn with(mut self, path: &'static str, bytes: Vec<u8>) -> Self {
-        self.files.push((path, bytes));
+    pub fn with(mut self, path: &str, bytes: Vec<u8>) -> Self {
+        self.files.push((path.to_owned(), bytes));
         self
     }
 
@@ -98,9 +98,8 @@ impl Hub {
             return stream.write_all((answer + &body).as_bytes()).unwrap();
         }
         let path = asked.strip_prefix("/owner/repo/resolve/").and_then(|path| path.split_once('/'));
-        let body = path
-            .and_then(|(_, path)| self.files.iter().find(|(name, _)| *name == path))
-            .map(|(_, body)| body);
+        let body =
+            path.and_then(|(_, path)| self.files.iter().find(|(name, _)| name == path)).map(|(_, body)| body);
         let Some(body) = body else { return refuse(&mut stream, 404, "RepoNotFound") };
         match (self.token, header("authorization")) {
             (Some(_), None) => return refuse(&mut stream, 401, "GatedRepo"),
@@ -329,16 +328,16 @@ fn what_cannot_be_trained_is_refused_by_its_header() {
 #[test]
 fn weights_that_cannot_be_trained_on_are_refused_with_the_other_quantizations() {
     let sandbox = Sandbox::new();
-    let mut body = tiny(WeightType::Q4_1);
+    let mut body = tiny(WeightType::F32);
     // The type of a tensor stands after its name, the number of its dimensions and these.
     let name = b"blk.0.attn_q.weight";
     let at = body.windows(name.len()).position(|window| window == name).unwrap() + name.len() + 4 + 16;
-    assert_eq!(body[at..at + 4], 3u32.to_le_bytes());
-    body[at..at + 4].copy_from_slice(&10u32.to_le_bytes());
-    let hub = Hub::new().with("m-Q2_K.gguf", body).with("m-Q5_1.gguf", tiny(WeightType::Q5_1)).start();
-    hub.fetch(&sandbox, &["owner/repo:Q2_K"]).refuses(
+    assert_eq!(body[at..at + 4], 0u32.to_le_bytes());
+    body[at..at + 4].copy_from_slice(&15u32.to_le_bytes());
+    let hub = Hub::new().with("m-Q8_K.gguf", body).with("m-Q5_1.gguf", tiny(WeightType::Q5_1)).start();
+    hub.fetch(&sandbox, &["owner/repo:Q8_K"]).refuses(
         1,
-        &["tensor blk.0.attn_q.weight is Q2_K; the formats that can be trained on are F32,", ": Q5_1"],
+        &["tensor blk.0.attn_q.weight is Q8_K; the formats that can be trained on are F32,", ": Q5_1"],
     );
     assert_eq!(blobs(&sandbox), [""; 0]);
 }
@@ -379,12 +378,48 @@ fn what_is_not_there_is_said_with_what_is() {
         .refuses(1, &["cannot fetch n.gguf of owner/repo: ", "no such file", "it holds m-Q8_0.gguf, "]);
     hub.fetch(&sandbox, &["owner/repo:Q4_0"]).refuses(1, &["no such quantization", "it holds Q8_0, Q2_K"]);
     hub.fetch(&sandbox, &["owner/repo:q2_k"])
-        .refuses(1, &["part of a split model", "llama-gguf-split --merge"]);
+        .refuses(1, &["lacks m-Q2_K-00002-of-00002.gguf", "choose another quantization"]);
     let empty = Hub::new().with("model.safetensors", b"{}".to_vec()).start();
     empty
         .fetch(&sandbox, &["owner/repo"])
         .refuses(1, &["holds no GGUF file", "-GGUF", "convert_hf_to_gguf.py"]);
     assert_eq!(hub.sent() + empty.sent(), 0);
+}
+
+#[test]
+fn all_files_of_a_split_model_are_fetched() {
+    let sandbox = Sandbox::new();
+    let parts = split(&sandbox.path("model.gguf"), 3);
+    let bytes: Vec<Vec<u8>> = parts.iter().map(|path| fs::read(path).unwrap()).collect();
+    let name = |number: usize| format!("sub/m-Q4_1-{number:05}-of-00003.gguf");
+    let with_parts =
+        |hub: Hub| (1..=3).fold(hub, |hub, number| hub.with(&name(number), bytes[number - 1].clone()));
+    let hub = with_parts(Hub::new()).start();
+    let fetched = hub.fetch(&sandbox, &["owner/repo:q4_1", "--json"]).ok().json();
+    let total = bytes.iter().map(Vec::len).sum::<usize>();
+    assert_eq!((&fetched["bytes"], &fetched["downloaded"]), (&total.into(), &true.into()));
+    assert!(fetched.get("sha256").is_none(), "{fetched}");
+    let path = fetched["path"].as_str().unwrap();
+    assert!(path.ends_with(&name(1)), "{path}");
+    assert_eq!(sandbox.run(&format!("inspect {path} --json")).ok().json()["files"], 3);
+
+    // The whole of it is here, by any of its files.
+    let sent = hub.sent();
+    for wanted in ["owner/repo:Q4_1".to_owned(), format!("owner/repo/{}", name(2))] {
+        let again = hub.fetch(&sandbox, &[&wanted, "--json"]).ok().json();
+        assert_eq!((&again["path"], &again["downloaded"]), (&fetched["path"], &false.into()));
+    }
+    assert_eq!(hub.sent(), sent);
+
+    // What cannot be trained is told by the headers of all.
+    let mut odd = Hub::new();
+    for (number, part) in (1..).zip([&bytes[0], &bytes[1], &bytes[1]]) {
+        odd = odd.with(&name(number), part.clone());
+    }
+    let other = Sandbox::new();
+    odd.start()
+        .fetch(&other, &["owner/repo"])
+        .refuses(1, &["cannot be trained here", "part 3 of 3", "part 2 of 3"]);
 }
 
 #[test]

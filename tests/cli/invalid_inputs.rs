@@ -6,9 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nightgraft_gguf::{Metadata, TensorType, Value, Writer};
+use nightgraft_gguf::Value;
 use nightgraft_kernels::WeightType;
-use nightgraft_tiny_model::{CHATML, TinyModel};
+use nightgraft_tiny_model::{CHATML, TinyModel, split};
 
 use super::{Sandbox, files};
 
@@ -57,25 +57,19 @@ fn files_that_are_no_models() {
     }
 }
 
-/// Each part has its share of the tensors; the keys of the model are in the first alone.
 #[test]
-fn parts_of_a_split_model_are_told_with_the_remedy() {
+fn a_missing_part_of_a_split_model_is_named() {
     let sandbox = Sandbox::new();
-    let recipe = TinyModel::new(WeightType::Q8_0);
-    for (number, mut metadata) in [recipe.metadata(), Metadata::new()].into_iter().enumerate() {
-        metadata.insert("split.no", Value::U16(number as u16));
-        metadata.insert("split.count", Value::U16(2));
-        let name = format!("m-{:05}-of-00002.gguf", number + 1);
-        let mut part = Writer::new(metadata);
-        part.tensor(&format!("blk.{number}.ffn_norm.weight"), &[4], TensorType::F32, &[0; 16]).unwrap();
-        part.write(&sandbox.path(&name)).unwrap();
-        let told = format!(
-            "part {} of 2 of a split model; join the parts with llama-gguf-split --merge",
-            number + 1
-        );
+    let parts = split(&sandbox.path("model.gguf"), 3);
+    fs::remove_file(&parts[1]).unwrap();
+    for name in ["model-00001-of-00003.gguf", "model-00003-of-00003.gguf"] {
         for command in COMMANDS {
-            sandbox.run(&command.replace("{}", &name)).refuses(1, &[&name, &told]);
+            let told = "part 2 of 3 is missing: put model-00002-of-00003.gguf beside it";
+            sandbox.run(&command.replace("{}", name)).refuses(1, &[name, told]);
         }
+    }
+    for left in ["out", "grads.safetensors", "a.gguf"] {
+        assert!(!sandbox.path(left).exists(), "{left}");
     }
 }
 

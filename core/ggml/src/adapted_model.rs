@@ -1,12 +1,14 @@
 //! llama.cpp's model with an adapter that can be exchanged.
 
+use std::ffi::{CString, c_char};
 use std::mem::transmute;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
@@ -22,9 +24,18 @@ pub struct AdaptedModel {
 }
 
 impl AdaptedModel {
-    /// The model alone.
-    pub fn new(model: LlamaModel) -> Self {
-        Self { model, adapter: None }
+    /// Loads a model, without an adapter, from its file, or from those of a split model in their order.
+    ///
+    /// # Errors
+    /// [`Error::Llama`] if llama.cpp refuses it.
+    pub fn load(backend: &LlamaBackend, paths: &[PathBuf]) -> Result<Self, Error> {
+        const DOING: &str = "loading the model";
+        let model = match paths {
+            [path] => LlamaModel::load_from_file(backend, path, &LlamaModelParams::default())
+                .map_err(|error| refused(DOING, error))?,
+            parts => load_parts(parts).map_err(|problem| refused(DOING, problem))?,
+        };
+        Ok(Self { model, adapter: None })
     }
 
     /// The model.
@@ -76,6 +87,25 @@ impl Drop for AdaptedModel {
     fn drop(&mut self) {
         self.drop_adapter();
     }
+}
+
+/// A model in several files. llama.cpp is up: whoever calls this has the backend.
+fn load_parts(paths: &[PathBuf]) -> Result<LlamaModel, &'static str> {
+    let texts = paths.iter().map(|path| CString::new(path.to_str()?).ok()).collect::<Option<Vec<_>>>();
+    let texts = texts.ok_or("a path that is not UTF-8, or has a zero in it")?;
+    let mut pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+    // SAFETY: so many pointers to texts that end with a zero and live through the call; the parameters are llama.cpp's own.
+    let model = unsafe {
+        sys::llama_model_load_from_splits(
+            pointers.as_mut_ptr(),
+            pointers.len(),
+            sys::llama_model_default_params(),
+        )
+    };
+    let model = NonNull::new(model).ok_or("null reference from llama.cpp")?;
+    // SAFETY: both layers around the pointer are `repr(transparent)` in the pinned version of `llama-cpp-2`. The model is a new
+    // one, loaded as `LlamaModel` loads it, which frees it once.
+    Ok(unsafe { transmute::<NonNull<sys::llama_model>, LlamaModel>(model) })
 }
 
 fn refused(doing: &'static str, error: impl std::fmt::Display) -> Error {

@@ -37,6 +37,17 @@ impl Fingerprint {
         Self(Digest::from(<[u8; 32]>::from(hasher.finalize())))
     }
 
+    /// The fingerprint of a model in several files, given those of the files in their order: of one file, it is that file's.
+    pub fn of_parts(parts: &[Self]) -> Self {
+        if let [whole] = parts {
+            return *whole;
+        }
+        let mut hasher = Sha256::new();
+        hasher.update((parts.len() as u64).to_le_bytes());
+        parts.iter().for_each(|part| hasher.update(part.as_bytes()));
+        Self(Digest::from(<[u8; 32]>::from(hasher.finalize())))
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
@@ -73,6 +84,17 @@ mod tests {
         assert_eq!(serde_json::from_str::<Fingerprint>(&json).unwrap(), fingerprint);
         assert_eq!(Fingerprint::from_hex(&fingerprint.to_string()), Some(fingerprint));
         assert_eq!(Fingerprint::from_hex("00"), None);
+    }
+
+    #[test]
+    fn every_part_and_their_order_count() {
+        let [a, b] = [b"header and data", b"header and date"].map(|bytes| Fingerprint::of(bytes, 6));
+        assert_eq!(Fingerprint::of_parts(&[a]), a);
+        let all =
+            [vec![a, b], vec![b, a], vec![a, a], vec![a, b, a], vec![]].map(|p| Fingerprint::of_parts(&p));
+        for (i, one) in all.iter().enumerate() {
+            assert!(*one != a && *one != b && all.iter().skip(i + 1).all(|other| other != one), "{i}");
+        }
     }
 
     #[test]

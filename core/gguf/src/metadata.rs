@@ -50,9 +50,18 @@ impl Metadata {
         }
     }
 
+    /// Drops some keys, if they are there.
+    pub fn remove(&mut self, keys: &[&str]) {
+        self.retain(|key, _| !keys.contains(&key));
+    }
+
     /// Drops all arrays.
     pub fn remove_arrays(&mut self) {
-        self.entries.retain(|(_, value)| !matches!(value, Value::Array(_)));
+        self.retain(|_, value| !matches!(value, Value::Array(_)));
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&str, &Value) -> bool) {
+        self.entries.retain(|(key, value)| keep(key, value));
         self.places = self.entries.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)).collect();
     }
 

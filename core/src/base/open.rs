@@ -67,13 +67,13 @@ impl Base {
     /// [`ModelChanged`](crate::Error::ModelChanged) if that file is gone, or another one is there; those of
     /// [`open`](Self::open).
     pub fn reopen(path: &Path, known: &FileHash) -> Result<Self> {
-        let changed = |change| Err(Error::ModelChanged { path: path.to_owned(), change });
-        if let Some(change) = known.change(path) {
-            return changed(change);
+        let changed = |path, change| Err(Error::ModelChanged { path, change });
+        if let Some((path, change)) = known.change(path) {
+            return changed(path, change);
         }
         let file = ModelFile::open(path)?;
         if !known.is_of(&file) {
-            return changed(FileChange::Replaced);
+            return changed(path.to_owned(), FileChange::Replaced);
         }
         Self::open(file)
     }
@@ -103,13 +103,13 @@ impl Base {
     /// The bytes of a weight of this model; empty for one of another model that does not fit here.
     pub fn weight_bytes(&self, weight: &Weight) -> &[u8] {
         let end = weight.offset.checked_add(weight.n_bytes);
-        end.and_then(|end| self.file.mapping().get(weight.offset..end)).unwrap_or_default()
+        end.and_then(|end| self.file.bytes_at(weight.offset..end)).unwrap_or_default()
     }
 
     /// Gives back the memory of weights' pages, which are read from the file again when they are needed.
     pub fn release<'a>(&self, weights: impl IntoIterator<Item = &'a Weight>) {
         for weight in weights {
-            self.file.mapping().release(weight.offset..weight.offset.saturating_add(weight.n_bytes));
+            self.file.release(weight.offset..weight.offset.saturating_add(weight.n_bytes));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where the weights lie in the mapped file.
+//! Where the weights lie in the mapped files.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ pub struct Weight {
     pub n_rows: usize,
     /// Values in a row; the first, contiguous dimension in ggml's order.
     pub n_cols: usize,
-    /// First byte in the mapping.
+    /// First byte in the file, or in all of a split model's one after the other.
     pub offset: usize,
     /// Size in bytes.
     pub n_bytes: usize,

@@ -7,6 +7,7 @@ mod foreign;
 mod model;
 mod peft;
 mod session_change;
+mod split;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ pub use foreign::ForeignAdapter;
 pub use model::{KeyProblem, ModelProblem};
 pub use peft::PeftProblem;
 pub use session_change::SessionChange;
+pub use split::SplitProblem;
 
 /// What a fallible engine call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -146,17 +148,9 @@ pub enum GgufProblem {
     /// It is not well formed, or cannot be written so.
     #[error(transparent)]
     Format(#[from] nightgraft_gguf::Problem),
-    /// It is a part of a model that was split.
-    #[error(
-        "{} of {count} of a split model; join the parts with llama-gguf-split --merge",
-        number.map_or("a part".to_owned(), |number| format!("part {number}"))
-    )]
-    Part {
-        /// Which part, from 1, if it says so.
-        number: Option<u64>,
-        /// How many there are.
-        count: u64,
-    },
+    /// It is a part of a model that was split, and the parts are no model together.
+    #[error(transparent)]
+    Split(#[from] SplitProblem),
 }
 
 impl From<nightgraft_ggml::Error> for Error {

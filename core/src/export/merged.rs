@@ -58,7 +58,7 @@ pub struct TensorError {
 /// Writes `base` with the adapter added: each adapted matrix is dequantized, gets `(alpha / rank) · B·A`, and is
 /// quantized to its own format again, some rows at a time; where that takes an importance matrix, to a K-quant that is no
 /// smaller. Everything else is copied. `on_progress` is told the
-/// finished and the total number of adapted tensors.
+/// finished and the total number of adapted tensors. A base in several files becomes one.
 ///
 /// # Errors
 /// [`Error::Adapter`] if the adapter does not fit `base`, or `path` is the base itself; [`Error::Io`];
@@ -72,9 +72,11 @@ pub fn write_merged(
     if let Some(problem) = mismatch(tensors, base) {
         return Err(Error::adapter(path, problem));
     }
-    if let (Ok(target), Ok(source)) = (path.canonicalize(), base.file().path().canonicalize())
-        && target == source
-    {
+    let is_base = |target: &PathBuf| {
+        let mut files = base.file().parts().iter().map(|part| part.mapping.path());
+        files.any(|file| file.canonicalize().is_ok_and(|file| file == *target))
+    };
+    if path.canonicalize().ok().as_ref().is_some_and(is_base) {
         return Err(Error::adapter(path, AdapterProblem::IsBase));
     }
     // A pair with B = 0 changes nothing, and rounding again would.

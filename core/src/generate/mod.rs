@@ -12,17 +12,14 @@ use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 use nightgraft_adapter::AdapterTensors;
-use nightgraft_ggml::{AdaptedModel, SharedFile};
+use nightgraft_ggml::{AdaptedModel, MappedFile, SharedFile};
 
 use self::anonymous_file::AnonymousFile;
 use crate::base::Base;
 use crate::export::write_gguf_adapter_into;
-use crate::model_file::ModelFile;
 use crate::{Error, Result};
 
 mod anonymous_file;
@@ -30,8 +27,8 @@ mod anonymous_file;
 /// A model loaded by llama.cpp, with or without an adapter.
 pub struct Generator {
     model: AdaptedModel,
-    /// The model's file, open and watched for as long as llama.cpp maps it.
-    file: Arc<SharedFile>,
+    /// The model's files, open and watched for as long as llama.cpp maps them.
+    files: Arc<[SharedFile]>,
     n_threads: i32,
 }
 
@@ -54,14 +51,15 @@ impl Generator {
     /// opened from.
     pub fn open(base: &Base, n_threads: usize) -> Result<Self> {
         nightgraft_ggml::route_log_to_tracing();
-        let file = Arc::new(SharedFile::new(base.file().mapping()));
-        let path = path_of(base.file());
-        let model = LlamaModel::load_from_file(backend()?, path, &LlamaModelParams::default());
-        file.check()?;
-        let model = model.map_err(|error| refused("loading the model", error))?;
+        let mappings = || base.file().parts().iter().map(|part| &part.mapping);
+        let files: Arc<[SharedFile]> = mappings().map(SharedFile::new).collect();
+        let paths: Vec<PathBuf> = mappings().map(|mapping| path_of(mapping)).collect();
+        let model = AdaptedModel::load(backend()?, &paths);
+        check(&files)?;
+        let model = model?;
         // llama.cpp's threads wait by spinning: more of them than cores would stand in each other's way.
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { model: AdaptedModel::new(model), file, n_threads: n_threads.clamp(1, n_cores) as i32 })
+        Ok(Self { model, files, n_threads: n_threads.clamp(1, n_cores) as i32 })
     }
 
     /// Generates with this adapter from now on, or without one. The model stays loaded.
@@ -99,7 +97,7 @@ impl Generator {
         is_end: impl Fn(u32) -> bool,
         mut on_token: impl FnMut(u32) -> bool,
     ) -> Result<usize> {
-        let file = self.file.clone();
+        let files = self.files.clone();
         let mut context = self.context(prompt.len(), prompt.len().saturating_add(sampling.max_tokens))?;
         let mut sampler = if sampling.temperature > 0.0 {
             LlamaSampler::chain_simple([
@@ -109,7 +107,7 @@ impl Generator {
         } else {
             LlamaSampler::greedy()
         };
-        let mut batch = decode(&mut context, &file, prompt, 0)?;
+        let mut batch = decode(&mut context, &files, prompt, 0)?;
         for generated in 0..sampling.max_tokens {
             let token = sampler.sample(&context, batch.n_tokens() - 1);
             let id = token.0.cast_unsigned();
@@ -117,7 +115,7 @@ impl Generator {
                 return Ok(generated);
             }
             if generated + 1 < sampling.max_tokens {
-                batch = decode(&mut context, &file, &[id], prompt.len() + generated)?;
+                batch = decode(&mut context, &files, &[id], prompt.len() + generated)?;
             }
         }
         Ok(sampling.max_tokens)
@@ -146,22 +144,27 @@ impl Generator {
 
 /// Where llama.cpp opens the very file that our reader has accepted, whatever its name stands for by now.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn path_of(file: &ModelFile) -> PathBuf {
+fn path_of(file: &MappedFile) -> PathBuf {
     use std::os::fd::AsRawFd;
-    PathBuf::from(format!("/proc/self/fd/{}", file.mapping().file().as_raw_fd()))
+    PathBuf::from(format!("/proc/self/fd/{}", file.file().as_raw_fd()))
 }
 
 /// Elsewhere a descriptor's path may give the same open file, with its position, rather than open it anew.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn path_of(file: &ModelFile) -> PathBuf {
+fn path_of(file: &MappedFile) -> PathBuf {
     file.path().to_owned()
 }
 
-/// Runs `ids` at positions from `first` on, with logits for the last of them. They count only if `file`, the model's, has not
+/// Whether all are still the files that were opened.
+fn check(files: &[SharedFile]) -> Result<()> {
+    files.iter().try_for_each(|file| Ok(file.check()?))
+}
+
+/// Runs `ids` at positions from `first` on, with logits for the last of them. They count only if `files`, the model's, have not
 /// changed.
 fn decode<'a>(
     context: &mut LlamaContext<'_>,
-    file: &SharedFile,
+    files: &[SharedFile],
     ids: &[u32],
     first: usize,
 ) -> Result<LlamaBatch<'a>> {
@@ -174,7 +177,7 @@ fn decode<'a>(
             .map_err(|error| refused("filling a batch", error))?;
     }
     let decoded = context.decode(&mut batch);
-    file.check()?;
+    check(files)?;
     decoded.map_err(|error| refused("decoding", error))?;
     Ok(batch)
 }

@@ -1,139 +1,142 @@
-//! A mapped GGUF file.
+//! A mapped GGUF file, or the several of a split model.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_ggml::MappedFile;
-use nightgraft_gguf::{Fingerprint, GgufHeader, Metadata, TensorInfo, parse};
+use nightgraft_gguf::{Fingerprint, Metadata, TensorInfo};
 
-use crate::error::GgufProblem;
+use super::parts::{self, Part};
+use crate::error::{GgufProblem, SplitProblem};
 use crate::{Error, Result};
 
-/// A GGUF file whose header was parsed and checked; its tensors stay in the mapping. Cloning is cheap
+/// A model's file whose header was parsed and checked; its tensors stay in the mapping. Cloning is cheap
 /// in everything but the metadata, which is shared too.
+///
+/// A model can be split into several files. Places in it count through all of them, as if one stood behind the other.
 #[derive(Clone, Debug)]
 pub struct ModelFile {
-    mapping: Arc<MappedFile>,
-    header: Arc<GgufHeader>,
+    parts: Arc<[Part]>,
+    metadata: Arc<Metadata>,
+    tensors: Arc<[TensorInfo]>,
     by_name: Arc<HashMap<String, usize>>,
 }
 
 impl ModelFile {
-    /// Maps and validates the file at `path`.
+    /// Maps and validates the file at `path`, and the others of its model if it is a part of one.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be mapped, [`Error::Gguf`] if it is not well formed, or a part of a split model,
-    /// [`Error::ModelChanged`] if it changes meanwhile.
+    /// [`Error::Io`] if one cannot be mapped, [`Error::Gguf`] if one is not well formed, or is missing or of another model,
+    /// [`Error::ModelChanged`] if one changes meanwhile.
     pub fn open(path: &Path) -> Result<Self> {
-        let mapping = MappedFile::open(path)?;
-        let unusable = |problem: GgufProblem| Error::Gguf { path: path.to_owned(), problem };
-        let header = parse(&mapping);
-        mapping.check()?;
-        let header = header.map_err(|problem| unusable(problem.into()))?;
-        if let Some(part) = part(&header.metadata) {
-            return Err(unusable(part));
+        let (parts, headers) = parts::open(path)?;
+        let mut headers = headers.into_iter();
+        let first = headers.next().expect("a model has a file");
+        let mut tensors = first.tensors;
+        for (part, header) in parts.iter().skip(1).zip(headers) {
+            tensors.extend(header.tensors.into_iter().map(|tensor| TensorInfo {
+                offset: tensor.offset.saturating_add(part.start as u64),
+                ..tensor
+            }));
         }
-        let by_name = header.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
-        Ok(Self { mapping: Arc::new(mapping), header: Arc::new(header), by_name: Arc::new(by_name) })
+        let mut by_name = HashMap::with_capacity(tensors.len());
+        for (index, tensor) in tensors.iter().enumerate() {
+            if by_name.insert(tensor.name.clone(), index).is_some() {
+                let problem = SplitProblem::RepeatedTensor { tensor: tensor.name.clone() };
+                return Err(Error::Gguf { path: path.to_owned(), problem: GgufProblem::Split(problem) });
+            }
+        }
+        Ok(Self {
+            parts: parts.into(),
+            metadata: Arc::new(first.metadata),
+            tensors: tensors.into(),
+            by_name: Arc::new(by_name),
+        })
     }
 
     /// Drops the arrays of the metadata. The vocabulary, which is among them, is most of what a header takes in memory.
     pub fn drop_arrays(mut self) -> Self {
-        let mut header = Arc::unwrap_or_clone(self.header);
-        header.metadata.remove_arrays();
-        self.header = Arc::new(header);
+        let mut metadata = Arc::unwrap_or_clone(self.metadata);
+        metadata.remove_arrays();
+        self.metadata = Arc::new(metadata);
         self
     }
 
-    /// Where the file is.
+    /// Where the file is, or the first of several.
     pub fn path(&self) -> &Path {
-        self.mapping.path()
+        self.parts[0].mapping.path()
     }
 
-    /// The keys and values.
+    /// The mapped files, in their order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Bytes of all files.
+    pub fn n_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.mapping.len() as u64).sum()
+    }
+
+    /// The keys and values of the model.
     pub fn metadata(&self) -> &Metadata {
-        &self.header.metadata
+        &self.metadata
     }
 
     /// The tensors in the order of the file.
     pub fn tensors(&self) -> &[TensorInfo] {
-        &self.header.tensors
+        &self.tensors
     }
 
     /// The tensor of that name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).and_then(|&index| self.header.tensors.get(index))
+        self.by_name.get(name).and_then(|&index| self.tensors.get(index))
     }
 
     /// The bytes of one of this file's tensors; empty for one that lies outside of this file.
     pub fn bytes(&self, tensor: &TensorInfo) -> &[u8] {
-        tensor.bytes(&self.mapping)
+        let (start, len) = (usize::try_from(tensor.offset), usize::try_from(tensor.n_bytes));
+        let end = start.ok().zip(len.ok()).and_then(|(start, len)| Some((start, start.checked_add(len)?)));
+        end.and_then(|(start, end)| self.bytes_at(start..end)).unwrap_or_default()
     }
 
-    /// Whether it is still the file that was opened. What was computed from it counts only if it is, afterwards.
+    /// The bytes at a place; none if they are not all in one file.
+    pub fn bytes_at(&self, place: Range<usize>) -> Option<&[u8]> {
+        let (part, place) = self.in_part(place)?;
+        part.mapping.get(place)
+    }
+
+    /// Gives back the memory of the pages under some bytes, as [`MappedFile::release`](nightgraft_ggml::MappedFile::release) does.
+    pub fn release(&self, place: Range<usize>) {
+        if let Some((part, place)) = self.in_part(place) {
+            part.mapping.release(place);
+        }
+    }
+
+    /// Whether all are still the files that were opened. What was computed from them counts only if they are, afterwards.
     ///
     /// # Errors
     /// [`Error::ModelChanged`].
     pub fn check(&self) -> Result<()> {
-        Ok(self.mapping.check()?)
+        for part in self.parts.iter() {
+            part.mapping.check()?;
+        }
+        Ok(())
     }
 
-    /// The mapping under the tensors.
-    pub fn mapping(&self) -> &Arc<MappedFile> {
-        &self.mapping
-    }
-
-    /// Which file this is; reads the header and 256 KiB of the tensors.
+    /// Which model this is; reads the header and 256 KiB of the tensors of each file.
     ///
     /// # Errors
     /// None at present.
     pub fn fingerprint(&self) -> Result<Fingerprint> {
-        Ok(Fingerprint::of(&self.mapping, self.header.data_offset))
+        let of_parts = self.parts.iter().map(|part| Fingerprint::of(&part.mapping, part.data_offset));
+        Ok(Fingerprint::of_parts(&of_parts.collect::<Vec<_>>()))
     }
-}
 
-/// Which part of a split model a file is; none for a whole model. The keys are those that
-/// `llama-gguf-split` of llama.cpp writes: `split.no` counts from 0.
-fn part(metadata: &Metadata) -> Option<GgufProblem> {
-    let count = metadata.u64("split.count").filter(|&count| count > 1)?;
-    let number = metadata.u64("split.no").filter(|&number| number < count).map(|number| number + 1);
-    Some(GgufProblem::Part { number, count })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use nightgraft_gguf::Value;
-
-    use super::*;
-
-    #[test]
-    fn a_part_of_a_split_model_is_told_with_the_remedy() {
-        let of = |entries: &[(&str, Value)]| {
-            let mut metadata = Metadata::new();
-            for (key, value) in entries {
-                metadata.insert(*key, value.clone());
-            }
-            part(&metadata)
-        };
-        let remedy = "of a split model; join the parts with llama-gguf-split --merge";
-        let (no, count) = ("split.no", "split.count");
-        for (entries, number, of_count, words) in [
-            (&[(no, Value::U16(0)), (count, Value::U16(2))][..], Some(1), 2, "part 1 of 2"),
-            (&[(no, Value::U16(9)), (count, Value::U16(2))], None, 2, "a part of 2"),
-            (&[(count, Value::I32(3))], None, 3, "a part of 3"),
-        ] {
-            let part = of(entries).unwrap();
-            assert_eq!(part, GgufProblem::Part { number, count: of_count });
-            assert_eq!(part.to_string(), format!("{words} {remedy}"));
-        }
-        // What is split into one file is whole.
-        for whole in
-            [of(&[]), of(&[(count, Value::U16(0))]), of(&[(no, Value::U16(0)), (count, Value::U16(1))])]
-        {
-            assert_eq!(whole, None);
-        }
+    /// The file that a place begins in, and the place in that.
+    fn in_part(&self, place: Range<usize>) -> Option<(&Part, Range<usize>)> {
+        let index = self.parts.partition_point(|part| part.start <= place.start).checked_sub(1)?;
+        let part = self.parts.get(index)?;
+        Some((part, place.start - part.start..place.end.checked_sub(part.start)?))
     }
 }

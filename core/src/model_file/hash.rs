@@ -1,7 +1,7 @@
 //! Hashing a whole model file, once: a fingerprint looks at samples, and a damaged byte between them is no other model to it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ModelFile;
+use super::parts::{self, Part};
 use crate::{Error, Result};
 
 /// Bytes read at once.
@@ -21,13 +22,23 @@ const CHUNK: usize = 64 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The hash of a model's whole file, and which file had it: as long as the system says that it is that file and was not written
-/// to, it is not hashed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// to, it is not hashed again. Of a model in several files it is that of their bytes one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHash {
     /// What its header and samples are.
     pub fingerprint: Fingerprint,
     /// The SHA-256 of all of it.
     pub sha256: Digest,
+    #[serde(flatten)]
+    first: Stamp,
+    /// Those of the other files, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Stamp>,
+}
+
+/// A [`FileStamp`], as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
     len: u64,
     modified_ns: i64,
     inode: u64,
@@ -40,40 +51,66 @@ impl FileHash {
     /// # Errors
     /// [`Error::Io`]; [`Error::ModelChanged`] if it changes meanwhile.
     pub fn read(file: &ModelFile) -> Result<Self> {
-        let sha256 = hash(file.mapping(), &AtomicBool::new(false))?;
-        Ok(Self::of(file.mapping().stamp(), file.fingerprint()?, sha256))
+        let sha256 = hash(file.parts(), &AtomicBool::new(false))?;
+        Ok(Self::of(file, file.fingerprint()?, sha256))
     }
 
-    fn of(stamp: FileStamp, fingerprint: Fingerprint, sha256: Digest) -> Self {
-        let FileStamp { len, modified_ns, inode, device } = stamp;
-        Self { fingerprint, sha256, len, modified_ns, inode, device }
+    fn of(file: &ModelFile, fingerprint: Fingerprint, sha256: Digest) -> Self {
+        let mut stamps = file.parts().iter().map(|part| Stamp::from(part.mapping.stamp()));
+        let first = stamps.next().expect("a model has a file");
+        Self { fingerprint, sha256, first, others: stamps.collect() }
     }
 
     /// Whether it is the very file that was hashed, as far as the system tells. A disk's number is not looked at: it can be
     /// another one each time that the system starts.
     pub fn is_of(&self, file: &ModelFile) -> bool {
-        let now = file.mapping().stamp();
-        FileStamp { device: now.device, ..self.stamp() } == now
+        let is_it = |(stamp, part): (&Stamp, &Part)| {
+            let now = part.mapping.stamp();
+            FileStamp { device: now.device, ..stamp.file() } == now
+        };
+        self.n_files() == file.parts().len() && self.stamps().zip(file.parts()).all(is_it)
     }
 
-    /// What the system tells of the file at `path` that is not as it was when this one was hashed.
-    pub fn change(&self, path: &Path) -> Option<FileChange> {
-        match FileStamp::at(path) {
-            Ok(now) => self.stamp().changed_to(&now),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(FileChange::Removed),
-            Err(_) => Some(FileChange::Unreadable),
-        }
+    /// What the system tells of the file at `path`, or of the others of its model, that is not as it was when they were hashed;
+    /// and of which of them.
+    pub fn change(&self, path: &Path) -> Option<(PathBuf, FileChange)> {
+        let paths = parts::paths(path, self.n_files());
+        let changes = paths.into_iter().zip(self.stamps()).filter_map(|(path, stamp)| {
+            let change = match FileStamp::at(&path) {
+                Ok(now) => stamp.file().changed_to(&now),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Some(FileChange::Removed),
+                Err(_) => Some(FileChange::Unreadable),
+            };
+            Some((path, change?))
+        });
+        changes.into_iter().next()
     }
 
-    fn stamp(&self) -> FileStamp {
-        let Self { len, modified_ns, inode, device, .. } = *self;
+    fn n_files(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn stamps(&self) -> impl Iterator<Item = &Stamp> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+impl From<FileStamp> for Stamp {
+    fn from(FileStamp { len, modified_ns, inode, device }: FileStamp) -> Self {
+        Self { len, modified_ns, inode, device }
+    }
+}
+
+impl Stamp {
+    fn file(&self) -> FileStamp {
+        let Self { len, modified_ns, inode, device } = *self;
         FileStamp { len, modified_ns, inode, device }
     }
 }
 
 /// Hashes all bytes of a file that is in use, on a thread beside the work, and compares the hash with that of an earlier time.
 pub struct HashCheck {
-    mapping: Arc<MappedFile>,
+    file: ModelFile,
     fingerprint: Fingerprint,
     /// What the bytes have to be, if that is known from an earlier time.
     expected: Option<Digest>,
@@ -83,8 +120,8 @@ pub struct HashCheck {
 enum State {
     Hashing(Hashing),
     Known(FileHash),
-    /// The file was found to be of no use.
-    Failed(FileChange),
+    /// A file was found to be of no use.
+    Failed(PathBuf, FileChange),
 }
 
 /// Ends when it is dropped.
@@ -100,15 +137,16 @@ impl HashCheck {
     /// # Errors
     /// [`Error::Io`] if the system refuses a thread.
     pub fn start(file: &ModelFile, recorded: Option<FileHash>) -> Result<Self> {
-        let (mapping, fingerprint) = (file.mapping().clone(), file.fingerprint()?);
+        let fingerprint = file.fingerprint()?;
         let recorded = recorded.filter(|recorded| recorded.fingerprint == fingerprint);
-        let state = match recorded {
+        let state = match &recorded {
             Some(recorded) if recorded.is_of(file) => {
-                State::Known(FileHash::of(mapping.stamp(), fingerprint, recorded.sha256))
+                State::Known(FileHash::of(file, fingerprint, recorded.sha256))
             }
-            _ => State::Hashing(Hashing::start(mapping.clone())?),
+            _ => State::Hashing(Hashing::start(file.clone())?),
         };
-        Ok(Self { mapping, fingerprint, expected: recorded.map(|recorded| recorded.sha256), state })
+        let expected = recorded.map(|recorded| recorded.sha256);
+        Ok(Self { file: file.clone(), fingerprint, expected, state })
     }
 
     /// Whether the file has to show first that it is the one of an earlier time: until then, nothing that comes from it may
@@ -119,8 +157,8 @@ impl HashCheck {
 
     /// What is known by now.
     pub fn known(&self) -> Option<FileHash> {
-        match self.state {
-            State::Known(hash) => Some(hash),
+        match &self.state {
+            State::Known(hash) => Some(hash.clone()),
             _ => None,
         }
     }
@@ -161,31 +199,29 @@ impl HashCheck {
         if let State::Hashing(hashing) = &mut self.state {
             self.state = match hashing.finish() {
                 Ok(sha256) if self.expected.is_none_or(|expected| expected == sha256) => {
-                    State::Known(FileHash::of(self.mapping.stamp(), self.fingerprint, sha256))
+                    State::Known(FileHash::of(&self.file, self.fingerprint, sha256))
                 }
-                Ok(_) => State::Failed(FileChange::OtherBytes),
-                Err(Error::ModelChanged { change, .. }) => State::Failed(change),
-                Err(_) => State::Failed(FileChange::Unreadable),
+                Ok(_) => State::Failed(self.file.path().to_owned(), FileChange::OtherBytes),
+                Err(Error::ModelChanged { path, change }) => State::Failed(path, change),
+                Err(_) => State::Failed(self.file.path().to_owned(), FileChange::Unreadable),
             };
-            if let State::Known(hash) = self.state {
-                return Ok(Some(hash));
+            if let State::Known(hash) = &self.state {
+                return Ok(Some(hash.clone()));
             }
         }
-        match self.state {
-            State::Failed(change) => {
-                Err(Error::ModelChanged { path: self.mapping.path().to_owned(), change })
-            }
+        match &self.state {
+            State::Failed(path, change) => Err(Error::ModelChanged { path: path.clone(), change: *change }),
             _ => Ok(None),
         }
     }
 }
 
 impl Hashing {
-    fn start(mapping: Arc<MappedFile>) -> Result<Self> {
-        let (path, stop) = (mapping.path().to_owned(), Arc::new(AtomicBool::new(false)));
+    fn start(file: ModelFile) -> Result<Self> {
+        let (path, stop) = (file.path().to_owned(), Arc::new(AtomicBool::new(false)));
         let raised = stop.clone();
         let thread =
-            std::thread::Builder::new().name("hash".to_owned()).spawn(move || hash(&mapping, &raised));
+            std::thread::Builder::new().name("hash".to_owned()).spawn(move || hash(file.parts(), &raised));
         Ok(Self { thread: Some(thread.map_err(Error::io("start hashing", &path))?), stop })
     }
 
@@ -202,17 +238,24 @@ impl Drop for Hashing {
     }
 }
 
-/// Through the open file rather than the mapping: pages that are only hashed need not stay in memory.
-fn hash(mapping: &MappedFile, stop: &AtomicBool) -> Result<Digest> {
+/// Through the open files rather than the mappings: pages that are only hashed need not stay in memory.
+fn hash(parts: &[Part], stop: &AtomicBool) -> Result<Digest> {
     let mut hasher = Sha256::new();
+    for part in parts {
+        hash_file(&part.mapping, &mut hasher, stop)?;
+    }
+    for part in parts {
+        part.mapping.check()?;
+    }
+    Ok(Digest::from(<[u8; 32]>::from(hasher.finalize())))
+}
+
+fn hash_file(mapping: &MappedFile, hasher: &mut Sha256, stop: &AtomicBool) -> Result<()> {
     let mut chunk = vec![0; CHUNK];
     let mut offset = 0;
     while !stop.load(Ordering::Relaxed) {
         match mapping.read_at(offset, &mut chunk) {
-            Ok(0) => {
-                mapping.check()?;
-                return Ok(Digest::from(<[u8; 32]>::from(hasher.finalize())));
-            }
+            Ok(0) => return Ok(()),
             Ok(n) => {
                 hasher.update(&chunk[..n]);
                 offset += n as u64;
@@ -231,7 +274,7 @@ mod tests {
     use std::fs;
 
     use nightgraft_kernels::WeightType;
-    use nightgraft_tiny_model::TinyModel;
+    use nightgraft_tiny_model::{TinyModel, split};
 
     use super::*;
 
@@ -287,21 +330,22 @@ mod tests {
         assert_eq!(check.wait(&GO_ON).unwrap(), None, "it is no news any more");
 
         // The very file: nothing is read.
-        let mut check = HashCheck::start(&file, Some(first)).unwrap();
+        let mut check = HashCheck::start(&file, Some(first.clone())).unwrap();
         assert!(!check.is_awaited());
         assert_eq!(check.poll().unwrap(), None);
 
         // On a disk that has another number since.
-        let renumbered = FileHash { device: first.device + 1, ..first };
+        let stamp = Stamp { device: first.first.device + 1, ..first.first };
+        let renumbered = FileHash { first: stamp, ..first.clone() };
         let check = HashCheck::start(&file, Some(renumbered)).unwrap();
-        assert_eq!(check.known(), Some(first));
+        assert_eq!(check.known(), Some(first.clone()));
         assert_eq!(check.known().unwrap().change(&path), None);
 
         // A copy: read, and found to be the same.
         let copy = folder.path().join("copy.gguf");
         fs::copy(&path, &copy).unwrap();
         fs::rename(&copy, &path).unwrap();
-        let mut check = HashCheck::start(&ModelFile::open(&path).unwrap(), Some(first)).unwrap();
+        let mut check = HashCheck::start(&ModelFile::open(&path).unwrap(), Some(first.clone())).unwrap();
         assert!(check.is_awaited());
         assert_eq!(check.wait(&GO_ON).unwrap().unwrap().sha256, first.sha256);
         assert!(!check.is_awaited());
@@ -312,5 +356,39 @@ mod tests {
             let error = check.wait(&GO_ON).unwrap_err();
             assert!(matches!(error, Error::ModelChanged { change: FileChange::OtherBytes, .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn a_change_of_any_part_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        drop(model(&path));
+        let paths = split(&path, 3);
+        let file = ModelFile::open(&paths[1]).unwrap();
+        let known = FileHash::read(&file).unwrap();
+        let all: Vec<u8> = paths.iter().flat_map(|path| fs::read(path).unwrap()).collect();
+        assert_eq!(known.sha256.to_string(), format!("{:x}", Sha256::digest(all)));
+        assert!(known.is_of(&file));
+        let read: FileHash = serde_json::from_value(serde_json::to_value(&known).unwrap()).unwrap();
+        assert_eq!(read, known);
+
+        for path in &paths {
+            assert_eq!(known.change(path), None);
+        }
+        damage(&paths[2]);
+        for path in &paths {
+            let (changed, change) = known.change(path).unwrap();
+            assert_eq!((changed.as_path(), change), (paths[2].as_path(), FileChange::Written));
+        }
+        assert!(matches!(file.check(), Err(Error::ModelChanged { path, .. }) if path == paths[2]));
+        let now = ModelFile::open(&paths[0]).unwrap();
+        assert!(!known.is_of(&now));
+        assert_eq!(now.fingerprint().unwrap(), known.fingerprint, "the byte is in no sample");
+        let mut check = HashCheck::start(&now, Some(known.clone())).unwrap();
+        let error = check.wait(&GO_ON).unwrap_err();
+        assert!(matches!(error, Error::ModelChanged { change: FileChange::OtherBytes, .. }), "{error}");
+
+        fs::remove_file(&paths[1]).unwrap();
+        assert_eq!(known.change(&paths[0]), Some((paths[1].clone(), FileChange::Removed)));
     }
 }

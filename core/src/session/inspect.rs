@@ -15,8 +15,10 @@ use crate::{Error, Result};
 pub struct ModelInfo {
     /// The file.
     pub path: PathBuf,
-    /// Its size.
+    /// Its size, or that of all of a split model's files.
     pub bytes: u64,
+    /// The files that it is in.
+    pub files: usize,
     /// `general.architecture`.
     pub architecture: String,
     /// `general.name`, if given.
@@ -87,7 +89,8 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
     });
     let mut info = ModelInfo {
         path: model.to_owned(),
-        bytes: file.mapping().len() as u64,
+        bytes: file.n_bytes(),
+        files: file.parts().len(),
         architecture: text("general.architecture").unwrap_or_default(),
         name: text("general.name"),
         parameters: file.tensors().iter().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),

@@ -127,7 +127,7 @@ impl<'a> Job<'a> {
         };
         // What goes on has to go on with the same bytes, of which a fingerprint sees a few.
         let recorded = saved.as_ref().and_then(|_| folder.base()?.hash);
-        let hash_check = HashCheck::start(setup.base.file(), recorded)?;
+        let hash_check = HashCheck::start(setup.base.file(), recorded.clone())?;
         let model = std::path::absolute(&request.model).map_err(Error::io("find", &request.model))?;
         let base = BaseNote { model, fingerprint: *setup.base.fingerprint(), hash: recorded };
         let config = setup.config.to_toml()?;

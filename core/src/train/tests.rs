@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
 use nightgraft_ggml::{WeightType, weight_types};
 use nightgraft_text::Example;
-use nightgraft_tiny_model::TinyModel;
+use nightgraft_tiny_model::{TinyModel, split};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
@@ -109,6 +110,10 @@ fn trainer_on(model: &TinyModel, stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     let path = folder.path().join("tiny.gguf");
     model.write(&path).unwrap();
     let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
+    (folder, trainer_of(base, stop))
+}
+
+fn trainer_of(base: Base, stop: Arc<AtomicBool>) -> Trainer {
     let spec = LoraSpec { rank: 4, alpha: 8.0, modules: Module::ALL.to_vec(), layers: 0..2, dropout: 0.1 };
     let adapter = Adapter::new(&initialize(&spec, &base, 1)).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -126,7 +131,7 @@ fn trainer_on(model: &TinyModel, stop: Arc<AtomicBool>) -> (TempDir, Trainer) {
     config.run.epochs = 2.into();
     let options = ModelOptions { trains: true, ..ModelOptions::for_eval(64, 2) };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
-    (folder, Trainer::new(&config, model, adapter, examples).unwrap())
+    Trainer::new(&config, model, adapter, examples).unwrap()
 }
 
 #[test]
@@ -142,6 +147,25 @@ fn training_lowers_the_loss_and_uses_every_example() {
     assert_eq!(steps.iter().map(|step| step.tokens).sum::<u64>(), tokens);
     assert_eq!(steps.iter().map(|step| step.supervised_tokens).sum::<u64>(), tokens - 2 * 7);
     assert!(steps.last().unwrap().loss < steps[0].loss);
+}
+
+#[test]
+fn a_model_in_several_files_trains_to_the_same_bits() {
+    let train = |file: &Path| {
+        let (model, mut losses) = (Base::open(ModelFile::open(file).unwrap()).unwrap(), Vec::new());
+        let mut trainer = trainer_of(model, Arc::default());
+        while !trainer.is_finished() {
+            losses.extend(trainer.advance().unwrap().map(|step| step.loss));
+        }
+        (losses, trainer.adapter().tensors().unwrap())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    for tied in [true, false] {
+        TinyModel { tied, ..TinyModel::new(WeightType::Q4_K) }.write(&path).unwrap();
+        let whole = train(&path);
+        assert_eq!(train(&split(&path, 4)[2]), whole);
+    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Model {
         let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
         let rows = |n| Buffer::f32(n, n_embd);
         let file = base.file();
-        let is_larger_than_memory = available_bytes().is_some_and(|free| file.mapping().len() as u64 > free);
+        let is_larger_than_memory = available_bytes().is_some_and(|free| file.n_bytes() > free);
         if is_larger_than_memory {
             let path = file.path().display();
             tracing::warn!(%path, "the model is larger than the memory that is free: it is read anew in every step, which is slow");

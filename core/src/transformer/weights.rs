@@ -14,7 +14,7 @@ use crate::ops::norm::Norm;
 use crate::ops::rope::{Angles, PairLayout};
 use crate::{Error, Result};
 
-/// Buffers over the mapped weights, by their place in the file; tied matrices share one.
+/// Buffers over the mapped weights, by their place in the model's files; tied matrices share one.
 pub(super) struct MappedWeights {
     buffers: HashMap<usize, Buffer>,
     eps: f32,
@@ -23,11 +23,16 @@ pub(super) struct MappedWeights {
 impl MappedWeights {
     pub(super) fn new(base: &Base) -> Result<Self> {
         let layers = base.layers.iter().flat_map(LayerWeights::iter);
-        let mut locations: Vec<TensorLocation> =
-            layers.chain([&base.output_norm, &base.output]).map(location).collect::<Result<_>>()?;
-        locations.dedup();
-        let buffers = Buffer::map_weights(base.file().mapping(), &locations)?;
-        let buffers = locations.iter().map(TensorLocation::offset).zip(buffers).collect();
+        let weights: Vec<&Weight> = layers.chain([&base.output_norm, &base.output]).collect();
+        let mut buffers = HashMap::new();
+        for part in base.file().parts() {
+            let places = part.start..part.start + part.mapping.len();
+            let weights = || weights.iter().filter(|weight| places.contains(&weight.offset));
+            let locations =
+                weights().map(|weight| location(weight, part.start)).collect::<Result<Vec<_>>>()?;
+            let mapped = Buffer::map_weights(&part.mapping, &locations)?;
+            buffers.extend(weights().map(|weight| weight.offset).zip(mapped));
+        }
         Ok(Self { buffers, eps: base.spec.norm_eps })
     }
 
@@ -89,6 +94,7 @@ pub(super) fn angles(base: &Base) -> Angles {
     Angles::new(rope.dims, rope.base, rope.factors.as_deref(), rope.position_scale)
 }
 
-fn location(weight: &Weight) -> Result<TensorLocation> {
-    Ok(TensorLocation::new(weight.kind, [weight.n_rows, weight.n_cols], weight.offset)?)
+/// The place of a weight in a file that begins at `start`.
+fn location(weight: &Weight, start: usize) -> Result<TensorLocation> {
+    Ok(TensorLocation::new(weight.kind, [weight.n_rows, weight.n_cols], weight.offset - start)?)
 }

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod split;
 mod vocabulary;
 
 pub use blocks::random_weights;
+pub use split::split;
 pub use vocabulary::{CHATML, Vocabulary};
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use nightgraft_core::config::TrainConfig;
 use nightgraft_core::fuzzing::{Base, ModelFile, write_gguf_adapter, write_peft};
 use nightgraft_files::file_system::system;
 use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
-use nightgraft_gguf::{Array, Fingerprint, Metadata, TensorType, Value, Writer};
+use nightgraft_gguf::{Array, Fingerprint, Metadata, TensorType, SplitPart, Value, Writer};
 use nightgraft_kernels::WeightType;
 use nightgraft_policy::Rules;
 use nightgraft_store::checkpoint::{self, PartialEvaluation, Progress, State};
@@ -115,6 +115,9 @@ fn models(folder: &Path) -> Outcome {
         metadata.insert(format!("key.{index}"), value);
     }
     Writer::new(metadata).write(&folder.join("values"))?;
+    let mut metadata = Metadata::new();
+    SplitPart { number: Some(1), count: 2, n_tensors: Some(0) }.describe(&mut metadata);
+    Writer::new(metadata).write(&folder.join("part"))?;
     small_model(&folder.join("byte-level"), Vocabulary::ByteLevel, WeightType::Q4_1)?;
     small_model(&folder.join("sentence-piece"), Vocabulary::SentencePiece, WeightType::Q8_0)
 }

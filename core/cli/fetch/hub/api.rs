@@ -49,6 +49,13 @@ pub struct File {
     pub sum: Sum,
 }
 
+impl File {
+    /// The path's last part.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
 /// What the bytes of a file are checked by, and what the file is called in the cache.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sum {

@@ -50,16 +50,16 @@ impl CachedRepository {
         Ok(Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) })
     }
 
-    /// What of a choice is here, of the commit that was fetched last.
-    pub fn find(&self, choice: &Choice) -> Option<CachedFile> {
+    /// What of a choice is here, of the commit that was fetched last: a model's file, or all files of a split one.
+    pub fn find(&self, choice: &Choice) -> Option<Vec<CachedFile>> {
         let snapshot = self.latest()?;
-        let path = match choice {
-            Choice::File(file) => snapshot.join(file),
-            Choice::Quantization(_) | Choice::Usual => snapshot.join(chosen(&snapshot, choice)?),
+        let cached = |file: String| {
+            let path = snapshot.join(file);
+            let blob = fs::canonicalize(&path).ok()?;
+            let name = blob.file_name().and_then(|name| name.to_str());
+            Some(CachedFile { path, sha256: name.filter(|name| is_sha256(name)).map(str::to_owned) })
         };
-        let blob = fs::canonicalize(&path).ok()?;
-        let name = blob.file_name().and_then(|name| name.to_str());
-        Some(CachedFile { path, sha256: name.filter(|name| is_sha256(name)).map(str::to_owned) })
+        chosen(&snapshot, choice)?.into_iter().map(cached).collect()
     }
 
     /// The folder of the commit that was fetched last.
@@ -180,13 +180,13 @@ fn home() -> Result<PathBuf> {
     }
 }
 
-/// The chosen one of the files in a commit's folder, by its path there.
-fn chosen(snapshot: &Path, choice: &Choice) -> Option<String> {
+/// The chosen files of those in a commit's folder, by their paths there.
+fn chosen(snapshot: &Path, choice: &Choice) -> Option<Vec<String>> {
     let mut paths = Vec::new();
     collect(snapshot, "", &mut paths).ok()?;
     paths.sort();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    choose(&paths, choice).ok().map(str::to_owned)
+    Some(choose(&paths, choice).ok()?.into_iter().map(str::to_owned).collect())
 }
 
 /// The paths of all files below a folder.
@@ -231,18 +231,19 @@ mod tests {
         for choice in
             [&usual, &Choice::Quantization("q4_k_m".into()), &Choice::File("sub/m-Q4_K_M.gguf".into())]
         {
-            let file = cached.find(choice).unwrap();
+            let files = cached.find(choice).unwrap();
+            let [file] = files.as_slice() else { unreachable!("the model is one file") };
             assert_eq!((&file.path, file.sha256.as_deref()), (&path, Some(sum)));
             assert!(file.is_intact().unwrap());
         }
         assert!(cached.find(&Choice::Quantization("Q8_0".into())).is_none());
 
         fs::write(cached.blob(sum), "abd").unwrap();
-        assert!(!cached.find(&usual).unwrap().is_intact().unwrap());
+        assert!(!cached.find(&usual).unwrap()[0].is_intact().unwrap());
         // A later commit is the latest, also with the same file; what it does not have is not found.
         cached.link("ffff", "m-Q8_0.gguf", sum).unwrap();
         cached.link("ffff", "m-Q8_0.gguf", sum).unwrap();
         assert!(cached.find(&Choice::Quantization("Q4_K_M".into())).is_none());
-        assert!(cached.find(&usual).unwrap().path.ends_with("ffff/m-Q8_0.gguf"));
+        assert!(cached.find(&usual).unwrap()[0].path.ends_with("ffff/m-Q8_0.gguf"));
     }
 }

@@ -1,5 +1,7 @@
 //! Which of a repository's GGUF files is fetched, by the conventions of llama.cpp's `-hf` (its `common/download.cpp`).
 
+use nightgraft_gguf::SplitName;
+
 use super::location::{Choice, is_gguf};
 
 /// The quantizations that suit most, the best first.
@@ -19,18 +21,15 @@ pub enum ChoiceError {
     NoFile { there: Vec<String> },
     #[error("there is no such quantization in the repository; it holds {}", listed(there))]
     NoQuantization { there: Vec<String> },
-    #[error(
-        "{file} is a part of a split model; choose a quantization that is one file, or fetch all parts and join them with \
-         llama-gguf-split --merge"
-    )]
-    Split { file: String },
+    #[error("the repository lacks {file}, a part of the model; choose another quantization")]
+    NoPart { file: String },
 }
 
-/// The file that is meant among the paths of a repository.
+/// The file that is meant among the paths of a repository, or all files of a split model, in their order.
 ///
 /// # Errors
 /// [`ChoiceError`] if there is none.
-pub fn choose<'a>(paths: &[&'a str], choice: &Choice) -> Result<&'a str, ChoiceError> {
+pub fn choose<'a>(paths: &[&'a str], choice: &Choice) -> Result<Vec<&'a str>, ChoiceError> {
     let models: Vec<&str> = paths.iter().copied().filter(|path| is_model(path)).collect();
     let chosen = match choice {
         Choice::File(file) => paths.iter().copied().find(|path| path == file),
@@ -41,12 +40,22 @@ pub fn choose<'a>(paths: &[&'a str], choice: &Choice) -> Result<&'a str, ChoiceE
         }
     };
     match (chosen, choice) {
-        (Some(file), _) if is_part(file) => Err(ChoiceError::Split { file: file.to_owned() }),
-        (Some(file), _) => Ok(file),
+        (Some(file), _) => files_of(paths, file),
         (None, _) if models.is_empty() => Err(ChoiceError::NoGguf),
         (None, Choice::Quantization(_)) => Err(ChoiceError::NoQuantization { there: quantizations(&models) }),
         (None, _) => Err(ChoiceError::NoFile { there: models.into_iter().map(str::to_owned).collect() }),
     }
+}
+
+/// All files of the model that `file` is one of.
+fn files_of<'a>(paths: &[&'a str], file: &'a str) -> Result<Vec<&'a str>, ChoiceError> {
+    let Some(name) = SplitName::parse(file) else { return Ok(vec![file]) };
+    let parts = (1..=name.count).map(|number| {
+        let part = name.with_number(number);
+        let there = paths.iter().copied().find(|path| *path == part);
+        there.ok_or(ChoiceError::NoPart { file: part })
+    });
+    parts.collect()
 }
 
 /// A choice that needs no look at what else there is.
@@ -71,7 +80,7 @@ pub fn quantizations(paths: &[&str]) -> Vec<String> {
 /// The quantization that a file's name ends in, such as `Q4_K_M`.
 pub fn quantization(path: &str) -> Option<String> {
     let stem = path.get(..path.len().checked_sub(".gguf".len())?)?;
-    let stem = without_part(stem).unwrap_or(stem).to_ascii_uppercase();
+    let stem = SplitName::parse(path).map_or(stem, |part| part.name).to_ascii_uppercase();
     let last = stem.rsplit(['-', '.', '/']).next()?;
     let bits = ["IQ", "TQ", "BF", "MXFP", "Q", "F"].iter().find_map(|kind| last.strip_prefix(kind))?;
     bits.starts_with(|c: char| c.is_ascii_digit()).then(|| last.to_owned())
@@ -97,15 +106,7 @@ fn is_model(path: &str) -> bool {
 }
 
 fn is_part(path: &str) -> bool {
-    path.get(..path.len().saturating_sub(".gguf".len())).is_some_and(|stem| without_part(stem).is_some())
-}
-
-/// `name` of `name-00001-of-00003`.
-fn without_part(stem: &str) -> Option<&str> {
-    let (name, part) = stem.split_at_checked(stem.len().checked_sub("-00001-of-00003".len())?)?;
-    let (number, count) = part.strip_prefix('-')?.split_once("-of-")?;
-    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number(number) && is_number(count)).then_some(name)
+    SplitName::parse(path).is_some()
 }
 
 fn listed(names: &[String]) -> String {
@@ -133,23 +134,19 @@ mod tests {
 
     #[test]
     fn the_usual_one_is_of_four_bits() {
-        assert_eq!(choose(&PATHS, &Choice::Usual), Ok("m-q4_k_m.gguf"));
-        assert_eq!(choose(&["m-Q2_K.gguf", "m-Q8_0.gguf"], &Choice::Usual), Ok("m-Q8_0.gguf"));
-        assert_eq!(choose(&["m-00001-of-00002.gguf", "m.gguf"], &Choice::Usual), Ok("m.gguf"));
+        assert_eq!(choose(&PATHS, &Choice::Usual), Ok(vec!["m-q4_k_m.gguf"]));
+        assert_eq!(choose(&["m-Q2_K.gguf", "m-Q8_0.gguf"], &Choice::Usual), Ok(vec!["m-Q8_0.gguf"]));
+        assert_eq!(choose(&["m-00001-of-00002.gguf", "m.gguf"], &Choice::Usual), Ok(vec!["m.gguf"]));
         assert_eq!(choose(&["mmproj-m-Q8_0.gguf", "README.md"], &Choice::Usual), Err(ChoiceError::NoGguf));
     }
 
     #[test]
     fn a_quantization_is_found_as_a_word_in_any_case() {
-        assert_eq!(choose(&PATHS, &of("Q4_K_M")), Ok("m-q4_k_m.gguf"));
-        assert_eq!(choose(&PATHS, &of("bf16")), Ok("m-BF16.gguf"));
+        assert_eq!(choose(&PATHS, &of("Q4_K_M")), Ok(vec!["m-q4_k_m.gguf"]));
+        assert_eq!(choose(&PATHS, &of("bf16")), Ok(vec!["m-BF16.gguf"]));
         for quantization in ["q5_k_xl", "UD-Q5_K_XL"] {
-            assert_eq!(choose(&PATHS, &of(quantization)), Ok("UD/m-UD-Q5_K_XL.gguf"));
+            assert_eq!(choose(&PATHS, &of(quantization)), Ok(vec!["UD/m-UD-Q5_K_XL.gguf"]));
         }
-        assert_eq!(
-            choose(&PATHS, &of("f16")),
-            Err(ChoiceError::Split { file: "m-f16-00001-of-00002.gguf".into() })
-        );
         let there = ["BF16", "Q2_K", "Q4_K_M", "Q5_K_XL", "F16"].map(str::to_owned).to_vec();
         assert_eq!(choose(&PATHS, &of("Q4_K")), Err(ChoiceError::NoQuantization { there }));
     }
@@ -157,10 +154,19 @@ mod tests {
     #[test]
     fn a_file_is_taken_at_its_word() {
         let file = |path: &str| Choice::File(path.to_owned());
-        assert_eq!(choose(&PATHS, &file("m.Q2_K.gguf")), Ok("m.Q2_K.gguf"));
-        assert!(matches!(choose(&PATHS, &file("m-f16-00002-of-00002.gguf")), Err(ChoiceError::Split { .. })));
+        assert_eq!(choose(&PATHS, &file("m.Q2_K.gguf")), Ok(vec!["m.Q2_K.gguf"]));
         let there = vec!["m.Q2_K.gguf".to_owned()];
         assert_eq!(choose(&["m.Q2_K.gguf"], &file("m.gguf")), Err(ChoiceError::NoFile { there }));
+    }
+
+    #[test]
+    fn a_split_model_is_all_of_its_files() {
+        let both = vec!["m-f16-00001-of-00002.gguf", "m-f16-00002-of-00002.gguf"];
+        assert_eq!(choose(&PATHS, &of("f16")), Ok(both.clone()));
+        assert_eq!(choose(&PATHS, &Choice::File(both[1].to_owned())), Ok(both));
+        let lonely = ["a/m-00002-of-00002.gguf"];
+        let missing = ChoiceError::NoPart { file: "a/m-00001-of-00002.gguf".into() };
+        assert_eq!(choose(&lonely, &Choice::Usual), Err(missing));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nightgraft_core::{Error, error::GgufProblem, session};
 use nightgraft_gguf::{GgufHeader, Problem, parse_start};
-use tempfile::NamedTempFile;
 
 use crate::fetch::{
     cache::DiskError,
@@ -37,17 +36,31 @@ pub enum NotTrainable {
     Unsupported { problem: String },
 }
 
-/// Downloads the first bytes of a file of `file_len` bytes into `unfinished`, as far as its header goes, and judges by them.
+/// A file as far as its header goes.
+pub struct Start {
+    bytes: Vec<u8>,
+    header: GgufHeader,
+    /// Bytes of the whole file.
+    file_len: u64,
+}
+
+/// Downloads the first bytes of a file of `file_len` bytes into `unfinished`, as far as its header goes.
 ///
 /// # Errors
 /// [`NotTrainable`]; those of [`download::resume`].
-pub fn check(request: Request<'_>, unfinished: &Path, file_len: u64, label: &str, show: bool) -> Result<()> {
+pub fn fetch(
+    request: Request<'_>,
+    unfinished: &Path,
+    file_len: u64,
+    label: &str,
+    show: bool,
+) -> Result<Start> {
     let mut end = FIRST.min(file_len);
     loop {
         download::resume(request, unfinished, Some(end), label, show)?;
-        let start = first_bytes(unfinished, end)?;
-        match parse_start(&start, file_len) {
-            Ok(Some(header)) => return judge(request, &start, &header, file_len),
+        let bytes = first_bytes(unfinished, end)?;
+        match parse_start(&bytes, file_len) {
+            Ok(Some(header)) => return Ok(Start { bytes, header, file_len }),
             Ok(None) if end < file_len.min(MAX_HEADER) => end = (2 * end).min(file_len),
             Ok(None) => return Err(NotTrainable::EndlessHeader.into()),
             Err(problem) => return Err(NotTrainable::Malformed(problem).into()),
@@ -62,33 +75,49 @@ fn first_bytes(path: &Path, n: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file with this header as every command opens a model. In place of the tensors it has a hole, which takes no room.
-fn judge(request: Request<'_>, start: &[u8], header: &GgufHeader, file_len: u64) -> Result<()> {
-    let mut stand_in = NamedTempFile::new().context("cannot create a temporary file")?;
-    let factors = header.tensors.iter().find(|tensor| tensor.name == ROPE_FACTORS);
-    let factors = match factors.filter(|tensor| tensor.offset + tensor.n_bytes > start.len() as u64) {
-        Some(tensor) => Some((tensor.offset, part(request, tensor.offset, tensor.n_bytes)?)),
-        None => None,
-    };
-    let mut write = || -> io::Result<()> {
-        stand_in.write_all(start)?;
-        stand_in.as_file().set_len(file_len)?;
-        if let Some((offset, bytes)) = &factors {
-            stand_in.seek(SeekFrom::Start(*offset))?;
-            stand_in.write_all(bytes)?;
-        }
-        stand_in.flush()
-    };
-    write().map_err(DiskError::from_io("write", stand_in.path()))?;
-    match session::inspect(stand_in.path()) {
+/// Opens the files of a model, each under its name and with its header, as every command opens a model. In place of the tensors
+/// they have holes, which take no room.
+///
+/// # Errors
+/// [`NotTrainable`]; [`DiskError`].
+pub fn judge<'a>(files: impl Iterator<Item = (Request<'a>, &'a str, &'a Start)>) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let mut first = None;
+    for (request, name, start) in files {
+        let path = folder.path().join(name);
+        stand_in(request, &path, start)?;
+        first.get_or_insert(path);
+    }
+    let first = first.context("a model has a file")?;
+    match session::inspect(&first) {
         Ok(info) => match info.not_trainable {
             None => Ok(()),
             Some(problem) => Err(NotTrainable::Unsupported { problem }.into()),
         },
-        // Its name is not the one that was asked for.
+        // Its path is not the one that was asked for.
         Err(Error::Gguf { problem, .. }) => Err(NotTrainable::Unusable { problem }.into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Writes a file that has the header of another, and its numbers that decide something.
+fn stand_in(request: Request<'_>, path: &Path, Start { bytes, header, file_len }: &Start) -> Result<()> {
+    let factors = header.tensors.iter().find(|tensor| tensor.name == ROPE_FACTORS);
+    let factors = match factors.filter(|tensor| tensor.offset + tensor.n_bytes > bytes.len() as u64) {
+        Some(tensor) => Some((tensor.offset, part(request, tensor.offset, tensor.n_bytes)?)),
+        None => None,
+    };
+    let write = || -> io::Result<()> {
+        let mut file = File::create_new(path)?;
+        file.write_all(bytes)?;
+        file.set_len(*file_len)?;
+        if let Some((offset, bytes)) = &factors {
+            file.seek(SeekFrom::Start(*offset))?;
+            file.write_all(bytes)?;
+        }
+        Ok(())
+    };
+    Ok(write().map_err(DiskError::from_io("write", path))?)
 }
 
 /// Some bytes of the file.
