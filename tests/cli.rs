@@ -8,6 +8,8 @@ mod fetch;
 mod file_permissions;
 mod help;
 mod hub;
+#[cfg(unix)]
+mod import;
 mod invalid_inputs;
 mod overwriting;
 mod split;

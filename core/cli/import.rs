@@ -147,7 +147,9 @@ fn from_hub(name: &str, show: bool) -> Result<Source> {
     if !name.contains('/') || Path::new(name).is_absolute() {
         bail!("{name} is no folder; give one, or a repository of the Hugging Face Hub as OWNER/REPO");
     }
-    let location = Location::parse(name, None)?;
+    let neither =
+        |_| UsageError(format!("--from: {name} is no folder, and no repository of the Hub as OWNER/REPO"));
+    let location = Location::parse(name, None).map_err(neither)?;
     if location.choice != Choice::Usual {
         let problem = format!("--from: {name} is a file; give a folder, or OWNER/REPO");
         return Err(UsageError(problem).into());

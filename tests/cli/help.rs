@@ -6,9 +6,19 @@ use super::Sandbox;
 fn every_help_is_as_it_was_reviewed() {
     let sandbox = Sandbox::new();
     insta::assert_snapshot!("help", sandbox.run("--help").ok().out);
-    for command in
-        ["fetch", "inspect", "tokenize", "train", "plan", "bench", "eval", "generate", "export", "gradients"]
-    {
+    for command in [
+        "fetch",
+        "import",
+        "inspect",
+        "tokenize",
+        "train",
+        "plan",
+        "bench",
+        "eval",
+        "generate",
+        "export",
+        "gradients",
+    ] {
         snapshot(&sandbox, command);
     }
     for command in ["store", "store list", "store show", "store promote", "store rollback", "store delete"] {

@@ -18,6 +18,7 @@ use nightgraft_gguf::Value;
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::{N_EMBD, N_HEAD, TinyModel, split};
 use serde_json::json;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{RunOutput, Sandbox, files};
@@ -33,6 +34,8 @@ const FACTORS: usize = 4 * N_EMBD / N_HEAD / 2;
 /// A repository, `owner/repo`, and how badly it is served.
 pub struct Hub {
     files: Vec<(String, Vec<u8>)>,
+    /// Those of the files that git itself keeps.
+    small: Vec<&'static str>,
     /// The sum that is stated for the last of the files, if not its own.
     stated: Option<String>,
     licence: &'static str,
@@ -51,12 +54,28 @@ pub struct Running {
 
 impl Hub {
     pub fn new() -> Self {
-        Self { files: Vec::new(), stated: None, licence: "apache-2.0", token: None, breaks_after: usize::MAX }
+        Self {
+            files: Vec::new(),
+            small: Vec::new(),
+            stated: None,
+            licence: "apache-2.0",
+            token: None,
+            breaks_after: usize::MAX,
+        }
     }
 
     pub fn with(mut self, path: &str, bytes: Vec<u8>) -> Self {
         self.files.push((path.to_owned(), bytes));
         self
+    }
+
+    pub fn with_small(mut self, path: &'static str, bytes: Vec<u8>) -> Self {
+        self.small.push(path);
+        self.with(path, bytes)
+    }
+
+    pub fn broken_after(self, bytes: usize) -> Self {
+        Self { breaks_after: bytes, ..self }
     }
 
     pub fn start(self) -> Running {
@@ -128,6 +147,10 @@ impl Hub {
     fn description(&self) -> serde_json::Value {
         let mut siblings = vec![json!({"rfilename": "README.md", "size": 7, "blobId": "00"})];
         for (path, body) in &self.files {
+            if self.small.contains(&path.as_str()) {
+                siblings.push(json!({"rfilename": path, "size": body.len(), "blobId": git_blob(body)}));
+                continue;
+            }
             let lfs = json!({"sha256": sha256(body), "size": body.len(), "pointerSize": 128});
             siblings.push(json!({"rfilename": path, "size": body.len(), "blobId": "00", "lfs": lfs}));
         }
@@ -146,6 +169,11 @@ impl Running {
     /// Bytes of files that were sent.
     pub fn sent(&self) -> usize {
         self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Where it answers.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     fn requests(&self) -> usize {
@@ -174,6 +202,13 @@ pub fn direct(sandbox: &Sandbox, args: &[&str]) -> Command {
 
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name that git gives these bytes.
+pub fn git_blob(bytes: &[u8]) -> String {
+    let mut hash = Sha1::new_with_prefix(format!("blob {}\0", bytes.len()));
+    hash.update(bytes);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn tiny(kind: WeightType) -> Vec<u8> {
@@ -382,7 +417,7 @@ fn what_is_not_there_is_said_with_what_is() {
     let empty = Hub::new().with("model.safetensors", b"{}".to_vec()).start();
     empty
         .fetch(&sandbox, &["owner/repo"])
-        .refuses(1, &["holds no GGUF file", "-GGUF", "convert_hf_to_gguf.py"]);
+        .refuses(1, &["holds no GGUF file", "-GGUF", "nightgraft import --from"]);
     assert_eq!(hub.sent() + empty.sent(), 0);
 }
 

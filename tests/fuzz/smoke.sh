@@ -8,7 +8,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 seconds=${1:-20}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- adapter checkpoint config gguf jsonl night
+[ $# -gt 0 ] || set -- adapter checkpoint config gguf import jsonl night
 : "${CARGO_TARGET_DIR:=$here/../../target}"
 mkdir -p "$CARGO_TARGET_DIR/fuzz"
 CARGO_TARGET_DIR=$(cd "$CARGO_TARGET_DIR" && pwd)

@@ -61,6 +61,8 @@ mod tensor_location;
 mod weight_types;
 
 #[cfg(test)]
+mod import_tests;
+#[cfg(test)]
 mod safety_tests;
 #[cfg(test)]
 mod tests;

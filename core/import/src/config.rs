@@ -15,7 +15,7 @@ const MAX_LAYERS: u64 = 512;
 /// Far above any model; keeps products of two such numbers within 64 bits.
 pub(crate) const MAX_WIDTH: u64 = 1 << 24;
 /// Far above any vocabulary.
-const MAX_VOCABULARY: u64 = 1 << 22;
+const MAX_VOCABULARY: u64 = 1 << 21;
 /// Positions are 32-bit signed numbers.
 pub(crate) const MAX_CONTEXT: u64 = i32::MAX as u64;
 

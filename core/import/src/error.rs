@@ -341,6 +341,29 @@ pub enum TensorProblem {
     Quantizer(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What a person should know of a model that imports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The model was trained with a window, which its files in llama.cpp do not have.
+    Window {
+        /// Tokens of the window.
+        tokens: u64,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window { tokens } => write!(
+                f,
+                "the model was trained with a window of {tokens} tokens, which llama.cpp does not have for it: longer texts \
+                 are computed with attention to all of them"
+            ),
+        }
+    }
+}
+
 fn listed(names: impl Iterator<Item = &'static str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }

@@ -48,6 +48,8 @@ pub struct Report {
     pub parameters: u64,
     /// How many tensors there are of each type.
     pub tensors: BTreeMap<&'static str, u64>,
+    /// What a person should know of the model, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Writes the model of a folder into a GGUF file. `on_progress` is told the written bytes and the number of all, and may end the
@@ -94,6 +96,7 @@ pub fn import(
         quantization: quantization.name(),
         parameters: plan.tensors.iter().map(|tensor| tensor.dims.iter().product::<u64>()).sum(),
         tensors: counts,
+        warnings: plan.notices.iter().map(ToString::to_string).collect(),
     })
 }
 

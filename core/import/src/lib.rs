@@ -35,9 +35,14 @@ mod source;
 mod vocabulary;
 mod weights;
 
+#[cfg(test)]
+mod tests;
+
 pub use architecture::importable_architectures;
 pub use convert::Quantize;
-pub use error::{ConfigProblem, Error, JsonProblem, Result, TensorProblem, TokenizerProblem, WeightsProblem};
+pub use error::{
+    ConfigProblem, Error, JsonProblem, Notice, Result, TensorProblem, TokenizerProblem, WeightsProblem,
+};
 pub use job::{Report, Request, import, is_own};
 pub use quantization::Quantization;
 pub use source::{DESCRIPTION_FILES, Source};

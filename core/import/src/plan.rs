@@ -2,6 +2,8 @@
 
 use nightgraft_gguf::{Metadata, Value};
 
+use crate::Notice;
+
 /// A model as GGUF has it, before any weight was read.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -13,6 +15,7 @@ pub(crate) struct Plan {
     pub n_layer: u64,
     /// Rows of the embedding.
     pub n_vocab: u64,
+    pub notices: Vec<Notice>,
 }
 
 /// A tensor of the file.
@@ -54,7 +57,14 @@ pub(crate) enum Change {
 
 impl Plan {
     pub fn new(architecture: &'static str, n_layer: u64, n_vocab: u64) -> Self {
-        Self { architecture, metadata: Metadata::new(), tensors: Vec::new(), n_layer, n_vocab }
+        Self {
+            architecture,
+            metadata: Metadata::new(),
+            tensors: Vec::new(),
+            n_layer,
+            n_vocab,
+            notices: Vec::new(),
+        }
     }
 
     /// Sets `<architecture>.<key>`.

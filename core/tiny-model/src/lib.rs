@@ -1,13 +1,15 @@
 //! Tiny models for tests: a `llama` or `qwen2` of about a million random weights in any format, with a working
-//! tokenizer, that llama.cpp loads too. Nothing here is part of the engine.
+//! tokenizer, that llama.cpp loads too; and models as `transformers` saves them. Nothing here is part of the engine.
 
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod hugging_face;
 mod split;
 mod vocabulary;
 
 pub use blocks::random_weights;
+pub use hugging_face::HuggingFaceFolder;
 pub use split::split;
 pub use vocabulary::{CHATML, Vocabulary};
 

@@ -1,6 +1,7 @@
 //! Two small vocabularies with which any text can be encoded.
 
 use nightgraft_gguf::{Array, Metadata, Value};
+use serde_json::{Map, json};
 
 /// The ChatML template, as SmolLM2 and Qwen2 have it, without a default system message.
 pub const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + \
@@ -74,6 +75,60 @@ impl Vocabulary {
         }
         put("token_type", Value::Array(Array::I32(tokens.iter().map(|(_, kind, _)| *kind).collect())));
         put("tokens", Value::Array(Array::String(tokens.into_iter().map(|(text, ..)| text).collect())));
+    }
+
+    /// The same vocabulary as the `tokenizers` crate writes it.
+    pub(super) fn tokenizer_json(self) -> serde_json::Value {
+        let tokens = self.tokens();
+        let is_added = |kind: i32| matches!(kind, CONTROL | UNKNOWN);
+        let added = tokens.iter().enumerate().filter(|(_, (_, kind, _))| is_added(*kind));
+        let added: Vec<_> =
+            added.map(|(id, (text, ..))| json!({ "id": id, "content": text, "special": true })).collect();
+        let vocab: Map<String, serde_json::Value> =
+            tokens.iter().enumerate().map(|(id, (text, ..))| (text.clone(), id.into())).collect();
+        match self {
+            Self::ByteLevel => json!({
+                "added_tokens": added,
+                "normalizer": null,
+                "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
+                    { "type": "Digits", "individual_digits": true },
+                    { "type": "ByteLevel", "add_prefix_space": false, "use_regex": true },
+                ] },
+                "post_processor": null,
+                "model": { "type": "BPE", "vocab": vocab, "merges": MERGES },
+            }),
+            Self::SentencePiece => {
+                let split = |piece: &&str| {
+                    let halves = piece.char_indices().skip(1).map(|(at, _)| piece.split_at(at));
+                    let mut known = halves.filter(|(a, b)| vocab.contains_key(*a) && vocab.contains_key(*b));
+                    known.next().map(|(a, b)| [a.to_owned(), b.to_owned()])
+                };
+                let merges: Vec<_> = PIECES.iter().filter_map(split).collect();
+                json!({
+                    "added_tokens": added,
+                    "normalizer": { "type": "Sequence", "normalizers": [
+                        { "type": "Prepend", "prepend": "▁" },
+                        { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+                    ] },
+                    "pre_tokenizer": null,
+                    "post_processor": { "type": "TemplateProcessing", "single": [
+                        { "SpecialToken": { "id": "<s>", "type_id": 0 } },
+                        { "Sequence": { "id": "A", "type_id": 0 } },
+                    ] },
+                    "model": {
+                        "type": "BPE", "vocab": vocab, "merges": merges, "byte_fallback": true, "unk_token": "<unk>",
+                    },
+                })
+            }
+        }
+    }
+
+    /// The names of the special tokens, as `transformers` writes them.
+    pub(super) fn tokenizer_config(self) -> serde_json::Value {
+        match self {
+            Self::ByteLevel => json!({ "bos_token": "<|im_start|>", "eos_token": "<|im_end|>" }),
+            Self::SentencePiece => json!({ "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>" }),
+        }
     }
 
     /// Text, kind and score of every token.

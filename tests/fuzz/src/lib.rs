@@ -14,7 +14,7 @@ use nightgraft_adapter::{AdapterTensors, LoraPair, LoraSpec, Module};
 use nightgraft_core::fuzzing::{Base, ModelFile};
 use nightgraft_kernels::WeightType;
 use nightgraft_text::{ChatTemplate, Date, Tokenizer};
-use nightgraft_tiny_model::{CHATML, N_EMBD, TinyModel};
+use nightgraft_tiny_model::{CHATML, HuggingFaceFolder, N_EMBD, TinyModel, Vocabulary};
 use tempfile::TempDir;
 
 /// The most that a target may hold at a time; the GGUF reader's own cap on a decoded header is half of it.
@@ -83,4 +83,37 @@ pub fn small_adapter() -> AdapterTensors {
     let pair =
         LoraPair { rank: 1, n_in: N_EMBD, n_out: N_EMBD, a: vec![0.5; N_EMBD], b_t: vec![0.25; N_EMBD] };
     AdapterTensors { spec, pairs: [((0, Module::AttnQ), pair)].into() }
+}
+
+/// The files of a folder that is imported; the first byte of an input is the place of one among them.
+pub const IMPORTED_FILES: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+];
+
+/// Folders of a few kilobytes: one of each shape of layer, both kinds of vocabulary among them.
+pub fn import_recipes() -> [HuggingFaceFolder; 4] {
+    ["LlamaForCausalLM", "Gemma3ForCausalLM", "Ministral3ForCausalLM", "Phi3ForCausalLM"].map(
+        |architecture| {
+            let vocabulary = if architecture == "Gemma3ForCausalLM" {
+                Vocabulary::SentencePiece
+            } else {
+                Vocabulary::ByteLevel
+            };
+            HuggingFaceFolder {
+                n_layer: 1,
+                n_embd: 8,
+                n_ff: 8,
+                n_head: 2,
+                n_head_kv: 1,
+                head_dim: 4,
+                vocabulary,
+                ..HuggingFaceFolder::new(architecture)
+            }
+        },
+    )
 }

@@ -12,8 +12,8 @@ use nightgraft_adapter::{LoraPairs, Module};
 use nightgraft_core::config::TrainConfig;
 use nightgraft_core::fuzzing::{Base, ModelFile, write_gguf_adapter, write_peft};
 use nightgraft_files::file_system::system;
-use nightgraft_fuzz::{PEFT_CONFIG, scratch, small_adapter, tiny_model};
-use nightgraft_gguf::{Array, Fingerprint, Metadata, TensorType, SplitPart, Value, Writer};
+use nightgraft_fuzz::{IMPORTED_FILES, PEFT_CONFIG, import_recipes, scratch, small_adapter, tiny_model};
+use nightgraft_gguf::{Array, Fingerprint, Metadata, SplitPart, TensorType, Value, Writer};
 use nightgraft_kernels::WeightType;
 use nightgraft_policy::Rules;
 use nightgraft_store::checkpoint::{self, PartialEvaluation, Progress, State};
@@ -34,13 +34,14 @@ fn run() {
 }
 
 fn make_seeds(folder: &Path) -> Outcome {
-    for target in ["adapter", "checkpoint", "config", "gguf", "jsonl", "night"] {
+    for target in ["adapter", "checkpoint", "config", "gguf", "import", "jsonl", "night"] {
         fs::create_dir_all(folder.join(target))?;
     }
     adapters(&folder.join("adapter"))?;
     checkpoints(&folder.join("checkpoint"))?;
     configs(&folder.join("config"))?;
     models(&folder.join("gguf"))?;
+    imports(&folder.join("import"))?;
     data(&folder.join("jsonl"))?;
     nights(&folder.join("night"))
 }
@@ -153,6 +154,20 @@ fn small_model(path: &Path, vocabulary: Vocabulary, kind: WeightType) -> Outcome
     }
     writer.write(path)?;
     Base::open(ModelFile::open(path)?)?;
+    Ok(())
+}
+
+/// The files of folders of several architectures, each behind its number.
+fn imports(folder: &Path) -> Outcome {
+    for recipe in import_recipes() {
+        let scratch = tempfile::tempdir()?;
+        recipe.write(scratch.path())?;
+        for (number, name) in (0u8..).zip(IMPORTED_FILES) {
+            let Ok(content) = fs::read(scratch.path().join(name)) else { continue };
+            let seed = format!("{}-{name}", recipe.architecture);
+            fs::write(folder.join(seed), [&[number], content.as_slice()].concat())?;
+        }
+    }
     Ok(())
 }
 

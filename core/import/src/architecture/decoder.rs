@@ -2,6 +2,7 @@
 
 use nightgraft_gguf::Value;
 
+use crate::Notice;
 use crate::config::Decoder;
 use crate::plan::{Change, Names, Plan};
 
@@ -27,6 +28,12 @@ pub(super) fn start(architecture: &'static str, decoder: &Decoder) -> Plan {
     plan.set("attention.layer_norm_rms_epsilon", Value::F32(decoder.norm_eps as f32));
     plan.set_u32("vocab_size", decoder.n_vocab);
     plan
+}
+
+/// Says so if texts that are longer than the window of a model fit into its context.
+pub(super) fn notice_window(plan: &mut Plan, decoder: &Decoder, window: Option<u64>) {
+    plan.notices
+        .extend(window.filter(|&tokens| tokens < decoder.n_ctx).map(|tokens| Notice::Window { tokens }));
 }
 
 /// The embedding, the last norm and the head, unless that is the embedding again.

@@ -3,7 +3,7 @@
 use super::decoder::{self, Biases};
 use super::rope::{Allowed, Rope};
 use crate::Result;
-use crate::config::{Config, Decoder, Defaults};
+use crate::config::{Config, Decoder, Defaults, MAX_CONTEXT};
 use crate::plan::{Change, Plan};
 
 pub(super) fn describe(config: &Config) -> Result<Plan> {
@@ -27,6 +27,7 @@ pub(super) fn describe_as(
     let biases = Biases { qkv: attention_bias, output: attention_bias, mlp };
 
     let mut plan = decoder::start(architecture, &decoder);
+    decoder::notice_window(&mut plan, &decoder, keys.count("sliding_window", 1, MAX_CONTEXT)?);
     plan.set_u32("rope.dimension_count", decoder.head_dim);
     rope.write(&mut plan, &decoder);
     decoder::ends(&mut plan, &decoder, Change::None);

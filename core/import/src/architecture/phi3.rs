@@ -23,10 +23,16 @@ pub(super) fn describe(config: &Config) -> Result<Plan> {
     let mut plan = decoder::start(NAME, &decoder);
     rope.write(&mut plan, &decoder);
     let n_rot = (rope.partial * decoder.head_dim as f64) as u64;
+    if !n_rot.is_multiple_of(2) || !(2..=decoder.head_dim).contains(&n_rot) {
+        let expected = "an even part of head_dim";
+        return Err(keys.unsupported("partial_rotary_factor", rope.partial, NAME, expected));
+    }
     plan.set_u32("rope.dimension_count", n_rot);
     long_rope(&keys, &decoder, &rope, n_rot, &mut plan)?;
-    // Zero is how llama.cpp knows Phi 4, which has no window.
-    plan.set_u32("attention.sliding_window", keys.count("sliding_window", 0, MAX_CONTEXT)?.unwrap_or(0));
+    let window = keys.count("sliding_window", 0, MAX_CONTEXT)?.unwrap_or(0);
+    // Zero is how llama.cpp knows Phi 4, which has no window. It reads others, and computes without.
+    plan.set_u32("attention.sliding_window", window);
+    decoder::notice_window(&mut plan, &decoder, Some(window).filter(|&window| window > 0));
     decoder::ends(&mut plan, &decoder, Change::None);
     let (n_q, n_kv, n_embd, n_ff) = (decoder.n_embd_q(), decoder.n_embd_kv(), decoder.n_embd, decoder.n_ff);
     for layer in 0..decoder.n_layer {

@@ -3,7 +3,7 @@
 use super::decoder::{self, Biases};
 use super::rope::{Allowed, Rope};
 use crate::Result;
-use crate::config::{Config, Decoder, Defaults};
+use crate::config::{Config, Decoder, Defaults, MAX_CONTEXT};
 use crate::plan::{Change, Plan};
 
 const NAME: &str = "qwen3";
@@ -17,6 +17,9 @@ pub(super) fn describe(config: &Config) -> Result<Plan> {
     rope.must_be_whole(config, NAME)?;
 
     let mut plan = decoder::start(NAME, &decoder);
+    if keys.bool("use_sliding_window")? == Some(true) {
+        decoder::notice_window(&mut plan, &decoder, keys.count("sliding_window", 1, MAX_CONTEXT)?);
+    }
     rope.write(&mut plan, &decoder);
     decoder::ends(&mut plan, &decoder, Change::None);
     for layer in 0..decoder.n_layer {
