@@ -9,8 +9,8 @@ use std::sync::Arc;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use nightgraft_ggml::{
-    AttentionShape, Buffer, ComputeType, Cpu, Direction, Error, Graph, MappedFile, Output, Product, Tensor,
-    TensorLocation, WeightType, is_quantizable, quantize, weight_types,
+    Activation, AttentionShape, Buffer, ComputeType, Cpu, Direction, Error, Graph, MappedFile, Output,
+    Product, Tensor, TensorLocation, WeightType, is_quantizable, quantize, weight_types,
 };
 use nightgraft_kernels::Tier;
 use rand::{Rng, SeedableRng};
@@ -93,11 +93,11 @@ fn elementwise(criterion: &mut Criterion) {
     let (x, up, weight) = (matrix(TOKENS, WIDTH), matrix(TOKENS, WIDTH), matrix(1, WIDTH));
     run(&mut group, "rms_norm", |g| {
         let (x, weight) = (g.tensor(&x)?, g.tensor(&weight)?);
-        g.rms_norm(x, weight, 1e-5)
+        g.rms_norm(x, Some(weight), WIDTH, 1e-5)
     });
-    run(&mut group, "swiglu", |g| {
+    run(&mut group, "activation, gated", |g| {
         let (x, up) = (g.tensor(&x)?, g.tensor(&up)?);
-        g.swiglu(x, up)
+        g.activation(Activation::Silu, x, Some(up))
     });
     run(&mut group, "quantize_rows_int16", |g| {
         let x = g.tensor(&x)?;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod architectures;
+
 use std::collections::HashMap;
 use std::fs;
 use std::num::NonZeroU32;
@@ -10,7 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use assert_cmd::cargo::cargo_bin;
-use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
@@ -22,14 +24,13 @@ use nightgraft_gguf::{GgufHeader, TensorInfo, TensorType, Writer};
 use nightgraft_kernels::{WeightType, Weights};
 use nightgraft_random::Random;
 use nightgraft_text::Tokenizer;
-use nightgraft_tiny_model::TinyModel;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::support::{our_logits, smollm2};
 
-/// With weights in f32 both compute the same, but for llama.cpp's keys and values in f16.
-const MAX_DIVERGENCE: f64 = 1e-5;
+/// With weights, keys and values in f32 both compute the same, but for the order of sums and, of GELU, a table in f16.
+const MAX_DIVERGENCE: f64 = 1e-6;
 /// In front of 4-bit weights llama.cpp rounds activations to 8 bits, which we do not. Measured: 2.6e-3 to 4.3e-3,
 /// with and without an adapter; rounding our own activations in the same way moves our logits by as much (4.0e-3).
 const MAX_DIVERGENCE_ROUNDED: f64 = 8e-3;
@@ -58,6 +59,8 @@ fn llama_cpp_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Ve
         .with_n_ctx(NonZeroU32::new(n_tokens))
         .with_n_batch(n_tokens)
         .with_n_ubatch(n_tokens.min(512))
+        .with_type_k(KvCacheType::F32)
+        .with_type_v(KvCacheType::F32)
         .with_n_threads(2)
         .with_n_threads_batch(2);
     let mut context = model.new_context(backend(), params).unwrap();
@@ -90,19 +93,20 @@ fn write_adapter(model: &Path, out: &Path, strength: f32) {
             let name = module.tensor_name(layer);
             header.tensors.iter().find(|tensor| tensor.name == name)
         };
-        if matrix(Module::AttnQ).is_none() {
+        if matrix(Module::AttnOutput).is_none() {
             break;
         }
         for module in Module::ALL {
-            let dims = &matrix(module).unwrap().dims;
+            let Some(dims) = matrix(module).map(|tensor| &tensor.dims) else { continue };
             let (n_in, n_out) = (dims[0] as usize, dims[1] as usize);
             let bound = 1.0 / (n_in as f32).sqrt();
             let mut numbers = |n: usize, bound: f32| -> Vec<u8> {
                 (0..n).flat_map(|_| random.between(-bound, bound).to_le_bytes()).collect()
             };
-            let name = |factor| {
-                format!("base_model.model.model.layers.{layer}.{}.{factor}.weight", module.hf_name())
-            };
+            // Without a matrix of its own, the gate is in this one.
+            let is_fused = module == Module::FfnUp && matrix(Module::FfnGate).is_none();
+            let module = if is_fused { "mlp.gate_up_proj" } else { module.hf_name() };
+            let name = |factor| format!("base_model.model.model.layers.{layer}.{module}.{factor}.weight");
             tensors.push((name("lora_A"), vec![RANK, n_in], numbers(RANK * n_in, bound)));
             tensors.push((name("lora_B"), vec![n_out, RANK], numbers(n_out * RANK, strength * bound)));
         }
@@ -193,16 +197,6 @@ fn logits_agree_on_the_real_weights_in_f32() {
     let path = folder.path().join("f32.gguf");
     write_in_f32(&smollm2(), &path);
     assert_agreement_in_f32("SmolLM2", &path, 4.0);
-}
-
-/// Biases, and rope over halves of heads.
-#[test]
-fn logits_of_a_qwen2_agree_in_f32() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tiny.gguf");
-    let tiny = TinyModel { architecture: "qwen2", tied: false, ..TinyModel::new(WeightType::F32) };
-    tiny.write(&path).unwrap();
-    assert_agreement_in_f32("tiny qwen2", &path, 4.0);
 }
 
 /// With the model that NIGHTGRAFT_QWEN names, if it is set.

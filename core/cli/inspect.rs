@@ -22,6 +22,9 @@ pub struct Args {
     verify: bool,
 }
 
+/// What the table of matrices counts with: the default of `--rank`.
+const RANK: u64 = 8;
+
 const EXAMPLES: &str = "\
 Examples:
   nightgraft inspect model.gguf
@@ -77,5 +80,31 @@ fn describe(info: &ModelInfo) -> String {
     for group in &info.tensors {
         groups.push(vec![group.format.to_owned(), group.tensors.to_string(), format::bytes(group.bytes)]);
     }
-    format!("{}\n{}", format::pairs(&rows), format::table(&groups, &[1, 2]))
+    let mut text = format!("{}\n{}", format::pairs(&rows), format::table(&groups, &[1, 2]));
+    if !info.adaptable.is_empty() {
+        text.push('\n');
+        text.push_str(&format::table(&matrices(info), &[1, 2, 3, 4, 5]));
+    }
+    text
+}
+
+/// The matrices that an adapter can sit on, and how large it gets.
+fn matrices(info: &ModelInfo) -> Vec<Vec<String>> {
+    let size = |per_rank: u64| {
+        let parameters = RANK * per_rank;
+        [format::count(parameters), format::bytes(parameters * size_of::<f32>() as u64)]
+    };
+    let at_rank = format!("at rank {RANK}");
+    let mut table =
+        vec![["matrix", "layers", "outputs", "inputs", &at_rank, "size"].map(str::to_owned).to_vec()];
+    for module in &info.adaptable {
+        let counts = [module.layers, module.outputs, module.inputs].map(|count| count.to_string());
+        let [parameters, bytes] = size(module.parameters_per_rank);
+        let [layers, outputs, inputs] = counts;
+        table.push(vec![module.module.to_string(), layers, outputs, inputs, parameters, bytes]);
+    }
+    let [parameters, bytes] = size(info.adaptable.iter().map(|module| module.parameters_per_rank).sum());
+    let none = String::new;
+    table.push(vec!["all".to_owned(), none(), none(), none(), parameters, bytes]);
+    table
 }

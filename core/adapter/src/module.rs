@@ -1,4 +1,4 @@
-//! The seven matrices of a block that can get a low-rank pair.
+//! The matrices of a layer that can get a low-rank pair.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
@@ -19,18 +19,32 @@ pub enum Module {
     AttnOutput,
     /// The gated half of the feed-forward network.
     FfnGate,
-    /// The other half.
+    /// The other half, or both where they are one matrix.
     FfnUp,
     /// From the feed-forward network back to the residual stream.
     FfnDown,
+    /// Queries, keys and values in one matrix, where they are not apart.
+    AttnQkv,
 }
 
 impl Module {
-    /// All of them in the order of computation.
-    pub const ALL: [Self; 7] =
+    /// All of them. No layer has all: [`Module::AttnQkv`] stands for three others.
+    pub const ALL: [Self; 8] = [
+        Self::AttnQ,
+        Self::AttnK,
+        Self::AttnV,
+        Self::AttnOutput,
+        Self::FfnGate,
+        Self::FfnUp,
+        Self::FfnDown,
+        Self::AttnQkv,
+    ];
+
+    /// The most that a layer has: those that are apart, in the order of computation.
+    pub const APART: [Self; 7] =
         [Self::AttnQ, Self::AttnK, Self::AttnV, Self::AttnOutput, Self::FfnGate, Self::FfnUp, Self::FfnDown];
 
-    /// Queries, keys and values: what may have a bias.
+    /// Queries, keys and values.
     pub const QKV: [Self; 3] = [Self::AttnQ, Self::AttnK, Self::AttnV];
 
     /// The name in GGUF files and on the command line: `attn_q`.
@@ -38,7 +52,7 @@ impl Module {
         self.into()
     }
 
-    /// The path below a layer in Hugging Face models: `self_attn.q_proj`.
+    /// The path below a layer in most Hugging Face models: `self_attn.q_proj`.
     pub fn hf_name(self) -> &'static str {
         match self {
             Self::AttnQ => "self_attn.q_proj",
@@ -48,6 +62,7 @@ impl Module {
             Self::FfnGate => "mlp.gate_proj",
             Self::FfnUp => "mlp.up_proj",
             Self::FfnDown => "mlp.down_proj",
+            Self::AttnQkv => "self_attn.qkv_proj",
         }
     }
 
@@ -64,5 +79,10 @@ impl Module {
     /// The tensor of this module in `layer`: `blk.3.attn_q.weight`.
     pub fn tensor_name(self, layer: usize) -> String {
         format!("blk.{layer}.{}.weight", self.gguf_name())
+    }
+
+    /// The tensor with this module's bias in `layer`: `blk.3.attn_q.bias`.
+    pub fn bias_name(self, layer: usize) -> String {
+        format!("blk.{layer}.{}.bias", self.gguf_name())
     }
 }

@@ -56,6 +56,14 @@ pub enum Mismatch {
         /// How many layers the model has.
         n_layer: usize,
     },
+    /// The model has no such matrix.
+    #[error("it adapts {}, which the model does not have", module.tensor_name(*layer))]
+    Module {
+        /// The layer.
+        layer: usize,
+        /// The module.
+        module: Module,
+    },
     /// The model's matrix has another shape.
     #[error(
         "{}: expected {} outputs and {} inputs, got {} and {}; it was trained for another model",

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
-    self as kernels, Accumulator, AttentionShape, Direction, F32Product, Int16Product, Int16Rows, Part, Rows,
-    RowsMut, Weights,
+    self as kernels, Accumulator, Activation, AttentionShape, Direction, F32Product, Int16Product, Int16Rows,
+    LogitTransform, Part, RmsNorm, Rows, RowsMut, Weights,
 };
 
 use crate::custom_node::{CustomNode, Params, ProductKind, SumOfProducts};
@@ -99,9 +99,35 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn eps(&self) -> Result<f32, Refusal> {
-        match self.params {
-            Some(Params::Norm { eps }) => Ok(*eps),
+    /// The norm, whose weight, if it has one, is operand `i`; and whether its gradient is added to what is there.
+    fn norm(&self, i: usize) -> Result<(RmsNorm<'a>, bool), Refusal> {
+        match *self.params.ok_or(Refusal::Params)? {
+            Params::Norm { width, eps, is_weighted, accumulate } => {
+                let weight = if is_weighted { Some(self.rows(i)?.row(0)) } else { None };
+                Ok((RmsNorm { weight, width, eps }, accumulate))
+            }
+            _ => Err(Refusal::Params),
+        }
+    }
+
+    /// The activation, and whether there is a second operand that gates it.
+    fn activation(&self) -> Result<(Activation, bool), Refusal> {
+        match *self.params.ok_or(Refusal::Params)? {
+            Params::Activation { f, is_gated } => Ok((f, is_gated)),
+            _ => Err(Refusal::Params),
+        }
+    }
+
+    fn logits(&self) -> Result<LogitTransform, Refusal> {
+        match *self.params.ok_or(Refusal::Params)? {
+            Params::Logits(transform) => Ok(transform),
+            _ => Err(Refusal::Params),
+        }
+    }
+
+    fn scale(&self) -> Result<f32, Refusal> {
+        match *self.params.ok_or(Refusal::Params)? {
+            Params::Scale(scale) => Ok(scale),
             _ => Err(Refusal::Params),
         }
     }
@@ -288,22 +314,44 @@ callback!(attention_back_sum, |n| kernels::attention_back_sum(
     n.result(),
     n.part
 ));
-callback!(cross_entropy, |n| kernels::cross_entropy(n.result(), n.integers(0)?, n.rows_mut(1)?, n.part));
+callback!(cross_entropy, |n| kernels::cross_entropy(
+    n.result(),
+    n.logits()?,
+    n.integers(0)?,
+    n.rows_mut(1)?,
+    n.part
+));
+callback!(transform_logits, |n| {
+    kernels::transform_logits(n.result(), n.logits()?, n.part);
+    Ok::<(), Refusal>(())
+});
 callback!(rope, |n| {
     let Some(Params::Rope(rotation)) = n.params else { return Err(Refusal::Params) };
     kernels::rope(*rotation, n.result(), n.rows(0)?, n.part)
 });
-callback!(rms_norm, |n| kernels::rms_norm(n.rows(0)?, n.rows(1)?.row(0), n.eps()?, n.result(), n.part));
-callback!(rms_norm_back, |n| kernels::rms_norm_back(
-    n.rows(0)?,
-    n.rows(1)?.row(0),
-    n.eps()?,
-    n.rows(2)?,
-    n.result(),
-    n.part
-));
-callback!(swiglu, |n| kernels::swiglu(n.rows(0)?, n.rows(1)?, n.result(), n.part));
-callback!(swiglu_back, |n| kernels::swiglu_back(n.result(), n.rows_mut(0)?, n.rows_mut(1)?, n.part));
+callback!(rms_norm, |n| kernels::rms_norm(n.norm(1)?.0, n.rows(0)?, n.result(), n.part));
+callback!(rms_norm_back, |n| {
+    let (norm, accumulate) = n.norm(2)?;
+    kernels::rms_norm_back(norm, n.rows(0)?, n.rows(1)?, n.result(), accumulate, n.part)
+});
+callback!(activation, |n| {
+    let (f, is_gated) = n.activation()?;
+    let up = is_gated.then(|| n.rows(1)).transpose()?;
+    kernels::activation(f, n.rows(0)?, up, n.result(), n.part)
+});
+callback!(activation_back, |n| {
+    let (f, is_gated) = n.activation()?;
+    let up = is_gated.then(|| n.rows_mut(1)).transpose()?;
+    kernels::activation_back(f, n.result(), up, n.rows_mut(0)?, n.part)
+});
+callback!(add_scaled, |n| kernels::add_scaled(n.rows(0)?, n.rows(1)?, n.scale()?, n.result(), n.part));
+callback!(scaled, |n| kernels::scaled(n.rows(0)?, n.scale()?, n.result(), n.part));
+callback!(scale_rows, |n| kernels::scale_rows(n.result(), n.rows(0)?, n.part));
+callback!(concat_columns, |n| {
+    let Some(Params::Matrices(count)) = n.params else { return Err(Refusal::Params) };
+    let matrices = (0..*count).map(|i| n.rows(i)).collect::<Result<Vec<_>, _>>()?;
+    kernels::concat_columns(&matrices, n.result(), n.part)
+});
 callback!(to_bf16, |n| kernels::to_bf16(n.rows(0)?, n.result(), n.part));
 callback!(from_bf16, |n| kernels::from_bf16(n.rows(0)?, n.result(), n.part));
 callback!(round_to_bf16, |n| {

@@ -75,8 +75,8 @@ impl Graph {
         self.wrap(node)
     }
 
-    /// Makes a node whose result overwrites `target`, which a callback does not see among its operands. Every node that
-    /// writes in place is made here, and refuses what cannot be written to.
+    /// Makes a node whose result overwrites `target`, which a callback does not see among its operands. It
+    /// refuses operands in the target's memory.
     pub(crate) fn custom_inplace(
         &mut self,
         op: &'static str,
@@ -85,10 +85,23 @@ impl Graph {
         callback: Callback,
         params: Option<Params>,
     ) -> Result<Tensor, Error> {
-        let target_pointer = self.expect_writable(op, target)?;
         for &operand in operands {
             self.expect_disjoint(op, operand, target)?;
         }
+        self.inplace_node(op, target, operands, callback, params)
+    }
+
+    /// Makes a node whose result overwrites `target`. Operands that its callback reads as a whole must be apart from it. Every
+    /// node that writes in place is made here, and refuses what cannot be written to.
+    pub(crate) fn inplace_node(
+        &mut self,
+        op: &'static str,
+        target: Tensor,
+        operands: &[Tensor],
+        callback: Callback,
+        params: Option<Params>,
+    ) -> Result<Tensor, Error> {
+        let target_pointer = self.expect_writable(op, target)?;
         let mut operands = self.operands(op, operands)?;
         self.reserve_tensors(op, 1)?;
         let node = self.keep_node(op, params);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nightgraft_kernels::{AttentionShape, Direction, Rotation};
+use nightgraft_kernels::{Activation, AttentionShape, Direction, LogitTransform, Rotation};
 
 use crate::refusal::FirstRefusal;
 
@@ -18,11 +18,28 @@ pub(crate) struct CustomNode {
 
 /// The parameters of an operation, if it has some.
 pub(crate) enum Params {
+    Activation {
+        f: Activation,
+        is_gated: bool,
+    },
     Attention(AttentionShape),
-    Dropout { keep: f32, key: DropoutKey, salt: u64 },
-    Norm { eps: f32 },
+    Dropout {
+        keep: f32,
+        key: DropoutKey,
+        salt: u64,
+    },
+    Logits(LogitTransform),
+    /// How many operands are matrices.
+    Matrices(usize),
+    Norm {
+        width: usize,
+        eps: f32,
+        is_weighted: bool,
+        accumulate: bool,
+    },
     Products(SumOfProducts),
     Rope(Rotation),
+    Scale(f32),
 }
 
 /// What a node of [`Graph::sum_of_products`](crate::Graph::sum_of_products) computes: its operands are a matrix and rows for

@@ -258,6 +258,17 @@ impl Graph {
         })
     }
 
+    /// Refuses two matrices with values in common. Columns of one matrix have none, though their memory is interleaved.
+    pub(crate) fn expect_no_common_values(
+        &self,
+        op: &'static str,
+        a: Tensor,
+        b: Tensor,
+    ) -> Result<(), Error> {
+        let (first, second) = (self.pointer(op, a)?, self.pointer(op, b)?);
+        if are_apart_in_rows(first, second) { Ok(()) } else { self.expect_disjoint(op, a, b) }
+    }
+
     /// The pointer of a tensor, which must be of f32 values that an operation may write to.
     pub(crate) fn expect_writable(
         &self,
@@ -300,4 +311,19 @@ fn overlaps(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
         (owner, (*t).view_offs..(*t).view_offs + sys::ggml_nbytes(t))
     });
     owner_a == owner_b && a.start < b.end && b.start < a.end
+}
+
+/// Whether two living tensors are of the same rows of one matrix, and of columns that do not overlap.
+fn are_apart_in_rows(a: *mut sys::ggml_tensor, b: *mut sys::ggml_tensor) -> bool {
+    // SAFETY: the callers have them from a graph that is alive.
+    let [(owner_a, pitch_a, a), (owner_b, pitch_b, b)] = [a, b].map(|t| unsafe {
+        let pitch = (*t).nb[1].max(1);
+        let first = (*t).view_offs % pitch;
+        let width = (*t).ne[0] as usize * size_of::<f32>();
+        // A row that goes on in the next one of its owner is no part of a row.
+        let columns = (first + width <= pitch).then_some(first..first + width);
+        ((*t).view_src, pitch, columns)
+    });
+    let (Some(a), Some(b)) = (a, b) else { return false };
+    !owner_a.is_null() && owner_a == owner_b && pitch_a == pitch_b && (a.end <= b.start || b.end <= a.start)
 }

@@ -3,7 +3,9 @@
 //! Shapes are checked here, when a node is made; what runs it, in `callbacks`, relies on that.
 
 use llama_cpp_sys_2 as sys;
-use nightgraft_kernels::{AttentionShape, Rotation, attention_back_splits, bf16_columns};
+use nightgraft_kernels::{
+    Activation, AttentionShape, LogitTransform, Rotation, attention_back_splits, bf16_columns,
+};
 
 use crate::callbacks;
 use crate::custom_node::Params;
@@ -80,15 +82,20 @@ impl Graph {
         Ok([dq, dkv])
     }
 
-    /// Cross-entropy of each row of `logits` `[T, n_vocab]` with `targets` (an i32 row of T; negative = no
-    /// loss). The logits become their gradient `softmax − onehot`, which is returned; each row of the
-    /// buffer `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
+    /// Cross-entropy of the logits that `transform` makes of each row of `products` `[T, n_vocab]`, with `targets` (an i32 row
+    /// of T; negative = no loss). The products become their gradient, which is returned; each row of the buffer `loss` `[≥ T, 2]` gets `−ln p(target)` and 1 if the target is the most likely token, else 0.
     ///
     /// # Errors
     /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
-    pub fn cross_entropy(&mut self, logits: Tensor, targets: Tensor, loss: &Buffer) -> Result<Tensor, Error> {
+    pub fn cross_entropy(
+        &mut self,
+        products: Tensor,
+        transform: LogitTransform,
+        targets: Tensor,
+        loss: &Buffer,
+    ) -> Result<Tensor, Error> {
         let op = "cross_entropy";
-        let (n_tokens, _) = self.shape(op, logits)?;
+        let (n_tokens, _) = self.shape(op, products)?;
         self.expect_i32_row(op, targets, n_tokens)?;
         let (n_rows, width) = loss.shape();
         if n_rows < n_tokens || width != 2 {
@@ -100,7 +107,17 @@ impl Graph {
         }
         let loss = self.tensor_rows(loss, n_tokens)?;
         self.expect_writable(op, loss)?;
-        self.custom_inplace(op, logits, &[targets, loss], callbacks::cross_entropy, None)
+        let params = Some(Params::Logits(transform));
+        self.custom_inplace(op, products, &[targets, loss], callbacks::cross_entropy, params)
+    }
+
+    /// Turns products with the head's rows into logits. The result overwrites `products`, which must not be used any more.
+    ///
+    /// # Errors
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
+    pub fn transform_logits(&mut self, products: Tensor, transform: LogitTransform) -> Result<Tensor, Error> {
+        let params = Some(Params::Logits(transform));
+        self.custom_inplace("transform_logits", products, &[], callbacks::transform_logits, params)
     }
 
     /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
@@ -130,69 +147,152 @@ impl Graph {
         self.custom_inplace(op, x, &[table], callbacks::rope, Some(Params::Rope(rotation)))
     }
 
-    /// Row-wise `w ⊙ x / √(mean(x²) + eps)` (arXiv 1910.07467) of `x` `[T, n]`; `w` is `[1, n]`.
+    /// `w ⊙ v / √(mean(v²) + eps)` (arXiv 1910.07467) of each group `v` of `width` values of each row of `x` `[T, n]`; `w`,
+    /// if there is one, is `[1, width]`, and n a multiple of that.
     ///
     /// # Errors
     /// It fails as [`Graph::linear`] does.
-    pub fn rms_norm(&mut self, x: Tensor, w: Tensor, eps: f32) -> Result<Tensor, Error> {
+    pub fn rms_norm(
+        &mut self,
+        x: Tensor,
+        w: Option<Tensor>,
+        width: usize,
+        eps: f32,
+    ) -> Result<Tensor, Error> {
         let op = "rms_norm";
-        let (n_rows, n_cols) = self.shape(op, x)?;
-        self.expect_f32(op, x)?;
-        self.expect_shape(op, w, (1, n_cols))?;
-        self.custom(op, [n_rows, n_cols], &[x, w], callbacks::rms_norm, Some(Params::Norm { eps }))
+        let (n_rows, n_cols) = self.norm_shape(op, x, w, width)?;
+        let operands: Vec<_> = [x].into_iter().chain(w).collect();
+        let params = Params::Norm { width, eps, is_weighted: w.is_some(), accumulate: false };
+        self.custom(op, [n_rows, n_cols], &operands, callbacks::rms_norm, Some(params))
     }
 
-    /// The gradient of [`Graph::rms_norm`] for `x`, added to `dx`, which must not be used any more; `dy` is that of the
-    /// result. All `[T, n]`.
+    /// The gradient of [`Graph::rms_norm`] for `x`, from `dy`, that of the result. With [`Output::Accumulate`] it is added to
+    /// what that tensor holds. All `[T, n]`.
     ///
     /// # Errors
     /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn rms_norm_back(
         &mut self,
-        dx: Tensor,
         x: Tensor,
-        w: Tensor,
-        eps: f32,
+        w: Option<Tensor>,
+        (width, eps): (usize, f32),
         dy: Tensor,
+        dx: Output,
     ) -> Result<Tensor, Error> {
         let op = "rms_norm_back";
-        let shape = self.shape(op, x)?;
-        self.expect_shape(op, w, (1, shape.1))?;
-        for tensor in [dx, x, dy] {
-            self.expect_shape(op, tensor, shape)?;
-        }
-        self.custom_inplace(op, dx, &[x, w, dy], callbacks::rms_norm_back, Some(Params::Norm { eps }))
+        let (n_rows, n_cols) = self.norm_shape(op, x, w, width)?;
+        self.expect_shape(op, dy, (n_rows, n_cols))?;
+        let operands: Vec<_> = [x, dy].into_iter().chain(w).collect();
+        let accumulate = matches!(dx, Output::Accumulate(_));
+        let params = Params::Norm { width, eps, is_weighted: w.is_some(), accumulate };
+        self.custom_to(op, dx, [n_rows, n_cols], &operands, callbacks::rms_norm_back, Some(params))
     }
 
-    /// `silu(gate) ⊙ up` (arXiv 2002.05202), all `[T, n]`.
+    /// `f(gate) ⊙ up` (arXiv 2002.05202), or `f(gate)` without `up`; all `[T, n]`.
     ///
     /// # Errors
     /// It fails as [`Graph::linear`] does.
-    pub fn swiglu(&mut self, gate: Tensor, up: Tensor) -> Result<Tensor, Error> {
-        let op = "swiglu";
+    pub fn activation(&mut self, f: Activation, gate: Tensor, up: Option<Tensor>) -> Result<Tensor, Error> {
+        let op = "activation";
         let (n_rows, n_cols) = self.shape(op, gate)?;
         self.expect_f32(op, gate)?;
-        self.expect_shape(op, up, (n_rows, n_cols))?;
-        self.custom(op, [n_rows, n_cols], &[gate, up], callbacks::swiglu, None)
+        if let Some(up) = up {
+            self.expect_shape(op, up, (n_rows, n_cols))?;
+        }
+        let operands: Vec<_> = [gate].into_iter().chain(up).collect();
+        let params = Params::Activation { f, is_gated: up.is_some() };
+        self.custom(op, [n_rows, n_cols], &operands, callbacks::activation, Some(params))
     }
 
-    /// Computes the gradients of [`Graph::swiglu`] when the graph is computed, after everything that was stored or scheduled
-    /// before: `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
+    /// Computes the gradients of [`Graph::activation`] when the graph is computed, after everything that was stored or
+    /// scheduled before: `gate` and `up` become their gradients, and `dy`, the gradient of the result, becomes the result.
+    /// `gate` and `up` may be columns of one matrix.
     ///
     /// # Errors
     /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
-    pub fn swiglu_back(&mut self, gate: Tensor, up: Tensor, dy: Tensor) -> Result<(), Error> {
-        let op = "swiglu_back";
+    pub fn activation_back(
+        &mut self,
+        f: Activation,
+        gate: Tensor,
+        up: Option<Tensor>,
+        dy: Tensor,
+    ) -> Result<(), Error> {
+        let op = "activation_back";
         let shape = self.shape(op, gate)?;
-        for tensor in [gate, up, dy] {
+        for tensor in [gate, dy].into_iter().chain(up) {
             self.expect_shape(op, tensor, shape)?;
+            self.expect_writable(op, tensor)?;
         }
-        self.expect_disjoint(op, up, dy)?;
-        for written in [up, dy] {
-            self.expect_writable(op, written)?;
+        self.expect_disjoint(op, gate, dy)?;
+        if let Some(up) = up {
+            self.expect_disjoint(op, up, dy)?;
+            self.expect_no_common_values(op, gate, up)?;
         }
-        let node = self.custom_inplace(op, gate, &[up, dy], callbacks::swiglu_back, None)?;
+        let operands: Vec<_> = [dy].into_iter().chain(up).collect();
+        let params = Params::Activation { f, is_gated: up.is_some() };
+        // The kernel takes `gate` and `up` as memory that it writes to, row by row, so that they may lie side by side.
+        let node = self.inplace_node(op, gate, &operands, callbacks::activation_back, Some(params))?;
         self.schedule(node)
+    }
+
+    /// `a + scale · b`, all `[T, n]`, to `output`.
+    ///
+    /// # Errors
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
+    pub fn add_scaled(&mut self, a: Tensor, b: Tensor, scale: f32, output: Output) -> Result<Tensor, Error> {
+        let op = "add_scaled";
+        if matches!(output, Output::Accumulate(_)) {
+            return Err(Error::Shape { op, expected: "an output of its own".into(), got: "a sum".into() });
+        }
+        let (n_rows, n_cols) = self.shape(op, a)?;
+        self.expect_f32(op, a)?;
+        self.expect_shape(op, b, (n_rows, n_cols))?;
+        let params = Some(Params::Scale(scale));
+        self.custom_to(op, output, [n_rows, n_cols], &[a, b], callbacks::add_scaled, params)
+    }
+
+    /// `scale · x` of `x` `[T, n]`.
+    ///
+    /// # Errors
+    /// It fails as [`Graph::linear`] does.
+    pub fn scaled(&mut self, x: Tensor, scale: f32) -> Result<Tensor, Error> {
+        let op = "scaled";
+        let (n_rows, n_cols) = self.shape(op, x)?;
+        self.expect_f32(op, x)?;
+        self.custom(op, [n_rows, n_cols], &[x], callbacks::scaled, Some(Params::Scale(scale)))
+    }
+
+    /// Multiplies each row of `x` `[T, n]` by its own factor of `factors` `[T, 1]`. The result overwrites `x`, which must not
+    /// be used any more.
+    ///
+    /// # Errors
+    /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
+    pub fn scale_rows(&mut self, x: Tensor, factors: Tensor) -> Result<Tensor, Error> {
+        let op = "scale_rows";
+        let (n_rows, _) = self.shape(op, x)?;
+        self.expect_shape(op, factors, (n_rows, 1))?;
+        self.custom_inplace(op, x, &[factors], callbacks::scale_rows, None)
+    }
+
+    /// Matrices `[T, n_i]` side by side, `[T, Σ n_i]`.
+    ///
+    /// # Errors
+    /// It fails as [`Graph::linear`] does, and for no matrix or more than three.
+    pub fn concat_columns(&mut self, matrices: &[Tensor]) -> Result<Tensor, Error> {
+        let op = "concat_columns";
+        let Some(first) = matrices.first().filter(|_| matrices.len() <= 3) else {
+            let got = matrices.len().to_string();
+            return Err(Error::Shape { op, expected: "one to three matrices".into(), got });
+        };
+        let (n_rows, _) = self.shape(op, *first)?;
+        let mut n_cols = 0usize;
+        for matrix in matrices {
+            let (_, n) = self.shape(op, *matrix)?;
+            self.expect_shape(op, *matrix, (n_rows, n))?;
+            n_cols = n_cols.saturating_add(n);
+        }
+        let params = Some(Params::Matrices(matrices.len()));
+        self.custom(op, [n_rows, n_cols], matrices, callbacks::concat_columns, params)
     }
 
     /// Rounds `x` `[T, n]` to bfloat16, at half the width, into `out` `[T, bf16_columns(n)]`, when the graph is computed.
@@ -241,6 +341,26 @@ impl Graph {
         self.expect_f32(op, x)?;
         let params = Params::Dropout { keep, key: key.clone(), salt };
         self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
+    }
+
+    /// The shape of `x`, whose rows are whole groups of `width` values, as many as `w` has.
+    fn norm_shape(
+        &self,
+        op: &'static str,
+        x: Tensor,
+        w: Option<Tensor>,
+        width: usize,
+    ) -> Result<(usize, usize), Error> {
+        let (n_rows, n_cols) = self.shape(op, x)?;
+        self.expect_f32(op, x)?;
+        if let Some(w) = w {
+            self.expect_shape(op, w, (1, width))?;
+        }
+        if width == 0 || n_cols % width != 0 {
+            let expected = format!("whole groups of {width} values");
+            return Err(Error::Shape { op, expected, got: format!("{n_cols} columns") });
+        }
+        Ok((n_rows, n_cols))
     }
 
     fn attention_shape(

@@ -81,8 +81,8 @@ pub use graph::{Graph, Tensor};
 pub use log::route_log_to_tracing;
 pub use mapping::{MappedFile, SharedFile};
 pub use nightgraft_kernels::{
-    AttentionShape, ComputeType, Direction, KernelError, MAX_HEAD_DIM, RopeStyle, Rotation,
-    TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
+    Activation, AttentionShape, ComputeType, Direction, KernelError, LogitTransform, MAX_HEAD_DIM, RopeStyle,
+    Rotation, TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
 };
 pub use products::Product;
 pub use profile::{OpTime, op_times, set_profiling};

@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use nightgraft_kernels::{KernelError, WeightType, bf16_columns};
+use nightgraft_kernels::{Activation, KernelError, LogitTransform, WeightType, bf16_columns};
 
 use crate::{
     AttentionShape, Buffer, Cpu, DropoutKey, Error, Graph, MappedFile, Output, Product, Refusal, RopeStyle,
@@ -41,7 +41,7 @@ type Writes = fn(&mut Graph, Tensor) -> Result<(), Error>;
 type View = fn(&mut Graph, &Buffer) -> Result<Tensor, Error>;
 
 /// Everything that writes in place.
-const IN_PLACE: [(&str, Writes); 12] = [
+const IN_PLACE: [(&str, Writes); 15] = [
     ("round_to_bf16", |g, t| g.round_to_bf16(t).and_then(|t| g.schedule(t))),
     ("rope", |g, t| {
         let table = g.tensor(&Buffer::f32(2, 2)?)?;
@@ -51,26 +51,40 @@ const IN_PLACE: [(&str, Writes); 12] = [
     }),
     ("cross_entropy", |g, t| {
         let targets = g.tensor(&integers(&[0, 1]))?;
-        let gradient = g.cross_entropy(t, targets, &Buffer::f32(2, 2)?)?;
+        let gradient = g.cross_entropy(t, LogitTransform::NONE, targets, &Buffer::f32(2, 2)?)?;
         g.schedule(gradient)
     }),
     ("rms_norm_back", |g, t| {
         let (x, w, dy) =
             (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(1, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
-        let dx = g.rms_norm_back(t, x, w, 1e-5, dy)?;
+        let dx = g.rms_norm_back(x, Some(w), (4, 1e-5), dy, Output::Accumulate(t))?;
         g.schedule(dx)
     }),
-    ("swiglu_back, gate", |g, t| {
+    ("activation_back, gate", |g, t| {
         let (up, dy) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
-        g.swiglu_back(t, up, dy)
+        g.activation_back(Activation::Silu, t, Some(up), dy)
     }),
-    ("swiglu_back, up", |g, t| {
+    ("activation_back, up", |g, t| {
         let (gate, dy) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
-        g.swiglu_back(gate, t, dy)
+        g.activation_back(Activation::Silu, gate, Some(t), dy)
     }),
-    ("swiglu_back, dy", |g, t| {
+    ("activation_back, dy", |g, t| {
         let (gate, up) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
-        g.swiglu_back(gate, up, t)
+        g.activation_back(Activation::Silu, gate, Some(up), t)
+    }),
+    ("scale_rows", |g, t| {
+        let factors = g.tensor(&Buffer::f32(2, 1)?)?;
+        let scaled = g.scale_rows(t, factors)?;
+        g.schedule(scaled)
+    }),
+    ("add_scaled", |g, t| {
+        let (a, b) = (g.tensor(&Buffer::f32(2, 4)?)?, g.tensor(&Buffer::f32(2, 4)?)?);
+        let sum = g.add_scaled(a, b, 0.5, Output::Overwrite(t))?;
+        g.schedule(sum)
+    }),
+    ("transform_logits", |g, t| {
+        let logits = g.transform_logits(t, LogitTransform { scale: 2.0, softcap: None })?;
+        g.schedule(logits)
     }),
     ("to_bf16", |g, t| {
         let x = g.tensor(&Buffer::f32(2, 8)?)?;
@@ -140,7 +154,10 @@ fn nothing_is_stored_in_a_weight_of_a_mapped_file() {
     let targets = g.tensor(&integers(&[0, 1])).unwrap();
     assert!(matches!(g.store(x, &mapped(2, 4)), Err(Error::ReadOnly { .. })));
     assert!(matches!(g.accumulate_outer(&mapped(4, 4), x, x), Err(Error::ReadOnly { .. })));
-    assert!(matches!(g.cross_entropy(x, targets, &mapped(2, 2)), Err(Error::ReadOnly { .. })));
+    assert!(matches!(
+        g.cross_entropy(x, LogitTransform::NONE, targets, &mapped(2, 2)),
+        Err(Error::ReadOnly { .. })
+    ));
 }
 
 #[test]
@@ -165,10 +182,15 @@ fn operands_of_another_type_are_refused() {
         g.accumulate_outer(&gradient, numbers, x).err(),
         g.accumulate_outer(&gradient, x, numbers).err(),
         g.round_to_bf16(numbers).err(),
-        g.rms_norm(numbers, x, 1e-5).err(),
-        g.rms_norm(x, numbers, 1e-5).err(),
-        g.swiglu(numbers, x).err(),
-        g.swiglu(x, numbers).err(),
+        g.rms_norm(numbers, None, 4, 1e-5).err(),
+        g.rms_norm(x, Some(numbers), 4, 1e-5).err(),
+        g.activation(Activation::Silu, numbers, Some(x)).err(),
+        g.activation(Activation::Silu, x, Some(numbers)).err(),
+        g.add_scaled(numbers, x, 1.0, Output::Alloc).err(),
+        g.add_scaled(x, numbers, 1.0, Output::Alloc).err(),
+        g.scaled(numbers, 1.0).err(),
+        g.scale_rows(x, numbers).err(),
+        g.concat_columns(&[x, numbers]).err(),
         g.add(x, numbers).err(),
         g.columns(numbers, 0, 2).err(),
         g.linear(x, numbers).err(),
@@ -242,7 +264,7 @@ fn an_index_that_points_nowhere_is_an_error_of_the_computation() {
     let logits = g.tensor(&Buffer::f32(3, 4).unwrap()).unwrap();
     let (s, t) = (g.tensor(&starts).unwrap(), g.tensor(&targets).unwrap());
     let out = g.attention(shape, [x; 3], s, Output::Alloc).unwrap();
-    let gradient = g.cross_entropy(logits, t, &Buffer::f32(3, 2).unwrap()).unwrap();
+    let gradient = g.cross_entropy(logits, LogitTransform::NONE, t, &Buffer::f32(3, 2).unwrap()).unwrap();
     g.schedule(out).unwrap();
     g.schedule(gradient).unwrap();
     let [dq, dkv] = g.attention_back(shape, [x; 3], s, out, x).unwrap();

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nightgraft_kernels::{WeightType, Weights};
+use nightgraft_kernels::{Activation, WeightType, Weights};
 use nightgraft_random::Random;
 use nightgraft_tiny_model::random_weights as random;
 
@@ -246,8 +246,8 @@ fn graphs_of_different_size_share_one_arena() {
         // The doubled value must still be there after the norm and the gate have taken memory of their own.
         let doubled = g.add(t, t).unwrap();
         let zeros = g.tensor(&buffer(1, 8, &[0.0; 8])).unwrap();
-        let normed = g.rms_norm(doubled, zeros, 1e-5).unwrap();
-        let gated = g.swiglu(normed, normed).unwrap();
+        let normed = g.rms_norm(doubled, Some(zeros), 8, 1e-5).unwrap();
+        let gated = g.activation(Activation::Silu, normed, Some(normed)).unwrap();
         let sum = g.add(gated, doubled).unwrap();
         g.store(sum, &out).unwrap();
         (g, out, values)
@@ -291,9 +291,9 @@ fn misuse_is_an_error_and_never_an_abort() {
     ] {
         assert!(matches!(g.sum_of_products(products, addend, output), Err(Error::Shape { .. })));
     }
-    assert!(matches!(g.rms_norm(tb, tb, 1e-5), Err(Error::Shape { .. })));
-    assert!(matches!(g.swiglu(ta, tb), Err(Error::Shape { .. })));
-    assert!(matches!(g.swiglu_back(ta, tb, tb), Err(Error::Shape { .. })));
+    assert!(matches!(g.rms_norm(tb, Some(tb), 3, 1e-5), Err(Error::Shape { .. })));
+    assert!(matches!(g.activation(Activation::Silu, ta, Some(tb)), Err(Error::Shape { .. })));
+    assert!(matches!(g.activation_back(Activation::Silu, ta, Some(tb), tb), Err(Error::Shape { .. })));
     assert!(g.store(ta, &Buffer::i32(3).unwrap()).is_err());
     assert!(matches!(Graph::new(0), Err(Error::Shape { .. })));
     assert!(matches!(Buffer::f32(0, 3), Err(Error::Shape { .. })));

@@ -4,8 +4,8 @@
 //!   views of `f32` matrices.
 //! * [`linear`] and [`linear_transposed`] multiply by weights and by their transpose: a panel of the weights is
 //!   dequantized once into cache and used for every token. [`accumulate_outer`] is the gradient of an adapter's factor.
-//! * [`attention`], [`rms_norm`], [`rope`], [`swiglu`], [`cross_entropy`], [`dropout`] and their gradients are the operations
-//!   between the products.
+//! * [`attention`], [`rms_norm`], [`rope`], [`activation`], [`cross_entropy`], [`dropout`] and their gradients are the
+//!   operations between the products; [`add_scaled`] and its like work on single values.
 //!
 //! A kernel starts no threads. Each call does one [`Part`] of the work, so the caller's own threads share it.
 //! Results are bit-identical for any number of parts and on every instruction-set [`Tier`]: each output element is a
@@ -29,6 +29,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![allow(clippy::needless_range_loop, reason = "one counter indexes several arrays, and loops unroll by it")]
 
+mod activation;
 mod attention;
 mod bf16;
 mod cross_entropy;
@@ -39,18 +40,19 @@ mod isa;
 mod matrix;
 mod microkernels;
 mod norm;
+mod residual;
 mod rope;
 mod scratch;
-mod swiglu;
 mod tile;
 mod weights;
 
+pub use activation::{activation, activation_back, check_activation, check_activation_back};
 pub use attention::{
     AttentionShape, MAX_HEAD_DIM, MAX_HEADS, attention, attention_back, attention_back_splits,
     attention_back_sum, check_attention,
 };
 pub use bf16::{bf16_columns, check_from_bf16, check_to_bf16, from_bf16, round_to_bf16, to_bf16};
-pub use cross_entropy::{check_cross_entropy, cross_entropy};
+pub use cross_entropy::{LogitTransform, check_cross_entropy, cross_entropy, transform_logits};
 pub use dropout::{check_dropout, dropout};
 pub use error::{IndexError, KernelError, ShapeError};
 pub use gemm::{
@@ -60,9 +62,10 @@ pub use gemm::{
 };
 pub use isa::{TIER_VARIABLE, Tier, TierError};
 pub use matrix::{Part, Rows, RowsMut};
-pub use norm::{check_rms_norm, rms_norm, rms_norm_back};
+pub use microkernels::Activation;
+pub use norm::{RmsNorm, check_rms_norm, rms_norm, rms_norm_back};
+pub use residual::{add_scaled, check_add_scaled, concat_columns, scale_rows, scaled};
 pub use rope::{RopeStyle, Rotation, check_rope, rope};
-pub use swiglu::{check_swiglu, check_swiglu_back, swiglu, swiglu_back};
 pub use weights::{ForeignFormat, WeightType, Weights};
 
 /// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape; an

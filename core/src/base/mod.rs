@@ -1,6 +1,6 @@
-//! The frozen base model: what its blocks look like and where their weights lie in the mapped file.
+//! The frozen base model: what its layers compute and where their weights lie in the mapped file.
 //!
-//! [`Base::open`] turns a GGUF file into a [`BlockSpec`] and one [`Weight`] for each tensor. Everything is
+//! [`Base::open`] turns a GGUF file into a [`ModelSpec`] and one [`Weight`] for each tensor. Everything is
 //! checked here, once: that the architecture is one whose arithmetic is known, that each tensor is there with
 //! the shape that the metadata implies and in a format that the kernels read, and that nothing in the file
 //! goes unused. Afterwards no weight can be missing, short or misread.
@@ -16,5 +16,11 @@ mod tests;
 
 pub use architecture::supported_architectures;
 pub use open::Base;
-pub use spec::{BlockSpec, Rope, RopeLayout};
+pub use spec::{
+    AttentionSpec, FeedForwardProjection, LayerSpec, Mixer, ModelSpec, NormKind, QkvProjection, Rope,
+    RopeFactors, RopeLayout, RopeScaling, Temperature,
+};
 pub use weight::{LayerWeights, Weight};
+
+#[cfg(test)]
+pub use spec::BranchNorms;

@@ -1,25 +1,25 @@
 //! From a GGUF file to a model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use nightgraft_adapter::Module;
 use nightgraft_ggml::{Error as GgmlError, FileChange};
 use nightgraft_gguf::Fingerprint;
 use nightgraft_kernels::{WeightType, Weights};
 
-use super::weight::{Lookup, unsupported};
-use super::{BlockSpec, LayerWeights, Weight, architecture};
-use crate::error::ModelProblem;
+use super::spec::{BranchNorms, Mixer, NormKind};
+use super::weight::BiasedMatrix;
+use super::weight::Lookup;
+use super::{LayerWeights, ModelSpec, RopeFactors, Weight, architecture};
 use crate::model_file::{FileHash, ModelFile};
 use crate::{Error, Result};
 
-/// A model whose weights are all where its [`BlockSpec`] says.
+/// A model whose weights are all where its [`ModelSpec`] says.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// What the blocks compute.
-    pub spec: BlockSpec,
-    /// The blocks' weights, from the embedding up.
+    /// What it computes.
+    pub spec: ModelSpec,
+    /// The layers' weights, from the embedding up.
     pub layers: Vec<LayerWeights>,
     /// `[n_vocab, n_embd]`.
     pub token_embd: Weight,
@@ -49,10 +49,17 @@ impl Base {
         } else {
             lookup.matrix("output.weight", spec.n_vocab, spec.n_embd)?
         };
-        if spec.rope.factors.is_some() {
-            lookup.vector(architecture::ROPE_FACTORS, spec.rope.dims / 2)?;
+        for rope in &spec.ropes {
+            let tensors = match rope.factors {
+                RopeFactors::None => &[][..],
+                RopeFactors::All(_) => &[architecture::ROPE_FACTORS],
+                RopeFactors::ByLength { .. } => &architecture::ROPE_FACTORS_BY_LENGTH,
+            };
+            for tensor in tensors {
+                lookup.vector(tensor, rope.dims / 2)?;
+            }
         }
-        let layers = (0..spec.n_layer)
+        let layers = (0..spec.n_layer())
             .map(|layer| layer_weights(&mut lookup, &spec, layer))
             .collect::<Result<Vec<_>>>()?;
         lookup.finish()?;
@@ -133,7 +140,8 @@ impl Base {
         })
     }
 
-    /// Looks up token embeddings: row `t` of `out`, `[ids.len(), n_embd]`, becomes the embedding of `ids[t]`.
+    /// Looks up token embeddings: row `t` of `out`, `[ids.len(), n_embd]`, becomes the embedding of `ids[t]`, scaled as the
+    /// layers take it.
     ///
     /// # Errors
     /// [`Ggml`](crate::Error::Ggml) with an id that is not in the vocabulary, or if `out` has another length.
@@ -151,36 +159,37 @@ impl Base {
                 return Err(GgmlError::Shape { op: "embed", expected, got: id.to_string() }.into());
             }
             table.dequantize_row(index, row);
+            if self.spec.embedding_scale != 1.0 {
+                row.iter_mut().for_each(|value| *value *= self.spec.embedding_scale);
+            }
         }
         Ok(())
     }
 }
 
-fn layer_weights(lookup: &mut Lookup, spec: &BlockSpec, layer: usize) -> Result<LayerWeights> {
-    let norm = |lookup: &mut Lookup, name| lookup.vector(&format!("blk.{layer}.{name}.weight"), spec.n_embd);
-    if lookup.has(&format!("blk.{layer}.attn_qkv.weight")) {
-        return Err(unsupported(ModelProblem::Fused));
+fn layer_weights(lookup: &mut Lookup, spec: &ModelSpec, layer: usize) -> Result<LayerWeights> {
+    let of_layer = &spec.layers[layer];
+    let Mixer::Attention(attention) = &of_layer.mixer;
+    let mut matrices = BTreeMap::new();
+    for module in spec.modules(layer) {
+        let (n_rows, n_cols) = spec.module_shape(layer, module).unwrap_or_default();
+        let weight = lookup.matrix(&module.tensor_name(layer), n_rows, n_cols)?;
+        let bias = of_layer.biases.contains(&module);
+        let bias = bias.then(|| lookup.vector(&module.bias_name(layer), n_rows)).transpose()?;
+        matrices.insert(module, BiasedMatrix { weight, bias });
     }
-    let bias = |module: Module| {
-        let name = format!("blk.{layer}.{}.bias", module.gguf_name());
-        lookup.has(&name).then(|| lookup.vector(&name, spec.module_shape(module).0)).transpose()
+    let mut norm = |name: &str, kind: Option<NormKind>, width: usize| {
+        let is_weighted = kind == Some(NormKind::Weighted);
+        is_weighted.then(|| lookup.vector(&format!("blk.{layer}.{name}.weight"), width)).transpose()
     };
-    let [q, k, v] = Module::QKV.map(bias);
-    let qkv_bias = [q?, k?, v?];
-    let mut matrix = |module: Module| {
-        let (n_rows, n_cols) = spec.module_shape(module);
-        lookup.matrix(&module.tensor_name(layer), n_rows, n_cols)
-    };
+    let [attn, ffn]: [BranchNorms; 2] = [attention.norms, of_layer.feed_forward.norms];
     Ok(LayerWeights {
-        attn_q: matrix(Module::AttnQ)?,
-        attn_k: matrix(Module::AttnK)?,
-        attn_v: matrix(Module::AttnV)?,
-        attn_output: matrix(Module::AttnOutput)?,
-        ffn_gate: matrix(Module::FfnGate)?,
-        ffn_up: matrix(Module::FfnUp)?,
-        ffn_down: matrix(Module::FfnDown)?,
-        attn_norm: norm(lookup, "attn_norm")?,
-        ffn_norm: norm(lookup, "ffn_norm")?,
-        qkv_bias,
+        attn_norm: norm("attn_norm", attn.before, spec.n_embd)?,
+        attn_post_norm: norm("post_attention_norm", attn.after, spec.n_embd)?,
+        attn_q_norm: norm("attn_q_norm", attention.qk_norm, attention.head_dim)?,
+        attn_k_norm: norm("attn_k_norm", attention.qk_norm, attention.head_dim)?,
+        ffn_norm: norm("ffn_norm", ffn.before, spec.n_embd)?,
+        ffn_post_norm: norm("post_ffw_norm", ffn.after, spec.n_embd)?,
+        matrices,
     })
 }

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::Error;
-use crate::error::{KeyProblem, ModelProblem};
+use crate::error::{ArchitectureKind, KeyProblem, ModelProblem};
 use crate::model_file::ModelFile;
 
 struct Scratch(tempfile::TempDir);
@@ -43,17 +43,28 @@ fn every_format_opens_with_the_right_shapes() {
             model.write(&scratch.path()).unwrap();
             let base = Base::open(ModelFile::open(&scratch.path()).unwrap()).unwrap();
             let spec = &base.spec;
-            assert_eq!((spec.n_embd, spec.n_ff, spec.n_layer), (N_EMBD, N_FF, 2));
-            assert_eq!((spec.n_head, spec.n_head_kv, spec.head_dim), (4, 2, 64));
+            assert_eq!((spec.n_embd, spec.n_layer()), (N_EMBD, 2));
+            for layer in &spec.layers {
+                let AttentionSpec { n_head, n_head_kv, head_dim, .. } = *layer.attention();
+                assert_eq!((n_head, n_head_kv, head_dim, layer.feed_forward.n_ff), (4, 2, 64, N_FF));
+            }
             assert_eq!((spec.n_vocab, spec.tied_head), (vocabulary.len(), tied));
-            assert_eq!((spec.rope.base, spec.rope.dims, spec.rope.position_scale), (10_000.0, 64, 1.0));
+            let rope = Rope {
+                base: 10_000.0,
+                dims: 64,
+                factors: RopeFactors::None,
+                scaling: RopeScaling::Linear(1.0),
+                magnitude: 1.0,
+            };
+            assert_eq!(spec.ropes, [rope]);
             assert_eq!(base.architecture(), "llama");
             assert_eq!(base.output.name, if tied { "token_embd.weight" } else { "output.weight" });
             assert_eq!(base.layers.len(), 2);
-            for layer in &base.layers {
-                for module in Module::ALL {
-                    let weight = layer.module(module);
-                    assert_eq!((weight.n_rows, weight.n_cols), spec.module_shape(module));
+            for (index, layer) in base.layers.iter().enumerate() {
+                assert_eq!(spec.modules(index), Module::APART);
+                for module in Module::APART {
+                    let weight = layer.module(module).unwrap();
+                    assert_eq!(Some((weight.n_rows, weight.n_cols)), spec.module_shape(index, module));
                     assert_eq!(weight.kind, kind);
                     assert_eq!(base.weight_bytes(weight).len(), weight.n_bytes);
                 }
@@ -70,12 +81,12 @@ fn biases_are_found_where_the_model_has_them() {
 
     let qwen = TinyModel { architecture: "qwen2", ..tiny() };
     let base = scratch.open(qwen.writer(qwen.metadata()).unwrap()).unwrap();
-    assert_eq!((base.architecture(), base.spec.rope.layout), ("qwen2", RopeLayout::Halves));
+    assert_eq!((base.architecture(), base.spec.rope_layout), ("qwen2", RopeLayout::Halves));
     for module in Module::ALL {
         let length = base.layers[0].bias(module).map(|bias| (bias.name.clone(), bias.n_cols));
         let expected = Module::QKV
             .contains(&module)
-            .then(|| (format!("blk.0.{module}.bias"), base.spec.module_shape(module).0));
+            .then(|| (format!("blk.0.{module}.bias"), base.spec.module_shape(0, module).unwrap().0));
         assert_eq!(length, expected);
     }
 }
@@ -106,8 +117,8 @@ fn rope_scaling_is_read() {
     let scratch = Scratch::new();
     let model = TinyModel { linear_scaling: Some(4.0), rope_factors: true, ..tiny() };
     let base = scratch.open(model.writer(model.metadata()).unwrap()).unwrap();
-    assert_eq!(base.spec.rope.position_scale, 0.25);
-    let factors = base.spec.rope.factors.clone().unwrap();
+    assert_eq!(base.spec.ropes[0].scaling, RopeScaling::Linear(0.25));
+    let RopeFactors::All(factors) = &base.spec.ropes[0].factors else { unreachable!("factors") };
     assert_eq!(factors.len(), 32);
     assert!(factors.iter().all(|factor| (1.0..8.0).contains(factor)));
     let again = scratch.open(model.writer(model.metadata()).unwrap()).unwrap();
@@ -150,8 +161,16 @@ fn dimensions(tensor: &str, found: &[u64], expected: &[u64]) -> ModelProblem {
 #[test]
 fn wrong_metadata_is_refused() {
     let text = |text: &str| Value::String(text.into());
-    let architecture = ModelProblem::Architecture { name: "mamba".into(), supported: vec!["llama", "qwen2"] };
-    refuse_key("general.architecture", text("mamba"), architecture);
+    for (name, kind) in [
+        ("gpt2", None),
+        ("mamba", Some(ArchitectureKind::Recurrent)),
+        ("qwen3moe", Some(ArchitectureKind::Experts)),
+        ("bert", Some(ArchitectureKind::Encoder)),
+    ] {
+        let supported = supported_architectures().collect();
+        let architecture = ModelProblem::Architecture { name: name.into(), kind, supported };
+        refuse_key("general.architecture", text(name), architecture);
+    }
     refuse_key("general.architecture", Value::U32(1), ModelProblem::NoArchitecture);
     refuse_key("general.type", text("adapter"), ModelProblem::Type { kind: "adapter".into() });
     for key in
@@ -198,7 +217,7 @@ fn wrong_metadata_is_refused() {
     key(EPS, Value::U32(1), KeyProblem::NotAFloat { found: "u32" });
     key("attention.causal", Value::Bool(false), KeyProblem::NotCausal);
     key("expert_count", Value::U32(8), KeyProblem::Set { meaning: "a mixture of experts" });
-    for way in ["yarn", "longrope"] {
+    for way in ["su", "dynamic"] {
         key("rope.scaling.type", text(way), KeyProblem::RopeScaling { found: way.into() });
     }
     key("rope.scaling.type", Value::U8(1), KeyProblem::NotAString { found: "u8" });
@@ -206,7 +225,7 @@ fn wrong_metadata_is_refused() {
         key("rope.scaling.factor", Value::F32(found), KeyProblem::NotPositive { found });
     }
     key("rope.scaling.factor", Value::F32(1e-45), KeyProblem::OutOfRange);
-    key("rope.scaling.attn_factor", Value::F32(1.5), KeyProblem::NotOne);
+    key("rope.scaling.attn_factor", Value::F32(-1.5), KeyProblem::NotPositive { found: -1.5 });
     key("rope.freq_base", Value::F32(0.0), KeyProblem::NotPositive { found: 0.0 });
     let partial = KeyProblem::PartialRope { found: 32, head_dim: 64 };
     key("rope.dimension_count", Value::U32(32), partial);
@@ -231,11 +250,15 @@ fn harmless_metadata_is_accepted() {
         metadata.insert(key, value);
         Scratch::new().open(tiny().writer(metadata).unwrap()).unwrap()
     };
-    assert_eq!(open("llama.attention.head_count", Value::Array(Array::I32(vec![4; 1]))).spec.n_head, 4);
-    assert_eq!(open("llama.rope.scaling.factor", Value::F32(0.0)).spec.rope.position_scale, 1.0);
-    assert_eq!(open("llama.rope.scale_linear", Value::F32(2.0)).spec.rope.position_scale, 0.5);
-    assert_eq!(open("llama.rope.scaling.type", Value::String("none".into())).spec.rope.position_scale, 1.0);
-    assert_eq!(open("llama.expert_count", Value::U32(0)).spec.n_ff, N_FF);
+    let linear = |key: &str, value| open(key, value).spec.ropes[0].scaling;
+    let heads = open("llama.attention.head_count", Value::Array(Array::I32(vec![4; 1])));
+    assert_eq!(heads.spec.layers[0].attention().n_head, 4);
+    assert_eq!(linear("llama.rope.scaling.factor", Value::F32(0.0)), RopeScaling::Linear(1.0));
+    assert_eq!(linear("llama.rope.scale_linear", Value::F32(2.0)), RopeScaling::Linear(0.5));
+    let none = linear("llama.rope.scaling.type", Value::String("none".into()));
+    assert_eq!(none, RopeScaling::Linear(1.0));
+    assert_eq!(open("llama.rope.scaling.attn_factor", Value::F32(1.5)).spec.ropes[0].magnitude, 1.5);
+    assert_eq!(open("llama.expert_count", Value::U32(0)).spec.layers[0].feed_forward.n_ff, N_FF);
 }
 
 #[test]
@@ -248,7 +271,8 @@ fn wrong_tensors_are_refused() {
     };
     let extra = |tensor: &str| ModelProblem::Extra { tensor: tensor.into() };
     let not_f32 = |tensor: &str| ModelProblem::NotF32 { tensor: tensor.into(), found: TensorType::F16 };
-    refuse(with("blk.0.attn_output.bias", &[256], TensorType::F32), extra("blk.0.attn_output.bias"));
+    refuse(with("blk.0.attn_q_norm.weight", &[64], TensorType::F32), extra("blk.0.attn_q_norm.weight"));
+    refuse(with("output.bias", &[279], TensorType::F32), extra("output.bias"));
     let long = dimensions("blk.0.attn_k.bias", &[256], &[128]);
     refuse(with("blk.0.attn_k.bias", &[256], TensorType::F32), long);
     refuse(with("blk.0.attn_k.bias", &[128], TensorType::F16), not_f32("blk.0.attn_k.bias"));
@@ -262,19 +286,20 @@ fn wrong_tensors_are_refused() {
     let qwen = TinyModel { rope_factors: true, ..qwen };
     refuse(qwen.writer(qwen.metadata()).unwrap(), extra("rope_freqs.weight"));
     refuse(with("blk.1.attn_q.weight", &[256, 256], TensorType::Q4_0), extra("blk.1.attn_q.weight"));
-    refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), ModelProblem::Fused);
+    refuse(with("blk.0.attn_qkv.weight", &[256, 512], TensorType::Q4_0), extra("blk.0.attn_qkv.weight"));
     let format = ModelProblem::Format { tensor: "output.weight".into(), found: TensorType::Q8_K };
     refuse(with("output.weight", &[256, 279], TensorType::Q8_K), format);
     for found in [&[256, 280][..], &[256, 279, 2]] {
         let other = dimensions("output.weight", found, &[256, 279]);
         refuse(with("output.weight", found, TensorType::Q8_0), other);
     }
-    let factors = || ModelProblem::RopeFactors { n: 32 };
+    let factors = || ModelProblem::RopeFactors { tensor: "rope_freqs.weight", n: 32 };
+    let zero = || ModelProblem::RopeFactor { tensor: "rope_freqs.weight", found: 0.0 };
     refuse(with("rope_freqs.weight", &[32], TensorType::F16), factors());
     refuse(with("rope_freqs.weight", &[16], TensorType::F32), factors());
-    refuse(with("rope_freqs.weight", &[32, 2], TensorType::F32), ModelProblem::RopeFactor(0.0));
+    refuse(with("rope_freqs.weight", &[32, 2], TensorType::F32), zero());
     // Zeros as divisors.
-    refuse(with("rope_freqs.weight", &[32], TensorType::F32), ModelProblem::RopeFactor(0.0));
+    refuse(with("rope_freqs.weight", &[32], TensorType::F32), zero());
 
     let mut norm = Writer::new(tiny().metadata());
     norm.tensor("token_embd.weight", &[256, 279], TensorType::F16, vec![0; 2 * 256 * 279]).unwrap();

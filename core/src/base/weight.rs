@@ -1,6 +1,6 @@
 //! Where the weights lie in the mapped files.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use nightgraft_adapter::Module;
 use nightgraft_ggml::weight_type;
@@ -28,56 +28,55 @@ pub struct Weight {
     pub n_bytes: usize,
 }
 
-/// The weights of one block.
+/// The weights of one layer.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
-    /// Norm before attention, F32 `[n_embd]`.
-    pub attn_norm: Weight,
-    /// `[n_head · head_dim, n_embd]`.
-    pub attn_q: Weight,
-    /// `[n_head_kv · head_dim, n_embd]`.
-    pub attn_k: Weight,
-    /// `[n_head_kv · head_dim, n_embd]`.
-    pub attn_v: Weight,
-    /// `[n_embd, n_head · head_dim]`.
-    pub attn_output: Weight,
+    /// Norm before attention, F32 `[n_embd]`; this and the others where the layer has it and it is weighted.
+    pub attn_norm: Option<Weight>,
+    /// Norm of what attention gives, F32 `[n_embd]`.
+    pub attn_post_norm: Option<Weight>,
+    /// Norm of each head's queries, F32 `[head_dim]`.
+    pub attn_q_norm: Option<Weight>,
+    /// Norm of each head's keys, F32 `[head_dim]`.
+    pub attn_k_norm: Option<Weight>,
     /// Norm before the feed-forward network, F32 `[n_embd]`.
-    pub ffn_norm: Weight,
-    /// `[n_ff, n_embd]`.
-    pub ffn_gate: Weight,
-    /// `[n_ff, n_embd]`.
-    pub ffn_up: Weight,
-    /// `[n_embd, n_ff]`.
-    pub ffn_down: Weight,
-    /// What is added to queries, keys and values, F32 with one value a row of their matrices; where the model has it.
-    pub qkv_bias: [Option<Weight>; 3],
+    pub ffn_norm: Option<Weight>,
+    /// Norm of what the feed-forward network gives, F32 `[n_embd]`.
+    pub ffn_post_norm: Option<Weight>,
+    pub(super) matrices: BTreeMap<Module, BiasedMatrix>,
+}
+
+/// A matrix, and what is added to its output, F32 with one value a row of it.
+#[derive(Clone, Debug)]
+pub(super) struct BiasedMatrix {
+    pub(super) weight: Weight,
+    pub(super) bias: Option<Weight>,
 }
 
 impl LayerWeights {
-    /// The matrix of a module.
-    pub fn module(&self, module: Module) -> &Weight {
-        match module {
-            Module::AttnQ => &self.attn_q,
-            Module::AttnK => &self.attn_k,
-            Module::AttnV => &self.attn_v,
-            Module::AttnOutput => &self.attn_output,
-            Module::FfnGate => &self.ffn_gate,
-            Module::FfnUp => &self.ffn_up,
-            Module::FfnDown => &self.ffn_down,
-        }
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Weight> {
-        let norms = [&self.attn_norm, &self.ffn_norm];
-        let matrices = Module::ALL.iter().map(|&module| self.module(module));
-        norms.into_iter().chain(matrices).chain(self.qkv_bias.iter().flatten())
+    /// The matrix of a module, if the layer has it.
+    pub fn module(&self, module: Module) -> Option<&Weight> {
+        self.matrices.get(&module).map(|matrix| &matrix.weight)
     }
 
     /// What is added to a module's output.
     pub fn bias(&self, module: Module) -> Option<&Weight> {
-        let place = Module::QKV.iter().position(|&qkv| qkv == module)?;
-        self.qkv_bias[place].as_ref()
+        self.matrices.get(&module)?.bias.as_ref()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Weight> {
+        let norms = [
+            &self.attn_norm,
+            &self.ffn_norm,
+            &self.attn_post_norm,
+            &self.attn_q_norm,
+            &self.attn_k_norm,
+            &self.ffn_post_norm,
+        ];
+        let matrices = self.matrices.values().map(|matrix| &matrix.weight);
+        let biases = self.matrices.values().filter_map(|matrix| matrix.bias.as_ref());
+        norms.into_iter().flatten().chain(matrices).chain(biases)
     }
 }
 
@@ -108,11 +107,6 @@ impl<'a> Lookup<'a> {
             return Err(unsupported(ModelProblem::NotF32 { tensor: name.to_owned(), found: tensor.kind }));
         }
         place(tensor, WeightType::F32, 1, len)
-    }
-
-    /// Whether the file has a tensor of that name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.file.tensor(name).is_some()
     }
 
     /// Refuses a file with tensors that nobody asked for: ignoring a bias or a norm would give another model.

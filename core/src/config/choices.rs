@@ -9,7 +9,8 @@ use strum::{EnumString, VariantNames};
 use crate::error::ConfigProblem;
 use crate::{Error, Result};
 
-/// The modules of a layer that get a low-rank pair: at least one, each once, in the order of [`Module::ALL`].
+/// The modules of a layer that get a low-rank pair: at least one, each once, in the order of [`Module::ALL`]. Where a model has
+/// several of them in one matrix, they mean that one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Targets(Vec<Module>);
@@ -17,15 +18,15 @@ pub struct Targets(Vec<Module>);
 impl Targets {
     /// Every module.
     pub fn all() -> Self {
-        Self(Module::ALL.to_vec())
+        Self(Module::APART.to_vec())
     }
 
-    /// The four matrices of the attention: `attn`.
+    /// The matrices of the attention: `attn`.
     pub fn attention() -> Self {
         Self(ATTENTION.to_vec())
     }
 
-    /// The three matrices of the feed-forward network: `mlp`.
+    /// The matrices of the feed-forward network: `mlp`.
     pub fn mlp() -> Self {
         Self(MLP.to_vec())
     }
@@ -52,7 +53,7 @@ impl FromStr for Targets {
         let mut chosen = Vec::new();
         for word in text.split(',').map(str::trim) {
             match word {
-                "all" => chosen.extend(Module::ALL),
+                "all" => chosen.extend(Module::APART),
                 "attn" => chosen.extend(ATTENTION),
                 "mlp" => chosen.extend(MLP),
                 _ => chosen.push(Module::from_gguf_name(word).ok_or_else(|| unknown_target(word))?),
@@ -68,7 +69,7 @@ fn unknown_target(word: &str) -> Error {
 
 impl fmt::Display for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == Module::ALL {
+        if self.0 == Module::APART {
             return f.write_str("all");
         }
         if self.0 == ATTENTION {

@@ -181,8 +181,9 @@ fn a_seed_that_toml_cannot_hold_is_refused() {
 #[test]
 fn targets_are_a_set_in_a_fixed_order() {
     let modules = |text: &str| text.parse::<Targets>().unwrap().modules();
-    assert_eq!(modules("all"), Module::ALL);
-    assert_eq!(modules("attn,mlp"), Module::ALL);
+    assert_eq!(modules("all"), Module::APART);
+    assert_eq!(modules("attn,mlp"), Module::APART);
+    assert_eq!(modules("attn_qkv,ffn_up"), [Module::FfnUp, Module::AttnQkv]);
     assert_eq!(modules("attn"), [Module::AttnQ, Module::AttnK, Module::AttnV, Module::AttnOutput]);
     assert_eq!(modules("mlp"), [Module::FfnGate, Module::FfnUp, Module::FfnDown]);
     assert_eq!(modules(" ffn_up, attn_q,attn_q "), [Module::AttnQ, Module::FfnUp]);

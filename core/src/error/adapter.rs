@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nightgraft_adapter::{Factor, Mismatch, PairProblem};
+use nightgraft_adapter::{Factor, Mismatch, Module, PairProblem};
 use nightgraft_ggml::weight_types;
 use nightgraft_gguf::TensorType;
 use nightgraft_kernels::WeightType;
@@ -87,6 +87,14 @@ pub enum AdapterProblem {
         tensor: String,
         /// How many layers there are.
         n_layer: usize,
+    },
+    /// A tensor for a matrix that the model does not have.
+    #[error("tensor {tensor:?}: the model has no matrix {module} by itself")]
+    NoSuchMatrix {
+        /// The tensor.
+        tensor: String,
+        /// The matrix.
+        module: Module,
     },
     /// Two names of one tensor.
     #[error("tensor {tensor:?} occurs twice under different names")]
@@ -311,6 +319,10 @@ mod tests {
             (
                 AdapterProblem::NoSuchLayer { tensor: tensor(), n_layer: 3 },
                 "tensor \"t\": the model has 3 layers",
+            ),
+            (
+                AdapterProblem::NoSuchMatrix { tensor: tensor(), module: Module::AttnQ },
+                "tensor \"t\": the model has no matrix attn_q by itself",
             ),
             (
                 AdapterProblem::Repeated { tensor: tensor() },

@@ -44,6 +44,17 @@ pub enum ConfigProblem {
         /// What it was called.
         word: String,
     },
+    /// A module that the model does not have by itself.
+    #[error(
+        "this model has no matrix {module} by itself; it has {}",
+        available.iter().map(|module| module.gguf_name()).collect::<Vec<_>>().join(", ")
+    )]
+    NotOfModel {
+        /// The module.
+        module: Module,
+        /// Those that the model has.
+        available: Vec<Module>,
+    },
     /// A text where a number is expected, or `auto`.
     #[error("'{text}' is neither auto nor a number that fits")]
     NeitherAutoNorNumber {
@@ -264,7 +275,14 @@ mod tests {
             (
                 ConfigProblem::UnknownModule { word: text() },
                 "unknown module 'odd'; use all, attn, mlp, or any of \
-                 attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down",
+                 attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down,attn_qkv",
+            ),
+            (
+                ConfigProblem::NotOfModel {
+                    module: Module::AttnQ,
+                    available: vec![Module::AttnOutput, Module::AttnQkv],
+                },
+                "this model has no matrix attn_q by itself; it has attn_output, attn_qkv",
             ),
             (
                 ConfigProblem::NeitherAutoNorNumber { text: text() },

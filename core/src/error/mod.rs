@@ -18,7 +18,7 @@ pub use adapter::{AdapterMetadataProblem, AdapterProblem, OtherBase};
 pub use config::{Allowed, ConfigProblem};
 pub use download::DownloadProblem;
 pub use foreign::ForeignAdapter;
-pub use model::{KeyProblem, ModelProblem};
+pub use model::{ArchitectureKind, KeyProblem, ModelProblem};
 pub use peft::PeftProblem;
 pub use session_change::SessionChange;
 pub use split::SplitProblem;

@@ -18,10 +18,16 @@ pub enum ModelProblem {
     #[error("the file does not say its architecture (general.architecture)")]
     NoArchitecture,
     /// An architecture that is not known here.
-    #[error("architecture {name:?}; supported: {}", supported.join(", "))]
+    #[error(
+        "architecture {name:?}{}; supported: {}",
+        kind.map_or(String::new(), |kind| format!(", {kind}, cannot be trained")),
+        supported.join(", ")
+    )]
     Architecture {
         /// The architecture.
         name: String,
+        /// What it is, if that is why.
+        kind: Option<ArchitectureKind>,
         /// Those that are known.
         supported: Vec<&'static str>,
     },
@@ -89,13 +95,10 @@ pub enum ModelProblem {
         /// Rows of the embedding.
         embeddings: usize,
     },
-    /// Queries, keys and values in one matrix.
-    #[error("query, key and value weights fused in one tensor (attn_qkv)")]
-    Fused,
     /// A tensor that nobody asks for.
     #[error(
-        "tensor {tensor:?} is not part of the blocks that can be trained (no biases but those of queries, keys and values, \
-         no experts, no fused or extra projections)"
+        "tensor {tensor:?} is not part of the layers that can be trained (no experts, nor projections, norms and biases that \
+         the architecture does not have)"
     )]
     Extra {
         /// The tensor.
@@ -128,20 +131,21 @@ pub enum ModelProblem {
         tensor: String,
     },
     /// Factors of rope in another form.
-    #[error("tensor rope_freqs.weight must be {n} numbers of type F32")]
+    #[error("tensor {tensor} must be {n} numbers of type F32")]
     RopeFactors {
-        /// How many there must be.
-        n: usize,
-    },
-    /// More or fewer factors of rope.
-    #[error("tensor rope_freqs.weight must be {n} numbers")]
-    RopeFactorCount {
+        /// The tensor.
+        tensor: &'static str,
         /// How many there must be.
         n: usize,
     },
     /// A factor of rope by which nothing can be divided.
-    #[error("tensor rope_freqs.weight holds {0}")]
-    RopeFactor(f32),
+    #[error("tensor {tensor} holds {found}")]
+    RopeFactor {
+        /// The tensor.
+        tensor: &'static str,
+        /// What it holds.
+        found: f32,
+    },
     /// Rows that cannot be quantized again.
     #[error("tensor {tensor} cannot be packed as {}", format.name())]
     Packing {
@@ -150,6 +154,21 @@ pub enum ModelProblem {
         /// Its format.
         format: WeightType,
     },
+}
+
+/// What a model is that cannot be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchitectureKind {
+    /// Tokens go through some of many feed-forward networks.
+    #[error("a mixture of experts")]
+    Experts,
+    /// Tokens see each other through a state that is carried along.
+    #[error("a recurrent model")]
+    Recurrent,
+    /// It encodes texts, and does not go on with them.
+    #[error("an encoder")]
+    Encoder,
 }
 
 /// What is wrong with a key of an architecture. Its words go on from the name of the key.
@@ -230,8 +249,24 @@ pub enum KeyProblem {
         /// The values of a head.
         head_dim: usize,
     },
-    /// A way to scale rope that is not built.
-    #[error("is {found:?}; supported: none, linear, and for llama factors in rope_freqs.weight")]
+    /// More values of a head to turn than there are, or half a pair.
+    #[error("is {found}; it must be even and at most {head_dim}")]
+    RopeDims {
+        /// The values that are turned.
+        found: usize,
+        /// The values of a head.
+        head_dim: usize,
+    },
+    /// A list that has not one entry a layer.
+    #[error("has {found} entries for {n_layer} layers")]
+    Entries {
+        /// Its entries.
+        found: usize,
+        /// Layers of the model.
+        n_layer: usize,
+    },
+    /// A way to scale rope that the architecture does not have.
+    #[error("is {found:?}; supported: none, linear, and yarn and longrope where llama.cpp computes them")]
     RopeScaling {
         /// The way.
         found: String,
@@ -239,9 +274,6 @@ pub enum KeyProblem {
     /// A number whose inverse is none.
     #[error("is out of range")]
     OutOfRange,
-    /// A factor that would change the attention.
-    #[error("is not 1; that cannot be trained")]
-    NotOne,
 }
 
 #[cfg(test)]
@@ -255,8 +287,20 @@ mod tests {
             (ModelProblem::Type { kind: "adapter".into() }, "the file is of type \"adapter\", not a model"),
             (ModelProblem::NoArchitecture, "the file does not say its architecture (general.architecture)"),
             (
-                ModelProblem::Architecture { name: "mamba".into(), supported: vec!["llama", "qwen2"] },
-                "architecture \"mamba\"; supported: llama, qwen2",
+                ModelProblem::Architecture {
+                    name: "gpt2".into(),
+                    kind: None,
+                    supported: vec!["llama", "qwen2"],
+                },
+                "architecture \"gpt2\"; supported: llama, qwen2",
+            ),
+            (
+                ModelProblem::Architecture {
+                    name: "mamba".into(),
+                    kind: Some(ArchitectureKind::Recurrent),
+                    supported: vec!["llama", "qwen2"],
+                },
+                "architecture \"mamba\", a recurrent model, cannot be trained; supported: llama, qwen2",
             ),
             (ModelProblem::Heads { n_head: 9, head_dim: 8 }, "9 heads of 8 values"),
             (ModelProblem::WideHead { head_dim: 999 }, "heads of 999 values; up to 512"),
@@ -275,11 +319,10 @@ mod tests {
                 ModelProblem::Tokens { tokens: 5, embeddings: 279 },
                 "5 tokens in the metadata and 279 embeddings",
             ),
-            (ModelProblem::Fused, "query, key and value weights fused in one tensor (attn_qkv)"),
             (
                 ModelProblem::Extra { tensor: tensor() },
-                "tensor \"t.weight\" is not part of the blocks that can be trained (no biases but those of queries, keys and \
-                 values, no experts, no fused or extra projections)",
+                "tensor \"t.weight\" is not part of the layers that can be trained (no experts, nor projections, norms and biases \
+                 that the architecture does not have)",
             ),
             (
                 ModelProblem::Format { tensor: tensor(), found: TensorType::Q8_K },
@@ -292,9 +335,11 @@ mod tests {
                 "tensor t.weight is F16; it must be F32",
             ),
             (ModelProblem::TooLarge { tensor: tensor() }, "tensor t.weight does not fit in memory addresses"),
-            (ModelProblem::RopeFactors { n: 32 }, "tensor rope_freqs.weight must be 32 numbers of type F32"),
-            (ModelProblem::RopeFactorCount { n: 32 }, "tensor rope_freqs.weight must be 32 numbers"),
-            (ModelProblem::RopeFactor(0.0), "tensor rope_freqs.weight holds 0"),
+            (
+                ModelProblem::RopeFactors { tensor: "t.weight", n: 32 },
+                "tensor t.weight must be 32 numbers of type F32",
+            ),
+            (ModelProblem::RopeFactor { tensor: "t.weight", found: 0.0 }, "tensor t.weight holds 0"),
             (
                 ModelProblem::Packing { tensor: tensor(), format: WeightType::Q4_0 },
                 "tensor t.weight cannot be packed as Q4_0",
@@ -336,10 +381,11 @@ mod tests {
             ),
             (
                 KeyProblem::RopeScaling { found: "yarn".into() },
-                "is \"yarn\"; supported: none, linear, and for llama factors in rope_freqs.weight",
+                "is \"yarn\"; supported: none, linear, and yarn and longrope where llama.cpp computes them",
             ),
             (KeyProblem::OutOfRange, "is out of range"),
-            (KeyProblem::NotOne, "is not 1; that cannot be trained"),
+            (KeyProblem::RopeDims { found: 7, head_dim: 8 }, "is 7; it must be even and at most 8"),
+            (KeyProblem::Entries { found: 2, n_layer: 3 }, "has 2 entries for 3 layers"),
         ] {
             assert_eq!(problem.to_string(), words);
         }

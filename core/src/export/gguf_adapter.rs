@@ -147,7 +147,7 @@ fn read_pairs(header: &GgufHeader, contents: &[u8], base: &Base) -> Result<LoraP
         let name = || tensor.name.clone();
         let (layer, module, factor) =
             parse_name(&tensor.name).ok_or_else(|| AdapterProblem::NoFactorOfMatrix { tensor: name() })?;
-        let n_layer = base.spec.n_layer;
+        let n_layer = base.spec.n_layer();
         if layer >= n_layer {
             return Err(AdapterProblem::NoSuchLayer { tensor: name(), n_layer });
         }
@@ -179,7 +179,10 @@ fn pair(
     let name = module.tensor_name(layer);
     let a = a.ok_or_else(|| AdapterProblem::NoPartner { tensor: format!("{name}.lora_a") })?;
     let b = b.ok_or_else(|| AdapterProblem::NoPartner { tensor: format!("{name}.lora_b") })?;
-    let (n_out, n_in) = base.spec.module_shape(module);
+    let (n_out, n_in) = base
+        .spec
+        .module_shape(layer, module)
+        .ok_or_else(|| AdapterProblem::NoSuchMatrix { tensor: name.clone(), module })?;
     let other_shape = |tensor: &TensorInfo, factor, width, rank| AdapterProblem::Dimensions {
         tensor: tensor.name.clone(),
         factor,

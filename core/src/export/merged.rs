@@ -86,7 +86,7 @@ pub fn write_merged(
     let mut writer = Writer::new(base.file().metadata().clone());
     for info in base.file().tensors() {
         let adapted = tensors.pairs.iter().find_map(|(&(layer, module), pair)| {
-            let weight = base.layers.get(layer)?.module(module);
+            let weight = base.layers.get(layer)?.module(module)?;
             (weight.name == info.name && changed(&pair)).then_some((weight, pair))
         });
         let added = match adapted {

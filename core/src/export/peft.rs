@@ -65,13 +65,13 @@ pub fn write_peft_tensors(path: &Path, tensors: &AdapterTensors, base: &Base) ->
 fn to_safetensors(tensors: &AdapterTensors, base: &Base) -> Result<Vec<u8>, AdapterProblem> {
     let mut stored: Vec<(String, [usize; 2], Vec<u8>)> = Vec::with_capacity(2 * tensors.pairs.len());
     for (&(layer, module), pair) in &tensors.pairs {
-        let fits = layer < base.spec.n_layer && base.spec.module_shape(module) == (pair.n_out, pair.n_in);
+        let fits = base.spec.module_shape(layer, module) == Some((pair.n_out, pair.n_in));
         if !fits || pair.a.len() != pair.rank * pair.n_in || pair.b_t.len() != pair.rank * pair.n_out {
             return Err(AdapterProblem::NotOfTheModelsShape { tensor: module.tensor_name(layer) });
         }
-        let rows = hugging_face::source_rows(&base.spec, module);
+        let rows = hugging_face::source_rows(&base.spec, layer, module);
         let b = hugging_face::b_to_hugging_face(&pair.b_t, pair.rank, pair.n_out, rows.as_deref());
-        let name = |factor| hugging_face::tensor_name(layer, module, factor);
+        let name = |factor| hugging_face::tensor_name(&base.spec, layer, module, factor);
         stored.push((name(Factor::A), [pair.rank, pair.n_in], bytes_of(&pair.a)));
         stored.push((name(Factor::B), [pair.n_out, pair.rank], bytes_of(&b)));
     }
@@ -128,7 +128,7 @@ pub(super) fn read_peft(folder: &Path, base: &Base) -> Result<ImportedAdapter> {
     let pairs = read_pairs(&file, base).map_err(|problem| Error::adapter(&path, problem))?;
     contents.check(&path)?;
     let ranks: BTreeSet<usize> = pairs.values().map(|pair| pair.rank).collect();
-    config.modules.check(&pairs).map_err(|problem| Error::adapter(&config_path, problem))?;
+    config.modules.check(&pairs, &base.spec).map_err(|problem| Error::adapter(&config_path, problem))?;
     let alpha = config.plain_alpha(&ranks).map_err(|problem| Error::adapter(&config_path, problem))?;
     let tensors = AdapterTensors { spec: spec(&pairs, alpha, config.dropout), pairs };
     let (_, header) = SafeTensors::read_metadata(&contents).map_err(unreadable)?;
@@ -171,7 +171,7 @@ fn read_pairs(file: &SafeTensors, base: &Base) -> Result<LoraPairs, AdapterProbl
                 Some(part) => AdapterProblem::ForeignPart { tensor: tensor(), part },
                 None => AdapterProblem::NoFactorOfModule { tensor: tensor() },
             })?;
-        let n_layer = base.spec.n_layer;
+        let n_layer = base.spec.n_layer();
         if layer >= n_layer {
             return Err(AdapterProblem::NoSuchLayer { tensor: tensor(), n_layer });
         }
@@ -191,10 +191,13 @@ fn pair(
     [a, b]: [Option<TensorView>; 2],
     base: &Base,
 ) -> Result<LoraPair, AdapterProblem> {
-    let tensor = |factor| hugging_face::tensor_name(layer, module, factor);
+    let tensor = |factor| hugging_face::tensor_name(&base.spec, layer, module, factor);
     let a = a.ok_or_else(|| AdapterProblem::NoPartner { tensor: tensor(Factor::A) })?;
     let b = b.ok_or_else(|| AdapterProblem::NoPartner { tensor: tensor(Factor::B) })?;
-    let (n_out, n_in) = base.spec.module_shape(module);
+    let (n_out, n_in) = base
+        .spec
+        .module_shape(layer, module)
+        .ok_or_else(|| AdapterProblem::NoSuchMatrix { tensor: tensor(Factor::A), module })?;
     let other_shape = |factor, width, rank, view: &TensorView| AdapterProblem::Shape {
         tensor: tensor(factor),
         factor,
@@ -213,13 +216,13 @@ fn pair(
         numbers(view).map_err(|found| AdapterProblem::Numbers { tensor: tensor(factor), found })
     };
     let (a, b) = (values(Factor::A, &a)?, values(Factor::B, &b)?);
-    let rows = hugging_face::source_rows(&base.spec, module);
+    let rows = hugging_face::source_rows(&base.spec, layer, module);
     let b_t = hugging_face::b_from_hugging_face(&b, rank, n_out, rows.as_deref());
     let pair = LoraPair { rank, n_in, n_out, a, b_t };
     match pair.problem() {
         None => Ok(pair),
         Some(problem) => {
-            Err(AdapterProblem::Pair { name: hugging_face::module_path(layer, module), problem })
+            Err(AdapterProblem::Pair { name: hugging_face::module_path(&base.spec, layer, module), problem })
         }
     }
 }

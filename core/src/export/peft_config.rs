@@ -6,7 +6,7 @@ use nightgraft_adapter::{AdapterTensors, Module};
 use nightgraft_gguf::Metadata;
 use serde_json::{Map, Value, json};
 
-use super::hugging_face::module_path;
+use super::hugging_face::{module_name, module_path};
 use super::peft_modules::ModuleOptions;
 use super::peft_options::{self, is_set};
 use crate::base::Base;
@@ -86,21 +86,19 @@ pub fn describe(tensors: &AdapterTensors, base: &Base) -> Value {
     let layers: BTreeSet<usize> = tensors.pairs.keys().map(|&(layer, _)| layer).collect();
     let modules: BTreeSet<Module> = tensors.pairs.keys().map(|&(_, module)| module).collect();
     let is_grid = layers.len() * modules.len() == tensors.pairs.len();
-    let all_layers = layers.len() == base.spec.n_layer;
+    let all_layers = layers.len() == base.spec.n_layer();
+    let first = layers.first().copied().unwrap_or(0);
     // A module's last name picks it in all the layers listed; an irregular choice needs every path.
     let targets: Vec<String> = if is_grid {
-        modules
-            .iter()
-            .map(|module| module.hf_name().rsplit('.').next().unwrap_or_default().to_owned())
-            .collect()
+        modules.iter().map(|&module| last_name(module_name(&base.spec, first, module)).to_owned()).collect()
     } else {
-        tensors.pairs.keys().map(|&(layer, module)| module_path(layer, module)).collect()
+        tensors.pairs.keys().map(|&(layer, module)| module_path(&base.spec, layer, module)).collect()
     };
     let ranks: BTreeMap<String, usize> = tensors
         .pairs
         .iter()
         .filter(|(_, pair)| pair.rank != tensors.spec.rank)
-        .map(|(&(layer, module), pair)| (module_path(layer, module), pair.rank))
+        .map(|(&(layer, module), pair)| (module_path(&base.spec, layer, module), pair.rank))
         .collect();
     json!({
         "alpha_pattern": {},
@@ -123,6 +121,11 @@ pub fn describe(tensors: &AdapterTensors, base: &Base) -> Value {
         "use_dora": false,
         "use_rslora": false,
     })
+}
+
+/// The last part of a path: `q_proj`.
+fn last_name(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
 }
 
 /// The keys of [`describe`].

@@ -8,6 +8,7 @@ use nightgraft_adapter::{LoraPair, Module};
 use serde_json::{Map, Value};
 
 use super::hugging_face::module_path;
+use crate::base::ModelSpec;
 use crate::error::PeftProblem;
 
 /// Regular expressions that a configuration may have; PEFT's own have names.
@@ -108,9 +109,13 @@ impl ModuleOptions {
     ///
     /// # Errors
     /// The first option that says otherwise.
-    pub fn check(&self, pairs: &BTreeMap<(usize, Module), LoraPair>) -> Result<(), PeftProblem> {
+    pub fn check(
+        &self,
+        pairs: &BTreeMap<(usize, Module), LoraPair>,
+        spec: &ModelSpec,
+    ) -> Result<(), PeftProblem> {
         for (&(layer, module), pair) in pairs {
-            let path = module_path(layer, module);
+            let path = module_path(spec, layer, module);
             let says = first("rank_pattern", &self.ranks, &path)?.unwrap_or(self.rank);
             if says != pair.rank {
                 return Err(PeftProblem::OtherRank { path, says, has: pair.rank });

@@ -17,10 +17,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value as Json, json};
 
-use super::hugging_face::{source_rows, tensor_name};
+use super::hugging_face::source_rows;
 use super::peft::{CONFIG, TENSORS};
 use super::*;
-use crate::base::Base;
+use crate::base::{Base, ModelSpec, QkvProjection, RopeLayout, supported_architectures};
 use crate::error::{AdapterMetadataProblem, AdapterProblem, ForeignAdapter, OtherBase, PeftProblem};
 use crate::model_file::ModelFile;
 use crate::{Error, Result};
@@ -32,9 +32,13 @@ struct Bench {
 
 impl Bench {
     fn new(kind: WeightType) -> Self {
+        Self::of("llama", kind)
+    }
+
+    fn of(architecture: &'static str, kind: WeightType) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("base.gguf");
-        TinyModel { n_layer: 3, ..TinyModel::new(kind) }.write(&path).unwrap();
+        TinyModel { architecture, n_layer: 3, ..TinyModel::new(kind) }.write(&path).unwrap();
         let base = Base::open(ModelFile::open(&path).unwrap()).unwrap();
         Self { folder, base }
     }
@@ -51,7 +55,7 @@ impl Bench {
             .iter()
             .zip(ranks.iter().cycle())
             .map(|(&(layer, module), &rank)| {
-                let (n_out, n_in) = self.base.spec.module_shape(module);
+                let (n_out, n_in) = self.base.spec.module_shape(layer, module).unwrap();
                 let pair =
                     LoraPair { rank, n_in, n_out, a: numbers(rank * n_in), b_t: numbers(rank * n_out) };
                 ((layer, module), pair)
@@ -61,7 +65,8 @@ impl Bench {
     }
 
     fn whole_adapter(&self) -> AdapterTensors {
-        let places: Vec<_> = (0..3).flat_map(|layer| Module::ALL.map(|module| (layer, module))).collect();
+        let modules = |layer| self.base.spec.modules(layer).into_iter().map(move |module| (layer, module));
+        let places: Vec<_> = (0..3).flat_map(modules).collect();
         self.adapter(&places, &[4])
     }
 
@@ -88,6 +93,15 @@ fn read_adapter(path: &Path, base: &Base) -> Result<AdapterTensors> {
     Ok(import_adapter(path, base)?.tensors)
 }
 
+/// The name of a tensor of PEFT's, in models whose matrices are apart.
+fn tensor_name(layer: usize, module: Module, factor: Factor) -> String {
+    let factor = match factor {
+        Factor::A => "lora_A",
+        Factor::B => "lora_B",
+    };
+    format!("base_model.model.model.layers.{layer}.{}.{factor}.weight", module.hf_name())
+}
+
 /// `reshape(n_head, 2, head_dim / 2).swapaxes(1, 2)`, index by index.
 fn converted(n_head: usize, head_dim: usize) -> Vec<usize> {
     let mut order = Vec::new();
@@ -104,16 +118,18 @@ fn converted(n_head: usize, head_dim: usize) -> Vec<usize> {
 #[test]
 fn rows_are_permuted_as_the_converter_does() {
     let spec = &Bench::new(WeightType::F16).base.spec;
-    let q = source_rows(spec, Module::AttnQ).unwrap();
-    assert_eq!(q, converted(spec.n_head, spec.head_dim));
-    assert_eq!(source_rows(spec, Module::AttnK).unwrap(), converted(spec.n_head_kv, spec.head_dim));
-    assert_eq!(source_rows(spec, Module::AttnV), None);
-    assert_eq!(source_rows(spec, Module::FfnDown), None);
-    let halves = crate::base::BlockSpec {
-        rope: crate::base::Rope { layout: crate::base::RopeLayout::Halves, ..spec.rope.clone() },
-        ..spec.clone()
-    };
-    assert_eq!(source_rows(&halves, Module::AttnQ), None);
+    let q = source_rows(spec, 0, Module::AttnQ).unwrap();
+    assert_eq!(q, converted(4, 64));
+    assert_eq!(source_rows(spec, 0, Module::AttnK).unwrap(), converted(2, 64));
+    assert_eq!(source_rows(spec, 0, Module::AttnV), None);
+    assert_eq!(source_rows(spec, 0, Module::FfnDown), None);
+    let halves = ModelSpec { rope_layout: RopeLayout::Halves, ..spec.clone() };
+    assert_eq!(source_rows(&halves, 0, Module::AttnQ), None);
+    // Rows of queries and keys come first where all are in one matrix.
+    let mut fused = spec.clone();
+    fused.layers[0].attention_mut().projection = QkvProjection::Fused;
+    let values = (384..512).collect::<Vec<_>>();
+    assert_eq!(source_rows(&fused, 0, Module::AttnQkv).unwrap(), [converted(6, 64), values].concat());
 
     // Every row once, and there and back is the identity.
     let mut sorted = q.clone();
@@ -128,9 +144,11 @@ fn rows_are_permuted_as_the_converter_does() {
 
 #[test]
 fn tensor_names_come_apart() {
+    let spec = &Bench::new(WeightType::F16).base.spec;
     for (layer, module) in [(0, Module::AttnQ), (29, Module::FfnDown)] {
         for factor in Factor::BOTH {
-            let name = tensor_name(layer, module, factor);
+            let name = hugging_face::tensor_name(spec, layer, module, factor);
+            assert_eq!(name, tensor_name(layer, module, factor));
             assert_eq!(hugging_face::parse_tensor_name(&name), Some((layer, module, factor)));
         }
     }
@@ -139,6 +157,10 @@ fn tensor_names_come_apart() {
         "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
     );
     let parse = hugging_face::parse_tensor_name;
+    assert_eq!(
+        parse("base_model.model.model.language_model.layers.3.mlp.up_proj.lora_B.weight"),
+        Some((3, Module::FfnUp, Factor::B))
+    );
     assert!(parse("base_model.model.model.layers.3.mlp.up_proj.lora_B.default.weight").is_some());
     assert!(parse("model.layers.3.mlp.up_proj.lora_B.weight").is_some());
     for wrong in [
@@ -171,6 +193,48 @@ fn both_formats_give_back_the_same_numbers() {
             assert_eq!(read_adapter(&path, &bench.base).unwrap(), tensors, "{}", path.display());
         }
     }
+}
+
+#[test]
+fn both_formats_give_back_the_same_numbers_for_every_architecture() {
+    for architecture in supported_architectures() {
+        let bench = Bench::of(architecture, WeightType::Q8_0);
+        let tensors = bench.whole_adapter();
+        let (peft, gguf, merged) =
+            (bench.path("peft"), bench.path("adapter.gguf"), bench.path("merged.gguf"));
+        write_peft(&peft, &tensors, &bench.base).unwrap();
+        write_gguf_adapter(&gguf, &tensors, &bench.base).unwrap();
+        for path in [peft, gguf] {
+            assert_eq!(read_adapter(&path, &bench.base).unwrap(), tensors, "{architecture}");
+        }
+        let report = write_merged(&merged, &tensors, &bench.base, &mut |_, _| {}).unwrap();
+        assert_eq!(report.tensors.len(), tensors.pairs.len(), "{architecture}");
+        let merged = Base::open(ModelFile::open(&merged).unwrap()).unwrap();
+        assert_eq!(merged.spec, bench.base.spec, "{architecture}");
+    }
+}
+
+#[test]
+fn fused_matrices_have_names_of_their_own() {
+    let bench = Bench::of("phi3", WeightType::Q8_0);
+    let tensors = bench.whole_adapter();
+    let config = bench.written_config(&tensors);
+    assert_eq!(config["target_modules"], json!(["o_proj", "gate_up_proj", "down_proj", "qkv_proj"]));
+    write_peft(&bench.path("peft"), &tensors, &bench.base).unwrap();
+    let names = target::tensor_names(&bench.path("peft").join(TENSORS)).unwrap();
+    for (name, shape) in [("self_attn.qkv_proj", "512"), ("mlp.gate_up_proj", "1024")] {
+        let name = format!("base_model.model.model.layers.2.{name}.lora_B.weight");
+        assert!(names.contains(&name), "{name} of {shape} rows");
+    }
+    // A matrix of another model.
+    let other = Bench::new(WeightType::Q8_0);
+    write_peft(&bench.path("other"), &other.whole_adapter(), &other.base).unwrap();
+    let problem = bench.problem(&bench.path("other"));
+    assert!(matches!(problem, AdapterProblem::NoSuchMatrix { module: Module::AttnQ, .. }), "{problem}");
+    write_gguf_adapter(&bench.path("other.gguf"), &other.whole_adapter(), &other.base).unwrap();
+    let mismatched = write_peft(&bench.path("mismatched"), &other.whole_adapter(), &bench.base).unwrap_err();
+    let place = Mismatch::Module { layer: 0, module: Module::AttnQ };
+    assert!(matches!(mismatched, Error::Adapter { problem, .. } if problem == place.into()));
 }
 
 #[test]
@@ -753,7 +817,7 @@ fn an_adapter_of_another_model_is_not_written() {
 
 /// The matrix of a module, dequantized.
 fn matrix(base: &Base, layer: usize, module: Module) -> Vec<f32> {
-    let weight = base.layers[layer].module(module);
+    let weight = base.layers[layer].module(module).unwrap();
     let weights = base.weights(weight).unwrap();
     let mut out = vec![0.0; weight.n_rows * weight.n_cols];
     out.chunks_exact_mut(weight.n_cols).enumerate().for_each(|(row, out)| weights.dequantize_row(row, out));
@@ -847,8 +911,8 @@ fn merged_weights_are_packed_in_every_format() {
         assert_eq!((tensor.format, tensor.base_format), (packed, base_format));
         assert!(tensor.relative_error < COARSEST, "{tensor:?}");
         let merged = Base::open(ModelFile::open(&path).unwrap()).unwrap();
-        assert_eq!(merged.layers[0].attn_q.kind.name(), packed);
-        assert_eq!(merged.layers[0].attn_k.kind, kind);
+        let format = |module| merged.layers[0].module(module).unwrap().kind.name();
+        assert_eq!([Module::AttnQ, Module::AttnK].map(format), [packed, kind.name()]);
         assert!(is_own_merged(&path, &bench.base), "{}", kind.name());
     }
 }

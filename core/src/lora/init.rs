@@ -7,13 +7,13 @@ use crate::base::Base;
 
 /// An adapter that changes nothing yet: `A` uniform in ±1/√n_in (Kaiming with a = √5, what PEFT does), `B`
 /// zero. Each tensor has a random stream of its own, so that adapting one layer more or less does not change
-/// how the others start.
+/// how the others start. A layer without one of the modules gets no pair for it.
 pub fn initialize(spec: &LoraSpec, base: &Base, seed: u64) -> AdapterTensors {
     let mut pairs = std::collections::BTreeMap::new();
     for layer in spec.layers.clone() {
         for &module in &spec.modules {
-            let weight = base.layers[layer].module(module);
-            let mut random = Random::stream(seed, (layer * Module::ALL.len() + module as usize) as u64);
+            let Some(weight) = base.layers[layer].module(module) else { continue };
+            let mut random = Random::stream(seed, stream(layer, module));
             let bound = 1.0 / (weight.n_cols as f32).sqrt();
             let a = (0..spec.rank * weight.n_cols).map(|_| random.between(-bound, bound)).collect();
             let b_t = vec![0.0; spec.rank * weight.n_rows];
@@ -22,6 +22,12 @@ pub fn initialize(spec: &LoraSpec, base: &Base, seed: u64) -> AdapterTensors {
         }
     }
     AdapterTensors { spec: spec.clone(), pairs }
+}
+
+/// The number of a module's random stream. A matrix in which others are fused takes the first one's.
+fn stream(layer: usize, module: Module) -> u64 {
+    let place = Module::APART.iter().position(|&apart| apart == module).unwrap_or(0);
+    (layer * Module::APART.len() + place) as u64
 }
 
 #[cfg(test)]

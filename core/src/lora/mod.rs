@@ -5,8 +5,10 @@
 
 mod compatibility;
 mod init;
+mod targets;
 mod training;
 
 pub use compatibility::mismatch;
 pub use init::initialize;
+pub use targets::{target_modules, targets_of};
 pub use training::{Adapter, Parameter};

@@ -6,6 +6,8 @@
 //! dq_i = scale Σ_j ds_ij k_j        dk_j = scale Σ_i ds_ij q_i
 //! ```
 //!
+//! A window w moves the first key to `i − w + 1`, and a soft-cap c makes `s = c tanh(scale · q·k / c)`.
+//!
 //! Neither pass keeps a T×T matrix: the forward leaves each row's log-sum-exp behind, from which the backward
 //! computes `p` again (FlashAttention, arXiv 2205.14135). Keys and values of a group of query heads are
 //! shared; their gradients add up over the group.

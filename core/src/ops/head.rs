@@ -1,14 +1,14 @@
 //! The last norm, the head and the cross-entropy loss, fused for a chunk of supervised tokens.
 //!
 //! ```text
-//! h = norm(x)        logits = h Wᵀ        loss_t = −ln softmax(logits_t)[target_t]
-//! dlogits = softmax(logits) − onehot(target)        dx = norm'(x) · (dlogits W)
+//! h = norm(x)        logits = cap(scale · h Wᵀ)        loss_t = −ln softmax(logits_t)[target_t]
+//! dlogits = softmax(logits) − onehot(target)        dx = norm'(x) · (scale · cap'(scale · h Wᵀ) ⊙ dlogits W)
 //! ```
 //!
-//! Logits are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
+//! `cap` is `c tanh(· / c)` where logits have a soft-cap. They are as wide as the vocabulary; they exist for one chunk at a time, and their gradient is written
 //! over them. Losses and gradients are sums over tokens: who averages divides once, at the end of a step.
 
-use nightgraft_ggml::{Buffer, ComputeType, Error, Graph, Output, Tensor};
+use nightgraft_ggml::{Buffer, ComputeType, Error, Graph, LogitTransform, Output, Tensor};
 
 use super::linear::{self, Linear, MatmulInput};
 use super::norm::{self, Norm};
@@ -22,6 +22,8 @@ pub struct Head {
     pub weight: Buffer,
     /// The type of the numbers that are multiplied for logits.
     pub compute_type: ComputeType,
+    /// What makes logits of products.
+    pub transform: LogitTransform,
 }
 
 impl Head {
@@ -49,8 +51,8 @@ pub fn forward(
     targets: Tensor,
     loss: &Buffer,
 ) -> Result<Saved, Error> {
-    let logits = logits(g, head, x)?;
-    let dlogits = g.cross_entropy(logits, targets, loss)?;
+    let products = products(g, head, x)?;
+    let dlogits = g.cross_entropy(products, head.transform, targets, loss)?;
     g.schedule(dlogits)?;
     Ok(Saved { x, dlogits })
 }
@@ -63,7 +65,7 @@ pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Re
     // Never quantized: the target's own entry is so large that little would be left of the others.
     let dlogits = MatmulInput::new(g, saved.dlogits, ComputeType::F32)?;
     let (dh, _) = linear::input_gradient(g, &head.linear(), dlogits, None)?;
-    norm::backward(g, &head.norm, saved.x, dh, stream)
+    norm::backward(g, &head.norm, saved.x, dh, Output::Accumulate(stream))
 }
 
 /// `[T, n_vocab]`, for comparing with other engines.
@@ -71,6 +73,15 @@ pub fn backward(g: &mut Graph, head: &Head, saved: &Saved, stream: Tensor) -> Re
 /// # Errors
 /// If shapes do not fit.
 pub fn logits(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
+    let products = products(g, head, x)?;
+    if head.transform == LogitTransform::NONE {
+        return Ok(products);
+    }
+    g.transform_logits(products, head.transform)
+}
+
+/// `h Wᵀ`.
+fn products(g: &mut Graph, head: &Head, x: Tensor) -> Result<Tensor, Error> {
     let h = norm::forward(g, &head.norm, x)?;
     let h = MatmulInput::new(g, h, head.compute_type)?;
     linear::forward(g, &head.linear(), h, None, Output::Alloc)

@@ -7,12 +7,14 @@
 //! A backward reads what its forward computed, so both must be in one graph; gradients of adapters are
 //! added up in buffers, gradients of activations are returned.
 
+pub mod activation;
 pub mod attention;
 pub mod head;
 pub mod linear;
 pub mod norm;
+pub mod residual;
 pub mod rope;
-pub mod swiglu;
+pub mod temperature;
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use nightgraft_ggml::{
-    AttentionShape, Buffer, ComputeType, Cpu, DropoutKey, Error, Graph, MappedFile, Output, RopeStyle,
-    Tensor, TensorLocation, WeightType, is_quantizable, quantize, weight_types,
+    Activation, AttentionShape, Buffer, ComputeType, Cpu, DropoutKey, Error, Graph, LogitTransform,
+    MappedFile, Output, RopeStyle, Tensor, TensorLocation, WeightType, is_quantizable, quantize,
+    weight_types,
 };
 use nightgraft_random::Random;
 use nightgraft_tiny_model::random_weights;
@@ -15,8 +16,8 @@ use nightgraft_tiny_model::random_weights;
 use super::head::{self, Head};
 use super::linear::{self, Dropout, Linear, LoraFactors, MatmulInput};
 use super::norm::{self, Norm};
-use super::rope::{self, Angles, PairLayout};
-use super::{attention, swiglu};
+use super::rope::{self, Angles, PairLayout, Series};
+use super::{activation, attention, residual, temperature};
 
 /// Step of the differences. Truncation grows with its square, rounding of the f32 forward with its inverse;
 /// here both are near 1e-4 of the gradient.
@@ -214,25 +215,44 @@ fn a_backward_adds_onto_what_is_there() {
 }
 
 #[test]
-fn rms_norm() {
-    let norm = Norm { weight: matrix(1, 8, 1), eps: 1e-5 };
-    let x = matrix(3, 8, 2);
-    check("rms_norm", &[&x], |g, dy| {
-        let x = g.tensor(&x)?;
-        if let Some((dy, gradients)) = dy {
-            gradients[0].clear()?;
-            let dx = g.tensor(&gradients[0])?;
-            let dx = norm::backward(g, &norm, x, dy, dx)?;
-            g.schedule(dx)?;
-        }
-        norm::forward(g, &norm, x)
-    });
+fn rms_norm_of_rows_and_of_heads_with_and_without_a_weight() {
+    for (width, is_weighted) in [(12, true), (12, false), (4, true), (4, false)] {
+        let weight = is_weighted.then(|| matrix(1, width, 1));
+        let norm = Norm { weight, width, eps: 1e-5 };
+        let x = matrix(3, 12, 2);
+        check("rms_norm", &[&x], |g, dy| {
+            let x = g.tensor(&x)?;
+            if let Some((dy, gradients)) = dy {
+                let dx = norm::backward(g, &norm, x, dy, Output::Alloc)?;
+                g.store(dx, &gradients[0])?;
+            }
+            norm::forward(g, &norm, x)
+        });
+    }
+}
+
+#[test]
+fn a_norm_adds_its_gradient_onto_the_stream() {
+    let norm = Norm { weight: Some(matrix(1, 8, 1)), width: 8, eps: 1e-5 };
+    let (x, dy, stream) = (matrix(3, 8, 2), matrix(3, 8, 3), matrix(3, 8, 4));
+    let (before, alone) = (stream.to_vec().unwrap(), Buffer::f32(3, 8).unwrap());
+    let mut g = Graph::new(64).unwrap();
+    let (x, dy, grad) = (g.tensor(&x).unwrap(), g.tensor(&dy).unwrap(), g.tensor(&stream).unwrap());
+    let dx = norm::backward(&mut g, &norm, x, dy, Output::Alloc).unwrap();
+    g.store(dx, &alone).unwrap();
+    let sum = norm::backward(&mut g, &norm, x, dy, Output::Accumulate(grad)).unwrap();
+    g.schedule(sum).unwrap();
+    Cpu::new(2, Arc::default()).unwrap().compute(&mut g).unwrap();
+    for ((sum, alone), before) in stream.to_vec().unwrap().iter().zip(alone.to_vec().unwrap()).zip(before) {
+        assert!((sum - before - alone).abs() < 1e-6);
+    }
 }
 
 #[test]
 fn rotary_embedding_in_both_styles() {
     let angles = Buffer::f32(3, 6).unwrap();
-    angles.write(0, &Angles::new(6, 100.0, Some(&[1.0, 2.0, 3.0]), 0.5).table(&[0, 1, 9])).unwrap();
+    let series = Series { n_dims: 6, base: 100.0, factors: Some(&[1.0, 2.0, 3.0]), scale: 0.5, ramp: None };
+    angles.write(0, &Angles::new(series, 1.3).table(&[0, 1, 9], &[0; 3])).unwrap();
     for style in [RopeStyle::Interleaved, RopeStyle::Neox] {
         let layout = PairLayout { head_dim: 8, style };
         let x = matrix(3, 16, 1);
@@ -251,26 +271,100 @@ fn rotary_embedding_in_both_styles() {
     }
 }
 
+const ACTIVATIONS: [Activation; 3] = [Activation::Silu, Activation::GeluTanh, Activation::Gelu];
+
 #[test]
-fn gated_activation() {
-    let (gate, up) = (matrix(3, 8, 1), matrix(3, 8, 2));
-    check("swiglu", &[&gate, &up], |g, dy| {
-        let (gate, up) = (g.tensor(&gate)?, g.tensor(&up)?);
+fn gated_activations() {
+    for f in ACTIVATIONS {
+        let (gate, up) = (matrix(3, 8, 1), matrix(3, 8, 2));
+        check("gated", &[&gate, &up], |g, dy| {
+            let (gate, up) = (g.tensor(&gate)?, g.tensor(&up)?);
+            if let Some((dy, gradients)) = dy {
+                let [gate, up, dy] = [copy(g, gate)?, copy(g, up)?, copy(g, dy)?];
+                activation::backward(g, f, gate, Some(up), dy)?;
+                g.store(gate, &gradients[0])?;
+                g.store(up, &gradients[1])?;
+            }
+            activation::forward(g, f, gate, Some(up))
+        });
+    }
+}
+
+#[test]
+fn activations_without_a_gate() {
+    for f in ACTIVATIONS {
+        let x = matrix(3, 8, 1);
+        check("ungated", &[&x], |g, dy| {
+            let x = g.tensor(&x)?;
+            if let Some((dy, gradients)) = dy {
+                let [x, dy] = [copy(g, x)?, copy(g, dy)?];
+                activation::backward(g, f, x, None, dy)?;
+                g.store(x, &gradients[0])?;
+            }
+            activation::forward(g, f, x, None)
+        });
+    }
+}
+
+/// Gate and what it multiplies as halves of one matrix, whose gradients are halves of one, too.
+#[test]
+fn a_gate_in_one_matrix_with_what_it_multiplies() {
+    let both = matrix(3, 16, 1);
+    check("fused", &[&both], |g, dy| {
+        let halves = |g: &mut Graph, both| Ok::<_, Error>((g.columns(both, 0, 8)?, g.columns(both, 8, 8)?));
+        let both = g.tensor(&both)?;
         if let Some((dy, gradients)) = dy {
-            let [gate, up, dy] = [copy(g, gate)?, copy(g, up)?, copy(g, dy)?];
-            let [dgate, dup, _] = swiglu::backward(g, gate, up, dy)?;
-            g.store(dgate, &gradients[0])?;
-            g.store(dup, &gradients[1])?;
+            let [both, dy] = [copy(g, both)?, copy(g, dy)?];
+            let (gate, up) = halves(g, both)?;
+            activation::backward(g, Activation::Silu, gate, Some(up), dy)?;
+            g.store(both, &gradients[0])?;
+            // Columns that overlap are no two matrices.
+            let overlapping = g.columns(both, 4, 8)?;
+            assert!(activation::backward(g, Activation::Silu, gate, Some(overlapping), dy).is_err());
         }
-        swiglu::forward(g, gate, up)
+        let (gate, up) = halves(g, both)?;
+        activation::forward(g, Activation::Silu, gate, Some(up))
+    });
+}
+
+#[test]
+fn what_joins_the_stream_is_scaled() {
+    for scale in [1.0, 0.22] {
+        let (x, o) = (matrix(3, 8, 1), matrix(3, 8, 2));
+        check("residual", &[&x, &o], |g, dy| {
+            let (x, o) = (g.tensor(&x)?, g.tensor(&o)?);
+            if let Some((dy, gradients)) = dy {
+                g.store(dy, &gradients[0])?;
+                let d = residual::backward(g, dy, scale)?;
+                g.store(d, &gradients[1])?;
+            }
+            residual::forward(g, x, o, scale, Output::Alloc)
+        });
+    }
+}
+
+#[test]
+fn queries_grow_with_their_position() {
+    let factors = Buffer::f32(3, 1).unwrap();
+    factors.write(0, &temperature::factors(&[0, 5, 40], 0.3, 4)).unwrap();
+    let x = matrix(3, 8, 1);
+    check("temperature", &[&x], |g, dy| {
+        let (x, factors) = (g.tensor(&x)?, g.tensor(&factors)?);
+        if let Some((dy, gradients)) = dy {
+            let dy = copy(g, dy)?;
+            let dx = temperature::backward(g, dy, factors)?;
+            g.store(dx, &gradients[0])?;
+        }
+        let x = copy(g, x)?;
+        temperature::forward(g, x, factors)
     });
 }
 
 #[test]
 fn grouped_attention_inside_segments() {
     let shape = AttentionShape::new([4, 2], 8, 0.35).unwrap();
-    for window in [None, NonZeroUsize::new(2)] {
-        let shape = shape.windowed(window);
+    for (window, cap) in [(None, None), (NonZeroUsize::new(2), None), (NonZeroUsize::new(3), Some(0.7))] {
+        let shape = shape.windowed(window).capped(cap).unwrap();
         let (q, k, v) = (matrix(7, 32, 1), matrix(7, 16, 2), matrix(7, 16, 3));
         let starts = integers(&[0, 0, 0, 3, 3, 3, 3]);
         check("attention", &[&q, &k, &v], |g, dy| {
@@ -289,10 +383,17 @@ fn grouped_attention_inside_segments() {
 
 #[test]
 fn head_with_loss() {
+    check_head(LogitTransform::NONE);
+    check_head(LogitTransform { scale: 0.3, softcap: None });
+    check_head(LogitTransform { scale: 1.5, softcap: Some(4.0) });
+}
+
+fn check_head(transform: LogitTransform) {
     let head = Head {
-        norm: Norm { weight: matrix(1, 32, 1), eps: 1e-5 },
+        norm: Norm { weight: Some(matrix(1, 32, 1)), width: 32, eps: 1e-5 },
         weight: weight(WeightType::Q8_0, 11, 32, 2),
         compute_type: ComputeType::F32,
+        transform,
     };
     let (x, targets) = (matrix(4, 32, 3), integers(&[10, 0, -1, 5]));
     let (loss, gradient) = (Buffer::f32(4, 2).unwrap(), Buffer::f32(4, 32).unwrap());

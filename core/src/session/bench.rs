@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nightgraft_adapter::Module;
 use nightgraft_random::Random;
 use nightgraft_text::Example;
 use nightgraft_text::data::{self, BatchOptions};
@@ -176,21 +175,23 @@ fn examples(n_vocab: usize, context: usize, n: usize) -> Vec<Example> {
 
 /// Operations that one token needs: twice each weight forward and twice backward, thrice that for an adapter's (they have
 /// gradients of their own), and seven products of head vectors with the tokens before it.
-fn useful_flops(spec: &crate::base::BlockSpec, lora: &nightgraft_adapter::LoraSpec, context: usize) -> f64 {
-    let weights = |module: &Module| {
-        let (n_out, n_in) = spec.module_shape(*module);
-        (n_out * n_in) as f64
-    };
-    let factors = |module: &Module| {
-        let (n_out, n_in) = spec.module_shape(*module);
-        (lora.rank * (n_out + n_in)) as f64
-    };
-    let layer: f64 = Module::ALL.iter().map(weights).sum();
-    let adapter: f64 = lora.modules.iter().map(factors).sum();
-    let attention = 2.0 * 7.0 * (context as f64 / 2.0) * spec.n_embd_q() as f64;
-    let head = (spec.n_vocab * spec.n_embd) as f64;
-    let n_layer = spec.n_layer as f64;
-    4.0 * (n_layer * layer + head) + 6.0 * lora.layers.len() as f64 * adapter + n_layer * attention
+fn useful_flops(spec: &crate::base::ModelSpec, lora: &nightgraft_adapter::LoraSpec, context: usize) -> f64 {
+    let mut flops = 4.0 * (spec.n_vocab * spec.n_embd) as f64;
+    for (index, layer) in spec.layers.iter().enumerate() {
+        for module in spec.modules(index) {
+            let (n_out, n_in) = spec.module_shape(index, module).unwrap_or_default();
+            flops += 4.0 * (n_out * n_in) as f64;
+            if lora.layers.contains(&index) && lora.modules.contains(&module) {
+                flops += 6.0 * (lora.rank * (n_out + n_in)) as f64;
+            }
+        }
+        let attention = layer.attention();
+        let seen = attention.window.map_or(context, |window| window.get().min(context));
+        // Half of the tokens before each on average, where the window is no shorter than the context.
+        let before = seen as f64 * (1.0 - seen as f64 / (2 * context.max(1)) as f64);
+        flops += 2.0 * 7.0 * before * attention.n_embd_q() as f64;
+    }
+    flops
 }
 
 /// Sorted, with what no operation took as the last.

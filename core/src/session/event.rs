@@ -139,7 +139,7 @@ impl Event {
         Self::Planned {
             steps: trainer.progress().total_steps,
             trainable_parameters: trainer.adapter().n_parameters(),
-            adapted_layers: trainer.base().spec.n_layer - trainer.adapter().lowest_layer().unwrap_or(0),
+            adapted_layers: trainer.base().spec.n_layer() - trainer.adapter().lowest_layer().unwrap_or(0),
             lr: trainer.highest_rate(),
             threads,
         }

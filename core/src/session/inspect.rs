@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use nightgraft_adapter::Module;
 use nightgraft_text::{ChatTemplate, Date, Tokenizer};
 use serde::Serialize;
 
-use crate::base::Base;
+use crate::base::{Base, LayerSpec, ModelSpec};
 use crate::model_file::{FileHash, ModelFile};
 use crate::{Error, Result};
 
@@ -41,6 +42,8 @@ pub struct ModelInfo {
     pub n_ctx_train: Option<usize>,
     /// See `n_layer`.
     pub tied_head: Option<bool>,
+    /// The matrices that an adapter can sit on, where the architecture is one that we know.
+    pub adaptable: Vec<AdaptableModule>,
     /// Tensors by format.
     pub tensors: Vec<TensorGroup>,
     /// `tokenizer.ggml.model` and `tokenizer.ggml.pre`, or why the vocabulary cannot be used.
@@ -54,6 +57,21 @@ pub struct ModelInfo {
     pub sha256: Option<String>,
     /// None if the model can be trained, else why not.
     pub not_trainable: Option<String>,
+}
+
+/// A matrix that layers have and an adapter can sit on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdaptableModule {
+    /// What `--targets` and the file call it.
+    pub module: Module,
+    /// Layers that have it.
+    pub layers: usize,
+    /// Rows, of the largest.
+    pub outputs: usize,
+    /// Columns, of the largest.
+    pub inputs: usize,
+    /// Numbers of an adapter of rank 1 on all of them; one of rank r has r times as many.
+    pub parameters_per_rank: u64,
 }
 
 /// The tensors of one format.
@@ -102,6 +120,7 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
         n_vocab: None,
         n_ctx_train: None,
         tied_head: None,
+        adaptable: Vec::new(),
         tensors: groups.into_values().collect(),
         tokenizer: match &tokenizer {
             Ok(_) => [text("tokenizer.ggml.model"), text("tokenizer.ggml.pre")]
@@ -136,12 +155,26 @@ pub fn inspect_with_hash(model: &Path) -> Result<ModelInfo> {
 
 fn describe(info: &mut ModelInfo, base: &Base) {
     let spec = &base.spec;
-    info.n_layer = Some(spec.n_layer);
+    // Where layers differ, the largest.
+    let most = |of_layer: &dyn Fn(&LayerSpec) -> usize| spec.layers.iter().map(of_layer).max();
+    info.n_layer = Some(spec.n_layer());
     info.n_embd = Some(spec.n_embd);
-    info.n_head = Some(spec.n_head);
-    info.n_head_kv = Some(spec.n_head_kv);
-    info.n_ff = Some(spec.n_ff);
+    info.n_head = most(&|layer| layer.attention().n_head);
+    info.n_head_kv = most(&|layer| layer.attention().n_head_kv);
+    info.n_ff = most(&|layer| layer.feed_forward.n_ff);
     info.n_vocab = Some(spec.n_vocab);
     info.n_ctx_train = Some(spec.n_ctx_train);
     info.tied_head = Some(spec.tied_head);
+    info.adaptable = spec.all_modules().into_iter().map(|module| adaptable(spec, module)).collect();
+}
+
+fn adaptable(spec: &ModelSpec, module: Module) -> AdaptableModule {
+    let shapes: Vec<_> = (0..spec.n_layer()).filter_map(|layer| spec.module_shape(layer, module)).collect();
+    AdaptableModule {
+        module,
+        layers: shapes.len(),
+        outputs: shapes.iter().map(|(n_out, _)| *n_out).max().unwrap_or(0),
+        inputs: shapes.iter().map(|(_, n_in)| *n_in).max().unwrap_or(0),
+        parameters_per_rank: shapes.iter().map(|(n_out, n_in)| (n_out + n_in) as u64).sum(),
+    }
 }

@@ -117,7 +117,7 @@ impl MemoryPlanner {
         copies: AdapterCopies,
         [tokens, process]: [u64; 2],
     ) -> Result<Self> {
-        let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer - lowest);
+        let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer() - lowest);
         let tokens = tokens as usize;
         let estimate = MemoryEstimate::new(base, start, tokens, config.run.precision)?;
         Ok(Self {

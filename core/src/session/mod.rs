@@ -80,7 +80,7 @@ pub use export::{ExportFormat, ExportReport, ExportRequest, MergeCost, export};
 pub use generate::{Chat, GenerateReport, GenerateRequest, generate};
 pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use graft_export::{GraftFormat, export_graft};
-pub use inspect::{ModelInfo, TensorGroup, inspect, inspect_with_hash};
+pub use inspect::{AdaptableModule, ModelInfo, TensorGroup, inspect, inspect_with_hash};
 pub use loss_curve::{DrawLoss, LossAt, LossCurve};
 pub use memory_plan::MemoryPlan;
 pub use nightgraft_ggml::check_instructions;

@@ -12,8 +12,8 @@ use super::notice::Notice;
 use super::resume::RunIdentity;
 use crate::Result;
 use crate::base::Base;
-use crate::config::{DataConfig, Layers, LoraConfig, Targets, TrainConfig};
-use crate::lora::{Adapter, initialize};
+use crate::config::{DataConfig, Layers, LoraConfig, TrainConfig};
+use crate::lora::{Adapter, initialize, target_modules, targets_of};
 use crate::train::{EvalSchedule, TrainLoop, Trainer, total_steps};
 use crate::transformer::{Model, ModelOptions, RecomputePolicy, release_freed_memory, resolve_precision};
 
@@ -57,7 +57,7 @@ impl RunParts {
     ) -> Result<Self> {
         let requested = config.lora.clone();
         let start = initial_adapter(&mut config, earlier, &base)?;
-        let overridden = overridden_settings(&requested, &config.lora, base.spec.n_layer)?;
+        let overridden = overridden_settings(&requested, &config.lora, base.spec.n_layer())?;
         Ok(Self { config, base, start, overridden, train, held_out })
     }
 
@@ -83,8 +83,8 @@ impl RunParts {
         let (planner, recompute) = self.choose_size(sizes(&self.config.data), process, limit)?;
         let Self { mut config, base, start, train, held_out, .. } = self;
         config.resolve_auto(tokens, |config| {
-            let layers = config.lora.layers.range(base.spec.n_layer)?;
-            let row_norm = base.row_norm(&config.lora.targets.modules(), layers)?;
+            let layers = config.lora.layers.range(base.spec.n_layer())?;
+            let row_norm = base.row_norm(&target_modules(&config.lora.targets, &base)?, layers)?;
             Ok((total_steps(config, &train.examples), row_norm))
         })?;
         let identity = RunIdentity::new(&config, &base, &start, &train, held_out.as_ref())?;
@@ -164,7 +164,7 @@ pub(super) fn initial_adapter(
         config.lora = LoraConfig {
             rank: tensors.spec.rank,
             alpha: tensors.spec.alpha,
-            targets: Targets::of(&tensors.spec.modules),
+            targets: targets_of(&tensors.spec.modules, base),
             layers: Layers::Range(tensors.spec.layers.clone()),
             dropout,
         };
@@ -173,8 +173,8 @@ pub(super) fn initial_adapter(
     let spec = LoraSpec {
         rank: config.lora.rank,
         alpha: config.lora.alpha,
-        modules: config.lora.targets.modules(),
-        layers: config.lora.layers.range(base.spec.n_layer)?,
+        modules: target_modules(&config.lora.targets, base)?,
+        layers: config.lora.layers.range(base.spec.n_layer())?,
         dropout,
     };
     Ok(initialize(&spec, base, config.run.seed))

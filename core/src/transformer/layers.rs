@@ -2,7 +2,7 @@
 
 use nightgraft_ggml::{Buffer, Graph};
 
-use super::block::{self, Block, Geometry, SavedActivations, Tokens};
+use super::block::{self, Block, SavedActivations, Tokens};
 use crate::Result;
 
 /// Room for a block's forward and backward with all adapters; an overfull graph is an error, not a crash.
@@ -16,10 +16,42 @@ pub(super) struct LayerGraphs {
     pub(super) forward: Vec<Graph>,
     /// `backward[i]` belongs to layer `lowest + i`.
     pub(super) backward: Vec<Graph>,
-    /// `[T, n_dims]`.
-    angles: Buffer,
+    tokens: TokenBuffers,
+}
+
+/// What all layers need to know of a micro-batch's tokens.
+pub(super) struct TokenBuffers {
+    /// `[T, n_dims]`, for each rope.
+    angles: Vec<Buffer>,
+    /// `[T, 1]`, where queries grow with their position.
+    temperature: Option<Buffer>,
     /// An i32 row of T.
     starts: Buffer,
+}
+
+/// Which of [`TokenBuffers`] a model has.
+#[derive(Clone, Copy)]
+pub(super) struct TokenShape<'a> {
+    pub(super) n_tokens: usize,
+    /// Values a token that each rope turns.
+    pub(super) n_dims: &'a [usize],
+    pub(super) is_tempered: bool,
+}
+
+impl TokenBuffers {
+    /// Buffers as `matrix` and `row` make them.
+    pub(super) fn new(
+        shape: TokenShape,
+        matrix: impl Fn(usize, usize) -> Result<Buffer, nightgraft_ggml::Error>,
+        row: impl Fn(usize) -> Result<Buffer, nightgraft_ggml::Error>,
+    ) -> Result<Self> {
+        let TokenShape { n_tokens, n_dims, is_tempered } = shape;
+        Ok(Self {
+            angles: n_dims.iter().map(|&n| matrix(n_tokens, n)).collect::<Result<_, _>>()?,
+            temperature: is_tempered.then(|| matrix(n_tokens, 1)).transpose()?,
+            starts: row(n_tokens)?,
+        })
+    }
 }
 
 /// The matrices of the residual stream, which live between the layers, and what else is saved of these.
@@ -43,32 +75,35 @@ impl ResidualBuffers {
 }
 
 impl LayerGraphs {
-    /// Makes the graphs for `n_tokens` tokens with `n_dims` rotated values a head; with dropout and a backward pass if
-    /// `train`, else neither.
+    /// Makes the graphs for so many tokens; with dropout and a backward pass if `train`, else neither.
     pub(super) fn new(
         blocks: &[Block],
-        geometry: &Geometry,
         residual: &ResidualBuffers,
-        [n_tokens, n_dims]: [usize; 2],
+        shape: TokenShape,
         train: bool,
     ) -> Result<Self> {
-        let buffers = [Buffer::f32(n_tokens, n_dims)?, Buffer::i32(n_tokens)?];
-        Self::with_tokens(blocks, geometry, residual, buffers, train)
+        Self::with_tokens(blocks, residual, TokenBuffers::new(shape, Buffer::f32, Buffer::i32)?, train)
     }
 
-    /// Makes the graphs with the angles and the starts in these buffers.
+    /// Makes the graphs with what is known of the tokens in these buffers.
     pub(super) fn with_tokens(
         blocks: &[Block],
-        geometry: &Geometry,
         residual: &ResidualBuffers,
-        [angles, starts]: [Buffer; 2],
+        tokens: TokenBuffers,
         train: bool,
     ) -> Result<Self> {
-        let (n_tokens, _) = angles.shape();
-        let begin = |layer| -> Result<_> {
+        let (_, n_tokens) = tokens.starts.shape();
+        let begin = |layer: usize| -> Result<_> {
             let mut g = Graph::new(BLOCK_NODES)?;
             let x = g.tensor_rows(residual.input(layer), n_tokens)?;
-            let tokens = Tokens { angles: g.tensor(&angles)?, starts: g.tensor(&starts)? };
+            let attention = blocks[layer].attention();
+            let angles = attention.rope.and_then(|rope| tokens.angles.get(rope));
+            let temperature = tokens.temperature.as_ref().filter(|_| attention.is_tempered);
+            let tokens = Tokens {
+                angles: angles.map(|angles| g.tensor(angles)).transpose()?,
+                temperature: temperature.map(|factors| g.tensor(factors)).transpose()?,
+                starts: g.tensor(&tokens.starts)?,
+            };
             Ok((g, x, tokens))
         };
         let mut forward = Vec::new();
@@ -80,23 +115,33 @@ impl LayerGraphs {
                 grad.and_then(|_| residual.saved.get(layer - residual.lowest)).cloned().unwrap_or_default();
             let (mut g, x, tokens) = begin(layer)?;
             let y = g.tensor_rows(residual.input(layer + 1), n_tokens)?;
-            block::forward(&mut g, block, geometry, x, tokens, &saved, y)?;
+            block::forward(&mut g, block, x, tokens, &saved, y)?;
             forward.push(g);
 
             let Some(grad) = grad else { continue };
             let (mut g, x, tokens) = begin(layer)?;
             let grad = g.tensor_rows(grad, n_tokens)?;
             let is_lowest = layer == residual.lowest;
-            block::backward(&mut g, block, geometry, x, tokens, &saved, grad, is_lowest)?;
+            block::backward(&mut g, block, x, tokens, &saved, grad, is_lowest)?;
             backward.push(g);
         }
-        Ok(Self { n_tokens, forward, backward, angles, starts })
+        Ok(Self { n_tokens, forward, backward, tokens })
     }
 
-    /// Sets the angles of the tokens' positions and the starts of their segments.
-    pub(super) fn set_tokens(&self, angles: &[f32], starts: &[i32]) -> Result<()> {
-        self.angles.write(0, angles)?;
-        self.starts.write_i32(starts)?;
+    /// Sets the angles of the tokens' positions for each rope, the factors of their queries, and the starts of their segments.
+    pub(super) fn set_tokens(
+        &self,
+        angles: &[Vec<f32>],
+        temperature: Option<&[f32]>,
+        starts: &[i32],
+    ) -> Result<()> {
+        for (buffer, angles) in self.tokens.angles.iter().zip(angles) {
+            buffer.write(0, angles)?;
+        }
+        if let (Some(buffer), Some(factors)) = (&self.tokens.temperature, temperature) {
+            buffer.write(0, factors)?;
+        }
+        self.tokens.starts.write_i32(starts)?;
         Ok(())
     }
 }

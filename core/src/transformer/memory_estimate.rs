@@ -4,9 +4,9 @@
 use nightgraft_adapter::AdapterTensors;
 use nightgraft_ggml::Buffer;
 
-use super::block::{Block, Geometry};
+use super::block::Block;
 use super::head_graph::head_graph;
-use super::layers::{LayerGraphs, ResidualBuffers};
+use super::layers::{LayerGraphs, ResidualBuffers, TokenBuffers, TokenShape};
 use super::precision::compute_type;
 use super::recompute::{HEAD_ROWS, RecomputePolicy};
 use super::weights::{self, MappedWeights};
@@ -15,6 +15,7 @@ use crate::base::Base;
 use crate::config::Precision;
 use crate::lora::Adapter;
 use crate::ops::head::Head;
+use crate::ops::rope::Angles;
 
 /// Multiplications of two numbers that take as long as reading one number of a quantized matrix: measured.
 const MACS_PER_WEIGHT: u64 = 40;
@@ -76,18 +77,35 @@ impl MemoryEstimate {
         let compute_type = compute_type(precision);
         let adapter = Adapter::planned(tensors)?;
         let mapped = MappedWeights::new(base)?;
-        let geometry = weights::geometry(base, compute_type)?;
-        let n_dims = weights::angles(base).n_dims();
-        let lowest = adapter.lowest_layer().unwrap_or(spec.n_layer);
-        // The angles of the tokens, and the table that they are copied from.
-        let (mut arenas, mut graphs) = ([0; 4], 2 * 4 * (capacity * n_dims) as u64);
-        for layer in 0..spec.n_layer {
-            let block = mapped.block(base, layer, Some(&adapter));
+        let n_dims: Vec<usize> = weights::angles(base).iter().map(Angles::n_dims).collect();
+        let is_tempered = spec.temperature.is_some();
+        let shape = TokenShape { n_tokens: capacity, n_dims: &n_dims, is_tempered };
+        let n_layer = spec.n_layer();
+        let lowest = adapter.lowest_layer().unwrap_or(n_layer);
+        // The angles and factors of the tokens, and the tables that they are copied from.
+        let per_token = n_dims.iter().sum::<usize>() + usize::from(is_tempered);
+        let (mut arenas, mut graphs) = ([0; 4], 2 * 4 * (capacity * per_token) as u64);
+        let (mut saved, mut recompute_macs, mut scratch) = ([0; 2], [0; 2], 0);
+        for layer in 0..n_layer {
+            let block = mapped.block(base, layer, Some(&adapter), compute_type)?;
             let trains = layer >= lowest;
             for (saving, arena) in arenas.iter_mut().enumerate().take(if trains { 4 } else { 1 }) {
-                let (bytes, headers) = layer_bytes(&block, &geometry, [capacity, n_dims], saving, trains)?;
+                let (bytes, headers) = layer_bytes(&block, shape, saving, trains)?;
                 *arena = bytes.max(*arena);
                 graphs += if saving == 0 { headers } else { 0 };
+            }
+            let attention = &block.attention().shape;
+            scratch = scratch.max(nightgraft_kernels::scratch_bytes(capacity, attention) as u64);
+            if trains || layer + 1 == n_layer {
+                // Attention again: half of the tokens before each on average, scores and sums.
+                let [of_attention, of_feed_forward] = block.recompute_macs();
+                let scores = MACS_PER_SCORE * capacity * attention.query_columns();
+                let macs = [of_attention + scores, of_feed_forward];
+                for part in 0..2 {
+                    // Layers may differ; a plan counts with the largest.
+                    saved[part] = block.saved_columns()[part].max(saved[part]);
+                    recompute_macs[part] = macs[part].max(recompute_macs[part]);
+                }
             }
         }
         let head = mapped.head(base, compute_type);
@@ -95,29 +113,19 @@ impl MemoryEstimate {
         for (rows, arena) in HEAD_ROWS.iter().zip(&mut head_arenas) {
             *arena = head_bytes(&head, spec.n_embd, *rows.min(&capacity))?;
         }
-        let block = mapped.block(base, lowest.min(spec.n_layer - 1), Some(&adapter));
-        let columns: [usize; 2] = block.saved_columns(&geometry);
-        let attended = geometry.attention.query_columns();
-        let macs = |linears: &[&crate::ops::linear::Linear]| -> usize {
-            linears.iter().map(|linear| linear.weight.shape()).map(|(n_out, n_in)| n_out * n_in).sum()
-        };
-        // Attention again: half of the tokens before each on average, scores and sums.
-        let attention =
-            macs(&[&block.attn_q, &block.attn_k, &block.attn_v]) + MACS_PER_SCORE * capacity * attended;
-        let feed_forward = macs(&[&block.attn_output, &block.ffn_gate, &block.ffn_up]);
-        let n_trained = spec.n_layer - lowest;
+        let n_trained = n_layer - lowest;
         Ok(Self {
             capacity,
             n_trained,
             residual: 4 * ((n_trained + 2) * capacity * spec.n_embd) as u64,
-            saved: columns.map(|n| 4 * (n * capacity) as u64),
-            recompute_macs: [attention, feed_forward].map(|n| (n * capacity) as u64),
+            saved: saved.map(|n| 4 * (n * capacity) as u64),
+            recompute_macs: recompute_macs.map(|n| (n * capacity) as u64),
             head_weights: (spec.n_vocab * spec.n_embd) as u64,
             n_embd: spec.n_embd,
             arenas,
             head_arenas,
             graphs,
-            scratch: nightgraft_kernels::scratch_bytes(capacity, &geometry.attention) as u64,
+            scratch,
         })
     }
 
@@ -188,16 +196,10 @@ impl MemoryEstimate {
 }
 
 /// Bytes of the larger of a layer's two arenas, and of the graphs themselves; `saving` has a bit for each part.
-fn layer_bytes(
-    block: &Block,
-    geometry: &Geometry,
-    [n_tokens, n_dims]: [usize; 2],
-    saving: usize,
-    trains: bool,
-) -> Result<(usize, u64)> {
-    let rows = || Buffer::unallocated(n_tokens, block.attn_output.n_out());
-    let saved = block
-        .allocate_saved(geometry, [saving & 1 > 0, saving & 2 > 0], |n| Buffer::unallocated(n_tokens, n))?;
+fn layer_bytes(block: &Block, shape: TokenShape, saving: usize, trains: bool) -> Result<(usize, u64)> {
+    let rows = || Buffer::unallocated(shape.n_tokens, block.n_embd());
+    let saved =
+        block.allocate_saved([saving & 1 > 0, saving & 2 > 0], |n| Buffer::unallocated(shape.n_tokens, n))?;
     // Two layers, because the lowest takes less than those above it.
     let residual = ResidualBuffers {
         lowest: 0,
@@ -206,8 +208,8 @@ fn layer_bytes(
         grad: trains.then(rows).transpose()?,
     };
     let blocks = [block.clone(), block.clone()];
-    let buffers = [Buffer::unallocated(n_tokens, n_dims)?, Buffer::unallocated_i32(n_tokens)?];
-    let mut graphs = LayerGraphs::with_tokens(&blocks, geometry, &residual, buffers, trains)?;
+    let tokens = TokenBuffers::new(shape, Buffer::unallocated, Buffer::unallocated_i32)?;
+    let mut graphs = LayerGraphs::with_tokens(&blocks, &residual, tokens, trains)?;
     let (mut arena, mut headers) = (0, 0);
     for graph in graphs.forward.last_mut().into_iter().chain(graphs.backward.last_mut()) {
         arena = graph.arena_bytes().max(arena);

@@ -8,9 +8,9 @@ use std::sync::atomic::AtomicBool;
 use nightgraft_ggml::{Buffer, Cpu, Graph};
 use nightgraft_text::data::Batch;
 
-use super::block::{Block, Geometry};
+use super::block::Block;
 use super::head_graph::{HEAD_NODES, head_graph};
-use super::layers::{LayerGraphs, ResidualBuffers};
+use super::layers::{LayerGraphs, ResidualBuffers, TokenShape};
 use super::precision::compute_type;
 use super::recompute::RecomputePolicy;
 use super::weights::{self, MappedWeights};
@@ -20,14 +20,15 @@ use crate::config::Precision;
 use crate::lora::Adapter;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
+use crate::ops::temperature;
 use crate::process_memory::available_bytes;
 
 /// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
 pub struct Model {
     base: Base,
     blocks: Vec<Block>,
-    geometry: Geometry,
-    angles: Angles,
+    /// For each rope of the model.
+    angles: Vec<Angles>,
     residual: ResidualBuffers,
     /// The graphs for the mode and the number of tokens last seen.
     layers: Option<(Mode, LayerGraphs)>,
@@ -120,9 +121,10 @@ impl Model {
     ) -> Result<Self> {
         let ModelOptions { trains, capacity, n_threads, precision, recompute } = options;
         let compute_type = compute_type(precision);
-        let (n_layer, n_embd) = (base.spec.n_layer, base.spec.n_embd);
+        let (n_layer, n_embd) = (base.spec.n_layer(), base.spec.n_embd);
         let mapped = MappedWeights::new(&base)?;
-        let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter)).collect();
+        let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter, compute_type));
+        let blocks = blocks.collect::<Result<_>>()?;
         let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
         let rows = |n| Buffer::f32(n, n_embd);
         let file = base.file();
@@ -133,7 +135,6 @@ impl Model {
         }
         Ok(Self {
             blocks,
-            geometry: weights::geometry(&base, compute_type)?,
             angles: weights::angles(&base),
             residual: ResidualBuffers {
                 lowest,
@@ -266,7 +267,7 @@ impl Model {
     /// [`Error::Ggml`](crate::Error::Ggml) if there are not so many tokens.
     pub fn first_non_finite_layer(&self, n_tokens: usize) -> Result<Option<usize>> {
         let mut values = vec![0.0; n_tokens * self.base.spec.n_embd];
-        for layer in self.residual.lowest..self.base.spec.n_layer {
+        for layer in self.residual.lowest..self.base.spec.n_layer() {
             self.residual.input(layer + 1).read(0, &mut values)?;
             if !values.iter().all(|value| value.is_finite()) {
                 return Ok(Some(layer));
@@ -286,12 +287,14 @@ impl Model {
                 let trained = self.blocks[self.residual.lowest..].iter().enumerate();
                 let saved = trained.take(saved_attention.max(saved_feed_forward)).map(|(i, block)| {
                     let parts = [i < saved_attention, i < saved_feed_forward];
-                    block.allocate_saved(&self.geometry, parts, |n| Buffer::f32(self.capacity, n))
+                    block.allocate_saved(parts, |n| Buffer::f32(self.capacity, n))
                 });
                 self.residual.saved = saved.collect::<Result<_, _>>()?;
             }
-            let size = [n_tokens, self.angles.n_dims()];
-            let layers = LayerGraphs::new(&self.blocks, &self.geometry, &self.residual, size, train)?;
+            let n_dims: Vec<usize> = self.angles.iter().map(Angles::n_dims).collect();
+            let is_tempered = self.base.spec.temperature.is_some();
+            let shape = TokenShape { n_tokens, n_dims: &n_dims, is_tempered };
+            let layers = LayerGraphs::new(&self.blocks, &self.residual, shape, train)?;
             self.layers = Some((mode, layers));
         }
         Ok(())
@@ -303,7 +306,12 @@ impl Model {
         self.prepare_layers(n_tokens, mode)?;
         let releases = self.releases_weights();
         let (_, layers) = self.layers.as_mut().expect("just made");
-        layers.set_tokens(&self.angles.table(&batch.positions), &batch.starts)?;
+        let angles = self.angles.iter().map(|angles| angles.table(&batch.positions, &batch.starts));
+        let angles: Vec<Vec<f32>> = angles.collect();
+        let temperature = self.base.spec.temperature.map(|temperature| {
+            temperature::factors(&batch.positions, temperature.scale, temperature.original_context)
+        });
+        layers.set_tokens(&angles, temperature.as_deref(), &batch.starts)?;
         let mut row = vec![0.0; self.base.spec.n_embd];
         for (t, &id) in batch.ids.iter().enumerate() {
             self.base.embed(&[id], &mut row)?;
@@ -359,7 +367,7 @@ impl Model {
 
     /// Copies the last output at these positions of the micro-batch into `chunk.x`.
     fn gather(&mut self, positions: &[usize]) -> Result<()> {
-        let output = self.residual.input(self.base.spec.n_layer);
+        let output = self.residual.input(self.base.spec.n_layer());
         let mut row = vec![0.0; self.base.spec.n_embd];
         for (i, &t) in positions.iter().enumerate() {
             output.read(t, &mut row)?;

@@ -100,13 +100,15 @@ fn pairs(seed: u64) -> LoraPairs {
     let mut numbers = |width: usize| (0..RANK * width).map(|_| rng.random_range(-1.0..1.0)).collect();
     let mut pairs = LoraPairs::new();
     for layer in 0..LAYERS {
-        for module in Module::ALL {
-            let (n_in, n_out) = match module {
-                Module::AttnQ | Module::AttnOutput => (576, 576),
-                Module::AttnK | Module::AttnV => (576, 192),
-                Module::FfnGate | Module::FfnUp => (576, 1536),
-                Module::FfnDown => (1536, 576),
-            };
+        for (module, n_in, n_out) in [
+            (Module::AttnQ, 576, 576),
+            (Module::AttnK, 576, 192),
+            (Module::AttnV, 576, 192),
+            (Module::AttnOutput, 576, 576),
+            (Module::FfnGate, 576, 1536),
+            (Module::FfnUp, 576, 1536),
+            (Module::FfnDown, 1536, 576),
+        ] {
             let pair = LoraPair { rank: RANK, n_in, n_out, a: numbers(n_in), b_t: numbers(n_out) };
             pairs.insert((layer, module), pair);
         }

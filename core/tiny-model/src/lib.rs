@@ -1,5 +1,5 @@
-//! Tiny models for tests: a `llama` or `qwen2` of about a million random weights in any format, with a working
-//! tokenizer, that llama.cpp loads too; and models as `transformers` saves them. Nothing here is part of the engine.
+//! Tiny models for tests: about a million random weights in any format and of any architecture that can be trained, with a
+//! working tokenizer, that llama.cpp loads too; and models as `transformers` saves them. Nothing here is part of the engine.
 
 #![forbid(unsafe_code)]
 
@@ -23,17 +23,19 @@ use nightgraft_random::Random;
 pub const N_EMBD: usize = 256;
 /// Width of the feed-forward network.
 pub const N_FF: usize = 512;
-/// Query heads, of 64 values each.
+/// Query heads, if a recipe does not say otherwise.
 pub const N_HEAD: usize = 4;
-/// Key and value heads.
+/// Key and value heads, likewise.
 pub const N_HEAD_KV: usize = 2;
+/// Values of a head, likewise.
+pub const HEAD_DIM: usize = N_EMBD / N_HEAD;
 /// Standard deviation of the matrices' values.
 const WEIGHT_STD: f32 = 0.05;
 
 /// A recipe for a tiny model; the same recipe always gives the same file.
 #[derive(Clone, Debug)]
 pub struct TinyModel {
-    /// `llama`, or `qwen2` with biases of queries, keys and values.
+    /// The architecture, as in `general.architecture`. It brings its own tensors and keys.
     pub architecture: &'static str,
     /// Format of all matrices of the blocks and of an untied head.
     pub kind: WeightType,
@@ -41,8 +43,24 @@ pub struct TinyModel {
     pub mixed: Vec<WeightType>,
     /// Format of the embedding, if another one.
     pub embedding_kind: Option<WeightType>,
-    /// Number of blocks.
+    /// Number of layers.
     pub n_layer: usize,
+    /// Query heads.
+    pub n_head: usize,
+    /// Key and value heads.
+    pub n_head_kv: usize,
+    /// Values of a head; together they need not be as wide as the residual stream.
+    pub head_dim: usize,
+    /// The window of `gemma3`, in tokens.
+    pub window: u32,
+    /// The soft-cap of the logits of `gemma3`.
+    pub logit_softcap: Option<f32>,
+    /// The context from which `mistral3` and `phi3` are stretched, in tokens.
+    pub original_context: u32,
+    /// Values of a head that `phi3` turns.
+    pub rope_dims: usize,
+    /// Whether every matrix of a `llama` has a bias.
+    pub biased: bool,
     /// Whether the embedding is the head.
     pub tied: bool,
     /// The tokenizer.
@@ -66,6 +84,14 @@ impl TinyModel {
             mixed: Vec::new(),
             embedding_kind: None,
             n_layer: 2,
+            n_head: N_HEAD,
+            n_head_kv: N_HEAD_KV,
+            head_dim: HEAD_DIM,
+            window: 12,
+            logit_softcap: None,
+            original_context: 64,
+            rope_dims: HEAD_DIM,
+            biased: false,
             tied: true,
             vocabulary: Vocabulary::ByteLevel,
             chat_template: None,
@@ -97,15 +123,23 @@ impl TinyModel {
         put("context_length", Value::U32(512));
         put("embedding_length", Value::U32(N_EMBD as u32));
         put("feed_forward_length", Value::U32(N_FF as u32));
-        put("attention.head_count", Value::U32(N_HEAD as u32));
-        put("attention.head_count_kv", Value::U32(N_HEAD_KV as u32));
+        put("attention.head_count", Value::U32(self.n_head as u32));
+        put("attention.head_count_kv", Value::U32(self.n_head_kv as u32));
         put("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
         put("rope.freq_base", Value::F32(10_000.0));
-        put("rope.dimension_count", Value::U32((N_EMBD / N_HEAD) as u32));
+        let rope_dims = if self.architecture == "phi3" { self.rope_dims } else { self.head_dim };
+        put("rope.dimension_count", Value::U32(rope_dims as u32));
+        if self.head_dim != N_EMBD / self.n_head {
+            put("attention.key_length", Value::U32(self.head_dim as u32));
+            put("attention.value_length", Value::U32(self.head_dim as u32));
+        }
         put("vocab_size", Value::U32(self.vocabulary.len() as u32));
         if let Some(factor) = self.linear_scaling {
             put("rope.scaling.type", Value::String("linear".into()));
             put("rope.scaling.factor", Value::F32(factor));
+        }
+        for (key, value) in self.own_keys() {
+            put(key, value);
         }
         self.vocabulary.describe(&mut metadata);
         if let Some(template) = &self.chat_template {
@@ -122,7 +156,6 @@ impl TinyModel {
         let mut writer = Writer::new(metadata);
         let mut random = Random::new(self.seed);
         let n_vocab = self.vocabulary.len();
-        let kv = N_HEAD_KV * N_EMBD / N_HEAD;
         let mut matrix = |writer: &mut Writer, name: &str, n_rows: usize, n_cols: usize, kind: WeightType| {
             let bytes = random_weights(kind, n_rows * n_cols, WEIGHT_STD, &mut random);
             writer.tensor(name, &[n_cols as u64, n_rows as u64], tensor_type(kind), bytes)
@@ -133,15 +166,7 @@ impl TinyModel {
         }
         let mut kinds = self.mixed.iter().cycle();
         for layer in 0..self.n_layer {
-            for (name, n_rows, n_cols) in [
-                ("attn_q", N_EMBD, N_EMBD),
-                ("attn_k", kv, N_EMBD),
-                ("attn_v", kv, N_EMBD),
-                ("attn_output", N_EMBD, N_EMBD),
-                ("ffn_gate", N_FF, N_EMBD),
-                ("ffn_up", N_FF, N_EMBD),
-                ("ffn_down", N_EMBD, N_FF),
-            ] {
+            for (name, n_rows, n_cols) in self.matrices() {
                 let kind = *kinds.next().unwrap_or(&self.kind);
                 matrix(&mut writer, &format!("blk.{layer}.{name}.weight"), n_rows, n_cols, kind)?;
             }
@@ -156,16 +181,87 @@ impl TinyModel {
         }
         vector("output_norm.weight", N_EMBD, 0.5, 1.5)?;
         if self.rope_factors {
-            vector("rope_freqs.weight", N_EMBD / N_HEAD / 2, 1.0, 8.0)?;
+            vector("rope_freqs.weight", self.head_dim / 2, 1.0, 8.0)?;
         }
-        if self.architecture == "qwen2" {
-            for layer in 0..self.n_layer {
-                vector(&format!("blk.{layer}.attn_q.bias"), N_EMBD, -2.0, 2.0)?;
-                vector(&format!("blk.{layer}.attn_k.bias"), kv, -2.0, 2.0)?;
-                vector(&format!("blk.{layer}.attn_v.bias"), kv, -0.5, 0.5)?;
+        let (q, kv) = self.widths();
+        for layer in 0..self.n_layer {
+            let mut vector =
+                |name: &str, len, low, high| vector(&format!("blk.{layer}.{name}"), len, low, high);
+            match self.architecture {
+                "qwen2" => {
+                    vector("attn_q.bias", q, -2.0, 2.0)?;
+                    vector("attn_k.bias", kv, -2.0, 2.0)?;
+                    vector("attn_v.bias", kv, -0.5, 0.5)?;
+                }
+                "qwen3" | "gemma3" => {
+                    vector("attn_q_norm.weight", self.head_dim, 0.5, 1.5)?;
+                    vector("attn_k_norm.weight", self.head_dim, 0.5, 1.5)?;
+                }
+                _ => {}
+            }
+            if self.architecture == "gemma3" {
+                vector("post_attention_norm.weight", N_EMBD, 0.5, 1.5)?;
+                vector("post_ffw_norm.weight", N_EMBD, 0.5, 1.5)?;
+            }
+            if self.biased {
+                for (name, n_rows, _) in self.matrices() {
+                    vector(&format!("{name}.bias"), n_rows, -0.5, 0.5)?;
+                }
             }
         }
+        if self.architecture == "phi3" {
+            vector("rope_factors_long.weight", self.rope_dims / 2, 2.0, 8.0)?;
+            vector("rope_factors_short.weight", self.rope_dims / 2, 1.0, 1.5)?;
+        }
         Ok(writer)
+    }
+
+    /// Widths of all queries, and of all keys or values.
+    fn widths(&self) -> (usize, usize) {
+        (self.n_head * self.head_dim, self.n_head_kv * self.head_dim)
+    }
+
+    /// Name, rows and columns of a layer's matrices.
+    fn matrices(&self) -> Vec<(&'static str, usize, usize)> {
+        let (q, kv) = self.widths();
+        let qkv = [("attn_q", q, N_EMBD), ("attn_k", kv, N_EMBD), ("attn_v", kv, N_EMBD)];
+        let output = ("attn_output", N_EMBD, q);
+        let down = ("ffn_down", N_EMBD, N_FF);
+        if self.architecture == "phi3" {
+            return vec![("attn_qkv", q + 2 * kv, N_EMBD), output, ("ffn_up", 2 * N_FF, N_EMBD), down];
+        }
+        let up = [("ffn_gate", N_FF, N_EMBD), ("ffn_up", N_FF, N_EMBD)];
+        qkv.into_iter().chain([output]).chain(up).chain([down]).collect()
+    }
+
+    /// Keys, below the architecture's name, that other architectures do not have.
+    fn own_keys(&self) -> Vec<(&'static str, Value)> {
+        let scaling = |kind: &str| ("rope.scaling.type", Value::String(kind.into()));
+        let original = ("rope.scaling.original_context_length", Value::U32(self.original_context));
+        match self.architecture {
+            "gemma3" => {
+                let window = ("attention.sliding_window", Value::U32(self.window));
+                let cap = self.logit_softcap.map(|cap| ("final_logit_softcapping", Value::F32(cap)));
+                [window, ("rope.freq_base", Value::F32(1e6))].into_iter().chain(cap).collect()
+            }
+            "granite" => vec![
+                ("embedding_scale", Value::F32(6.0)),
+                ("residual_scale", Value::F32(0.22)),
+                ("attention.scale", Value::F32(0.05)),
+                ("logit_scale", Value::F32(4.0)),
+            ],
+            "mistral3" => vec![
+                scaling("yarn"),
+                original,
+                ("rope.scaling.factor", Value::F32(8.0)),
+                ("rope.scaling.yarn_beta_fast", Value::F32(16.0)),
+                ("rope.scaling.yarn_beta_slow", Value::F32(2.0)),
+                ("rope.scaling.yarn_log_multiplier", Value::F32(0.5)),
+                ("attention.temperature_scale", Value::F32(0.25)),
+            ],
+            "phi3" => vec![scaling("longrope"), original, ("rope.scaling.attn_factor", Value::F32(1.2))],
+            _ => Vec::new(),
+        }
     }
 }
 

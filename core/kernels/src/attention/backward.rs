@@ -153,6 +153,7 @@ impl<'a> Backward<'a> {
                 for (row, key) in keys.clone().enumerate() {
                     let column = SoftmaxBack {
                         scale: shape.scale(),
+                        softcap: shape.softcap(),
                         key: key as u32,
                         first_query: attending.start as u32,
                         lse: &head.lse[local.clone()],

@@ -134,8 +134,10 @@ impl Queries<'_> {
         let query = self.block.queries.start + row;
         let first = self.block.keys.start;
         let attended = self.blocks.first_key[query] as usize - first..query + 1 - first;
-        let (kernels, scale) = (self.kernels, self.shape.scale());
-        let n_keys = self.block.keys.len();
+        let (kernels, softcap) = (self.kernels, self.shape.softcap());
+        // What is capped has the scale in it.
+        let scale = if softcap.is_some() { 1.0 } else { self.shape.scale() };
+        let (n_keys, product_scale) = (self.block.keys.len(), self.shape.scale());
 
         let mut largest = f32::NEG_INFINITY;
         for chunk in 0..n_keys.div_ceil(MAX_DEPTH) {
@@ -145,6 +147,10 @@ impl Queries<'_> {
             scores[lanes.start..attended.start].fill(f32::NEG_INFINITY);
             scores[attended.end..lanes.end].fill(f32::NEG_INFINITY);
             scores[lanes.end..].fill(0.0);
+            if let Some(cap) = softcap {
+                // SAFETY: the caller promises the instructions.
+                unsafe { (kernels.softcap)(&mut scores[attended.clone()], product_scale, cap) };
+            }
             // SAFETY: the caller promises the instructions.
             largest = largest.max(unsafe { (kernels.max)(&scores[lanes]) });
         }

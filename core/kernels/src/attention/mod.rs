@@ -2,7 +2,7 @@
 //!
 //! With s = scale · q·k over the keys that a query attends to: p = softmax(s), out = Σ p v, lse = log Σ exp s. Backward, with
 //! delta = Σ dout · out: dv = Σ p dout, ds = p (dout·v − delta), dq = scale Σ ds k, dk = scale Σ ds q (Dao et al. 2022,
-//! appendix B.4). Scores exist for a block of queries or keys at a time, never for all pairs.
+//! appendix B.4). A soft-cap c makes s = c tanh(scale · q·k / c), and multiplies ds by 1 − (s / c)². Scores exist for a block of queries or keys at a time, never for all pairs.
 //!
 //! All products go through the tile of the matrix products: vectors of a head are packed, then blocks of rows are multiplied
 //! with them.

@@ -24,6 +24,7 @@ pub struct AttentionShape {
     head_dim: usize,
     scale: f32,
     window: Option<NonZeroUsize>,
+    softcap: Option<f32>,
     compute_type: ComputeType,
 }
 
@@ -59,12 +60,33 @@ impl AttentionShape {
         if !(scale > 0.0 && scale.is_finite()) {
             return fail("number of positive scales", 1, 0);
         }
-        Ok(Self { n_head, n_head_kv, head_dim, scale, window: None, compute_type: ComputeType::F32 })
+        Ok(Self {
+            n_head,
+            n_head_kv,
+            head_dim,
+            scale,
+            window: None,
+            softcap: None,
+            compute_type: ComputeType::F32,
+        })
     }
 
     /// This shape with a window: a query attends to at most so many keys, itself included.
     pub fn windowed(self, window: Option<NonZeroUsize>) -> Self {
         Self { window, ..self }
+    }
+
+    /// This shape with scores passed through `cap · tanh(· / cap)`.
+    ///
+    /// # Errors
+    /// For a cap that is not a positive number.
+    pub fn capped(self, softcap: Option<f32>) -> Result<AttentionShape, ShapeError> {
+        match softcap {
+            Some(cap) if !(cap > 0.0 && cap.is_finite()) => {
+                Err(ShapeError { op: "attention", what: "number of positive caps", expected: 1, got: 0 })
+            }
+            softcap => Ok(Self { softcap, ..self }),
+        }
     }
 
     /// This shape with scores, and their gradients, that are products of numbers of `compute_type`. Heads are quantized to
@@ -106,6 +128,11 @@ impl AttentionShape {
     /// The most keys that a query attends to, if there is a window.
     pub fn window(&self) -> Option<usize> {
         self.window.map(NonZeroUsize::get)
+    }
+
+    /// The soft-cap of the scores, if they have one.
+    pub fn softcap(&self) -> Option<f32> {
+        self.softcap
     }
 
     /// The type of the numbers that are multiplied for scores.
@@ -155,6 +182,11 @@ mod tests {
             ([4, 2], 4, f32::INFINITY),
         ] {
             assert!(AttentionShape::new(heads, head_dim, scale).is_err(), "{heads:?} of {head_dim}, {scale}");
+        }
+        let shape = AttentionShape::new([4, 2], 4, 1.0).unwrap();
+        assert_eq!(shape.capped(Some(50.0)).unwrap().softcap(), Some(50.0));
+        for cap in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(shape.capped(Some(cap)).is_err(), "{cap}");
         }
     }
 

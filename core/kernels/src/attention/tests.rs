@@ -148,7 +148,11 @@ impl Case {
                 let keys: Vec<usize> = (0..=t).filter(attends).collect();
                 let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
                 let query = &q[at_q..][..head_dim];
-                let score = |j: &usize| f64::from(scale) * dot(query, &k[at_k(*j)..][..head_dim]);
+                let cap = self.shape.softcap().map(f64::from);
+                let score = |j: &usize| {
+                    let score = f64::from(scale) * dot(query, &k[at_k(*j)..][..head_dim]);
+                    cap.map_or(score, |cap| cap * (score / cap).tanh())
+                };
                 let scores: Vec<f64> = keys.iter().map(score).collect();
                 let lse = scores.iter().map(|score| score.exp()).sum::<f64>().ln();
                 let p: Vec<f64> = scores.iter().map(|score| (score - lse).exp()).collect();
@@ -162,7 +166,8 @@ impl Case {
                     self.dout[at_q..][..head_dim].iter().map(|value| f64::from(*value)).collect();
                 let delta = dot(&dout, &results.out[at_q..][..head_dim]);
                 for (j, p) in keys.iter().zip(&p) {
-                    let ds = f64::from(scale) * p * (dot(&dout, &v[at_k(*j)..][..head_dim]) - delta);
+                    let slope = cap.map_or(1.0, |cap| 1.0 - (score(j) / cap).powi(2));
+                    let ds = f64::from(scale) * slope * p * (dot(&dout, &v[at_k(*j)..][..head_dim]) - delta);
                     for d in 0..head_dim {
                         results.dv[at_k(*j) + d] += p * dout[d];
                         results.dk[at_k(*j) + d] += ds * query[d];
@@ -231,6 +236,11 @@ fn attention_and_its_gradients_agree_with_the_definition() {
     check(&Case::new((8, 4, 16), &[200], None));
     check(&Case::new((5, 5, 16), &[150], None));
     check(&Case::new((16, 8, 8), &[150], None));
+    for (segments, window, cap) in [(&[70][..], None, 5.0), (&[33, 600], Some(40), 3.0)] {
+        let mut case = Case::new((4, 2, 32), segments, window);
+        case.shape = case.shape.capped(Some(cap)).unwrap();
+        check(&case);
+    }
     // A token may be told to attend further back than the one before it.
     let mut case = Case::new((2, 1, 16), &[60, 70], None);
     case.starts[100..].fill(20);
@@ -274,7 +284,13 @@ fn segments_do_not_see_each_other() {
 
 #[test]
 fn gradients_are_central_differences_of_the_output() {
-    let case = Case::new((2, 1, 6), &[4, 5], Some(4));
+    gradients_are_central_differences(&Case::new((2, 1, 6), &[4, 5], Some(4)));
+    let mut capped = Case::new((2, 1, 6), &[4, 5], None);
+    capped.shape = capped.shape.capped(Some(4.0)).unwrap();
+    gradients_are_central_differences(&capped);
+}
+
+fn gradients_are_central_differences(case: &Case) {
     let (_, wide, narrow) = case.sizes();
     let got = case.kernels(*Tier::available().last().unwrap(), 2);
     let compact = |values: &[f32], width: usize| -> Vec<f64> {

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::tier::Tier;
-use crate::microkernels::SoftmaxBack;
+use crate::microkernels::{Activation, SoftmaxBack};
 use crate::tile::{CHAIN, Int16Tile, MAX_ROWS, Tile, WIDTH};
 use crate::weights::RawRows;
 use crate::{Rows, WeightType};
@@ -41,18 +41,24 @@ pub(crate) struct Kernels {
     pub exp_scaled: unsafe fn(&mut [f32], f32, f32) -> f32,
     /// `v = v · factor`: `(values, factor)`.
     pub scale: unsafe fn(&mut [f32], f32),
+    /// `v = cap · tanh(scale · v / cap)`: `(values, scale, cap)`.
+    pub softcap: unsafe fn(&mut [f32], f32, f32),
     /// The scores become probabilities, and `dp = dout · v` the gradient of `q·k`: `(queries, scores, dp)`.
     pub softmax_back: unsafe fn(&SoftmaxBack, &mut [f32], &mut [f32]),
     /// `y = x / keep` or 0: `(x, y, keep, seed of the row)`.
     pub dropout: unsafe fn(&[f32], &mut [f32], f32, u64),
-    /// `y = w ⊙ x · r`: `(x, w, r, y)`.
-    pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
-    /// `dx += r · (g − x · r² · mean(g ⊙ x))` with `g = w ⊙ dy`: `(x, w, dy, r, dx)`.
-    pub rms_norm_back: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
-    /// `y = silu(gate) ⊙ up`: `(gate, up, y)`.
-    pub swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
-    /// `gate` and `up` become their gradients, and `dy` becomes `y`: `(gate, up, dy)`.
-    pub swiglu_back: unsafe fn(&mut [f32], &mut [f32], &mut [f32]),
+    /// `y = w ⊙ x · r`, or without `w`: `(x, w, r, y)`.
+    pub rms_norm: unsafe fn(&[f32], Option<&[f32]>, f32, &mut [f32]),
+    /// `dx += r · (g − x · r² · mean(g ⊙ x))` with `g = w ⊙ dy`, or without `w`: `(x, w, dy, r, dx)`.
+    pub rms_norm_back: unsafe fn(&[f32], Option<&[f32]>, &[f32], f32, &mut [f32]),
+    /// `y = f(gate) ⊙ up`: `(f, gate, up, y)`.
+    pub gated: unsafe fn(Activation, &[f32], &[f32], &mut [f32]),
+    /// `gate` and `up` become their gradients, and `dy` becomes `y`: `(f, gate, up, dy)`.
+    pub gated_back: unsafe fn(Activation, &mut [f32], &mut [f32], &mut [f32]),
+    /// `y = f(x)`: `(f, x, y)`.
+    pub activate: unsafe fn(Activation, &[f32], &mut [f32]),
+    /// `x` becomes its gradient, and `dy` becomes `y`: `(f, x, dy)`.
+    pub activate_back: unsafe fn(Activation, &mut [f32], &mut [f32]),
     /// `y[t][r] += scale · x[t] · w[r]` for some rows: `(x, w, scale, y)`.
     pub dots: unsafe fn(&[&[f32]], &[f32], f32, &mut [&mut [f32]]),
     /// `sums += uᵀ x`, for the rows of `u` and `x`: `(u, x, sums)`; there are as many columns of sums as of `x`.
@@ -158,12 +164,15 @@ macro_rules! kernels {
             max,
             exp_scaled,
             scale,
+            softcap,
             softmax_back,
             dropout,
             rms_norm,
             rms_norm_back,
-            swiglu,
-            swiglu_back,
+            gated,
+            gated_back,
+            activate,
+            activate_back,
             dots: dots_of_rows,
             outer,
             to_bf16_row,
@@ -230,6 +239,11 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
+        fn softcap(values: &mut [f32], scale: f32, cap: f32) {
+            $crate::microkernels::softcap(values, scale, cap)
+        }
+
+        $(#[target_feature(enable = $feature)])?
         fn softmax_back(shared: &$crate::microkernels::SoftmaxBack, scores: &mut [f32], dp: &mut [f32]) {
             $crate::microkernels::softmax_back(shared, scores, dp)
         }
@@ -240,23 +254,33 @@ macro_rules! kernels {
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn rms_norm(x: &[f32], w: &[f32], r: f32, y: &mut [f32]) {
+        fn rms_norm(x: &[f32], w: Option<&[f32]>, r: f32, y: &mut [f32]) {
             $crate::microkernels::rms_norm(x, w, r, y)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn rms_norm_back(x: &[f32], w: &[f32], dy: &[f32], r: f32, dx: &mut [f32]) {
+        fn rms_norm_back(x: &[f32], w: Option<&[f32]>, dy: &[f32], r: f32, dx: &mut [f32]) {
             $crate::microkernels::rms_norm_back(x, w, dy, r, dx)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn swiglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
-            $crate::microkernels::swiglu(gate, up, y)
+        fn gated(f: $crate::Activation, gate: &[f32], up: &[f32], y: &mut [f32]) {
+            $crate::microkernels::gated(f, gate, up, y)
         }
 
         $(#[target_feature(enable = $feature)])?
-        fn swiglu_back(gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
-            $crate::microkernels::swiglu_back(gate, up, dy)
+        fn gated_back(f: $crate::Activation, gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
+            $crate::microkernels::gated_back(f, gate, up, dy)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn activate(f: $crate::Activation, x: &[f32], y: &mut [f32]) {
+            $crate::microkernels::activate(f, x, y)
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        fn activate_back(f: $crate::Activation, x: &mut [f32], dy: &mut [f32]) {
+            $crate::microkernels::activate_back(f, x, dy)
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -3,6 +3,7 @@
 //! They are inlined into functions compiled for each tier. Every operation is one IEEE operation or one fused
 //! multiply-add and every reduction has [`LANES`] lanes, so the width of the vectors does not change a bit.
 
+mod activation;
 mod bf16;
 mod dropout;
 mod exp;
@@ -10,9 +11,11 @@ mod int16;
 mod low_rank;
 mod norm;
 mod panel;
+mod softcap;
 mod softmax_back;
-mod swiglu;
 
+pub use activation::Activation;
+pub(crate) use activation::{activate, activate_back, gated, gated_back};
 pub(crate) use bf16::{from_bf16, round_to_bf16, to_bf16};
 pub(crate) use dropout::dropout;
 pub(crate) use exp::exp_scaled;
@@ -22,8 +25,8 @@ pub(crate) use int16::{int16_tile, quantize_panel, quantize_row};
 pub(crate) use low_rank::{BLOCK, Dots, dots, multiply_rows, outer};
 pub(crate) use norm::{rms_norm, rms_norm_back};
 pub(crate) use panel::{Square, dequantize_panel, dequantize_panel_transposed};
+pub(crate) use softcap::softcap;
 pub(crate) use softmax_back::{SoftmaxBack, softmax_back};
-pub(crate) use swiglu::{swiglu, swiglu_back};
 
 /// Partial results of a reduction.
 pub(crate) const LANES: usize = 16;

@@ -2,59 +2,120 @@
 //!
 //! Keys and defaults are those of llama.cpp (`llama-model.cpp`), so that both compute the same model.
 
+use nightgraft_adapter::Module;
+use nightgraft_ggml::Activation;
+
+use super::super::spec::{
+    AttentionSpec, BranchNorms, FeedForwardProjection, FeedForwardSpec, LayerSpec, Mixer, ModelSpec,
+    QkvProjection, RopeLayout,
+};
 use super::super::weight::unsupported;
-use super::super::{BlockSpec, Rope, RopeLayout};
-use super::Keys;
+use super::rope::{self, RopeRules};
+use super::{Keys, MAX_COUNT, MAX_WIDTH};
 use crate::Result;
 use crate::error::{KeyProblem, ModelProblem};
 use crate::model_file::ModelFile;
 
 /// llama.cpp aborts on more layers.
 const MAX_LAYERS: usize = 512;
-/// Far above any model; keeps products of two such numbers within 64 bits.
-const MAX_WIDTH: usize = 1 << 24;
-/// Token ids and positions are 32-bit signed numbers.
-const MAX_COUNT: usize = i32::MAX as usize;
 
-/// The specification, but for factors of rope's frequencies.
-pub(super) fn read(file: &ModelFile, keys: &Keys, layout: RopeLayout) -> Result<BlockSpec> {
-    keys.must_be_zero("expert_count", "a mixture of experts")?;
-    keys.must_be_zero("expert_used_count", "a mixture of experts")?;
-    keys.must_be_zero("expert_group_count", "a mixture of experts")?;
-    keys.must_be_zero("nextn_predict_layers", "multi-token prediction")?;
-    keys.must_be_zero("attention.scale", "another attention scale")?;
-    keys.must_be_zero("embedding_scale", "a scaled embedding")?;
+/// In what the architectures differ that can be said without looking at other keys.
+pub(super) struct Decoder {
+    /// Which two values of a head make a pair.
+    pub(super) layout: RopeLayout,
+    /// What rope may be like.
+    pub(super) rope: RopeRules,
+    /// The matrices that have a bias if the file has it.
+    pub(super) biases: &'static [Module],
+}
 
-    let n_embd = keys.count("embedding_length", MAX_WIDTH)?;
-    let n_head = keys.count("attention.head_count", n_embd)?;
-    let n_head_kv = keys.optional_count("attention.head_count_kv", n_head)?.unwrap_or(n_head);
-    if n_head % n_head_kv != 0 {
-        let problem = KeyProblem::Indivisible { found: n_head_kv, n_head };
-        return Err(keys.wrong("attention.head_count_kv", problem));
-    }
-    let head_dim = head_dim(keys, n_embd, n_head)?;
-    if n_head.checked_mul(head_dim).is_none_or(|width| width > MAX_WIDTH) {
-        return Err(unsupported(ModelProblem::Heads { n_head, head_dim }));
-    }
-    if keys.bool("attention.causal") == Some(false) {
-        return Err(keys.wrong("attention.causal", KeyProblem::NotCausal));
-    }
-    let n_vocab = n_vocab(file, keys)?;
-    Ok(BlockSpec {
-        n_embd,
-        n_layer: keys.count("block_count", MAX_LAYERS)?,
-        n_head,
-        n_head_kv,
-        head_dim,
-        n_ff: keys.count("feed_forward_length", MAX_WIDTH)?,
-        n_vocab,
-        n_ctx_train: keys.count("context_length", MAX_COUNT)?,
-        norm_eps: keys
+impl Decoder {
+    /// The specification of a model whose layers are all alike: a norm before each branch, no norms of queries and keys, SwiGLU.
+    pub(super) fn read(&self, file: &ModelFile, keys: &Keys) -> Result<ModelSpec> {
+        for key in ["expert_count", "expert_used_count", "expert_group_count"] {
+            keys.must_be_zero(key, "a mixture of experts")?;
+        }
+        keys.must_be_zero("nextn_predict_layers", "multi-token prediction")?;
+
+        let n_embd = keys.count("embedding_length", MAX_WIDTH)?;
+        let n_head = keys.count("attention.head_count", n_embd)?;
+        let n_head_kv = keys.optional_count("attention.head_count_kv", n_head)?.unwrap_or(n_head);
+        if n_head % n_head_kv != 0 {
+            let problem = KeyProblem::Indivisible { found: n_head_kv, n_head };
+            return Err(keys.wrong("attention.head_count_kv", problem));
+        }
+        let head_dim = head_dim(keys, n_embd, n_head)?;
+        if n_head.checked_mul(head_dim).is_none_or(|width| width > MAX_WIDTH) {
+            return Err(unsupported(ModelProblem::Heads { n_head, head_dim }));
+        }
+        if keys.bool("attention.causal") == Some(false) {
+            return Err(keys.wrong("attention.causal", KeyProblem::NotCausal));
+        }
+        let n_vocab = n_vocab(file, keys)?;
+        let n_layer = keys.count("block_count", MAX_LAYERS)?;
+        let n_ff = keys.count("feed_forward_length", MAX_WIDTH)?;
+        let n_ctx_train = keys.count("context_length", MAX_COUNT)?;
+        let norm_eps = keys
             .optional_positive("attention.layer_norm_rms_epsilon")?
-            .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", KeyProblem::Missing))?,
-        rope: rope(keys, head_dim, layout)?,
-        tied_head: file.tensor("output.weight").is_none(),
-    })
+            .ok_or_else(|| keys.wrong("attention.layer_norm_rms_epsilon", KeyProblem::Missing))?;
+        let rope = rope::read(file, keys, head_dim, n_ctx_train, &self.rope)?;
+        let layer = |index: usize| {
+            let has_bias = |module: &Module| file.tensor(&module.bias_name(index)).is_some();
+            LayerSpec {
+                mixer: Mixer::Attention(AttentionSpec {
+                    norms: BranchNorms::BEFORE,
+                    projection: QkvProjection::Separate,
+                    n_head,
+                    n_head_kv,
+                    head_dim,
+                    qk_norm: None,
+                    rope: Some(0),
+                    is_tempered: false,
+                    scale: 1.0 / (head_dim as f32).sqrt(),
+                    softcap: None,
+                    window: None,
+                }),
+                feed_forward: FeedForwardSpec {
+                    norms: BranchNorms::BEFORE,
+                    projection: FeedForwardProjection::Separate,
+                    activation: Activation::Silu,
+                    n_ff,
+                },
+                residual_scale: 1.0,
+                biases: self.biases.iter().copied().filter(has_bias).collect(),
+            }
+        };
+        Ok(ModelSpec {
+            n_embd,
+            n_vocab,
+            n_ctx_train,
+            norm_eps,
+            embedding_scale: 1.0,
+            logit_scale: 1.0,
+            logit_softcap: None,
+            tied_head: file.tensor("output.weight").is_none(),
+            rope_layout: self.layout,
+            ropes: vec![rope],
+            temperature: None,
+            layers: (0..n_layer).map(layer).collect(),
+        })
+    }
+}
+
+/// Refuses keys of models whose outputs are multiplied by something, where llama.cpp does not read them.
+pub(super) fn refuse_multipliers(keys: &Keys) -> Result<()> {
+    keys.must_be_zero("attention.scale", "another attention scale")?;
+    keys.must_be_zero("embedding_scale", "a scaled embedding")
+}
+
+/// Refuses heads that are not `n_embd / n_head` wide, where llama.cpp takes no others.
+pub(super) fn check_plain_heads(spec: &ModelSpec, keys: &Keys) -> Result<()> {
+    match spec.layers.iter().map(LayerSpec::attention).find(|layer| layer.n_embd_q() != spec.n_embd) {
+        None => Ok(()),
+        Some(layer) => {
+            Err(keys.wrong("attention.key_length", KeyProblem::HeadWidth { found: layer.head_dim }))
+        }
+    }
 }
 
 fn head_dim(keys: &Keys, n_embd: usize, n_head: usize) -> Result<usize> {
@@ -95,36 +156,4 @@ fn n_vocab(file: &ModelFile, keys: &Keys) -> Result<usize> {
         None => Ok(n_vocab),
         Some(tokens) => Err(unsupported(ModelProblem::Tokens { tokens, embeddings: n_vocab })),
     }
-}
-
-fn rope(keys: &Keys, head_dim: usize, layout: RopeLayout) -> Result<Rope> {
-    let dims = keys.optional_count("rope.dimension_count", MAX_WIDTH)?.unwrap_or(head_dim);
-    if dims != head_dim {
-        return Err(keys.wrong("rope.dimension_count", KeyProblem::PartialRope { found: dims, head_dim }));
-    }
-    let factor = match keys.optional_factor("rope.scaling.factor") {
-        Ok(None) => keys.optional_factor("rope.scale_linear"),
-        other => other,
-    };
-    let position_scale = match keys.optional_string("rope.scaling.type")? {
-        Some("none") => 1.0,
-        // Without a type llama.cpp assumes linear scaling too.
-        None | Some("linear") => factor?.map_or(1.0, |factor| 1.0 / factor),
-        Some(other) => {
-            return Err(keys.wrong("rope.scaling.type", KeyProblem::RopeScaling { found: other.to_owned() }));
-        }
-    };
-    if !position_scale.is_finite() || position_scale <= 0.0 {
-        return Err(keys.wrong("rope.scaling.factor", KeyProblem::OutOfRange));
-    }
-    if keys.optional_positive("rope.scaling.attn_factor")?.is_some_and(|factor| factor != 1.0) {
-        return Err(keys.wrong("rope.scaling.attn_factor", KeyProblem::NotOne));
-    }
-    Ok(Rope {
-        base: keys.optional_positive("rope.freq_base")?.unwrap_or(10_000.0),
-        dims,
-        layout,
-        factors: None,
-        position_scale,
-    })
 }

@@ -3,6 +3,7 @@
 use nightgraft_gguf::{Array, Metadata, Value};
 
 use super::super::weight::unsupported;
+use super::MAX_COUNT;
 use crate::error::{KeyProblem, ModelProblem};
 use crate::{Error, Result};
 
@@ -33,6 +34,35 @@ impl<'a> Keys<'a> {
             },
             None => Err(self.wrong(key, KeyProblem::NotOneInteger { found: value.type_name() })),
         }
+    }
+
+    /// A count from 0 to `max`, if the key is there.
+    pub fn optional_count_or_zero(&self, key: &str, max: usize) -> Result<Option<usize>> {
+        if self.metadata.get(&self.name(key)).and_then(uniform) == Some(0) {
+            return Ok(Some(0));
+        }
+        self.optional_count(key, max)
+    }
+
+    /// For each of `n_layer` layers whether it is one of those that a pattern marks: a list with an entry for each layer, or a
+    /// number n that marks all but each n-th one (0 all of them); `default` if the key is not there.
+    pub fn layer_pattern(&self, key: &str, default: usize, n_layer: usize) -> Result<Vec<bool>> {
+        let list: Option<Vec<bool>> = match self.metadata.get(&self.name(key)) {
+            Some(Value::Array(Array::Bool(list))) => Some(list.clone()),
+            Some(Value::Array(Array::U32(list))) => Some(list.iter().map(|&entry| entry != 0).collect()),
+            Some(Value::Array(Array::I32(list))) => Some(list.iter().map(|&entry| entry != 0).collect()),
+            _ => None,
+        };
+        if let Some(list) = list {
+            let found = list.len();
+            return if found == n_layer {
+                Ok(list)
+            } else {
+                Err(self.wrong(key, KeyProblem::Entries { found, n_layer }))
+            };
+        }
+        let step = self.optional_count_or_zero(key, MAX_COUNT)?.unwrap_or(default);
+        Ok((0..n_layer).map(|layer| step == 0 || layer % step < step - 1).collect())
     }
 
     /// A finite positive number, if the key is there. Zero counts as not there where llama.cpp reads it so.

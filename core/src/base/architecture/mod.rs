@@ -1,14 +1,22 @@
-//! From metadata to a [`BlockSpec`]: one file for each architecture.
+//! From metadata to a [`ModelSpec`]: one file for each architecture.
 
 mod decoder;
+mod family;
+mod gemma3;
+mod granite;
 mod keys;
 mod llama;
+mod mistral3;
+mod phi3;
 mod qwen2;
+mod qwen3;
+mod rope;
+mod smollm3;
 
 use crate::model_file::ModelFile;
 use keys::Keys;
 
-use super::BlockSpec;
+use super::ModelSpec;
 use super::weight::unsupported;
 use crate::Result;
 use crate::error::ModelProblem;
@@ -17,18 +25,34 @@ use crate::error::ModelProblem;
 pub(super) const KEY: &str = "general.architecture";
 /// The tensor with divisors of rope's frequencies.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// The tensors with divisors for long segments and for short ones.
+pub(super) const ROPE_FACTORS_BY_LENGTH: [&str; 2] =
+    ["rope_factors_long.weight", "rope_factors_short.weight"];
+/// Far above any model; keeps products of two such numbers within 64 bits.
+const MAX_WIDTH: usize = 1 << 24;
+/// Token ids and positions are 32-bit signed numbers.
+const MAX_COUNT: usize = i32::MAX as usize;
 
-type Read = fn(&ModelFile, &Keys) -> Result<BlockSpec>;
+type Read = fn(&ModelFile, &Keys) -> Result<ModelSpec>;
 
-const READERS: &[(&str, Read)] = &[("llama", llama::read), ("qwen2", qwen2::read)];
+const READERS: &[(&str, Read)] = &[
+    ("llama", llama::read),
+    ("mistral3", mistral3::read),
+    ("qwen2", qwen2::read),
+    ("qwen3", qwen3::read),
+    ("gemma3", gemma3::read),
+    ("smollm3", smollm3::read),
+    ("granite", granite::read),
+    ("phi3", phi3::read),
+];
 
 /// The architectures that can be trained, as in `general.architecture`.
 pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
     READERS.iter().map(|(name, _)| *name)
 }
 
-/// What the file's metadata says about its blocks.
-pub(super) fn read(file: &ModelFile) -> Result<BlockSpec> {
+/// What the file's metadata says about the model.
+pub(super) fn read(file: &ModelFile) -> Result<ModelSpec> {
     let metadata = file.metadata();
     let kind = metadata.string("general.type").unwrap_or("model");
     if kind != "model" {
@@ -40,8 +64,8 @@ pub(super) fn read(file: &ModelFile) -> Result<BlockSpec> {
     match READERS.iter().find(|(known, _)| *known == name) {
         Some((_, reader)) => reader(file, &Keys::new(metadata, name)),
         None => {
-            let (name, supported) = (name.to_owned(), supported_architectures().collect());
-            Err(unsupported(ModelProblem::Architecture { name, supported }))
+            let (kind, supported) = (family::of(name), supported_architectures().collect());
+            Err(unsupported(ModelProblem::Architecture { name: name.to_owned(), kind, supported }))
         }
     }
 }
