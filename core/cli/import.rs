@@ -95,9 +95,10 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         Err(error) => Err(error.into()),
         Ok(report) => {
             if verbosity.json {
-                output::json(&report)?
+                output::json(&report)?;
             } else {
-                output::write(describe(&report))?
+                output::warnings(&report.warnings);
+                output::write(describe(&report))?;
             }
             Ok(ExitCode::SUCCESS)
         }

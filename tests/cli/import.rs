@@ -51,7 +51,7 @@ fn an_imported_model_is_tokenized_with_and_trained_on() {
         assert_eq!(report["quantization"], quantize.to_uppercase());
         assert_eq!(report["bytes"], fs::metadata(sandbox.path(&out)).unwrap().len());
         let pieces = sandbox.run(&format!("tokenize --model {out} --bos the")).ok().out;
-        assert_eq!(pieces, "1 \"<s>\"\n265 \" the\"\n");
+        assert_eq!(pieces, "      1  \"<s>\"\n    265  \" the\"\n");
         let train = format!("train --model {out} --data notes.txt --out {quantize} --steps 2 --held-out 0");
         sandbox.run(&train).ok();
     }

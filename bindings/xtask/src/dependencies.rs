@@ -15,6 +15,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
             "nightgraft-adapter",
             "nightgraft-files",
             "nightgraft-gguf",
+            "nightgraft-import",
             "nightgraft-kernels",
             "nightgraft-policy",
             "nightgraft-random",
@@ -25,7 +26,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
         ],
         &["llama-cpp-sys-2", "nightgraft-ggml", "cc", "cmake"],
     ),
-    // A phone draws nothing, replays no trace, and has no terminal.
+    // A phone draws nothing, replays no trace, converts no models, and has no terminal.
     (
         &["nightgraft-ffi"],
         &[
@@ -33,6 +34,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
             "csv",
             "indicatif",
             "nightgraft-charts",
+            "nightgraft-import",
             "nightgraft-simulation",
             "nightgraft-testing",
             "nightgraft-tiny-model",

@@ -8,7 +8,7 @@ pub enum ForeignAdapter {
     /// Apple's mlx-lm: `adapters.safetensors` (before: `.npz`), and a configuration that shares its name with PEFT's.
     #[error(
         "it is an adapter of mlx-lm, whose form is not read: fuse it into its model (mlx_lm.fuse), convert that to \
-         GGUF (llama.cpp's convert_hf_to_gguf.py), and use it as the model"
+         GGUF (nightgraft import), and use it as the model"
     )]
     MlxLm,
     /// torchtune's recipes.
@@ -73,7 +73,7 @@ pub enum ForeignAdapter {
     Pickle,
     /// All weights of a model.
     #[error(
-        "it holds a whole model, no adapter: convert it to GGUF (llama.cpp's convert_hf_to_gguf.py), and use it as \
+        "it holds a whole model, no adapter: convert it to GGUF (nightgraft import), and use it as \
          the model"
     )]
     WholeModel,

@@ -13,8 +13,8 @@ const COMPANIONS: [&str; 2] = ["mmproj", "imatrix"];
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
     #[error(
-        "the repository holds no GGUF file; look for one of the same model whose name ends in -GGUF, or convert it with \
-         llama.cpp's convert_hf_to_gguf.py"
+        "the repository holds no GGUF file; look for one of the same model whose name ends in -GGUF, or make one with \
+         nightgraft import --from OWNER/REPO"
     )]
     NoGguf,
     #[error("there is no such file in the repository; it holds {}", listed(there))]
