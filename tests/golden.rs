@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{self, Event, GradientsRequest, StopFlag, TrainRequest};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 use crate::support::{our_logits, smollm2};
@@ -86,18 +87,9 @@ fn loss_and_gradients_are_those_of_peft() {
     assert!((report.loss - loss).abs() < LOSS_TOLERANCE * loss, "{} instead of {loss}", report.loss);
     assert_eq!(report.supervised_tokens, first["supervised_tokens"].as_u64().unwrap());
 
-    let (ours, theirs) = (std::fs::read(out).unwrap(), std::fs::read(golden("grads.safetensors")).unwrap());
-    let (ours, theirs) =
-        (SafeTensors::deserialize(&ours).unwrap(), SafeTensors::deserialize(&theirs).unwrap());
-    assert_eq!((theirs.len(), ours.len()), (42, 42), "7 modules of 3 layers, A and B");
-    for (name, theirs) in theirs.tensors() {
-        let ours = ours.tensor(&name).unwrap();
-        assert_eq!(ours.shape(), theirs.shape(), "{name}");
-        let (a, b) = (floats(ours.data()), floats(theirs.data()));
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
-        let relative = (dot(&difference, &difference) / dot(&b, &b)).sqrt();
+    let distances = gradient_distances(&out, &golden("grads.safetensors"));
+    assert_eq!(distances.len(), 42, "7 modules of 3 layers, A and B");
+    for (name, GradientDistance { cosine, relative }) in distances {
         assert!(
             cosine > COSINE && relative < GRADIENT_TOLERANCE,
             "{name}: cosine {cosine}, off by {relative:.2e}"
@@ -147,6 +139,32 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
         let relative = (ours - theirs).abs() / theirs;
         assert!(relative < CURVE_TOLERANCE, "step {}: {ours} instead of {theirs}", step + 1);
     }
+}
+
+/// How far a gradient is from the expected one.
+pub struct GradientDistance {
+    pub cosine: f64,
+    /// The L2 norm of the difference, by that of the expected one.
+    pub relative: f64,
+}
+
+/// The distance of each gradient in a safetensors file from that of the same name in another, which has the same ones.
+pub fn gradient_distances(ours: &Path, theirs: &Path) -> Vec<(String, GradientDistance)> {
+    let (ours, theirs) = (std::fs::read(ours).unwrap(), std::fs::read(theirs).unwrap());
+    let (ours, theirs) =
+        (SafeTensors::deserialize(&ours).unwrap(), SafeTensors::deserialize(&theirs).unwrap());
+    assert_eq!(ours.len(), theirs.len());
+    let distance = |(name, theirs): (String, TensorView<'_>)| {
+        let ours = ours.tensor(&name).unwrap();
+        assert_eq!(ours.shape(), theirs.shape(), "{name}");
+        let (a, b) = (floats(ours.data()), floats(theirs.data()));
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+        let relative = (dot(&difference, &difference) / dot(&b, &b)).sqrt();
+        (name, GradientDistance { cosine, relative })
+    };
+    theirs.tensors().into_iter().map(distance).collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f64> {

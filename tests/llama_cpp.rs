@@ -34,6 +34,8 @@ const MAX_DIVERGENCE: f64 = 1e-6;
 /// In front of 4-bit weights llama.cpp rounds activations to 8 bits, which we do not. Measured: 2.6e-3 to 4.3e-3,
 /// with and without an adapter; rounding our own activations in the same way moves our logits by as much (4.0e-3).
 const MAX_DIVERGENCE_ROUNDED: f64 = 8e-3;
+/// `LLAMA_FLASH_ATTN_TYPE_DISABLED`. With it models in f32 diverge by 1e-7, without by 1e-13.
+const NO_FLASH_ATTENTION: i32 = 0;
 /// Made-up text, long enough for a mean.
 const TEXT: &str = "The lighthouse keeper wrote down the weather every evening: wind from the west, light rain, \
     visibility good. On Sundays she baked bread and read old letters by the window. In spring the boats came back, \
@@ -51,7 +53,7 @@ pub fn backend() -> &'static LlamaBackend {
 }
 
 /// llama.cpp's logits behind each token, with an adapter or without: a row for each.
-fn llama_cpp_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Vec<f32>> {
+pub fn llama_cpp_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Vec<f32>> {
     let mut model = LlamaModel::load_from_file(backend(), model, &LlamaModelParams::default()).unwrap();
     let mut adapter = adapter.map(|path| model.lora_adapter_init(path).unwrap());
     let n_tokens = ids.len() as u32;
@@ -61,6 +63,7 @@ fn llama_cpp_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Ve
         .with_n_ubatch(n_tokens.min(512))
         .with_type_k(KvCacheType::F32)
         .with_type_v(KvCacheType::F32)
+        .with_flash_attention_policy(NO_FLASH_ATTENTION)
         .with_n_threads(2)
         .with_n_threads_batch(2);
     let mut context = model.new_context(backend(), params).unwrap();
@@ -144,7 +147,7 @@ fn divergences(model: &Path, strength: f32) -> [f64; 3] {
 }
 
 /// Mean over the rows of `p` of the Kullback–Leibler divergence from their soft-max to that of `q`'s, in nats.
-fn mean_divergence(p: &[Vec<f32>], q: &[Vec<f32>]) -> f64 {
+pub fn mean_divergence(p: &[Vec<f32>], q: &[Vec<f32>]) -> f64 {
     let of_row = |(p, q): (&Vec<f32>, &Vec<f32>)| {
         let (p, q) = (log_softmax(p), log_softmax(q));
         p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()

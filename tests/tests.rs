@@ -1,5 +1,6 @@
 //! The integration tests, one module a topic. Those in `golden` need the real model.
 
+mod architectures;
 mod cli;
 #[cfg(unix)]
 mod docs;

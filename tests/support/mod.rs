@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub mod architectures;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

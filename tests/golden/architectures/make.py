@@ -1,10 +1,11 @@
 """Makes the tiny models of all architectures and what PyTorch + PEFT computes with them, in f32:
 
-    python3 tests/golden/architectures/make.py [CASE...]
+    python3 tests/golden/architectures/make.py [--seed N --out DIR] [CASE...]
 
 For each case of `cases.py` it writes a folder with `model/` (a Hugging Face folder with random weights in bfloat16),
 `adapter/` (PEFT, on every linear matrix, A and B random), `tokens.jsonl`, `expected.json` and `grads.safetensors`; then
-SOURCE. Takes about a minute and installs its own pinned environment first (see ../pinned_venv.py).
+SOURCE. Takes about a minute and installs its own pinned environment first (see ../pinned_venv.py). With another seed and a
+folder, `NIGHTGRAFT_ARCHITECTURES=DIR cargo test --release --test tests --test oracles -- architectures` compares that.
 """
 
 import sys
@@ -18,6 +19,7 @@ from pinned_venv import enter  # noqa: E402
 
 enter()
 
+import argparse  # noqa: E402
 import json  # noqa: E402
 import shutil  # noqa: E402
 import zlib  # noqa: E402
@@ -40,21 +42,26 @@ LOSS_NOISE, GRADIENT_NOISE = 1e-6, 1e-4
 
 def main() -> None:
     torch.set_num_threads(1)
-    wanted = sys.argv[1:]
-    unknown = set(wanted) - {case.name for case in CASES}
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--seed", type=int, default=0, help="of all random numbers, together with the case's name")
+    arguments.add_argument("--out", type=Path, default=HERE, help="where the folders are made")
+    arguments.add_argument("cases", nargs="*", metavar="CASE", help="all of them if none is named")
+    options = arguments.parse_args()
+    unknown = set(options.cases) - {case.name for case in CASES}
     if unknown:
         raise SystemExit(f"no case is called {sorted(unknown)}")
+    if options.seed != 0 and options.out == HERE:
+        raise SystemExit("what is committed has seed 0: give --out, too")
     for case in CASES:
-        if not wanted or case.name in wanted:
-            make(case)
-    write_source()
+        if not options.cases or case.name in options.cases:
+            make(case, options.seed, options.out / case.name)
+    write_source(options.out)
 
 
-def make(case: Case) -> None:
-    folder = HERE / case.name
+def make(case: Case, seed: int, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "model").mkdir(parents=True)
-    seed = zlib.crc32(case.name.encode())
+    seed += zlib.crc32(case.name.encode())
     tokenizer = tiny_tokenizer.save(case.tokenizer, folder / "model")
     save_model(case, tokenizer, seed, folder / "model")
     sequences = tokenize(tokenizer)
@@ -146,9 +153,9 @@ def noise(folder: Path, sequences, loss: float, grads) -> dict:
     return {"loss": abs(loss - exact_loss) / exact_loss, "gradient_max": max(errors)}
 
 
-def write_source() -> None:
+def write_source(out: Path) -> None:
     """SOURCE: where everything here comes from, so that a difference can be traced."""
-    made = sorted(path for case in CASES for path in (HERE / case.name).rglob("*") if path.is_file())
+    made = sorted(path for case in CASES for path in (out / case.name).rglob("*") if path.is_file())
     lines = [
         "Made by: python3 tests/golden/architectures/make.py",
         "Models: random weights from each case's name, rounded to bfloat16; their code is transformers' own.",
@@ -156,9 +163,9 @@ def write_source() -> None:
         "supervised tokens. Texts: ../prose.txt, written for this repository; the tokenizers are learned from it.",
         versions("torch", "transformers", "peft", "safetensors", "tokenizers"),
         "",
-        *(f"{sha256(path)}  {path.relative_to(HERE)}" for path in made),
+        *(f"{sha256(path)}  {path.relative_to(out)}" for path in made),
     ]
-    (HERE / "SOURCE").write_text("\n".join(lines) + "\n")
+    (out / "SOURCE").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
