@@ -78,7 +78,8 @@ fn describe(info: &ModelInfo) -> String {
     ));
     let mut groups = vec![["weights", "tensors", "size"].map(str::to_owned).to_vec()];
     for group in &info.tensors {
-        groups.push(vec![group.format.to_owned(), group.tensors.to_string(), format::bytes(group.bytes)]);
+        let format = if group.slow { format!("{} (slow)", group.format) } else { group.format.to_owned() };
+        groups.push(vec![format, group.tensors.to_string(), format::bytes(group.bytes)]);
     }
     let mut text = format!("{}\n{}", format::pairs(&rows), format::table(&groups, &[1, 2]));
     if !info.adaptable.is_empty() {

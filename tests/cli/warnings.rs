@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nightgraft_ggml::weight_types;
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::{CHATML, TinyModel};
 
@@ -220,4 +221,35 @@ fn another_model_s_adapter_is_a_warning_like_others() {
         let json = sandbox.run(&format!("{command} --json")).ok();
         assert!(json.out.contains("the adapter may do harm: "), "{command}: {}", json.out);
     }
+}
+
+#[test]
+fn formats_without_kernels_are_told_once() {
+    let sandbox = Sandbox::new();
+    let kind = weight_types().find(|kind| kind.name() == "IQ2_XS").unwrap();
+    model(&sandbox, "slow.gguf", kind, CHATML);
+    let told = "the model has weights in IQ2_XS, for which there are no fast kernels";
+    for command in [
+        "train --data chats.jsonl --out out --rank 2 --targets attn_q --steps 2 --eval-every 0 --checkpoint-every 0",
+        "eval --data chats.jsonl",
+        "plan",
+    ] {
+        let ran = sandbox.run(&format!("{command} --model slow.gguf")).ok();
+        assert_eq!(ran.err.matches(told).count(), 1, "{command}: {}", ran.err);
+        let ran = sandbox.run(&format!("{command} --model model.gguf").replace("out out", "out fast")).ok();
+        assert!(!ran.err.contains("kernels"), "{command}: {}", ran.err);
+    }
+    let shown = sandbox.run("inspect slow.gguf").ok().out;
+    assert!(shown.contains("IQ2_XS (slow)"), "{shown}");
+    let shown = sandbox.run("inspect slow.gguf --json").ok().json();
+    let slow = |group: &serde_json::Value| (group["format"].clone(), group["slow"].clone());
+    let groups: Vec<_> = shown["tensors"].as_array().unwrap().iter().map(slow).collect();
+    assert_eq!(groups, [("F32".into(), false.into()), ("IQ2_XS".into(), true.into())]);
+
+    // What the adapter changes cannot be packed as before; the rest is copied.
+    let merge = "export --to merged-gguf --model slow.gguf --adapter out/adapter --out merged.gguf";
+    let merged = sandbox.run(merge).ok();
+    assert!(merged.err.contains("stored in larger formats (IQ2_XS as Q2_K)"), "{}", merged.err);
+    let shown = sandbox.run("inspect merged.gguf").ok().out;
+    assert!(shown.contains("Q2_K") && shown.contains("IQ2_XS"), "{shown}");
 }

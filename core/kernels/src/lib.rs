@@ -68,10 +68,12 @@ pub use residual::{add_scaled, check_add_scaled, concat_columns, scale_rows, sca
 pub use rope::{RopeStyle, Rotation, check_rope, rope};
 pub use weights::{ForeignFormat, WeightType, Weights};
 
-/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape; an
-/// adapter's rank above 32 can take a little more.
-pub fn scratch_bytes(n_tokens: usize, shape: &AttentionShape) -> usize {
+/// The most working memory of a thread, in bytes, for kernels over `n_tokens` tokens and an attention of this shape, with
+/// matrices in foreign formats among the others or not; an adapter's rank above 32 can take a little more.
+pub fn scratch_bytes(n_tokens: usize, shape: &AttentionShape, has_foreign: bool) -> usize {
     // More tokens are refused; so many can be counted.
     let n_tokens = n_tokens.min(u32::MAX as usize);
-    attention::scratch_floats(n_tokens, shape).max(gemm::scratch_floats(n_tokens)) * size_of::<f32>()
+    let decoded = if has_foreign { gemm::DECODED_FLOATS } else { 0 };
+    attention::scratch_floats(n_tokens, shape).max(gemm::scratch_floats(n_tokens) + decoded)
+        * size_of::<f32>()
 }

@@ -57,8 +57,8 @@ pub struct TensorError {
 
 /// Writes `base` with the adapter added: each adapted matrix is dequantized, gets `(alpha / rank) · B·A`, and is
 /// quantized to its own format again, some rows at a time; where that takes an importance matrix, to a K-quant that is no
-/// smaller. Everything else is copied. `on_progress` is told the
-/// finished and the total number of adapted tensors. A base in several files becomes one.
+/// smaller. Everything else is copied; a base in several files becomes one. `on_progress` is told the finished and the total
+/// number of adapted tensors.
 ///
 /// # Errors
 /// [`Error::Adapter`] if the adapter does not fit `base`, or `path` is the base itself; [`Error::Io`];

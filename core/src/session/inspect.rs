@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nightgraft_adapter::Module;
+use nightgraft_ggml::{WeightType, weight_type};
 use nightgraft_text::{ChatTemplate, Date, Tokenizer};
 use serde::Serialize;
 
@@ -83,6 +84,8 @@ pub struct TensorGroup {
     pub tensors: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// Whether they are read through ggml's functions, which takes longer than with a kernel.
+    pub slow: bool,
 }
 
 /// Looks into a model file of any architecture.
@@ -94,7 +97,8 @@ pub fn inspect(model: &Path) -> Result<ModelInfo> {
     let mut groups: BTreeMap<&'static str, TensorGroup> = BTreeMap::new();
     for tensor in file.tensors() {
         let format = tensor.kind.name();
-        let group = groups.entry(format).or_insert(TensorGroup { format, tensors: 0, bytes: 0 });
+        let slow = matches!(weight_type(tensor.kind.ggml_id()), Some(WeightType::Foreign(_)));
+        let group = groups.entry(format).or_insert(TensorGroup { format, tensors: 0, bytes: 0, slow });
         group.tensors += 1;
         group.bytes += tensor.n_bytes;
     }

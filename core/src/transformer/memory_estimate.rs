@@ -86,6 +86,7 @@ impl MemoryEstimate {
         let per_token = n_dims.iter().sum::<usize>() + usize::from(is_tempered);
         let (mut arenas, mut graphs) = ([0; 4], 2 * 4 * (capacity * per_token) as u64);
         let (mut saved, mut recompute_macs, mut scratch) = ([0; 2], [0; 2], 0);
+        let has_slow_formats = !base.slow_formats().is_empty();
         for layer in 0..n_layer {
             let block = mapped.block(base, layer, Some(&adapter), compute_type)?;
             let trains = layer >= lowest;
@@ -95,7 +96,8 @@ impl MemoryEstimate {
                 graphs += if saving == 0 { headers } else { 0 };
             }
             let attention = &block.attention().shape;
-            scratch = scratch.max(nightgraft_kernels::scratch_bytes(capacity, attention) as u64);
+            let bytes = nightgraft_kernels::scratch_bytes(capacity, attention, has_slow_formats);
+            scratch = scratch.max(bytes as u64);
             if trains || layer + 1 == n_layer {
                 // Attention again: half of the tokens before each on average, scores and sums.
                 let [of_attention, of_feed_forward] = block.recompute_macs();

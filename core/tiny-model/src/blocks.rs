@@ -48,21 +48,23 @@ fn block(kind: WeightType, std: f32, random: &mut Random, out: &mut Vec<u8>) {
     }
 }
 
+/// Formats that begin with a scale behind which any bits are values, and what these spread by under a scale of 1.
+const SCALED: [(&str, f32); 7] = [
+    ("IQ1_S", 7.2),
+    ("IQ2_XXS", 53.1),
+    ("IQ2_XS", 55.9),
+    ("IQ2_S", 56.4),
+    ("IQ3_XXS", 142.6),
+    ("IQ3_S", 140.4),
+    ("Q1_0", 1.0),
+];
+
 /// A block of a format that the kernels do not read themselves. Any bits in it are values.
 ///
 /// # Panics
 /// For a format that is not one of ggml 0.26.
 fn foreign_block(format: &ForeignFormat, std: f32, random: &mut Random, out: &mut Vec<u8>) {
-    let n_quant_bytes = format.block_bytes() - size_of::<f16>();
-    let mut with_scale = |divisor: f32| scales_then_quants(&[std / divisor], n_quant_bytes, random, out);
     match format.name() {
-        "IQ1_S" => with_scale(7.2),
-        "IQ2_XXS" => with_scale(53.1),
-        "IQ2_XS" => with_scale(55.9),
-        "IQ2_S" => with_scale(56.4),
-        "IQ3_XXS" => with_scale(142.6),
-        "IQ3_S" => with_scale(140.4),
-        "Q1_0" => with_scale(1.0),
         "Q2_0" => {
             out.extend(f16::from_f32(std / 0.82).to_le_bytes());
             out.extend((0..16).map(|_| ternary(random)));
@@ -82,13 +84,17 @@ fn foreign_block(format: &ForeignFormat, std: f32, random: &mut Random, out: &mu
             out.extend([scale; 4]);
             out.extend((0..32).map(|_| random.byte()));
         }
-        name => panic!("{name} is not known"),
+        name => {
+            let (_, divisor) =
+                SCALED.iter().find(|(scaled, _)| *scaled == name).expect("a format of ggml 0.26");
+            scales_then_quants(&[std / divisor], format.block_bytes() - size_of::<f16>(), random, out);
+        }
     }
 }
 
 /// Four numbers from 0 to 2, of two bits each.
 fn ternary(random: &mut Random) -> u8 {
-    (0..4).fold(0, |byte, _| byte << 2 | random.byte() % 3)
+    (0..4).fold(0, |byte, _| (byte << 2) | (random.byte() % 3))
 }
 
 fn quants_then_scales(n_quant_bytes: usize, scales: &[f32], random: &mut Random, out: &mut Vec<u8>) {

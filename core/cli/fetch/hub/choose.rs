@@ -22,7 +22,7 @@ pub enum ChoiceError {
     #[error("there is no such quantization in the repository; it holds {}", listed(there))]
     NoQuantization { there: Vec<String> },
     #[error("the repository lacks {file}, a part of the model; choose another quantization")]
-    NoPart { file: String },
+    MissingPart { file: String },
 }
 
 /// The file that is meant among the paths of a repository, or all files of a split model, in their order.
@@ -53,7 +53,7 @@ fn files_of<'a>(paths: &[&'a str], file: &'a str) -> Result<Vec<&'a str>, Choice
     let parts = (1..=name.count).map(|number| {
         let part = name.with_number(number);
         let there = paths.iter().copied().find(|path| *path == part);
-        there.ok_or(ChoiceError::NoPart { file: part })
+        there.ok_or(ChoiceError::MissingPart { file: part })
     });
     parts.collect()
 }
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(choose(&PATHS, &of("f16")), Ok(both.clone()));
         assert_eq!(choose(&PATHS, &Choice::File(both[1].to_owned())), Ok(both));
         let lonely = ["a/m-00002-of-00002.gguf"];
-        let missing = ChoiceError::NoPart { file: "a/m-00001-of-00002.gguf".into() };
+        let missing = ChoiceError::MissingPart { file: "a/m-00001-of-00002.gguf".into() };
         assert_eq!(choose(&lonely, &Choice::Usual), Err(missing));
     }
 

@@ -117,7 +117,7 @@ fn stand_in(request: Request<'_>, path: &Path, Start { bytes, header, file_len }
         }
         Ok(())
     };
-    Ok(write().map_err(DiskError::from_io("write", path))?)
+    write().map_err(DiskError::from_io("write", path))
 }
 
 /// Some bytes of the file.

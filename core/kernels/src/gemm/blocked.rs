@@ -11,12 +11,18 @@ use crate::isa::Kernels;
 use crate::matrix::{Part, RowsMut};
 use crate::scratch;
 use crate::tile::{CHAIN, MAX_DEPTH, MAX_ROWS, PACKED_STRIDE, Tile, WIDTH};
-use crate::weights::GROUP;
+use crate::weights::{DecodedBlocks, GROUP};
 
 /// Rows of `A` packed at a time: with `MAX_DEPTH` columns, 1 MiB.
 const ROWS: usize = 504;
 /// Panels that reuse packed rows before the next block of depth: bounds the part of `C` that is revisited.
 const PANELS: usize = 32;
+
+/// The most rows of a panel whose blocks are decoded for several panels.
+const DECODED_DEPTH: usize = 2 * CHAIN;
+
+/// Floats of working memory for decoded blocks.
+pub(super) const DECODED_FLOATS: usize = DecodedBlocks::floats(DECODED_DEPTH);
 
 /// Floats of working memory for so many rows and epilogues of a depth of up to 32.
 pub(super) fn scratch_floats(n_rows: usize) -> usize {
@@ -40,14 +46,18 @@ pub(super) unsafe fn product(
         return Ok(());
     }
     let row_block = even_block(split.chunk_rows(), ROWS, 1);
-    let depth_block = |term: &dyn Operands| even_block(term.depth(), MAX_DEPTH, CHAIN);
+    let depth_block = |term: &dyn Operands| {
+        let most = if term.shares_blocks() { DECODED_DEPTH } else { MAX_DEPTH };
+        even_block(term.depth(), most, CHAIN)
+    };
+    let decoded_floats = if terms.iter().any(|term| term.shares_blocks()) { DECODED_FLOATS } else { 0 };
     let batch = |term: &dyn Operands| (MAX_DEPTH / depth_block(term)).clamp(1, PANELS);
     let memory = terms.iter().map(|term| batch(*term) * depth_block(*term) * WIDTH).max().unwrap_or(0);
     let epilogue_len: usize = epilogues.iter().map(LowRankEpilogue::panel_len).sum();
 
     scratch::with(
-        [row_block * PACKED_STRIDE, memory, PANELS * epilogue_len],
-        |[packed, memory, epilogue_memory]| {
+        [row_block * PACKED_STRIDE, memory, PANELS * epilogue_len, decoded_floats],
+        |[packed, memory, epilogue_memory, decoded]| {
             split.for_each(|chunk_rows, panels| {
                 for rows in blocks(chunk_rows, row_block) {
                     let mut packed_now = None;
@@ -61,6 +71,7 @@ pub(super) unsafe fn product(
                                     }
                                     Strided { values: packed, stride: PACKED_STRIDE }
                                 });
+                                let mut decoded = DecodedBlocks::new(decoded);
                                 for panels in panels.blocks(batch(*term)) {
                                     let (rows, depth) = (rows.clone(), sums.clone());
                                     let is_last = index + 1 == terms.len() && depth.end == term.depth();
@@ -69,7 +80,10 @@ pub(super) unsafe fn product(
                                     let block = Block { lhs, rows, columns, depth, accumulator, epilogues };
                                     // SAFETY: parts share no (rows, panel), so no two touch the same element of `c`; the
                                     // caller promises the instructions.
-                                    unsafe { block.multiply(kernels, *term, [memory, epilogue_memory], c) };
+                                    unsafe {
+                                        let memory = [&mut *memory, &mut *epilogue_memory];
+                                        block.multiply(kernels, *term, memory, &mut decoded, c);
+                                    };
                                 }
                                 accumulator = Accumulator::Existing;
                             }
@@ -100,13 +114,14 @@ impl Block<'_> {
         kernels: &Kernels,
         operands: &dyn Operands,
         [memory, epilogue_memory]: [&mut [f32]; 2],
+        decoded: &mut DecodedBlocks,
         c: RowsMut,
     ) {
         let panel_len = self.depth.len().next_multiple_of(WIDTH) * WIDTH;
         let panels = || blocks(self.columns.clone(), WIDTH);
         for (columns, panel) in panels().zip(memory.chunks_mut(panel_len.max(WIDTH))) {
             // SAFETY: the caller promises the instructions.
-            unsafe { operands.pack_rhs(kernels, self.depth.clone(), columns, panel) };
+            unsafe { operands.pack_rhs(kernels, self.depth.clone(), columns, decoded, panel) };
         }
         let epilogue_floats: usize = self.epilogues.iter().map(LowRankEpilogue::panel_len).sum();
         for (index, columns) in panels().enumerate() {

@@ -7,7 +7,7 @@ use super::operands::{Operands, Strided};
 use crate::isa::Kernels;
 use crate::matrix::Part;
 use crate::tile::{CHAIN, Tile, WIDTH};
-use crate::weights::GROUP;
+use crate::weights::{DecodedBlocks, GROUP};
 
 /// A product of little depth that is added to the sums of another.
 #[derive(Clone, Copy)]
@@ -42,7 +42,10 @@ impl<'a> LowRankEpilogue<'a> {
     /// The machine must have the instructions of `kernels`.
     pub unsafe fn pack_rhs(&self, kernels: &Kernels, columns: Range<usize>, panel: &mut [f32]) {
         // SAFETY: the caller promises the instructions.
-        unsafe { self.term.pack_rhs(kernels, 0..self.depth(), columns, panel) };
+        unsafe {
+            let mut decoded = DecodedBlocks::new(&mut []);
+            self.term.pack_rhs(kernels, 0..self.depth(), columns, &mut decoded, panel);
+        };
     }
 
     /// Adds this product, of the rows `rows` and `width` columns, to sums: a pointer to the first row and the distance between

@@ -16,7 +16,7 @@ use crate::isa::{Kernels, copy_row};
 use crate::matrix::{Part, Rows, RowsMut};
 use crate::scratch;
 use crate::tile::{Int16Tile, PAIR, WIDTH};
-use crate::weights::{GROUP, Weights};
+use crate::weights::{DecodedBlocks, GROUP, WeightType, Weights};
 
 /// The most values that share a scale: `BLOCK · ROW_Q_MAX · COLUMN_Q_MAX` is below 2^31.
 const BLOCK: usize = 256;
@@ -128,6 +128,9 @@ pub(super) unsafe fn quantize_rows_int16_on(
     Ok(())
 }
 
+/// Floats of working memory for decoded blocks.
+pub(super) const DECODED_FLOATS: usize = DecodedBlocks::floats(BLOCK);
+
 /// Whether the shapes of a product fit.
 pub(super) fn check(product: &Int16Product, y: &RowsMut) -> Result<(), ShapeError> {
     const OP: &str = "int16 product";
@@ -159,8 +162,9 @@ pub(super) unsafe fn product(
     let rows_at_once = even_block(split.chunk_rows(), ROWS, 1);
     let floats = epilogues.iter().map(LowRankEpilogue::panel_len).max().unwrap_or(0).max(block * WIDTH);
     let panel_sums = rows_at_once * WIDTH;
-    let lengths = [floats, block / PAIR * WIDTH, WIDTH, rows_at_once, PANELS * panel_sums];
-    scratch::with(lengths, |[floats, pairs, scales, row_scales, kept]| {
+    let decoded = if product.shares_blocks() { DecodedBlocks::floats(block) } else { 0 };
+    let lengths = [floats, block / PAIR * WIDTH, WIDTH, rows_at_once, PANELS * panel_sums, decoded];
+    scratch::with(lengths, |[floats, pairs, scales, row_scales, kept, decoded]| {
         split.for_each(|chunk_rows, panels| {
             for rows in blocks(chunk_rows, rows_at_once) {
                 for panels in panels.blocks(PANELS) {
@@ -171,11 +175,13 @@ pub(super) unsafe fn product(
                     });
                     for (index, depth) in blocks(0..n, block).enumerate() {
                         product.x.scales(index, rows.clone(), row_scales);
+                        let mut decoded = DecodedBlocks::new(decoded);
                         for sums in sums.iter().flatten() {
                             let floats = &mut floats[..depth.len() * WIDTH];
                             // SAFETY: parts share no (rows, columns); the caller promises the instructions.
                             unsafe {
-                                product.pack_rhs(kernels, depth.clone(), sums.columns.clone(), floats);
+                                let columns = sums.columns.clone();
+                                product.pack_rhs(kernels, depth.clone(), columns, &mut decoded, floats);
                                 (kernels.quantize_panel)(floats, COLUMN_Q_MAX, pairs, scales);
                                 let ends = (sums.from(index == 0), sums.to(depth.end == n));
                                 let panel = Panel { pairs, scales, row_scales };
@@ -202,6 +208,11 @@ pub(super) unsafe fn product(
 }
 
 impl Int16Product<'_> {
+    /// Whether panels of the same depth share blocks that are decoded for them.
+    fn shares_blocks(&self) -> bool {
+        self.direction == Direction::Transposed && matches!(self.w.kind(), WeightType::Foreign(_))
+    }
+
     /// Writes rows `depth` and columns `columns` of the right-hand matrix to `panel: [depth][WIDTH]`, as floats.
     ///
     /// # Safety
@@ -211,6 +222,7 @@ impl Int16Product<'_> {
         kernels: &Kernels,
         depth: Range<usize>,
         columns: Range<usize>,
+        decoded: &mut DecodedBlocks,
         panel: &mut [f32],
     ) {
         let (kind, source) = (self.w.kind(), self.w.raw_rows());
@@ -222,7 +234,13 @@ impl Int16Product<'_> {
                     (kernels.dequantize_panel_transposed)(kind, source, columns, groups, panel);
                 }
                 Direction::Transposed => {
-                    (kernels.dequantize_panel)(kind, source, depth, columns.start / WIDTH, panel);
+                    let group = columns.start / WIDTH;
+                    match kind {
+                        WeightType::Foreign(format) => {
+                            decoded.fill_panel(format, source, depth, group, panel)
+                        }
+                        _ => (kernels.dequantize_panel)(kind, source, depth, group, panel),
+                    }
                 }
             }
         }

@@ -82,6 +82,13 @@ pub fn check_sum_of_products(
     }
 }
 
+/// Floats of working memory that products with foreign formats take besides.
+pub(crate) const DECODED_FLOATS: usize = if blocked::DECODED_FLOATS > int16::DECODED_FLOATS {
+    blocked::DECODED_FLOATS
+} else {
+    int16::DECODED_FLOATS
+};
+
 /// Floats of working memory for so many rows; products of 16-bit integers take less.
 pub(crate) fn scratch_floats(n_rows: usize) -> usize {
     blocked::scratch_floats(n_rows)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::isa::Kernels;
 use crate::matrix::Rows;
 use crate::tile::{PACKED_STRIDE, WIDTH};
-use crate::weights::{GROUP, Weights};
+use crate::weights::{DecodedBlocks, GROUP, WeightType, Weights};
 
 /// Rows that lie a multiple of so many floats apart share few sets of the nearest cache: 4 KiB are one way of most.
 const ALIASING_STRIDE: usize = 1024;
@@ -21,8 +21,11 @@ pub(super) trait Operands {
     /// Copies rows `rows` of `A`, columns `depth`, to `packed: [rows][PACKED_STRIDE]`.
     fn pack_lhs(&self, rows: Range<usize>, depth: Range<usize>, packed: &mut [f32]);
 
+    /// Whether panels of the same depth share blocks of `B` that are decoded for them.
+    fn shares_blocks(&self) -> bool;
+
     /// Writes rows `depth` and columns `columns` (at most 32, from a multiple of 32 on) of `B` to
-    /// `panel: [depth][WIDTH]`. `depth.start` is a multiple of 32.
+    /// `panel: [depth][WIDTH]`. `depth.start` is a multiple of 32. What was `decoded` belongs to these operands.
     ///
     /// # Safety
     /// The machine must have the instructions of `kernels`.
@@ -31,6 +34,7 @@ pub(super) trait Operands {
         kernels: &Kernels,
         depth: Range<usize>,
         columns: Range<usize>,
+        decoded: &mut DecodedBlocks,
         panel: &mut [f32],
     );
 }
@@ -78,11 +82,16 @@ impl Operands for F32Product<'_> {
         copy_rows(self.lhs_rows(), rows, depth, packed);
     }
 
+    fn shares_blocks(&self) -> bool {
+        matches!(self, F32Product::Transposed { w, .. } if matches!(w.kind(), WeightType::Foreign(_)))
+    }
+
     unsafe fn pack_rhs(
         &self,
         kernels: &Kernels,
         depth: Range<usize>,
         columns: Range<usize>,
+        decoded: &mut DecodedBlocks,
         panel: &mut [f32],
     ) {
         match self {
@@ -98,9 +107,12 @@ impl Operands for F32Product<'_> {
                 }
             }
             F32Product::Transposed { w, .. } => {
-                let group = columns.start / WIDTH;
-                // SAFETY: the caller promises the instructions.
-                unsafe { (kernels.dequantize_panel)(w.kind(), w.raw_rows(), depth, group, panel) };
+                let (source, group) = (w.raw_rows(), columns.start / WIDTH);
+                match w.kind() {
+                    WeightType::Foreign(format) => decoded.fill_panel(format, source, depth, group, panel),
+                    // SAFETY: the caller promises the instructions.
+                    kind => unsafe { (kernels.dequantize_panel)(kind, source, depth, group, panel) },
+                }
             }
         }
     }

@@ -196,24 +196,26 @@ fn parts_may_run_at_the_same_time() {
 
 #[test]
 fn working_memory_is_no_larger_than_planned() {
-    let tier = *Tier::available().last().unwrap();
     // Rows of 1024 values are packed.
-    let [n_tokens, n_out, n_in] = [600, 96, 1024];
-    let held = std::thread::spawn(move || {
-        let (w, x) = (vec![0.5f32; n_out * n_in], vec![0.5f32; n_tokens * n_in]);
-        let mut y = vec![0.0f32; n_tokens * n_out];
-        let bytes: Vec<u8> = w.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let w = Weights::new(WeightType::F32, n_out, n_in, &bytes).unwrap();
-        let x = Rows::new(&x, n_tokens, n_in, n_in).unwrap();
-        let y = RowsMut::new(&mut y, n_tokens, n_out, n_out).unwrap();
-        let kernels = Kernels::of(tier).unwrap();
-        // SAFETY: the only part is run once, and nothing else touches `y`.
-        unsafe { linear_on(kernels, w, x, y, false, Part::WHOLE) }.unwrap();
-        crate::scratch::held()
-    });
-    let smallest = crate::AttentionShape::new([1, 1], 1, 1.0).unwrap();
-    let (held, planned) = (held.join().unwrap(), crate::scratch_bytes(n_tokens, &smallest));
-    assert!(held <= planned && held > planned / 2, "{held} of {planned}");
+    let [n_tokens, n_in] = [600, 1024];
+    for (kind, direction, n_out) in [
+        (WeightType::F32, Direction::Linear, 96),
+        (all_formats().last().unwrap(), Direction::Transposed, 1024),
+    ] {
+        let held = std::thread::spawn(move || {
+            Case::new(direction, kind, (n_out, n_in), n_tokens, 0, false).run(fastest(), 1);
+            crate::scratch::held()
+        });
+        let smallest = crate::AttentionShape::new([1, 1], 1, 1.0).unwrap();
+        let is_foreign = matches!(kind, WeightType::Foreign(_));
+        let planned = crate::scratch_bytes(n_tokens, &smallest, is_foreign);
+        let held = held.join().unwrap();
+        assert!(held <= planned && held > planned / 2, "{held} of {planned}");
+    }
+}
+
+fn fastest() -> Tier {
+    *Tier::available().last().unwrap()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Formats without kernels of their own: a function from outside, such as one of ggml's, turns a block into floats.
 //!
-//! Panels are filled block by block, so no more than one block is ever there as floats besides the panel.
+//! Panels are filled block by block. Where a block reaches over several panels, those of the same rows share what was decoded
+//! ([`DecodedBlocks`]).
 
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -76,8 +77,60 @@ impl ForeignFormat {
     /// The values of a block of a row.
     fn block<'a>(&self, row: &[u8], index: usize, memory: &'a mut [f32; MAX_BLOCK_LEN]) -> &'a [f32] {
         let values = &mut memory[..self.block_len];
-        (self.dequantize)(&row[index * self.block_bytes..][..self.block_bytes], values);
+        self.decode(row, index, values);
         values
+    }
+
+    /// Writes a block of a row to `values`, which are as many as it has.
+    fn decode(&self, row: &[u8], index: usize, values: &mut [f32]) {
+        (self.dequantize)(&row[index * self.block_bytes..][..self.block_bytes], values);
+    }
+}
+
+/// Some rows of one column of a matrix's blocks, as floats: panels of these rows that come one after the other are filled from
+/// them.
+pub(crate) struct DecodedBlocks<'a> {
+    /// `[rows][block_len]`
+    memory: &'a mut [f32],
+    /// The rows and the column of blocks that the memory holds.
+    held: Option<(Range<usize>, usize)>,
+}
+
+impl<'a> DecodedBlocks<'a> {
+    /// Nothing yet, in this memory; in too little of it nothing is ever held.
+    pub fn new(memory: &'a mut [f32]) -> Self {
+        Self { memory, held: None }
+    }
+
+    /// The floats that so many rows take.
+    pub const fn floats(n_rows: usize) -> usize {
+        n_rows * MAX_BLOCK_LEN
+    }
+
+    /// Fills a panel as [`dequantize_foreign_panel`] does. All panels have to be of one matrix.
+    pub fn fill_panel(
+        &mut self,
+        format: &ForeignFormat,
+        source: RawRows,
+        rows: Range<usize>,
+        group: usize,
+        panel: &mut [f32],
+    ) {
+        let (len, in_block) = (format.block_len, format.block_len / GROUP);
+        if self.memory.len() < rows.len() * len {
+            return dequantize_foreign_panel(format, source, rows, group, panel);
+        }
+        let wanted = (rows.clone(), group / in_block);
+        if self.held.as_ref() != Some(&wanted) {
+            for (row, values) in rows.clone().zip(self.memory.chunks_exact_mut(len)) {
+                format.decode(source.row(row), wanted.1, values);
+            }
+            self.held = Some(wanted);
+        }
+        let blocks = self.memory.chunks_exact(len).take(rows.len());
+        for (values, out) in blocks.zip(panel.as_chunks_mut::<GROUP>().0) {
+            out.copy_from_slice(&values[group % in_block * GROUP..][..GROUP]);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod weight_type;
 pub(crate) use blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use floats::{Bf16, F16, F32, PortableHalf};
 pub use foreign::ForeignFormat;
-pub(crate) use foreign::{dequantize_foreign_panel, dequantize_foreign_panel_transposed};
+pub(crate) use foreign::{DecodedBlocks, dequantize_foreign_panel, dequantize_foreign_panel_transposed};
 pub(crate) use format::{Format, GROUP, Half};
 pub(crate) use k_quants::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K};
 pub(crate) use ternary::{Tq1_0, Tq2_0};

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::reference::{Random, all_formats, random_bytes, values};
-use super::{WeightType, Weights};
+use super::{DecodedBlocks, GROUP, WeightType, Weights, dequantize_foreign_panel};
 
 /// Rounding of at most three single-precision operations, relative to the largest term.
 const TOLERANCE: f64 = 3e-7;
@@ -98,4 +98,23 @@ fn ids_and_names_are_unique() {
     let names: Vec<String> =
         all_formats().skip(WeightType::ALL.len()).map(|kind| format!("{kind:?}")).collect();
     assert_eq!(names, ["Foreign(BYTES_64)", "Foreign(BYTES_256)"]);
+}
+
+#[test]
+fn panels_of_decoded_blocks_are_those_of_single_ones() {
+    let (n_rows, n_cols) = (9, 512);
+    for kind in all_formats() {
+        let WeightType::Foreign(format) = kind else { continue };
+        let bytes = random_bytes(kind, n_rows, n_cols, &mut Random::new(3));
+        let source = Weights::new(kind, n_rows, n_cols, &bytes).unwrap().raw_rows();
+        let mut memory = vec![f32::NAN; DecodedBlocks::floats(4)];
+        let mut decoded = DecodedBlocks::new(&mut memory);
+        // Too many rows are decoded one by one; a group that is asked for again after another one is read anew.
+        for (rows, group) in (0..16).map(|group| (2..6, group)).chain([(3..7, 5), (2..6, 0), (0..9, 0)]) {
+            let [mut shared, mut single] = [(); 2].map(|()| vec![f32::NAN; rows.len() * GROUP]);
+            decoded.fill_panel(format, source, rows.clone(), group, &mut shared);
+            dequantize_foreign_panel(format, source, rows.clone(), group, &mut single);
+            assert_eq!(shared, single, "{kind:?} {rows:?} {group}");
+        }
+    }
 }
