@@ -1,5 +1,8 @@
 //! Why a folder was not imported. Each reason names what is wrong and where.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::path::PathBuf;
 

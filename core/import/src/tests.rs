@@ -273,7 +273,8 @@ fn types_are_those_of_the_mixture() {
         ..HuggingFaceFolder::new("LlamaForCausalLM")
     });
     let report = place.import(Quantization::Q4_K_M).unwrap();
-    // The second of two layers has more bits for values and for ffn_down. The rows of that have 288 values, those of attn_output 64.
+    // The second of two layers has more bits for values and for ffn_down. The rows of that have 288 values, those of
+    // attn_output 64.
     let expected = [("F32", 5), ("Q4_K", 10), ("Q5_0", 3), ("Q6_K", 2), ("Q8_0", 1)];
     assert_eq!(report.tensors.into_iter().collect::<Vec<_>>(), expected);
     let (_, header) = place.result();
@@ -303,14 +304,30 @@ fn a_part_that_is_missing_is_named() {
 }
 
 #[test]
+fn an_index_names_files_of_its_folder_only() {
+    let place = Place::new(&HuggingFaceFolder { n_shards: 2, ..HuggingFaceFolder::new("LlamaForCausalLM") });
+    for name in ["../model.safetensors", "/etc/x.safetensors", "model.bin", "a\\b.safetensors", ""] {
+        let index = json!({ "weight_map": { "model.norm.weight": name } });
+        fs::write(place.path("model.safetensors.index.json"), index.to_string()).unwrap();
+        let error = place.refused().to_string();
+        assert!(
+            error.ends_with("weight_map is not a map from tensors to names of files beside it"),
+            "{error}"
+        );
+    }
+    fs::write(place.path("model.safetensors.index.json"), json!({ "weight_map": {} }).to_string()).unwrap();
+    place.refused();
+}
+
+#[test]
 fn files_of_weights_that_are_not_as_described_are_refused() {
-    let damaged = |damage: &dyn Fn(&Path)| match {
+    let damaged = |damage: &dyn Fn(&Path)| {
         let place = Place::new(&HuggingFaceFolder::new("LlamaForCausalLM"));
         damage(&place.path("model.safetensors"));
-        place.refused()
-    } {
-        Error::Weights { problem, .. } => problem,
-        other => panic!("{other}"),
+        match place.refused() {
+            Error::Weights { problem, .. } => problem,
+            other => panic!("{other}"),
+        }
     };
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         damaged(&|path: &Path| {
@@ -476,7 +493,15 @@ proptest! {
         byte in any::<u8>(),
         cut in any::<bool>(),
     ) {
-        let place = Place::new(&HuggingFaceFolder { n_embd: 8, n_ff: 8, n_head: 2, n_head_kv: 1, head_dim: 4, n_layer: 1, ..HuggingFaceFolder::new("LlamaForCausalLM") });
+        let place = Place::new(&HuggingFaceFolder {
+            n_embd: 8,
+            n_ff: 8,
+            n_head: 2,
+            n_head_kv: 1,
+            head_dim: 4,
+            n_layer: 1,
+            ..HuggingFaceFolder::new("LlamaForCausalLM")
+        });
         let mut bytes = fs::read(place.path(file)).unwrap();
         let at = (at * bytes.len() as f64) as usize;
         if cut { bytes.truncate(at) } else { bytes[at] = byte }

@@ -94,7 +94,7 @@ fn windows(config: &Config, decoder: &Decoder, plan: &mut Plan) -> Result<()> {
         plan.set_u32("attention.sliding_window", keys.needed("sliding_window", window)?);
         // Older programs know the usual pattern only, and no key for it.
         let usual =
-            (1..).zip(&has_window).all(|(layer, &window)| window == !u64::is_multiple_of(layer, PERIOD));
+            (1..).zip(&has_window).all(|(layer, &window)| window != u64::is_multiple_of(layer, PERIOD));
         if !usual {
             plan.set("attention.sliding_window_pattern", Value::Array(Array::Bool(has_window)));
         }
