@@ -12,12 +12,12 @@ use crate::golden::{GradientDistance, gradient_distances};
 use crate::support::architectures::{Case, for_each_architecture};
 
 /// Both sides compute in f32. PyTorch itself is within 1e-7 of f64 in these losses and within 4e-6 in these gradients
-/// (`noise` in `expected.json`): what is allowed is for sums in another order, and nothing else.
-const LOSS_TOLERANCE: f64 = 1e-5;
-const GRADIENT_TOLERANCE: f64 = 1e-3;
-const COSINE: f64 = 0.9999;
-/// After a step of Adam a parameter has moved by `lr · sign`, whatever the gradient's size: differences grow.
-const CURVE_TOLERANCE: f64 = 1e-3;
+/// (`noise` in `expected.json`): what is allowed is for sums in another order, and nothing else. Measured: 7e-8 and 3e-6.
+const LOSS_TOLERANCE: f64 = 1e-6;
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+const COSINE: f64 = 0.999_999;
+/// After a step of Adam a parameter has moved by `lr · sign`, whatever the gradient's size: differences grow. Measured: 2e-7.
+const CURVE_TOLERANCE: f64 = 1e-5;
 const STEPS: usize = 20;
 /// The tokens of the longest text; each other is more than half as long.
 const CONTEXT: usize = 64;
@@ -83,6 +83,8 @@ fn adamw_follows_the_curve_of_peft(case: &Case) {
     let lr = expected["adamw"]["lr"].as_f64().unwrap();
     let losses = train(case, "one", 1, lr, None);
     assert_eq!(losses.len(), STEPS);
+    let errors = losses.iter().zip(&curve).map(|(ours, theirs)| (ours - theirs).abs() / theirs);
+    println!("{STEPS} steps, the worst off by {:.2e}", errors.fold(0.0, f64::max));
     for (step, (ours, theirs)) in losses.iter().zip(&curve).enumerate() {
         assert_close(*ours, *theirs, CURVE_TOLERANCE, &format!("step {}", step + 1));
     }

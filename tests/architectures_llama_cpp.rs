@@ -12,9 +12,10 @@ use crate::support::architectures::{Case, for_each_architecture};
 use crate::support::our_logits;
 use crate::tokenizer::{Report, compare, mixed_lines};
 
-/// In nats a token. Weights, keys and values are f32 on both sides: what is left are sums in another order and, of GELU, a
-/// table in f16.
-const MAX_DIVERGENCE: f64 = 1e-6;
+/// In nats a token. Weights, keys and values are f32 on both sides: what is left are sums in another order. Measured: 5e-13.
+const MAX_DIVERGENCE: f64 = 1e-10;
+/// Of Gemma: ggml looks GELU up in a table of f16. Measured: 9e-8.
+const MAX_DIVERGENCE_GELU: f64 = 1e-6;
 /// What the adapter must change at least, so that agreeing with it means something.
 const LEAST_EFFECT: f64 = 1e-3;
 const N_LINES: usize = 2000;
@@ -46,8 +47,10 @@ fn logits_are_those_of_llama_cpp(case: &Case) {
     ];
     println!("base {base:.2e}, with adapter {with_adapter:.2e}, effect of the adapter {effect:.2e}");
     assert!(effect > LEAST_EFFECT, "the adapter must matter: {effect:.2e}");
-    assert!(base <= MAX_DIVERGENCE, "base: {base:.2e}");
-    assert!(with_adapter <= MAX_DIVERGENCE, "with adapter: {with_adapter:.2e}");
+    let has_gelu = read(&model).1.metadata.string("general.architecture") == Some("gemma3");
+    let most = if has_gelu { MAX_DIVERGENCE_GELU } else { MAX_DIVERGENCE };
+    assert!(base <= most, "base: {base:.2e}");
+    assert!(with_adapter <= most, "with adapter: {with_adapter:.2e}");
 }
 
 /// Of mixed text by llama.cpp, of some lines by the `tokenizers` library with the very `tokenizer.json`.

@@ -84,7 +84,7 @@ CASES = [
     Case("smollm3_untied", sized("smollm3", 4, 48, 32, 6, 1, rope_parameters=rope(), tie_word_embeddings=False), "smollm3"),
     Case("granite", sized(
         "granite", 3, 48, 64, 4, 2, rope_parameters=rope(theta=10000000.0), tie_word_embeddings=True,
-        embedding_multiplier=12.0, residual_multiplier=0.22, attention_multiplier=0.0625, logits_scaling=8.0,
+        embedding_multiplier=2.0, residual_multiplier=0.6, attention_multiplier=0.2, logits_scaling=0.5,
     ), "granite"),
     Case("granite_untied", sized(
         "granite", 2, 32, 40, 2, 1, rope_parameters=rope(), tie_word_embeddings=False,
