@@ -12,6 +12,8 @@ mod qwen2;
 mod qwen3;
 mod rope;
 mod smollm3;
+#[cfg(test)]
+mod tests;
 
 use crate::model_file::ModelFile;
 use keys::Keys;
