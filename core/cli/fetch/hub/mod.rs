@@ -202,7 +202,7 @@ fn download_whole(request: Request<'_>, unfinished: &Path, file: &File, show: bo
 }
 
 fn remove(path: &Path) -> Result<()> {
-    Ok(fs::remove_file(path).map_err(DiskError::from_io("remove", path))?)
+    fs::remove_file(path).map_err(DiskError::from_io("remove", path))
 }
 
 /// What to do about a download that failed.
