@@ -29,8 +29,11 @@ use safetensors::tensor::TensorView;
 
 use crate::support::{our_logits, smollm2};
 
-/// With weights, keys and values in f32 both compute the same, but for the order of sums and, of GELU, a table in f16.
+/// With weights, keys and values in f32 both compute the same, but for the order of sums.
 const MAX_DIVERGENCE: f64 = 1e-6;
+/// llama.cpp looks GELU up in a table, rounded to 11 bits on both sides. Measured on Gemma 3 270M: 1.5e-5, and 1.2e-4 with an
+/// adapter of the strength used here; tiny models of few layers stay below the bound of the others.
+const MAX_DIVERGENCE_GELU: f64 = 4e-4;
 /// In front of 4-bit weights llama.cpp rounds activations to 8 bits, which we do not. Measured: 2.6e-3 to 4.3e-3,
 /// with and without an adapter; rounding our own activations in the same way moves our logits by as much (4.0e-3).
 const MAX_DIVERGENCE_ROUNDED: f64 = 8e-3;
@@ -187,11 +190,15 @@ fn write_in_f32(path: &Path, out: &Path) {
 
 /// Compares our logits with llama.cpp's on a model with weights in f32, without and with an adapter of that strength.
 fn assert_agreement_in_f32(name: &str, path: &Path, strength: f32) {
+    assert_agreement_within(MAX_DIVERGENCE, name, path, strength);
+}
+
+fn assert_agreement_within(most: f64, name: &str, path: &Path, strength: f32) {
     let [bare, adapted, effect] = divergences(path, strength);
     println!("{name}: base {bare:.2e}, with adapter {adapted:.2e}, effect of the adapter {effect:.2e}");
-    assert!(effect > 100.0 * MAX_DIVERGENCE, "the adapter must matter: {effect:.2e}");
-    assert!(bare < MAX_DIVERGENCE, "base: {bare:.2e}");
-    assert!(adapted < MAX_DIVERGENCE, "with adapter: {adapted:.2e}");
+    assert!(effect > 100.0 * most, "the adapter must matter: {effect:.2e}");
+    assert!(bare < most, "base: {bare:.2e}");
+    assert!(adapted < most, "with adapter: {adapted:.2e}");
 }
 
 #[test]
@@ -202,17 +209,19 @@ fn logits_agree_on_the_real_weights_in_f32() {
     assert_agreement_in_f32("SmolLM2", &path, 4.0);
 }
 
-/// With the model that NIGHTGRAFT_QWEN names, if it is set.
+/// With the models that NIGHTGRAFT_QWEN and NIGHTGRAFT_GEMMA name, if they are set.
 #[test]
-fn logits_agree_on_a_real_qwen2_in_f32() {
-    let Some(model) = std::env::var_os("NIGHTGRAFT_QWEN").map(PathBuf::from) else {
-        eprintln!("skipped: NIGHTGRAFT_QWEN does not name a model");
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("f32.gguf");
-    write_in_f32(&model, &path);
-    assert_agreement_in_f32("qwen2", &path, 0.5);
+fn logits_agree_on_other_real_models_in_f32() {
+    for (variable, most) in [("NIGHTGRAFT_QWEN", MAX_DIVERGENCE), ("NIGHTGRAFT_GEMMA", MAX_DIVERGENCE_GELU)] {
+        let Some(model) = std::env::var_os(variable).map(PathBuf::from) else {
+            eprintln!("skipped: {variable} does not name a model");
+            continue;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f32.gguf");
+        write_in_f32(&model, &path);
+        assert_agreement_within(most, variable, &path, 0.5);
+    }
 }
 
 #[test]

@@ -299,6 +299,14 @@ fn a_model_is_shown_and_its_tokens_too() {
     let kind = text.lines().find(|line| line.starts_with("Q4_1")).unwrap();
     assert_eq!(kind.split_whitespace().nth(1), Some("15"), "seven matrices in two layers, and the embedding");
     assert!(text.contains("can be trained  "), "{text}");
+    // Rank 8 on both layers; the queries' matrix is 256 by 256.
+    let words = |name: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect()
+    };
+    assert_eq!(words("attn_q"), ["2", "256", "256", "8.2", "k", "32.8", "kB"]);
+    assert_eq!(words("all").first().map(String::as_str), Some("65.5"), "{text}");
+    assert_eq!(shown["adaptable"][0]["parameters_per_rank"], 2 * (256 + 256));
 
     let output =
         sandbox.command(&["tokenize", "--model", "model.gguf", "hi there", "--json"]).output().unwrap();

@@ -23,7 +23,7 @@ struct Packaged {
 }
 
 const MODELS: &[Packaged] = &[
-    // Gemma terms. `NIGHTGRAFT_GEMMA` for tests/tokenizer.rs.
+    // Gemma terms. `NIGHTGRAFT_GEMMA` for tests/tokenizer.rs and tests/llama_cpp.rs.
     Packaged {
         name: "gemma-3-270m",
         file: "gemma-3-270m-q4_k_m.gguf",
