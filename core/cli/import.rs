@@ -92,6 +92,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     progress.close();
     match report {
         Err(Error::Cancelled) => Ok(failure::interrupted()),
+        Err(error @ Error::OutIsSource { .. }) => Err(UsageError(format!("--out: {error}")).into()),
         Err(error) => Err(error.into()),
         Ok(report) => {
             if verbosity.json {

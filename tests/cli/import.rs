@@ -116,6 +116,10 @@ fn only_what_an_import_wrote_is_replaced() {
         assert_eq!(fs::read(sandbox.path(foreign)).unwrap(), before);
     }
     import("--out hf").refuses(2, &["it is a folder"]);
+    let weights = fs::read(sandbox.path("hf/model.safetensors")).unwrap();
+    import("--out hf/model.safetensors --force")
+        .refuses(2, &["--out: hf/model.safetensors is model.safetensors of the model itself"]);
+    assert!(fs::read(sandbox.path("hf/model.safetensors")).unwrap() == weights);
     import("--out chats.jsonl --force").ok();
     fs::write(sandbox.path("empty"), "").unwrap();
     import("--out empty").ok();

@@ -50,7 +50,8 @@ pub(crate) fn write_tensor(
         let values = &mut values[..(n * n_cols) as usize];
         read_changed(&mut rows, first_row + start, n_cols as usize, change, values, &mut reordered)?;
         let packed = pack(kind, n_cols as usize, values, quantize);
-        let packed = packed.map_err(|problem| Error::Tensor { tensor: stored.name().to_owned(), problem })?;
+        let (path, tensor) = (|| stored.path().to_owned(), || stored.name().to_owned());
+        let packed = packed.map_err(|problem| Error::Tensor { path: path(), tensor: tensor(), problem })?;
         for bytes in packed {
             put(&bytes, sink, on_bytes)?;
         }
@@ -128,15 +129,45 @@ fn pack_rows(
     }
     match kind {
         TensorType::F32 => Ok(rows.iter().flat_map(|value| value.to_le_bytes()).collect()),
-        TensorType::BF16 => Ok(rows.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()),
-        TensorType::F16 => {
-            let is_beyond = |value: &&f32| f16::from_f32(**value).is_infinite();
-            match rows.iter().find(is_beyond) {
-                Some(&value) => Err(TensorProblem::BeyondF16 { value }),
-                None => Ok(rows.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()),
+        TensorType::BF16 => match rows.iter().find(|&&value| bf16::from_f32(value).is_infinite()) {
+            Some(&value) => Err(TensorProblem::Beyond { kind, value }),
+            None => Ok(rows.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()),
+        },
+        TensorType::F16 => match rows.iter().find(|&&value| f16::from_f32(value).is_infinite()) {
+            Some(&value) => Err(TensorProblem::Beyond { kind, value }),
+            None => Ok(rows.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()),
+        },
+        _ => {
+            let packed = quantize(kind, n_cols, rows).map_err(TensorProblem::Quantizer)?;
+            match beyond_scales(kind, rows, &packed) {
+                Some(value) => Err(TensorProblem::Beyond { kind, value }),
+                None => Ok(packed),
             }
         }
-        _ => quantize(kind, n_cols, rows).map_err(TensorProblem::Quantizer),
+    }
+}
+
+/// The largest value of the first block with a scale that is no finite number: of large values ggml makes such scales, and says
+/// nothing.
+fn beyond_scales(kind: TensorType, rows: &[f32], packed: &[u8]) -> Option<f32> {
+    let n_bytes = usize::try_from(kind.tensor_bytes(&[kind.block_len()])?).ok()?;
+    let n_values = usize::try_from(kind.block_len()).ok()?;
+    let is_finite = |block: &[u8], at: usize| match block.get(at..at + 2) {
+        Some(&[low, high]) => f16::from_le_bytes([low, high]).is_finite(),
+        _ => true,
+    };
+    let mut blocks = rows.chunks(n_values).zip(packed.chunks(n_bytes));
+    let (values, _) = blocks.find(|(_, block)| !scales(kind).iter().all(|&at| is_finite(block, at)))?;
+    values.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()))
+}
+
+/// Where a block of a type has its f16 scales, in bytes from its start (the `block_*` structs of `ggml-common.h`).
+fn scales(kind: TensorType) -> &'static [usize] {
+    match kind {
+        TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 => &[0],
+        TensorType::Q4_K => &[0, 2],
+        TensorType::Q6_K => &[208],
+        _ => &[],
     }
 }
 
@@ -149,6 +180,7 @@ fn put(bytes: &[u8], sink: &mut TensorSink, on_bytes: &mut dyn FnMut(u64) -> Con
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
@@ -200,8 +232,42 @@ mod tests {
         }
         assert!(matches!(
             pack(TensorType::F16, &[65_504.0, -70_000.0]),
-            Err(TensorProblem::BeyondF16 { value: -70_000.0 })
+            Err(TensorProblem::Beyond { kind: TensorType::F16, value: -70_000.0 })
+        ));
+        assert!(matches!(
+            pack(TensorType::BF16, &[f32::MAX]),
+            Err(TensorProblem::Beyond { value: f32::MAX, .. })
         ));
         assert_eq!(pack(TensorType::BF16, &[1.0]).ok(), Some(vec![0x80, 0x3f]));
+    }
+
+    #[test]
+    fn blocks_with_infinite_scales_are_refused_with_their_largest_value() {
+        for (kind, at) in [
+            (TensorType::Q4_0, 0),
+            (TensorType::Q5_0, 0),
+            (TensorType::Q8_0, 0),
+            (TensorType::Q4_K, 0),
+            (TensorType::Q4_K, 2),
+            (TensorType::Q6_K, 208),
+        ] {
+            let n = kind.block_len() as usize;
+            let n_bytes = kind.tensor_bytes(&[n as u64]).unwrap() as usize;
+            let mut values = vec![1.0; 2 * n];
+            values[n + 1] = -9e8;
+            let with = |scale: f16| {
+                let mut packed = vec![0; 2 * n_bytes];
+                packed[n_bytes + at..][..2].copy_from_slice(&scale.to_le_bytes());
+                pack_rows(kind, n, &values, &|_, _, _| Ok(packed.clone()))
+            };
+            assert!(with(f16::MAX).is_ok(), "{kind:?}");
+            for scale in [f16::INFINITY, f16::NEG_INFINITY, f16::NAN] {
+                let found = with(scale);
+                assert!(
+                    matches!(found, Err(TensorProblem::Beyond { value: -9e8, .. })),
+                    "{kind:?}: {found:?}"
+                );
+            }
+        }
     }
 }

@@ -6,6 +6,8 @@ mod tests;
 use std::fmt;
 use std::path::PathBuf;
 
+use nightgraft_gguf::TensorType;
+
 use crate::importable_architectures;
 
 /// What a fallible call returns.
@@ -58,9 +60,19 @@ pub enum Error {
         /// What is wrong.
         problem: WeightsProblem,
     },
+    /// The result would take the place of a file that it is made of.
+    #[error("{} is {} of the model itself; give another file", out.display(), name)]
+    OutIsSource {
+        /// The place of the result.
+        out: PathBuf,
+        /// The file's name in the folder.
+        name: String,
+    },
     /// A tensor's values cannot be stored as wanted.
-    #[error("tensor {tensor} {problem}")]
+    #[error("{}: tensor {tensor} {problem}", path.display())]
     Tensor {
+        /// The file that holds it.
+        path: PathBuf,
         /// Its name in the folder.
         tensor: String,
         /// What is wrong.
@@ -333,10 +345,12 @@ pub enum TensorProblem {
     /// A value that is infinite or no number.
     #[error("holds a value that is no finite number")]
     NotFinite,
-    /// A value beyond the range of half precision.
-    #[error("holds {value}, beyond the range of f16; use bf16 or f32")]
-    BeyondF16 {
-        /// The value.
+    /// A value that the type stores as infinite, or whose block's scale it does.
+    #[error("holds {value}, beyond what {} can hold; use {}", kind.name(), wider_than(*kind))]
+    Beyond {
+        /// The type.
+        kind: TensorType,
+        /// The value, of a block the largest.
         value: f32,
     },
     /// The quantizer failed.
@@ -369,6 +383,11 @@ impl fmt::Display for Notice {
 
 fn listed(names: impl Iterator<Item = &'static str>) -> String {
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// The type for values that are beyond another one.
+fn wider_than(kind: TensorType) -> &'static str {
+    if kind == TensorType::BF16 { "f32" } else { "bf16" }
 }
 
 /// The first names of a long list.

@@ -56,7 +56,7 @@ pub struct Report {
 /// work.
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Weights`] and [`Error::Tensor`] if the weights are not those that the configuration describes;
+/// [`Error::OutIsSource`] if `out` is one of the folder's own files; [`Error::Missing`], [`Error::Weights`] and [`Error::Tensor`] if the weights are not those that the configuration describes;
 /// [`Error::Cancelled`]; [`Error::Write`] and [`Error::Io`]. What was at `out` is then still there.
 pub fn import(
     request: &Request,
@@ -64,6 +64,9 @@ pub fn import(
     on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<Report> {
     let Request { source, quantization, out } = *request;
+    if let Some(name) = source.file_at(out) {
+        return Err(Error::OutIsSource { out: out.to_owned(), name });
+    }
     let weights = source.weights()?;
     let mut metadata = source.metadata.clone();
     metadata.insert("general.file_type", Value::U32(quantization.file_type()));

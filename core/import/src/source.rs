@@ -81,6 +81,14 @@ impl Source {
         &self.files
     }
 
+    /// The name of the file of this model that `path` leads to, be it there or not.
+    pub(crate) fn file_at(&self, path: &Path) -> Option<String> {
+        let place = place_of(path)?;
+        let weights = self.files.iter().map(String::as_str);
+        let mut names = DESCRIPTION_FILES.into_iter().chain([SINGLE]).chain(weights);
+        names.find(|name| place_of(&self.folder.join(name)).as_ref() == Some(&place)).map(str::to_owned)
+    }
+
     /// The weights, all of them there.
     pub(crate) fn weights(&self) -> Result<Weights> {
         let weights = Weights::open(&self.folder, &self.files, self.is_part)?;
@@ -105,6 +113,14 @@ fn weight_files(folder: &Path) -> Result<Vec<String>> {
     let wrong = ConfigProblem::WrongValue { key: "weight_map".to_owned(), expected: Expected::FileNames };
     let names = names.filter(|names| !names.is_empty()).ok_or_else(|| keys.wrong(wrong))?;
     Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+/// Where a path leads, past all links; a file that is not there lies in the folder that it would be in.
+fn place_of(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+    })
 }
 
 /// The last part of a folder's path; of a repository in Hugging Face's cache, the repository's name.

@@ -416,7 +416,7 @@ fn values_that_are_no_numbers_are_refused_with_their_tensor() {
     for quantization in [Quantization::F32, Quantization::Q8_0] {
         let error = place.import(quantization).unwrap_err();
         assert!(matches!(&error, Error::Tensor { problem: TensorProblem::NotFinite, .. }), "{error}");
-        assert!(error.to_string().starts_with("tensor model."), "{error}");
+        assert!(error.to_string().contains("model.safetensors: tensor model."), "{error}");
         assert_eq!(place.leftovers(), [""; 0]);
     }
 }
@@ -452,7 +452,26 @@ fn a_quantizer_that_fails_is_told_with_the_tensor() {
     let request = Request { source: &source, quantization: Quantization::Q4_0, out: &place.path("out.gguf") };
     let failed = import(&request, &|_, _, _| Err("no room".into()), &mut |_, _| ControlFlow::Continue(()));
     let text = failed.unwrap_err().to_string();
-    assert_eq!(text, "tensor model.embed_tokens.weight cannot be quantized: no room");
+    let end = "model.safetensors: tensor model.embed_tokens.weight cannot be quantized: no room";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn the_folder_s_own_files_are_not_replaced() {
+    let place = Place::new(&HuggingFaceFolder::new("LlamaForCausalLM"));
+    let source = Source::read(place.folder.path(), None).unwrap();
+    fs::create_dir(place.path("sub")).unwrap();
+    for (out, named) in [
+        ("model.safetensors", "model.safetensors"),
+        ("sub/../config.json", "config.json"),
+        ("sub/../generation_config.json", "generation_config.json"),
+    ] {
+        let before = fs::read(place.path(named)).ok();
+        let request = Request { source: &source, quantization: Quantization::F32, out: &place.path(out) };
+        let error = import(&request, &zeros, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(&error, Error::OutIsSource { name, .. } if name == named), "{error}");
+        assert_eq!(fs::read(place.path(named)).ok(), before);
+    }
 }
 
 #[test]

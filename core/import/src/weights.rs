@@ -131,6 +131,11 @@ impl StoredTensor {
         &self.name
     }
 
+    /// The file that it is in.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens the file, for [`Rows::read`].
     pub fn rows(&self) -> Result<Rows> {
         let file = File::open(&self.path).map_err(nightgraft_files::Error::io("open", &self.path))?;

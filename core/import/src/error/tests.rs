@@ -8,7 +8,7 @@ fn words_name_what_is_wrong_and_where() {
     let config = |problem| Error::Config { path: path(), problem }.to_string();
     let tokenizer = |problem| Error::Tokenizer { path: path(), problem }.to_string();
     let weights = |problem| Error::Weights { path: path(), problem }.to_string();
-    let tensor = |problem| Error::Tensor { tensor: "a.weight".into(), problem }.to_string();
+    let tensor = |problem| Error::Tensor { path: path(), tensor: "a.weight".into(), problem }.to_string();
     let (key, name) = (|| "head_dim".to_owned(), || "X".to_owned());
     let tensors = || ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
     let names = importable_architectures().collect::<Vec<_>>().join(", ");
@@ -121,12 +121,26 @@ fn words_name_what_is_wrong_and_where() {
             weights(WeightsProblem::ExtraTensors { architecture: "llama", tensors: tensors() }),
             "hf/config.json: llama has no a, b, c and 2 more",
         ),
-        (tensor(TensorProblem::NotFinite), "tensor a.weight holds a value that is no finite number"),
         (
-            tensor(TensorProblem::BeyondF16 { value: 7e4 }),
-            "tensor a.weight holds 70000, beyond the range of f16; use bf16 or f32",
+            Error::OutIsSource { out: "a/config.json".into(), name: "config.json".into() }.to_string(),
+            "a/config.json is config.json of the model itself; give another file",
         ),
-        (tensor(TensorProblem::Quantizer("why".into())), "tensor a.weight cannot be quantized: why"),
+        (
+            tensor(TensorProblem::NotFinite),
+            "hf/config.json: tensor a.weight holds a value that is no finite number",
+        ),
+        (
+            tensor(TensorProblem::Beyond { kind: TensorType::Q8_0, value: 1e7 }),
+            "hf/config.json: tensor a.weight holds 10000000, beyond what Q8_0 can hold; use bf16",
+        ),
+        (
+            tensor(TensorProblem::Beyond { kind: TensorType::BF16, value: 3.5 }),
+            "hf/config.json: tensor a.weight holds 3.5, beyond what BF16 can hold; use f32",
+        ),
+        (
+            tensor(TensorProblem::Quantizer("why".into())),
+            "hf/config.json: tensor a.weight cannot be quantized: why",
+        ),
         (Error::Cancelled.to_string(), "stopped before the model was imported"),
         (
             Notice::Window { tokens: 128 }.to_string(),
