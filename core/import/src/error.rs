@@ -242,6 +242,22 @@ pub enum TokenizerProblem {
         /// The other.
         second: usize,
     },
+    /// One id with two texts.
+    #[error("the tokens {first:?} and {second:?} have the same id, {id}")]
+    RepeatedId {
+        /// The id.
+        id: u32,
+        /// One text.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A vocabulary that cannot say every text.
+    #[error("it has no token for the byte 0x{byte:02X}")]
+    NoByte {
+        /// The first byte without one.
+        byte: u8,
+    },
     /// A merge that is not two tokens, or makes none.
     #[error("merge {rank} does not make a token of two tokens")]
     Merge {
@@ -257,7 +273,7 @@ pub enum TokenizerProblem {
     /// A change of texts that a GGUF cannot hold.
     #[error("its normalizer {found} cannot be written into a GGUF")]
     Normalizer {
-        /// Its type.
+        /// What it does.
         found: String,
     },
     /// A special token that is not in the vocabulary.

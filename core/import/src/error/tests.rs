@@ -72,6 +72,14 @@ fn words_name_what_is_wrong_and_where() {
             "hf/config.json: the tokens 1 and 2 have the same text",
         ),
         (
+            tokenizer(TokenizerProblem::RepeatedId { id: 7, first: "a".into(), second: "b".into() }),
+            "hf/config.json: the tokens \"a\" and \"b\" have the same id, 7",
+        ),
+        (
+            tokenizer(TokenizerProblem::NoByte { byte: 10 }),
+            "hf/config.json: it has no token for the byte 0x0A",
+        ),
+        (
             tokenizer(TokenizerProblem::Merge { rank: 3 }),
             "hf/config.json: merge 3 does not make a token of two tokens",
         ),

@@ -52,6 +52,7 @@ pub(crate) fn describe(folder: &Path, config: &Config, n_vocab: u64, metadata: &
         return Err(wrong(TokenizerProblem::Model { kind }));
     }
     let kind = pre_tokenizer::classify(&json).map_err(wrong)?;
+    require_all_bytes(&json, kind).map_err(wrong)?;
     let tokens = tokens(&json, n_vocab, &kind).map_err(wrong)?;
     let ids: HashMap<&str, usize> =
         tokens.texts.iter().enumerate().map(|(id, text)| (text.as_str(), id)).collect();
@@ -91,6 +92,17 @@ enum Kind {
     SentencePiece { space_before: bool },
 }
 
+/// Texts are bytes: a vocabulary that lacks one cannot say every text.
+fn require_all_bytes(json: &TokenizerJson, kind: Kind) -> Result<(), TokenizerProblem> {
+    let ids = json.model.vocab.by_text();
+    let text = |byte: u8| match kind {
+        Kind::ByteLevel { .. } => byte_level::character(byte).to_string(),
+        Kind::SentencePiece { .. } => sentence_piece::byte_piece(byte),
+    };
+    let missing = (0..=u8::MAX).find(|&byte| !ids.contains_key(text(byte).as_str()));
+    missing.map_or(Ok(()), |byte| Err(TokenizerProblem::NoByte { byte }))
+}
+
 /// Every row of the embedding gets a token: those without one are `[PAD…]`, as in llama.cpp's converter.
 fn tokens(json: &TokenizerJson, n_vocab: u64, kind: &Kind) -> Result<Tokens, TokenizerProblem> {
     let n = usize::try_from(n_vocab).unwrap_or(usize::MAX);
@@ -99,6 +111,14 @@ fn tokens(json: &TokenizerJson, n_vocab: u64, kind: &Kind) -> Result<Tokens, Tok
         return Err(TokenizerProblem::Vocabulary { id, rows: n_vocab });
     }
     let mut tokens = Tokens { texts: vec![String::new(); n], kinds: vec![UNUSED; n] };
+    let mut occupied = HashMap::new();
+    let others = json.added_tokens.iter().map(|token| (token.content.as_str(), token.id));
+    for (text, id) in json.model.vocab.iter().chain(others) {
+        if let Some(first) = occupied.insert(id, text).filter(|&first| first != text) {
+            let (first, second) = (first.to_owned(), text.to_owned());
+            return Err(TokenizerProblem::RepeatedId { id, first, second });
+        }
+    }
     for (text, id) in json.model.vocab.iter() {
         let kind = match kind {
             Kind::SentencePiece { .. } if json.model.is_unknown(text) => UNKNOWN,

@@ -14,9 +14,9 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 /// Qwen 2's and 3's: every digit alone.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Mistral's since Nemo: words end where their case changes.
-const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// GPT-4o's, which Phi-4-mini has: so do words with contractions, and at most three digits together.
-const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// A step of a cut.
 #[derive(Debug, PartialEq)]
@@ -38,7 +38,10 @@ pub(super) fn classify(json: &TokenizerJson) -> Result<Kind, TokenizerProblem> {
     let mut steps = Vec::new();
     collect(json.pre_tokenizer.as_ref(), &mut steps)?;
     if steps.iter().any(|step| matches!(step, Step::ByteLevel { .. })) {
-        allow_normalizers(json.normalizer.as_ref(), &["NFC"])?;
+        let normalizers = all(json.normalizer.as_ref(), "normalizers");
+        if let Some(other) = normalizers.into_iter().find(|step| kind_of(step) != "NFC") {
+            return Err(TokenizerProblem::Normalizer { found: other.to_string() });
+        }
         return Ok(Kind::ByteLevel { cut: cut(&steps, json.model.ignore_merges)? });
     }
     let metaspace = steps.iter().find_map(|step| match step {
@@ -48,26 +51,60 @@ pub(super) fn classify(json: &TokenizerJson) -> Result<Kind, TokenizerProblem> {
     if let Some(other) = steps.iter().find(|step| !matches!(step, Step::Metaspace { .. } | Step::Spaces)) {
         return Err(TokenizerProblem::PreTokenizer { found: format!("{other:?} without ByteLevel") });
     }
-    if metaspace.is_none() && !json.model.byte_fallback {
+    if !json.model.byte_fallback {
         let kind = "BPE that is neither byte-level nor falls back to bytes".to_owned();
         return Err(TokenizerProblem::Model { kind });
     }
-    allow_normalizers(json.normalizer.as_ref(), &["Prepend", "Replace"])?;
-    let prepends = all(json.normalizer.as_ref(), "normalizers").iter().any(|step| kind_of(step) == "Prepend");
-    Ok(Kind::SentencePiece { space_before: metaspace.unwrap_or(prepends) })
+    let normalizers = Normalizers::read(json.normalizer.as_ref())?;
+    if metaspace.is_none() && !normalizers.replaces {
+        let found = "without Metaspace or Replace, which make spaces ▁,".to_owned();
+        return Err(TokenizerProblem::Normalizer { found });
+    }
+    Ok(Kind::SentencePiece { space_before: metaspace.unwrap_or(false) || normalizers.prepends })
 }
 
-/// llama.cpp's name of a byte-level cut.
+/// What SentencePiece's vocabularies do with a text before it is cut.
+#[derive(Default)]
+struct Normalizers {
+    /// Spaces become `▁`.
+    replaces: bool,
+    /// One `▁` is put before a text.
+    prepends: bool,
+}
+
+impl Normalizers {
+    /// Refuses everything else.
+    fn read(value: Option<&Value>) -> Result<Self, TokenizerProblem> {
+        let mut found = Self::default();
+        for step in all(value, "normalizers") {
+            let text = |key: &str| step.get(key).and_then(Value::as_str);
+            let replaced =
+                step.get("pattern").and_then(|pattern| pattern.get("String")).and_then(Value::as_str);
+            match kind_of(step) {
+                "Replace" if replaced == Some(" ") && text("content") == Some("▁") => found.replaces = true,
+                "Prepend" if text("prepend") == Some("▁") => found.prepends = true,
+                _ => return Err(TokenizerProblem::Normalizer { found: step.to_string() }),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// llama.cpp's name of a byte-level cut. With `ignore_merges` a word that is a token is one whatever the merges say; in llama.cpp
+/// the name decides that, too.
 fn cut(steps: &[Step], ignore_merges: bool) -> Result<&'static str, TokenizerProblem> {
-    match steps {
-        [Step::ByteLevel { cuts: true }] => Ok("gpt-2"),
-        [Step::Digits, Step::ByteLevel { cuts: true }] => Ok("smollm"),
-        [Step::Split(LLAMA3), Step::ByteLevel { cuts: false }] if ignore_merges => Ok("llama-bpe"),
-        [Step::Split(LLAMA3), Step::ByteLevel { cuts: false }] => Ok("dbrx"),
-        [Step::Split(QWEN2), Step::ByteLevel { cuts: false }] => Ok("qwen2"),
-        [Step::Split(TEKKEN), Step::ByteLevel { cuts: false }] => Ok("tekken"),
-        [Step::Split(GPT4O), Step::ByteLevel { cuts: false }] => Ok("gpt-4o"),
-        _ => Err(TokenizerProblem::PreTokenizer { found: format!("{steps:?}") }),
+    match (steps, ignore_merges) {
+        ([Step::ByteLevel { cuts: true }], false) => Ok("gpt-2"),
+        ([Step::Digits, Step::ByteLevel { cuts: true }], false) => Ok("smollm"),
+        ([Step::Split(LLAMA3), Step::ByteLevel { cuts: false }], true) => Ok("llama-bpe"),
+        ([Step::Split(LLAMA3), Step::ByteLevel { cuts: false }], false) => Ok("dbrx"),
+        ([Step::Split(QWEN2), Step::ByteLevel { cuts: false }], false) => Ok("qwen2"),
+        ([Step::Split(TEKKEN), Step::ByteLevel { cuts: false }], true) => Ok("tekken"),
+        ([Step::Split(GPT4O), Step::ByteLevel { cuts: false }], false) => Ok("gpt-4o"),
+        _ => {
+            let found = format!("{steps:?} with ignore_merges {ignore_merges}");
+            Err(TokenizerProblem::PreTokenizer { found })
+        }
     }
 }
 
@@ -82,12 +119,14 @@ fn collect<'a>(value: Option<&'a Value>, steps: &mut Vec<Step<'a>>) -> Result<()
             "ByteLevel" if flag("add_prefix_space") != Some(true) => {
                 Step::ByteLevel { cuts: flag("use_regex") != Some(false) }
             }
-            "Metaspace" => Step::Metaspace {
-                space_before: match step.get("prepend_scheme").and_then(Value::as_str) {
-                    Some(scheme) => scheme != "never",
-                    None => flag("add_prefix_space") != Some(false),
-                },
-            },
+            "Metaspace" if step.get("replacement").and_then(Value::as_str) == Some("▁") => {
+                Step::Metaspace {
+                    space_before: match step.get("prepend_scheme").and_then(Value::as_str) {
+                        Some(scheme) => scheme != "never",
+                        None => flag("add_prefix_space") != Some(false),
+                    },
+                }
+            }
             _ => return Err(unknown()),
         });
     }
@@ -106,13 +145,6 @@ fn split(step: &Value) -> Option<Step<'_>> {
     // These expressions match any text from end to end, so that both mean the same.
     matches!((behavior, is_inverted), ("Isolated", false) | ("Removed", true))
         .then_some(Step::Split(expression))
-}
-
-fn allow_normalizers(value: Option<&Value>, allowed: &[&str]) -> Result<(), TokenizerProblem> {
-    match all(value, "normalizers").into_iter().find(|step| !allowed.contains(&kind_of(step))) {
-        None => Ok(()),
-        Some(step) => Err(TokenizerProblem::Normalizer { found: kind_of(step).to_owned() }),
-    }
 }
 
 /// The members of a sequence, or the one that there is.

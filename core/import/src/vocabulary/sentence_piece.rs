@@ -35,6 +35,11 @@ pub(super) fn scores(model: &Model, tokens: &Tokens) -> Result<Vec<f32>, Tokeniz
     Ok(ranks.iter().zip(&tokens.kinds).map(score).collect())
 }
 
+/// The piece that stands for a byte.
+pub(super) fn byte_piece(byte: u8) -> String {
+    format!("<0x{byte:02X}>")
+}
+
 /// Whether a piece is one of the 256 that stand for a byte, such as `<0x0A>`.
 pub(super) fn is_byte(text: &str) -> bool {
     let digits = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));

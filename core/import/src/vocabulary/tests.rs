@@ -10,6 +10,7 @@ use nightgraft_tiny_model::{HuggingFaceFolder, Vocabulary};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+use super::pre_tokenizer::{GPT4O, TEKKEN};
 use super::*;
 use crate::{JsonProblem, Source};
 
@@ -38,8 +39,19 @@ fn changed(change_json: impl FnOnce(&mut Json)) -> Result<Metadata> {
     Source::read(folder.path(), None).map(|source| source.metadata)
 }
 
+/// The problem of a SentencePiece-style tokenizer with a change.
+fn piece_problem(change_json: impl FnOnce(&mut Json)) -> TokenizerProblem {
+    let folder = folder(Vocabulary::SentencePiece);
+    change(&folder.path().join(FILE), change_json);
+    of(Source::read(folder.path(), None).map(|source| source.metadata))
+}
+
 fn problem(change_json: impl FnOnce(&mut Json)) -> TokenizerProblem {
-    match changed(change_json).unwrap_err() {
+    of(changed(change_json))
+}
+
+fn of(found: Result<Metadata>) -> TokenizerProblem {
+    match found.unwrap_err() {
         Error::Tokenizer { problem, .. } => problem,
         other => panic!("{other}"),
     }
@@ -68,6 +80,14 @@ fn cuts_are_known_by_their_expressions() {
     assert_eq!(name(split(&LLAMA3.replace("{1,3}", ""), "Isolated", false), false).unwrap(), "qwen2");
     let unknown = name(split(r"\p{L}+|\P{L}", "Isolated", false), false).unwrap_err();
     assert!(unknown.to_string().contains(r"\\p{L}+|\\P{L}"), "{unknown}");
+    for (expression, ignore_merges) in [(&*LLAMA3.replace("{1,3}", ""), true), (TEKKEN, false), (GPT4O, true)]
+    {
+        let other = name(split(expression, "Isolated", false), ignore_merges).unwrap_err();
+        let end = format!("with ignore_merges {ignore_merges}");
+        assert!(other.to_string().ends_with(&end), "{other}");
+    }
+    assert_eq!(name(split(TEKKEN, "Isolated", false), true).unwrap(), "tekken");
+    assert_eq!(name(split(GPT4O, "Isolated", false), false).unwrap(), "gpt-4o");
     let prefixed = name(json!({ "type": "ByteLevel", "add_prefix_space": true }), false).unwrap_err();
     assert!(prefixed.to_string().contains("no name for its pre-tokenizer"), "{prefixed}");
 }
@@ -75,6 +95,9 @@ fn cuts_are_known_by_their_expressions() {
 #[test]
 fn tokens_have_the_kinds_of_llama_cpp_s_converter() {
     let metadata = changed(|json| {
+        // They take the places of the last merged tokens.
+        json["model"]["merges"] = json!([]);
+        json["model"]["vocab"].as_object_mut().unwrap().retain(|_, id| id.as_u64() < Some(270));
         let added = json["added_tokens"].as_array_mut().unwrap();
         for (id, content) in [(270, "<tool_call>"), (271, "<|fim_prefix|>"), (272, "a▁b")] {
             added.push(json!({ "id": id, "content": content, "special": false }));
@@ -119,7 +142,10 @@ fn vocabularies_that_do_not_fit_are_refused() {
     let error = Source::read(folder.path(), None).unwrap_err();
     assert!(error.to_string().contains("does not fit: token 200 has no row among the 200"), "{error}");
 
-    let repeated = problem(|json| json["added_tokens"][1]["content"] = json!("<|im_end|>"));
+    let repeated = problem(|json| {
+        json["model"]["vocab"].as_object_mut().unwrap().remove("<|im_start|>").unwrap();
+        json["added_tokens"][1]["content"] = json!("<|im_end|>");
+    });
     assert_eq!(repeated, TokenizerProblem::RepeatedToken { first: 1, second: 2 });
     assert_eq!(
         problem(|json| json["model"]["merges"][3] = json!("x qqq")),
@@ -130,12 +156,73 @@ fn vocabularies_that_do_not_fit_are_refused() {
     let marked = problem(|json| json["model"]["end_of_word_suffix"] = json!("</w>"));
     assert!(matches!(marked, TokenizerProblem::Model { .. }));
     let lower = problem(|json| json["normalizer"] = json!({ "type": "Lowercase" }));
-    assert_eq!(lower, TokenizerProblem::Normalizer { found: "Lowercase".into() });
+    assert_eq!(lower, TokenizerProblem::Normalizer { found: r#"{"type":"Lowercase"}"#.into() });
     changed(|json| json["normalizer"] = json!({ "type": "NFC" })).unwrap();
     let neither = problem(|json| json["pre_tokenizer"] = Json::Null);
     assert!(neither.to_string().contains("neither byte-level nor"), "{neither}");
     let malformed = changed(|json| json["model"] = json!(7)).unwrap_err();
     assert!(matches!(malformed, Error::Json { problem: JsonProblem::Malformed(_), .. }));
+}
+
+#[test]
+fn normalizers_are_known_by_what_they_do() {
+    let normalized = |normalizer: Json, pre_tokenizer: Json| {
+        let folder = folder(Vocabulary::SentencePiece);
+        change(&folder.path().join(FILE), |json| {
+            json["normalizer"] = normalizer;
+            json["pre_tokenizer"] = pre_tokenizer;
+        });
+        let source = Source::read(folder.path(), None);
+        source.map(|source| source.metadata.bool("tokenizer.ggml.add_space_prefix").unwrap())
+    };
+    let replace =
+        |from: &str, to: &str| json!({ "type": "Replace", "pattern": { "String": from }, "content": to });
+    let prepend = |text: &str| json!({ "type": "Prepend", "prepend": text });
+    let both = |first: Json, second: Json| json!({ "type": "Sequence", "normalizers": [first, second] });
+    let metaspace =
+        |text: &str| json!({ "type": "Metaspace", "replacement": text, "prepend_scheme": "first" });
+    let spaces =
+        || json!({ "type": "Split", "pattern": { "String": " " }, "behavior": "MergedWithPrevious" });
+    assert!(!normalized(replace(" ", "▁"), spaces()).unwrap());
+    assert!(normalized(both(prepend("▁"), replace(" ", "▁")), Json::Null).unwrap());
+    assert!(normalized(Json::Null, metaspace("▁")).unwrap());
+    for (normalizer, pre_tokenizer) in [
+        (replace(" ", "_"), spaces()),
+        (replace("a", "▁"), spaces()),
+        (both(prepend("x"), replace(" ", "▁")), Json::Null),
+        (Json::Null, spaces()),
+        (Json::Null, Json::Null),
+    ] {
+        let found = of(normalized(normalizer, pre_tokenizer).map(|_| Metadata::new()));
+        assert!(matches!(found, TokenizerProblem::Normalizer { .. }), "{found}");
+    }
+    let found = of(normalized(Json::Null, metaspace("_")).map(|_| Metadata::new()));
+    assert!(matches!(found, TokenizerProblem::PreTokenizer { .. }), "{found}");
+}
+
+#[test]
+fn every_byte_has_a_token() {
+    let without = |text: &'static str| {
+        move |json: &mut Json| {
+            json["model"]["vocab"].as_object_mut().unwrap().remove(text).unwrap();
+        }
+    };
+    assert_eq!(problem(without("Ā")), TokenizerProblem::NoByte { byte: 0 });
+    assert_eq!(problem(without("ÿ")), TokenizerProblem::NoByte { byte: 0xff });
+    assert_eq!(piece_problem(without("<0x41>")), TokenizerProblem::NoByte { byte: 0x41 });
+    let lost = piece_problem(|json| json["model"]["byte_fallback"] = json!(false));
+    assert!(matches!(lost, TokenizerProblem::Model { .. }), "{lost}");
+}
+
+#[test]
+fn two_texts_with_one_id_are_refused() {
+    let twice = problem(|json| json["model"]["vocab"]["zzz"] = json!(5));
+    assert!(matches!(&twice, TokenizerProblem::RepeatedId { id: 5, .. }), "{twice}");
+    let over = problem(|json| {
+        let added = json["added_tokens"].as_array_mut().unwrap();
+        added.push(json!({ "id": 9, "content": "<x>", "special": true }));
+    });
+    assert!(matches!(&over, TokenizerProblem::RepeatedId { id: 9, second, .. } if second == "<x>"), "{over}");
 }
 
 #[test]
