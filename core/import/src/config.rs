@@ -68,7 +68,7 @@ impl Config {
     }
 
     fn refuse_experts(&self) -> Result<()> {
-        let is_set = |key: &&str| self.keys().get(key).and_then(Value::as_u64).is_some_and(|n| n > 0);
+        let is_set = |key: &&str| self.keys().get(key).is_some_and(|n| n.as_f64() != Some(0.0));
         let key = ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"];
         let Some(key) = key.iter().find(|key| is_set(key)) else { return Ok(()) };
         let (name, key) = (self.architecture.clone(), (*key).to_owned());
@@ -84,6 +84,7 @@ pub(crate) struct Defaults {
     pub head_dim: Option<u64>,
     pub n_vocab: Option<u64>,
     pub n_ctx: Option<u64>,
+    pub norm_eps: f64,
     pub activation: &'static str,
     pub tied: bool,
 }
@@ -96,6 +97,7 @@ impl Defaults {
         head_dim: None,
         n_vocab: None,
         n_ctx: None,
+        norm_eps: 1e-6,
         activation: "silu",
         tied: false,
     };
@@ -160,7 +162,7 @@ impl Decoder {
             head_dim,
             n_vocab: count("vocab_size", MAX_VOCABULARY, defaults.n_vocab)?,
             n_ctx: count("max_position_embeddings", MAX_CONTEXT, defaults.n_ctx)?,
-            norm_eps: keys.positive("rms_norm_eps")?.unwrap_or(1e-6),
+            norm_eps: keys.positive("rms_norm_eps")?.unwrap_or(defaults.norm_eps),
             tied: keys.bool("tie_word_embeddings")?.unwrap_or(defaults.tied),
         })
     }

@@ -30,10 +30,11 @@ pub(super) fn start(architecture: &'static str, decoder: &Decoder) -> Plan {
     plan
 }
 
-/// Says so if texts that are longer than the window of a model fit into its context.
+/// Says so if texts that are longer than the window of a model fit into its context. A window of zero is none.
 pub(super) fn notice_window(plan: &mut Plan, decoder: &Decoder, window: Option<u64>) {
-    plan.notices
-        .extend(window.filter(|&tokens| tokens < decoder.n_ctx).map(|tokens| Notice::Window { tokens }));
+    plan.notices.extend(
+        window.filter(|tokens| (1..decoder.n_ctx).contains(tokens)).map(|tokens| Notice::Window { tokens }),
+    );
 }
 
 /// The embedding, the last norm and the head, unless that is the embedding again.

@@ -5,9 +5,10 @@ use nightgraft_gguf::{Array, Value};
 use serde_json::Map;
 
 use super::decoder::{self, Biases};
-use super::rope::{Allowed, Rope, parameters};
+use super::rope::{Allowed, Rope, form};
 use crate::Result;
 use crate::config::{Config, Decoder, Defaults, MAX_CONTEXT};
+use crate::json::Keys;
 use crate::plan::{Change, Names, Plan};
 
 const NAME: &str = "gemma3";
@@ -22,6 +23,7 @@ const DEFAULTS: Defaults = Defaults {
     n_vocab: Some(262_208),
     n_ctx: Some(131_072),
     activation: "gelu_pytorch_tanh",
+    norm_eps: 1e-6,
     tied: true,
 };
 
@@ -99,13 +101,22 @@ fn windows(config: &Config, decoder: &Decoder, plan: &mut Plan) -> Result<()> {
             plan.set("attention.sliding_window_pattern", Value::Array(Array::Bool(has_window)));
         }
     }
-    let empty = Map::new();
-    let (prefix, map) = match keys.object("rope_parameters")? {
-        Some(_) => parameters(&keys, "sliding_attention")?.unwrap_or(("", &empty)),
-        None => ("", &empty),
-    };
-    let local = keys.within(prefix, map);
-    let theta = local.positive("rope_theta")?.or(keys.positive("rope_local_base_freq")?).unwrap_or(10_000.0);
-    plan.set_f32("rope.freq_base_swa", theta);
+    plan.set_f32("rope.freq_base_swa", window_theta(&keys)?);
     Ok(())
+}
+
+/// The base of the rope of layers with a window. llama.cpp scales only that of the others.
+fn window_theta(keys: &Keys) -> Result<f64> {
+    let empty = Map::new();
+    let all = keys.object("rope_parameters")?.unwrap_or(&empty);
+    let own = keys.within("rope_parameters.", all).object("sliding_attention")?.unwrap_or(&empty);
+    let own = keys.within("rope_parameters.sliding_attention.", own);
+    let (key, form) = form(&own)?;
+    if form != "default" {
+        return Err(own.unsupported(key, form, NAME, "default"));
+    }
+    if let Some(found) = own.positive("partial_rotary_factor")?.filter(|&part| part != 1.0) {
+        return Err(own.unsupported("partial_rotary_factor", found, NAME, 1));
+    }
+    Ok(own.positive("rope_theta")?.or(keys.positive("rope_local_base_freq")?).unwrap_or(10_000.0))
 }

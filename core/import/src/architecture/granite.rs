@@ -21,6 +21,7 @@ pub(super) fn describe(config: &Config) -> Result<Plan> {
 /// The feed-forward network is the shared expert: `[gate; up]` is one matrix.
 pub(super) fn describe_hybrid(config: &Config) -> Result<Plan> {
     const KINDS: &str = "layer_types";
+    const POSITIONS: &str = "position_embedding_type";
     let keys = config.keys();
     let kinds = keys.texts(KINDS)?;
     let kinds = keys.needed(KINDS, kinds)?;
@@ -39,7 +40,11 @@ pub(super) fn describe_hybrid(config: &Config) -> Result<Plan> {
     let mut plan = decoder::start(NAME, &decoder);
     plan.set_u32("rope.dimension_count", decoder.head_dim);
     rope.write(&mut plan, &decoder);
-    let has_rope = keys.text("position_embedding_type")? == Some("rope");
+    let has_rope = match keys.text(POSITIONS)? {
+        Some("rope") => true,
+        Some("nope") | None => false,
+        Some(found) => return Err(keys.unsupported(POSITIONS, found, NAME, "rope or nope")),
+    };
     // llama.cpp takes this key for the switch of granite's rope.
     plan.set("rope.scaling.finetuned", Value::Bool(has_rope));
     multipliers(config, &mut plan)?;

@@ -27,7 +27,7 @@ pub(super) fn describe_as(
     let biases = Biases { qkv: attention_bias, output: attention_bias, mlp };
 
     let mut plan = decoder::start(architecture, &decoder);
-    decoder::notice_window(&mut plan, &decoder, keys.count("sliding_window", 1, MAX_CONTEXT)?);
+    decoder::notice_window(&mut plan, &decoder, keys.count("sliding_window", 0, MAX_CONTEXT)?);
     plan.set_u32("rope.dimension_count", decoder.head_dim);
     rope.write(&mut plan, &decoder);
     decoder::ends(&mut plan, &decoder, Change::None);

@@ -6,14 +6,21 @@ use super::llama;
 use super::rope::{n_ctx_original, parameters};
 use crate::Result;
 use crate::config::{Config, Defaults};
+use crate::json::Keys;
 use crate::plan::Plan;
 
 const NAME: &str = "mistral3";
 
 pub(super) fn describe(config: &Config) -> Result<Plan> {
     let keys = config.keys();
-    let defaults = Defaults { head_dim: Some(128), ..Defaults::USUAL };
-    let mut plan = llama::describe_as(config, NAME, &defaults, 1_000_000.0)?;
+    let (defaults, theta) = if is_ministral(config, &keys)? {
+        // What `transformers` takes for them, yarn, is a matter of its version.
+        keys.needed("rope_parameters", parameters(&keys, "full_attention")?)?;
+        (Defaults { head_dim: Some(128), norm_eps: 1e-5, ..Defaults::USUAL }, 1_000_000.0)
+    } else {
+        (Defaults::USUAL, 10_000.0)
+    };
+    let mut plan = llama::describe_as(config, NAME, &defaults, theta)?;
     let empty = Map::new();
     let (prefix, map) = parameters(&keys, "full_attention")?.unwrap_or(("", &empty));
     let own = keys.within(prefix, map);
@@ -23,4 +30,9 @@ pub(super) fn describe(config: &Config) -> Result<Plan> {
         plan.set_u32("rope.scaling.original_context_length", n_ctx_original(&keys, &own)?);
     }
     Ok(plan)
+}
+
+/// The text part of Mistral Small 3 is a `mistral`, with that model's defaults.
+fn is_ministral(config: &Config, keys: &Keys) -> Result<bool> {
+    Ok(config.architecture == "Ministral3ForCausalLM" || keys.text("model_type")? == Some("ministral3"))
 }

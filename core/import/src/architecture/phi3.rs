@@ -12,7 +12,7 @@ const NAME: &str = "phi3";
 pub(super) fn describe(config: &Config) -> Result<Plan> {
     let keys = config.keys();
     keys.must_be_off("attention_bias", NAME)?;
-    let decoder = Decoder::read(config, NAME, &Defaults::USUAL)?;
+    let decoder = Decoder::read(config, NAME, &Defaults { norm_eps: 1e-5, ..Defaults::USUAL })?;
     // llama.cpp takes the width of all queries from the embedding.
     if decoder.n_embd_q() != decoder.n_embd {
         let expected = format!("hidden_size / num_attention_heads = {}", decoder.n_embd / decoder.n_head);
@@ -32,7 +32,7 @@ pub(super) fn describe(config: &Config) -> Result<Plan> {
     let window = keys.count("sliding_window", 0, MAX_CONTEXT)?.unwrap_or(0);
     // Zero is how llama.cpp knows Phi 4, which has no window. It reads others, and computes without.
     plan.set_u32("attention.sliding_window", window);
-    decoder::notice_window(&mut plan, &decoder, Some(window).filter(|&window| window > 0));
+    decoder::notice_window(&mut plan, &decoder, Some(window));
     decoder::ends(&mut plan, &decoder, Change::None);
     let (n_q, n_kv, n_embd, n_ff) = (decoder.n_embd_q(), decoder.n_embd_kv(), decoder.n_embd, decoder.n_ff);
     for layer in 0..decoder.n_layer {

@@ -21,7 +21,7 @@ pub(super) fn describe(config: &Config) -> Result<Plan> {
 
     let mut plan = decoder::start(NAME, &decoder);
     if keys.bool("use_sliding_window")? == Some(true) {
-        decoder::notice_window(&mut plan, &decoder, keys.count("sliding_window", 1, MAX_CONTEXT)?);
+        decoder::notice_window(&mut plan, &decoder, keys.count("sliding_window", 0, MAX_CONTEXT)?);
     }
     rope.write(&mut plan, &decoder);
     decoder::ends(&mut plan, &decoder, Change::None);

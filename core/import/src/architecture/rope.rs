@@ -69,6 +69,18 @@ pub(super) enum Allowed {
     LongRope,
 }
 
+impl Allowed {
+    /// What errors name.
+    fn names(self) -> &'static str {
+        match self {
+            Self::Linear => "default or linear",
+            Self::Yarn => "default, linear or yarn",
+            Self::Llama3 => "default, linear, yarn or llama3",
+            Self::LongRope => "default or longrope",
+        }
+    }
+}
+
 impl Rope {
     /// Reads `rope_parameters`, else `rope_scaling` and `rope_theta`. Where layers with a window have parameters of their own,
     /// these are the ones of the others.
@@ -79,9 +91,9 @@ impl Rope {
         let own = top.within(prefix, map);
         let theta = own.positive("rope_theta")?.or(top.positive("rope_theta")?).unwrap_or(theta);
         let partial = own.positive("partial_rotary_factor")?.or(top.positive("partial_rotary_factor")?);
-        let name = own.text("rope_type")?.or(own.text("type")?).unwrap_or("default");
+        let (key, name) = form(&own)?;
         let is_allowed = |forms: &[Allowed]| forms.contains(&allowed);
-        let unread = || own.unsupported("rope_type", name, architecture, "another");
+        let unread = || own.unsupported(key, name, architecture, allowed.names());
         let scaling = match name {
             "default" => Scaling::None,
             "linear" if allowed != Allowed::LongRope => Scaling::Linear { factor: needed(&own, "factor")? },
@@ -193,6 +205,16 @@ pub(super) fn parameters<'a>(
         return Ok(Some(("rope_parameters.", of_kind.unwrap_or(all))));
     }
     Ok(top.object("rope_scaling")?.map(|scaling| ("rope_scaling.", scaling)))
+}
+
+/// The form of scaling, and the key that names it.
+pub(super) fn form<'a>(own: &Keys<'a>) -> Result<(&'static str, &'a str)> {
+    for key in ["rope_type", "type"] {
+        if let Some(form) = own.text(key)? {
+            return Ok((key, form));
+        }
+    }
+    Ok(("rope_type", "default"))
 }
 
 /// Positions of the first training.

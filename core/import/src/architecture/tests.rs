@@ -146,6 +146,62 @@ fn gemma_s_windows_have_a_key_where_they_are_not_the_usual_ones() {
 }
 
 #[test]
+fn gemma_s_windowed_layers_have_their_own_base_only() {
+    let local = |parameters: Json| {
+        let plan = plan("Gemma3ForCausalLM", json!({ "rope_theta": null, "rope_parameters": parameters }));
+        let plan = plan.unwrap();
+        (f32(&plan, "rope.freq_base"), f32(&plan, "rope.freq_base_swa"))
+    };
+    assert_eq!(local(json!({ "rope_type": "default", "rope_theta": 5e5 })), (Some(5e5), Some(1e4)));
+    let both = json!({
+        "full_attention": { "rope_type": "linear", "factor": 8.0, "rope_theta": 2e6 },
+        "sliding_attention": { "rope_type": "default", "rope_theta": 3e4 },
+    });
+    assert_eq!(local(both), (Some(2e6), Some(3e4)));
+}
+
+#[test]
+fn keys_that_are_left_out_have_the_values_of_transformers() {
+    let eps = |architecture| {
+        let plan = plan(architecture, json!({ "rms_norm_eps": null })).unwrap();
+        f32(&plan, "attention.layer_norm_rms_epsilon")
+    };
+    assert_eq!(eps("LlamaForCausalLM"), Some(1e-6));
+    assert_eq!([eps("Phi3ForCausalLM"), eps("Ministral3ForCausalLM")], [Some(1e-5); 2]);
+    let rope = problem("Ministral3ForCausalLM", json!({ "rope_parameters": null }));
+    assert_eq!(rope, ConfigProblem::MissingKey { key: "rope_parameters".into() });
+    // Mistral Small 3's text part is a mistral, saved with a base alone.
+    let small = json!({
+        "architectures": ["Mistral3ForConditionalGeneration"],
+        "model_type": "mistral",
+        "rope_parameters": null,
+        "rope_theta": 1e9,
+        "rms_norm_eps": null,
+    });
+    let small = plan("Ministral3ForCausalLM", small).unwrap();
+    assert_eq!(
+        (f32(&small, "rope.freq_base"), f32(&small, "attention.layer_norm_rms_epsilon")),
+        (Some(1e9), Some(1e-6))
+    );
+}
+
+#[test]
+fn forms_of_rope_are_refused_with_those_that_are_allowed() {
+    let refused = |architecture, key: &str| {
+        let form = json!({ key: "dynamic", "factor": 2.0 });
+        problem(architecture, json!({ "rope_scaling": form })).to_string()
+    };
+    assert_eq!(
+        refused("LlamaForCausalLM", "type"),
+        "rope_scaling.type is dynamic, which llama files cannot hold: default, linear, yarn or llama3 is expected"
+    );
+    assert_eq!(
+        refused("Phi3ForCausalLM", "rope_type"),
+        "rope_scaling.rope_type is dynamic, which phi3 files cannot hold: default or longrope is expected"
+    );
+}
+
+#[test]
 fn a_window_that_is_lost_is_noticed() {
     let notices = |architecture, changes| plan(architecture, changes).unwrap().notices;
     let window = [Notice::Window { tokens: 128 }];
@@ -157,6 +213,9 @@ fn a_window_that_is_lost_is_noticed() {
     );
     assert_eq!(notices("Qwen2ForCausalLM", json!({ "sliding_window": 128 })), []);
     assert_eq!(notices("MistralForCausalLM", json!({ "sliding_window": 4096 })), []);
+    for architecture in ["MistralForCausalLM", "LlamaForCausalLM", "Phi3ForCausalLM"] {
+        assert_eq!(notices(architecture, json!({ "sliding_window": 0 })), []);
+    }
     assert!(window[0].to_string().contains("a window of 128 tokens"));
 }
 
@@ -168,7 +227,7 @@ fn what_files_cannot_hold_is_refused_by_key() {
         (
             "LlamaForCausalLM",
             json!({ "rope_scaling": { "type": "dynamic", "factor": 2.0 } }),
-            "rope_scaling.rope_type",
+            "rope_scaling.type",
         ),
         ("Qwen2ForCausalLM", json!({ "head_dim": 32 }), "head_dim"),
         ("Qwen3ForCausalLM", json!({ "attention_bias": true }), "attention_bias"),
@@ -177,6 +236,21 @@ fn what_files_cannot_hold_is_refused_by_key() {
         ("SmolLM3ForCausalLM", json!({ "no_rope_layer_interval": 2 }), "no_rope_layer_interval"),
         ("GraniteMoeHybridForCausalLM", json!({ "layer_types": ["attention", "mamba"] }), "layer_types"),
         ("Phi3ForCausalLM", json!({ "partial_rotary_factor": 1.5 }), "partial_rotary_factor"),
+        (
+            "GraniteMoeHybridForCausalLM",
+            json!({ "position_embedding_type": "alibi" }),
+            "position_embedding_type",
+        ),
+        (
+            "Gemma3ForCausalLM",
+            json!({ "rope_parameters": { "sliding_attention": { "rope_type": "linear", "factor": 8.0 } } }),
+            "rope_parameters.sliding_attention.rope_type",
+        ),
+        (
+            "Gemma3ForCausalLM",
+            json!({ "rope_parameters": { "sliding_attention": { "partial_rotary_factor": 0.5 } } }),
+            "rope_parameters.sliding_attention.partial_rotary_factor",
+        ),
     ] {
         let found = problem(architecture, changes);
         assert!(matches!(&found, ConfigProblem::Unsupported { key: found, .. } if found == key), "{found}");
@@ -193,6 +267,11 @@ fn unknown_architectures_mixtures_and_quantized_weights_are_refused() {
         let found = problem("LlamaForCausalLM", json!({ "architectures": [name], key: 8 }));
         assert_eq!(found, ConfigProblem::MixtureOfExperts { name: name.into(), key: key.into() });
     }
+    for experts in [json!(8.0), json!("8"), json!([8, 8])] {
+        let found = problem("LlamaForCausalLM", json!({ "num_experts": experts }));
+        assert!(matches!(found, ConfigProblem::MixtureOfExperts { .. }), "{found}");
+    }
+    plan("LlamaForCausalLM", json!({ "num_experts": 0, "num_local_experts": null })).unwrap();
     let quantized = json!({ "quantization_config": { "quant_method": "gptq", "bits": 4 } });
     assert_eq!(problem("LlamaForCausalLM", quantized), ConfigProblem::Quantized { method: "gptq".into() });
 }
