@@ -28,6 +28,18 @@ pub enum Error {
         /// The file's name.
         name: String,
     },
+    /// Something that is read as a file is a folder, a pipe or a device.
+    #[error("{} is not a regular file", path.display())]
+    NotFile {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file of text is not UTF-8.
+    #[error("{} is not UTF-8 text", path.display())]
+    NotText {
+        /// Its path.
+        path: PathBuf,
+    },
     /// A file does not hold the JSON that it should.
     #[error("{}: {problem}", path.display())]
     Json {

@@ -106,8 +106,8 @@ pub fn import(
 /// Whether an earlier import wrote this file.
 pub fn is_own(path: &Path) -> bool {
     let is_marked = || -> Option<bool> {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let mut file = File::open(path).ok()?;
-        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let mut start = Vec::new();
         while (start.len() as u64) < MAX_HEADER {
             let more = (start.len() as u64).max(FIRST);

@@ -17,17 +17,24 @@ pub(crate) const MAX_TOKENIZER: u64 = 256 << 20;
 
 /// The bytes of a file; none if there is no such file.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(nightgraft_files::Error::io("open", path)(error).into()),
-    };
+    let Some(file) = open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(nightgraft_files::Error::io("read", path))?;
     if bytes.len() as u64 > limit {
         return Err(Error::Json { path: path.to_owned(), problem: JsonProblem::TooLarge { limit } });
     }
     Ok(Some(bytes))
+}
+
+/// Opens a file; none if there is no such file. A pipe that nobody writes into would never open.
+pub(crate) fn open(path: &Path) -> Result<Option<File>> {
+    let opened = path.metadata().and_then(|found| found.is_file().then(|| File::open(path)).transpose());
+    match opened {
+        Ok(Some(file)) => Ok(Some(file)),
+        Ok(None) => Err(Error::NotFile { path: path.to_owned() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(nightgraft_files::Error::io("open", path)(error).into()),
+    }
 }
 
 /// What a file holds; none if there is no such file.

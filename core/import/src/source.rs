@@ -11,7 +11,7 @@ use crate::error::Expected;
 use crate::json::{Keys, MAX_CONFIG, read};
 use crate::plan::Plan;
 use crate::weights::Weights;
-use crate::{ConfigProblem, Result, architecture, vocabulary};
+use crate::{ConfigProblem, Error, Result, architecture, vocabulary};
 
 /// Names the files that the weights are in, if there are several.
 const INDEX: &str = "model.safetensors.index.json";
@@ -97,10 +97,16 @@ impl Source {
     }
 }
 
-/// The files that the index names, none of them in another folder; else the usual one.
+/// The usual file, if it is there, as `transformers` has it; else those that the index names, none of them in another folder.
 fn weight_files(folder: &Path) -> Result<Vec<String>> {
+    if folder.join(SINGLE).exists() {
+        return Ok(vec![SINGLE.to_owned()]);
+    }
     let path = folder.join(INDEX);
     let Some(index) = read::<Map<String, Json>>(&path, MAX_CONFIG)? else {
+        if has_parts(folder) {
+            return Err(Error::Missing { folder: folder.to_owned(), name: INDEX.to_owned() });
+        }
         return Ok(vec![SINGLE.to_owned()]);
     };
     let keys = Keys::new(&path, &index);
@@ -113,6 +119,17 @@ fn weight_files(folder: &Path) -> Result<Vec<String>> {
     let wrong = ConfigProblem::WrongValue { key: "weight_map".to_owned(), expected: Expected::FileNames };
     let names = names.filter(|names| !names.is_empty()).ok_or_else(|| keys.wrong(wrong))?;
     Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+/// Whether there are several files of weights, by the names that `save_pretrained` gives them.
+fn has_parts(folder: &Path) -> bool {
+    let is_part = |name: &str| {
+        let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
+        numbers.is_some_and(|numbers| numbers.contains("-of-"))
+    };
+    folder.read_dir().is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_part)))
+    })
 }
 
 /// Where a path leads, past all links; a file that is not there lies in the folder that it would be in.

@@ -293,6 +293,7 @@ fn a_part_that_is_missing_is_named() {
         ("tokenizer.json", false),
         ("model.safetensors", false),
         ("model-00002-of-00003.safetensors", true),
+        ("model.safetensors.index.json", true),
     ] {
         let recipe = HuggingFaceFolder::new("Qwen2ForCausalLM");
         let place = Place::new(&HuggingFaceFolder { n_shards: if in_shards { 3 } else { 1 }, ..recipe });
@@ -300,6 +301,33 @@ fn a_part_that_is_missing_is_named() {
         let error = place.refused();
         assert!(matches!(&error, Error::Missing { name: missing, .. } if missing == name), "{error}");
         assert_eq!(error.to_string(), format!("{} has no {name}", place.folder.path().display()));
+    }
+}
+
+#[test]
+fn one_file_of_weights_comes_before_an_index() {
+    let recipe = HuggingFaceFolder::new("Qwen2ForCausalLM");
+    let (one, place) = (Place::new(&recipe), Place::new(&HuggingFaceFolder { n_shards: 2, ..recipe }));
+    fs::remove_file(place.path("model-00002-of-00002.safetensors")).unwrap();
+    fs::copy(one.path("model.safetensors"), place.path("model.safetensors")).unwrap();
+    place.import(Quantization::F32).unwrap();
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    for name in ["config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"] {
+        let place = Place::new(&HuggingFaceFolder::new("Qwen2ForCausalLM"));
+        fs::remove_file(place.path(name)).or_else(|_| fs::metadata(place.folder.path()).map(drop)).unwrap();
+        fs::create_dir(place.path(name)).unwrap();
+        let error = place.refused();
+        assert!(matches!(&error, Error::NotFile { path } if path.ends_with(name)), "{error}");
+        #[cfg(unix)]
+        {
+            fs::remove_dir(place.path(name)).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(place.path(name)).status().unwrap();
+            assert!(made.success());
+            assert!(matches!(place.refused(), Error::NotFile { .. }), "{name}");
+        }
     }
 }
 
@@ -342,7 +370,8 @@ fn files_of_weights_that_are_not_as_described_are_refused() {
     assert!(matches!(short, WeightsProblem::Truncated { found, expected } if found + 1 == expected));
     assert!(matches!(with(&|bytes| bytes.push(0)), WeightsProblem::TooLong { .. }));
     assert!(matches!(with(&|bytes| bytes[..8].fill(0xff)), WeightsProblem::Header(_)));
-    assert!(matches!(with(&|bytes| bytes[8] = b'['), WeightsProblem::Header(_)));
+    let header = with(&|bytes| bytes[8] = b'[');
+    assert!(matches!(&header, WeightsProblem::Header(why) if !why.contains("at line")), "{header}");
 }
 
 /// The problem with the weights of a recipe under another configuration.

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
+use crate::json::open;
 use crate::plan::{Content, Plan};
 use crate::{Error, Result, WeightsProblem};
 
@@ -198,13 +199,8 @@ impl Element {
 fn read_header(folder: &Path, name: &str, path: &Path) -> Result<(u64, Metadata)> {
     let wrong = |problem| Error::Weights { path: path.to_owned(), problem };
     let io = |action| nightgraft_files::Error::io(action, path);
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(Error::Missing { folder: folder.to_owned(), name: name.to_owned() });
-        }
-        Err(error) => return Err(io("open")(error).into()),
-    };
+    let missing = || Error::Missing { folder: folder.to_owned(), name: name.to_owned() };
+    let mut file = open(path)?.ok_or_else(missing)?;
     let found = file.metadata().map_err(io("open"))?.len();
     let mut length = [0; 8];
     if found < 8 {
@@ -222,8 +218,12 @@ fn read_header(folder: &Path, name: &str, path: &Path) -> Result<(u64, Metadata)
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header).map_err(io("read"))?;
     // Shapes, sizes and places are checked there: all of the file is tensors, one after the other.
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|error| wrong(WeightsProblem::Header(error.to_string())))?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| {
+        let error = error.to_string();
+        // Where in the header means nothing to a reader: it is one line.
+        let words = error.split(" at line ").next().unwrap_or(&error);
+        wrong(WeightsProblem::Header(words.to_owned()))
+    })?;
     let expected = start.saturating_add(header.data_len() as u64);
     match found {
         _ if found < expected => Err(wrong(WeightsProblem::Truncated { found, expected })),

@@ -17,6 +17,8 @@ fn words_name_what_is_wrong_and_where() {
             Error::Missing { folder: "hf".into(), name: "tokenizer.json".into() }.to_string(),
             "hf has no tokenizer.json",
         ),
+        (Error::NotFile { path: path() }.to_string(), "hf/config.json is not a regular file"),
+        (Error::NotText { path: path() }.to_string(), "hf/config.json is not UTF-8 text"),
         (
             Error::Json { path: path(), problem: JsonProblem::Malformed("why".into()) }.to_string(),
             "hf/config.json: it is not the JSON that it should be: why",

@@ -6,8 +6,8 @@ use nightgraft_gguf::{Array, Metadata, Value};
 use serde::Deserialize;
 
 use super::TOKENIZER;
-use crate::Result;
-use crate::json::{MAX_CONFIG, malformed, read, read_bytes};
+use crate::json::{MAX_CONFIG, read, read_bytes};
+use crate::{Error, Result};
 
 const JINJA: &str = "chat_template.jinja";
 const JSON: &str = "chat_template.json";
@@ -24,7 +24,7 @@ struct WithTemplate {
 
 /// One template, or several with names.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "chat_template is neither a text nor a list of named ones")]
 enum Templates {
     One(String),
     Named(Vec<Named>),
@@ -41,7 +41,7 @@ pub(super) fn describe(folder: &Path, metadata: &mut Metadata) -> Result<()> {
     let path = folder.join(JINJA);
     let templates = match read_bytes(&path, MAX_CONFIG)? {
         Some(bytes) => {
-            let template = String::from_utf8(bytes).map_err(|error| malformed(&path, error))?;
+            let template = String::from_utf8(bytes).map_err(|_| Error::NotText { path })?;
             Some(Templates::One(template))
         }
         None => match of_json(folder, JSON)? {

@@ -160,6 +160,8 @@ fn vocabularies_that_do_not_fit_are_refused() {
     changed(|json| json["normalizer"] = json!({ "type": "NFC" })).unwrap();
     let neither = problem(|json| json["pre_tokenizer"] = Json::Null);
     assert!(neither.to_string().contains("neither byte-level nor"), "{neither}");
+    let merge = changed(|json| json["model"]["merges"][0] = json!(7)).unwrap_err().to_string();
+    assert!(merge.contains("a merge is neither a text nor a pair of texts"), "{merge}");
     let malformed = changed(|json| json["model"] = json!(7)).unwrap_err();
     assert!(matches!(malformed, Error::Json { problem: JsonProblem::Malformed(_), .. }));
 }
@@ -290,5 +292,12 @@ fn templates_come_from_their_own_file_first() {
     fs::write(path(TEMPLATE_FILES[0]), "{{ five }}").unwrap();
     assert_eq!(template("tokenizer.chat_template").as_deref(), Some("{{ five }}"));
     fs::write(path(TEMPLATE_FILES[0]), [0xff]).unwrap();
-    assert!(matches!(Source::read(folder.path(), None), Err(Error::Json { .. })));
+    assert!(matches!(Source::read(folder.path(), None), Err(Error::NotText { .. })));
+    fs::remove_file(path(TEMPLATE_FILES[0])).unwrap();
+    fs::write(path(TEMPLATE_FILES[1]), json!({ "chat_template": 5 }).to_string()).unwrap();
+    let error = Source::read(folder.path(), None).unwrap_err().to_string();
+    assert!(
+        error.contains("chat_template is neither a text nor a list") && !error.contains("enum"),
+        "{error}"
+    );
 }

@@ -70,7 +70,7 @@ impl Model {
 
 /// Two tokens that become one: `"a b"`, or since version 0.20 `["a", "b"]`.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a merge is neither a text nor a pair of texts")]
 pub(super) enum Merge {
     Text(String),
     Pair([String; 2]),
