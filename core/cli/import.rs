@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use nightgraft_ggml::WeightType;
 use nightgraft_gguf::TensorType;
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER|NAME")]
     from: String,
     /// What the weights become
-    #[arg(long, value_name = "TYPE", default_value = "q4_k_m")]
+    #[arg(long, value_name = "TYPE", default_value = "q4_k_m", ignore_case = true)]
     quantize: Type,
     /// The file to write
     #[arg(long, value_name = "FILE")]
@@ -70,6 +70,7 @@ import that fails or is stopped. A repository is downloaded into Hugging Face's 
 does it, and an interrupted download goes on where it stopped.";
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    refuse_no_place(&args.out)?;
     refuse_foreign(&args.out, args.force)?;
     let folder = Path::new(&args.from);
     let source =
@@ -128,6 +129,21 @@ impl fmt::Display for NoQuantizer {
 
 impl std::error::Error for NoQuantizer {}
 
+/// A file can be made only in a folder that is there.
+fn refuse_no_place(out: &Path) -> Result<()> {
+    let is_folder_name = out.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+    if out.file_name().is_none() || is_folder_name && !out.is_dir() {
+        let problem = format!("--out: {} is the name of a folder; give a file", out.display());
+        return Err(UsageError(problem).into());
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let problem = format!("--out: {} cannot be written: {} is no folder", out.display(), folder.display());
+    Err(UsageError(problem).into())
+}
+
 /// What is at the place of the result may be replaced if an earlier import wrote it, or if that is asked for.
 fn refuse_foreign(out: &Path, force: bool) -> Result<()> {
     let there = match fs::symlink_metadata(out) {
@@ -135,23 +151,24 @@ fn refuse_foreign(out: &Path, force: bool) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", out.display())),
     };
-    let is_replaceable = there.is_file() && (force || there.len() == 0 || is_own(out));
-    if is_replaceable {
-        return Ok(());
-    }
-    let remedy = if there.is_dir() { "it is a folder; give a file" } else { "--force replaces it" };
-    let problem = format!("--out: {} is there, and no import has written it; {remedy}", out.display());
-    Err(UsageError(problem).into())
+    let what = match there.file_type() {
+        kind if kind.is_file() && (force || there.len() == 0 || is_own(out)) => return Ok(()),
+        kind if kind.is_file() => "is there, and no import has written it; --force replaces it",
+        kind if kind.is_dir() => "is there: it is a folder; give a file",
+        kind if kind.is_symlink() => "is a link; give the file itself, or another one",
+        _ => "is no regular file; give another one",
+    };
+    Err(UsageError(format!("--out: {} {what}", out.display())).into())
 }
 
 /// Downloads what describes the model first, so that one that does not import is refused before its weights come.
 fn from_hub(name: &str, show: bool) -> Result<Source> {
-    if !name.contains('/') || Path::new(name).is_absolute() {
-        bail!("{name} is no folder; give one, or a repository of the Hugging Face Hub as OWNER/REPO");
-    }
     let neither =
-        |_| UsageError(format!("--from: {name} is no folder, and no repository of the Hub as OWNER/REPO"));
-    let location = Location::parse(name, None).map_err(neither)?;
+        || UsageError(format!("--from: {name} is no folder, and no repository of the Hub as OWNER/REPO"));
+    if !name.contains('/') || Path::new(name).is_absolute() {
+        return Err(neither().into());
+    }
+    let location = Location::parse(name, None).map_err(|_| neither())?;
     if location.choice != Choice::Usual {
         let problem = format!("--from: {name} is a file; give a folder, or OWNER/REPO");
         return Err(UsageError(problem).into());

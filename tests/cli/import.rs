@@ -102,7 +102,9 @@ fn folders_that_do_not_import_are_refused_with_what_is_wrong() {
     run(&sharded, &truncate, &[shard, "the file is truncated: it has ", " bytes of "]);
 
     let sandbox = Sandbox::new();
-    sandbox.run("import --from nothing --out out.gguf").refuses(1, &["nothing is no folder", "OWNER/REPO"]);
+    sandbox
+        .run("import --from nothing --out out.gguf")
+        .refuses(2, &["--from: nothing is no folder", "OWNER/REPO"]);
     sandbox.run("import --from o/r/m.gguf --out out.gguf").refuses(2, &["--from: o/r/m.gguf is a file"]);
 }
 
@@ -124,7 +126,16 @@ fn only_what_an_import_wrote_is_replaced() {
     fs::write(sandbox.path("empty"), "").unwrap();
     import("--out empty").ok();
     import("--out empty").ok();
-    import("--out missing/out.gguf").refuses(1, &["missing"]);
+    import("--out missing/out.gguf").refuses(2, &["--out: missing/out.gguf", "missing is no folder"]);
+    import("--out new/").refuses(2, &["--out: new/ is the name of a folder"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("empty", sandbox.path("link")).unwrap();
+        import("--out link --force").refuses(2, &["--out: link is a link"]);
+        import("--out /dev/null --force").refuses(2, &["--out: /dev/null is no regular file"]);
+    }
+    let upper = sandbox.run("import --from hf --quantize Q4_0 --out upper.gguf --json").ok().json();
+    assert_eq!(upper["quantization"], "Q4_0");
 }
 
 /// The folder of a recipe as a repository, its JSON small and its weights large.
