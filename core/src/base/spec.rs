@@ -1,4 +1,8 @@
 //! What a model computes, as data.
+//!
+//! It is wider than what the readers of today's architectures make of files: norms without weights and feed-forward
+//! networks without a gate have a forward, a backward and tests, but no reader yet. So an architecture that has them needs
+//! a reader and nothing else.
 
 use std::num::NonZeroUsize;
 

@@ -182,11 +182,19 @@ fn wrong_metadata_is_refused() {
             other => unreachable!("{key}: {other}"),
         };
         assert!(matches!(told(Value::U32(0)), KeyProblem::Count { found: 0, .. }));
-        assert!(matches!(told(Value::U64(u64::MAX)), KeyProblem::Count { found: u64::MAX, .. }));
-        assert_eq!(told(Value::I32(-1)), KeyProblem::NotOneInteger { found: "i32" });
-        assert_eq!(told(text("4")), KeyProblem::NotOneInteger { found: "string" });
-        let uneven = told(Value::Array(Array::U32(vec![4, 2])));
-        assert!(matches!(uneven, KeyProblem::NotOneInteger { .. }), "{uneven}");
+        let most = told(Value::U32(u32::MAX));
+        assert!(matches!(most, KeyProblem::Count { found: 0xffff_ffff, .. }), "{most}");
+        // llama.cpp takes no integers of other types either.
+        for (value, found) in
+            [(Value::I32(4), "i32"), (Value::U64(4), "u64"), (Value::I64(4), "i64"), (text("4"), "string")]
+        {
+            assert_eq!(told(value), KeyProblem::Type { found, expected: "u32" });
+        }
+    }
+    for name in ["block_count", "embedding_length", "context_length", "attention.key_length"] {
+        let key = format!("llama.{name}");
+        let problem = KeyProblem::Type { found: "array", expected: "u32" };
+        refuse_key(&key, Value::Array(Array::U32(vec![4])), ModelProblem::Key { key: key.clone(), problem });
     }
     refuse_key("llama.block_count", Value::U32(2), missing("blk.1.attn_q.weight"));
     let narrow = dimensions("blk.0.ffn_gate.weight", &[256, N_FF as u64], &[256, 1024]);
@@ -206,21 +214,26 @@ fn wrong_metadata_is_refused() {
     let unequal = KeyProblem::ValueWidth { found: 64, head_dim: 32 };
     let of_values = ModelProblem::Key { key: "llama.attention.value_length".into(), problem: unequal };
     refuse_key("llama.attention.key_length", Value::U32(32), of_values);
-    let wide = KeyProblem::Count { found: 1 << 60, most: 1 << 24 };
-    key("attention.key_length", Value::U64(1 << 60), wide);
+    let wide = KeyProblem::Count { found: 1 << 31, most: 1 << 24 };
+    key("attention.key_length", Value::U32(1 << 31), wide);
     const EPS: &str = "attention.layer_norm_rms_epsilon";
     let no_number = problem_with("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN));
     let is_nan =
         |problem: &KeyProblem| matches!(problem, KeyProblem::NotPositive { found } if found.is_nan());
     assert!(matches!(&no_number, ModelProblem::Key { problem, .. } if is_nan(problem)), "{no_number}");
     key(EPS, Value::F32(-1.0), KeyProblem::NotPositive { found: -1.0 });
-    key(EPS, Value::U32(1), KeyProblem::NotAFloat { found: "u32" });
+    for (value, found) in [(Value::U32(1), "u32"), (Value::F64(1e-5), "f64")] {
+        key(EPS, value, KeyProblem::Type { found, expected: "f32" });
+    }
     key("attention.causal", Value::Bool(false), KeyProblem::NotCausal);
+    for (value, found) in [(text("false"), "string"), (Value::U32(0), "u32")] {
+        key("attention.causal", value, KeyProblem::Type { found, expected: "bool" });
+    }
     key("expert_count", Value::U32(8), KeyProblem::Set { meaning: "a mixture of experts" });
     for way in ["su", "dynamic"] {
         key("rope.scaling.type", text(way), KeyProblem::RopeScaling { found: way.into() });
     }
-    key("rope.scaling.type", Value::U8(1), KeyProblem::NotAString { found: "u8" });
+    key("rope.scaling.type", Value::U8(1), KeyProblem::Type { found: "u8", expected: "string" });
     for found in [-2.0, f32::INFINITY] {
         key("rope.scaling.factor", Value::F32(found), KeyProblem::NotPositive { found });
     }
@@ -241,6 +254,64 @@ fn wrong_metadata_is_refused() {
     let no_eps = ModelProblem::Key { key: format!("llama.{EPS}"), problem: KeyProblem::Missing };
     refuse(tiny().writer(without_eps).unwrap(), no_eps);
     refuse(tiny().writer(Metadata::new()).unwrap(), ModelProblem::NoArchitecture);
+}
+
+/// Heads and widths may be lists, of one entry a layer and all alike.
+#[test]
+fn lists_of_counts_have_an_entry_for_each_layer() {
+    let two = TinyModel { n_layer: 2, ..tiny() };
+    let open = |key: &str, list: Array| {
+        let mut metadata = two.metadata();
+        metadata.insert(key, Value::Array(list));
+        Scratch::new().open(two.writer(metadata).unwrap())
+    };
+    for (key, n) in
+        [("attention.head_count", 4), ("attention.head_count_kv", 2), ("feed_forward_length", N_FF)]
+    {
+        let (key, n) = (format!("llama.{key}"), n as u32);
+        let refused = |list: Array| match open(&key, list).unwrap_err() {
+            Error::UnsupportedModel { problem: ModelProblem::Key { key: named, problem } }
+                if named == key =>
+            {
+                problem
+            }
+            other => unreachable!("{key}: {other}"),
+        };
+        open(&key, Array::U32(vec![n; 2])).unwrap();
+        open(&key, Array::I32(vec![n.cast_signed(); 2])).unwrap();
+        for found in [0, 1, 3, 5] {
+            let entries = KeyProblem::Entries { found, n_layer: 2 };
+            assert_eq!(refused(Array::U32(vec![n; found])), entries, "{key}");
+        }
+        assert_eq!(refused(Array::U32(vec![n, 1])), KeyProblem::DiffersBetweenLayers, "{key}");
+        let negative = refused(Array::I32(vec![-1; 2]));
+        assert!(matches!(negative, KeyProblem::Count { found: 0xffff_ffff, .. }), "{key}: {negative}");
+        let wrong = KeyProblem::Type { found: "array", expected: "u32" };
+        assert_eq!(refused(Array::U64(vec![n.into(); 2])), wrong, "{key}");
+    }
+}
+
+/// Names that no list has are explained by the keys that go with them.
+#[test]
+fn unknown_architectures_are_explained_by_their_keys() {
+    for (key, value, kind) in [
+        ("new.expert_count", Value::U32(8), Some(ArchitectureKind::Experts)),
+        ("new.expert_count", Value::U32(0), None),
+        ("new.ssm.state_size", Value::U32(16), Some(ArchitectureKind::Recurrent)),
+        ("new.wkv.head_size", Value::U32(64), Some(ArchitectureKind::Recurrent)),
+        ("new.attention.causal", Value::Bool(false), Some(ArchitectureKind::Encoder)),
+        ("new.attention.causal", Value::Bool(true), None),
+        ("newer.ssm.state_size", Value::U32(16), None),
+    ] {
+        let mut metadata = tiny().metadata();
+        metadata.insert("general.architecture", Value::String("new".into()));
+        metadata.insert(key, value);
+        let supported = supported_architectures().collect();
+        refuse(
+            tiny().writer(metadata).unwrap(),
+            ModelProblem::Architecture { name: "new".into(), kind, supported },
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use nightgraft_kernels::{MAX_HEAD_DIM, ShapeError, WeightType};
 #[non_exhaustive]
 pub enum ModelProblem {
     /// The file holds something else.
-    #[error("the file is of type {kind:?}, not a model")]
+    #[error("the file is of type {:?}, not a model", cut(kind))]
     Type {
         /// What it says that it is.
         kind: String,
@@ -19,7 +19,8 @@ pub enum ModelProblem {
     NoArchitecture,
     /// An architecture that is not known here.
     #[error(
-        "architecture {name:?}{}; supported: {}",
+        "architecture {:?}{}; supported: {}",
+        cut(name),
         kind.map_or(String::new(), |kind| format!(", {kind}, cannot be trained")),
         supported.join(", ")
     )]
@@ -97,8 +98,9 @@ pub enum ModelProblem {
     },
     /// A tensor that nobody asks for.
     #[error(
-        "tensor {tensor:?} is not part of the layers that can be trained (no experts, nor projections, norms and biases that \
-         the architecture does not have)"
+        "tensor {:?} is not part of the layers that can be trained (no experts, nor projections, norms and biases that \
+         the architecture does not have)",
+        cut(tensor)
     )]
     Extra {
         /// The tensor.
@@ -186,29 +188,22 @@ pub enum KeyProblem {
         /// The most that it may be.
         most: usize,
     },
-    /// No number, or several different ones.
-    #[error("is not one integer (type {found})")]
-    NotOneInteger {
+    /// A value of another type than the one in which llama.cpp reads it.
+    #[error("is of type {found}; it must be {expected}")]
+    Type {
         /// The type of its value.
         found: &'static str,
+        /// The type that it must have.
+        expected: &'static str,
     },
+    /// A list with different counts for different layers.
+    #[error("differs between layers; only models whose layers are all of the same size can be trained")]
+    DiffersBetweenLayers,
     /// A number that cannot be.
     #[error("is {found}; it must be finite and positive")]
     NotPositive {
         /// What it is.
         found: f32,
-    },
-    /// No number.
-    #[error("is of type {found}; it must be a float")]
-    NotAFloat {
-        /// The type of its value.
-        found: &'static str,
-    },
-    /// No text.
-    #[error("is of type {found}; it must be a string")]
-    NotAString {
-        /// The type of its value.
-        found: &'static str,
     },
     /// It asks for something that is not built.
     #[error("is set; {meaning} cannot be trained")]
@@ -265,8 +260,17 @@ pub enum KeyProblem {
         /// Layers of the model.
         n_layer: usize,
     },
+    /// A pattern by which no layer has the window that the model has.
+    #[error(
+        "gives no layer the window of attention.sliding_window, and llama.cpp cannot run such a file; without that key all \
+         layers see everything"
+    )]
+    NoLayerMarked,
     /// A way to scale rope that the architecture does not have.
-    #[error("is {found:?}; supported: none, linear, and yarn and longrope where llama.cpp computes them")]
+    #[error(
+        "is {:?}; supported: none, linear, and yarn and longrope where llama.cpp computes them",
+        cut(found)
+    )]
     RopeScaling {
         /// The way.
         found: String,
@@ -274,6 +278,16 @@ pub enum KeyProblem {
     /// A number whose inverse is none.
     #[error("is out of range")]
     OutOfRange,
+}
+
+/// The beginning of a name from a file, which may be of any length; ggml's own names fit.
+fn cut(name: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut shown: String = name.chars().take(LONGEST).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -350,14 +364,30 @@ mod tests {
     }
 
     #[test]
+    fn names_of_any_length_are_cut_and_escaped() {
+        let kind = format!("\u{1b}[31m{}", "é".repeat(10_000));
+        let shown = format!("\\u{{1b}}[31m{}…", "é".repeat(59));
+        let words = format!("the file is of type \"{shown}\", not a model");
+        assert_eq!(ModelProblem::Type { kind }.to_string(), words);
+        assert_eq!(cut(&"a".repeat(64)), "a".repeat(64));
+    }
+
+    #[test]
     fn each_says_what_is_wrong_with_a_key() {
         for (problem, words) in [
             (KeyProblem::Missing, "is missing"),
             (KeyProblem::Count { found: 8, most: 4 }, "is 8; it must be from 1 to 4"),
-            (KeyProblem::NotOneInteger { found: "i32" }, "is not one integer (type i32)"),
+            (KeyProblem::Type { found: "i32", expected: "u32" }, "is of type i32; it must be u32"),
+            (
+                KeyProblem::DiffersBetweenLayers,
+                "differs between layers; only models whose layers are all of the same size can be trained",
+            ),
+            (
+                KeyProblem::NoLayerMarked,
+                "gives no layer the window of attention.sliding_window, and llama.cpp cannot run such a file; without that \
+                 key all layers see everything",
+            ),
             (KeyProblem::NotPositive { found: f32::NAN }, "is NaN; it must be finite and positive"),
-            (KeyProblem::NotAFloat { found: "u32" }, "is of type u32; it must be a float"),
-            (KeyProblem::NotAString { found: "u8" }, "is of type u8; it must be a string"),
             (
                 KeyProblem::Set { meaning: "a mixture of experts" },
                 "is set; a mixture of experts cannot be trained",

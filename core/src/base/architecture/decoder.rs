@@ -37,9 +37,11 @@ impl Decoder {
         }
         keys.must_be_zero("nextn_predict_layers", "multi-token prediction")?;
 
+        let n_layer = keys.count("block_count", MAX_LAYERS)?;
         let n_embd = keys.count("embedding_length", MAX_WIDTH)?;
-        let n_head = keys.count("attention.head_count", n_embd)?;
-        let n_head_kv = keys.optional_count("attention.head_count_kv", n_head)?.unwrap_or(n_head);
+        let n_head = keys.uniform_count("attention.head_count", n_embd, n_layer)?;
+        let n_head_kv =
+            keys.optional_uniform_count("attention.head_count_kv", n_head, n_layer)?.unwrap_or(n_head);
         if n_head % n_head_kv != 0 {
             let problem = KeyProblem::Indivisible { found: n_head_kv, n_head };
             return Err(keys.wrong("attention.head_count_kv", problem));
@@ -48,12 +50,11 @@ impl Decoder {
         if n_head.checked_mul(head_dim).is_none_or(|width| width > MAX_WIDTH) {
             return Err(unsupported(ModelProblem::Heads { n_head, head_dim }));
         }
-        if keys.bool("attention.causal") == Some(false) {
+        if keys.optional_bool("attention.causal")? == Some(false) {
             return Err(keys.wrong("attention.causal", KeyProblem::NotCausal));
         }
         let n_vocab = n_vocab(file, keys)?;
-        let n_layer = keys.count("block_count", MAX_LAYERS)?;
-        let n_ff = keys.count("feed_forward_length", MAX_WIDTH)?;
+        let n_ff = keys.uniform_count("feed_forward_length", MAX_WIDTH, n_layer)?;
         let n_ctx_train = keys.count("context_length", MAX_COUNT)?;
         let norm_eps = keys
             .optional_positive("attention.layer_norm_rms_epsilon")?

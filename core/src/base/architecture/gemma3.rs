@@ -12,8 +12,11 @@ use super::decoder::{Decoder, refuse_multipliers};
 use super::rope::{RopeRules, YarnKeys};
 use super::{Keys, MAX_COUNT};
 use crate::Result;
+use crate::error::KeyProblem;
 use crate::model_file::ModelFile;
 
+/// Says which layers have the window.
+const PATTERN_KEY: &str = "attention.sliding_window_pattern";
 /// Of so many layers, the last sees everything; files seldom say so.
 const WINDOW_PATTERN: usize = 6;
 /// Base of the rope of layers with a window; files seldom say so.
@@ -29,7 +32,10 @@ pub(super) fn read(file: &ModelFile, keys: &Keys) -> Result<ModelSpec> {
     let window = keys.optional_count_or_zero("attention.sliding_window", MAX_COUNT)?;
     let window = window.and_then(NonZeroUsize::new);
     let n_layer = spec.n_layer();
-    let has_window = keys.layer_pattern("attention.sliding_window_pattern", WINDOW_PATTERN, n_layer)?;
+    let has_window = keys.layer_pattern(PATTERN_KEY, WINDOW_PATTERN, n_layer)?;
+    if window.is_some() && !has_window.contains(&true) {
+        return Err(keys.wrong(PATTERN_KEY, KeyProblem::NoLayerMarked));
+    }
     let local_base = keys.optional_positive("rope.freq_base_swa")?.unwrap_or(LOCAL_ROPE_BASE);
     if window.is_some() {
         let everywhere = &spec.ropes[0];

@@ -26,7 +26,7 @@ pub(super) fn read(file: &ModelFile, keys: &Keys) -> Result<ModelSpec> {
     let residual_scale = keys.optional_factor("residual_scale")?.unwrap_or(1.0);
     let attention_scale = keys.optional_factor("attention.scale")?;
     // This key says whether there is rope at all.
-    let has_rope = keys.bool("rope.scaling.finetuned").unwrap_or(true);
+    let has_rope = keys.optional_bool("rope.scaling.finetuned")?.unwrap_or(true);
     for layer in &mut spec.layers {
         layer.residual_scale = residual_scale;
         let attention = layer.attention_mut();

@@ -1,4 +1,7 @@
 //! Typed look-ups below an architecture's prefix, with errors that name the key.
+//!
+//! A value is read in the one type in which llama.cpp reads it (`llama-model-loader.cpp`, `GKV`), because that refuses files
+//! with any other.
 
 use nightgraft_gguf::{Array, Metadata, Value};
 
@@ -25,20 +28,40 @@ impl<'a> Keys<'a> {
 
     /// A count from 1 to `max`, if the key is there.
     pub fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>> {
-        let name = self.name(key);
-        let Some(value) = self.metadata.get(&name) else { return Ok(None) };
-        match uniform(value) {
-            Some(n) => match usize::try_from(n) {
-                Ok(count) if (1..=max).contains(&count) => Ok(Some(count)),
-                _ => Err(self.wrong(key, KeyProblem::Count { found: n, most: max })),
-            },
-            None => Err(self.wrong(key, KeyProblem::NotOneInteger { found: value.type_name() })),
+        match self.metadata.get(&self.name(key)) {
+            None => Ok(None),
+            Some(&Value::U32(n)) => self.in_range(key, n, max).map(Some),
+            Some(value) => Err(self.wrong_type(key, value, "u32")),
+        }
+    }
+
+    /// A count from 1 to `max` that all layers share: a number, or a list that repeats it for each of `n_layer` layers.
+    pub fn uniform_count(&self, key: &str, max: usize, n_layer: usize) -> Result<usize> {
+        self.optional_uniform_count(key, max, n_layer)?.ok_or_else(|| self.wrong(key, KeyProblem::Missing))
+    }
+
+    /// A count from 1 to `max` that all layers share, if the key is there.
+    pub fn optional_uniform_count(&self, key: &str, max: usize, n_layer: usize) -> Result<Option<usize>> {
+        let list: Vec<u32> = match self.metadata.get(&self.name(key)) {
+            Some(Value::Array(Array::U32(list))) => list.clone(),
+            // llama.cpp takes their bits for unsigned numbers.
+            Some(Value::Array(Array::I32(list))) => list.iter().map(|entry| entry.cast_unsigned()).collect(),
+            _ => return self.optional_count(key, max),
+        };
+        match list.split_first() {
+            Some((&first, rest)) if list.len() == n_layer => {
+                if rest.iter().any(|&entry| entry != first) {
+                    return Err(self.wrong(key, KeyProblem::DiffersBetweenLayers));
+                }
+                self.in_range(key, first, max).map(Some)
+            }
+            _ => Err(self.wrong(key, KeyProblem::Entries { found: list.len(), n_layer })),
         }
     }
 
     /// A count from 0 to `max`, if the key is there.
     pub fn optional_count_or_zero(&self, key: &str, max: usize) -> Result<Option<usize>> {
-        if self.metadata.get(&self.name(key)).and_then(uniform) == Some(0) {
+        if self.metadata.get(&self.name(key)) == Some(&Value::U32(0)) {
             return Ok(Some(0));
         }
         self.optional_count(key, max)
@@ -67,7 +90,7 @@ impl<'a> Keys<'a> {
 
     /// A finite positive number, if the key is there. Zero counts as not there where llama.cpp reads it so.
     pub fn optional_factor(&self, key: &str) -> Result<Option<f32>> {
-        if self.metadata.f32(&self.name(key)) == Some(0.0) {
+        if matches!(self.metadata.get(&self.name(key)), Some(&Value::F32(0.0))) {
             return Ok(None);
         }
         self.optional_positive(key)
@@ -75,28 +98,29 @@ impl<'a> Keys<'a> {
 
     /// A finite positive number, if the key is there.
     pub fn optional_positive(&self, key: &str) -> Result<Option<f32>> {
-        let Some(value) = self.metadata.get(&self.name(key)) else { return Ok(None) };
-        match value.as_f32() {
-            Some(x) if x.is_finite() && x > 0.0 => Ok(Some(x)),
-            Some(found) => Err(self.wrong(key, KeyProblem::NotPositive { found })),
-            None => Err(self.wrong(key, KeyProblem::NotAFloat { found: value.type_name() })),
+        match self.metadata.get(&self.name(key)) {
+            None => Ok(None),
+            Some(&Value::F32(x)) if x.is_finite() && x > 0.0 => Ok(Some(x)),
+            Some(&Value::F32(found)) => Err(self.wrong(key, KeyProblem::NotPositive { found })),
+            Some(value) => Err(self.wrong_type(key, value, "f32")),
         }
     }
 
-    /// A truth value, if the key is there and holds one.
-    pub fn bool(&self, key: &str) -> Option<bool> {
-        self.metadata.bool(&self.name(key))
+    /// A truth value, if the key is there.
+    pub fn optional_bool(&self, key: &str) -> Result<Option<bool>> {
+        match self.metadata.get(&self.name(key)) {
+            None => Ok(None),
+            Some(&Value::Bool(truth)) => Ok(Some(truth)),
+            Some(value) => Err(self.wrong_type(key, value, "bool")),
+        }
     }
 
     /// A string, if the key is there.
     pub fn optional_string(&self, key: &str) -> Result<Option<&'a str>> {
-        let name = self.name(key);
-        match self.metadata.get(&name) {
+        match self.metadata.get(&self.name(key)) {
             None => Ok(None),
-            Some(value) => match self.metadata.string(&name) {
-                Some(text) => Ok(Some(text)),
-                None => Err(self.wrong(key, KeyProblem::NotAString { found: value.type_name() })),
-            },
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value) => Err(self.wrong_type(key, value, "string")),
         }
     }
 
@@ -114,20 +138,18 @@ impl<'a> Keys<'a> {
         unsupported(ModelProblem::Key { key: self.name(key), problem })
     }
 
+    fn in_range(&self, key: &str, n: u32, max: usize) -> Result<usize> {
+        match usize::try_from(n) {
+            Ok(count) if (1..=max).contains(&count) => Ok(count),
+            _ => Err(self.wrong(key, KeyProblem::Count { found: n.into(), most: max })),
+        }
+    }
+
+    fn wrong_type(&self, key: &str, value: &Value, expected: &'static str) -> Error {
+        self.wrong(key, KeyProblem::Type { found: value.type_name(), expected })
+    }
+
     fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.prefix)
-    }
-}
-
-/// An integer, or the one that a list with an entry for each layer repeats.
-fn uniform(value: &Value) -> Option<u64> {
-    fn repeated<T: Copy + PartialEq + TryInto<u64>>(list: &[T]) -> Option<u64> {
-        let (first, rest) = list.split_first()?;
-        rest.iter().all(|item| item == first).then(|| (*first).try_into().ok()).flatten()
-    }
-    match value {
-        Value::Array(Array::U32(list)) => repeated(list),
-        Value::Array(Array::I32(list)) => repeated(list),
-        other => other.as_u64(),
     }
 }

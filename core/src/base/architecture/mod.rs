@@ -66,7 +66,7 @@ pub(super) fn read(file: &ModelFile) -> Result<ModelSpec> {
     match READERS.iter().find(|(known, _)| *known == name) {
         Some((_, reader)) => reader(file, &Keys::new(metadata, name)),
         None => {
-            let (kind, supported) = (family::of(name), supported_architectures().collect());
+            let (kind, supported) = (family::of(name, metadata), supported_architectures().collect());
             Err(unsupported(ModelProblem::Architecture { name: name.to_owned(), kind, supported }))
         }
     }

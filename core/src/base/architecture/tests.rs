@@ -81,6 +81,17 @@ fn gemma3_has_windows_and_two_ropes() {
     assert_eq!(windows(Value::U32(0)), [true; 7]);
     let list = vec![false, true, true, false, false, false, true];
     assert_eq!(windows(Value::Array(Array::Bool(list.clone()))), list);
+    // llama.cpp aborts on a window that no layer has.
+    for nowhere in [Value::U32(1), Value::Array(Array::Bool(vec![false; 7]))] {
+        let key = "gemma3.attention.sliding_window_pattern".to_owned();
+        let pattern = ("attention.sliding_window_pattern", nowhere);
+        assert_eq!(
+            problem(spec_with(&gemma, std::slice::from_ref(&pattern))),
+            ModelProblem::Key { key, problem: KeyProblem::NoLayerMarked }
+        );
+        let everywhere = spec_with(&gemma, &[pattern, ("attention.sliding_window", Value::U32(0))]).unwrap();
+        assert!(everywhere.layers.iter().all(|layer| layer.attention().window.is_none()));
+    }
     let none = spec_with(&gemma, &[("attention.sliding_window", Value::U32(0))]).unwrap();
     assert!(none.layers.iter().all(|layer| layer.attention().window.is_none()));
     assert_eq!(none.ropes.len(), 1);
@@ -92,6 +103,20 @@ fn gemma3_has_windows_and_two_ropes() {
         problem(spec_with(&gemma, &[("attention.sliding_window_pattern", short)])),
         ModelProblem::Key { key, problem: KeyProblem::Entries { found: 3, n_layer: 7 } }
     );
+    let one = || Value::Array(Array::U32(vec![5]));
+    for (key, value, found, expected) in [
+        ("attention.sliding_window", Value::U64(5), "u64", "u32"),
+        ("attention.sliding_window", Value::I32(5), "i32", "u32"),
+        ("attention.sliding_window", one(), "array", "u32"),
+        ("attention.sliding_window_pattern", Value::U64(6), "u64", "u32"),
+        ("attention.sliding_window_pattern", Value::I64(6), "i64", "u32"),
+        ("final_logit_softcapping", Value::F64(0.0), "f64", "f32"),
+        ("final_logit_softcapping", Value::F64(30.0), "f64", "f32"),
+    ] {
+        let refused = problem(spec_with(&gemma, &[(key, value)]));
+        let problem = KeyProblem::Type { found, expected };
+        assert_eq!(refused, ModelProblem::Key { key: format!("gemma3.{key}"), problem });
+    }
     let capped = spec_with(&gemma, &[("final_logit_softcapping", Value::F32(30.0))]).unwrap();
     assert_eq!(capped.logit_softcap, Some(30.0));
 }
@@ -132,6 +157,12 @@ fn granite_has_multipliers() {
     assert_eq!(plain.layers[0].attention().scale, 0.125);
     let without = spec_with(&granite, &[("rope.scaling.finetuned", Value::Bool(false))]).unwrap();
     assert!(without.layers.iter().all(|layer| layer.attention().rope.is_none()));
+    let key = "granite.rope.scaling.finetuned".to_owned();
+    let no_truth = KeyProblem::Type { found: "u32", expected: "bool" };
+    assert_eq!(
+        problem(spec_with(&granite, &[("rope.scaling.finetuned", Value::U32(0))])),
+        ModelProblem::Key { key, problem: no_truth }
+    );
     let key = "granite.logit_scale".to_owned();
     let not_positive = KeyProblem::NotPositive { found: 0.0 };
     assert_eq!(
