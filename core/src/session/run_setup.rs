@@ -57,7 +57,7 @@ impl RunParts {
     ) -> Result<Self> {
         let requested = config.lora.clone();
         let start = initial_adapter(&mut config, earlier, &base)?;
-        let overridden = overridden_settings(&requested, &config.lora, base.spec.n_layer())?;
+        let overridden = overridden_settings(&requested, &config.lora, &base)?;
         Ok(Self { config, base, start, overridden, train, held_out })
     }
 

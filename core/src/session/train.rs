@@ -298,7 +298,7 @@ fn parts(request: &TrainRequest, vault: &Vault, on_event: &mut dyn FnMut(&Event)
     }
     let parts = RunParts::new(config, earlier, base, train, held_out)?;
     if request.init_adapter.is_some() {
-        request.requested_shape.check(&parts.config.lora, parts.base.spec.n_layer())?;
+        request.requested_shape.check(&parts.config.lora, &parts.base)?;
     }
     for notice in other_base.flatten().into_iter().chain(parts.notices()) {
         on_event(&Event::Warning { text: notice.to_string() });
