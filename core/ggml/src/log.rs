@@ -31,7 +31,9 @@ unsafe extern "C" fn on_line(level: sys::ggml_log_level, text: *const c_char, _:
     }
     match level {
         sys::GGML_LOG_LEVEL_ERROR => tracing::error!(target: "ggml", "{line}"),
-        sys::GGML_LOG_LEVEL_WARN => tracing::warn!(target: "ggml", "{line}"),
+        // What they warn of is their own set-up (constants of rope, sizes of caches, lists of tokens) and nothing that a caller
+        // could change: the files are checked before they get them.
+        sys::GGML_LOG_LEVEL_WARN => tracing::info!(target: "ggml", "{line}"),
         _ => tracing::debug!(target: "ggml", "{line}"),
     }
 }

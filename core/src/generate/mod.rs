@@ -136,6 +136,8 @@ impl Generator {
             .with_n_ctx(NonZeroU32::new(n_total as u32))
             .with_n_batch(batch)
             .with_n_ubatch(batch.min(512))
+            // Nothing goes back in a text here: layers with a window need no more of it than that.
+            .with_swa_full(false)
             .with_n_threads(self.n_threads)
             .with_n_threads_batch(self.n_threads);
         Ok(self.model.context(backend()?, params)?)
