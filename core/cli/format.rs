@@ -40,9 +40,18 @@ pub fn date(seconds: i64) -> String {
     local.unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Rows of a name and its value, the values in one column.
+/// Rows of a name and its value, the values in one column. Control characters, which a model's name may have, are escaped.
 pub fn pairs(rows: &[(&str, String)]) -> String {
-    columns(rows.iter().map(|(name, value)| [*name, value]), &[])
+    columns(rows.iter().map(|(name, value)| [(*name).to_owned(), printable(value)]), &[])
+}
+
+/// The text with escapes (`\u{1b}`, `\n`) for control characters, by which a terminal would do something.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// A table with its first row as the head; the columns in `right` are numbers, aligned to the right.
@@ -91,6 +100,7 @@ mod tests {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(table(&[row("type", "n"), row("Q4_1", "210")], &[1]), "type    n\nQ4_1  210\n");
         assert_eq!(pairs(&[("a", "1".to_owned()), ("long", "2".to_owned())]), "a     1\nlong  2\n");
+        assert_eq!(pairs(&[("name", "a\u{1b}[31mü\n\"".to_owned())]), "name  a\\u{1b}[31mü\\n\"\n");
         // Letters that take two places on a screen.
         assert_eq!(table(&[row("名前", "x"), row("abc", "y")], &[]), "名前  x\nabc   y\n");
     }
