@@ -25,7 +25,7 @@ pub struct ModelInfo {
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// The family, such as `llama` or `qwen3`.
+    /// The family, such as `llama` or `qwen2`.
     pub architecture: String,
     /// The name that the file gives itself.
     pub name: Option<String>,
