@@ -339,14 +339,14 @@ fn a_file_that_was_damaged_is_fetched_again_when_that_is_asked_for() {
 #[test]
 fn what_cannot_be_trained_is_refused_by_its_header() {
     let sandbox = Sandbox::new();
-    let body = write(&large(), &[("general.architecture", "gemma3")]);
+    let body = write(&large(), &[("general.architecture", "mamba")]);
     let hub = Hub::new().with("m-F32.gguf", body).start();
     let refused = hub.fetch(&sandbox, &["owner/repo"]);
     refused.refuses(
         1,
         &[
             "m-F32.gguf cannot be trained here",
-            "architecture \"gemma3\"; supported: llama, qwen2",
+            "architecture \"mamba\", a recurrent model, cannot be trained; supported: llama,",
             "another model",
         ],
     );
