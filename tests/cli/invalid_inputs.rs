@@ -90,6 +90,19 @@ fn an_unknown_architecture_can_be_shown_but_not_trained() {
 }
 
 #[test]
+fn weights_that_are_no_numbers_are_told() {
+    let sandbox = Sandbox::new();
+    let mut model = fs::read(sandbox.path("model.gguf")).unwrap();
+    // The end of the last norm: f32 numbers with all bits set.
+    let end = model.len() - 32;
+    model[end..].fill(0xff);
+    fs::write(sandbox.path("nan.gguf"), model).unwrap();
+    let told = "is not a number: the model or the adapter is damaged";
+    sandbox.run("eval --model nan.gguf --data chats.jsonl").refuses(1, &["the loss", told]);
+    sandbox.run("generate --model nan.gguf --prompt hello").refuses(1, &["a logit", told]);
+}
+
+#[test]
 fn data_with_a_bad_line_is_named_with_its_number() {
     let sandbox = Sandbox::new();
     let good = "{\"text\": \"one two three\"}\n";

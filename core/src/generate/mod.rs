@@ -89,7 +89,8 @@ impl Generator {
     /// tokens were generated.
     ///
     /// # Errors
-    /// [`Error::Generate`] if the prompt is empty, or llama.cpp fails; [`Error::ModelChanged`].
+    /// [`Error::Generate`] if the prompt is empty, or llama.cpp fails; [`Error::NotANumber`] if the model or its adapter gives a
+    /// token no probability; [`Error::ModelChanged`].
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -109,7 +110,12 @@ impl Generator {
         };
         let mut batch = decode(&mut context, &files, prompt, 0)?;
         for generated in 0..sampling.max_tokens {
-            let token = sampler.sample(&context, batch.n_tokens() - 1);
+            let last = batch.n_tokens() - 1;
+            // A sampler would take such logits for some token, and go on.
+            if context.get_logits_ith(last).iter().any(|logit| logit.is_nan()) {
+                return Err(Error::NotANumber { what: "a logit" });
+            }
+            let token = sampler.sample(&context, last);
             let id = token.0.cast_unsigned();
             if is_end(id) || !on_token(id) {
                 return Ok(generated);
