@@ -8,6 +8,7 @@ mod fetch;
 mod file_permissions;
 mod help;
 mod hub;
+mod hub_server;
 #[cfg(unix)]
 mod import;
 mod invalid_inputs;

@@ -10,7 +10,7 @@ use nightgraft_core::session;
 
 use super::{
     RunOutput, Sandbox, files,
-    hub::{Hub, NOBODY, direct, sha256},
+    hub_server::{Hub, NOBODY, direct, sha256},
 };
 
 const MODEL: &str = "cache/models/SmolLM2-135M-Instruct.Q4_1.gguf";

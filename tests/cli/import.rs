@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     RunOutput, Sandbox, files,
-    hub::{Hub, NOBODY, Running, direct, git_blob},
+    hub_server::{Hub, NOBODY, Running, direct, git_blob},
     keys,
 };
 
