@@ -167,7 +167,7 @@ public struct GateSettings: Sendable, Hashable {
 
 /// Which matrices of a layer are adapted.
 public struct AdapterTargets: RawRepresentable, Sendable, Hashable {
-    /// All seven matrices.
+    /// All matrices that a layer of the model has.
     public static let all = AdapterTargets(rawValue: "all")
     /// The matrices of the attention.
     public static let attention = AdapterTargets(rawValue: "attn")

@@ -1,6 +1,9 @@
 package org.nightgraft
 
-/** A product of a block that can be adapted: one of its matrices, as GGUF names it. */
+/**
+ * A product of a block that can be adapted: one of its matrices, as GGUF names it. Where a model keeps queries, keys and values in
+ * one matrix, or the gate and what it multiplies (Phi), that one is adapted if all of its parts are chosen.
+ */
 public enum class AdapterTarget(internal val gguf: String) {
     /** Queries of the attention, `attn_q`. */
     ATTENTION_QUERY("attn_q"),
