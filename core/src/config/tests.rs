@@ -220,7 +220,8 @@ fn evaluations_are_spread_over_the_run() {
 fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
     let mut config = TrainConfig::from_toml("lr = \"auto\"").unwrap();
     assert_eq!(config, TrainConfig::default());
-    let decided = config.resolve_auto(2000, |decided| {
+    config.data.resolve_auto(2000, |_| 8);
+    let decided = config.resolve_auto(|decided| {
         assert_eq!((decided.data.batch_tokens, decided.run.epochs), (250.into(), 3.into()));
         Ok((25, 4.65))
     });
@@ -228,7 +229,8 @@ fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
     assert_eq!(config.optimizer.lr, 1.2e-3.into());
     let mut given = TrainConfig::from_toml("lr = 1e-4\nbatch_tokens = 100\nepochs = 9").unwrap();
     let before = given.clone();
-    given.resolve_auto(2000, |_| unreachable!("nothing is open")).unwrap();
+    given.data.resolve_auto(2000, |_| unreachable!("nothing is open"));
+    given.resolve_auto(|_| unreachable!("nothing is open")).unwrap();
     assert_eq!(given, before);
     let mut going_on = TrainConfig::from_toml("epochs = 2").unwrap();
     going_on.resolve_auto_as(&given);
@@ -238,10 +240,15 @@ fn what_is_left_open_is_decided_by_what_there_is_to_learn() {
 #[test]
 fn defaults_stay_within_their_limits() {
     assert_eq!(
-        [0, 1, 512, 513, 1000, 1 << 40].map(|tokens| default_batch_tokens(tokens, 1)),
+        [0, 1, 512, 513, 1000, 1 << 40].map(|tokens| default_batch_tokens(tokens, 1, |_| 8)),
         [64, 64, 64, 64, 125, 512]
     );
-    assert_eq!((default_batch_tokens(4000, 2), default_batch_tokens(4000, 0)), (250, 500));
+    let fair = |accumulate| default_batch_tokens(4000, accumulate, |_| 8);
+    assert_eq!((fair(2), fair(0)), (250, 500));
+    // Sixteen examples of 50 tokens: two fit at 100. At 99 a pass would have sixteen steps.
+    let pairs = |accumulate| default_batch_tokens(792, accumulate, |size| 16usize.div_ceil(size / 50));
+    assert_eq!((pairs(1), pairs(2)), (100, 64));
+    assert_eq!(default_batch_tokens(792, 1, |_| 16), 512, "none is large enough");
     let rates = [0, 1, 10, 100, 1000, u64::MAX].map(|steps| default_rate(steps, 4.65, 16.0));
     assert!(rates.is_sorted_by(|a, b| a >= b) && rates[0] <= 1.2e-3 && rates[5] >= 5e-4, "{rates:?}");
     let of_norms =

@@ -14,7 +14,7 @@ use crate::Result;
 use crate::base::Base;
 use crate::config::{DataConfig, Layers, LoraConfig, TrainConfig};
 use crate::lora::{Adapter, initialize, target_modules, targets_of};
-use crate::train::{EvalSchedule, TrainLoop, Trainer, total_steps};
+use crate::train::{EvalSchedule, TrainLoop, Trainer, epoch_plan, total_steps};
 use crate::transformer::{Model, ModelOptions, RecomputePolicy, release_freed_memory, resolve_precision};
 
 /// What a run is made of, while some of its settings may be open.
@@ -79,10 +79,11 @@ impl RunParts {
         limit: Option<u64>,
     ) -> Result<RunSetup> {
         let tokens = self.train.examples.iter().map(Example::len).sum();
-        self.config.data.resolve_auto(tokens);
+        let seed = self.config.run.seed;
+        self.config.data.resolve_auto(tokens, |data| epoch_plan(data, seed, &self.train.examples, 0).len());
         let (planner, recompute) = self.choose_size(sizes(&self.config.data), process, limit)?;
         let Self { mut config, base, start, train, held_out, .. } = self;
-        config.resolve_auto(tokens, |config| {
+        config.resolve_auto(|config| {
             let layers = config.lora.layers.range(base.spec.n_layer())?;
             let row_norm = base.row_norm(&target_modules(&config.lora.targets, &base)?, layers)?;
             Ok((total_steps(config, &train.examples), row_norm))

@@ -7,8 +7,9 @@ use crate::Result;
 /// An adapter is better if it adds this share of what the best one gained over the start. Less is not worth its price: what goes on
 /// learning texts that are known by then changes everything else the more (SmolLM2-135M at a constant rate of 2e-3 on twenty short
 /// notes of one pattern: from step 6 to 12 the loss on general texts rose from 2.99 to 4.16, and that on held-out ones fell from
-/// 0.007 to 0.0006).
-const MIN_DELTA: f64 = 0.01;
+/// 0.007 to 0.0006; with micro-batches half as large 20 % worse on general texts at step 12 than before the first, for a gain of a
+/// sixtieth over step 6).
+const MIN_DELTA: f64 = 0.02;
 
 /// Takes in an evaluation of a run whose loss was `start` before the first step; tells whether it is the best yet, but for
 /// differences that are not worth while (`MIN_DELTA`). Only then `keep` is asked to keep the adapter.
@@ -69,8 +70,8 @@ mod tests {
         assert!(consider(&mut known, 20, 1.0));
         assert!(!is_out_of_patience(&known, 1));
         assert!(
-            !consider(&mut known, 25, 0.981) && consider(&mut known, 30, 0.979),
-            "a hundredth of the gain"
+            !consider(&mut known, 25, 0.961) && consider(&mut known, 30, 0.959),
+            "a fiftieth of the gain"
         );
         assert_eq!(kept, [0, 5, 20, 30]);
     }

@@ -14,4 +14,4 @@ mod tests;
 pub use guard::RateTooHigh;
 pub use optimizer::AdamW;
 pub use train_loop::{EvalSchedule, StepEvent, StopReason, TrainLoop};
-pub use trainer::{StepReport, Trainer, evaluate, total_steps};
+pub use trainer::{StepReport, Trainer, epoch_plan, evaluate, total_steps};

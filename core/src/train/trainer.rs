@@ -9,7 +9,7 @@ use nightgraft_text::data::{self, Batch, BatchOptions};
 use super::guard::LOWERED_TO;
 use super::optimizer::AdamW;
 use super::schedule::learning_rate;
-use crate::config::TrainConfig;
+use crate::config::{DataConfig, TrainConfig};
 use crate::error::ConfigProblem;
 use crate::lora::Adapter;
 use crate::transformer::{LossSum, Model};
@@ -67,7 +67,7 @@ impl Trainer {
             adapter,
             rate,
             progress: Progress { total_steps: total_steps(config, &examples), ..Progress::default() },
-            epoch_plan: plan(config, &examples, 0),
+            epoch_plan: epoch_plan(&config.data, config.run.seed, &examples, 0),
             examples,
             last_good: None,
             keeps_last_good: true,
@@ -258,24 +258,22 @@ impl Trainer {
     }
 
     fn plan(&self, epoch: u64) -> Vec<Vec<usize>> {
-        plan(&self.config, &self.examples, epoch)
+        epoch_plan(&self.config.data, self.config.run.seed, &self.examples, epoch)
     }
 }
 
-fn plan(config: &TrainConfig, examples: &[Example], epoch: u64) -> Vec<Vec<usize>> {
-    let options = BatchOptions {
-        batch_tokens: config.data.batch_tokens(),
-        packing: config.data.packing,
-        shuffle: config.data.shuffle,
-        seed: config.run.seed,
-    };
+/// The members of each micro-batch of an epoch, as indices into `examples`.
+pub fn epoch_plan(config: &DataConfig, seed: u64, examples: &[Example], epoch: u64) -> Vec<Vec<usize>> {
+    let &DataConfig { packing, shuffle, .. } = config;
+    let options = BatchOptions { batch_tokens: config.batch_tokens(), packing, shuffle, seed };
     data::plan_epoch(examples, epoch, &options)
 }
 
 /// Optimizer steps of a run: as many as are asked for, or those of all epochs.
 pub fn total_steps(config: &TrainConfig, examples: &[Example]) -> u64 {
     let accumulate = config.data.accumulate;
-    let of_epoch = |epoch| plan(config, examples, epoch).len().div_ceil(accumulate) as u64;
+    let micro_batches = |epoch| epoch_plan(&config.data, config.run.seed, examples, epoch).len();
+    let of_epoch = |epoch| micro_batches(epoch).div_ceil(accumulate) as u64;
     config.run.steps.unwrap_or_else(|| (0..config.run.epochs()).map(of_epoch).sum())
 }
 
