@@ -114,7 +114,7 @@ fn what_is_left_open_is_decided_and_noted() {
     let sandbox = Sandbox::new();
     sandbox.train("--out out --steps 1 --context 1024").ok();
     let config = fs::read_to_string(sandbox.path("out/config.toml")).unwrap();
-    for line in ["lr = 0.00051\n", "context = 1024\nbatch_tokens = 104\n", "epochs = 3\nsteps = 1\n"] {
+    for line in ["lr = 0.00051\n", "context = 1024\nbatch_tokens = 111\n", "epochs = 3\nsteps = 1\n"] {
         assert!(config.contains(line), "{config}");
     }
     sandbox.train("--out again --steps 1 --config out/config.toml --context 2048 --lr auto").ok();
