@@ -336,10 +336,10 @@ def reached(run: dict) -> float:
 
 
 def kept(run: dict) -> float:
-    """The loss of the adapter that a person gets: the last one that added a fiftieth to what was gained before."""
+    """The loss of the adapter that a person gets: the last one that added a hundredth to what was gained before."""
     best = run["before"]
     for _, loss in run["evaluations"]:
-        if loss < best - 0.02 * (run["before"] - best):
+        if loss < best - 0.01 * (run["before"] - best):
             best = loss
     return best
 
