@@ -328,20 +328,11 @@ def stopped(run: dict, tokens: float) -> dict:
 
 def gain(run: dict) -> float:
     """The part of the loss that it took away: what is measured before the first step differs a little between implementations."""
-    return 1 - (run["best"] if run["settings"] else kept(run)) / run["before"]
+    return 1 - run["best"] / run["before"]
 
 
 def reached(run: dict) -> float:
     return (1 - gain(run)) * run["before"]
-
-
-def kept(run: dict) -> float:
-    """The loss of the adapter that a person gets: the last one that added a hundredth to what was gained before."""
-    best = run["before"]
-    for _, loss in run["evaluations"]:
-        if loss < best - 0.01 * (run["before"] - best):
-            best = loss
-    return best
 
 
 def cost(run: dict) -> float:
@@ -380,7 +371,7 @@ def table() -> None:
 
 def row(cell: Cell) -> str:
     default, best = cell.default, cell.best
-    measured = f"{kept(default):.3f} | {reached(best):.3f} | {cell.share(default):.0%} | {forgetting(default):+.1%}"
+    measured = f"{default["best"]:.3f} | {reached(best):.3f} | {cell.share(default):.0%} | {forgetting(default):+.1%}"
     return f"| {cell.model} | {cell.source} | {cell.size} | {best['before']:.3f} | {measured} | {words(best)} | {len(cell.runs)} |"
 
 

@@ -157,7 +157,8 @@ pub struct RunConfig {
     /// `eval_every`: optimizer steps between two evaluations on the held-out examples during the run, 0 for none; they always
     /// are before and after it.
     pub eval_every: OrAuto<u64>,
-    /// `patience`: the run stops after this many evaluations in a row without a new best; 0 switches it off.
+    /// `patience`: the run stops after this many evaluations in a row without a new best that gains a hundredth more than the
+    /// one before it; 0 switches it off.
     pub patience: usize,
     /// `checkpoint_every`: optimizer steps between two checkpoints; 0 switches them off.
     pub checkpoint_every: u64,

@@ -4,18 +4,15 @@ use nightgraft_store::checkpoint::EarlyStopping;
 
 use crate::Result;
 
-/// An adapter is better if it adds this share of what the best one gained over the start. Less is not worth its price: what goes on
-/// learning texts that are known by then changes everything else the more (SmolLM2-135M at a constant rate of 2e-3 on twenty short
-/// notes of one pattern: from step 6 to 12 the loss on general texts rose from 2.99 to 4.16, and that on held-out ones fell from
-/// 0.007 to 0.0006).
-const MIN_DELTA: f64 = 0.01;
-/// Nothing is better than an adapter whose loss is this share of that at the start: what is known is only learned by heart (such
-/// notes at 1.2e-3, in micro-batches of one or two: from step 6 to 12 the loss on held-out ones fell from 0.037 to 0.0025, and that
-/// on general texts rose to 20 % above the start's).
+/// Nothing is better than an adapter whose loss is this share of that at the start: what is known is only learned by heart, and
+/// everything else changed the more (SmolLM2-135M at 1.2e-3 on twenty short notes of one pattern, in micro-batches of one or two:
+/// from step 6 to 12 the loss on held-out ones fell from 0.037 to 0.0025, and that on general texts rose to 20 % above the start's).
 const KNOWN: f64 = 0.02;
+/// A better adapter is worth going on for if it adds this share of what the best one had gained over the start.
+const WORTH_WAITING: f64 = 0.01;
 
-/// Takes in an evaluation of a run whose loss was `start` before the first step; tells whether it is the best yet, but for
-/// differences that are not worth while (`MIN_DELTA`, `KNOWN`). Only then `keep` is asked to keep the adapter.
+/// Takes in an evaluation of a run whose loss was `start` before the first step; tells whether it is the best yet, unless what
+/// there is to learn was known before (`KNOWN`). Only then `keep` is asked to keep the adapter.
 ///
 /// # Errors
 /// Whatever `keep` fails with; nothing was taken in then.
@@ -27,20 +24,18 @@ pub(super) fn consider(
     keep: impl FnOnce() -> Result<()>,
 ) -> Result<bool> {
     // A loss that is not a number never beats one that is.
-    let better = known.best_loss.is_none_or(|best| {
-        let needed = MIN_DELTA * (start - best).max(0.0);
-        best.is_nan() || (loss < best - needed && best > KNOWN * start)
-    });
+    let best = known.best_loss.filter(|best| !best.is_nan());
+    let better = best.is_none_or(|best| loss < best && best > KNOWN * start);
+    let worth_waiting = best.is_none_or(|best| loss < best - WORTH_WAITING * (start - best).max(0.0));
     if better {
         keep()?;
-        *known = EarlyStopping { best_loss: Some(loss), best_step: step, evaluations_since: 0 };
-    } else {
-        known.evaluations_since += 1;
+        *known = EarlyStopping { best_loss: Some(loss), best_step: step, ..*known };
     }
+    known.evaluations_since = if better && worth_waiting { 0 } else { known.evaluations_since + 1 };
     Ok(better)
 }
 
-/// Whether `patience` evaluations in a row have brought nothing better; never if `patience` is 0.
+/// Whether `patience` evaluations in a row have brought nothing worth waiting for; never if `patience` is 0.
 pub(super) fn is_out_of_patience(known: &EarlyStopping, patience: usize) -> bool {
     patience > 0 && known.evaluations_since >= patience as u64
 }
@@ -72,13 +67,14 @@ mod tests {
         assert!(!is_out_of_patience(&known, 0));
         assert!(consider(&mut known, 20, 1.0));
         assert!(!is_out_of_patience(&known, 1));
-        assert!(
-            !consider(&mut known, 25, 0.981) && consider(&mut known, 30, 0.979),
-            "a hundredth of the gain"
-        );
+        assert!(consider(&mut known, 25, 0.981));
+        assert_eq!(known, EarlyStopping { best_loss: Some(0.981), best_step: 25, evaluations_since: 1 });
+        assert!(consider(&mut known, 30, 0.9));
+        assert_eq!(known.evaluations_since, 0, "more than a hundredth of the gain");
         assert!(consider(&mut known, 35, 0.059));
-        assert!(!consider(&mut known, 40, 0.0), "it is known");
-        assert_eq!(kept, [0, 5, 20, 30, 35]);
+        assert!(!consider(&mut known, 40, 0.0), "it was known");
+        assert_eq!(known, EarlyStopping { best_loss: Some(0.059), best_step: 35, evaluations_since: 1 });
+        assert_eq!(kept, [0, 5, 20, 25, 30, 35]);
     }
 
     #[test]
