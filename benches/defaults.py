@@ -13,9 +13,10 @@ a coarse grid of rates for each number of epochs, then the neighbours of the bes
 `default` does what a person gets who sets nothing, and `compare` besides that halves and doubles its rate. `adapters` trains adapters of other ranks and alphas, at the default's rate
 and at others (results/defaults-adapters.jsonl, which `table` leaves out). Every other run is kept as a line of
 results/defaults.jsonl, and one that is there is not done again, so that all can be stopped and go on. `table` compares, apart
-for the sources that had no part in finding the rule: a cell is a source, a size and a model; the best is over all runs that
-took no longer than the default did, those of defaults_torch.py among them. Time is counted as tokens (one of a held-out evaluation is a third of one that is trained on), since every setting but the batch runs at the same
-speed. A run of another implementation counts as if it had been stopped when the time was over, at its best until then.
+for the sources that had no part in finding the rule: a cell is a source, a size and a model; the best is over all runs, those of
+defaults_torch.py among them, each as if it had been stopped when the default was done, at its best until then. Time is counted
+as tokens (one of a held-out evaluation is a third of one that is trained on), since every setting but the batch runs at the same
+speed.
 
 Texts stay in DATA: e-mails are their writers' property. Authors are chosen by how much they wrote, and not named.
 """
@@ -311,9 +312,9 @@ class Cell:
         # The worse of its seeds.
         self.default = min((run for run in runs if not run["settings"]), key=gain, default=None)
         limit = 1.05 * cost(self.default) if self.default else float("inf")
-        self.runs = [run for run in runs if run["settings"] and cost(run) <= limit]
+        self.runs = [stopped(run, limit) for run in runs if run["settings"]]
         if self.default:
-            self.runs += [stopped(run, 1.05 * self.default["tokens"]) for run in of_torch]
+            self.runs += [torch_stopped(run, 1.05 * self.default["tokens"]) for run in of_torch]
         self.best = min([*self.runs, *([self.default] if self.default else [])], key=lambda run: -gain(run))
 
     def share(self, run: dict) -> float:
@@ -321,8 +322,14 @@ class Cell:
         return gain(run) / gain(self.best)
 
 
-def stopped(run: dict, tokens: float) -> dict:
-    """A run that had no more time than for so many tokens."""
+def stopped(run: dict, limit: float) -> dict:
+    """A run that had no more time than this; all of its steps take as long."""
+    last = run["steps"] * limit / cost(run)
+    return run | {"best": min(loss for step, loss in run["evaluations"] if step <= last)}
+
+
+def torch_stopped(run: dict, tokens: float) -> dict:
+    """The same of a run of PyTorch's, which had no more time than for so many tokens."""
     return run | {"best": min(loss for _, spent, loss in run["evaluations"] if spent <= tokens)}
 
 
@@ -371,7 +378,7 @@ def table() -> None:
 
 def row(cell: Cell) -> str:
     default, best = cell.default, cell.best
-    measured = f"{default["best"]:.3f} | {reached(best):.3f} | {cell.share(default):.0%} | {forgetting(default):+.1%}"
+    measured = f"{reached(default):.3f} | {reached(best):.3f} | {cell.share(default):.0%} | {forgetting(default):+.1%}"
     return f"| {cell.model} | {cell.source} | {cell.size} | {best['before']:.3f} | {measured} | {words(best)} | {len(cell.runs)} |"
 
 
