@@ -62,6 +62,11 @@ impl ArenaPlan {
         Self { bytes: free_list.high_water, owned, views, bound_to: None }
     }
 
+    /// The tensors that own memory of the arena, and the bytes in front of it.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (*mut sys::ggml_tensor, usize)> {
+        self.owned.iter().copied()
+    }
+
     /// Points every tensor into the arena, unless it does already.
     ///
     /// # Safety

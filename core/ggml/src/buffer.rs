@@ -1,14 +1,17 @@
 //! Matrices that outlive a computation.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
+use nightgraft_kernels::WeightType;
 
 use crate::matrix_size::matrix_bytes;
 use crate::raw::{BackendBuffer, Context};
-use crate::{Error, MappedFile, TensorLocation};
+use crate::{Error, MappedFile, TensorLocation, weight_type};
 
 /// A matrix that outlives a computation: written and read by Rust between computations, read and stored
 /// into by graphs. Cloning makes another handle to the same matrix.
@@ -19,6 +22,27 @@ use crate::{Error, MappedFile, TensorLocation};
 pub struct Buffer {
     storage: Rc<Storage>,
     tensor: NonNull<sys::ggml_tensor>,
+}
+
+/// Handles to the same matrix are equal; what it holds is not compared.
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        self.tensor == other.tensor
+    }
+}
+
+impl Eq for Buffer {}
+
+impl Hash for Buffer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tensor.hash(state);
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("shape", &self.shape()).finish_non_exhaustive()
+    }
 }
 
 struct Storage {
@@ -150,6 +174,33 @@ impl Buffer {
         // SAFETY: as in `write`, with the directions exchanged.
         unsafe { std::ptr::copy_nonoverlapping(self.data::<f32>().add(start), out.as_mut_ptr(), out.len()) };
         Ok(())
+    }
+
+    /// Copies the integers of an i32 buffer.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the buffer is not i32 or has no memory.
+    pub fn to_vec_i32(&self) -> Result<Vec<i32>, Error> {
+        let (_, n) = self.shape();
+        if self.kind() != sys::GGML_TYPE_I32 || !self.is_allocated() {
+            return Err(self.mismatch("to_vec_i32", format!("{n} integers")));
+        }
+        let mut out = vec![0; n];
+        // SAFETY: as in `write_i32`, with the directions exchanged.
+        unsafe { std::ptr::copy_nonoverlapping(self.data::<i32>(), out.as_mut_ptr(), n) };
+        Ok(out)
+    }
+
+    /// The bytes of a weight in a mapped file, in the format of [`Buffer::weight_type`]; none for a matrix in memory of its own.
+    pub fn mapped_bytes(&self) -> Option<&[u8]> {
+        let Memory::Mapped(_) = &self.storage.memory else { return None };
+        // SAFETY: the tensor lies inside the mapping that the storage keeps (`map_weights`), and nothing writes to it.
+        Some(unsafe { std::slice::from_raw_parts(self.data(), sys::ggml_nbytes(self.as_ptr())) })
+    }
+
+    /// The format of the values; none for integers.
+    pub fn weight_type(&self) -> Option<WeightType> {
+        weight_type(self.kind())
     }
 
     /// The whole matrix; f32 buffers only.

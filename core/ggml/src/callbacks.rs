@@ -5,7 +5,6 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
 
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{
@@ -13,7 +12,7 @@ use nightgraft_kernels::{
     LogitTransform, Part, RmsNorm, Rows, RowsMut, Weights,
 };
 
-use crate::custom_node::{CustomNode, Params, ProductKind, SumOfProducts};
+use crate::custom_node::{CustomNode, CustomOp, NormParams, ProductKind, SumOfProducts};
 use crate::{Refusal, pool, profile, weight_type};
 
 /// Parts that a node's work is divided into for each thread: more than one, so that a thread which finished early can
@@ -33,7 +32,7 @@ pub(crate) type Callback = unsafe extern "C" fn(*mut sys::ggml_tensor, c_int, c_
 struct Node<'a> {
     dst: *mut sys::ggml_tensor,
     part: Part,
-    params: Option<&'a Params>,
+    op: &'a CustomOp,
 }
 
 impl<'a> Node<'a> {
@@ -93,41 +92,52 @@ impl<'a> Node<'a> {
     }
 
     fn attention(&self) -> Result<AttentionShape, Refusal> {
-        match self.params {
-            Some(Params::Attention(shape)) => Ok(*shape),
+        match self.op {
+            CustomOp::Attention(shape)
+            | CustomOp::AttentionBack(shape)
+            | CustomOp::AttentionBackSum(shape) => Ok(*shape),
             _ => Err(Refusal::Params),
         }
     }
 
     /// The norm, whose weight, if it has one, is operand `i`; and whether its gradient is added to what is there.
     fn norm(&self, i: usize) -> Result<(RmsNorm<'a>, bool), Refusal> {
-        match *self.params.ok_or(Refusal::Params)? {
-            Params::Norm { width, eps, is_weighted, accumulate } => {
-                let weight = if is_weighted { Some(self.rows(i)?.row(0)) } else { None };
-                Ok((RmsNorm { weight, width, eps }, accumulate))
+        let (NormParams { width, eps, is_weighted }, accumulate) = match *self.op {
+            CustomOp::RmsNorm(norm) => (norm, false),
+            CustomOp::RmsNormBack { norm, accumulate } => (norm, accumulate),
+            _ => return Err(Refusal::Params),
+        };
+        let weight = if is_weighted { Some(self.rows(i)?.row(0)) } else { None };
+        Ok((RmsNorm { weight, width, eps }, accumulate))
+    }
+
+    /// The activation, and whether there is a second operand that gates it.
+    fn activation(&self) -> Result<(Activation, bool), Refusal> {
+        match *self.op {
+            CustomOp::Activation { f, is_gated } | CustomOp::ActivationBack { f, is_gated } => {
+                Ok((f, is_gated))
             }
             _ => Err(Refusal::Params),
         }
     }
 
-    /// The activation, and whether there is a second operand that gates it.
-    fn activation(&self) -> Result<(Activation, bool), Refusal> {
-        match *self.params.ok_or(Refusal::Params)? {
-            Params::Activation { f, is_gated } => Ok((f, is_gated)),
-            _ => Err(Refusal::Params),
-        }
-    }
-
     fn logits(&self) -> Result<LogitTransform, Refusal> {
-        match *self.params.ok_or(Refusal::Params)? {
-            Params::Logits(transform) => Ok(transform),
+        match *self.op {
+            CustomOp::CrossEntropy(transform) | CustomOp::TransformLogits(transform) => Ok(transform),
             _ => Err(Refusal::Params),
         }
     }
 
     fn scale(&self) -> Result<f32, Refusal> {
-        match *self.params.ok_or(Refusal::Params)? {
-            Params::Scale(scale) => Ok(scale),
+        match *self.op {
+            CustomOp::AddScaled(scale) | CustomOp::Scaled(scale) => Ok(scale),
+            _ => Err(Refusal::Params),
+        }
+    }
+
+    fn products(&self) -> Result<&'a SumOfProducts, Refusal> {
+        match self.op {
+            CustomOp::SumOfProducts(sum) => Ok(sum),
             _ => Err(Refusal::Params),
         }
     }
@@ -158,8 +168,8 @@ macro_rules! callback {
                 return;
             }
             // SAFETY: the graph keeps what it gave to the node, and nobody writes to it.
-            let CustomNode { op, params, refused } = unsafe { &*custom.cast::<CustomNode>() };
-            let node = Unpartitioned { dst, params: params.as_ref() };
+            let CustomNode { op, refused } = unsafe { &*custom.cast::<CustomNode>() };
+            let node = Unpartitioned { dst, op };
             let run_part = |part| -> Result<(), Refusal> {
                 let $node = &node.part(part);
                 // SAFETY: each part is run once, and nobody else touches the result meanwhile.
@@ -172,7 +182,7 @@ macro_rules! callback {
             };
             let computed = profile::timed(|| kind().unwrap_or_default(), || run_parts(run_part));
             if let Err(refusal) = computed {
-                refused.set(op, refusal);
+                refused.set(op.name(), refusal);
             }
         }
     };
@@ -180,7 +190,7 @@ macro_rules! callback {
 
 /// What a profile calls a sum of products, which is the name of its largest one, and the operations that it takes.
 fn products_kind(n: &Node) -> Result<(&'static str, f64), Refusal> {
-    let Some(Params::Products(SumOfProducts { kinds, .. })) = n.params else { return Err(Refusal::Params) };
+    let SumOfProducts { kinds, .. } = n.products()?;
     let mut largest = ("", 0.0);
     let mut flops = 0.0;
     for (i, kind) in kinds.iter().enumerate() {
@@ -220,7 +230,7 @@ fn product<const N: usize>(factors: [usize; N]) -> f64 {
 /// A running custom node before its work is divided.
 struct Unpartitioned<'a> {
     dst: *mut sys::ggml_tensor,
-    params: Option<&'a Params>,
+    op: &'a CustomOp,
 }
 
 // SAFETY: while a node runs, its tensors' headers and parameters are only read, and the kernels' parts write to different
@@ -229,7 +239,7 @@ unsafe impl Sync for Unpartitioned<'_> {}
 
 impl<'a> Unpartitioned<'a> {
     fn part(&self, part: Part) -> Node<'a> {
-        Node { dst: self.dst, part, params: self.params }
+        Node { dst: self.dst, part, op: self.op }
     }
 }
 
@@ -249,9 +259,7 @@ fn run_parts(run_part: impl Fn(Part) -> Result<(), Refusal> + Sync) -> Result<()
 callback!(
     sum_of_products,
     |n| {
-        let Some(Params::Products(SumOfProducts { kinds, accumulate })) = n.params else {
-            return Err(Refusal::Params);
-        };
+        let SumOfProducts { kinds, accumulate } = n.products()?;
         let (mut int16, mut products) = (None, Vec::with_capacity(kinds.len()));
         for (i, kind) in kinds.iter().enumerate() {
             let (w, rows) = (n.weights(2 * i)?, n.rows(2 * i + 1)?);
@@ -326,7 +334,7 @@ callback!(transform_logits, |n| {
     Ok::<(), Refusal>(())
 });
 callback!(rope, |n| {
-    let Some(Params::Rope(rotation)) = n.params else { return Err(Refusal::Params) };
+    let CustomOp::Rope(rotation) = n.op else { return Err(Refusal::Params) };
     kernels::rope(*rotation, n.result(), n.rows(0)?, n.part)
 });
 callback!(rms_norm, |n| kernels::rms_norm(n.norm(1)?.0, n.rows(0)?, n.result(), n.part));
@@ -348,8 +356,8 @@ callback!(add_scaled, |n| kernels::add_scaled(n.rows(0)?, n.rows(1)?, n.scale()?
 callback!(scaled, |n| kernels::scaled(n.rows(0)?, n.scale()?, n.result(), n.part));
 callback!(scale_rows, |n| kernels::scale_rows(n.result(), n.rows(0)?, n.part));
 callback!(concat_columns, |n| {
-    let Some(Params::Matrices(count)) = n.params else { return Err(Refusal::Params) };
-    let matrices = (0..*count).map(|i| n.rows(i)).collect::<Result<Vec<_>, _>>()?;
+    let count = (0..).take_while(|i| n.operand(*i).is_some()).count();
+    let matrices = (0..count).map(|i| n.rows(i)).collect::<Result<Vec<_>, _>>()?;
     kernels::concat_columns(&matrices, n.result(), n.part)
 });
 callback!(to_bf16, |n| kernels::to_bf16(n.rows(0)?, n.result(), n.part));
@@ -359,7 +367,6 @@ callback!(round_to_bf16, |n| {
     Ok::<(), Refusal>(())
 });
 callback!(dropout, |n| {
-    let Some(Params::Dropout { keep, key, salt }) = n.params else { return Err(Refusal::Params) };
-    let key = key.0.load(Ordering::Relaxed).wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    kernels::dropout(n.rows(0)?, n.result(), *keep, key, n.part)
+    let CustomOp::Dropout { keep, key, salt } = n.op else { return Err(Refusal::Params) };
+    kernels::dropout(n.rows(0)?, n.result(), *keep, key.salted(*salt), n.part)
 });

@@ -4,8 +4,7 @@ use std::ffi::c_int;
 
 use llama_cpp_sys_2 as sys;
 
-use crate::callbacks::Callback;
-use crate::custom_node::Params;
+use crate::custom_node::CustomOp;
 use crate::matrix_size::matrix_bytes;
 use crate::{Error, Graph, Tensor};
 
@@ -27,34 +26,31 @@ impl Graph {
     /// Makes a node whose result goes to `output`.
     pub(crate) fn custom_to(
         &mut self,
-        op: &'static str,
+        op: CustomOp,
         output: Output,
         [n_rows, n_cols]: [usize; 2],
         operands: &[Tensor],
-        callback: Callback,
-        params: Option<Params>,
     ) -> Result<Tensor, Error> {
         match output {
-            Output::Alloc => self.custom(op, [n_rows, n_cols], operands, callback, params),
+            Output::Alloc => self.custom(op, [n_rows, n_cols], operands),
             Output::Accumulate(target) | Output::Overwrite(target) => {
-                self.expect_shape(op, target, (n_rows, n_cols))?;
-                self.custom_inplace(op, target, operands, callback, params)
+                self.expect_shape(op.name(), target, (n_rows, n_cols))?;
+                self.custom_inplace(op, target, operands)
             }
         }
     }
 
     pub(crate) fn custom(
         &mut self,
-        op: &'static str,
+        op: CustomOp,
         [n_rows, n_cols]: [usize; 2],
         operands: &[Tensor],
-        callback: Callback,
-        params: Option<Params>,
     ) -> Result<Tensor, Error> {
-        matrix_bytes(op, [n_rows, n_cols])?;
-        let mut operands = self.operands(op, operands)?;
-        self.reserve_tensors(op, 1)?;
-        let node = self.keep_node(op, params);
+        let (name, callback) = (op.name(), op.callback());
+        matrix_bytes(name, [n_rows, n_cols])?;
+        let mut operands = self.operands(name, operands)?;
+        self.reserve_tensors(name, 1)?;
+        let node = self.keep_node(op);
         // SAFETY: fewer operands than ggml's limit of 10, all in this context, which has room; the callback
         // gets operands whose shapes the caller of this method checked, and a node that the graph keeps.
         let node = unsafe {
@@ -72,39 +68,36 @@ impl Graph {
                 node.cast(),
             )
         };
-        self.wrap(node)
+        self.wrap_node(node)
     }
 
     /// Makes a node whose result overwrites `target`, which a callback does not see among its operands. It
     /// refuses operands in the target's memory.
     pub(crate) fn custom_inplace(
         &mut self,
-        op: &'static str,
+        op: CustomOp,
         target: Tensor,
         operands: &[Tensor],
-        callback: Callback,
-        params: Option<Params>,
     ) -> Result<Tensor, Error> {
         for &operand in operands {
-            self.expect_disjoint(op, operand, target)?;
+            self.expect_disjoint(op.name(), operand, target)?;
         }
-        self.inplace_node(op, target, operands, callback, params)
+        self.inplace_node(op, target, operands)
     }
 
     /// Makes a node whose result overwrites `target`. Operands that its callback reads as a whole must be apart from it. Every
     /// node that writes in place is made here, and refuses what cannot be written to.
     pub(crate) fn inplace_node(
         &mut self,
-        op: &'static str,
+        op: CustomOp,
         target: Tensor,
         operands: &[Tensor],
-        callback: Callback,
-        params: Option<Params>,
     ) -> Result<Tensor, Error> {
-        let target_pointer = self.expect_writable(op, target)?;
-        let mut operands = self.operands(op, operands)?;
-        self.reserve_tensors(op, 1)?;
-        let node = self.keep_node(op, params);
+        let (name, callback) = (op.name(), op.callback());
+        let target_pointer = self.expect_writable(name, target)?;
+        let mut operands = self.operands(name, operands)?;
+        self.reserve_tensors(name, 1)?;
+        let node = self.keep_node(op);
         // SAFETY: as in `custom`; the node is a view of its target, which may be written to.
         let node = unsafe {
             sys::ggml_custom_inplace(
@@ -117,7 +110,7 @@ impl Graph {
                 node.cast(),
             )
         };
-        self.wrap(node)
+        self.wrap_node(node)
     }
 
     fn operands(&self, op: &'static str, tensors: &[Tensor]) -> Result<Vec<*mut sys::ggml_tensor>, Error> {

@@ -79,6 +79,12 @@ pub enum Error {
         /// Why.
         reason: Refusal,
     },
+    /// An operation of ggml's own that only the CPU computes.
+    #[error("a graph with {op} of ggml's own can be computed by the CPU only")]
+    NotDescribed {
+        /// ggml's name of it.
+        op: &'static str,
+    },
     /// The environment asks for instructions that this machine lacks.
     #[error("{TIER_VARIABLE}: {0}")]
     Instructions(#[from] TierError),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use llama_cpp_sys_2 as sys;
 
 use crate::arena::ArenaPlan;
-use crate::custom_node::{CustomNode, Params};
+use crate::custom_node::{CustomNode, CustomOp};
 use crate::raw::Context;
 use crate::refusal::FirstRefusal;
 use crate::{Buffer, Error};
@@ -27,13 +27,18 @@ pub struct Graph {
     n_tensors: usize,
     /// Kept alive because nodes point at their tensors.
     buffers: Vec<Buffer>,
-    /// Kept alive because ggml's nodes point at them; boxed so that they do not move.
-    #[expect(clippy::vec_box, reason = "ggml's nodes hold their addresses")]
-    custom: Vec<Box<CustomNode>>,
+    custom: Vec<KeptNode>,
     refused: Arc<FirstRefusal>,
     pub(crate) plan: Option<ArenaPlan>,
     /// Whether every buffer has memory.
     is_allocated: bool,
+}
+
+/// A custom node, kept alive because ggml's node points at it; boxed so that it does not move.
+struct KeptNode {
+    node: Box<CustomNode>,
+    /// ggml's node.
+    tensor: Option<NonNull<sys::ggml_tensor>>,
 }
 
 /// A handle to a value inside one [`Graph`]: a matrix `[n_rows, n_cols]`.
@@ -291,10 +296,39 @@ impl Graph {
     }
 
     /// Keeps what a custom node's callback gets to see for as long as the graph lives, at a fixed address.
-    pub(crate) fn keep_node(&mut self, op: &'static str, params: Option<Params>) -> *mut CustomNode {
-        self.custom.push(Box::new(CustomNode { op, params, refused: self.refused.clone() }));
+    pub(crate) fn keep_node(&mut self, op: CustomOp) -> *mut CustomNode {
+        self.custom.push(KeptNode {
+            node: Box::new(CustomNode { op, refused: self.refused.clone() }),
+            tensor: None,
+        });
         let last = self.custom.last_mut().expect("just pushed");
-        std::ptr::from_mut(last.as_mut())
+        std::ptr::from_mut(last.node.as_mut())
+    }
+
+    /// The handle of the value of the node that was kept last.
+    pub(crate) fn wrap_node(&mut self, tensor: *mut sys::ggml_tensor) -> Result<Tensor, Error> {
+        if let Some(kept) = self.custom.last_mut() {
+            kept.tensor = NonNull::new(tensor);
+        }
+        self.wrap(tensor)
+    }
+
+    /// What is computed by the node `tensor`, if it is a custom one.
+    pub(crate) fn custom_op(&self, tensor: *mut sys::ggml_tensor) -> Option<&CustomOp> {
+        let kept = self.custom.iter().find(|kept| kept.tensor == NonNull::new(tensor))?;
+        Some(&kept.node.op)
+    }
+
+    /// ggml's nodes, in the order in which they are computed.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = *mut sys::ggml_tensor> {
+        let graph = self.as_ptr();
+        // SAFETY: the graph is alive, and indices are below the count.
+        (0..unsafe { sys::ggml_graph_n_nodes(graph) }).map(move |i| unsafe { sys::ggml_graph_node(graph, i) })
+    }
+
+    /// The buffers that this graph reads or writes, some of them several times.
+    pub(crate) fn buffers(&self) -> &[Buffer] {
+        &self.buffers
     }
 
     /// The first node that was refused in a computation.

@@ -7,8 +7,7 @@ use nightgraft_kernels::{
     Activation, AttentionShape, LogitTransform, Rotation, attention_back_splits, bf16_columns,
 };
 
-use crate::callbacks;
-use crate::custom_node::Params;
+use crate::custom_node::{CustomOp, NormParams};
 use crate::matrix_size::matrix_bytes;
 use crate::{Buffer, DropoutKey, Error, Graph, Output, Tensor};
 
@@ -31,14 +30,8 @@ impl Graph {
             return Err(Error::Shape { op, expected: "an output of its own".into(), got: "a sum".into() });
         }
         let n_tokens = self.attention_shape(op, &shape, [q, k, v], starts)?;
-        self.custom_to(
-            op,
-            output,
-            [n_tokens, shape.result_columns()],
-            &[q, k, v, starts],
-            callbacks::attention,
-            Some(Params::Attention(shape)),
-        )
+        let columns = shape.result_columns();
+        self.custom_to(CustomOp::Attention(shape), output, [n_tokens, columns], &[q, k, v, starts])
     }
 
     /// The gradients of [`Graph::attention`] for `q`, and for `k` and `v` side by side, `[T, 2 · n_head_kv · head_dim]`;
@@ -65,11 +58,9 @@ impl Graph {
         let others = n_tokens * (n_splits - 1);
         // One node has one result: the matrices lie in it one behind the other.
         let all = self.custom(
-            op,
+            CustomOp::AttentionBack(shape),
             [1, n_tokens * (q_width + kv_width) + others * kv_width],
             &[q, k, v, starts, out, dout],
-            callbacks::attention_back,
-            Some(Params::Attention(shape)),
         )?;
         let dq = self.view_in_row(all, 0, (n_tokens, q_width))?;
         let dkv = self.view_in_row(all, n_tokens * q_width, (n_tokens, kv_width))?;
@@ -77,8 +68,7 @@ impl Graph {
             return Ok([dq, dkv]);
         }
         let others = self.view_in_row(all, n_tokens * (q_width + kv_width), (others, kv_width))?;
-        let (op, params) = ("attention_back_sum", Some(Params::Attention(shape)));
-        let dkv = self.custom_inplace(op, dkv, &[others, starts], callbacks::attention_back_sum, params)?;
+        let dkv = self.custom_inplace(CustomOp::AttentionBackSum(shape), dkv, &[others, starts])?;
         Ok([dq, dkv])
     }
 
@@ -107,8 +97,7 @@ impl Graph {
         }
         let loss = self.tensor_rows(loss, n_tokens)?;
         self.expect_writable(op, loss)?;
-        let params = Some(Params::Logits(transform));
-        self.custom_inplace(op, products, &[targets, loss], callbacks::cross_entropy, params)
+        self.custom_inplace(CustomOp::CrossEntropy(transform), products, &[targets, loss])
     }
 
     /// Turns products with the head's rows into logits. The result overwrites `products`, which must not be used any more.
@@ -116,8 +105,7 @@ impl Graph {
     /// # Errors
     /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn transform_logits(&mut self, products: Tensor, transform: LogitTransform) -> Result<Tensor, Error> {
-        let params = Some(Params::Logits(transform));
-        self.custom_inplace("transform_logits", products, &[], callbacks::transform_logits, params)
+        self.custom_inplace(CustomOp::TransformLogits(transform), products, &[])
     }
 
     /// Rotates each head of `x` `[T, n_heads · head_dim]` by the angles in `table` `[T, n_dims]`: the cosines of a
@@ -144,7 +132,7 @@ impl Graph {
                 got: format!("[{n_tokens}, {n_cols}] and a table [{n_rows}, {n_dims}]"),
             });
         }
-        self.custom_inplace(op, x, &[table], callbacks::rope, Some(Params::Rope(rotation)))
+        self.custom_inplace(CustomOp::Rope(rotation), x, &[table])
     }
 
     /// `w ⊙ v / √(mean(v²) + eps)` (arXiv 1910.07467) of each group `v` of `width` values of each row of `x` `[T, n]`; `w`,
@@ -162,8 +150,8 @@ impl Graph {
         let op = "rms_norm";
         let (n_rows, n_cols) = self.norm_shape(op, x, w, width)?;
         let operands: Vec<_> = [x].into_iter().chain(w).collect();
-        let params = Params::Norm { width, eps, is_weighted: w.is_some(), accumulate: false };
-        self.custom(op, [n_rows, n_cols], &operands, callbacks::rms_norm, Some(params))
+        let norm = NormParams { width, eps, is_weighted: w.is_some() };
+        self.custom(CustomOp::RmsNorm(norm), [n_rows, n_cols], &operands)
     }
 
     /// The gradient of [`Graph::rms_norm`] for `x`, from `dy`, that of the result. With [`Output::Accumulate`] it is added to
@@ -184,8 +172,8 @@ impl Graph {
         self.expect_shape(op, dy, (n_rows, n_cols))?;
         let operands: Vec<_> = [x, dy].into_iter().chain(w).collect();
         let accumulate = matches!(dx, Output::Accumulate(_));
-        let params = Params::Norm { width, eps, is_weighted: w.is_some(), accumulate };
-        self.custom_to(op, dx, [n_rows, n_cols], &operands, callbacks::rms_norm_back, Some(params))
+        let norm = NormParams { width, eps, is_weighted: w.is_some() };
+        self.custom_to(CustomOp::RmsNormBack { norm, accumulate }, dx, [n_rows, n_cols], &operands)
     }
 
     /// `f(gate) ⊙ up` (arXiv 2002.05202), or `f(gate)` without `up`; all `[T, n]`.
@@ -200,8 +188,7 @@ impl Graph {
             self.expect_shape(op, up, (n_rows, n_cols))?;
         }
         let operands: Vec<_> = [gate].into_iter().chain(up).collect();
-        let params = Params::Activation { f, is_gated: up.is_some() };
-        self.custom(op, [n_rows, n_cols], &operands, callbacks::activation, Some(params))
+        self.custom(CustomOp::Activation { f, is_gated: up.is_some() }, [n_rows, n_cols], &operands)
     }
 
     /// Computes the gradients of [`Graph::activation`] when the graph is computed, after everything that was stored or
@@ -229,9 +216,9 @@ impl Graph {
             self.expect_no_common_values(op, gate, up)?;
         }
         let operands: Vec<_> = [dy].into_iter().chain(up).collect();
-        let params = Params::Activation { f, is_gated: up.is_some() };
+        let back = CustomOp::ActivationBack { f, is_gated: up.is_some() };
         // The kernel takes `gate` and `up` as memory that it writes to, row by row, so that they may lie side by side.
-        let node = self.inplace_node(op, gate, &operands, callbacks::activation_back, Some(params))?;
+        let node = self.inplace_node(back, gate, &operands)?;
         self.schedule(node)
     }
 
@@ -247,8 +234,7 @@ impl Graph {
         let (n_rows, n_cols) = self.shape(op, a)?;
         self.expect_f32(op, a)?;
         self.expect_shape(op, b, (n_rows, n_cols))?;
-        let params = Some(Params::Scale(scale));
-        self.custom_to(op, output, [n_rows, n_cols], &[a, b], callbacks::add_scaled, params)
+        self.custom_to(CustomOp::AddScaled(scale), output, [n_rows, n_cols], &[a, b])
     }
 
     /// `scale · x` of `x` `[T, n]`.
@@ -259,7 +245,7 @@ impl Graph {
         let op = "scaled";
         let (n_rows, n_cols) = self.shape(op, x)?;
         self.expect_f32(op, x)?;
-        self.custom(op, [n_rows, n_cols], &[x], callbacks::scaled, Some(Params::Scale(scale)))
+        self.custom(CustomOp::Scaled(scale), [n_rows, n_cols], &[x])
     }
 
     /// Multiplies each row of `x` `[T, n]` by its own factor of `factors` `[T, 1]`. The result overwrites `x`, which must not
@@ -271,7 +257,7 @@ impl Graph {
         let op = "scale_rows";
         let (n_rows, _) = self.shape(op, x)?;
         self.expect_shape(op, factors, (n_rows, 1))?;
-        self.custom_inplace(op, x, &[factors], callbacks::scale_rows, None)
+        self.custom_inplace(CustomOp::ScaleRows, x, &[factors])
     }
 
     /// Matrices `[T, n_i]` side by side, `[T, Σ n_i]`.
@@ -291,8 +277,7 @@ impl Graph {
             self.expect_shape(op, *matrix, (n_rows, n))?;
             n_cols = n_cols.saturating_add(n);
         }
-        let params = Some(Params::Matrices(matrices.len()));
-        self.custom(op, [n_rows, n_cols], matrices, callbacks::concat_columns, params)
+        self.custom(CustomOp::ConcatColumns, [n_rows, n_cols], matrices)
     }
 
     /// Rounds `x` `[T, n]` to bfloat16, at half the width, into `out` `[T, bf16_columns(n)]`, when the graph is computed.
@@ -304,7 +289,7 @@ impl Graph {
         let (n_rows, n_cols) = self.shape(op, x)?;
         self.expect_f32(op, x)?;
         self.expect_shape(op, out, (n_rows, bf16_columns(n_cols)))?;
-        let node = self.custom_inplace(op, out, &[x], callbacks::to_bf16, None)?;
+        let node = self.custom_inplace(CustomOp::ToBf16, out, &[x])?;
         self.schedule(node)
     }
 
@@ -316,7 +301,7 @@ impl Graph {
         let op = "from_bf16";
         let (n_rows, _) = self.shape(op, x)?;
         self.expect_shape(op, x, (n_rows, bf16_columns(n_cols)))?;
-        self.custom(op, [n_rows, n_cols], &[x], callbacks::from_bf16, None)
+        self.custom(CustomOp::FromBf16, [n_rows, n_cols], &[x])
     }
 
     /// `x` rounded to bfloat16 in place: `x` must not be used any more.
@@ -324,7 +309,7 @@ impl Graph {
     /// # Errors
     /// It fails as [`Graph::linear`] does, and with [`Error::ReadOnly`] for a mapped weight where it writes.
     pub fn round_to_bf16(&mut self, x: Tensor) -> Result<Tensor, Error> {
-        self.custom_inplace("round_to_bf16", x, &[], callbacks::round_to_bf16, None)
+        self.custom_inplace(CustomOp::RoundToBf16, x, &[])
     }
 
     /// `x / keep` where a pseudo-random mask of density `keep` holds, else 0. The mask depends on the key's
@@ -339,8 +324,7 @@ impl Graph {
         }
         let (n_rows, n_cols) = self.shape(op, x)?;
         self.expect_f32(op, x)?;
-        let params = Params::Dropout { keep, key: key.clone(), salt };
-        self.custom(op, [n_rows, n_cols], &[x], callbacks::dropout, Some(params))
+        self.custom(CustomOp::Dropout { keep, key: key.clone(), salt }, [n_rows, n_cols], &[x])
     }
 
     /// The shape of `x`, whose rows are whole groups of `width` values, as many as `w` has.

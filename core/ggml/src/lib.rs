@@ -39,6 +39,7 @@ mod callbacks;
 mod cpu;
 mod custom;
 mod custom_node;
+mod describe;
 mod device;
 mod error;
 pub mod faults;
@@ -50,6 +51,7 @@ mod log;
 mod mapping;
 mod matrix_size;
 mod ops;
+mod planned_graph;
 mod pool;
 mod products;
 mod profile;
@@ -60,6 +62,8 @@ mod refusal;
 mod tensor_location;
 mod weight_types;
 
+#[cfg(test)]
+mod describe_tests;
 #[cfg(test)]
 mod import_tests;
 #[cfg(test)]
@@ -83,6 +87,10 @@ pub use mapping::{MappedFile, SharedFile};
 pub use nightgraft_kernels::{
     Activation, AttentionShape, ComputeType, Direction, KernelError, LogitTransform, MAX_HEAD_DIM, RopeStyle,
     Rotation, TIER_VARIABLE as INSTRUCTIONS_VARIABLE, TierError, WeightType, bf16_columns,
+};
+pub use planned_graph::{
+    Accumulator, Indices, Matrix, Memory, Norm, Operation, PlannedGraph, PlannedNode, PlannedProduct,
+    WeightMatrix,
 };
 pub use products::Product;
 pub use profile::{OpTime, op_times, set_profiling};

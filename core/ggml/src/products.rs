@@ -3,8 +3,7 @@
 use llama_cpp_sys_2 as sys;
 use nightgraft_kernels::{Direction, Int16Rows, WeightType};
 
-use crate::callbacks;
-use crate::custom_node::{Params, ProductKind, SumOfProducts};
+use crate::custom_node::{CustomOp, ProductKind, SumOfProducts};
 use crate::{Buffer, Error, Graph, Output, Tensor, weight_type};
 
 /// A product with a matrix in any format; see [`nightgraft_kernels::F32Product`] and
@@ -52,7 +51,7 @@ impl Graph {
             expected: "a multiple of 32 columns".into(),
             got: n_cols.to_string(),
         })?;
-        self.custom(op, [n_rows, width], &[x], callbacks::quantize_rows_int16, None)
+        self.custom(CustomOp::QuantizeRowsInt16, [n_rows, width], &[x])
     }
 
     /// `y = x · Wᵀ`: `w` is `[n_out, n_in]` in any format, `x` `[T, n_in]`, the result `[T, n_out]`.
@@ -124,8 +123,8 @@ impl Graph {
             self.expect_shape(op, addend, (n_rows, shape.1))?;
             operands.push(addend);
         }
-        let params = Some(Params::Products(SumOfProducts { kinds, accumulate }));
-        self.custom_to(op, output, [shape.0, shape.1], &operands, callbacks::sum_of_products, params)
+        let sum = CustomOp::SumOfProducts(SumOfProducts { kinds, accumulate });
+        self.custom_to(sum, output, [shape.0, shape.1], &operands)
     }
 
     /// `grad += uᵀ · x`, when the graph is computed: `u` is `[T, r]`, `x` `[T, n]`, `grad` `[r, n]`.
@@ -145,7 +144,7 @@ impl Graph {
         let grad = self.tensor(grad)?;
         self.expect_f32(op, u)?;
         self.expect_f32(op, x)?;
-        let node = self.custom_inplace(op, grad, &[u, x], callbacks::accumulate_outer, None)?;
+        let node = self.custom_inplace(CustomOp::AccumulateOuter, grad, &[u, x])?;
         self.schedule(node)
     }
 
