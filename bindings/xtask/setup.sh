@@ -23,6 +23,14 @@ has_libclang() {
     return 1
 }
 
+# A driver says where it is in a small file.
+has_lavapipe() {
+    for file in /usr/share/vulkan/icd.d/lvp_icd*.json /etc/vulkan/icd.d/lvp_icd*.json; do
+        [ -e "$file" ] && ldconfig -p | grep -q 'libvulkan\.so\.1' && return
+    done
+    return 1
+}
+
 missing_packages() {
     has cmake || echo cmake
     has make || echo make
@@ -37,6 +45,8 @@ missing_packages() {
     if [ "$task" = test ]; then
         # The commands that convert other programs' lines are tried.
         has jq || echo jq
+        # A Vulkan device in software, for the tests of shaders.
+        has_lavapipe || echo mesa-vulkan-drivers libvulkan1
         # The Kotlin tests.
         has javac || echo openjdk-17-jdk-headless
         has mvn || echo maven

@@ -1,0 +1,238 @@
+//! The GPUs of this machine, as their drivers describe them, and why one is refused.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Device, Error, Limit, Limits};
+
+/// A GPU, or what presents itself as one.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    inner: wgpu::Adapter,
+    info: AdapterInfo,
+}
+
+/// What a driver says of an adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AdapterInfo {
+    /// Its place among the adapters of this machine.
+    pub index: usize,
+    /// The name, such as `Apple M2` or `Adreno (TM) 750`.
+    pub name: String,
+    /// What it is.
+    pub kind: AdapterKind,
+    /// The interface that its driver speaks.
+    pub backend: Backend,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version.
+    pub driver_version: String,
+    /// The vendor's number, of the PCI registry where it is below 65536.
+    pub vendor: u32,
+    /// The vendor's number of the device.
+    pub device: u32,
+    /// What it can do at most.
+    pub limits: Limits,
+    /// What it can do besides.
+    pub features: Features,
+}
+
+/// What an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AdapterKind {
+    /// A GPU that shares the CPU's memory.
+    Integrated,
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A part of another machine's GPU.
+    Virtual,
+    /// A program on the CPU.
+    Software,
+    /// The driver does not say.
+    Unknown,
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Integrated => "integrated GPU",
+            Self::Discrete => "discrete GPU",
+            Self::Virtual => "virtual GPU",
+            Self::Software => "software on the CPU",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// The interface of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Backend {
+    /// Khronos' Vulkan.
+    Vulkan,
+    /// Apple's Metal.
+    Metal,
+    /// Another one, which this crate does not ask for.
+    Other,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vulkan => "Vulkan",
+            Self::Metal => "Metal",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// What a device can do that not every device can. Nothing here depends on any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Features {
+    /// Shaders compute in half precision.
+    pub f16: bool,
+    /// Invocations exchange values without memory; `None` if they cannot, else how many do at least and at most.
+    pub subgroup_sizes: Option<[u32; 2]>,
+    /// Subgroups multiply small matrices at once.
+    pub cooperative_matrices: bool,
+    /// The time that a shader takes can be measured.
+    pub timestamps: bool,
+}
+
+/// Why an adapter is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It computes on the CPU, where this project's own kernels are faster.
+    Software,
+    /// It can do too little at once.
+    Limit {
+        /// What there is too little of.
+        limit: Limit,
+        /// The least that is needed.
+        needed: u64,
+        /// What it has.
+        found: u64,
+    },
+    /// Its driver has no compute shaders.
+    NoCompute,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Software => f.write_str("it computes on the CPU; allow software devices to use it"),
+            Self::Limit { limit, needed, found } => {
+                write!(f, "it has {found} {limit}, and {needed} are needed")
+            }
+            Self::NoCompute => f.write_str("its driver has no compute shaders"),
+        }
+    }
+}
+
+/// All adapters that drivers of Vulkan and Metal offer on this machine; none if there is no driver.
+pub fn adapters() -> Vec<Adapter> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL;
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    // Neither the validation layers nor the debugger's names of a developer's machine.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let instance = wgpu::Instance::new(descriptor);
+    let found = pollster::block_on(instance.enumerate_adapters(backends));
+    found
+        .into_iter()
+        .enumerate()
+        .map(|(index, inner)| Adapter { info: describe(&inner, index), inner })
+        .collect()
+}
+
+impl Adapter {
+    /// What its driver says of it.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// Why it cannot be used, if so. A software device can only if it is allowed.
+    pub fn refusal(&self, allow_software: bool) -> Option<Refusal> {
+        if !self.inner.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+            return Some(Refusal::NoCompute);
+        }
+        refusal(&self.info, allow_software)
+    }
+
+    /// Opens a device with all that the adapter can do.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Open`].
+    pub fn open(&self, allow_software: bool) -> Result<Device, Error> {
+        self.open_within(allow_software, self.info.limits)
+    }
+
+    /// Opens a device that holds itself to these limits where the adapter could do more.
+    ///
+    /// # Errors
+    /// They are those of [`open`](Self::open).
+    pub fn open_within(&self, allow_software: bool, limits: Limits) -> Result<Device, Error> {
+        let adapter = || self.info.name.clone();
+        if let Some(reason) = self.refusal(allow_software) {
+            return Err(Error::Refused { adapter: adapter(), reason });
+        }
+        let limits = self.info.limits.at_most(limits);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: None,
+            required_features: wgpu::Features::empty(),
+            required_limits: limits.required(&self.inner.limits()),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            trace: wgpu::Trace::Off,
+        };
+        let opened = pollster::block_on(self.inner.request_device(&descriptor));
+        let (device, queue) =
+            opened.map_err(|error| Error::Open { adapter: adapter(), reason: error.to_string() })?;
+        Ok(Device::new(device, queue, AdapterInfo { limits, ..self.info.clone() }))
+    }
+}
+
+fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
+    let info = adapter.get_info();
+    let features = adapter.features();
+    let has_subgroups = features.contains(wgpu::Features::SUBGROUP);
+    AdapterInfo {
+        index,
+        name: info.name,
+        kind: match info.device_type {
+            wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+            wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+            wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+            wgpu::DeviceType::Cpu => AdapterKind::Software,
+            wgpu::DeviceType::Other => AdapterKind::Unknown,
+        },
+        backend: match info.backend {
+            wgpu::Backend::Vulkan => Backend::Vulkan,
+            wgpu::Backend::Metal => Backend::Metal,
+            _ => Backend::Other,
+        },
+        driver: info.driver,
+        driver_version: info.driver_info,
+        vendor: info.vendor,
+        device: info.device,
+        limits: Limits::of(&adapter.limits()),
+        features: Features {
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroup_sizes: has_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            cooperative_matrices: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        },
+    }
+}
+
+fn refusal(info: &AdapterInfo, allow_software: bool) -> Option<Refusal> {
+    if info.kind == AdapterKind::Software && !allow_software {
+        return Some(Refusal::Software);
+    }
+    info.limits.shortfall().map(|(limit, needed, found)| Refusal::Limit { limit, needed, found })
+}

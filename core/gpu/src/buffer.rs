@@ -1,0 +1,285 @@
+//! Memory of a device, and places in it.
+
+use crate::device::DeviceId;
+use crate::{Device, Error};
+
+/// Bytes of a device's memory. Copies of this handle are the same memory, which is freed with the last of them.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub(crate) inner: wgpu::Buffer,
+    pub(crate) device: DeviceId,
+    bytes: u64,
+}
+
+impl Buffer {
+    /// Its size in bytes, a multiple of 4.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// A row-major `f32` matrix `[n_rows, n_cols]` in a buffer, whose rows start `stride` floats apart.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferRows<'a> {
+    buffer: &'a Buffer,
+    first: u64,
+    n_rows: u32,
+    n_cols: u32,
+    stride: u32,
+}
+
+impl<'a> BufferRows<'a> {
+    /// The matrix whose first value is float `first` of the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `stride < n_cols`; [`Error::OutOfRange`] if the last row ends behind the buffer.
+    pub fn new(
+        buffer: &'a Buffer,
+        first: u64,
+        [n_rows, n_cols]: [u32; 2],
+        stride: u32,
+    ) -> Result<Self, Error> {
+        if stride < n_cols {
+            let (expected, got) = (n_cols.into(), stride.into());
+            return Err(Error::Shape { op: "rows of a buffer", what: "the stride", expected, got });
+        }
+        let rows = Self { buffer, first, n_rows, n_cols, stride };
+        let end = first.checked_add(rows.floats()).and_then(|end| end.checked_mul(4));
+        match end {
+            Some(end) if end <= buffer.bytes => Ok(rows),
+            end => {
+                let end = end.unwrap_or(u64::MAX);
+                Err(Error::OutOfRange { what: "a matrix", end, bytes: buffer.bytes })
+            }
+        }
+    }
+
+    /// The matrix that fills the buffer from its first float on, without gaps.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if the buffer is too small.
+    pub fn whole(buffer: &'a Buffer, [n_rows, n_cols]: [u32; 2]) -> Result<Self, Error> {
+        Self::new(buffer, 0, [n_rows, n_cols], n_cols)
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> u32 {
+        self.n_rows
+    }
+
+    /// Number of columns.
+    pub fn n_cols(&self) -> u32 {
+        self.n_cols
+    }
+
+    /// Distance between the starts of two rows, in floats.
+    pub fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    pub(crate) fn buffer(&self) -> &'a Buffer {
+        self.buffer
+    }
+
+    /// The place of the first value, in floats.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The floats from the first value to the last one, those between rows included.
+    fn floats(&self) -> u64 {
+        match self.n_rows {
+            0 => 0,
+            n => u64::from(n - 1) * u64::from(self.stride) + u64::from(self.n_cols),
+        }
+    }
+
+    /// What a shader is given of the buffer, and the place of the first value in that, in floats.
+    ///
+    /// # Errors
+    /// [`Error::OverLimit`] if it is more than one binding of this device.
+    pub fn bind(&self, device: &Device) -> Result<(Binding<'a>, u32), Error> {
+        Binding::of_bytes(device, self.buffer, 4 * self.first, 4 * self.floats())
+            .map(|(binding, skipped)| (binding, skipped / 4))
+    }
+}
+
+/// A piece of a buffer, as a shader sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    pub(crate) buffer: &'a Buffer,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
+impl<'a> Binding<'a> {
+    /// A binding that has these bytes, which are aligned to 4, and the place of the first of them in it: bindings begin at
+    /// multiples of [`Limits::binding_alignment`](crate::Limits::binding_alignment).
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; [`Error::OverLimit`] if it is more than one binding of this device.
+    pub fn of_bytes(
+        device: &Device,
+        buffer: &'a Buffer,
+        start: u64,
+        bytes: u64,
+    ) -> Result<(Self, u32), Error> {
+        let what = "a binding";
+        let end = start.checked_add(bytes).filter(|end| *end <= buffer.bytes && start.is_multiple_of(4));
+        let Some(end) = end else {
+            let end = start.saturating_add(bytes);
+            return Err(Error::OutOfRange { what, end, bytes: buffer.bytes });
+        };
+        let limits = device.limits();
+        let skipped = start % u64::from(limits.binding_alignment);
+        let offset = start - skipped;
+        // A binding has bytes, also one that none are read from.
+        let got = (end.next_multiple_of(4) - offset).max(4);
+        if got > limits.binding_bytes {
+            return Err(Error::OverLimit { what, unit: "bytes", limit: limits.binding_bytes, got });
+        }
+        Ok((Self { buffer, offset, bytes: got }, skipped as u32))
+    }
+
+    /// The whole buffer.
+    ///
+    /// # Errors
+    /// They are those of [`of_bytes`](Self::of_bytes).
+    pub fn whole(device: &Device, buffer: &'a Buffer) -> Result<Self, Error> {
+        Self::of_bytes(device, buffer, 0, buffer.bytes).map(|(binding, _)| binding)
+    }
+}
+
+/// What a piece of an upload has at most: the driver keeps a copy of it until it is done.
+const UPLOAD_BYTES: usize = 16 << 20;
+
+impl Device {
+    /// Memory of so many floats, all of them 0.
+    ///
+    /// # Errors
+    /// [`Error::OverLimit`], [`Error::OutOfMemory`], [`Error::Lost`].
+    pub fn zeros(&self, what: &'static str, floats: u64) -> Result<Buffer, Error> {
+        self.allocate(what, floats.saturating_mul(4))
+    }
+
+    /// Memory with these bytes, and zeros up to the next multiple of 4. What is large goes over in pieces, each waited for.
+    ///
+    /// # Errors
+    /// They are those of [`zeros`](Self::zeros), and [`Error::Unfinished`].
+    pub fn upload(&self, what: &'static str, bytes: &[u8]) -> Result<Buffer, Error> {
+        let buffer = self.allocate(what, (bytes.len() as u64).next_multiple_of(4))?;
+        self.write(&buffer, 0, bytes)?;
+        Ok(buffer)
+    }
+
+    /// Memory with these floats.
+    ///
+    /// # Errors
+    /// They are those of [`upload`](Self::upload).
+    pub fn upload_floats(&self, what: &'static str, values: &[f32]) -> Result<Buffer, Error> {
+        self.upload(what, bytemuck::cast_slice(values))
+    }
+
+    /// Writes bytes to a buffer from byte `start` on, a multiple of 4; zeros follow up to the next multiple of 4. It happens before
+    /// anything that is submitted afterwards.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::OutOfMemory`], [`Error::OtherDevice`], [`Error::Lost`], [`Error::Unfinished`].
+    pub fn write(&self, buffer: &Buffer, start: u64, bytes: &[u8]) -> Result<(), Error> {
+        let what = "an upload";
+        self.own("a buffer", buffer.device)?;
+        let end = start.checked_add((bytes.len() as u64).next_multiple_of(4));
+        if end.is_none_or(|end| end > buffer.bytes) || !start.is_multiple_of(4) {
+            return Err(Error::OutOfRange { what, end: end.unwrap_or(u64::MAX), bytes: buffer.bytes });
+        }
+        let mut start = start;
+        for piece in bytes.chunks(UPLOAD_BYTES) {
+            let whole = piece.len() / 4 * 4;
+            let mut last = [0; 4];
+            last[..piece.len() - whole].copy_from_slice(&piece[whole..]);
+            self.guarded(what, piece.len() as u64, || {
+                self.queue().write_buffer(&buffer.inner, start, &piece[..whole]);
+                if whole < piece.len() {
+                    self.queue().write_buffer(&buffer.inner, start + whole as u64, &last);
+                }
+            })?;
+            if bytes.len() > UPLOAD_BYTES {
+                self.submit(&[])?;
+                self.wait()?;
+            }
+            start += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Waits for all that was submitted, and reads `bytes` bytes from byte `start` of a buffer on; both are multiples of 4.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::OutOfMemory`], [`Error::OtherDevice`], [`Error::Lost`], [`Error::Unfinished`].
+    pub fn read(&self, buffer: &Buffer, start: u64, bytes: u64) -> Result<Vec<u8>, Error> {
+        let what = "a download";
+        self.own("a buffer", buffer.device)?;
+        let end = start.checked_add(bytes).filter(|_| (start | bytes).is_multiple_of(4));
+        if end.is_none_or(|end| end > buffer.bytes) {
+            return Err(Error::OutOfRange { what, end: end.unwrap_or(u64::MAX), bytes: buffer.bytes });
+        }
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = self.guarded(what, bytes, || {
+            let staging = self.inner().create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: bytes,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            });
+            let mut encoder = self.inner().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(&buffer.inner, start, &staging, 0, bytes);
+            self.queue().submit([encoder.finish()]);
+            staging
+        })?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.guarded(what, bytes, || {
+            // Nobody listens any more after an error.
+            staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
+        })?;
+        self.wait()?;
+        let failed = |reason: String| Error::Failed { what, reason };
+        match receiver.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.lost_or(failed(error.to_string()))),
+            Err(error) => return Err(self.lost_or(failed(error.to_string()))),
+        }
+        let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        Ok(view.to_vec())
+    }
+
+    /// Waits for all that was submitted, and reads floats from float `first` of a buffer on.
+    ///
+    /// # Errors
+    /// They are those of [`read`](Self::read).
+    pub fn read_floats(&self, buffer: &Buffer, first: u64, floats: u64) -> Result<Vec<f32>, Error> {
+        let bytes = self.read(buffer, first.saturating_mul(4), floats.saturating_mul(4))?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Buffer, Error> {
+        let limit = self.limits().buffer_bytes;
+        if bytes > limit {
+            return Err(Error::OverLimit { what, unit: "bytes", limit, got: bytes });
+        }
+        // Without bytes there is no buffer.
+        let bytes = bytes.max(4);
+        let inner = self.guarded(what, bytes, || {
+            self.inner().create_buffer(&wgpu::BufferDescriptor {
+                label: Some(what),
+                size: bytes,
+                usage: wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        Ok(Buffer { inner, device: self.id(), bytes })
+    }
+}

@@ -1,0 +1,197 @@
+//! An open device: what is submitted to it, and how its faults become errors.
+//!
+//! wgpu reports a fault to the innermost error scope of the thread, or to a handler, which by default panics. Here every call is
+//! made inside a scope of each kind, the handler keeps what came otherwise, and a lost device is remembered: the next call that
+//! returns anything returns it.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::{AdapterInfo, Dispatch, Error, Limits, Pipeline, Program};
+
+/// How long a device may take for what was submitted. Drivers give up themselves long before.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An open device. It may be used by several threads.
+#[derive(Debug)]
+pub struct Device {
+    inner: wgpu::Device,
+    queue: wgpu::Queue,
+    info: AdapterInfo,
+    id: DeviceId,
+    faults: Arc<Faults>,
+    pub(crate) pipelines: Mutex<HashMap<Program, Pipeline>>,
+}
+
+/// What tells the devices of a process apart: wgpu panics if it is given what belongs to another instance of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceId(u64);
+
+/// What went wrong outside of a call's own scope.
+#[derive(Debug, Default)]
+struct Faults {
+    lost: Mutex<Option<String>>,
+    uncaught: Mutex<Option<String>>,
+}
+
+impl Device {
+    pub(crate) fn new(inner: wgpu::Device, queue: wgpu::Queue, info: AdapterInfo) -> Self {
+        let faults = Arc::new(Faults::default());
+        let on_lost = Arc::clone(&faults);
+        inner.set_device_lost_callback(move |_, reason| keep_first(&on_lost.lost, reason));
+        let on_error = Arc::clone(&faults);
+        inner.on_uncaptured_error(Arc::new(move |error| keep_first(&on_error.uncaught, error.to_string())));
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let id = DeviceId(OPENED.fetch_add(1, Ordering::Relaxed));
+        Self { inner, queue, info, id, faults, pipelines: Mutex::default() }
+    }
+
+    /// What its driver says of it; the limits are those that it was opened with.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// What it can do at most.
+    pub fn limits(&self) -> Limits {
+        self.info.limits
+    }
+
+    /// Starts these dispatches, one after the other: each sees what those before it have written. It does not wait for them.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Lost`], [`Error::OtherDevice`].
+    pub fn submit<'a>(&self, dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Result<(), Error> {
+        let mut of_other = Ok(());
+        self.guarded("a submission", 0, || {
+            let mut encoder = self.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for dispatch in dispatches {
+                    of_other = self.own("a dispatch", dispatch.device);
+                    if of_other.is_err() {
+                        break;
+                    }
+                    dispatch.encode(&mut pass);
+                }
+            }
+            if of_other.is_ok() {
+                self.queue.submit([encoder.finish()]);
+            }
+        })?;
+        of_other
+    }
+
+    /// Waits until all that was submitted is done.
+    ///
+    /// # Errors
+    /// [`Error::Unfinished`] after two minutes, [`Error::Lost`].
+    pub fn wait(&self) -> Result<(), Error> {
+        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+        // wgpu panics here, and here alone, if the device is lost while it waits; it has released its locks by then, and is only
+        // asked for the reason afterwards.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.inner.poll(poll)));
+        self.check()?;
+        match polled {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(wgpu::PollError::Timeout)) => Err(Error::Unfinished { seconds: PATIENCE.as_secs() }),
+            Ok(Err(error)) => Err(Error::Failed { what: "waiting", reason: error.to_string() }),
+            Err(_) => Err(Error::Lost { reason: "it failed while it was waited for".to_owned() }),
+        }
+    }
+
+    /// Gives the device up, as a driver does that is reset: everything that is asked of it afterwards fails with [`Error::Lost`].
+    pub fn destroy(&self) {
+        self.inner.destroy();
+        keep_first(&self.faults.lost, "it was given up".to_owned());
+    }
+
+    pub(crate) fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    /// Whether something is this device's.
+    pub(crate) fn own(&self, what: &'static str, of: DeviceId) -> Result<(), Error> {
+        if of == self.id { Ok(()) } else { Err(Error::OtherDevice { what }) }
+    }
+
+    pub(crate) fn inner(&self) -> &wgpu::Device {
+        &self.inner
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Makes a call of wgpu's, whose faults are returned. `bytes` is the memory that it takes, for the message.
+    pub(crate) fn guarded<T>(
+        &self,
+        what: &'static str,
+        bytes: u64,
+        call: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        self.check()?;
+        let memory = self.inner.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.inner.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.inner.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = call();
+        let caught = [
+            pollster::block_on(validation.pop()),
+            pollster::block_on(internal.pop()),
+            pollster::block_on(memory.pop()),
+        ];
+        self.check()?;
+        match caught.into_iter().flatten().next() {
+            None => Ok(result),
+            Some(error) => Err(translated(error, what, bytes)),
+        }
+    }
+
+    /// The device's loss if it is lost, or else this error.
+    pub(crate) fn lost_or(&self, error: Error) -> Error {
+        self.check().err().unwrap_or(error)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if let Some(reason) = lock(&self.faults.lost).clone() {
+            return Err(Error::Lost { reason });
+        }
+        match lock(&self.faults.uncaught).take() {
+            Some(reason) => Err(Error::Failed { what: "an earlier call", reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn translated(error: wgpu::Error, what: &'static str, bytes: u64) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what, bytes },
+        error => Error::Failed { what, reason: error.to_string() },
+    }
+}
+
+fn keep_first(place: &Mutex<Option<String>>, reason: String) {
+    lock(place).get_or_insert(reason);
+}
+
+/// No holder of these locks panics in between.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_driver_s_faults_are_told_apart() {
+        let source = || Box::new(std::fmt::Error);
+        let memory = wgpu::Error::OutOfMemory { source: source() };
+        assert_eq!(translated(memory, "weights", 9), Error::OutOfMemory { what: "weights", bytes: 9 });
+        let description = "a device id that is not known".to_owned();
+        let internal = wgpu::Error::Internal { source: source(), description: description.clone() };
+        assert_eq!(translated(internal, "linear", 0), Error::Failed { what: "linear", reason: description });
+    }
+}

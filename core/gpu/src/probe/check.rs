@@ -1,0 +1,176 @@
+//! Products of random matrices, compared with sums of what the kernels read from the same bytes.
+
+use nightgraft_kernels::{Direction, WeightType, Weights};
+use nightgraft_random::Random;
+use serde::Serialize;
+
+use crate::sample::{random_bytes, random_floats};
+use crate::{BufferRows, Device, Error, Product, Tile};
+
+/// The least cosine between a right result and a device's. Rounding in single precision leaves it at 1 to six digits; devices that
+/// compute wrong were seen at 0.7.
+pub const LEAST_COSINE: f64 = 0.999;
+
+/// One product of a device, compared.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProductCheck {
+    /// ggml's name of the weights' format.
+    pub format: &'static str,
+    /// Whether it is the transposed product.
+    pub transposed: bool,
+    /// How it was cut.
+    pub tile: Tile,
+    /// The cosine between the device's result and the right one; none if a number is not finite.
+    pub cosine: Option<f64>,
+    /// The length of their difference, relative to that of the right one; likewise.
+    pub relative_error: Option<f64>,
+}
+
+impl ProductCheck {
+    /// Whether training could rest on it.
+    pub fn has_passed(&self) -> bool {
+        self.cosine.is_some_and(|cosine| cosine >= LEAST_COSINE)
+    }
+}
+
+/// Compares products with every format that the device reads, and with every tile that it can run, in both directions. It takes some
+/// seconds on a device that compiles slowly.
+///
+/// # Errors
+/// Whatever the device answers to a product: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
+pub fn check_products(device: &Device) -> Result<Vec<ProductCheck>, Error> {
+    let limits = device.limits();
+    let formats = WeightType::ALL.into_iter().map(|kind| (kind, Tile::unmeasured(u32::MAX)));
+    let tiles = Tile::fitting(&limits).map(|tile| (WeightType::Q4_K, tile));
+    let mut checks: Vec<ProductCheck> = Vec::new();
+    for (kind, tile) in formats.chain(tiles) {
+        for direction in [Direction::Linear, Direction::Transposed] {
+            let is_done = checks.iter().any(|check| {
+                (check.format, check.tile) == (kind.name(), tile)
+                    && check.transposed == (direction == Direction::Transposed)
+            });
+            if !is_done {
+                checks.push(check_product(device, kind, direction, tile)?);
+            }
+        }
+    }
+    Ok(checks)
+}
+
+fn check_product(
+    device: &Device,
+    kind: WeightType,
+    direction: Direction,
+    tile: Tile,
+) -> Result<ProductCheck, Error> {
+    // More than a tile of the usual shape in every direction, and no multiples of one.
+    let (n_tokens, n_rows, n_cols) = (37, 75, if kind.block_len() == 1 { 90 } else { 256 });
+    let mut random = Random::new(kind.ggml_id().into());
+    let bytes = random_bytes(kind, [n_rows, n_cols], &mut random);
+    let weights = Weights::new(kind, n_rows, n_cols, &bytes)
+        .expect("the bytes are those of whole blocks of this shape");
+    let (depth, width) = match direction {
+        Direction::Linear => (n_cols, n_rows),
+        Direction::Transposed => (n_rows, n_cols),
+    };
+    let x = random_floats(n_tokens * depth, &mut random);
+    let matrix = device.upload_matrix(weights)?;
+    let input = device.upload_floats("input of a probe", &x)?;
+    let output = device.zeros("output of a probe", (n_tokens * width) as u64)?;
+    let shape = |width: usize| [n_tokens as u32, width as u32];
+    let product = Product {
+        matrix: &matrix,
+        direction,
+        input: BufferRows::whole(&input, shape(depth))?,
+        output: BufferRows::whole(&output, shape(width))?,
+        scale: 1.0,
+        accumulate: false,
+    };
+    device.submit(&device.product(&product, tile)?)?;
+    let got = device.read_floats(&output, 0, (n_tokens * width) as u64)?;
+    let expected = right_result(weights, direction, &x, n_tokens);
+    let (cosine, relative_error) = compare(&got, &expected).unzip();
+    let transposed = direction == Direction::Transposed;
+    Ok(ProductCheck { format: kind.name(), transposed, tile, cosine, relative_error })
+}
+
+/// The product in double precision.
+fn right_result(weights: Weights, direction: Direction, x: &[f32], n_tokens: usize) -> Vec<f64> {
+    let (n_rows, n_cols) = (weights.n_rows(), weights.n_cols());
+    let (depth, width) = match direction {
+        Direction::Linear => (n_cols, n_rows),
+        Direction::Transposed => (n_rows, n_cols),
+    };
+    let mut result = vec![0.0; n_tokens * width];
+    let mut row = vec![0.0; n_cols];
+    for r in 0..n_rows {
+        weights.dequantize_row(r, &mut row);
+        for (x, result) in x.chunks_exact(depth).zip(result.chunks_exact_mut(width)) {
+            match direction {
+                Direction::Linear => {
+                    result[r] = x.iter().zip(&row).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                }
+                Direction::Transposed => {
+                    for (result, weight) in result.iter_mut().zip(&row) {
+                        *result += f64::from(x[r]) * f64::from(*weight);
+                    }
+                }
+            }
+        }
+    }
+    result
+}
+
+/// The cosine, and the relative length of the difference; none if a number is not finite.
+fn compare(got: &[f32], expected: &[f64]) -> Option<(f64, f64)> {
+    if got.iter().any(|value| !value.is_finite()) {
+        return None;
+    }
+    let (mut dot, mut got_square, mut square, mut difference) = (0.0, 0.0, 0.0, 0.0);
+    for (got, expected) in got.iter().map(|value| f64::from(*value)).zip(expected) {
+        dot += got * expected;
+        got_square += got * got;
+        square += expected * expected;
+        difference += (got - expected).powi(2);
+    }
+    // A result of nothing but zeros has no direction, and is wrong.
+    let cosine = if got_square > 0.0 { dot / (got_square * square).sqrt() } else { 0.0 };
+    Some((cosine, (difference / square).sqrt()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Limits;
+    use crate::testing::software_within;
+
+    /// Rounding of sums of at most 256 terms in single precision.
+    const RELATIVE_TOLERANCE: f64 = 1e-6;
+
+    #[test]
+    fn a_device_that_computes_right_passes_with_every_format_and_tile() {
+        let checks = check_products(&software_within(Limits::LEAST)).unwrap();
+        for check in &checks {
+            assert!(check.has_passed() && check.relative_error.unwrap() <= RELATIVE_TOLERANCE, "{check:?}");
+        }
+        let tiles = Tile::fitting(&Limits::LEAST).count();
+        // One tile is checked with every format, the others with one.
+        assert_eq!(checks.len(), 2 * (WeightType::ALL.len() + tiles - 1));
+    }
+
+    #[test]
+    fn wrong_numbers_do_not_pass() {
+        let check = |got: &[f32]| {
+            let (cosine, relative_error) = compare(got, &[1.0, 2.0, -2.0]).unzip();
+            let tile = Tile::unmeasured(1);
+            ProductCheck { format: "F32", transposed: false, tile, cosine, relative_error }
+        };
+        let right = check(&[1.0, 2.0, -2.0]);
+        assert_eq!((right.cosine, right.relative_error), (Some(1.0), Some(0.0)));
+        assert!(right.has_passed() && check(&[1.0, 2.02, -2.0]).has_passed());
+        for wrong in [[1.0, 2.0, 2.0], [0.0, 0.0, 0.0], [1.0, f32::NAN, -2.0], [1.0, f32::INFINITY, -2.0]] {
+            assert!(!check(&wrong).has_passed(), "{wrong:?}");
+        }
+    }
+}

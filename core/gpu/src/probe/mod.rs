@@ -1,0 +1,7 @@
+//! Whether a device computes right, and how fast: what has to be known of it before it is trusted with anything.
+
+mod check;
+mod speed;
+
+pub use check::{LEAST_COSINE, ProductCheck, check_products};
+pub use speed::{ProductSpeed, Speed, measure_products};

@@ -1,0 +1,176 @@
+//! The rate of a device's products, in every tile, beside the most that it computes with anything.
+
+use std::time::{Duration, Instant};
+
+use nightgraft_kernels::{Direction, WeightType, Weights};
+use nightgraft_random::Random;
+use serde::Serialize;
+
+use crate::sample::random_bytes;
+use crate::{Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
+
+/// What a product is measured with: the format of most files.
+const FORMAT: WeightType = WeightType::Q4_K;
+/// Tokens, and the rows and columns of a square matrix, from a size that a slow device can do in one go to one that fills a fast one.
+const SIZES: [[u32; 2]; 3] = [[64, 256], [256, 1024], [512, 2048]];
+/// No submission takes longer than this where it can be helped, so that screens and watchdogs of the system are not disturbed.
+const LONGEST: Duration = Duration::from_millis(100);
+/// What is timed takes at least so long, against which starting it counts little.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// The most times that one thing is run in a submission.
+const MOST_RUNS: usize = 512;
+
+/// How fast a device is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Speed {
+    /// Billions of additions and multiplications a second in multiply-adds of single precision, with no memory in between: what
+    /// products are measured against.
+    pub peak_gflops: f64,
+    /// ggml's name of the format of the weights.
+    pub format: &'static str,
+    /// Tokens of a product.
+    pub n_tokens: u32,
+    /// Rows and columns of its weights.
+    pub n_embd: u32,
+    /// Each direction in each tile that the device can run.
+    pub products: Vec<ProductSpeed>,
+}
+
+/// The rate of one product.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProductSpeed {
+    /// Whether it is the transposed product.
+    pub transposed: bool,
+    /// How it was cut.
+    pub tile: Tile,
+    /// Billions of additions and multiplications a second.
+    pub gflops: f64,
+}
+
+impl Speed {
+    /// The fastest of a direction.
+    pub fn fastest(&self, transposed: bool) -> Option<&ProductSpeed> {
+        let products = self.products.iter().filter(|product| product.transposed == transposed);
+        products.max_by(|a, b| a.gflops.total_cmp(&b.gflops))
+    }
+}
+
+/// Times products with weights of four bits in every tile that the device can run, on a size that suits it. It takes a few seconds.
+///
+/// # Errors
+/// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
+pub fn measure_products(device: &Device) -> Result<Speed, Error> {
+    let peak_gflops = measure_peak(device)?;
+    let mut size = Operands::new(device, SIZES[0])?;
+    for next in &SIZES[1..] {
+        let run = size.product(device, Direction::Linear, Tile::unmeasured(size.n_tokens))?;
+        time(device, &run)?;
+        let larger = time(device, &run)?.mul_f64(flops(*next) / size.flops());
+        if larger > LONGEST {
+            break;
+        }
+        size = Operands::new(device, *next)?;
+    }
+    let mut products = Vec::new();
+    for direction in [Direction::Linear, Direction::Transposed] {
+        for tile in Tile::fitting(&device.limits()) {
+            let run = size.product(device, direction, tile)?;
+            let gflops = rate(device, &run, size.flops())?;
+            products.push(ProductSpeed { transposed: direction == Direction::Transposed, tile, gflops });
+        }
+    }
+    let Operands { n_tokens, n_embd, .. } = size;
+    Ok(Speed { peak_gflops, format: FORMAT.name(), n_tokens, n_embd, products })
+}
+
+/// What a product of one size is made with.
+struct Operands {
+    n_tokens: u32,
+    n_embd: u32,
+    matrix: crate::Matrix,
+    input: crate::Buffer,
+    output: crate::Buffer,
+}
+
+impl Operands {
+    fn new(device: &Device, [n_tokens, n_embd]: [u32; 2]) -> Result<Self, Error> {
+        let n = n_embd as usize;
+        let bytes = random_bytes(FORMAT, [n, n], &mut Random::new(0));
+        let weights =
+            Weights::new(FORMAT, n, n, &bytes).expect("the bytes are those of whole blocks of this shape");
+        let matrix = device.upload_matrix(weights)?;
+        let ones = vec![1.0; n_tokens as usize * n];
+        let input = device.upload_floats("input of a probe", &ones)?;
+        let output = device.zeros("output of a probe", ones.len() as u64)?;
+        Ok(Self { n_tokens, n_embd, matrix, input, output })
+    }
+
+    fn product(&self, device: &Device, direction: Direction, tile: Tile) -> Result<Vec<Dispatch>, Error> {
+        let rows = |buffer| BufferRows::whole(buffer, [self.n_tokens, self.n_embd]);
+        let (matrix, input, output) = (&self.matrix, rows(&self.input)?, rows(&self.output)?);
+        device.product(&Product { matrix, direction, input, output, scale: 1.0, accumulate: false }, tile)
+    }
+
+    fn flops(&self) -> f64 {
+        flops([self.n_tokens, self.n_embd])
+    }
+}
+
+/// A multiplication and an addition for each token and each weight.
+fn flops([n_tokens, n_embd]: [u32; 2]) -> f64 {
+    2.0 * f64::from(n_tokens) * f64::from(n_embd).powi(2)
+}
+
+fn measure_peak(device: &Device) -> Result<f64, Error> {
+    const WORKGROUPS: u32 = 256;
+    // In `peak.wgsl`: invocations of a workgroup, turns of the loop, and in each of them eight multiply-adds of four numbers.
+    const FLOPS: f64 = WORKGROUPS as f64 * 64.0 * 256.0 * 2.0 * 8.0 * 4.0;
+    let pipeline = device.pipeline(&Program::new("peak", [include_str!("peak.wgsl")], []))?;
+    let output = device.zeros("output of a probe", u64::from(WORKGROUPS) * 64)?;
+    let bindings = [Binding::whole(device, &output)?];
+    let factor = 0.999_f32.to_bits();
+    let run = device.dispatch(&pipeline, &bindings, &[factor], [WORKGROUPS, 1, 1])?;
+    rate(device, &[run], FLOPS)
+}
+
+/// Billions of operations a second of a run with so many.
+fn rate(device: &Device, run: &[Dispatch], flops: f64) -> Result<f64, Error> {
+    // The first one may be compiled by it, or wake the device up.
+    time(device, run)?;
+    let mut n_runs = 1;
+    loop {
+        let runs = std::iter::repeat_n(run, n_runs).flatten();
+        let took = time(device, runs)?.max(Duration::from_nanos(1));
+        if took >= SHORTEST || n_runs >= MOST_RUNS {
+            return Ok(flops * n_runs as f64 / took.as_secs_f64() / 1e9);
+        }
+        let factor = SHORTEST.as_secs_f64() * 1.5 / took.as_secs_f64();
+        n_runs = (n_runs * factor.clamp(2.0, 8.0) as usize).min(MOST_RUNS);
+    }
+}
+
+fn time<'a>(device: &Device, run: impl IntoIterator<Item = &'a Dispatch>) -> Result<Duration, Error> {
+    device.wait()?;
+    let started = Instant::now();
+    device.submit(run)?;
+    device.wait()?;
+    Ok(started.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Limits;
+    use crate::testing::software_within;
+
+    #[test]
+    fn every_tile_is_timed_in_both_directions() {
+        let speed = measure_products(&software_within(Limits::LEAST)).unwrap();
+        assert!(speed.peak_gflops > 0.0 && speed.products.iter().all(|product| product.gflops > 0.0));
+        assert_eq!(speed.products.len(), 2 * Tile::fitting(&Limits::LEAST).count());
+        for transposed in [false, true] {
+            assert_eq!(speed.fastest(transposed).unwrap().transposed, transposed);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+// Both products in tiles: a workgroup computes TILE_TOKENS × TILE_OUTPUTS results, and an invocation THREAD_TOKENS × THREAD_OUTPUTS
+// of them in registers. A slice of DEPTH terms of both sides is brought into workgroup memory, the weights as floats, and used by
+// all. Each result is a sum of chains of CHAIN multiply-adds in the order of the terms, whatever the tile: in one chain, everything
+// that comes after a large term would lose its last digits.
+
+const COLUMNS = TILE_OUTPUTS / THREAD_OUTPUTS;
+const THREADS = COLUMNS * (TILE_TOKENS / THREAD_TOKENS);
+const TOKEN_STEP = TILE_TOKENS / THREAD_TOKENS;
+// Every tile's depth divides it.
+const CHAIN = 64u;
+// Lines of the tiles, one for each term; the odd length spreads them over the memory's banks.
+const X_LINE = TILE_TOKENS + 1u;
+const W_LINE = TILE_OUTPUTS + 1u;
+
+var<workgroup> x_tile: array<f32, DEPTH * X_LINE>;
+var<workgroup> w_tile: array<f32, DEPTH * W_LINE>;
+
+fn stage_tokens(thread: u32, first_token: u32, start: u32) {
+    for (var i = thread; i < TILE_TOKENS * DEPTH; i += THREADS) {
+        let token = i / DEPTH;
+        let term = i % DEPTH;
+        var value = 0.0;
+        if (first_token + token < p.n_tokens && start + term < depth()) {
+            value = x[p.x_first + (first_token + token) * p.x_stride + start + term];
+        }
+        x_tile[term * X_LINE + token] = value;
+    }
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let first_output = p.first_output + group.x * TILE_OUTPUTS;
+    let first_token = p.first_token + group.y * TILE_TOKENS;
+    // Neighbours take neighbouring outputs.
+    let column = thread % COLUMNS;
+    let line = thread / COLUMNS;
+    var sums: array<array<f32, THREAD_OUTPUTS>, THREAD_TOKENS>;
+    var chains: array<array<f32, THREAD_OUTPUTS>, THREAD_TOKENS>;
+    for (var start = 0u; start < depth(); start += DEPTH) {
+        stage_tokens(thread, first_token, start);
+        stage_weights(thread, first_output, start);
+        workgroupBarrier();
+        for (var term = 0u; term < DEPTH; term++) {
+            var weights: array<f32, THREAD_OUTPUTS>;
+            for (var o = 0u; o < THREAD_OUTPUTS; o++) {
+                weights[o] = w_tile[term * W_LINE + column + o * COLUMNS];
+            }
+            for (var t = 0u; t < THREAD_TOKENS; t++) {
+                let value = x_tile[term * X_LINE + line + t * TOKEN_STEP];
+                for (var o = 0u; o < THREAD_OUTPUTS; o++) {
+                    chains[t][o] = fma(value, weights[o], chains[t][o]);
+                }
+            }
+        }
+        if ((start + DEPTH) % CHAIN == 0u || start + DEPTH >= depth()) {
+            for (var t = 0u; t < THREAD_TOKENS; t++) {
+                for (var o = 0u; o < THREAD_OUTPUTS; o++) {
+                    sums[t][o] += chains[t][o];
+                    chains[t][o] = 0.0;
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    for (var t = 0u; t < THREAD_TOKENS; t++) {
+        let token = first_token + line + t * TOKEN_STEP;
+        for (var o = 0u; o < THREAD_OUTPUTS; o++) {
+            let output = first_output + column + o * COLUMNS;
+            if (token < p.n_tokens && output < n_outputs()) {
+                let at = p.y_first + token * p.y_stride + output;
+                let value = p.scale * sums[t][o];
+                if (p.accumulate == 1u) {
+                    y[at] += value;
+                } else {
+                    y[at] = value;
+                }
+            }
+        }
+    }
+}

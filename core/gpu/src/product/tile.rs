@@ -1,0 +1,111 @@
+//! The shapes in which a product is cut, of which each device has a fastest one.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Constant, Limits};
+
+/// How a product is cut: what a workgroup computes, and what each of its invocations. All give the same sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Tile {
+    tokens: u32,
+    outputs: u32,
+    thread_tokens: u32,
+    thread_outputs: u32,
+    depth: u32,
+}
+
+impl Tile {
+    /// Every shape, from small ones for few tokens to large ones for GPUs with many registers.
+    pub const ALL: [Self; 6] = [
+        Self::new([16, 32], [2, 4], 32),
+        Self::new([32, 64], [4, 4], 16),
+        Self::new([64, 64], [8, 4], 16),
+        Self::new([64, 64], [4, 4], 16),
+        Self::new([64, 128], [8, 8], 16),
+        Self::new([128, 128], [8, 8], 8),
+    ];
+
+    /// `[tokens, outputs]` of a workgroup and of an invocation, and the terms of a slice.
+    ///
+    /// The constants of the shader rest on this: what is divided has no remainder, terms and outputs come in fours,
+    /// and slices make up whole chains.
+    const fn new([tokens, outputs]: [u32; 2], [thread_tokens, thread_outputs]: [u32; 2], depth: u32) -> Self {
+        assert!(tokens.is_multiple_of(thread_tokens) && outputs.is_multiple_of(thread_outputs));
+        assert!(outputs.is_multiple_of(4) && depth.is_multiple_of(4) && 64_u32.is_multiple_of(depth));
+        Self { tokens, outputs, thread_tokens, thread_outputs, depth }
+    }
+
+    /// Tokens of a workgroup.
+    pub fn tokens(self) -> u32 {
+        self.tokens
+    }
+
+    /// Outputs of a workgroup.
+    pub fn outputs(self) -> u32 {
+        self.outputs
+    }
+
+    /// Whether a device of these limits can run it.
+    pub fn fits(self, limits: &Limits) -> bool {
+        self.invocations() <= limits.workgroup_invocations && self.workgroup_bytes() <= limits.workgroup_bytes
+    }
+
+    /// The shapes that a device of these limits can run; the second one runs within [`Limits::LEAST`].
+    pub fn fitting(limits: &Limits) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|tile| tile.fits(limits))
+    }
+
+    /// The shape that is used while nothing was measured: the smallest one for few tokens, one that every device runs for more.
+    pub fn unmeasured(n_tokens: u32) -> Self {
+        let [few, many, ..] = Self::ALL;
+        if n_tokens <= few.tokens { few } else { many }
+    }
+
+    fn invocations(self) -> u32 {
+        (self.tokens / self.thread_tokens) * (self.outputs / self.thread_outputs)
+    }
+
+    /// Both tiles of floats, with one more in each line.
+    fn workgroup_bytes(self) -> u32 {
+        4 * self.depth * (self.tokens + 1 + self.outputs + 1)
+    }
+
+    pub(super) fn constants(self) -> Vec<(&'static str, Constant)> {
+        [
+            ("TILE_TOKENS", self.tokens),
+            ("TILE_OUTPUTS", self.outputs),
+            ("THREAD_TOKENS", self.thread_tokens),
+            ("THREAD_OUTPUTS", self.thread_outputs),
+            ("DEPTH", self.depth),
+        ]
+        .map(|(name, value)| (name, Constant::Number(value)))
+        .to_vec()
+    }
+}
+
+/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation.
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tokens, outputs, thread_tokens, thread_outputs, .. } = self;
+        write!(f, "{tokens}x{outputs}/{thread_tokens}x{thread_outputs}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_used_unmeasured_runs_on_every_device() {
+        for n_tokens in [1, 16, 17, 4096] {
+            assert!(Tile::unmeasured(n_tokens).fits(&Limits::LEAST));
+        }
+        let fitting: Vec<_> = Tile::fitting(&Limits::LEAST).map(|tile| tile.to_string()).collect();
+        assert_eq!(fitting, ["16x32/2x4", "32x64/4x4", "64x64/8x4", "64x128/8x8"]);
+        let names: std::collections::HashSet<_> = Tile::ALL.iter().map(Tile::to_string).collect();
+        assert_eq!(names.len(), Tile::ALL.len());
+    }
+}

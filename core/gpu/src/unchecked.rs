@@ -1,0 +1,21 @@
+//! The one place that turns off what wgpu checks while a shader runs.
+
+#![allow(unsafe_code)]
+
+/// A shader without run-time checks of indices and loops. The text is still validated, and so is what is bound to it.
+///
+/// Only products are made so ([`Program::without_checks`](crate::Program)): their inner loops are where all of the time goes, and
+/// Metal has no bounds checks of its own, so that each load would carry a comparison.
+pub(crate) fn shader_module(
+    device: &wgpu::Device,
+    descriptor: wgpu::ShaderModuleDescriptor,
+) -> wgpu::ShaderModule {
+    let checks = wgpu::ShaderRuntimeChecks::unchecked();
+    // SAFETY: without checks an index outside of a buffer, a loop without end or a division by zero would be undefined. The text is
+    // one of this crate's own, never from outside. `product` computes its dispatches from shapes that it has checked: every row and
+    // column that the shader reads or writes is compared with `n_tokens`, `n_rows` or `n_cols`, whose last element it has found
+    // inside the binding; bytes of weights are read in whole words, to which uploads are rounded up; indices into workgroup memory
+    // and registers are remainders of or loops to constants; loops go up by constants to numbers below 2^31; divisors are constants
+    // that are not 0.
+    unsafe { device.create_shader_module_trusted(descriptor, checks) }
+}
