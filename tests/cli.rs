@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod adapters;
+mod devices;
 mod fetch;
 #[cfg(unix)]
 mod file_permissions;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod data_warnings;
+mod devices;
 mod eval;
 mod export;
 mod failure;
@@ -74,6 +75,7 @@ enum Command {
     Train(Box<train::Args>),
     Plan(Box<plan::Args>),
     Bench(Box<bench::Args>),
+    Devices(devices::Args),
     Eval(eval::Args),
     Generate(generate::Args),
     Export(export::Args),
@@ -115,6 +117,7 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(*args, verbosity),
         Command::Plan(args) => plan::run(&args, verbosity),
         Command::Bench(args) => bench::run(&args, verbosity),
+        Command::Devices(args) => devices::run(&args, verbosity),
         Command::Eval(args) => eval::run(&args, verbosity),
         Command::Generate(args) => generate::run(&args, verbosity),
         Command::Export(args) => export::run(&args, verbosity),

@@ -14,6 +14,7 @@ fn every_help_is_as_it_was_reviewed() {
         "train",
         "plan",
         "bench",
+        "devices",
         "eval",
         "generate",
         "export",
