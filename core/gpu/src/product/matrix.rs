@@ -7,6 +7,9 @@ use crate::{Binding, Buffer, BufferRows, Device, Error, weight_sources};
 /// The most bytes of a piece: places in it are computed in 32 bits.
 const PIECE_BYTES: u64 = 1 << 30;
 
+/// The most rows or columns, for the same reason.
+const MOST: u32 = i32::MAX as u32;
+
 /// A weight matrix `[n_rows, n_cols]`.
 #[derive(Clone, Debug)]
 pub struct Matrix {
@@ -87,10 +90,10 @@ impl Device {
     /// [`Error::OverLimit`] if a row is more than a binding; those of [`upload`](Self::upload).
     pub fn upload_matrix(&self, weights: Weights) -> Result<Matrix, Error> {
         weight_sources(weights.kind())?;
-        let shape = [weights.n_rows(), weights.n_cols()].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let shape = [weights.n_rows(), weights.n_cols()];
+        let [n_rows, n_cols] = shape.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let row = weights.bytes().len() / weights.n_rows().max(1);
-        let (row_bytes, rows_at_once) = rows_at_once(self, shape, row as u64)?;
-        let [n_rows, n_cols] = shape;
+        let (row_bytes, rows_at_once) = rows_at_once(self, [n_rows, n_cols], row as u64)?;
         let mut parts = Vec::new();
         for ((first_row, n_rows), bytes) in
             cut(n_rows, rows_at_once).zip(weights.bytes().chunks(row * rows_at_once as usize))
@@ -103,11 +106,15 @@ impl Device {
     }
 }
 
-/// The bytes of a row, and how many rows make a piece.
+/// The bytes of a row, and how many rows make a piece. There are rows and columns, and fewer than 2^31 of each.
 fn rows_at_once(device: &Device, [n_rows, n_cols]: [u32; 2], row: u64) -> Result<(u32, u32), Error> {
-    for (what, got) in [("rows", n_rows), ("columns", n_cols)] {
+    let what = "a matrix of weights";
+    for (unit, got) in [("rows", n_rows), ("columns", n_cols)] {
         if got == 0 {
-            return Err(Error::Shape { op: "a matrix of weights", what, expected: 1, got: 0 });
+            return Err(Error::Shape { op: what, what: unit, expected: 1, got: 0 });
+        }
+        if got > MOST {
+            return Err(Error::OverLimit { what, unit, limit: MOST.into(), got: got.into() });
         }
     }
     let limits = device.limits();
@@ -127,4 +134,26 @@ fn cut(n_rows: u32, rows_at_once: u32) -> impl Iterator<Item = (u32, u32)> {
         let first = piece * rows_at_once;
         (first, rows_at_once.min(n_rows - first))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Limits;
+    use crate::testing::software_within;
+
+    #[test]
+    fn pieces_are_whole_rows_that_fit_into_a_binding() {
+        let device = software_within(Limits { binding_bytes: 4096, ..Limits::LEAST });
+        // 256 bytes before a piece, and up to a word behind it.
+        assert_eq!(rows_at_once(&device, [100, 256], 144).unwrap(), (144, 3836 / 144));
+        assert_eq!(cut(60, 26).collect::<Vec<_>>(), [(0, 26), (26, 26), (52, 8)]);
+        assert_eq!(cut(3, u32::MAX).collect::<Vec<_>>(), [(0, 3)]);
+        let what = "a matrix of weights";
+        let (limit, got) = ((1 << 31) - 1, 1 << 31);
+        let over = |unit| Error::OverLimit { what, unit, limit, got };
+        assert_eq!(rows_at_once(&device, [1 << 31, 1], 4).unwrap_err(), over("rows"));
+        assert_eq!(rows_at_once(&device, [1, 1 << 31], 4).unwrap_err(), over("columns"));
+    }
 }
