@@ -1,7 +1,6 @@
 //! Matrices that outlive a computation.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,17 +32,15 @@ impl PartialEq for Buffer {
 
 impl Eq for Buffer {}
 
-impl Hash for Buffer {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.tensor.hash(state);
-    }
-}
-
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer").field("shape", &self.shape()).finish_non_exhaustive()
     }
 }
+
+/// What tells a [`Buffer`] from others for as long as a handle to it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BufferId(NonNull<sys::ggml_tensor>);
 
 struct Storage {
     _context: Context,
@@ -128,6 +125,11 @@ impl Buffer {
             .collect();
         let storage = Rc::new(Storage { _context: context, memory: Memory::Mapped((buffer, file.clone())) });
         Ok(tensors.into_iter().map(|tensor| Self { storage: storage.clone(), tensor }).collect())
+    }
+
+    /// What tells this matrix from others, the same for all handles to it.
+    pub fn id(&self) -> BufferId {
+        BufferId(self.tensor)
     }
 
     /// Rows and columns.

@@ -73,7 +73,7 @@ mod tests;
 
 pub use adapted_model::AdaptedModel;
 pub use allocator::release_freed_memory;
-pub use buffer::Buffer;
+pub use buffer::{Buffer, BufferId};
 pub use cpu::Cpu;
 pub use custom::Output;
 pub use custom_node::DropoutKey;

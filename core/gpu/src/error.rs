@@ -1,5 +1,7 @@
 //! What can go wrong on a GPU.
 
+use nightgraft_kernels::IndexError;
+
 use crate::Refusal;
 
 /// A refused or failed operation. Nothing of a device's faults panics or ends the process: each comes back as one of these, and
@@ -92,12 +94,36 @@ pub enum Error {
         /// What was given.
         what: &'static str,
     },
+    /// An operation that only the CPU computes.
+    #[error("{op} is not computed on a GPU")]
+    Operation {
+        /// Its name.
+        op: &'static str,
+    },
+    /// An integer that points nowhere; nothing was computed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A matrix of the host's that is not what was asked for.
+    #[error("a matrix of the host: {reason}")]
+    Host {
+        /// What is wrong.
+        reason: String,
+    },
     /// A format of weights that only the CPU reads.
     #[error("weights in {format} are not read on a GPU")]
     WeightType {
         /// ggml's name of it.
         format: &'static str,
     },
+}
+
+impl From<nightgraft_ggml::Error> for Error {
+    fn from(error: nightgraft_ggml::Error) -> Self {
+        match error {
+            nightgraft_ggml::Error::NotDescribed { op } => Self::Operation { op },
+            error => Self::Host { reason: error.to_string() },
+        }
+    }
 }
 
 impl Error {
@@ -133,6 +159,8 @@ mod tests {
             ),
             (Error::OutOfRange { what: "y", end: 12, bytes: 8 }, "y ends at byte 12 of a buffer of 8"),
             (Error::OtherDevice { what: "a buffer" }, "a buffer is of another GPU"),
+            (Error::Operation { op: "MUL_MAT" }, "MUL_MAT is not computed on a GPU"),
+            (Error::Host { reason: "too small".to_owned() }, "a matrix of the host: too small"),
             (Error::WeightType { format: "IQ2_S" }, "weights in IQ2_S are not read on a GPU"),
             (
                 Error::Failed { what: "a pipeline", reason: "too many".to_owned() },

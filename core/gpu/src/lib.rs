@@ -8,6 +8,8 @@
 //! * [`check_products`] compares a device's products with the CPU's, and [`measure_products`] times them: drivers were seen that
 //!   compute wrong numbers, and every device has another fastest tile.
 //!
+//! * An [`Executor`] computes the graphs that the engine runs on the CPU: it walks through their nodes, and makes a dispatch of each.
+//!
 //! Whatever a device or its driver does wrong comes back as an [`Error`]: nothing here panics or ends the process. Work is cut so
 //! that it runs within [`Limits::LEAST`], which modest phones have.
 //!
@@ -47,8 +49,10 @@ mod device;
 mod device_tests;
 mod dispatch;
 mod error;
+mod executor;
 mod formats;
 mod limits;
+mod operations;
 mod probe;
 mod product;
 mod program;
@@ -62,6 +66,7 @@ pub use buffer::{Binding, Buffer, BufferRows};
 pub use device::Device;
 pub use dispatch::Dispatch;
 pub use error::Error;
+pub use executor::{Executor, LoadedGraph};
 pub use formats::weight_sources;
 pub use limits::{Limit, Limits};
 pub use probe::{LEAST_COSINE, ProductCheck, ProductSpeed, Speed, check_products, measure_products};
