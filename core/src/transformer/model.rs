@@ -1,5 +1,8 @@
 //! Running a whole model over one micro-batch.
 
+#[cfg(test)]
+mod on_gpu;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -304,8 +307,21 @@ impl Model {
     fn forward(&mut self, batch: &Batch, mode: Mode) -> Result<()> {
         let n_tokens = batch.ids.len();
         self.prepare_layers(n_tokens, mode)?;
+        self.set_inputs(batch)?;
         let releases = self.releases_weights();
         let (_, layers) = self.layers.as_mut().expect("just made");
+        for (graph, weights) in layers.forward.iter_mut().zip(&self.base.layers) {
+            self.cpu.compute(graph)?;
+            if releases {
+                self.base.release(weights.iter());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the layers take of a batch's tokens, for which their graphs are made: where they stand, and their embeddings.
+    fn set_inputs(&mut self, batch: &Batch) -> Result<()> {
+        let (_, layers) = self.layers.as_mut().expect("made for the batch");
         let angles = self.angles.iter().map(|angles| angles.table(&batch.positions, &batch.starts));
         let angles: Vec<Vec<f32>> = angles.collect();
         let temperature = self.base.spec.temperature.map(|temperature| {
@@ -316,12 +332,6 @@ impl Model {
         for (t, &id) in batch.ids.iter().enumerate() {
             self.base.embed(&[id], &mut row)?;
             self.residual.input(0).write(t, &row)?;
-        }
-        for (graph, weights) in layers.forward.iter_mut().zip(&self.base.layers) {
-            self.cpu.compute(graph)?;
-            if releases {
-                self.base.release(weights.iter());
-            }
         }
         Ok(())
     }

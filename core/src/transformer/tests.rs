@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod gpu;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
