@@ -1,6 +1,6 @@
 //! Running a whole model over one micro-batch.
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod on_gpu;
 
 use std::collections::HashMap;

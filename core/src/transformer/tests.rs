@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(target_arch = "x86_64")]
 mod gpu;
 
 use std::cell::RefCell;
