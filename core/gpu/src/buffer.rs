@@ -1,6 +1,6 @@
 //! Memory of a device, and places in it.
 
-use crate::device::DeviceId;
+use crate::device::{DeviceId, PATIENCE};
 use crate::{Device, Error};
 
 /// Bytes of a device's memory. Copies of this handle are the same memory, which is freed with the last of them.
@@ -245,7 +245,8 @@ impl Device {
         })?;
         self.wait()?;
         let failed = |reason: String| Error::Failed { what, reason };
-        match receiver.try_recv() {
+        // It is told by whichever thread waited for the device first, which may still be about to do so.
+        match receiver.recv_timeout(PATIENCE) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.lost_or(failed(error.to_string()))),
             Err(error) => return Err(self.lost_or(failed(error.to_string()))),

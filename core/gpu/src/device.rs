@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::{AdapterInfo, Dispatch, Error, Limits, Pipeline, Program};
 
 /// How long a device may take for what was submitted. Drivers give up themselves long before.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An open device. It may be used by several threads.
 #[derive(Debug)]
