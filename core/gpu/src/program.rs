@@ -41,8 +41,8 @@ impl Program {
         Self { name, sources: sources.into(), constants: constants.into(), checks: Checks::All }
     }
 
-    /// The same without checks while it runs, for a shader whose every index is inside what it is bound to for all parameters that
-    /// its function on the host lets through, and whose loops end.
+    /// Turns off what is checked while the program runs. It is for a shader whose every index is inside what it is bound to for all
+    /// parameters that its function on the host lets through, and whose loops end.
     pub(crate) fn without_checks(self) -> Self {
         Self { checks: Checks::None, ..self }
     }

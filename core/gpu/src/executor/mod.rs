@@ -35,7 +35,7 @@ pub struct LoadedGraph {
 
 /// What is submitted for a node, or for a part of it.
 enum Step {
-    /// The same each time.
+    /// A dispatch of which nothing has to be set before it is submitted.
     Run(Dispatch),
     /// With the mask of the key's value at the time.
     Dropout { x: Placed, y: Placed, keep: f32, key: DropoutKey, salt: u64 },

@@ -56,8 +56,8 @@ impl Device {
         self.product_in_pieces(product, tile, u64::MAX)
     }
 
-    /// The same in dispatches of at most so many multiply-adds, but of a workgroup's at least, for devices that must not be kept busy
-    /// for long. The result has the same bits.
+    /// Makes a [`product`](Self::product) of dispatches of at most so many multiply-adds each, but of a workgroup's at least, for
+    /// devices that must not be kept busy for long. The result has the same bits.
     ///
     /// # Errors
     /// [`Error::Shape`]; [`Error::OverLimit`] if input or output is more than a binding; [`Error::Failed`] for a tile that does not
@@ -100,7 +100,7 @@ impl Device {
             let most = u32::try_from(most_multiply_adds / of_group).unwrap_or(u32::MAX);
             for (first, [columns, lines]) in blocks(groups, most, self.limits().workgroups) {
                 let mut parameters = parameters;
-                // As `first_token` and `first_output`.
+                // The shader calls these two `first_token` and `first_output`.
                 parameters[9..11].copy_from_slice(&[first[1] * tile.tokens(), first[0] * tile.outputs()]);
                 dispatches.push(self.dispatch(&pipeline, &[w, x, y], &parameters, [columns, lines, 1])?);
             }

@@ -4,10 +4,10 @@ use nightgraft_gpu::{AdapterKind, Device, Limits, adapters};
 
 use super::*;
 
-/// Between the gradients of both for a matrix: rounding alone, of sums in another order.
+/// The gradients of both for a matrix differ by rounding alone, of sums in another order.
 const LEAST_COSINE: f64 = 0.99999;
 const RELATIVE_L2: f64 = 1e-4;
-/// Of a sum of some ten losses near 5.
+/// A sum of some ten losses near 5 differs by rounding, relative to itself.
 const LOSS_TOLERANCE: f64 = 1e-5;
 
 fn software_within(limits: Limits) -> Device {
