@@ -140,9 +140,9 @@ fn runs_go_on_from_their_checkpoints() {
     let corpus = Corpus::new();
     let ran = corpus.train(STOPPED).ok();
     assert_eq!(ran.resumed(), 8);
-    // The build that made the corpus came to 5.1590, with steps that add less than a hundredth to the gain.
-    assert_near(corpus.eval("stopped/adapter"), 5.163_036_081_340_763);
-    assert_near(corpus.eval("stopped/adapter.gguf"), 5.163_036_081_340_763);
+    // What the build that made the corpus came to.
+    assert_near(corpus.eval("stopped/adapter"), 5.158_961_138_691_936);
+    assert_near(corpus.eval("stopped/adapter.gguf"), 5.158_961_138_691_936);
 
     // Its masks are others from here on, drawn from a better key.
     let ran = corpus.train(DROPOUT).ok();
