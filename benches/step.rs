@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use nightgraft_core::config::{Precision, TrainConfig};
-use nightgraft_core::session::{BenchRequest, StopFlag, bench};
+use nightgraft_core::session::{BenchRequest, DeviceOptions, StopFlag, bench};
 
 const CONTEXTS: [usize; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 
@@ -61,6 +61,7 @@ fn step(
         duration: Duration::ZERO,
         profile: false,
         memory_limit: None,
+        devices: DeviceOptions::default(),
     };
     let report = bench(&request, &StopFlag::new(), &mut |_| ())?;
     Ok(Duration::from_secs_f64(report.step_tokens as f64 / report.tokens_per_second))

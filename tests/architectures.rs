@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
+use nightgraft_core::config::{DataConfig, Device, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{
-    self, EvalRequest, Event, GradientsRequest, RequestedShape, StopFlag, TrainRequest,
+    self, DeviceOptions, EvalRequest, Event, GradientsRequest, RequestedShape, StopFlag, TrainRequest,
 };
 
 use crate::golden::{GradientDistance, gradient_distances};
@@ -35,6 +35,8 @@ fn base_loss_is_that_of_transformers(case: &Case) {
         data_config: data_config(CONTEXT, false),
         threads: Some(2),
         logits: None,
+        device: Device::Cpu,
+        devices: DeviceOptions::default(),
     };
     let report = session::evaluate(&request, &StopFlag::new(), &mut |_, _| ()).unwrap();
     assert_close(report.loss, case.expected()["base_loss"].as_f64().unwrap(), LOSS_TOLERANCE, "base loss");
@@ -58,6 +60,8 @@ fn gradients_are_those_of_peft(case: &Case) {
             seed: 0,
             threads: Some(2),
             out: out.clone(),
+            device: Device::Cpu,
+            devices: DeviceOptions::default(),
         };
         let report = session::gradients(&request, &StopFlag::new()).unwrap();
         assert_eq!(report.supervised_tokens, expected["supervised_tokens"].as_u64().unwrap());
@@ -112,6 +116,7 @@ fn train(case: &Case, run: &str, threads: usize, lr: f64, stop_after: Option<usi
     let request = TrainRequest {
         memory_limit: None,
         curve: None,
+        devices: DeviceOptions::default(),
         model: case.model(),
         data: case.path("tokens.jsonl"),
         format: None,

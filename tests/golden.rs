@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
-use nightgraft_core::session::{self, Event, GradientsRequest, StopFlag, TrainRequest};
+use nightgraft_core::config::{DataConfig, Device, Precision, Resume, Schedule, TrainConfig};
+use nightgraft_core::session::{self, DeviceOptions, Event, GradientsRequest, StopFlag, TrainRequest};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
@@ -80,6 +80,8 @@ fn loss_and_gradients_are_those_of_peft() {
         seed: 0,
         threads: Some(2),
         out: out.clone(),
+        device: Device::Cpu,
+        devices: DeviceOptions::default(),
     };
     let report = session::gradients(&request, &StopFlag::new()).unwrap();
     let first = &expected["first_batch"];
@@ -118,6 +120,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     let request = TrainRequest {
         memory_limit: None,
         curve: None,
+        devices: DeviceOptions::default(),
         model: smollm2(),
         data: golden("tokens.jsonl"),
         format: None,

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nightgraft_core::config::TrainConfig;
-use nightgraft_core::session::{self, Event, Outcome, RequestedShape, StopFlag, TrainRequest};
+use nightgraft_core::session::{self, DeviceOptions, Event, Outcome, RequestedShape, StopFlag, TrainRequest};
 use nightgraft_kernels::WeightType;
 use nightgraft_tiny_model::{CHATML, TinyModel};
 
@@ -359,6 +359,7 @@ fn request_on_sparse_model(sandbox: &Sandbox) -> TrainRequest {
     TrainRequest {
         memory_limit: None,
         curve: None,
+        devices: DeviceOptions::default(),
         model: sandbox.path("tiny.gguf"),
         data: sandbox.path("notes.jsonl"),
         format: None,

@@ -33,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   nightgraft bench --model smollm2-135m
   nightgraft bench --model m.gguf --context 1024 --precision f32 --profile --seconds 20
+  nightgraft bench --model m.gguf --device gpu --profile
 
 Real optimizer steps on random tokens; nothing is written. The rate by processor time leaves out
 what other programs take. A night is eight hours without a pause at this speed: phones keep about half.";
@@ -47,6 +48,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         duration: Duration::from_secs(args.seconds),
         profile: args.profile,
         memory_limit: args.memory,
+        devices: args.settings.devices(),
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut steps = 0;
@@ -67,9 +69,18 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 
 fn describe(report: &BenchReport) -> String {
     let share = 100.0 * report.gflops / report.gemm_gflops;
+    let digits = if report.gemm_gflops < 10.0 { 2 } else { 0 };
     let night = report.tokens_per_second * NIGHT_HOURS * 3600.0;
-    let rows = [
-        ("device", format!("{}, {} threads, {}", report.device, report.threads, report.precision)),
+    let device = match report.gpu {
+        None => format!("{}, {} threads, {}", report.device, report.threads, report.precision),
+        Some(_) => format!("{}, {}", report.device.escape_debug(), report.precision),
+    };
+    let compared = match report.gpu {
+        None => "a product of f32 matrices reaches here",
+        Some(_) => "multiply-adds without memory reach here",
+    };
+    let mut rows = vec![
+        ("device", device),
         (
             "speed",
             format!(
@@ -84,8 +95,8 @@ fn describe(report: &BenchReport) -> String {
         (
             "arithmetic",
             format!(
-                "{:.0} GFLOP/s, {share:.0} % of what a product of f32 matrices reaches here ({:.0})",
-                report.gflops, report.gemm_gflops
+                "{:.*} GFLOP/s, {share:.0} % of what {compared} ({:.*})",
+                digits, report.gflops, digits, report.gemm_gflops
             ),
         ),
         (
@@ -98,6 +109,16 @@ fn describe(report: &BenchReport) -> String {
         ),
         ("a night", format!("{} tokens in {NIGHT_HOURS} hours", format::count(night as u64))),
     ];
+    if let Some(gpu) = report.gpu {
+        let (up, down) = (format::bytes(gpu.bytes_up as u64), format::bytes(gpu.bytes_down as u64));
+        rows.push((
+            "a step",
+            format!(
+                "{:.0} submissions of up to {:.0} ms, {up} to the GPU, {down} back",
+                gpu.submissions, gpu.longest_submission
+            ),
+        ));
+    }
     let mut text = format::pairs(&rows);
     if !report.operations.is_empty() {
         text.push('\n');

@@ -2,17 +2,19 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nightgraft_core::session::{forget_devices, is_software_allowed};
 use nightgraft_gpu::{
     Adapter, AdapterInfo, Error, ProductCheck, Speed, adapters, check_products, measure_products,
 };
 use serde::Serialize;
 
-use crate::{Verbosity, format, output};
+use crate::{Verbosity, format, output, settings::device_records};
 
 /// List the GPUs of this machine, what they can do, and why one would be refused
 ///
-/// Training runs on the processor so far: what is listed here is used by no other command yet.
+/// The numbers are those of `--device gpu:N`. Before a GPU trains a model of a kind for the first time, it is compared with the
+/// processor with layers of that model, and what was found is kept.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -22,6 +24,9 @@ pub struct Args {
     /// Use devices that are programs on the processor, too, such as Mesa's llvmpipe
     #[arg(long)]
     allow_software: bool,
+    /// Forget what was found out about all GPUs, so that they are compared again, also one that ended the program
+    #[arg(long)]
+    retry: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -29,6 +34,7 @@ Examples:
   nightgraft devices
   nightgraft devices --probe
   nightgraft devices --probe --json | jq '.[] | {name, refusal}'
+  nightgraft devices --retry
 
 A probe takes some seconds, and longer on a device in software. If a device fails it, the exit code is 1.";
 
@@ -80,6 +86,11 @@ impl Probe {
 }
 
 pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
+    if args.retry
+        && let Some(folder) = device_records()
+    {
+        forget_devices(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
     let reports: Vec<Report> = adapters().iter().map(|adapter| report(adapter, args, verbosity)).collect();
     if verbosity.json {
         output::json(&reports)?;
@@ -96,12 +107,13 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
 
 fn report(adapter: &Adapter, args: &Args, verbosity: Verbosity) -> Report {
     let info = adapter.info().clone();
-    let refusal = adapter.refusal(args.allow_software).map(|reason| reason.to_string());
+    let refusal =
+        adapter.refusal(args.allow_software || is_software_allowed()).map(|reason| reason.to_string());
     let probe = (args.probe && refusal.is_none()).then(|| {
         if verbosity.progress {
             output::note(format_args!("probing {}", info.name.escape_debug()));
         }
-        Probe::run(adapter, args.allow_software)
+        Probe::run(adapter, args.allow_software || is_software_allowed())
     });
     Report { info, refusal, probe }
 }

@@ -58,6 +58,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         data_config: config.data,
         threads: config.run.threads,
         logits: args.logits.clone(),
+        device: config.run.device,
+        devices: args.settings.devices(),
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut progress = Progress::tokens(verbosity.progress, "evaluating");

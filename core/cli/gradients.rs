@@ -60,6 +60,8 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         threads: config.run.threads,
         precision: args.precision,
         out: args.out.clone(),
+        device: config.run.device,
+        devices: args.settings.devices(),
     };
     let stop = interrupt::stop_flag("stopping ...")?;
     let mut report = session::gradients(&request, &stop)?;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod data_warnings;
+#[cfg(feature = "gpu")]
 mod devices;
 mod eval;
 mod export;
@@ -75,6 +76,7 @@ enum Command {
     Train(Box<train::Args>),
     Plan(Box<plan::Args>),
     Bench(Box<bench::Args>),
+    #[cfg(feature = "gpu")]
     Devices(devices::Args),
     Eval(eval::Args),
     Generate(generate::Args),
@@ -117,6 +119,7 @@ fn run(command: Command, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(*args, verbosity),
         Command::Plan(args) => plan::run(&args, verbosity),
         Command::Bench(args) => bench::run(&args, verbosity),
+        #[cfg(feature = "gpu")]
         Command::Devices(args) => devices::run(&args, verbosity),
         Command::Eval(args) => eval::run(&args, verbosity),
         Command::Generate(args) => generate::run(&args, verbosity),

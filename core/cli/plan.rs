@@ -35,6 +35,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         model: catalogue::model_path(args.model.clone())?,
         config: args.settings.resolve()?,
         memory_limit: args.memory,
+        devices: args.settings.devices(),
     };
     let report = session::plan(&request)?;
     if verbosity.json {
@@ -68,6 +69,12 @@ fn describe(plan: &MemoryPlan) -> String {
         ("threads", plan.scratch, "scratch space".to_owned()),
         ("total", plan.total, "the mapped model not counted".to_owned()),
     ];
-    let rows = rows.map(|(name, bytes, what)| vec![name.to_owned(), format::bytes(bytes), what]);
+    let rows = rows.into_iter().map(|(name, bytes, what)| vec![name.to_owned(), format::bytes(bytes), what]);
+    let mut rows: Vec<_> = rows.collect();
+    if let Some(gpu) = &plan.gpu {
+        let counted = if gpu.is_shared { "counted above, with" } else { "not counted above:" };
+        let what = format!("on the GPU, {counted} the model's matrices, the adapter, stream, kept and arena");
+        rows.push(vec!["gpu".to_owned(), format::bytes(gpu.total()), what]);
+    }
     format::table(&rows, &[1])
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nightgraft_core::session::{DataReport, Event, ModelInfo, StepMetrics};
+use nightgraft_core::session::{DataReport, DeviceEvent, Event, ModelInfo, StepMetrics};
 
 use crate::{data_warnings, format, output};
 
@@ -134,6 +134,12 @@ impl TrainProgress {
             }
             Event::Memory(plan) => self
                 .say(&format!("memory: {} planned, the mapped model not counted", format::bytes(plan.total))),
+            Event::Device(DeviceEvent::Probing { device }) => {
+                self.say(&format!("device: comparing {} with the processor", device.escape_debug()));
+            }
+            Event::Device(DeviceEvent::Chosen { device }) => {
+                self.say(&format!("device: {}", device.escape_debug()));
+            }
             Event::Resumed { step, .. } => self.resume(*step),
             Event::Step(metrics) => self.step(metrics),
             Event::Evaluated { step, perplexity, best, .. } => {

@@ -17,8 +17,10 @@ use nightgraft_core::{
     Error, Result,
     config::{Date, Device, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
     error::ConfigProblem,
-    session::{Format, RequestedShape},
+    session::{DeviceOptions, Format, RequestedShape},
 };
+
+use crate::fetch;
 
 /// Every training setting.
 #[derive(Args)]
@@ -82,9 +84,6 @@ pub struct TrainSettings {
     held_out: Option<f32>,
     #[command(flatten)]
     order: OrderSettings,
-    /// What computes: cpu [default: cpu]
-    #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Device>)]
-    device: Option<Device>,
     /// Matrix products: f32, mixed (16-bit integers with the base's weights), auto (the faster here) [default: auto]
     #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Precision>)]
     precision: Option<Precision>,
@@ -132,6 +131,35 @@ pub struct BenchSettings {
     /// Threads that compute [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// What computes.
+#[derive(Args)]
+pub struct DeviceArgs {
+    /// What computes: cpu, gpu, gpu:N (its number in `devices`), auto (a GPU that computes right and faster) [default: cpu]
+    #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Device>)]
+    device: Option<Device>,
+    /// Let a GPU compute that is a program on the processor, such as Mesa's lavapipe
+    #[arg(long, help_heading = "Run")]
+    allow_software: bool,
+}
+
+impl DeviceArgs {
+    /// How GPUs may be used. What is found out about them is kept in the cache folder.
+    pub fn options(&self) -> DeviceOptions {
+        DeviceOptions { allow_software: self.allow_software, records: device_records() }
+    }
+
+    fn apply(&self, config: &mut TrainConfig) {
+        set(&mut config.run.device, &self.device);
+    }
+}
+
+/// The folder with what was found out about GPUs; none if no folder for caches is known.
+pub fn device_records() -> Option<PathBuf> {
+    Some(fetch::cache_folder().ok()?.join("gpu"))
 }
 
 /// How a data file is read.
@@ -171,6 +199,8 @@ pub struct CommonSettings {
     /// Threads that compute; the result does not depend on it [default: one per core]
     #[arg(long, value_name = "N", help_heading = "Run")]
     threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Which examples make the first batch, the second, and so on.
@@ -199,6 +229,11 @@ impl TrainSettings {
         config.validate()?;
         check_batch_holds_an_example(self.common.batch_tokens.and_then(OrAuto::given), config.data.context)?;
         Ok(config)
+    }
+
+    /// How GPUs may be used.
+    pub fn devices(&self) -> DeviceOptions {
+        self.common.devices()
     }
 
     /// The adapter's shape, as far as these options say it.
@@ -236,7 +271,6 @@ impl TrainSettings {
             run.steps = self.steps;
         }
         set(&mut run.patience, &self.patience);
-        set(&mut run.device, &self.device);
         set(&mut run.precision, &self.precision);
         set(&mut run.eval_every, &self.eval_every);
         set(&mut run.checkpoint_every, &self.checkpoint_every);
@@ -263,12 +297,23 @@ impl BenchSettings {
         if self.threads.is_some() {
             config.run.threads = self.threads;
         }
+        self.device.apply(&mut config);
         config.validate()?;
         Ok(config)
+    }
+
+    /// How GPUs may be used.
+    pub fn devices(&self) -> DeviceOptions {
+        self.device.options()
     }
 }
 
 impl CommonSettings {
+    /// How GPUs may be used.
+    pub fn devices(&self) -> DeviceOptions {
+        self.device.options()
+    }
+
     /// As [`TrainSettings::resolve`], for commands without the training settings.
     pub fn resolve(&self, order: Option<&OrderSettings>) -> Result<TrainConfig> {
         let mut config = read(self.config.as_deref())?;
@@ -293,6 +338,7 @@ impl CommonSettings {
         if self.threads.is_some() {
             config.run.threads = self.threads;
         }
+        self.device.apply(config);
     }
 }
 

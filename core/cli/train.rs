@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Result, bail};
 use nightgraft_core::{
     config::Resume,
-    session::{self, Event, Outcome, StopFlag, TrainReport, TrainRequest},
+    session::{self, Event, OperationCount, Outcome, StopFlag, TrainReport, TrainRequest},
 };
 use serde::Serialize;
 
@@ -77,6 +77,7 @@ pub fn run(args: Args, verbosity: Verbosity) -> Result<ExitCode> {
         config,
         memory_limit: args.memory,
         curve: Some(nightgraft_charts::LOSS_CURVE),
+        devices: args.settings.devices(),
     };
     let unused = |event: &Event| args.settings.options_unused_in(event);
     let stop = interrupt::stop_flag("stopping after this step and saving a checkpoint ...")?;
@@ -164,6 +165,14 @@ fn summary(request: &TrainRequest, report: &TrainReport) -> String {
         format!(", as it was after step {}, the best on the held-out examples", report.best_step)
     };
     rows.push(("adapter", format!("{out}/adapter (PEFT), {out}/adapter.gguf (llama.cpp){kept}")));
+    let OperationCount { cpu, gpu } = report.operations;
+    let computed = match (cpu, gpu) {
+        (_, 0) => String::new(),
+        (cpu, gpu) => {
+            format!(", {} operations on a GPU, {} on the processor", format::count(gpu), format::count(cpu))
+        }
+    };
+    rows.push(("device", format!("{}{computed}", report.device.escape_debug())));
     rows.push(("loss curve", format!("{out}/loss.svg")));
     format::pairs(&rows)
 }

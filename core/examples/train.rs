@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nightgraft_core::config::TrainConfig;
-use nightgraft_core::session::{Event, RequestedShape, StopFlag, TrainRequest, train};
+use nightgraft_core::session::{DeviceOptions, Event, RequestedShape, StopFlag, TrainRequest, train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config: TrainConfig::default(),
         memory_limit: Some(400 << 20),
         curve: None,
+        devices: DeviceOptions::default(),
     };
     // A clone of the flag, raised from another thread or a signal's handler, ends the run with everything saved.
     let stop = StopFlag::new();

@@ -5,7 +5,9 @@
 //!
 //! ```
 //! use nightgraft_core::config::TrainConfig;
-//! use nightgraft_core::session::{Event, Outcome, RequestedShape, StopFlag, TrainRequest, train};
+//! use nightgraft_core::session::{
+//!     DeviceOptions, Event, Outcome, RequestedShape, StopFlag, TrainRequest, train,
+//! };
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let (model, data) = (folder.path().join("tiny.gguf"), folder.path().join("notes.jsonl"));
@@ -23,6 +25,7 @@
 //!     requested_shape: RequestedShape::default(),
 //!     memory_limit: Some(400 << 20),
 //!     curve: None,
+//!     devices: DeviceOptions::default(),
 //! };
 //! let mut losses = Vec::new();
 //! let report = train(&request, &StopFlag::new(), &mut |event| {
@@ -43,6 +46,7 @@
 
 mod base;
 pub mod config;
+mod device;
 pub mod error;
 mod export;
 mod generate;

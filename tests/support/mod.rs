@@ -7,8 +7,8 @@ pub mod architectures;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nightgraft_core::config::DataConfig;
-use nightgraft_core::session::{EvalRequest, StopFlag, evaluate};
+use nightgraft_core::config::{DataConfig, Device};
+use nightgraft_core::session::{DeviceOptions, EvalRequest, StopFlag, evaluate};
 use safetensors::SafeTensors;
 
 /// The path of SmolLM2-135M-Instruct (Q4_1): `NIGHTGRAFT_SMOLLM2`, else where `nightgraft fetch smollm2-135m` puts it.
@@ -47,6 +47,8 @@ pub fn our_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Vec<
         data_config: DataConfig { context: ids.len(), ..DataConfig::default() },
         threads: Some(2),
         logits: Some(logits.clone()),
+        device: Device::Cpu,
+        devices: DeviceOptions::default(),
     };
     evaluate(&request, &StopFlag::new(), &mut |_, _| ()).unwrap();
     let bytes = fs::read(logits).unwrap();

@@ -20,6 +20,7 @@ use nightgraft_core::session::{PUBLISHED_MODELS, PublishedModel};
 use serde::Serialize;
 
 use crate::{Verbosity, failure::UsageError, format, interrupt, output};
+pub use cache::folder as cache_folder;
 use catalogue::Source;
 use http::Request;
 pub use hub::{Choice, Location, RepositoryFolder};

@@ -61,6 +61,7 @@ impl SessionArgs {
             probe: self.probe.clone(),
             on_change: if self.start_anew { OnChange::StartAnew } else { OnChange::Refuse },
             memory_limit: self.memory,
+            devices: settings.devices(),
         };
         request.validate()?;
         Ok(request)

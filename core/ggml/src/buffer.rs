@@ -1,5 +1,6 @@
 //! Matrices that outlive a computation.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -45,6 +46,7 @@ pub struct BufferId(NonNull<sys::ggml_tensor>);
 struct Storage {
     _context: Context,
     memory: Memory,
+    version: Cell<u64>,
 }
 
 /// The memory of a buffer's values.
@@ -123,13 +125,25 @@ impl Buffer {
                 NonNull::new(tensor).expect("the context has room for every header")
             })
             .collect();
-        let storage = Rc::new(Storage { _context: context, memory: Memory::Mapped((buffer, file.clone())) });
+        let memory = Memory::Mapped((buffer, file.clone()));
+        let storage = Rc::new(Storage { _context: context, memory, version: Cell::new(0) });
         Ok(tensors.into_iter().map(|tensor| Self { storage: storage.clone(), tensor }).collect())
     }
 
     /// What tells this matrix from others, the same for all handles to it.
     pub fn id(&self) -> BufferId {
         BufferId(self.tensor)
+    }
+
+    /// How often [`write`](Self::write), [`write_i32`](Self::write_i32) and [`clear`](Self::clear) have changed it; what graphs
+    /// store is not counted. It tells whoever keeps a copy whether that is still one.
+    pub fn version(&self) -> u64 {
+        self.storage.version.get()
+    }
+
+    /// Whether this is the only handle: nobody else, no graph either, has the matrix.
+    pub fn is_last_handle(&self) -> bool {
+        Rc::strong_count(&self.storage) == 1
     }
 
     /// Rows and columns.
@@ -145,6 +159,7 @@ impl Buffer {
     /// [`Error::Shape`] if the values are not whole rows or do not fit, or the buffer is not f32.
     pub fn write(&self, first_row: usize, values: &[f32]) -> Result<(), Error> {
         let start = self.range("write", sys::GGML_TYPE_F32, first_row, values.len())?;
+        self.has_changed();
         // SAFETY: `range` checked that this is owned f32 memory of enough length; no computation is
         // running (see the type's documentation), and `values` cannot overlap with memory only we hand out.
         unsafe {
@@ -162,6 +177,7 @@ impl Buffer {
         if self.kind() != sys::GGML_TYPE_I32 || !self.is_allocated() || values.len() > n {
             return Err(self.mismatch("write_i32", format!("{} integers", values.len())));
         }
+        self.has_changed();
         // SAFETY: as in `write`.
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.data::<i32>(), values.len()) };
         Ok(())
@@ -226,6 +242,7 @@ impl Buffer {
     pub fn clear(&self) -> Result<(), Error> {
         let (n_rows, n_cols) = self.shape();
         self.range("clear", sys::GGML_TYPE_F32, 0, n_rows * n_cols)?;
+        self.has_changed();
         // SAFETY: `range` checked that this is owned f32 memory; zero bytes are 0.0.
         unsafe { std::ptr::write_bytes(self.data::<f32>(), 0, n_rows * n_cols) };
         Ok(())
@@ -267,7 +284,12 @@ impl Buffer {
             }
         }
         let tensor = NonNull::new(tensor).expect("the context has room for one header");
-        Ok(Self { storage: Rc::new(Storage { _context: context, memory }), tensor })
+        let storage = Rc::new(Storage { _context: context, memory, version: Cell::new(0) });
+        Ok(Self { storage, tensor })
+    }
+
+    fn has_changed(&self) {
+        self.storage.version.set(self.storage.version.get() + 1);
     }
 
     fn kind(&self) -> sys::ggml_type {

@@ -17,6 +17,13 @@ use crate::{Buffer, Error, Graph, weight_type};
 const VALUE_BYTES: usize = 4;
 
 impl Graph {
+    /// How many operations computing the graph takes; views are none.
+    pub fn n_operations(&self) -> usize {
+        // SAFETY: the nodes of this graph are alive.
+        let ops = self.nodes().map(|tensor| unsafe { (*tensor).op });
+        ops.filter(|op| !matches!(*op, sys::GGML_OP_VIEW | sys::GGML_OP_NONE)).count()
+    }
+
     /// What this graph computes, as data: the operations in their order, with their operands and where these lie. The arena is
     /// planned as [`Cpu::compute`](crate::Cpu::compute) plans it.
     ///

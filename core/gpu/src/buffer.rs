@@ -1,6 +1,6 @@
 //! Memory of a device, and places in it.
 
-use crate::device::{DeviceId, PATIENCE};
+use crate::device::{DeviceId, PATIENCE, SimulatedFault};
 use crate::{Device, Error};
 
 /// Bytes of a device's memory. Copies of this handle are the same memory, which is freed with the last of them.
@@ -84,6 +84,11 @@ impl<'a> BufferRows<'a> {
     /// The place of the first value, in floats.
     pub(crate) fn first(&self) -> u64 {
         self.first
+    }
+
+    /// The first byte, and the one behind the last.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (4 * self.first, 4 * (self.first + self.floats()))
     }
 
     /// The floats from the first value to the last one, those between rows included.
@@ -212,34 +217,75 @@ impl Device {
         Ok(())
     }
 
-    /// Waits for all that was submitted, and reads `bytes` bytes from byte `start` of a buffer on; both are multiples of 4.
+    /// Sets bytes of a buffer to 0, behind all that was submitted before; `start` and `bytes` are multiples of 4.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::OutOfMemory`], [`Error::OtherDevice`], [`Error::Lost`], [`Error::Unfinished`].
-    pub fn read(&self, buffer: &Buffer, start: u64, bytes: u64) -> Result<Vec<u8>, Error> {
-        let what = "a download";
+    /// [`Error::OutOfRange`], [`Error::OtherDevice`], [`Error::OutOfMemory`], [`Error::Lost`].
+    pub fn clear(&self, buffer: &Buffer, start: u64, bytes: u64) -> Result<(), Error> {
+        let what = "clearing";
         self.own("a buffer", buffer.device)?;
         let end = start.checked_add(bytes).filter(|_| (start | bytes).is_multiple_of(4));
         if end.is_none_or(|end| end > buffer.bytes) {
             return Err(Error::OutOfRange { what, end: end.unwrap_or(u64::MAX), bytes: buffer.bytes });
         }
-        if bytes == 0 {
+        self.guarded(what, 0, || {
+            let mut encoder = self.inner().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.clear_buffer(&buffer.inner, start, Some(bytes));
+            self.queue().submit([encoder.finish()]);
+        })
+    }
+
+    /// Waits for all that was submitted, and reads `bytes` bytes from byte `start` of a buffer on; both are multiples of 4.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`], [`Error::OutOfMemory`], [`Error::OtherDevice`], [`Error::Lost`], [`Error::Unfinished`].
+    pub fn read(&self, buffer: &Buffer, start: u64, bytes: u64) -> Result<Vec<u8>, Error> {
+        self.read_ranges(&[(buffer, start, bytes)])
+    }
+
+    /// [`read`](Self::read) of several pieces in one go, one behind the other: each is a buffer, the first byte and how many.
+    ///
+    /// # Errors
+    /// They are those of [`read`](Self::read), and [`Error::OverLimit`] if all together are more than a buffer.
+    pub fn read_ranges(&self, ranges: &[(&Buffer, u64, u64)]) -> Result<Vec<u8>, Error> {
+        let what = "a download";
+        let mut total = 0_u64;
+        for &(buffer, start, bytes) in ranges {
+            self.own("a buffer", buffer.device)?;
+            let end = start.checked_add(bytes).filter(|_| (start | bytes).is_multiple_of(4));
+            if end.is_none_or(|end| end > buffer.bytes) {
+                return Err(Error::OutOfRange { what, end: end.unwrap_or(u64::MAX), bytes: buffer.bytes });
+            }
+            total = total.saturating_add(bytes);
+        }
+        if total == 0 {
             return Ok(Vec::new());
         }
-        let staging = self.guarded(what, bytes, || {
+        let limit = self.limits().buffer_bytes;
+        if total > limit {
+            return Err(Error::OverLimit { what, unit: "bytes", limit, got: total });
+        }
+        if self.simulated() == Some(SimulatedFault::OutOfMemory) {
+            return Err(Error::OutOfMemory { what, bytes: total });
+        }
+        let staging = self.guarded(what, total, || {
             let staging = self.inner().create_buffer(&wgpu::BufferDescriptor {
                 label: None,
-                size: bytes,
+                size: total,
                 usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
                 mapped_at_creation: false,
             });
             let mut encoder = self.inner().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(&buffer.inner, start, &staging, 0, bytes);
+            let mut at = 0;
+            for &(buffer, start, bytes) in ranges.iter().filter(|(.., bytes)| *bytes > 0) {
+                encoder.copy_buffer_to_buffer(&buffer.inner, start, &staging, at, bytes);
+                at += bytes;
+            }
             self.queue().submit([encoder.finish()]);
             staging
         })?;
         let (sender, receiver) = std::sync::mpsc::channel();
-        self.guarded(what, bytes, || {
+        self.guarded(what, total, || {
             // Nobody listens any more after an error.
             staging.map_async(wgpu::MapMode::Read, .., move |result| drop(sender.send(result)));
         })?;
@@ -252,7 +298,12 @@ impl Device {
             Err(error) => return Err(self.lost_or(failed(error.to_string()))),
         }
         let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
-        Ok(view.to_vec())
+        let mut bytes = view.to_vec();
+        if self.simulated() == Some(SimulatedFault::WrongNumbers) {
+            let half = bytes.len() / 8 * 4;
+            bytes.rotate_left(half);
+        }
+        Ok(bytes)
     }
 
     /// Waits for all that was submitted, and reads floats from float `first` of a buffer on.
@@ -268,6 +319,9 @@ impl Device {
         let limit = self.limits().buffer_bytes;
         if bytes > limit {
             return Err(Error::OverLimit { what, unit: "bytes", limit, got: bytes });
+        }
+        if self.simulated() == Some(SimulatedFault::OutOfMemory) {
+            return Err(Error::OutOfMemory { what, bytes });
         }
         // Without bytes there is no buffer.
         let bytes = bytes.max(4);

@@ -23,12 +23,32 @@ pub struct Device {
     info: AdapterInfo,
     id: DeviceId,
     faults: Arc<Faults>,
+    simulated: Mutex<Option<SimulatedFault>>,
     pub(crate) pipelines: Mutex<HashMap<Program, Pipeline>>,
 }
+
+/// What was submitted at once, and can be waited for.
+#[derive(Clone, Debug)]
+pub struct Submission(wgpu::SubmissionIndex);
 
 /// What tells the devices of a process apart: wgpu panics if it is given what belongs to another instance of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceId(u64);
+
+/// A fault of a device that [`Device::simulate`] imitates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SimulatedFault {
+    /// After so many further submissions it is lost.
+    LostAfter {
+        /// How many succeed.
+        submissions: u64,
+    },
+    /// It has no memory left.
+    OutOfMemory,
+    /// What is read from it is in the wrong order.
+    WrongNumbers,
+}
 
 /// What went wrong outside of a call's own scope.
 #[derive(Debug, Default)]
@@ -46,7 +66,7 @@ impl Device {
         inner.on_uncaptured_error(Arc::new(move |error| keep_first(&on_error.uncaught, error.to_string())));
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let id = DeviceId(OPENED.fetch_add(1, Ordering::Relaxed));
-        Self { inner, queue, info, id, faults, pipelines: Mutex::default() }
+        Self { inner, queue, info, id, faults, simulated: Mutex::default(), pipelines: Mutex::default() }
     }
 
     /// What its driver says of it; the limits are those that it was opened with.
@@ -63,9 +83,13 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::Lost`], [`Error::OtherDevice`].
-    pub fn submit<'a>(&self, dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Result<(), Error> {
+    pub fn submit<'a>(
+        &self,
+        dispatches: impl IntoIterator<Item = &'a Dispatch>,
+    ) -> Result<Submission, Error> {
+        self.lose_if_simulated();
         let mut of_other = Ok(());
-        self.guarded("a submission", 0, || {
+        let submitted = self.guarded("a submission", 0, || {
             let mut encoder = self.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -77,11 +101,11 @@ impl Device {
                     dispatch.encode(&mut pass);
                 }
             }
-            if of_other.is_ok() {
-                self.queue.submit([encoder.finish()]);
-            }
+            // What was begun with another device's dispatches is thrown away, and nothing is submitted instead.
+            let commands = of_other.is_ok().then(|| encoder.finish());
+            Submission(self.queue.submit(commands))
         })?;
-        of_other
+        of_other.map(|()| submitted)
     }
 
     /// Waits until all that was submitted is done.
@@ -89,7 +113,19 @@ impl Device {
     /// # Errors
     /// [`Error::Unfinished`] after two minutes, [`Error::Lost`].
     pub fn wait(&self) -> Result<(), Error> {
-        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+        self.poll(None)
+    }
+
+    /// Waits until this submission, and all before it, is done.
+    ///
+    /// # Errors
+    /// They are those of [`wait`](Self::wait).
+    pub fn wait_for(&self, submission: &Submission) -> Result<(), Error> {
+        self.poll(Some(submission.0.clone()))
+    }
+
+    fn poll(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
+        let poll = wgpu::PollType::Wait { submission_index, timeout: Some(PATIENCE) };
         // wgpu panics here, and here alone, if the device is lost while it waits; it has released its locks by then, and is only
         // asked for the reason afterwards.
         let polled = catch_unwind(AssertUnwindSafe(|| self.inner.poll(poll)));
@@ -106,6 +142,25 @@ impl Device {
     pub fn destroy(&self) {
         self.inner.destroy();
         keep_first(&self.faults.lost, "it was given up".to_owned());
+    }
+
+    /// Behaves from now on like a device with this fault, for testing what is done about it.
+    pub fn simulate(&self, fault: SimulatedFault) {
+        *lock(&self.simulated) = Some(fault);
+    }
+
+    pub(crate) fn simulated(&self) -> Option<SimulatedFault> {
+        *lock(&self.simulated)
+    }
+
+    fn lose_if_simulated(&self) {
+        let mut simulated = lock(&self.simulated);
+        if let Some(SimulatedFault::LostAfter { submissions }) = &mut *simulated {
+            match submissions.checked_sub(1) {
+                Some(left) => *submissions = left,
+                None => self.destroy(),
+            }
+        }
     }
 
     pub(crate) fn id(&self) -> DeviceId {

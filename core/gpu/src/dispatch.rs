@@ -10,9 +10,25 @@ pub struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
+    name: &'static str,
+    multiply_adds: u64,
 }
 
 impl Dispatch {
+    /// The name of its program.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// About how much it computes, in multiply-adds: where nothing more was said, one for each invocation of workgroups of 64.
+    pub fn multiply_adds(&self) -> u64 {
+        self.multiply_adds
+    }
+
+    pub(crate) fn with_multiply_adds(self, multiply_adds: u64) -> Self {
+        Self { multiply_adds, ..self }
+    }
+
     pub(crate) fn encode(&self, pass: &mut wgpu::ComputePass) {
         let [x, y, z] = self.workgroups;
         pass.set_pipeline(&self.pipeline);
@@ -74,6 +90,14 @@ impl Device {
                 entries: &entries,
             })
         })?;
-        Ok(Dispatch { device: self.id(), pipeline: pipeline.inner.clone(), bindings, workgroups })
+        let multiply_adds = workgroups.into_iter().map(u64::from).product::<u64>() * 64;
+        Ok(Dispatch {
+            device: self.id(),
+            pipeline: pipeline.inner.clone(),
+            bindings,
+            workgroups,
+            name: what,
+            multiply_adds,
+        })
     }
 }

@@ -58,6 +58,9 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// The flag that stops work was raised.
+    #[error("stopped on request")]
+    Stopped,
     /// What was asked of the device breaks its rules, or its driver failed: a fault of this crate's or of the driver.
     #[error("the GPU refused {what}: {reason}")]
     Failed {

@@ -63,12 +63,15 @@ mod unchecked;
 
 pub use adapter::{Adapter, AdapterInfo, AdapterKind, Backend, Features, Refusal, adapters};
 pub use buffer::{Binding, Buffer, BufferRows};
-pub use device::Device;
+pub use device::{Device, SimulatedFault, Submission};
 pub use dispatch::Dispatch;
 pub use error::Error;
-pub use executor::{Executor, LoadedGraph};
+pub use executor::{Activity, Executor, LoadedGraph, SLOWEST, ShaderTime};
 pub use formats::weight_sources;
 pub use limits::{Limit, Limits};
-pub use probe::{LEAST_COSINE, ProductCheck, ProductSpeed, Speed, check_products, measure_products};
-pub use product::{Matrix, Product, Tile, product_program};
+pub use probe::{
+    LEAST_COSINE, ProductCheck, ProductSpeed, Speed, Tuning, check_products, measure_peak, measure_products,
+    tune,
+};
+pub use product::{Matrix, Product, Tile, Tiles, product_program};
 pub use program::{Constant, Pipeline, Program};

@@ -2,19 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Adapter, AdapterKind, Device, Limits, adapters};
 
 /// A device in software, such as Mesa's lavapipe, which computes the same on every machine. Without one the tests fail.
-pub(crate) fn software() -> &'static Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| software_adapter().open(true).unwrap())
+pub(crate) fn software() -> &'static Arc<Device> {
+    static DEVICE: OnceLock<Arc<Device>> = OnceLock::new();
+    DEVICE.get_or_init(|| Arc::new(software_adapter().open(true).unwrap()))
 }
 
 /// Another one, with its limits forced down.
-pub(crate) fn software_within(limits: Limits) -> Device {
-    software_adapter().open_within(true, limits).unwrap()
+pub(crate) fn software_within(limits: Limits) -> Arc<Device> {
+    Arc::new(software_adapter().open_within(true, limits).unwrap())
 }
 
 pub(crate) fn software_adapter() -> Adapter {

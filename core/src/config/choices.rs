@@ -248,12 +248,42 @@ pub enum Schedule {
 
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[derive(strum::Display, EnumString, VariantNames)]
-#[strum(serialize_all = "lowercase", parse_err_ty = Error, parse_err_fn = unknown_device)]
+#[serde(try_from = "String", into = "String")]
 pub enum Device {
-    /// The processor's cores, with the widest vector instructions it has.
+    /// `auto`: a GPU that has shown that it computes right and faster than the processor, else the processor.
+    Auto,
+    /// `cpu`: the processor's cores, with the widest vector instructions it has.
     Cpu,
+    /// `gpu` or `gpu:N`: the GPU with this number in the list of all, or the first that can be used.
+    Gpu(Option<usize>),
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = || none_of(&["auto", "cpu", "gpu", "gpu:N"], "--device", text);
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu(None)),
+            other => {
+                let number = other.strip_prefix("gpu:").ok_or_else(unknown)?;
+                number.parse().map(|number| Self::Gpu(Some(number))).map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu(None) => f.write_str("gpu"),
+            Self::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+        }
+    }
 }
 
 /// How matrix products are computed.
@@ -287,10 +317,6 @@ fn unknown_schedule(word: &str) -> Error {
     none_of(Schedule::VARIANTS, "--schedule", word)
 }
 
-fn unknown_device(word: &str) -> Error {
-    none_of(Device::VARIANTS, "--device", word)
-}
-
 fn unknown_precision(word: &str) -> Error {
     none_of(Precision::VARIANTS, "--precision", word)
 }
@@ -322,4 +348,4 @@ macro_rules! serde_as_text {
     )+};
 }
 
-serde_as_text!(Targets, Layers);
+serde_as_text!(Targets, Layers, Device);

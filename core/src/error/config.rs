@@ -38,6 +38,32 @@ pub enum ConfigProblem {
         /// Those that there are.
         known: &'static [&'static str],
     },
+    /// A GPU is asked for, and none can be used.
+    #[error(
+        "no GPU can be used: {}; --device auto takes the processor where there is none",
+        if found.is_empty() { "there is no driver of Vulkan or Metal" } else { found.as_str() }
+    )]
+    NoGpu {
+        /// Those that there are, each with why not.
+        found: String,
+    },
+    /// The list of GPUs has no such number.
+    #[error("there is no GPU {number}; `nightgraft devices` lists {n}")]
+    NoSuchGpu {
+        /// The number that was asked for.
+        number: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// This build computes on the processor alone.
+    #[error("this build has no GPUs; build it with the feature gpu, or take --device cpu")]
+    BuiltWithoutGpu,
+    /// A simulated fault that there is not.
+    #[error("'{text}' is none of lost:N, memory:N, wrong, abort")]
+    UnknownFault {
+        /// What was asked for.
+        text: String,
+    },
     /// A module that there is not.
     #[error("unknown module '{word}'; use all, attn, mlp, or any of {}", Module::ALL.map(Module::gguf_name).join(","))]
     UnknownModule {

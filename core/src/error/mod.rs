@@ -4,6 +4,7 @@ mod adapter;
 mod config;
 mod download;
 mod foreign;
+mod gpu;
 mod model;
 mod peft;
 mod session_change;
@@ -18,6 +19,7 @@ pub use adapter::{AdapterMetadataProblem, AdapterProblem, OtherBase};
 pub use config::{Allowed, ConfigProblem};
 pub use download::DownloadProblem;
 pub use foreign::ForeignAdapter;
+pub use gpu::GpuError;
 pub use model::{ArchitectureKind, KeyProblem, ModelProblem};
 pub use peft::PeftProblem;
 pub use session_change::SessionChange;
@@ -136,6 +138,9 @@ pub enum Error {
         /// What llama.cpp said and what to try.
         problem: String,
     },
+    /// A GPU failed, where there was nothing that could take its place.
+    #[error(transparent)]
+    Gpu(GpuError),
     /// The layer over ggml refused an operation.
     #[error(transparent)]
     Ggml(nightgraft_ggml::Error),
@@ -167,6 +172,12 @@ impl From<nightgraft_ggml::Error> for Error {
             }
             error => Self::Ggml(error),
         }
+    }
+}
+
+impl From<GpuError> for Error {
+    fn from(error: GpuError) -> Self {
+        if gpu::is_stopped(&error) { Self::Cancelled } else { Self::Gpu(error) }
     }
 }
 

@@ -9,7 +9,8 @@ use nightgraft_random as random;
 use crate::Result;
 use crate::ops::linear::{Dropout, LoraFactors};
 
-/// An adapter whose factors and gradient sums live in buffers.
+/// An adapter whose factors and gradient sums live in buffers; a clone has the same ones.
+#[derive(Clone)]
 pub struct Adapter {
     spec: LoraSpec,
     pairs: BTreeMap<(usize, Module), LoraFactors>,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::inputs::threads;
 use super::memory_plan::{self, AdapterCopies, MemoryPlan, MemoryPlanner};
 use super::notice::Notice;
-use super::{StopFlag, run_setup};
+use super::{DeviceOptions, StopFlag, devices, run_setup};
 use crate::Result;
 use crate::base::Base;
 use crate::config::{Precision, TrainConfig};
@@ -21,7 +21,7 @@ use crate::model_file::ModelFile;
 use crate::process_memory::anonymous_bytes;
 use crate::train::AdamW;
 use crate::transformer::speed::{self, OpTime};
-use crate::transformer::{Model, ModelOptions, resolve_precision};
+use crate::transformer::{GpuActivity, Model, ModelGpu, ModelOptions, RecomputePolicy, resolve_precision};
 
 /// Any rate takes the same time.
 const RATE: f64 = 1e-4;
@@ -39,13 +39,17 @@ pub struct BenchRequest {
     pub profile: bool,
     /// Bytes of anonymous memory that it may take; none for any.
     pub memory_limit: Option<u64>,
+    /// How GPUs may be used, if the settings ask for one.
+    pub devices: DeviceOptions,
 }
 
 /// What was measured; times are of whole optimizer steps, the first not counted.
 #[derive(Debug, Clone, Serialize)]
 pub struct BenchReport {
-    /// Where: `cpu`, and the instructions used.
+    /// Where: `cpu` and the instructions used, or the name of a GPU.
     pub device: String,
+    /// What went to the GPU and came from it in a step; none where the processor computes.
+    pub gpu: Option<GpuBench>,
     /// Threads that computed.
     pub threads: usize,
     /// How products were computed.
@@ -61,11 +65,11 @@ pub struct BenchReport {
     /// The median step's tokens for each second of processor time, divided by the threads: what other programs take does not
     /// count.
     pub tokens_per_cpu_second: f64,
-    /// Billions of multiplications and additions a second that training these tokens needs, by processor time. What is
-    /// computed again to save memory does not count.
+    /// Billions of multiplications and additions a second that training these tokens needs, by processor time; on a GPU by
+    /// wall-clock time. What is computed again to save memory does not count.
     pub gflops: f64,
     /// Billions of multiplications and additions a second of a plain product of f32 matrices, the best of several, by processor
-    /// time as well.
+    /// time as well; of a GPU, of multiply-adds with no memory in between.
     pub gemm_gflops: f64,
     /// Largest anonymous memory after any step, in bytes; the mapped model does not count.
     pub anonymous_bytes: u64,
@@ -75,6 +79,19 @@ pub struct BenchReport {
     pub operations: Vec<Operation>,
     /// What a person should know of the settings, in words.
     pub warnings: Vec<String>,
+}
+
+/// What a GPU does in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GpuBench {
+    /// Pieces of work that are submitted.
+    pub submissions: f64,
+    /// Milliseconds of the longest of all.
+    pub longest_submission: f64,
+    /// Bytes that are copied to it, the model's matrices not among them.
+    pub bytes_up: f64,
+    /// Bytes that are copied from it.
+    pub bytes_down: f64,
 }
 
 /// All operations of one kind.
@@ -100,15 +117,25 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let base = Base::open(ModelFile::open(&request.model)?)?.without_vocabulary();
     let notices: Vec<_> = Notice::of_model(&config.data, &base).collect();
     let spec = base.spec.clone();
+    let mut warnings = Notice::words(&notices);
+    let gpu = devices::choose_with_warnings(&config.run, &request.devices, &base, stop, &mut warnings)?;
+    let gpu = gpu.map(|chosen| chosen.gpu);
     let process = memory_plan::process_bytes();
     let tensors = run_setup::initial_adapter(&mut config, None, &base)?;
     let n_threads = threads(config.run.threads);
     let (context, capacity) = (config.data.context, config.data.batch_tokens().max(config.data.context));
-    let planner =
-        MemoryPlanner::new(&base, &tensors, &config, AdapterCopies::NONE, [capacity as u64, process])?;
+    let counts = [capacity as u64, process];
+    let planner = MemoryPlanner::new(&base, &tensors, &config, AdapterCopies::NONE, counts, gpu.as_ref())?;
     let recompute = planner.choose_policy(request.memory_limit)?;
-    let options =
-        ModelOptions { trains: true, capacity, n_threads, precision: config.run.precision, recompute };
+    let precision = if gpu.is_some() { Precision::F32 } else { resolve_precision(config.run.precision) };
+    let options = ModelOptions {
+        trains: true,
+        capacity,
+        n_threads,
+        precision: config.run.precision,
+        recompute: if gpu.is_some() { RecomputePolicy::MIN_MEMORY } else { recompute },
+        gpu: gpu.map(|device| ModelGpu { device, recompute }),
+    };
     let adapter = Adapter::new(&tensors)?;
     let lora = tensors.spec.clone();
     drop(tensors);
@@ -116,51 +143,85 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let mut optimizer = AdamW::new(&config.optimizer, &adapter);
     let examples = examples(spec.n_vocab, context, capacity / context);
     let thread_time = || processor_time() / n_threads as u32;
-    let gemm_gflops = speed::gemm_gflops(n_threads, thread_time)?;
+    let gemm_gflops = match model.gpu_peak()? {
+        Some(peak) => peak,
+        None => speed::gemm_gflops(n_threads, thread_time)?,
+    };
 
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     let mut anonymous = 0;
     let step_tokens = context * examples.len();
     let options = BatchOptions { batch_tokens: capacity, packing: true, shuffle: false, seed: 0 };
     let plan = data::plan_epoch(&examples, 0, &options);
-    let began = Instant::now();
-    while wall.len() < 3 || began.elapsed() < request.duration {
-        let (wall_before, cpu_before) = (Instant::now(), thread_time());
+    let mut step = |model: &mut Model, n: usize| -> Result<()> {
         adapter.clear_gradients()?;
         let mut supervised = 0;
         for members in &plan {
             supervised += model.accumulate_gradients(&data::assemble(&examples, members))?.supervised;
         }
-        optimizer.update(&adapter, wall.len() as u64 + 1, supervised, RATE)?;
+        optimizer.update(&adapter, n as u64, supervised, RATE)?;
+        Ok(())
+    };
+    let mut before = None;
+    let began = Instant::now();
+    while wall.len() < 3 || began.elapsed() < request.duration {
+        let (wall_before, cpu_before) = (Instant::now(), thread_time());
+        step(&mut model, wall.len() + 1)?;
         anonymous = anonymous.max(anonymous_bytes());
         if wall.is_empty() {
             // The first step makes the graphs and reads the model's pages.
             speed::set_profiling(request.profile);
+            before = model.gpu_activity();
         }
         wall.push(wall_before.elapsed().as_secs_f64());
         cpu.push((thread_time() - cpu_before).as_secs_f64());
         on_step(step_tokens as f64 / wall[wall.len() - 1]);
     }
     let steps = wall.len() - 1;
-    let times = speed::op_times();
+    let gpu = before.zip(model.gpu_activity()).map(|(before, after)| GpuBench::new(before, after, steps));
+    let wall = median(&mut wall[1..]);
+    let operations = if gpu.is_some() && request.profile {
+        // Timing them makes them slower, so that it is done in a step of its own.
+        model.set_gpu_profiling(true);
+        let started = Instant::now();
+        step(&mut model, steps + 2)?;
+        operations(model.gpu_times(), 1, started.elapsed().as_secs_f64())
+    } else {
+        operations(speed::op_times(), steps, wall)
+    };
     speed::set_profiling(false);
-    let (wall, cpu) = (median(&mut wall[1..]), median(&mut cpu[1..]));
+    warnings.extend(devices::failure_of(&mut model, steps as u64).and_then(|event| event.warning()));
+    let cpu = median(&mut cpu[1..]);
+    let seconds = if gpu.is_some() { wall } else { cpu };
     Ok(BenchReport {
-        device: speed::device(),
+        device: devices::name_of(&model),
+        gpu,
         threads: n_threads,
-        precision: resolve_precision(config.run.precision),
+        precision,
         context,
         step_tokens,
         steps,
         tokens_per_second: step_tokens as f64 / wall,
         tokens_per_cpu_second: step_tokens as f64 / cpu,
-        gflops: useful_flops(&spec, &lora, context) * step_tokens as f64 / cpu * 1e-9,
+        gflops: useful_flops(&spec, &lora, context) * step_tokens as f64 / seconds * 1e-9,
         gemm_gflops,
         anonymous_bytes: anonymous,
         plan: planner.plan(recompute),
-        operations: operations(times, steps, wall),
-        warnings: Notice::words(&notices),
+        operations,
+        warnings,
     })
+}
+
+impl GpuBench {
+    fn new(before: GpuActivity, after: GpuActivity, steps: usize) -> Self {
+        let of_step = |count: fn(&GpuActivity) -> u64| (count(&after) - count(&before)) as f64 / steps as f64;
+        Self {
+            submissions: of_step(|activity| activity.submissions),
+            longest_submission: 1e3 * after.longest_submission.as_secs_f64(),
+            bytes_up: of_step(|activity| activity.bytes_up),
+            bytes_down: of_step(|activity| activity.bytes_down),
+        }
+    }
 }
 
 /// Examples of random tokens, every one supervised but the first.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::inputs::{Inputs, threads};
 use super::logits::LogitsFile;
 use super::notice::Notice;
-use super::{StopFlag, adapter, run_folder};
-use crate::config::DataConfig;
+use super::{DeviceOptions, StopFlag, adapter, devices, run_folder};
+use crate::config::{DataConfig, Device, RunConfig};
 use crate::export::Target;
 use crate::lora::Adapter;
 use crate::transformer::{Model, ModelOptions};
@@ -36,6 +36,10 @@ pub struct EvalRequest {
     /// id (`targets` i32 `[n]`), the index in `ids` of the token before it (`places` i32 `[n]`) and the `logits`
     /// f32 `[n, n_vocab]` there.
     pub logits: Option<PathBuf>,
+    /// What computes.
+    pub device: Device,
+    /// How GPUs may be used.
+    pub devices: DeviceOptions,
 }
 
 /// What was measured, over supervised tokens.
@@ -51,6 +55,8 @@ pub struct EvalReport {
     pub supervised_tokens: u64,
     /// What was read, and what of it was left out.
     pub data: DataReport,
+    /// What computed: the name of a GPU, or the processor and its instructions.
+    pub device: String,
     /// What a person should know of the settings, in words.
     pub warnings: Vec<String>,
 }
@@ -88,12 +94,12 @@ pub fn evaluate(
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
     let longest = examples.iter().map(Example::len).max().unwrap_or(0);
     let batch_tokens = request.data_config.batch_tokens().max(longest);
-    let mut model = Model::new(
-        base,
-        adapter.as_ref(),
-        ModelOptions::for_eval(batch_tokens, threads(request.threads)),
-        stop.raw(),
-    )?;
+    let run = RunConfig { device: request.device, threads: request.threads, ..RunConfig::default() };
+    let mut warnings = Notice::words(&notices);
+    let gpu = devices::choose_with_warnings(&run, &request.devices, &base, stop, &mut warnings)?;
+    let gpu = gpu.as_ref().map(|chosen| &chosen.gpu);
+    let options = ModelOptions::for_eval(batch_tokens, threads(request.threads), gpu);
+    let mut model = Model::new(base, adapter.as_ref(), options, stop.raw())?;
 
     let passes = if logits.is_some() { 2 } else { 1 };
     let total = passes * examples.iter().map(|example| example.ids.len() as u64).sum::<u64>();
@@ -111,12 +117,14 @@ pub fn evaluate(
     if let Some(logits) = logits {
         logits.fill(&mut model, &examples, &mut on_tokens)?;
     }
+    warnings.extend(devices::failure_of(&mut model, 0).and_then(|event| event.warning()));
     Ok(EvalReport {
         loss,
         perplexity: libm::exp(loss),
         accuracy: sum.correct as f64 / n,
         supervised_tokens: sum.supervised,
         data: report,
-        warnings: Notice::words(&notices),
+        device: devices::name_of(&model),
+        warnings,
     })
 }

@@ -7,7 +7,7 @@ use nightgraft_store::GraftId;
 use nightgraft_text::data::DataReport;
 use serde::Serialize;
 
-use super::{DiscardReason, Leftover, MemoryPlan, ModelInfo};
+use super::{DeviceEvent, DiscardReason, Leftover, MemoryPlan, ModelInfo, OperationCount};
 use crate::train::{RateTooHigh, StepReport, TrainLoop};
 
 /// One thing that happened during a run.
@@ -24,6 +24,8 @@ pub enum Event {
         /// What the adapter is measured on, if anything.
         held_out: Option<DataReport>,
     },
+    /// A GPU was chosen, refused or lost.
+    Device(DeviceEvent),
     /// The work ahead is known.
     Planned {
         /// Optimizer steps of the whole run.
@@ -129,6 +131,7 @@ impl Event {
             Self::RateLowered { step, lr, why } => {
                 Some(format!("after step {step} the learning rate is lowered to {lr:.1e}: {why}"))
             }
+            Self::Device(event) => event.warning(),
             Self::Discarded { what, why } => Some(format!("{what} is not used any more: {why}")),
             _ => None,
         }
@@ -198,6 +201,10 @@ pub struct TrainReport {
     pub adapter: Option<PathBuf>,
     /// Where to resume from, if the run was interrupted.
     pub checkpoint: Option<PathBuf>,
+    /// What computed at the end: the name of a GPU, or the processor and its instructions.
+    pub device: String,
+    /// Operations of this run, by what computed them.
+    pub operations: OperationCount,
     /// Tokens run and seconds spent in optimizer steps by this run.
     pub tokens: u64,
     /// See `tokens`.

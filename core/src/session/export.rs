@@ -137,7 +137,7 @@ fn probe(inputs: Inputs, adapter: Option<&AdapterTensors>) -> Result<f64> {
     let mut model = Model::new(
         base,
         adapter.as_ref(),
-        ModelOptions::for_eval(n_tokens, n_threads),
+        ModelOptions::for_eval(n_tokens, n_threads, None),
         StopFlag::new().raw(),
     )?;
     let sum = crate::train::evaluate(&mut model, &[example], n_tokens, |_| ())?;

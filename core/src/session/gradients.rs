@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::inputs::{Inputs, threads};
 use super::notice::Notice;
-use super::{StopFlag, adapter};
-use crate::config::{DataConfig, Precision};
+use super::{DeviceOptions, OperationCount, StopFlag, adapter, devices};
+use crate::config::{DataConfig, Device, Precision, RunConfig};
 use crate::export::{Target, is_own_tensors, write_peft_tensors};
 use crate::lora::Adapter;
 use crate::process_memory::spare_bytes;
-use crate::transformer::{MemoryEstimate, Model, ModelOptions};
+use crate::transformer::{MemoryEstimate, Model, ModelGpu, ModelOptions};
 use crate::{Error, Result};
 
 /// What to differentiate.
@@ -38,6 +38,10 @@ pub struct GradientsRequest {
     pub precision: Precision,
     /// The safetensors file to write, with PEFT's tensor names and shapes.
     pub out: PathBuf,
+    /// What computes.
+    pub device: Device,
+    /// How GPUs may be used.
+    pub devices: DeviceOptions,
 }
 
 /// What was computed.
@@ -51,6 +55,10 @@ pub struct GradientsReport {
     pub examples: usize,
     /// Tensors written.
     pub tensors: usize,
+    /// What computed: the name of a GPU, or the processor and its instructions.
+    pub device: String,
+    /// Operations, by what computed them.
+    pub operations: OperationCount,
     /// What was read of the whole data file, and what of it was left out.
     pub data: DataReport,
     /// What a person should know of the settings, in words.
@@ -74,7 +82,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
     let Inputs { base, .. } = inputs;
     let (tensors, other_base) = adapter::read_with_notice(&request.init_adapter, &base)?;
     let notices: Vec<_> = Notice::of_model(config, &base).chain(other_base).collect();
-    let warnings = Notice::words(&notices);
+    let mut warnings = Notice::words(&notices);
     let adapter = Adapter::new(&tensors)?;
     let options = BatchOptions {
         batch_tokens: config.batch_tokens(),
@@ -89,16 +97,29 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         problem: DataProblem::NothingToDifferentiate,
     })?;
     let batch = data::assemble(&examples, members);
+    let run = RunConfig {
+        device: request.device,
+        threads: request.threads,
+        precision: request.precision,
+        ..RunConfig::default()
+    };
+    let gpu = devices::choose_with_warnings(&run, &request.devices, &base, stop, &mut warnings)?;
+    let recompute = |precision| -> Result<_> {
+        let estimate = MemoryEstimate::new(&base, &tensors, batch.ids.len(), precision)?;
+        Ok(estimate.fastest_with_spare(spare_bytes()))
+    };
+    let on_gpu = |device| Ok::<_, Error>(ModelGpu { device, recompute: recompute(Precision::F32)? });
     let options = ModelOptions {
         trains: true,
         capacity: batch.ids.len(),
         n_threads: threads(request.threads),
         precision: request.precision,
-        recompute: MemoryEstimate::new(&base, &tensors, batch.ids.len(), request.precision)?
-            .fastest_with_spare(spare_bytes()),
+        recompute: recompute(request.precision)?,
+        gpu: gpu.map(|chosen| on_gpu(chosen.gpu)).transpose()?,
     };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
     let sum = model.accumulate_gradients(&batch)?;
+    warnings.extend(devices::failure_of(&mut model, 0).and_then(|event| event.warning()));
 
     if !sum.loss.is_finite() {
         return Err(Error::NotANumber { what: "the loss" });
@@ -114,6 +135,8 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         supervised_tokens: sum.supervised,
         examples: members.len(),
         tensors: 2 * gradients.pairs.len(),
+        device: devices::name_of(&model),
+        operations: model.operations(),
         data: report,
         warnings,
     })

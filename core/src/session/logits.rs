@@ -131,8 +131,8 @@ mod tests {
     use safetensors::SafeTensors;
 
     use super::*;
-    use crate::config::DataConfig;
-    use crate::session::{EvalRequest, StopFlag, evaluate};
+    use crate::config::{DataConfig, Device};
+    use crate::session::{DeviceOptions, EvalRequest, StopFlag, evaluate};
 
     fn numbers<T>(file: &SafeTensors, name: &str, decode: fn([u8; 4]) -> T) -> Vec<T> {
         let tensor = file.tensor(name).unwrap();
@@ -158,6 +158,8 @@ mod tests {
             data_config: DataConfig::default(),
             threads: Some(2),
             logits: None,
+            device: Device::Cpu,
+            devices: DeviceOptions::default(),
         };
         let mut last = (0, 0);
         let report =

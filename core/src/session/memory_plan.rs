@@ -5,9 +5,11 @@ use serde::Serialize;
 
 use super::inputs::threads;
 use crate::base::Base;
-use crate::config::TrainConfig;
+use crate::config::{Precision, TrainConfig};
 use crate::process_memory::{anonymous_bytes, spare_bytes};
-use crate::transformer::{MemoryEstimate, ModelBytes, RecomputePolicy, release_freed_memory};
+use crate::transformer::{
+    MemoryEstimate, ModelBytes, OpenGpu, RecomputePolicy, release_freed_memory, weight_bytes,
+};
 use crate::{Error, Result};
 
 /// The stack of a thread: measured.
@@ -19,9 +21,15 @@ const ALLOCATOR: u64 = 1 << 20;
 /// Bytes of a budget that a plan leaves free where it can, for what it does not count.
 const HEADROOM: u64 = 2 << 20;
 
+/// What copying to and from a GPU takes on the host: pieces under way, and what comes back of the gradients on top.
+const TRANSFERS: u64 = 32 << 20;
+
 /// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MemoryPlan {
+    /// What of it is in the memory of a GPU; none if the processor computes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuMemory>,
     /// The process before the run: code's own data, the encoded examples.
     pub process: u64,
     /// The adapter and the sums of its gradients.
@@ -46,6 +54,26 @@ pub struct MemoryPlan {
     pub keep_feed_forward: usize,
     /// Supervised tokens whose logits exist at once.
     pub head_rows: usize,
+}
+
+/// Bytes in the memory of a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GpuMemory {
+    /// Copies of the model's matrices.
+    pub weights: u64,
+    /// The adapter and its gradients.
+    pub adapter: u64,
+    /// Activations and intermediate results.
+    pub model: u64,
+    /// Whether it is the host's memory, so that all of it counts in the plan's sum.
+    pub is_shared: bool,
+}
+
+impl GpuMemory {
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        self.weights + self.adapter + self.model
+    }
 }
 
 /// How many copies of the adapter or of its gradients a run makes, besides those in training.
@@ -77,6 +105,8 @@ pub(super) struct MemoryPlanner {
     /// Tokens of the largest micro-batch.
     pub(super) tokens: usize,
     layers: usize,
+    /// For a GPU, what the model's matrices take there, and whether that is the host's memory.
+    gpu: Option<(u64, bool)>,
 }
 
 /// Compares what a run takes with what was planned.
@@ -109,22 +139,26 @@ pub(super) fn process_bytes() -> u64 {
 }
 
 impl MemoryPlanner {
-    /// Counts for micro-batches of up to `tokens` tokens, in a process that took `process` bytes.
+    /// Counts for micro-batches of up to `tokens` tokens, in a process that took `process` bytes, on a GPU if there is one.
     pub(super) fn new(
         base: &Base,
         start: &AdapterTensors,
         config: &TrainConfig,
         copies: AdapterCopies,
         [tokens, process]: [u64; 2],
+        gpu: Option<&OpenGpu>,
     ) -> Result<Self> {
         let layers = start.pairs.keys().next().map_or(0, |&(lowest, _)| base.spec.n_layer() - lowest);
         let tokens = tokens as usize;
-        let estimate = MemoryEstimate::new(base, start, tokens, config.run.precision)?;
+        let precision = if gpu.is_some() { Precision::F32 } else { config.run.precision };
+        let estimate = MemoryEstimate::new(base, start, tokens, precision)?;
+        let of_threads = threads(config.run.threads) as u64 * (STACK + estimate.scratch_per_thread());
         Ok(Self {
             process,
             adapter_bytes: 4 * start.n_parameters() as u64,
             copies: copies.0,
-            scratch: ALLOCATOR + threads(config.run.threads) as u64 * (STACK + estimate.scratch_per_thread()),
+            scratch: ALLOCATOR + if gpu.is_some() { TRANSFERS } else { of_threads },
+            gpu: gpu.map(|gpu| (weight_bytes(base), gpu.shares_memory())),
             estimate,
             tokens,
             layers,
@@ -134,14 +168,25 @@ impl MemoryPlanner {
     /// What a policy takes.
     pub(super) fn plan(&self, recompute: RecomputePolicy) -> MemoryPlan {
         let model = self.estimate.bytes(recompute);
+        let gpu = self.gpu.map(|(weights, is_shared)| GpuMemory {
+            weights,
+            adapter: 2 * self.adapter_bytes,
+            model: model.total() - model.graphs,
+            is_shared,
+        });
         MemoryPlan {
+            gpu,
             process: self.process,
             adapter: 2 * self.adapter_bytes,
             optimizer: 2 * self.adapter_bytes,
             copies: self.copies * self.adapter_bytes,
             model,
             scratch: self.scratch,
-            total: self.outside_model() + model.total(),
+            total: self.outside_model()
+                + match gpu {
+                    None => model.total(),
+                    Some(gpu) => model.graphs + if gpu.is_shared { gpu.total() } else { 0 },
+                },
             tokens: self.tokens,
             layers: self.layers,
             keep_attention: recompute.saved_attention,
@@ -155,8 +200,11 @@ impl MemoryPlanner {
     /// # Errors
     /// [`Error::OutOfMemoryBudget`] with the least that would do.
     pub(super) fn choose_policy(&self, limit: Option<u64>) -> Result<RecomputePolicy> {
+        // A GPU's own memory does not count, and nobody tells how much there is.
+        let limit = limit.filter(|_| !matches!(self.gpu, Some((_, false))));
         let Some(available) = limit else { return Ok(self.estimate.fastest_with_spare(spare_bytes())) };
-        let for_model = available.checked_sub(self.outside_model());
+        let copied = self.gpu.map_or(0, |(weights, _)| weights + 2 * self.adapter_bytes);
+        let for_model = available.checked_sub(self.outside_model() + copied);
         for_model
             .and_then(|bytes| {
                 let roomy = bytes.checked_sub(HEADROOM).and_then(|bytes| self.estimate.fastest_within(bytes));

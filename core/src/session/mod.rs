@@ -41,6 +41,7 @@
 mod adapter;
 mod adapter_shape;
 mod bench;
+mod devices;
 mod discarded;
 mod evaluate;
 mod event;
@@ -67,10 +68,13 @@ mod train;
 mod train_run;
 
 pub use crate::base::supported_architectures;
+pub use crate::device::{DeviceEvent, DeviceOptions, DeviceRefusal};
+#[cfg(feature = "gpu")]
+pub use crate::device::{forget as forget_devices, is_software_allowed};
 pub use crate::export::{InputFile, MergeReport, Target, TensorError};
 pub use crate::generate::Sampling;
 pub use crate::train::RateTooHigh;
-pub use crate::transformer::ModelBytes;
+pub use crate::transformer::{ModelBytes, OperationCount};
 pub use adapter_shape::RequestedShape;
 pub use bench::{BenchReport, BenchRequest, Operation, bench};
 pub use discarded::{DiscardReason, Leftover};
@@ -82,7 +86,7 @@ pub use gradients::{GradientsReport, GradientsRequest, gradients};
 pub use graft_export::{GraftFormat, export_graft};
 pub use inspect::{AdaptableModule, ModelInfo, TensorGroup, inspect, inspect_with_hash};
 pub use loss_curve::{DrawLoss, LossAt, LossCurve};
-pub use memory_plan::MemoryPlan;
+pub use memory_plan::{GpuMemory, MemoryPlan};
 pub use nightgraft_ggml::check_instructions;
 pub use nightgraft_ggml::faults::leave_signals_alone;
 pub use nightgraft_text::Message;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::memory_plan::{AdapterCopies, MemoryPlan, MemoryPlanner, process_bytes};
 use super::notice::Notice;
-use super::{inputs::Inputs, run_setup};
+use super::{DeviceOptions, StopFlag, devices, inputs::Inputs, run_setup};
 use crate::Result;
 use crate::config::TrainConfig;
 
@@ -20,6 +20,8 @@ pub struct PlanRequest {
     pub config: TrainConfig,
     /// Bytes of anonymous memory that the run may take; none for any.
     pub memory_limit: Option<u64>,
+    /// How GPUs may be used, if the settings ask for one.
+    pub devices: DeviceOptions,
 }
 
 /// What was planned.
@@ -42,12 +44,16 @@ pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
     let mut config = request.config.clone();
     // Opened as a run does, which leaves the tokenizer's traces in the process.
     let base = Inputs::open(&request.model, Date::now())?.into_base();
+    let mut warnings =
+        Notice::words(Notice::of_model(&request.config.data, &base).collect::<Vec<_>>().as_slice());
+    let stop = StopFlag::new();
+    let gpu = devices::choose_with_warnings(&config.run, &request.devices, &base, &stop, &mut warnings)?;
+    let gpu = gpu.as_ref().map(|chosen| &chosen.gpu);
     let process = process_bytes();
     let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens().max(config.data.context.min(base.spec.n_ctx_train));
-    let planner =
-        MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), [tokens as u64, process])?;
+    let counts = [tokens as u64, process];
+    let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), counts, gpu)?;
     let memory = planner.plan(planner.choose_policy(request.memory_limit)?);
-    let notices: Vec<_> = Notice::of_model(&request.config.data, &base).collect();
-    Ok(PlanReport { memory, warnings: Notice::words(&notices) })
+    Ok(PlanReport { memory, warnings })
 }

@@ -94,8 +94,9 @@ pub(super) fn saved_settings(vault: &Vault, folder: &Path) -> Result<TrainConfig
 
 /// The settings that affect the result, as TOML; all others are set to their defaults.
 pub(super) fn result_affecting_settings(config: &TrainConfig) -> Result<String> {
-    let RunConfig { threads, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
-    let run = RunConfig { threads, checkpoint_every, keep_checkpoints, resume, ..config.run.clone() };
+    // A run may go on with another device: it is the same run, if not to the last bit.
+    let RunConfig { threads, device, checkpoint_every, keep_checkpoints, resume, .. } = RunConfig::default();
+    let run = RunConfig { threads, device, checkpoint_every, keep_checkpoints, resume, ..config.run.clone() };
     TrainConfig { run, ..config.clone() }.to_toml()
 }
 

@@ -17,8 +17,8 @@ use super::run_folder::{self, BaseNote, MetricsFile, RunFolder};
 use super::run_setup::RunParts;
 use super::train_run::{RunHome, TrainRun};
 use super::{
-    DiscardReason, Event, Leftover, LossAt, LossCurve, Outcome, StepMetrics, StopFlag, TrainReport, adapter,
-    inspect, resume,
+    DeviceOptions, DiscardReason, Event, Leftover, LossAt, LossCurve, Outcome, StepMetrics, StopFlag,
+    TrainReport, adapter, devices, inspect, resume,
 };
 use crate::config::{OrAuto, Resume, TrainConfig};
 use crate::export::{InputFile, write_gguf_adapter, write_peft};
@@ -49,6 +49,8 @@ pub struct TrainRequest {
     pub memory_limit: Option<u64>,
     /// Draws `loss.svg` at the end; without it there is none.
     pub curve: Option<LossCurve>,
+    /// How GPUs may be used, if the settings ask for one.
+    pub devices: DeviceOptions,
 }
 
 impl TrainRequest {
@@ -118,8 +120,9 @@ impl<'a> Job<'a> {
     fn open(request: &'a TrainRequest, stop: &StopFlag, on_event: &mut dyn FnMut(&Event)) -> Result<Self> {
         RunFolder::check(&request.out, &request.inputs(), request.curve.as_ref())?;
         let vault = Vault::plain(file_system::system());
-        let (parts, process) = parts(request, &vault, on_event)?;
+        let (parts, process) = parts(request, &vault, stop, on_event)?;
         let setup = parts.fit(|data| vec![data.batch_tokens()], process, request.memory_limit)?;
+        setup.refused_gpu().iter().for_each(&mut *on_event);
         let folder = RunFolder::open(&request.out)?;
         let saved = match request.config.run.resume {
             Resume::Auto => resume::load(&vault, &folder.checkpoints(), &setup.identity, on_event)?,
@@ -219,8 +222,12 @@ impl<'a> Job<'a> {
                 on_event(&Event::Warning { text: text.to_owned() });
             }
         }
+        let model = self.run.train_loop.model();
+        let (device, operations) = (devices::name_of(model), model.operations());
         let Results { folder, losses, tokens, seconds, .. } = &self.results;
         Ok(TrainReport {
+            device,
+            operations,
             outcome,
             steps: step,
             first_loss: losses.first().map(|&(_, loss)| loss),
@@ -273,7 +280,12 @@ impl RunHome for Results {
 }
 
 /// Reads the model, the data and the adapter to start from. Tells as well what the process takes with all of these.
-fn parts(request: &TrainRequest, vault: &Vault, on_event: &mut dyn FnMut(&Event)) -> Result<(RunParts, u64)> {
+fn parts(
+    request: &TrainRequest,
+    vault: &Vault,
+    stop: &StopFlag,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<(RunParts, u64)> {
     let mut config = request.config.clone();
     let date = date(request, vault)?;
     config.data.date = Some(date);
@@ -289,6 +301,8 @@ fn parts(request: &TrainRequest, vault: &Vault, on_event: &mut dyn FnMut(&Event)
     let earlier =
         request.init_adapter.as_ref().map(|path| adapter::read_with_notice(path, &base)).transpose()?;
     let (earlier, other_base) = earlier.unzip();
+    // A driver is then counted with the process.
+    let gpu = devices::choose(&config.run, &request.devices, &base, stop, on_event)?;
     let process = process_bytes();
     // Before what is still open is left to this machine.
     if config.run.resume == Resume::Auto
@@ -296,7 +310,7 @@ fn parts(request: &TrainRequest, vault: &Vault, on_event: &mut dyn FnMut(&Event)
     {
         config.resolve_auto_as(&begun);
     }
-    let parts = RunParts::new(config, earlier, base, train, held_out)?;
+    let parts = RunParts::new(config, earlier, base, train, held_out)?.with_gpu(gpu);
     if request.init_adapter.is_some() {
         request.requested_shape.check(&parts.config.lora, &parts.base)?;
     }

@@ -7,10 +7,11 @@ use nightgraft_store::checkpoint::{self, Progress};
 use nightgraft_store::vault::Vault;
 
 use super::resume::{RunIdentity, SavedRun};
-use super::run_setup::RunSetup;
-use super::{Event, StepMetrics, StopFlag};
+use super::run_setup::{BegunRun, RunSetup};
+use super::{Event, StepMetrics, StopFlag, devices};
 use crate::Result;
 use crate::config::RunConfig;
+use crate::device::FirstStep;
 use crate::model_file::{FileHash, HashCheck};
 use crate::train::{StepEvent, StopReason, TrainLoop};
 use crate::transformer::release_freed_memory;
@@ -46,13 +47,15 @@ pub(super) struct TrainRun {
     saved_at: Instant,
     /// The time of the micro-steps since the last optimizer step.
     step_seconds: f64,
+    /// The mark of the first step with a GPU, until it is made.
+    first_step: Option<FirstStep>,
 }
 
 impl TrainRun {
     /// A run at its start. It is saved after the steps that its settings say, and when `save_every` has passed.
     ///
     /// # Errors
-    /// As [`RunSetup::into_loop`].
+    /// As [`RunSetup::begin`].
     pub(super) fn new(
         setup: RunSetup,
         hash_check: HashCheck,
@@ -60,7 +63,7 @@ impl TrainRun {
         stop: &StopFlag,
     ) -> Result<Self> {
         let config = setup.config.run.clone();
-        let (train_loop, identity) = setup.into_loop(stop)?;
+        let BegunRun { train_loop, identity, first_step } = setup.begin(stop)?;
         let saved_at = Instant::now();
         Ok(Self {
             train_loop,
@@ -71,6 +74,7 @@ impl TrainRun {
             saved: None,
             saved_at,
             step_seconds: 0.0,
+            first_step,
         })
     }
 
@@ -106,7 +110,18 @@ impl TrainRun {
             home.keep_model_hash(hash)?;
         }
         let started = Instant::now();
-        let step_event = self.train_loop.advance()?;
+        let step_event = self.train_loop.advance();
+        let step = self.train_loop.progress().step;
+        if let Some(failed) = devices::failure_of(self.train_loop.model(), step) {
+            self.first_step = None;
+            on_event(&failed);
+        }
+        let step_event = step_event?;
+        if matches!(step_event, StepEvent::MicroStep | StepEvent::Step { .. })
+            && let Some(first_step) = self.first_step.take()
+        {
+            first_step.made();
+        }
         let seconds = started.elapsed().as_secs_f64();
         let mut due = self.saved_at.elapsed() >= self.save_every;
         match step_event {

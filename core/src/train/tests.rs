@@ -129,7 +129,7 @@ fn trainer_of(base: Base, stop: Arc<AtomicBool>) -> Trainer {
     config.optimizer.schedule = Schedule::Constant;
     config.optimizer.lr = 1e-2.into();
     config.run.epochs = 2.into();
-    let options = ModelOptions { trains: true, ..ModelOptions::for_eval(64, 2) };
+    let options = ModelOptions { trains: true, ..ModelOptions::for_eval(64, 2, None) };
     let model = Model::new(base, Some(&adapter), options, stop).unwrap();
     Trainer::new(&config, model, adapter, examples).unwrap()
 }

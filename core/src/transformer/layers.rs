@@ -3,6 +3,7 @@
 use nightgraft_ggml::{Buffer, Graph};
 
 use super::block::{self, Block, SavedActivations, Tokens};
+use super::processor::{Prepared, Processor};
 use crate::Result;
 
 /// Room for a block's forward and backward with all adapters; an overfull graph is an error, not a crash.
@@ -11,11 +12,11 @@ const BLOCK_NODES: usize = 320;
 /// One forward graph a layer, and one backward graph a layer from `lowest` up. A forward graph reads the
 /// layer's input from its checkpoint and writes the next one; a backward graph computes again what of the layer was not
 /// saved, and turns the gradient of its output in `grad` into that of its input.
-pub(super) struct LayerGraphs {
+pub(super) struct LayerGraphs<G = Graph> {
     pub(super) n_tokens: usize,
-    pub(super) forward: Vec<Graph>,
+    pub(super) forward: Vec<G>,
     /// `backward[i]` belongs to layer `lowest + i`.
-    pub(super) backward: Vec<Graph>,
+    pub(super) backward: Vec<G>,
     tokens: TokenBuffers,
 }
 
@@ -128,6 +129,22 @@ impl LayerGraphs {
         Ok(Self { n_tokens, forward, backward, tokens })
     }
 
+    /// Makes these graphs ready to be computed, together with others, which are given back.
+    pub(super) fn prepare(
+        self,
+        processor: &mut Processor,
+        others: Vec<Graph>,
+    ) -> Result<(LayerGraphs<Prepared>, Vec<Prepared>)> {
+        let Self { n_tokens, forward, backward, tokens } = self;
+        let (n_forward, n_layers) = (forward.len(), forward.len() + backward.len());
+        let mut forward = processor.prepare(forward.into_iter().chain(backward).chain(others).collect())?;
+        let others = forward.split_off(n_layers);
+        let backward = forward.split_off(n_forward);
+        Ok((LayerGraphs { n_tokens, forward, backward, tokens }, others))
+    }
+}
+
+impl<G> LayerGraphs<G> {
     /// Sets the angles of the tokens' positions for each rope, the factors of their queries, and the starts of their segments.
     pub(super) fn set_tokens(
         &self,
@@ -143,6 +160,11 @@ impl LayerGraphs {
         }
         self.tokens.starts.write_i32(starts)?;
         Ok(())
+    }
+
+    /// The matrices of floats that it sets.
+    pub(super) fn token_matrices(&self) -> impl Iterator<Item = &Buffer> {
+        self.tokens.angles.iter().chain(&self.tokens.temperature)
     }
 }
 

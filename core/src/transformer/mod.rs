@@ -5,11 +5,18 @@
 //! backward.
 
 pub mod block;
+#[cfg_attr(not(feature = "gpu"), path = "no_gpu.rs")]
+mod gpu;
+#[cfg(feature = "gpu")]
+mod gpu_fault;
 mod head_graph;
 mod layers;
 mod memory_estimate;
 mod model;
 mod precision;
+#[cfg(feature = "gpu")]
+mod probe;
+mod processor;
 mod recompute;
 pub mod speed;
 mod weights;
@@ -17,8 +24,15 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
+pub use gpu::OpenGpu;
+#[cfg(feature = "gpu")]
+pub use gpu_fault::GpuFault;
 pub use memory_estimate::{MemoryEstimate, ModelBytes};
-pub use model::{LossSum, Model, ModelOptions};
+pub use model::{LossSum, Model, ModelGpu, ModelOptions};
 pub use nightgraft_ggml::release_freed_memory;
 pub use precision::resolve_precision;
+#[cfg(feature = "gpu")]
+pub use probe::{ProbeReport, TensorCheck, probe};
+pub use processor::{GpuActivity, OperationCount};
 pub use recompute::RecomputePolicy;
+pub use weights::weight_bytes;

@@ -1,56 +1,72 @@
 //! Running a whole model over one micro-batch.
 
-#[cfg(all(test, target_arch = "x86_64"))]
-mod on_gpu;
-
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use nightgraft_ggml::{Buffer, Cpu, Graph};
+use nightgraft_ggml::{Buffer, ComputeType, Graph, OpTime};
 use nightgraft_text::data::Batch;
 
 use super::block::Block;
+use super::gpu::OpenGpu;
 use super::head_graph::{HEAD_NODES, head_graph};
 use super::layers::{LayerGraphs, ResidualBuffers, TokenShape};
 use super::precision::compute_type;
+use super::processor::{GpuActivity, OperationCount, Prepared, Processor};
 use super::recompute::RecomputePolicy;
 use super::weights::{self, MappedWeights};
-use crate::Result;
 use crate::base::Base;
 use crate::config::Precision;
+use crate::error::GpuError;
 use crate::lora::Adapter;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
 use crate::ops::temperature;
 use crate::process_memory::available_bytes;
+use crate::{Error, Result};
+
+/// Rows of embeddings that are written at a time.
+const EMBEDDED_ROWS: usize = 16;
 
 /// A base model, with or without an adapter, that runs micro-batches of up to a fixed number of tokens.
+///
+/// On a GPU it has all matrices there: weights go over once, the adapter when it has changed, and gradients and losses come back
+/// after each micro-batch. If the GPU fails, the micro-batch is repeated on the CPU, and so are all that follow.
 pub struct Model {
     base: Base,
-    blocks: Vec<Block>,
+    adapter: Option<Adapter>,
+    options: ModelOptions,
+    stop: Arc<AtomicBool>,
+    parts: Parts,
     /// For each rope of the model.
     angles: Vec<Angles>,
-    residual: ResidualBuffers,
-    /// The graphs for the mode and the number of tokens last seen.
-    layers: Option<(Mode, LayerGraphs)>,
-    head: Head,
-    chunk: HeadChunk,
-    /// The head's graphs by mode and number of rows.
-    head_graphs: HashMap<(Mode, usize), Graph>,
-    capacity: usize,
-    /// The policy that was asked for.
-    requested_recompute: RecomputePolicy,
     /// The policy in use.
     recompute: RecomputePolicy,
     /// The model's file is larger than the memory that was free.
     is_larger_than_memory: bool,
-    cpu: Cpu,
+    /// What became of the GPU, until somebody asks.
+    failure: Option<DeviceFailure>,
+    operations: OperationCount,
+}
+
+/// What a processor computes with.
+struct Parts {
+    processor: Processor,
+    blocks: Vec<Block>,
+    residual: ResidualBuffers,
+    /// The graphs for the mode and the number of tokens last seen.
+    layers: Option<(Mode, LayerGraphs<Prepared>)>,
+    head: Head,
+    chunk: HeadChunk,
+    /// Loss and hit of each supervised token of a micro-batch, `[capacity, 2]`.
+    losses: Buffer,
+    /// The head's graphs by mode and number of rows.
+    head_graphs: HashMap<(Mode, usize), Prepared>,
 }
 
 /// What a model is prepared for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ModelOptions {
     /// Whether there is room for computing the adapter's gradients.
     pub trains: bool,
@@ -58,21 +74,43 @@ pub struct ModelOptions {
     pub capacity: usize,
     /// Threads that compute.
     pub n_threads: usize,
-    /// How products are computed.
+    /// How products are computed on the CPU; a GPU computes in f32.
     pub precision: Precision,
+    /// What is saved for the backward on the CPU.
+    pub recompute: RecomputePolicy,
+    /// The GPU that computes; none for the CPU.
+    pub gpu: Option<ModelGpu>,
+}
+
+/// A GPU, and what is saved for the backward there.
+#[derive(Debug, Clone)]
+pub struct ModelGpu {
+    /// The device.
+    pub device: OpenGpu,
     /// What is saved for the backward.
     pub recompute: RecomputePolicy,
 }
 
+/// A GPU that failed, so that the CPU computes from then on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceFailure {
+    /// What its driver calls it.
+    pub device: String,
+    /// What went wrong.
+    pub error: GpuError,
+}
+
 impl ModelOptions {
-    /// No gradients, exact products.
-    pub fn for_eval(capacity: usize, n_threads: usize) -> Self {
+    /// No gradients, exact products, on a GPU if there is one.
+    pub fn for_eval(capacity: usize, n_threads: usize, gpu: Option<&OpenGpu>) -> Self {
+        let recompute = RecomputePolicy::EVAL;
         Self {
             trains: false,
             capacity,
             n_threads,
             precision: Precision::F32,
-            recompute: RecomputePolicy::EVAL,
+            recompute,
+            gpu: gpu.map(|device| ModelGpu { device: device.clone(), recompute }),
         }
     }
 }
@@ -111,6 +149,45 @@ struct HeadChunk {
     loss: Buffer,
 }
 
+impl Parts {
+    fn new(
+        base: &Base,
+        adapter: Option<&Adapter>,
+        options: &ModelOptions,
+        compute_type: ComputeType,
+        recompute: RecomputePolicy,
+        processor: Processor,
+    ) -> Result<Self> {
+        let &ModelOptions { trains, capacity, .. } = options;
+        let (n_layer, n_embd) = (base.spec.n_layer(), base.spec.n_embd);
+        let mapped = MappedWeights::new(base)?;
+        let blocks = (0..n_layer).map(|layer| mapped.block(base, layer, adapter, compute_type));
+        let blocks = blocks.collect::<Result<_>>()?;
+        let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
+        let rows = |n| processor.matrix(n, n_embd);
+        Ok(Self {
+            blocks,
+            residual: ResidualBuffers {
+                lowest,
+                hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
+                saved: Vec::new(),
+                grad: trains.then(|| rows(capacity)).transpose()?,
+            },
+            layers: None,
+            head: mapped.head(base, compute_type),
+            chunk: HeadChunk {
+                x: rows(recompute.head_rows)?,
+                dx: rows(recompute.head_rows)?,
+                targets: HashMap::new(),
+                loss: processor.matrix(recompute.head_rows, 2)?,
+            },
+            losses: processor.matrix(capacity, 2)?,
+            head_graphs: HashMap::new(),
+            processor,
+        })
+    }
+}
+
 impl Model {
     /// Prepares `base`, with an adapter made for it or without.
     ///
@@ -122,43 +199,31 @@ impl Model {
         options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let ModelOptions { trains, capacity, n_threads, precision, recompute } = options;
-        let compute_type = compute_type(precision);
-        let (n_layer, n_embd) = (base.spec.n_layer(), base.spec.n_embd);
-        let mapped = MappedWeights::new(&base)?;
-        let blocks = (0..n_layer).map(|layer| mapped.block(&base, layer, adapter, compute_type));
-        let blocks = blocks.collect::<Result<_>>()?;
-        let lowest = adapter.filter(|_| trains).and_then(Adapter::lowest_layer).unwrap_or(n_layer);
-        let rows = |n| Buffer::f32(n, n_embd);
+        let (processor, compute_type, recompute) = match &options.gpu {
+            Some(gpu) => (Processor::gpu(&gpu.device, stop.clone()), ComputeType::F32, gpu.recompute),
+            None => {
+                let processor = Processor::cpu(options.n_threads, stop.clone())?;
+                (processor, compute_type(options.precision), options.recompute)
+            }
+        };
+        let parts = Parts::new(&base, adapter, &options, compute_type, recompute, processor)?;
         let file = base.file();
-        let is_larger_than_memory = available_bytes().is_some_and(|free| file.n_bytes() > free);
+        let is_larger_than_memory =
+            options.gpu.is_none() && available_bytes().is_some_and(|free| file.n_bytes() > free);
         if is_larger_than_memory {
             let path = file.path().display();
             tracing::warn!(%path, "the model is larger than the memory that is free: it is read anew in every step, which is slow");
         }
         Ok(Self {
-            blocks,
+            parts,
             angles: weights::angles(&base),
-            residual: ResidualBuffers {
-                lowest,
-                hidden: (lowest..=n_layer).map(|_| rows(capacity)).collect::<Result<_, _>>()?,
-                saved: Vec::new(),
-                grad: trains.then(|| rows(capacity)).transpose()?,
-            },
-            layers: None,
-            head: mapped.head(&base, compute_type),
-            chunk: HeadChunk {
-                x: rows(recompute.head_rows)?,
-                dx: rows(recompute.head_rows)?,
-                targets: HashMap::new(),
-                loss: Buffer::f32(recompute.head_rows, 2)?,
-            },
-            head_graphs: HashMap::new(),
-            capacity,
-            requested_recompute: recompute,
             recompute,
             is_larger_than_memory,
-            cpu: Cpu::new(n_threads, stop)?,
+            failure: None,
+            operations: OperationCount::default(),
+            adapter: adapter.cloned(),
+            options,
+            stop,
             base,
         })
     }
@@ -171,7 +236,11 @@ impl Model {
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
     /// the backward rather than saved, fewer logits exist at once, and weights leave memory after each use.
     pub fn set_small(&mut self, small: bool) {
-        let recompute = if small { RecomputePolicy::MIN_MEMORY } else { self.requested_recompute };
+        let requested = match &self.options.gpu {
+            Some(gpu) => gpu.recompute,
+            None => self.options.recompute,
+        };
+        let recompute = if small { RecomputePolicy::MIN_MEMORY } else { requested };
         if recompute != self.recompute {
             self.recompute = recompute;
             self.release();
@@ -180,10 +249,50 @@ impl Model {
 
     /// Gives back what computing takes; the next micro-batch takes it again.
     pub fn release(&mut self) {
-        self.head_graphs.clear();
-        self.layers = None;
-        self.residual.saved.clear();
-        self.cpu.release_arena();
+        self.parts.head_graphs.clear();
+        self.parts.layers = None;
+        self.parts.residual.saved.clear();
+        self.parts.processor.release_arena();
+    }
+
+    /// What the GPU's driver calls it, if one computes.
+    pub fn gpu_name(&self) -> Option<String> {
+        self.options.gpu.as_ref().map(|gpu| gpu.device.name())
+    }
+
+    /// What became of the GPU, if it has failed since this was last asked.
+    pub fn take_failure(&mut self) -> Option<DeviceFailure> {
+        self.failure.take()
+    }
+
+    /// Operations of all graphs that were computed so far.
+    pub fn operations(&self) -> OperationCount {
+        self.operations
+    }
+
+    /// What the GPU has done so far, if one computes.
+    pub fn gpu_activity(&mut self) -> Option<GpuActivity> {
+        self.parts.processor.as_gpu().map(|gpu| gpu.activity())
+    }
+
+    /// Times each kind of shader from now on, or no longer.
+    pub fn set_gpu_profiling(&mut self, on: bool) {
+        if let Some(gpu) = self.parts.processor.as_gpu() {
+            gpu.set_profiling(on);
+        }
+    }
+
+    /// The time that each kind of shader took since profiling began; none on the processor.
+    pub fn gpu_times(&mut self) -> Vec<(&'static str, OpTime)> {
+        self.parts.processor.as_gpu().map(|gpu| gpu.shader_times()).unwrap_or_default()
+    }
+
+    /// Billions of operations a second that the GPU does where no memory is in between; none on the processor.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::Error::Gpu).
+    pub fn gpu_peak(&mut self) -> Result<Option<f64>> {
+        self.parts.processor.as_gpu().map(|gpu| Ok(gpu.peak_gflops()?)).transpose()
     }
 
     /// The loss of a micro-batch.
@@ -193,8 +302,11 @@ impl Model {
     /// larger than the capacity, [`Error::ModelChanged`](crate::Error::ModelChanged) if the weights are not what they were.
     pub fn evaluate(&mut self, batch: &Batch) -> Result<LossSum> {
         self.with_unchanged_file(|model| {
-            model.forward(batch, Mode::Eval)?;
-            model.run_head(batch, Mode::Eval)
+            model.on_any_device(|model| {
+                model.forward(batch, Mode::Eval)?;
+                model.run_head(batch, Mode::Eval)?;
+                model.losses(batch)
+            })
         })
     }
 
@@ -204,22 +316,55 @@ impl Model {
     /// # Errors
     /// As [`Model::evaluate`]. After any of them the adapter's gradients are undefined.
     pub fn accumulate_gradients(&mut self, batch: &Batch) -> Result<LossSum> {
-        self.with_unchanged_file(|model| model.forward_and_backward(batch))
+        self.with_unchanged_file(|model| model.on_any_device(|model| model.forward_and_backward(batch)))
     }
 
     fn forward_and_backward(&mut self, batch: &Batch) -> Result<LossSum> {
         self.forward(batch, Mode::Train)?;
-        let sum = self.run_head(batch, Mode::Train)?;
+        self.run_head(batch, Mode::Train)?;
         let releases = self.releases_weights();
-        let (_, layers) = self.layers.as_mut().expect("made by the forward pass");
-        let trained = &self.base.layers[self.residual.lowest..];
+        let Parts { processor, layers, residual, .. } = &mut self.parts;
+        processor.count_trained();
+        let (_, layers) = layers.as_mut().expect("made by the forward pass");
+        let trained = &self.base.layers[residual.lowest..];
         for (graph, weights) in layers.backward.iter_mut().zip(trained).rev() {
-            self.cpu.compute(graph)?;
+            processor.compute(graph, &mut self.operations)?;
             if releases {
                 self.base.release(weights.iter());
             }
         }
+        let sum = self.losses(batch)?;
+        let gradients = self.adapter.iter().flat_map(Adapter::parameters).map(|parameter| parameter.grad);
+        self.parts.processor.give_to_host(&gradients.collect::<Vec<_>>())?;
         Ok(sum)
+    }
+
+    /// Does work, on the CPU if the GPU fails at it. A GPU changes nothing of the host's before it has done all of it.
+    fn on_any_device<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        match work(self) {
+            Err(Error::Gpu(error)) => {
+                self.fall_back(error)?;
+                work(self)
+            }
+            result => result,
+        }
+    }
+
+    /// Leaves the GPU for good.
+    fn fall_back(&mut self, error: GpuError) -> Result<()> {
+        let Some(ModelGpu { device, .. }) = self.options.gpu.take() else { return Err(error.into()) };
+        let device = device.name();
+        tracing::warn!(%device, %error, "the GPU failed: the CPU computes from here on");
+        let Self { base, adapter, options, .. } = self;
+        // A policy of little memory stays one.
+        if self.recompute != RecomputePolicy::MIN_MEMORY {
+            self.recompute = options.recompute;
+        }
+        let processor = Processor::cpu(options.n_threads, self.stop.clone())?;
+        let compute_type = compute_type(options.precision);
+        self.parts = Parts::new(base, adapter.as_ref(), options, compute_type, self.recompute, processor)?;
+        self.failure = Some(DeviceFailure { device, error });
+        Ok(())
     }
 
     /// Calls `on_rows` with the logits `[n, n_vocab]` of some supervised tokens of a micro-batch at a time, in their
@@ -240,19 +385,34 @@ impl Model {
         batch: &Batch,
         mut on_rows: impl FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        self.forward(batch, Mode::Eval)?;
         let supervised: Vec<usize> = supervised(batch).collect();
-        for positions in supervised.chunks(self.recompute.head_rows) {
-            self.gather(positions)?;
-            let out = Buffer::f32(positions.len(), self.base.spec.n_vocab)?;
-            let mut graph = Graph::new(HEAD_NODES)?;
-            let x = graph.tensor_rows(&self.chunk.x, positions.len())?;
-            let logits = head::logits(&mut graph, &self.head, x)?;
-            graph.store(logits, &out)?;
-            self.cpu.compute(&mut graph)?;
-            on_rows(&out.to_vec()?)?;
+        let mut told = 0;
+        self.on_any_device(|model| {
+            model.forward(batch, Mode::Eval)?;
+            for positions in supervised[told..].chunks(model.recompute.head_rows) {
+                on_rows(&model.logits(positions)?)?;
+                told += positions.len();
+            }
+            Ok(())
+        })
+    }
+
+    /// The logits at these positions of the micro-batch that ran last, a row each.
+    fn logits(&mut self, positions: &[usize]) -> Result<Vec<f32>> {
+        self.gather(positions)?;
+        let n_vocab = self.base.spec.n_vocab;
+        let Parts { processor, head, chunk, .. } = &mut self.parts;
+        let out = processor.matrix(positions.len(), n_vocab)?;
+        let mut graph = Graph::new(HEAD_NODES)?;
+        let x = graph.tensor_rows(&chunk.x, positions.len())?;
+        let logits = head::logits(&mut graph, head, x)?;
+        graph.store(logits, &out)?;
+        for mut graph in processor.prepare(vec![graph])? {
+            processor.compute(&mut graph, &mut self.operations)?;
         }
-        Ok(())
+        let mut values = vec![0.0; positions.len() * n_vocab];
+        processor.read(&out, 0, &mut values)?;
+        Ok(values)
     }
 
     /// Does `work`, whose result counts only if the file under the weights is the one that was opened, before and after.
@@ -268,10 +428,11 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Ggml`](crate::Error::Ggml) if there are not so many tokens.
-    pub fn first_non_finite_layer(&self, n_tokens: usize) -> Result<Option<usize>> {
+    pub fn first_non_finite_layer(&mut self, n_tokens: usize) -> Result<Option<usize>> {
         let mut values = vec![0.0; n_tokens * self.base.spec.n_embd];
-        for layer in self.residual.lowest..self.base.spec.n_layer() {
-            self.residual.input(layer + 1).read(0, &mut values)?;
+        let Parts { processor, residual, .. } = &mut self.parts;
+        for layer in residual.lowest..self.base.spec.n_layer() {
+            processor.read(residual.input(layer + 1), 0, &mut values)?;
             if !values.iter().all(|value| value.is_finite()) {
                 return Ok(Some(layer));
             }
@@ -281,24 +442,43 @@ impl Model {
 
     /// Makes the graphs of `mode` for so many tokens, unless they are there.
     fn prepare_layers(&mut self, n_tokens: usize, mode: Mode) -> Result<()> {
-        let made_for = self.layers.as_ref().map(|(mode, layers)| (*mode, layers.n_tokens));
-        if made_for != Some((mode, n_tokens)) {
-            self.layers = None; // freed before their successors are made
-            let train = mode == Mode::Train;
-            if train && self.residual.saved.is_empty() {
-                let RecomputePolicy { saved_attention, saved_feed_forward, .. } = self.recompute;
-                let trained = self.blocks[self.residual.lowest..].iter().enumerate();
-                let saved = trained.take(saved_attention.max(saved_feed_forward)).map(|(i, block)| {
-                    let parts = [i < saved_attention, i < saved_feed_forward];
-                    block.allocate_saved(parts, |n| Buffer::f32(self.capacity, n))
-                });
-                self.residual.saved = saved.collect::<Result<_, _>>()?;
+        let Parts { processor, blocks, residual, layers, head, chunk, losses, head_graphs } = &mut self.parts;
+        let made_for = layers.as_ref().map(|(mode, layers)| (*mode, layers.n_tokens));
+        if made_for == Some((mode, n_tokens)) {
+            return Ok(());
+        }
+        *layers = None; // freed before their successors are made
+        let train = mode == Mode::Train;
+        let capacity = self.options.capacity;
+        if train && residual.saved.is_empty() {
+            let RecomputePolicy { saved_attention, saved_feed_forward, .. } = self.recompute;
+            let trained = blocks[residual.lowest..].iter().enumerate();
+            let saved = trained.take(saved_attention.max(saved_feed_forward)).map(|(i, block)| {
+                let parts = [i < saved_attention, i < saved_feed_forward];
+                block.allocate_saved(parts, |n| processor.matrix(capacity, n))
+            });
+            residual.saved = saved.collect::<Result<_, _>>()?;
+        }
+        let n_dims: Vec<usize> = self.angles.iter().map(Angles::n_dims).collect();
+        let is_tempered = self.base.spec.temperature.is_some();
+        let shape = TokenShape { n_tokens, n_dims: &n_dims, is_tempered };
+        let graphs = LayerGraphs::new(blocks, residual, shape, train)?;
+        processor.hold(losses)?;
+        // On a GPU, graphs have their arena for as long as they are there: one that grows would be there twice.
+        let n_rows = self.recompute.head_rows;
+        let heads = match processor.is_gpu() {
+            true => {
+                head_graphs.clear();
+                vec![chunk.graph(head, n_rows, mode)?]
             }
-            let n_dims: Vec<usize> = self.angles.iter().map(Angles::n_dims).collect();
-            let is_tempered = self.base.spec.temperature.is_some();
-            let shape = TokenShape { n_tokens, n_dims: &n_dims, is_tempered };
-            let layers = LayerGraphs::new(&self.blocks, &self.residual, shape, train)?;
-            self.layers = Some((mode, layers));
+            false => Vec::new(),
+        };
+        let (graphs, heads) = graphs.prepare(processor, heads)?;
+        head_graphs.extend(heads.into_iter().map(|graph| ((mode, n_rows), graph)));
+        *layers = Some((mode, graphs));
+        if processor.is_gpu() {
+            // It has its own by now.
+            self.base.release(self.base.layers.iter().flat_map(|weights| weights.iter()));
         }
         Ok(())
     }
@@ -309,9 +489,14 @@ impl Model {
         self.prepare_layers(n_tokens, mode)?;
         self.set_inputs(batch)?;
         let releases = self.releases_weights();
-        let (_, layers) = self.layers.as_mut().expect("just made");
+        let Parts { processor, layers, .. } = &mut self.parts;
+        let (_, layers) = layers.as_mut().expect("just made");
+        let parameters = self.adapter.iter().flat_map(Adapter::parameters);
+        // Without a backward pass nothing has the gradients.
+        let matrices = parameters.flat_map(|p| [Some(p.value), (mode == Mode::Train).then_some(p.grad)]);
+        processor.take_from_host(matrices.flatten())?;
         for (graph, weights) in layers.forward.iter_mut().zip(&self.base.layers) {
-            self.cpu.compute(graph)?;
+            processor.compute(graph, &mut self.operations)?;
             if releases {
                 self.base.release(weights.iter());
             }
@@ -321,17 +506,21 @@ impl Model {
 
     /// Writes what the layers take of a batch's tokens, for which their graphs are made: where they stand, and their embeddings.
     fn set_inputs(&mut self, batch: &Batch) -> Result<()> {
-        let (_, layers) = self.layers.as_mut().expect("made for the batch");
+        let Parts { processor, layers, residual, .. } = &mut self.parts;
+        let (_, layers) = layers.as_mut().expect("made for the batch");
         let angles = self.angles.iter().map(|angles| angles.table(&batch.positions, &batch.starts));
         let angles: Vec<Vec<f32>> = angles.collect();
         let temperature = self.base.spec.temperature.map(|temperature| {
             temperature::factors(&batch.positions, temperature.scale, temperature.original_context)
         });
         layers.set_tokens(&angles, temperature.as_deref(), &batch.starts)?;
-        let mut row = vec![0.0; self.base.spec.n_embd];
-        for (t, &id) in batch.ids.iter().enumerate() {
-            self.base.embed(&[id], &mut row)?;
-            self.residual.input(0).write(t, &row)?;
+        processor.take_from_host(layers.token_matrices())?;
+        let n_embd = self.base.spec.n_embd;
+        let mut rows = vec![0.0; EMBEDDED_ROWS * n_embd];
+        for (i, ids) in batch.ids.chunks(EMBEDDED_ROWS).enumerate() {
+            let rows = &mut rows[..ids.len() * n_embd];
+            self.base.embed(ids, rows)?;
+            processor.write(residual.input(0), i * EMBEDDED_ROWS, rows)?;
         }
         Ok(())
     }
@@ -339,76 +528,95 @@ impl Model {
     /// Whether weights are given back after each use. The system keeps them in its cache until somebody needs the memory,
     /// and then has them at once.
     fn releases_weights(&self) -> bool {
-        self.is_larger_than_memory || self.recompute == RecomputePolicy::MIN_MEMORY
+        !self.parts.processor.is_gpu()
+            && (self.is_larger_than_memory || self.recompute == RecomputePolicy::MIN_MEMORY)
     }
 
     /// Runs the head over the supervised tokens, chunk by chunk; in training mode it leaves the gradient
     /// of the last output in the residual stream.
-    fn run_head(&mut self, batch: &Batch, mode: Mode) -> Result<LossSum> {
-        let n_embd = self.base.spec.n_embd;
-        let grad = self.residual.grad.clone().filter(|_| mode == Mode::Train);
+    fn run_head(&mut self, batch: &Batch, mode: Mode) -> Result<()> {
+        let grad = self.parts.residual.grad.clone().filter(|_| mode == Mode::Train);
         if let Some(grad) = &grad {
-            grad.clear()?;
+            self.parts.processor.clear(grad)?;
         }
         let supervised: Vec<usize> = supervised(batch).collect();
-        let mut sum = LossSum { supervised: supervised.len() as u64, ..LossSum::default() };
-        let mut row = vec![0.0; n_embd];
+        let mut done = 0;
         for positions in supervised.chunks(self.recompute.head_rows) {
             let targets: Vec<i32> = positions.iter().map(|&t| batch.targets[t]).collect();
             self.gather(positions)?;
             self.compute_head(&targets, mode)?;
-            let mut losses = vec![0.0; 2 * positions.len()];
-            self.chunk.loss.read(0, &mut losses)?;
-            for pair in losses.chunks_exact(2) {
-                sum.loss += f64::from(pair[0]);
-                sum.correct += u64::from(pair[1] > 0.5);
-            }
+            let Parts { processor, chunk, losses, .. } = &mut self.parts;
+            let places: Vec<_> = (0..positions.len()).map(|i| [i, done + i]).collect();
+            processor.copy_rows([&chunk.loss, losses], &places)?;
+            done += positions.len();
             let Some(grad) = &grad else { continue };
-            for (i, &t) in positions.iter().enumerate() {
-                self.chunk.dx.read(i, &mut row)?;
-                grad.write(t, &row)?;
-            }
+            let places: Vec<_> = positions.iter().enumerate().map(|(i, &t)| [i, t]).collect();
+            processor.copy_rows([&chunk.dx, grad], &places)?;
         }
         if self.releases_weights() {
             self.base.release([&self.base.output]);
+        }
+        Ok(())
+    }
+
+    /// What the head found in the micro-batch that ran last.
+    fn losses(&mut self, batch: &Batch) -> Result<LossSum> {
+        let n = supervised(batch).count();
+        let mut pairs = vec![0.0; 2 * n];
+        self.parts.processor.read(&self.parts.losses, 0, &mut pairs)?;
+        let mut sum = LossSum { supervised: n as u64, ..LossSum::default() };
+        for pair in pairs.chunks_exact(2) {
+            sum.loss += f64::from(pair[0]);
+            sum.correct += u64::from(pair[1] > 0.5);
         }
         Ok(sum)
     }
 
     /// Copies the last output at these positions of the micro-batch into `chunk.x`.
     fn gather(&mut self, positions: &[usize]) -> Result<()> {
-        let output = self.residual.input(self.base.spec.n_layer());
-        let mut row = vec![0.0; self.base.spec.n_embd];
-        for (i, &t) in positions.iter().enumerate() {
-            output.read(t, &mut row)?;
-            self.chunk.x.write(i, &row)?;
-        }
-        Ok(())
+        let Parts { processor, residual, chunk, .. } = &mut self.parts;
+        let output = residual.input(self.base.spec.n_layer());
+        let places: Vec<_> = positions.iter().enumerate().map(|(i, &t)| [t, i]).collect();
+        processor.copy_rows([output, &chunk.x], &places)
     }
 
     /// One chunk: `chunk.x` and `targets` to `chunk.loss` and, in training mode, `chunk.dx`.
     fn compute_head(&mut self, targets: &[i32], mode: Mode) -> Result<()> {
         let n_rows = targets.len();
-        let Self { chunk, head, head_graphs, cpu, recompute, .. } = self;
+        let Parts { chunk, head, head_graphs, processor, .. } = &mut self.parts;
         // Of the chunks that are not full, which end a micro-batch, only the last size stays: there are many.
-        let stays = |rows: usize| rows == n_rows || rows == recompute.head_rows;
+        let full = self.recompute.head_rows;
+        let stays = |rows: usize| rows == n_rows || rows == full;
         head_graphs.retain(|(_, rows), _| stays(*rows));
         chunk.targets.retain(|rows, _| stays(*rows));
-        let targets_buffer = match chunk.targets.entry(n_rows) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Buffer::i32(n_rows)?),
-        }
-        .clone();
-        targets_buffer.write_i32(targets)?;
-        chunk.dx.clear()?;
         let graph = match head_graphs.entry((mode, n_rows)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let buffers = [chunk.x.clone(), chunk.dx.clone(), chunk.loss.clone()];
-                entry.insert(head_graph(head, &buffers, &targets_buffer, n_rows, mode == Mode::Train)?)
+                let graph = chunk.graph(head, n_rows, mode)?;
+                let mut prepared = processor.prepare(vec![graph])?;
+                entry.insert(prepared.swap_remove(0))
             }
         };
-        Ok(cpu.compute(graph)?)
+        chunk.targets(n_rows)?.write_i32(targets)?;
+        processor.clear(&chunk.dx)?;
+        processor.compute(graph, &mut self.operations)
+    }
+}
+
+impl HeadChunk {
+    /// Where the targets of so many rows are.
+    fn targets(&mut self, n_rows: usize) -> Result<&Buffer> {
+        Ok(match self.targets.entry(n_rows) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Buffer::i32(n_rows)?),
+        })
+    }
+
+    /// The head's graph for so many rows.
+    fn graph(&mut self, head: &Head, n_rows: usize, mode: Mode) -> Result<Graph> {
+        let targets = self.targets(n_rows)?.clone();
+        let buffers = [self.x.clone(), self.dx.clone(), self.loss.clone()];
+        head_graph(head, &buffers, &targets, n_rows, mode == Mode::Train)
     }
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "gpu", target_arch = "x86_64"))]
 mod gpu;
 
 use std::cell::RefCell;
@@ -92,6 +92,7 @@ const OPTIONS: ModelOptions = ModelOptions {
         saved_feed_forward: usize::MAX,
         head_rows: 128,
     },
+    gpu: None,
 };
 
 fn model_of(tiny: &TinyModel, adapter: &Adapter, n_threads: usize, precision: Precision) -> Model {

@@ -14,6 +14,12 @@ use crate::ops::norm::Norm;
 use crate::ops::rope::{Angles, PairLayout, Series};
 use crate::{Error, Result};
 
+/// Bytes of all matrices and vectors that a model computes with.
+pub fn weight_bytes(base: &Base) -> u64 {
+    let weights = base.layers.iter().flat_map(LayerWeights::iter).chain([&base.output_norm, &base.output]);
+    weights.map(|weight| weight.n_bytes as u64).sum()
+}
+
 /// Buffers over the mapped weights, by their place in the model's files; tied matrices share one.
 pub(super) struct MappedWeights {
     buffers: HashMap<usize, Buffer>,

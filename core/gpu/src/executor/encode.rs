@@ -10,15 +10,17 @@ use super::Step;
 use super::indices::{IndexCheck, Rule};
 use super::storage::{Placed, Storage};
 use crate::operations::{self, Addend, AttentionCall, NormCall};
-use crate::{Buffer, BufferRows, Device, Dispatch, Error, Product, Tile};
+use crate::{Buffer, BufferRows, Device, Dispatch, Error, Product, Tiles};
 
 /// Makes the steps of one graph.
 pub(super) struct Encoder<'a> {
     device: &'a Device,
-    tile: Tile,
+    tiles: Tiles,
     storage: &'a Storage,
     plan: &'a PlannedGraph,
     arena: &'a Buffer,
+    /// Multiply-adds of a dispatch, at most.
+    most_work: u64,
     steps: Vec<Step>,
     checks: Vec<IndexCheck>,
 }
@@ -36,12 +38,13 @@ pub(super) fn arena_floats(plan: &PlannedGraph) -> u64 {
 impl<'a> Encoder<'a> {
     pub fn new(
         device: &'a Device,
-        tile: Tile,
+        tiles: Tiles,
         storage: &'a Storage,
         plan: &'a PlannedGraph,
         arena: &'a Buffer,
+        most_work: u64,
     ) -> Self {
-        Self { device, tile, storage, plan, arena, steps: Vec::new(), checks: Vec::new() }
+        Self { device, tiles, storage, plan, arena, most_work, steps: Vec::new(), checks: Vec::new() }
     }
 
     /// What to submit, and what to check before that.
@@ -71,12 +74,14 @@ impl<'a> Encoder<'a> {
                 operations::activation_back(device, *f, result, self.optional(up)?, self.rows(dy)?)?
             }
             Operation::Attention { shape, qkv, starts } => {
-                operations::attention(device, self.attention(shape, qkv, starts, result)?)?
+                let call = self.attention(shape, qkv, starts, result)?;
+                return self.run_all(operations::attention(device, call, self.most_work)?);
             }
             Operation::CrossEntropy { transform, targets, loss } => {
                 let rule = Rule::Targets { end: node.result.n_cols };
                 let operands = [result, self.indices(targets, rule)?, self.rows(loss)?];
-                operations::cross_entropy(device, *transform, operands)?
+                let most = self.most_work;
+                return self.run_all(operations::cross_entropy(device, *transform, operands, most)?);
             }
             Operation::FromBf16 { x } => operations::from_bf16(device, self.rows(x)?, result)?,
             Operation::RmsNorm { x, norm } => {
@@ -100,7 +105,8 @@ impl<'a> Encoder<'a> {
                 let call = self.attention(shape, qkv, starts, self.rows(out)?)?;
                 let gradients = self.each([dq, dkv])?;
                 let delta = self.delta(dq.n_rows, shape)?;
-                let both = operations::attention_back(device, call, self.rows(dout)?, gradients, delta)?;
+                let (dout, most) = (self.rows(dout)?, self.most_work);
+                let both = operations::attention_back(device, call, dout, gradients, delta, most)?;
                 return self.run_all(both);
             }
             // The first share has all queries.
@@ -166,7 +172,8 @@ impl<'a> Encoder<'a> {
                     }
                     let accumulate = !matches!(addend, Addend::Zero);
                     let product = Product { matrix, direction, input, output, scale, accumulate };
-                    self.run_all(device.product(&product, self.tile)?)?;
+                    let tile = self.tiles.of(direction);
+                    self.run_all(device.product_in_pieces(&product, tile, self.most_work)?)?;
                 }
                 (None, Direction::Linear) => {
                     let operands = [self.floats(w)?, input, output];

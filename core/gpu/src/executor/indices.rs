@@ -26,15 +26,16 @@ pub(super) enum Rule {
 }
 
 impl IndexCheck {
-    /// Checks the host's integers and copies them to the device.
+    /// Checks the host's integers and copies them to the device; gives their bytes.
     ///
     /// # Errors
     /// [`Error::Index`]; [`Error::Host`], [`Error::OutOfMemory`], [`Error::Lost`].
-    pub fn upload(&self, device: &Device) -> Result<(), Error> {
+    pub fn upload(&self, device: &Device) -> Result<u64, Error> {
         let integers = self.buffer.to_vec_i32()?;
         let read = integers.get(self.first..).and_then(|from| from.get(..self.len)).unwrap_or_default();
         self.rule.check(read)?;
-        device.write(&self.place.buffer, 4 * self.place.first, bytemuck::cast_slice(&integers))
+        device.write(&self.place.buffer, 4 * self.place.first, bytemuck::cast_slice(&integers))?;
+        Ok(4 * integers.len() as u64)
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Storage {
     weights: HashMap<(BufferId, usize, usize), Matrix>,
     /// All that have a place or weights here, kept because an id is another matrix's when its own is gone.
     buffers: Vec<ggml::Buffer>,
+    /// The host's values that were copied, by their version.
+    versions: HashMap<BufferId, u64>,
 }
 
 /// A matrix of floats, or a row of integers, in a piece of memory.
@@ -34,12 +36,13 @@ const ALIGNMENT: u64 = 16;
 
 impl Storage {
     /// Makes room for those of the buffers that are no matrices of weights and have none: whatever is in the host's own memory, and
-    /// of mapped files the rows of floats, which are norms' weights and biases.
+    /// of mapped files the rows of floats, which are norms' weights and biases. Gives the bytes of those, which are copied.
     pub fn place<'a>(
         &mut self,
         device: &Device,
         buffers: impl IntoIterator<Item = &'a ggml::Buffer>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
+        let mut copied = 0;
         let limit = device.limits().binding_bytes.min(device.limits().buffer_bytes) / 4;
         let mut pieces: Vec<(Vec<&ggml::Buffer>, u64)> = Vec::new();
         let mut seen = HashSet::new();
@@ -69,6 +72,7 @@ impl Storage {
                 let [n_rows, n_cols] = shape(buffer);
                 if let Some(bytes) = buffer.mapped_bytes() {
                     device.write(&memory, 4 * first, bytes)?;
+                    copied += bytes.len() as u64;
                 }
                 let placed = Placed { buffer: memory.clone(), first, n_rows, n_cols, stride: n_cols };
                 self.places.insert(buffer.id(), placed);
@@ -76,7 +80,32 @@ impl Storage {
                 first += floats_of(buffer);
             }
         }
-        Ok(())
+        Ok(copied)
+    }
+
+    /// Forgets matrices that nobody else has a handle to.
+    pub fn forget_unshared(&mut self) {
+        let Self { places, weights, buffers, versions } = self;
+        buffers.retain(|buffer| {
+            // A matrix may be here once with a place and once with weights, but not twice with either.
+            let is_needed = !buffer.is_last_handle();
+            if !is_needed {
+                places.remove(&buffer.id());
+                versions.remove(&buffer.id());
+                weights.retain(|(id, ..), _| *id != buffer.id());
+            }
+            is_needed
+        });
+    }
+
+    /// The version of the host's values that the device has; none if it never got them.
+    pub fn version(&self, buffer: &ggml::Buffer) -> Option<u64> {
+        self.versions.get(&buffer.id()).copied()
+    }
+
+    /// Notes that the device has the host's values.
+    pub fn set_version(&mut self, buffer: &ggml::Buffer) {
+        self.versions.insert(buffer.id(), buffer.version());
     }
 
     /// Where a buffer lies.
@@ -88,11 +117,13 @@ impl Storage {
         self.places.get(&buffer.id()).ok_or_else(missing)
     }
 
-    /// Copies the matrices of weights that a graph multiplies with from their files to the device, unless they are there.
+    /// Copies the matrices of weights that a graph multiplies with from their files to the device, unless they are there. Gives
+    /// the bytes that were copied.
     ///
     /// # Errors
     /// Those of [`Device::upload_matrix`].
-    pub fn upload(&mut self, device: &Device, plan: &PlannedGraph) -> Result<(), Error> {
+    pub fn upload(&mut self, device: &Device, plan: &PlannedGraph) -> Result<u64, Error> {
+        let mut copied = 0;
         let products = plan.nodes.iter().filter_map(|node| match &node.operation {
             Operation::SumOfProducts { products, .. } => Some(products),
             _ => None,
@@ -113,10 +144,12 @@ impl Storage {
             };
             let missing =
                 || Error::Host { reason: format!("{buffer:?} has other weights than a graph says") };
-            entry.insert(device.upload_matrix(weights().ok_or_else(missing)?)?);
+            let weights = weights().ok_or_else(missing)?;
+            copied += weights.bytes().len() as u64;
+            entry.insert(device.upload_matrix(weights)?);
             self.buffers.push(buffer.clone());
         }
-        Ok(())
+        Ok(copied)
     }
 
     /// All that have a place.
@@ -138,6 +171,20 @@ impl Placed {
     /// Those of [`BufferRows::new`].
     pub fn rows(&self) -> Result<BufferRows<'_>, Error> {
         BufferRows::new(&self.buffer, self.first, [self.n_rows, self.n_cols], self.stride)
+    }
+
+    /// The place of the first of `n` values from a row on, which lie without gaps.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if there are not so many.
+    pub fn range(&self, first_row: usize, n: usize) -> Result<u64, Error> {
+        let skipped = (first_row as u64).saturating_mul(self.n_cols.into());
+        let end = skipped.saturating_add(n as u64);
+        if end > self.floats() {
+            let (end, bytes) = (end.saturating_mul(4), 4 * self.floats());
+            return Err(Error::OutOfRange { what: "rows of a matrix", end, bytes });
+        }
+        Ok(self.first + skipped)
     }
 
     /// Its values, which lie without gaps.

@@ -15,7 +15,7 @@ use nightgraft_ggml::{
 use super::*;
 use crate::device::lock;
 use crate::testing::{software, software_within, translate};
-use crate::{Error, Limits, Program};
+use crate::{Error, Limits, Program, SimulatedFault, Tile};
 
 /// Roundings of sums of some tens of terms near 1, and of functions that are exact to some units in the last place.
 const TOLERANCE: f32 = 4e-6;
@@ -41,13 +41,18 @@ fn integers(values: &[i32]) -> Buffer {
     buffer
 }
 
-fn tile(device: &Device) -> Tile {
-    Tile::fitting(&device.limits()).next().unwrap()
+fn executor(device: &Arc<Device>) -> Executor {
+    executor_in_pieces(device, SLOWEST)
+}
+
+fn executor_in_pieces(device: &Arc<Device>, rate: f64) -> Executor {
+    let tile = Tile::fitting(&device.limits()).next().unwrap();
+    Executor::new(device.clone(), Tiles { linear: tile, transposed: tile }, rate, Arc::default())
 }
 
 /// Computes a graph on both, and compares what it wrote to `results`.
-fn check_on(device: &Device, mut graph: Graph, results: &[&Buffer], tolerance: f32) {
-    let mut executor = Executor::new(device, tile(device));
+fn check_on(device: &Arc<Device>, mut graph: Graph, results: &[&Buffer], tolerance: f32) {
+    let mut executor = executor(device);
     let loaded = executor.load([&mut graph]).unwrap().remove(0);
     let buffers: Vec<Buffer> = executor.storage.buffers().cloned().collect();
     let host: Vec<_> = buffers.iter().map(|buffer| buffer.to_vec().ok()).collect();
@@ -58,13 +63,13 @@ fn check_on(device: &Device, mut graph: Graph, results: &[&Buffer], tolerance: f
         for (buffer, values) in buffers.iter().zip(&host) {
             if let Some(values) = values.as_ref().filter(|_| buffer.mapped_bytes().is_none()) {
                 buffer.write(0, values).unwrap();
-                executor.write(buffer).unwrap();
+                executor.upload(buffer).unwrap();
             }
         }
         executor.compute(&loaded).unwrap();
         let mut computed = Vec::new();
         for result in results {
-            executor.read(result).unwrap();
+            executor.download(&[result]).unwrap();
             computed.push(result.to_vec().unwrap());
         }
         for (i, (got, want)) in computed.iter().zip(&expected).enumerate() {
@@ -223,16 +228,16 @@ fn a_key_that_is_set_anew_changes_the_mask() {
     let y = g.dropout(t, 0.5, &key, 1).unwrap();
     g.store(y, &stored).unwrap();
     let device = software();
-    let mut executor = Executor::new(device, tile(device));
+    let mut executor = executor(device);
     let loaded = executor.load([&mut g]).unwrap().remove(0);
-    executor.write(&x).unwrap();
+    executor.upload(&x).unwrap();
     let mut cpu = Cpu::new(1, Arc::default()).unwrap();
     for value in [1, 2] {
         key.set(value);
         cpu.compute(&mut g).unwrap();
         let expected = stored.to_vec().unwrap();
         executor.compute(&loaded).unwrap();
-        executor.read(&stored).unwrap();
+        executor.download(&[&stored]).unwrap();
         assert_eq!(stored.to_vec().unwrap(), expected);
     }
 }
@@ -278,7 +283,7 @@ fn the_first_of_equal_logits_is_the_hit() {
 }
 
 /// Attention and all of its gradients.
-fn check_attention(device: &Device, shape: AttentionShape, starts: &[i32]) {
+fn check_attention(device: &Arc<Device>, shape: AttentionShape, starts: &[i32]) {
     let n = starts.len();
     let mut g = Graph::new(64).unwrap();
     let [q, dout] = [5, 6].map(|seed| matrix(seed, n, shape.query_columns()));
@@ -319,7 +324,7 @@ fn mapped(kind: WeightType, [n_rows, n_cols]: [usize; 2]) -> Buffer {
 }
 
 /// Products with a frozen matrix and with factors of an adapter, in both directions, added to everything.
-fn check_products(device: &Device, kind: WeightType) {
+fn check_products(device: &Arc<Device>, kind: WeightType) {
     let (n_in, n_out, rank) = (64, 96, 11);
     let (w, factors) = (mapped(kind, [n_out, n_in]), [matrix(10, rank, n_in), matrix(11, rank, n_out)]);
     let grads = [Buffer::f32(rank, n_in).unwrap(), matrix(12, rank, n_out)];
@@ -375,7 +380,7 @@ fn everything_runs_within_the_least_limits() {
 #[test]
 fn what_only_the_cpu_computes_is_refused() {
     let device = software();
-    let load = |g: &mut Graph| Executor::new(device, tile(device)).load([g]).map(|_| ());
+    let load = |g: &mut Graph| executor(device).load([g]).map(|_| ());
     let x = matrix(1, 4, 32);
     let mut g = Graph::new(16).unwrap();
     let t = g.tensor(&x).unwrap();
@@ -406,7 +411,7 @@ fn integers_are_checked_before_each_computation() {
     let out = g.attention(shape, [t, t, t], row, Output::Alloc).unwrap();
     g.schedule(out).unwrap();
     let device = software();
-    let mut executor = Executor::new(device, tile(device));
+    let mut executor = executor(device);
     let loaded = executor.load([&mut g]).unwrap().remove(0);
     assert_eq!(loaded.n_dispatches(), 1);
     executor.compute(&loaded).unwrap();
@@ -414,5 +419,140 @@ fn integers_are_checked_before_each_computation() {
     assert!(
         matches!(executor.compute(&loaded), Err(Error::Index(error)) if error.token == 1 && error.got == 2)
     );
-    assert!(matches!(executor.read(&matrix(1, 2, 2)), Err(Error::Host { .. })));
+    assert!(matches!(executor.upload(&matrix(1, 2, 2)), Err(Error::Host { .. })));
+}
+
+/// A product and attention of `n` tokens, and where they go.
+fn tokens_graph(n: usize) -> (Graph, Buffer, [Buffer; 2]) {
+    let shape = AttentionShape::new([2, 1], 32, 0.3).unwrap();
+    let x = matrix(3, n, 64);
+    let mut g = Graph::new(32).unwrap();
+    let (t, w) = (g.tensor(&x).unwrap(), g.tensor(&mapped(WeightType::Q8_0, [96, 64])).unwrap());
+    let y = g.sum_of_products(&[Product::Linear { w, x: t, scale: 1.0 }], None, Output::Alloc).unwrap();
+    let [q, kv] = [(0, 64), (64, 32)].map(|(first, n_cols)| g.columns(y, first, n_cols).unwrap());
+    let starts = g.tensor(&integers(&vec![0; n])).unwrap();
+    let out = g.attention(shape, [q, kv, kv], starts, Output::Alloc).unwrap();
+    let results = [Buffer::f32(n, 96).unwrap(), Buffer::f32(n, shape.result_columns()).unwrap()];
+    for (tensor, result) in [y, out].into_iter().zip(&results) {
+        g.store(tensor, result).unwrap();
+    }
+    (g, x, results)
+}
+
+#[test]
+fn work_that_is_cut_into_pieces_has_the_same_bits() {
+    let device = software();
+    let (mut g, x, results) = tokens_graph(40);
+    let mut compute = |rate| {
+        let mut executor = executor_in_pieces(device, rate);
+        let loaded = executor.load([&mut g]).unwrap().remove(0);
+        executor.upload(&x).unwrap();
+        executor.compute(&loaded).unwrap();
+        executor.download(&results.each_ref()).unwrap();
+        let values = results.each_ref().map(|result| result.to_vec().unwrap());
+        (values, loaded.n_dispatches(), executor.activity().submissions)
+    };
+    let (whole, few, one) = compute(1e12);
+    let (cut, many, pieces) = compute(1e6);
+    assert_eq!(whole, cut);
+    assert!(one == 1 && many > 3 * few && pieces > 3, "{few} {many} {pieces}");
+}
+
+#[test]
+fn a_raised_flag_ends_a_computation_between_two_pieces() {
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let tiles = Tiles::unmeasured(40);
+    let mut executor = Executor::new(software().clone(), tiles, SLOWEST, stop.clone());
+    let (mut g, x, _) = tokens_graph(40);
+    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    executor.upload(&x).unwrap();
+    assert_eq!(executor.compute(&loaded), Err(Error::Stopped));
+    stop.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(executor.compute(&loaded), Ok(()));
+}
+
+#[test]
+fn values_are_copied_when_they_have_changed() {
+    let mut executor = executor(software());
+    let (mut g, x, results) = tokens_graph(5);
+    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    let up = |executor: &mut Executor| {
+        let before = executor.activity().bytes_up;
+        executor.upload(&x).unwrap();
+        executor.activity().bytes_up - before
+    };
+    assert_eq!((up(&mut executor), up(&mut executor)), (4 * 5 * 64, 0));
+    x.clear().unwrap();
+    assert_eq!((up(&mut executor), up(&mut executor)), (4 * 5 * 64, 0));
+    executor.compute(&loaded).unwrap();
+    executor.download(&[&results[0]]).unwrap();
+    let mut row = [1.0; 96];
+    executor.read(&results[0], 4, &mut row).unwrap();
+    assert_eq!(row, [0.0; 96]);
+    assert!(matches!(executor.read(&results[0], 5, &mut row), Err(Error::OutOfRange { .. })));
+}
+
+#[test]
+fn rows_are_copied_on_the_device() {
+    let (from, to) = (matrix(1, 4, COLUMNS), matrix(2, 6, COLUMNS));
+    let mut g = Graph::new(16).unwrap();
+    for buffer in [&from, &to] {
+        let t = g.tensor(buffer).unwrap();
+        let y = g.round_to_bf16(t).unwrap();
+        g.schedule(y).unwrap();
+    }
+    let mut executor = executor(software());
+    executor.load([&mut g]).unwrap();
+    executor.upload(&from).unwrap();
+    executor.upload(&to).unwrap();
+    let values = [&from, &to].map(|buffer| buffer.to_vec().unwrap());
+    let [source, target] = values.each_ref().map(|values| values.chunks_exact(COLUMNS).collect::<Vec<_>>());
+    let mut copied = |pairs: &[[usize; 2]], clears: bool| {
+        if clears {
+            executor.clear(&to).unwrap();
+        }
+        executor.copy_rows([&from, &to], pairs).unwrap();
+        executor.download(&[&to]).unwrap();
+        to.to_vec().unwrap()
+    };
+    let expected = [target[0], source[3], target[2], target[3], source[1], target[5]].concat();
+    assert_eq!(copied(&[[3, 1], [1, 4]], false), expected);
+    let zeros = [0.0; COLUMNS];
+    let expected = [&zeros, &zeros, &zeros, &zeros, &zeros, source[0]].concat();
+    assert_eq!(copied(&[[0, 5]], true), expected);
+    assert!(matches!(executor.copy_rows([&from, &to], &[[4, 0]]), Err(Error::OutOfRange { .. })));
+}
+
+#[test]
+fn what_nobody_has_any_more_is_forgotten() {
+    let mut executor = executor(software());
+    for n in [3, 4, 5] {
+        let (mut g, ..) = tokens_graph(n);
+        executor.load([&mut g]).unwrap();
+    }
+    let (mut g, ..) = tokens_graph(6);
+    executor.load([&mut g]).unwrap();
+    // Of the last graph: tokens, starts and two results.
+    assert_eq!(executor.storage.buffers().count(), 4);
+}
+
+#[test]
+fn faults_that_are_simulated_come_back_as_errors() {
+    let run = |fault| {
+        let device = software_within(Limits::LEAST);
+        let mut executor = executor(&device);
+        let (mut g, x, results) = tokens_graph(5);
+        let loaded = executor.load([&mut g])?.remove(0);
+        executor.upload(&x)?;
+        device.simulate(fault);
+        executor.compute(&loaded)?;
+        executor.compute(&loaded)?;
+        executor.download(&[&results[0]])?;
+        executor.load([&mut tokens_graph(6).0])?;
+        Ok::<_, Error>(results[0].to_vec().unwrap())
+    };
+    assert!(matches!(run(SimulatedFault::LostAfter { submissions: 1 }), Err(Error::Lost { .. })));
+    assert!(matches!(run(SimulatedFault::OutOfMemory), Err(Error::OutOfMemory { .. })));
+    let right = run(SimulatedFault::LostAfter { submissions: 1000 }).unwrap();
+    assert_ne!(run(SimulatedFault::WrongNumbers).unwrap(), right);
 }

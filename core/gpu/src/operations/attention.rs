@@ -2,7 +2,7 @@
 
 use nightgraft_kernels::AttentionShape;
 
-use super::call::Call;
+use super::call::{Call, LineWork};
 use crate::{BufferRows, Device, Dispatch, Error};
 
 const EXP: &str = include_str!("exp.wgsl");
@@ -19,29 +19,29 @@ pub(crate) struct AttentionCall<'a> {
     pub out: BufferRows<'a>,
 }
 
-/// Writes `out`.
-pub(crate) fn attention(device: &Device, call: AttentionCall) -> Result<Dispatch, Error> {
+/// Writes `out`, in dispatches of at most so many multiply-adds.
+pub(crate) fn attention(device: &Device, call: AttentionCall, most: u64) -> Result<Vec<Dispatch>, Error> {
     let run = call.begin("attention", include_str!("attention.wgsl"));
-    call.dispatch(device, run, call.shape.n_head())
+    call.dispatch(device, run, call.shape.n_head(), [2, most])
 }
 
 /// Writes `dq` `[T, n_head · head_dim]` and `dkv` `[T, 2 · n_head_kv · head_dim]`, for keys and values side by side. `delta`
-/// `[T, n_head]` is memory that they need.
+/// `[T, n_head]` is memory that they need. No dispatch has more than `most` multiply-adds.
 pub(crate) fn attention_back<'a>(
     device: &Device,
     call: AttentionCall<'a>,
     dout: BufferRows<'a>,
     [dq, dkv]: [BufferRows<'a>; 2],
     delta: BufferRows<'a>,
-) -> Result<[Dispatch; 2], Error> {
+    most: u64,
+) -> Result<Vec<Dispatch>, Error> {
     let queries = call.begin("attention_back_queries", include_str!("attention_back_queries.wgsl"));
     let queries = queries.matrix("DOUT", dout).matrix("DQ", dq).matrix("DELTA", delta);
     let keys = call.begin("attention_back_keys", include_str!("attention_back_keys.wgsl"));
     let keys = keys.matrix("DOUT", dout).matrix("DKV", dkv).matrix("DELTA", delta);
-    Ok([
-        call.dispatch(device, queries, call.shape.n_head())?,
-        call.dispatch(device, keys, call.shape.n_head_kv())?,
-    ])
+    let mut dispatches = call.dispatch(device, queries, call.shape.n_head(), [3, most])?;
+    dispatches.extend(call.dispatch(device, keys, call.shape.n_head_kv(), [4, most])?);
+    Ok(dispatches)
 }
 
 impl<'a> AttentionCall<'a> {
@@ -55,17 +55,26 @@ impl<'a> AttentionCall<'a> {
             .matrix("OUT", self.out)
     }
 
-    /// A workgroup for each of `n_heads` heads of each token.
-    fn dispatch(&self, device: &Device, call: Call, n_heads: usize) -> Result<Dispatch, Error> {
+    /// A workgroup for each of `n_heads` heads of each token, which does so many `products` of a head's values with the tokens that
+    /// it sees.
+    fn dispatch(
+        &self,
+        device: &Device,
+        call: Call,
+        n_heads: usize,
+        [products, most]: [u64; 2],
+    ) -> Result<Vec<Dispatch>, Error> {
         let Self { shape, qkv: [q, ..], .. } = self;
         // There are fewer tokens than that.
         let window = shape.window().and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
+        let seen = u64::from(window.min(q.n_rows())).div_ceil(2);
+        let of_line = products * seen * shape.query_columns() as u64;
         call.number(shape.group_size() as u32)
             .number(window)
             .float(shape.scale())
             .float(shape.softcap().unwrap_or(1.0))
             .constant("HEAD_DIM", shape.head_dim() as u32)
             .flag("CAPPED", shape.softcap().is_some())
-            .dispatch(device, [n_heads as u32, q.n_rows()])
+            .lines(device, [n_heads as u32, q.n_rows()], LineWork { of_line, most })
     }
 }

@@ -15,6 +15,8 @@ struct Parameters {
     window: u32,
     scale: f32,
     cap: f32,
+    // Of this dispatch.
+    first_line: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -26,7 +28,7 @@ var<workgroup> gradients: array<f32, LANES>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let key = group.y;
+    let key = p.first_line + group.y;
     let of_key = group.x * HEAD_DIM;
     for (var i = lane; i < HEAD_DIM; i += LANES) {
         key_values[i] = load(K, p.k, key, of_key + i);

@@ -15,6 +15,8 @@ struct Parameters {
     window: u32,
     scale: f32,
     cap: f32,
+    // Of this dispatch.
+    first_line: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -27,7 +29,7 @@ var<workgroup> first: u32;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.x;
-    let t = group.y;
+    let t = p.first_line + group.y;
     let of_query = head * HEAD_DIM;
     let of_key = head / p.group * HEAD_DIM;
     var delta = 0.0;

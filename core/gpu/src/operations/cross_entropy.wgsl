@@ -7,6 +7,8 @@ struct Parameters {
     loss: Matrix,
     scale: f32,
     cap: f32,
+    // Of this dispatch.
+    first_line: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -31,7 +33,7 @@ fn weight(z: f32, largest: f32) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = group.y;
+    let row = p.first_line + group.y;
     let n = p.z.n_cols;
     var largest = -3.4028234e38;
     var index = 0xffffffffu;

@@ -16,6 +16,20 @@ pub(crate) fn copy(device: &Device, x: BufferRows, y: BufferRows) -> Result<Disp
     call.matrix("Y", y).for_each_value(device, shape(y))
 }
 
+/// Copies rows of `x` to rows of `y`: `pairs` is a row of integers, from and to in turn, all of which are rows.
+pub(crate) fn copy_rows(
+    device: &Device,
+    x: BufferRows,
+    y: BufferRows,
+    pairs: BufferRows,
+) -> Result<Dispatch, Error> {
+    Call::new("copy_rows", &[include_str!("copy_rows.wgsl")])
+        .matrix("X", x)
+        .matrix("Y", y)
+        .matrix("PAIRS", pairs)
+        .for_each_value(device, [pairs.n_cols() / 2, y.n_cols()])
+}
+
 /// `y = a + scale · b`.
 pub(crate) fn add_scaled(
     device: &Device,

@@ -2,7 +2,7 @@
 
 use nightgraft_kernels::LogitTransform;
 
-use super::call::Call;
+use super::call::{Call, LineWork};
 use crate::{BufferRows, Device, Dispatch, Error};
 
 const EXP: &str = include_str!("exp.wgsl");
@@ -20,15 +20,19 @@ pub(crate) fn transform_logits(
 }
 
 /// Turns products into their gradients, and writes `loss` `[T, 2]`; `targets` is a row of T integers, none of them past the
-/// vocabulary.
+/// vocabulary. No dispatch has more than `most` multiply-adds.
 pub(crate) fn cross_entropy(
     device: &Device,
     transform: LogitTransform,
     [products, targets, loss]: [BufferRows; 3],
-) -> Result<Dispatch, Error> {
+    most: u64,
+) -> Result<Vec<Dispatch>, Error> {
+    /// What a logit costs, two exponential functions among it.
+    const MULTIPLY_ADDS: u64 = 40;
     let call = Call::new("cross_entropy", &[EXP, REDUCE, include_str!("cross_entropy.wgsl")]);
     let call = call.matrix("Z", products).matrix("TARGETS", targets).matrix("LOSS", loss);
-    with_transform(call, transform).dispatch(device, [1, products.n_rows()])
+    let of_line = MULTIPLY_ADDS * u64::from(products.n_cols());
+    with_transform(call, transform).lines(device, [1, products.n_rows()], LineWork { of_line, most })
 }
 
 fn with_transform(call: Call, LogitTransform { scale, softcap }: LogitTransform) -> Call {

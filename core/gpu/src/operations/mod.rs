@@ -13,8 +13,8 @@ mod norm;
 pub(crate) use adapter::{Addend, accumulate_outer, adapter_linear, adapter_transposed};
 pub(crate) use attention::{AttentionCall, attention, attention_back};
 pub(crate) use elementwise::{
-    activation, activation_back, add_scaled, copy, dropout, from_bf16, rope, round_to_bf16, scale_rows,
-    scaled, to_bf16,
+    activation, activation_back, add_scaled, copy, copy_rows, dropout, from_bf16, rope, round_to_bf16,
+    scale_rows, scaled, to_bf16,
 };
 pub(crate) use loss::{cross_entropy, transform_logits};
 pub(crate) use norm::{NormCall, rms_norm, rms_norm_back};

@@ -2,6 +2,8 @@
 
 mod check;
 mod speed;
+mod tune;
 
 pub use check::{LEAST_COSINE, ProductCheck, check_products};
-pub use speed::{ProductSpeed, Speed, measure_products};
+pub use speed::{ProductSpeed, Speed, measure_peak, measure_products};
+pub use tune::{Tuning, tune};

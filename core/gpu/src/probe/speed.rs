@@ -121,7 +121,11 @@ fn flops([n_tokens, n_embd]: [u32; 2]) -> f64 {
     2.0 * f64::from(n_tokens) * f64::from(n_embd).powi(2)
 }
 
-fn measure_peak(device: &Device) -> Result<f64, Error> {
+/// Billions of additions and multiplications a second in multiply-adds of single precision, with no memory in between.
+///
+/// # Errors
+/// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
+pub fn measure_peak(device: &Device) -> Result<f64, Error> {
     const WORKGROUPS: u32 = 256;
     // In `peak.wgsl`: invocations of a workgroup, turns of the loop, and in each of them eight multiply-adds of four numbers.
     const FLOPS: f64 = WORKGROUPS as f64 * 64.0 * 256.0 * 2.0 * 8.0 * 4.0;

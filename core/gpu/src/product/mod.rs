@@ -13,7 +13,7 @@ use nightgraft_kernels::{Direction, WeightType};
 use crate::{Binding, BufferRows, Device, Dispatch, Error, Program, weight_sources};
 pub use matrix::Matrix;
 use matrix::MatrixPart;
-pub use tile::Tile;
+pub use tile::{Tile, Tiles};
 
 /// `output (+)= scale · input · Wᵀ`, or `scale · input · W`.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,10 @@ impl Device {
                 let mut parameters = parameters;
                 // The shader calls these two `first_token` and `first_output`.
                 parameters[9..11].copy_from_slice(&[first[1] * tile.tokens(), first[0] * tile.outputs()]);
-                dispatches.push(self.dispatch(&pipeline, &[w, x, y], &parameters, [columns, lines, 1])?);
+                let dispatch = self.dispatch(&pipeline, &[w, x, y], &parameters, [columns, lines, 1])?;
+                // Groups at the edges do as much as the others.
+                let multiply_adds = u64::from(columns) * u64::from(lines) * of_group;
+                dispatches.push(dispatch.with_multiply_adds(multiply_adds));
             }
         }
         Ok(dispatches)

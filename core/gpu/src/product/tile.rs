@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use nightgraft_kernels::Direction;
 use serde::Serialize;
 
 use crate::{Constant, Limits};
@@ -63,6 +64,11 @@ impl Tile {
         if n_tokens <= few.tokens { few } else { many }
     }
 
+    /// The one of this [name](Self::fmt), if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tile| tile.to_string() == name)
+    }
+
     fn invocations(self) -> u32 {
         (self.tokens / self.thread_tokens) * (self.outputs / self.thread_outputs)
     }
@@ -82,6 +88,31 @@ impl Tile {
         ]
         .map(|(name, value)| (name, Constant::Number(value)))
         .to_vec()
+    }
+}
+
+/// The shapes of both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Tiles {
+    /// Of `x Wᵀ`.
+    pub linear: Tile,
+    /// Of `dy W`.
+    pub transposed: Tile,
+}
+
+impl Tiles {
+    /// Those that are used while nothing was measured.
+    pub fn unmeasured(n_tokens: u32) -> Self {
+        let tile = Tile::unmeasured(n_tokens);
+        Self { linear: tile, transposed: tile }
+    }
+
+    /// That of a direction.
+    pub fn of(self, direction: Direction) -> Tile {
+        match direction {
+            Direction::Linear => self.linear,
+            Direction::Transposed => self.transposed,
+        }
     }
 }
 

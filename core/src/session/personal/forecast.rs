@@ -12,10 +12,10 @@ use crate::Result;
 use crate::base::Base;
 use crate::config::DataConfig;
 use crate::model_file::ModelFile;
-use crate::session::StopFlag;
 use crate::session::inputs::Inputs;
 use crate::session::memory_plan::{AdapterCopies, MemoryPlanner};
 use crate::session::run_setup::{self, RunParts};
+use crate::session::{StopFlag, devices};
 use crate::train::{StepEvent, TrainLoop};
 
 /// A speed is measured for so long, and over one step at least; the first step, which sets everything up, aside.
@@ -59,7 +59,7 @@ pub struct TimeForecast {
     pub seconds: f64,
 }
 
-/// Plans the memory of a session with examples of up to `context` tokens, without beginning one.
+/// Plans the memory of a session with examples of up to `context` tokens, without beginning one. It is that of the processor.
 ///
 /// # Errors
 /// Any of [`Error`](crate::Error)'s for an unusable model or settings; too little memory is not one of them.
@@ -73,7 +73,7 @@ pub fn forecast_memory(request: &SessionRequest) -> Result<MemoryForecast> {
     for size in memory_needs::batch_sizes(&request.training.data) {
         config.data.batch_tokens = size.into();
         let sizes = [size.max(longest) as u64, memory_needs::SESSION_OVERHEAD];
-        let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes)?;
+        let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), sizes, None)?;
         let fastest = planner.choose_policy(None)?;
         let needs = memory_needs::needs(&planner, fastest);
         full = full.or(Some(needs.full));
@@ -112,11 +112,13 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     }
     let per_epoch = train.examples.iter().map(Example::len).sum::<usize>() as u64;
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
-    let parts = RunParts::new(request.training.clone(), parent, inputs.into_base(), train, None)?;
+    let base = inputs.into_base();
+    let gpu = devices::choose(&request.training.run, &request.devices, &base, stop, &mut |_| ())?;
+    let parts = RunParts::new(request.training.clone(), parent, base, train, None)?.with_gpu(gpu);
     let one_size = |data: &DataConfig| vec![data.batch_tokens()];
     let setup = parts.fit(one_size, memory_needs::SESSION_OVERHEAD, request.memory_limit)?;
     let accumulate = setup.config.data.accumulate as u64;
-    let (mut train_loop, _) = setup.into_loop(stop)?;
+    let mut train_loop = setup.begin(stop)?.train_loop;
     let steps = train_loop.progress().total_steps;
     let steps_of_epoch = train_loop.trainer().batches_of_epoch(0).div_ceil(accumulate).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::base::Base;
 use crate::lora::Adapter;
 use crate::session::StopFlag;
-use crate::transformer::{Model, ModelOptions};
+use crate::transformer::{Model, ModelOptions, OpenGpu};
 
 /// The examples on which every candidate and its rivals are measured.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ pub(super) struct Losses {
 /// A model that measures one example after the other.
 pub(super) struct Measurer {
     pub(super) role: ModelRole,
-    model: Model,
+    pub(super) model: Model,
 }
 
 impl GateSets {
@@ -122,12 +122,13 @@ impl Measurer {
         adapter: Option<&AdapterTensors>,
         sets: &GateSets,
         n_threads: usize,
+        gpu: Option<&OpenGpu>,
         stop: &StopFlag,
     ) -> Result<Self> {
         let adapter = adapter.map(Adapter::new).transpose()?;
         let capacity = sets.examples(role).map(Example::len).max().unwrap_or(1);
-        let model =
-            Model::new(base, adapter.as_ref(), ModelOptions::for_eval(capacity, n_threads), stop.raw())?;
+        let options = ModelOptions::for_eval(capacity, n_threads, gpu);
+        let model = Model::new(base, adapter.as_ref(), options, stop.raw())?;
         Ok(Self { role, model })
     }
 

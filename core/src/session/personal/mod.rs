@@ -38,6 +38,7 @@ use self::plan::SessionPlan;
 use super::StopFlag;
 use super::train_run::TrainRun;
 use crate::model_file::FileHash;
+use crate::transformer::OpenGpu;
 
 /// A session under way, or what is left to say about one that is over. It holds the store open.
 pub struct Session {
@@ -65,6 +66,8 @@ struct Training {
     plan: SessionPlan,
     sets: GateSets,
     needs: MemoryNeeds,
+    /// The GPU that computes.
+    gpu: Option<OpenGpu>,
 }
 
 struct Judging {
@@ -74,6 +77,8 @@ struct Judging {
     learned: TrainingSummary,
     losses: Losses,
     measurer: Option<Measurer>,
+    /// The GPU that measures, as long as it does not fail.
+    gpu: Option<OpenGpu>,
     /// The model that was trained on.
     model: FileHash,
     /// Whether the store has all of `losses`.

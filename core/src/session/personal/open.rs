@@ -19,12 +19,13 @@ use super::{
 };
 use crate::base::Base;
 use crate::config::{DataConfig, TrainConfig};
+use crate::device::ChosenGpu;
 use crate::lora::mismatch;
 use crate::session::inputs::Inputs;
 use crate::session::resume::{self, RunIdentity, SavedRun};
 use crate::session::run_setup::RunParts;
 use crate::session::train_run::{RunHome, TrainRun};
-use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs, inspect};
+use crate::session::{DiscardReason, Event, Leftover, StopFlag, devices, inputs, inspect};
 use crate::{Error, Result};
 
 /// Examples of those trained on that the gate looks at.
@@ -194,7 +195,8 @@ fn begin(
     config.data.date = plan.date;
     // A session under way keeps what it was begun with: anything else would change the result.
     config.resolve_auto_as(begun);
-    let parts = RunParts::new(config, parent, base, train, Some(held_out))?;
+    let gpu = choose_device(&config, request, &base, halt, on_event)?;
+    let parts = RunParts::new(config, parent, base, train, Some(held_out))?.with_gpu(gpu);
     for notice in parts.notices() {
         on_event(&Event::Warning { text: notice.to_string() });
     }
@@ -202,6 +204,7 @@ fn begin(
         plan.batch_tokens.map_or_else(|| memory_needs::batch_sizes(data), |size| vec![size])
     };
     let setup = parts.fit(sizes, memory_needs::SESSION_OVERHEAD, request.memory_limit)?;
+    setup.refused_gpu().iter().for_each(&mut *on_event);
     if plan.batch_tokens.is_none() || plan.precision.is_none() {
         plan.batch_tokens = setup.config.data.batch_tokens.given();
         plan.epochs = setup.config.run.epochs.given();
@@ -212,11 +215,29 @@ fn begin(
     let saved = saved_run(store, &setup.identity, on_event)?;
     let hash_check = model_hash::check(store, &setup.base, request.on_change)?;
     let needs = memory_needs::needs(&setup.planner, setup.recompute);
+    let gpu = setup.gpu();
     let mut run = TrainRun::new(setup, hash_check, SAVE_EVERY, halt)?;
     let resumed = saved.map(|saved| run.restore(saved)).transpose()?;
     on_event(&Event::planned(&run.train_loop, inputs::threads(request.training.run.threads)));
     resumed.iter().for_each(&mut *on_event);
-    Ok(Training { run, plan, sets, needs })
+    Ok(Training { run, plan, sets, needs, gpu })
+}
+
+/// What computes. A session does not end because a GPU that it was to have is gone: the processor takes its place.
+fn choose_device(
+    config: &TrainConfig,
+    request: &SessionRequest,
+    base: &Base,
+    halt: &StopFlag,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Option<ChosenGpu>> {
+    match devices::choose(&config.run, &request.devices, base, halt, on_event) {
+        Err(Error::Config { problem, .. }) => {
+            on_event(&Event::Warning { text: format!("the processor computes: {problem}") });
+            Ok(None)
+        }
+        chosen => chosen,
+    }
 }
 
 /// The checkpoint that the session goes on from, if there is one. Those of another session are cleared away.

@@ -7,6 +7,7 @@ use nightgraft_policy::gate::GateRules;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, TrainConfig};
+use crate::device::DeviceOptions;
 use crate::error::{Allowed, ConfigProblem};
 use crate::{Error, Result};
 
@@ -33,6 +34,8 @@ pub struct SessionRequest {
     pub on_change: OnChange,
     /// Bytes of memory that the session may take, the mapped model not counted.
     pub memory_limit: Option<u64>,
+    /// How GPUs may be used, if the settings ask for one.
+    pub devices: DeviceOptions,
 }
 
 /// What to do if the base, the examples or the settings of the session under way have changed.
@@ -56,6 +59,7 @@ impl SessionRequest {
             probe: None,
             on_change: OnChange::default(),
             memory_limit: None,
+            devices: DeviceOptions::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::base::Base;
 use crate::model_file::FileHash;
 use crate::session::train_run::RunHome;
-use crate::session::{DiscardReason, Event, Leftover, StopFlag, inputs};
+use crate::session::{DiscardReason, Event, Leftover, StopFlag, devices, inputs};
 use crate::train::StopReason;
 use crate::{Error, Result};
 
@@ -148,12 +148,14 @@ impl Training {
 
     /// What is judged is the run's result.
     fn judging(
-        &self,
+        &mut self,
         reason: StopReason,
         model: FileHash,
         store: &Store,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Stage> {
+        let has_failed = self.run.train_loop.model().gpu_name().is_none();
+        let gpu = self.gpu.take().filter(|_| !has_failed);
         let train_loop = &self.run.train_loop;
         let (candidate, best_step) = train_loop.result()?;
         let candidate = candidate.into_owned();
@@ -182,6 +184,7 @@ impl Training {
             learned,
             losses,
             measurer: None,
+            gpu,
             model,
             is_saved: true,
         })))
@@ -222,11 +225,17 @@ impl Judging {
             };
             let base = Base::reopen(&request.model, &self.model)?;
             let n_threads = inputs::threads(request.training.run.threads);
-            let measurer = Measurer::new(role, base, adapter.as_ref(), &self.sets, n_threads, halt)?;
+            let gpu = self.gpu.as_ref();
+            let measurer = Measurer::new(role, base, adapter.as_ref(), &self.sets, n_threads, gpu, halt)?;
             self.measurer = Some(measurer);
         }
         if let Some(measurer) = &mut self.measurer {
-            measurer.next(&self.sets, self.losses.of_model(role))?;
+            let measured = measurer.next(&self.sets, self.losses.of_model(role));
+            if let Some(failed) = devices::failure_of(&mut measurer.model, self.learned.steps) {
+                self.gpu = None;
+                on_event(&failed);
+            }
+            measured?;
             self.is_saved = false;
             if self.losses.of_model(role).last().is_some_and(|last| !last.loss.is_finite()) {
                 return self.end(store, GateReport::diverged(), on_event).map(Some);

@@ -1,8 +1,12 @@
-//! A whole step on a GPU, which is one in software here, against the processor.
+//! Whole steps on a GPU, which is one in software here, against the processor.
 
-use nightgraft_gpu::{AdapterKind, Device, Limits, adapters};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nightgraft_gpu::{AdapterKind, Device, Limits, SLOWEST, SimulatedFault, Tiles, adapters};
 
 use super::*;
+use crate::Error;
+use crate::transformer::{ModelGpu, OpenGpu};
 
 /// The gradients of both for a matrix differ by rounding alone, of sums in another order.
 const LEAST_COSINE: f64 = 0.99999;
@@ -10,29 +14,35 @@ const RELATIVE_L2: f64 = 1e-4;
 /// A sum of some ten losses near 5 differs by rounding, relative to itself.
 const LOSS_TOLERANCE: f64 = 1e-5;
 
-fn software_within(limits: Limits) -> Device {
+fn software_within(limits: Limits) -> OpenGpu {
     let found = adapters().into_iter().find(|adapter| adapter.info().kind == AdapterKind::Software);
     let adapter =
         found.expect("there is a Vulkan driver in software: on Debian, install mesa-vulkan-drivers");
-    adapter.open_within(true, limits).unwrap()
+    let device = Arc::new(adapter.open_within(true, limits).unwrap());
+    OpenGpu { device, tiles: Tiles::unmeasured(64), rate: SLOWEST, fault: None }
 }
 
-fn check_on_gpu(device: &Device, name: &str, tiny: &TinyModel, dropout: f32, recompute: RecomputePolicy) {
-    let (adapter, batch) = {
-        let base = base(tiny);
-        let adapter = Adapter::new(&adapter(&base, 0..base.spec.n_layer(), dropout)).unwrap();
-        adapter.set_dropout_key(7);
-        (adapter, batch(&base, &[5, 9]))
-    };
-    let options = ModelOptions { recompute, ..OPTIONS };
-    let mut model = Model::new(base(tiny), Some(&adapter), options, Arc::default()).unwrap();
-    let (sum, gradients) = differentiate(&mut model, &adapter, &batch);
-    let step = model.gradients_on(device, &adapter, &batch).unwrap();
-    assert!(step.n_dispatches > 0);
-    let of_loss = (step.sum.loss - sum.loss).abs() / sum.loss;
-    assert!(of_loss < LOSS_TOLERANCE, "{name}: loss {} instead of {}", step.sum.loss, sum.loss);
-    assert_eq!((step.sum.correct, step.sum.supervised), (sum.correct, sum.supervised), "{name}");
-    for ((parameter, got), want) in adapter.parameters().zip(&step.gradients).zip(&gradients) {
+fn options(gpu: &OpenGpu, recompute: RecomputePolicy) -> ModelOptions {
+    ModelOptions { recompute, gpu: Some(ModelGpu { device: gpu.clone(), recompute }), ..OPTIONS }
+}
+
+fn adapter_and_batch(tiny: &TinyModel, dropout: f32, lengths: &[usize]) -> (Adapter, Batch) {
+    let base = base(tiny);
+    let adapter = Adapter::new(&adapter(&base, 0..base.spec.n_layer(), dropout)).unwrap();
+    adapter.set_dropout_key(7);
+    (adapter, batch(&base, lengths))
+}
+
+fn assert_near(
+    name: &str,
+    adapter: &Adapter,
+    got: &(LossSum, Vec<Vec<f32>>),
+    want: &(LossSum, Vec<Vec<f32>>),
+) {
+    let of_loss = (got.0.loss - want.0.loss).abs() / want.0.loss;
+    assert!(of_loss < LOSS_TOLERANCE, "{name}: loss {} instead of {}", got.0.loss, want.0.loss);
+    assert_eq!((got.0.correct, got.0.supervised), (want.0.correct, want.0.supervised), "{name}");
+    for ((parameter, got), want) in adapter.parameters().zip(&got.1).zip(&want.1) {
         let dot = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };
@@ -44,37 +54,122 @@ fn check_on_gpu(device: &Device, name: &str, tiny: &TinyModel, dropout: f32, rec
             format!("{name} layer {} {} {}", parameter.layer, parameter.module.gguf_name(), parameter.factor);
         assert!(cosine >= LEAST_COSINE && relative <= RELATIVE_L2, "{place}: {cosine} {relative:.2e}");
     }
-    let again = model.gradients_on(device, &adapter, &batch).unwrap();
-    assert_eq!((again.sum, again.gradients), (step.sum, step.gradients), "{name}: the same bits again");
+}
+
+fn check_on_gpu(gpu: &OpenGpu, name: &str, tiny: &TinyModel, dropout: f32, recompute: RecomputePolicy) {
+    let (adapter, batch) = adapter_and_batch(tiny, dropout, &[5, 9]);
+    let mut on_cpu =
+        Model::new(base(tiny), Some(&adapter), ModelOptions { recompute, ..OPTIONS }, Arc::default())
+            .unwrap();
+    let expected = differentiate(&mut on_cpu, &adapter, &batch);
+    let mut model = Model::new(base(tiny), Some(&adapter), options(gpu, recompute), Arc::default()).unwrap();
+    let got = differentiate(&mut model, &adapter, &batch);
+    assert_near(name, &adapter, &got, &expected);
+    assert_eq!(differentiate(&mut model, &adapter, &batch), got, "{name}: the same bits again");
+    assert_eq!(model.evaluate(&batch).unwrap().supervised, expected.0.supervised);
+    let (failure, operations) = (model.take_failure(), model.operations());
+    assert_eq!(failure, None, "{name}");
+    assert!(operations.cpu == 0 && operations.gpu > 0, "{name}: {operations:?}");
 }
 
 #[test]
 fn gradients_on_a_gpu_are_those_of_the_processor_in_every_architecture() {
-    let device = software_within(Limits::LEAST);
+    let gpu = software_within(Limits::LEAST);
     for tiny in of_every_architecture(WeightType::Q8_0) {
-        check_on_gpu(&device, tiny.architecture, &tiny, 0.0, OPTIONS.recompute);
+        check_on_gpu(&gpu, tiny.architecture, &tiny, 0.0, OPTIONS.recompute);
     }
 }
 
 #[test]
 fn gradients_on_a_gpu_are_those_of_the_processor_in_every_format() {
-    let device = software_within(Limits::LEAST);
+    let gpu = software_within(Limits::LEAST);
     for kind in WeightType::ALL {
         let tiny = TinyModel { n_layer: 1, ..TinyModel::new(kind) };
-        check_on_gpu(&device, kind.name(), &tiny, 0.0, OPTIONS.recompute);
+        check_on_gpu(&gpu, kind.name(), &tiny, 0.0, OPTIONS.recompute);
     }
 }
 
 #[test]
 fn gradients_on_a_gpu_have_the_same_masks_and_do_without_what_is_not_saved() {
-    let device = software_within(Limits::LEAST);
+    let gpu = software_within(Limits::LEAST);
     let tiny = TinyModel::new(WeightType::Q4_0);
-    check_on_gpu(&device, "dropout", &tiny, 0.3, OPTIONS.recompute);
-    check_on_gpu(
-        &device,
-        "recomputed",
-        &tiny,
-        0.3,
-        RecomputePolicy { head_rows: 128, ..RecomputePolicy::MIN_MEMORY },
-    );
+    check_on_gpu(&gpu, "dropout", &tiny, 0.3, OPTIONS.recompute);
+    check_on_gpu(&gpu, "recomputed", &tiny, 0.3, RecomputePolicy::MIN_MEMORY);
+}
+
+#[test]
+fn gradients_add_up_over_micro_batches_of_any_size_and_follow_the_adapter() {
+    let gpu = software_within(Limits::LEAST);
+    let tiny = TinyModel::new(WeightType::Q4_1);
+    let few_rows = RecomputePolicy { head_rows: 3, ..OPTIONS.recompute };
+    let (adapter, _) = adapter_and_batch(&tiny, 0.0, &[4]);
+    let batches = [&[5, 9][..], &[20], &[5, 9], &[3]].map(|lengths| batch(&base(&tiny), lengths));
+    let run = |options: ModelOptions, is_gpu: bool| {
+        let mut model = Model::new(base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+        adapter.clear_gradients().unwrap();
+        let mut sum = LossSum::default();
+        for batch in &batches {
+            sum += model.accumulate_gradients(batch).unwrap();
+            // An evaluation in between changes nothing.
+            model.evaluate(batch).unwrap();
+        }
+        let value = adapter.parameters().next().unwrap().value;
+        let values = value.to_vec().unwrap();
+        value.write(0, &values.iter().map(|value| 1.5 * value).collect::<Vec<_>>()).unwrap();
+        sum += model.accumulate_gradients(&batches[0]).unwrap();
+        value.write(0, &values).unwrap();
+        let operations = model.operations();
+        assert_eq!((operations.gpu > 0, operations.cpu > 0), (is_gpu, !is_gpu));
+        (sum, adapter.parameters().map(|p| p.grad.to_vec().unwrap()).collect::<Vec<_>>())
+    };
+    let expected = run(ModelOptions { recompute: few_rows, ..OPTIONS }, false);
+    let got = run(options(&gpu, few_rows), true);
+    assert_near("several", &adapter, &got, &expected);
+}
+
+#[test]
+fn a_gpu_that_fails_changes_nothing_and_the_processor_does_its_work() {
+    let tiny = TinyModel::new(WeightType::Q4_1);
+    let (adapter, batch) = adapter_and_batch(&tiny, 0.1, &[5, 9]);
+    let mut on_cpu = model(&tiny, &adapter, 1);
+    differentiate(&mut on_cpu, &adapter, &batch);
+    let twice = on_cpu.accumulate_gradients(&batch).unwrap();
+    let expected: Vec<_> = adapter.parameters().map(|p| p.grad.to_vec().unwrap()).collect();
+    let fail: [fn(&Device); 3] = [
+        |device| device.destroy(),
+        |device| device.simulate(SimulatedFault::LostAfter { submissions: 4 }),
+        |device| device.simulate(SimulatedFault::OutOfMemory),
+    ];
+    for fail in fail {
+        let gpu = software_within(Limits::LEAST);
+        let options = options(&gpu, OPTIONS.recompute);
+        let mut model = Model::new(base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+        // As the processor has them, so that the sums are the same to the bit.
+        on_cpu.accumulate_gradients(&batch).unwrap();
+        differentiate(&mut on_cpu, &adapter, &batch);
+        fail(&gpu.device);
+        assert_eq!(model.accumulate_gradients(&batch).unwrap(), twice);
+        let gradients: Vec<_> = adapter.parameters().map(|p| p.grad.to_vec().unwrap()).collect();
+        assert_eq!(gradients, expected);
+        let failure = model.take_failure().unwrap();
+        assert!(failure.device.contains("llvmpipe"), "{failure:?}");
+        assert!(model.take_failure().is_none() && model.gpu_name().is_none());
+        assert!(model.operations().cpu > 0);
+    }
+}
+
+#[test]
+fn a_stop_request_ends_work_on_a_gpu() {
+    let gpu = software_within(Limits::LEAST);
+    let tiny = TinyModel::new(WeightType::Q4_1);
+    let (adapter, batch) = adapter_and_batch(&tiny, 0.0, &[5, 9]);
+    let stop = Arc::new(AtomicBool::new(true));
+    let mut model =
+        Model::new(base(&tiny), Some(&adapter), options(&gpu, OPTIONS.recompute), stop.clone()).unwrap();
+    adapter.clear_gradients().unwrap();
+    assert!(matches!(model.accumulate_gradients(&batch), Err(Error::Cancelled)));
+    assert!(model.take_failure().is_none());
+    stop.store(false, Ordering::Relaxed);
+    let sum = model.accumulate_gradients(&batch).unwrap();
+    assert_eq!(differentiate(&mut model, &adapter, &batch).0, sum);
 }

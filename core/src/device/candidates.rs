@@ -1,0 +1,144 @@
+//! The GPUs of this machine, tried one after the other.
+
+use std::sync::Arc;
+
+use nightgraft_gpu::{Adapter, adapters};
+
+use super::record::{Record, Records};
+use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job, VARIABLE};
+use crate::config::Device;
+use crate::error::ConfigProblem;
+use crate::transformer::{GpuFault, OpenGpu, probe};
+use crate::{Error, Result};
+
+/// The option that names a device.
+const OPTION: &str = "--device";
+
+/// As [`choose`](super::choose).
+pub(super) fn choose(
+    wanted: Device,
+    options: &DeviceOptions,
+    job: &Job,
+    on_event: &mut dyn FnMut(DeviceEvent),
+) -> Result<Option<ChosenGpu>> {
+    let allows_software = options.allow_software || is_software_allowed();
+    let candidates = match wanted {
+        Device::Cpu => return Ok(None),
+        // Nights run in the background there, where apps have no GPU.
+        Device::Auto if cfg!(target_os = "ios") => return Ok(None),
+        Device::Auto => {
+            let software = is_software_allowed();
+            adapters().into_iter().filter(|adapter| adapter.refusal(software).is_none()).collect()
+        }
+        Device::Gpu(number) => vec![named(number, allows_software)?],
+    };
+    let mut fastest: Option<(ChosenGpu, f64)> = None;
+    for adapter in candidates {
+        let device = adapter.info().name.clone();
+        let tried = try_adapter(&adapter, allows_software, options, job, on_event)?;
+        let refused = tried.and_then(|(chosen, [cpu, gpu])| match wanted {
+            Device::Auto if gpu <= cpu => Err(DeviceRefusal::Slower { gpu, cpu }),
+            _ => Ok((chosen, gpu)),
+        });
+        match refused {
+            Ok((chosen, speed)) => {
+                if fastest.as_ref().is_none_or(|(_, best)| speed > *best) {
+                    fastest = Some((chosen, speed));
+                }
+            }
+            Err(why) => on_event(DeviceEvent::Refused { device, why }),
+        }
+    }
+    let chosen = fastest.map(|(chosen, _)| chosen);
+    if let Some(chosen) = &chosen {
+        on_event(DeviceEvent::Chosen { device: chosen.gpu.name() });
+    }
+    Ok(chosen)
+}
+
+/// Whether the environment allows programs on the processor.
+pub fn is_software_allowed() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|value| value == "software")
+}
+
+/// The GPU that was asked for.
+fn named(number: Option<usize>, allow_software: bool) -> Result<Adapter> {
+    let mut all = adapters();
+    if let Some(number) = number {
+        let n = all.len();
+        if number >= n {
+            return Err(Error::config(OPTION, ConfigProblem::NoSuchGpu { number, n }));
+        }
+        all = vec![all.swap_remove(number)];
+    }
+    let usable = all.iter().position(|adapter| adapter.refusal(allow_software).is_none());
+    match usable {
+        Some(place) => Ok(all.swap_remove(place)),
+        None => {
+            let why = |adapter: &Adapter| {
+                let reason = adapter.refusal(allow_software)?;
+                Some(format!("{}: {reason}", adapter.info().name))
+            };
+            let found = all.iter().filter_map(why).collect::<Vec<_>>().join("; ");
+            Err(Error::config(OPTION, ConfigProblem::NoGpu { found }))
+        }
+    }
+}
+
+/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used.
+fn try_adapter(
+    adapter: &Adapter,
+    allow_software: bool,
+    options: &DeviceOptions,
+    job: &Job,
+    on_event: &mut dyn FnMut(DeviceEvent),
+) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
+    let fault = GpuFault::from_environment()?;
+    let records = match Records::of(options.records.as_deref(), adapter.info(), job) {
+        Ok(records) => records,
+        Err(why) => return Ok(Err(why)),
+    };
+    let known = records.read();
+    let record = match known {
+        Some(record) => record,
+        None => {
+            let latch = match records.latch() {
+                Ok(latch) => latch,
+                Err(why) => return Ok(Err(why)),
+            };
+            on_event(DeviceEvent::Probing { device: adapter.info().name.clone() });
+            let device = match adapter.open(allow_software) {
+                Ok(device) => Arc::new(device),
+                Err(error) => return Ok(Err(error.into())),
+            };
+            fault.iter().for_each(|fault| fault.apply_to_probe(&device));
+            let probed = probe(job.base, device, job.n_threads, job.precision, &job.stop);
+            drop(latch);
+            let report = match probed {
+                Ok(report) => report,
+                Err(Error::Gpu(error)) => return Ok(Err(error.into())),
+                Err(error) => return Err(error),
+            };
+            let record = Record::new(&report, job);
+            if let Err(why) = records.write(&record) {
+                return Ok(Err(why));
+            }
+            record
+        }
+    };
+    if let Some(why) = record.refusal() {
+        return Ok(Err(why));
+    }
+    // Anew, so that nothing of the probe is left in its memory.
+    let device = match adapter.open(allow_software) {
+        Ok(device) => Arc::new(device),
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let first_step = match records.first_step(&record) {
+        Ok(first_step) => first_step,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (tiles, rate) = record.tuning();
+    let gpu = OpenGpu { device, tiles, rate, fault };
+    Ok(Ok((ChosenGpu { gpu, first_step }, record.tokens_per_second())))
+}

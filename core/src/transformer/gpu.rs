@@ -1,0 +1,136 @@
+//! A GPU as a model's processor.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nightgraft_ggml::{Buffer, Graph, OpTime};
+pub(super) use nightgraft_gpu::LoadedGraph;
+use nightgraft_gpu::{Activity, AdapterKind, Device, Executor, ShaderTime, Tiles};
+
+use super::gpu_fault::GpuFault;
+use super::processor::GpuActivity;
+use crate::error::GpuError;
+
+/// A GPU that may compute, and what was found out about it.
+#[derive(Clone)]
+pub struct OpenGpu {
+    pub(crate) device: Arc<Device>,
+    /// How products are cut.
+    pub(crate) tiles: Tiles,
+    /// Multiply-adds that it does in a second, about.
+    pub(crate) rate: f64,
+    /// A fault that it is to imitate.
+    pub(crate) fault: Option<GpuFault>,
+}
+
+impl fmt::Debug for OpenGpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenGpu").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl OpenGpu {
+    /// What its driver calls it.
+    pub fn name(&self) -> String {
+        self.device.info().name.clone()
+    }
+
+    /// Whether what it takes comes out of the host's memory.
+    pub fn shares_memory(&self) -> bool {
+        matches!(self.device.info().kind, AdapterKind::Integrated | AdapterKind::Software)
+    }
+}
+
+/// An open GPU with a model's matrices.
+pub(super) struct GpuProcessor {
+    executor: Executor,
+    fault: Option<GpuFault>,
+    /// Micro-batches that were trained.
+    n_trained: u64,
+}
+
+type Result<T, E = GpuError> = std::result::Result<T, E>;
+
+impl GpuProcessor {
+    pub fn new(gpu: &OpenGpu, stop: Arc<AtomicBool>) -> Self {
+        let executor = Executor::new(gpu.device.clone(), gpu.tiles, gpu.rate, stop);
+        Self { executor, fault: gpu.fault, n_trained: 0 }
+    }
+
+    pub fn load(&mut self, mut graphs: Vec<Graph>) -> Result<Vec<LoadedGraph>> {
+        self.executor.load(&mut graphs)
+    }
+
+    pub fn hold(&mut self, buffer: &Buffer) -> Result<()> {
+        self.executor.hold(buffer)
+    }
+
+    pub fn compute(&mut self, graph: &LoadedGraph) -> Result<()> {
+        self.executor.compute(graph)
+    }
+
+    /// A micro-batch is being trained.
+    pub fn count_trained(&mut self) {
+        self.n_trained += 1;
+        if let Some(fault) = self.fault {
+            fault.apply_to_training(self.executor.device(), self.n_trained);
+        }
+    }
+
+    pub fn n_operations(graph: &LoadedGraph) -> u64 {
+        graph.n_operations() as u64
+    }
+
+    pub fn write(&mut self, buffer: &Buffer, first_row: usize, values: &[f32]) -> Result<()> {
+        self.executor.write(buffer, first_row, values)
+    }
+
+    pub fn read(&mut self, buffer: &Buffer, first_row: usize, out: &mut [f32]) -> Result<()> {
+        self.executor.read(buffer, first_row, out)
+    }
+
+    pub fn clear(&mut self, buffer: &Buffer) -> Result<()> {
+        self.executor.clear(buffer)
+    }
+
+    pub fn copy_rows(&mut self, buffers: [&Buffer; 2], pairs: &[[usize; 2]]) -> Result<()> {
+        self.executor.copy_rows(buffers, pairs)
+    }
+
+    pub fn upload(&mut self, buffer: &Buffer) -> Result<()> {
+        self.executor.upload(buffer)
+    }
+
+    pub fn download(&mut self, buffers: &[&Buffer]) -> Result<()> {
+        self.executor.download(buffers)
+    }
+
+    pub fn release_arena(&mut self) {
+        self.executor.release_arena();
+    }
+
+    pub fn activity(&self) -> GpuActivity {
+        let Activity { submissions, longest_submission, bytes_up, bytes_down } = self.executor.activity();
+        GpuActivity { submissions, longest_submission, bytes_up, bytes_down }
+    }
+
+    pub fn set_profiling(&mut self, on: bool) {
+        self.executor.set_profiling(on);
+    }
+
+    /// The time of each kind of shader; operations of those that are products with the model's matrices.
+    pub fn shader_times(&self) -> Vec<(&'static str, OpTime)> {
+        let time = |shader: ShaderTime| {
+            let is_product = shader.name.starts_with("linear");
+            let flops = if is_product { 2.0 * shader.multiply_adds as f64 } else { 0.0 };
+            (shader.name, OpTime { calls: shader.runs, seconds: shader.seconds, flops })
+        };
+        self.executor.shader_times().into_iter().map(time).collect()
+    }
+
+    /// Billions of operations a second that the device does where no memory is in between.
+    pub fn peak_gflops(&self) -> Result<f64> {
+        nightgraft_gpu::measure_peak(self.executor.device())
+    }
+}
