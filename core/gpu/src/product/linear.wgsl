@@ -1,9 +1,5 @@
 // y[t, o] (+)= scale · Σ_i x[t, i] w[o, i]: x [n_tokens, n_cols], w [n_rows, n_cols], y [n_tokens, n_rows]
 
-fn depth() -> u32 {
-    return p.n_cols;
-}
-
 fn n_outputs() -> u32 {
     return p.n_rows;
 }
@@ -14,7 +10,7 @@ fn stage_weights(thread: u32, first_output: u32, start: u32) {
         let row = i / (DEPTH / 4u);
         let column = i % (DEPTH / 4u) * 4u;
         var values = vec4<f32>(0.0);
-        if (first_output + row < p.n_rows && start + column < p.n_cols) {
+        if (first_output + row < p.n_rows && start + column < p.end_term) {
             values = weights4(p.w_first + (first_output + row) * p.row_bytes, start + column, p.n_cols);
         }
         w_tile[column * W_LINE + row] = values.x;

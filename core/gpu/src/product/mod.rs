@@ -15,6 +15,11 @@ pub use matrix::Matrix;
 use matrix::MatrixPart;
 pub use tile::{Tile, Tiles};
 
+/// The most terms that a dispatch sums up; a multiple of the shader's chains. What a workgroup does alone would take too long with
+/// more, on a device with many slow cores, and Mesa's lavapipe ends all loops of an invocation together after 65535 turns. It is the
+/// same for every device, so that the bits are.
+const MOST_TERMS: u32 = 4096;
+
 /// `output (+)= scale · input · Wᵀ`, or `scale · input · W`.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
@@ -90,22 +95,31 @@ impl Device {
         let (y, y_first) = output.bind(self)?;
         let mut dispatches = Vec::new();
         for part in matrix.parts() {
-            let (w, parameters) = part_parameters(self, product, part, [x_first, y_first])?;
+            let (w, mut parameters) = part_parameters(self, product, part, [x_first, y_first])?;
             let (depth, n_outputs) = match direction {
                 Direction::Linear => (matrix.n_cols(), part.n_rows),
                 Direction::Transposed => (part.n_rows, matrix.n_cols()),
             };
             let groups = [n_outputs.div_ceil(tile.outputs()), input.n_rows().div_ceil(tile.tokens())];
-            let of_group = u64::from(tile.tokens()) * u64::from(tile.outputs()) * u64::from(depth);
-            let most = u32::try_from(most_multiply_adds / of_group).unwrap_or(u32::MAX);
-            for (first, [columns, lines]) in blocks(groups, most, self.limits().workgroups) {
-                let mut parameters = parameters;
-                // The shader calls these two `first_token` and `first_output`.
-                parameters[9..11].copy_from_slice(&[first[1] * tile.tokens(), first[0] * tile.outputs()]);
-                let dispatch = self.dispatch(&pipeline, &[w, x, y], &parameters, [columns, lines, 1])?;
-                // Groups at the edges do as much as the others.
-                let multiply_adds = u64::from(columns) * u64::from(lines) * of_group;
-                dispatches.push(dispatch.with_multiply_adds(multiply_adds));
+            for first_term in (0..depth).step_by(MOST_TERMS as usize) {
+                let end_term = depth.min(first_term + MOST_TERMS);
+                // The shader calls these `accumulate`, `first_term` and `end_term`, and two more below `first_token` and
+                // `first_output`.
+                if first_term > 0 {
+                    parameters[11] = 1;
+                }
+                parameters[13..15].copy_from_slice(&[first_term, end_term]);
+                let n_terms = u64::from(end_term - first_term);
+                let of_group = u64::from(tile.tokens()) * u64::from(tile.outputs()) * n_terms;
+                let most = u32::try_from(most_multiply_adds / of_group).unwrap_or(u32::MAX);
+                for (first, [columns, lines]) in blocks(groups, most, self.limits().workgroups) {
+                    let place = [first[1] * tile.tokens(), first[0] * tile.outputs()];
+                    parameters[9..11].copy_from_slice(&place);
+                    let dispatch = self.dispatch(&pipeline, &[w, x, y], &parameters, [columns, lines, 1])?;
+                    // Groups at the edges do as much as the others.
+                    let multiply_adds = u64::from(columns) * u64::from(lines) * of_group;
+                    dispatches.push(dispatch.with_multiply_adds(multiply_adds));
+                }
             }
         }
         Ok(dispatches)
@@ -134,7 +148,7 @@ fn part_parameters<'a>(
     product: &Product<'a>,
     part: &'a MatrixPart,
     [x_first, y_first]: [u32; 2],
-) -> Result<(Binding<'a>, [u32; 13]), Error> {
+) -> Result<(Binding<'a>, [u32; 15]), Error> {
     let Product { matrix, direction, input, output, scale, accumulate } = *product;
     let (w, w_first) = part.bind(device)?;
     // The rows of a piece are columns of the output, or of the input; then each piece adds to what those before it gave.
@@ -156,6 +170,8 @@ fn part_parameters<'a>(
         0,
         accumulate.into(),
         scale.to_bits(),
+        0,
+        0,
     ];
     Ok((w, parameters))
 }

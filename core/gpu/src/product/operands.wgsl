@@ -20,6 +20,9 @@ struct Parameters {
     // Whether the result is added to what is there: 0 or 1.
     accumulate: u32,
     scale: f32,
+    // The terms of this dispatch.
+    first_term: u32,
+    end_term: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;

@@ -20,7 +20,7 @@ fn stage_tokens(thread: u32, first_token: u32, start: u32) {
         let token = i / DEPTH;
         let term = i % DEPTH;
         var value = 0.0;
-        if (first_token + token < p.n_tokens && start + term < depth()) {
+        if (first_token + token < p.n_tokens && start + term < p.end_term) {
             value = x[p.x_first + (first_token + token) * p.x_stride + start + term];
         }
         x_tile[term * X_LINE + token] = value;
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let line = thread / COLUMNS;
     var sums: array<array<f32, THREAD_OUTPUTS>, THREAD_TOKENS>;
     var chains: array<array<f32, THREAD_OUTPUTS>, THREAD_TOKENS>;
-    for (var start = 0u; start < depth(); start += DEPTH) {
+    for (var start = p.first_term; start < p.end_term; start += DEPTH) {
         stage_tokens(thread, first_token, start);
         stage_weights(thread, first_output, start);
         workgroupBarrier();
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
             }
         }
-        if ((start + DEPTH) % CHAIN == 0u || start + DEPTH >= depth()) {
+        if ((start + DEPTH) % CHAIN == 0u || start + DEPTH >= p.end_term) {
             for (var t = 0u; t < THREAD_TOKENS; t++) {
                 for (var o = 0u; o < THREAD_OUTPUTS; o++) {
                     sums[t][o] += chains[t][o];

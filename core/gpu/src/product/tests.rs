@@ -140,7 +140,11 @@ impl Case {
             accumulate: self.accumulate,
         };
         let dispatches = device.product(&product, self.tile).unwrap();
-        assert_eq!(dispatches.len(), matrix.n_parts());
+        let pieces = |part: &MatrixPart| match self.direction {
+            Direction::Linear => matrix.n_cols().div_ceil(MOST_TERMS),
+            Direction::Transposed => part.n_rows.div_ceil(MOST_TERMS),
+        };
+        assert_eq!(dispatches.len() as u32, matrix.parts().iter().map(pieces).sum::<u32>());
         let bytes_at_once = device.limits().binding_bytes;
         assert_eq!(matrix.n_parts() > 1, weights.bytes().len() as u64 > bytes_at_once);
         device.submit(&dispatches).unwrap();
@@ -209,6 +213,17 @@ fn every_tile_gives_the_same_bits() {
             .collect();
         assert_eq!(results.len(), Tile::ALL.len());
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{direction:?}");
+    }
+}
+
+/// More terms than a dispatch sums up, and than lavapipe's loops have turns in the smallest slices.
+#[test]
+fn sums_of_many_terms_are_whole() {
+    let kind = WeightType::Q8_0;
+    for (direction, shape) in [(Direction::Linear, [40, 9024]), (Direction::Transposed, [20_000, 64])] {
+        for tile in Tile::fitting(&software().limits()) {
+            Case { kind, direction, shape, n_tokens: 3, scale: 0.5, accumulate: true, tile }.check(software());
+        }
     }
 }
 
