@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use nightgraft_core::config::{DataConfig, Device, Precision, Resume, Schedule, TrainConfig};
+use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{
     self, DeviceOptions, EvalRequest, Event, GradientsRequest, RequestedShape, StopFlag, TrainRequest,
 };
 
 use crate::golden::{GradientDistance, gradient_distances};
 use crate::support::architectures::{Case, for_each_architecture};
+use crate::support::device;
 
 /// Both sides compute in f32. PyTorch itself is within 1e-7 of f64 in these losses and within 4e-6 in these gradients
 /// (`noise` in `expected.json`): what is allowed is for sums in another order, and nothing else. Measured: 7e-8 and 3e-6.
@@ -35,7 +36,7 @@ fn base_loss_is_that_of_transformers(case: &Case) {
         data_config: data_config(CONTEXT, false),
         threads: Some(2),
         logits: None,
-        device: Device::Cpu,
+        device: device(),
         devices: DeviceOptions::default(),
     };
     let report = session::evaluate(&request, &StopFlag::new(), &mut |_, _| ()).unwrap();
@@ -60,7 +61,7 @@ fn gradients_are_those_of_peft(case: &Case) {
             seed: 0,
             threads: Some(2),
             out: out.clone(),
-            device: Device::Cpu,
+            device: device(),
             devices: DeviceOptions::default(),
         };
         let report = session::gradients(&request, &StopFlag::new()).unwrap();
@@ -109,6 +110,7 @@ fn train(case: &Case, run: &str, threads: usize, lr: f64, stop_after: Option<usi
     config.optimizer.clip = 0.0;
     config.run.steps = Some(STEPS as u64);
     config.run.precision = Precision::F32;
+    config.run.device = device();
     config.run.eval_every = 0.into();
     config.run.checkpoint_every = 0;
     config.run.resume = Resume::Auto;

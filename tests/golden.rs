@@ -5,13 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
-use nightgraft_core::config::{DataConfig, Device, Precision, Resume, Schedule, TrainConfig};
+use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{self, DeviceOptions, Event, GradientsRequest, StopFlag, TrainRequest};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
 
-use crate::support::{our_logits, smollm2};
+use crate::support::{device, our_logits, smollm2};
 
 /// Both sides compute in f32: PEFT itself differs from f64 by up to 2.3e-4 in a gradient (`expected.json`, `noise`).
 const LOSS_TOLERANCE: f64 = 1e-5;
@@ -80,7 +80,7 @@ fn loss_and_gradients_are_those_of_peft() {
         seed: 0,
         threads: Some(2),
         out: out.clone(),
-        device: Device::Cpu,
+        device: device(),
         devices: DeviceOptions::default(),
     };
     let report = session::gradients(&request, &StopFlag::new()).unwrap();
@@ -114,6 +114,7 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
     config.optimizer.clip = 0.0;
     config.run.steps = Some(30);
     config.run.precision = Precision::F32;
+    config.run.device = device();
     config.run.eval_every = 0.into();
     config.run.checkpoint_every = 0;
     config.run.resume = Resume::Never;

@@ -7,6 +7,8 @@ mod docs;
 mod formats;
 mod gate;
 mod golden;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod gpu;
 #[cfg(unix)]
 mod model_changed;
 mod night;

@@ -25,6 +25,11 @@ pub fn smollm2() -> PathBuf {
     path
 }
 
+/// What computes in the tests against other frameworks: `NIGHTGRAFT_TEST_DEVICE`, as `--device` takes it, else the processor.
+pub fn device() -> Device {
+    std::env::var("NIGHTGRAFT_TEST_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap())
+}
+
 fn default_path() -> PathBuf {
     let cache = std::env::var_os("NIGHTGRAFT_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
@@ -47,7 +52,7 @@ pub fn our_logits(model: &Path, adapter: Option<&Path>, ids: &[u32]) -> Vec<Vec<
         data_config: DataConfig { context: ids.len(), ..DataConfig::default() },
         threads: Some(2),
         logits: Some(logits.clone()),
-        device: Device::Cpu,
+        device: device(),
         devices: DeviceOptions::default(),
     };
     evaluate(&request, &StopFlag::new(), &mut |_, _| ()).unwrap();

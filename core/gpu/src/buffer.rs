@@ -1,5 +1,7 @@
 //! Memory of a device, and places in it.
 
+use std::sync::atomic::Ordering;
+
 use crate::device::{DeviceId, PATIENCE, SimulatedFault};
 use crate::{Device, Error};
 
@@ -155,7 +157,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// What a piece of an upload has at most: the driver keeps a copy of it until it is done.
+/// What is written before it is waited for: the driver keeps a copy of it until then.
 const UPLOAD_BYTES: usize = 16 << 20;
 
 impl Device {
@@ -208,11 +210,13 @@ impl Device {
                     self.queue().write_buffer(&buffer.inner, start + whole as u64, &last);
                 }
             })?;
-            if bytes.len() > UPLOAD_BYTES {
+            start += piece.len() as u64;
+            let waiting = self.waiting_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            if waiting + piece.len() as u64 >= UPLOAD_BYTES as u64 {
                 self.submit(&[])?;
                 self.wait()?;
+                self.waiting_bytes.store(0, Ordering::Relaxed);
             }
-            start += piece.len() as u64;
         }
         Ok(())
     }

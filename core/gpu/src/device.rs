@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::dispatch::ParameterSlots;
 use crate::{AdapterInfo, Dispatch, Error, Limits, Pipeline, Program};
 
 /// How long a device may take for what was submitted. Drivers give up themselves long before.
@@ -25,6 +26,9 @@ pub struct Device {
     faults: Arc<Faults>,
     simulated: Mutex<Option<SimulatedFault>>,
     pub(crate) pipelines: Mutex<HashMap<Program, Pipeline>>,
+    pub(crate) parameters: Mutex<ParameterSlots>,
+    /// Bytes that were written since it was last waited for that.
+    pub(crate) waiting_bytes: AtomicU64,
 }
 
 /// What was submitted at once, and can be waited for.
@@ -66,7 +70,17 @@ impl Device {
         inner.on_uncaptured_error(Arc::new(move |error| keep_first(&on_error.uncaught, error.to_string())));
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let id = DeviceId(OPENED.fetch_add(1, Ordering::Relaxed));
-        Self { inner, queue, info, id, faults, simulated: Mutex::default(), pipelines: Mutex::default() }
+        Self {
+            inner,
+            queue,
+            info,
+            id,
+            faults,
+            simulated: Mutex::default(),
+            pipelines: Mutex::default(),
+            parameters: Mutex::default(),
+            waiting_bytes: AtomicU64::new(0),
+        }
     }
 
     /// What its driver says of it; the limits are those that it was opened with.

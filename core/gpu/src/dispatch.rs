@@ -1,6 +1,6 @@
 //! One run of a pipeline, ready to be submitted as often as wanted.
 
-use crate::device::DeviceId;
+use crate::device::{DeviceId, lock};
 use crate::{Binding, Device, Error, Pipeline};
 
 /// A pipeline with what is bound to it. It holds the buffers, and reads them when it runs.
@@ -12,6 +12,39 @@ pub struct Dispatch {
     workgroups: [u32; 3],
     name: &'static str,
     multiply_adds: u64,
+}
+
+/// Bytes that the parameters of a dispatch have, which is also what offsets of uniform buffers are multiples of on every device.
+const SLOT: u64 = 256;
+/// Dispatches whose parameters are in one buffer.
+const SLOTS: u64 = 256;
+
+/// Where the parameters of dispatches go: many share a buffer, which is freed with the last of them.
+#[derive(Debug, Default)]
+pub(crate) struct ParameterSlots {
+    buffer: Option<wgpu::Buffer>,
+    used: u64,
+}
+
+impl ParameterSlots {
+    /// A place that no dispatch has: a buffer, and the first of its bytes there.
+    fn take(&mut self, device: &wgpu::Device) -> (wgpu::Buffer, u64) {
+        if self.used == SLOTS {
+            *self = Self::default();
+        }
+        let make = || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: SLOT * SLOTS,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        let buffer = self.buffer.get_or_insert_with(make).clone();
+        let offset = SLOT * self.used;
+        self.used += 1;
+        (buffer, offset)
+    }
 }
 
 impl Dispatch {
@@ -61,29 +94,26 @@ impl Device {
             let (limit, got) = (limit.into(), got.into());
             return Err(Error::OverLimit { what, unit: "workgroups", limit, got });
         }
-        // The sizes of uniform structures are multiples of 16 bytes.
-        let size = (4 * parameters.len() as u64).next_multiple_of(16).max(16);
-        let uniform = self.guarded(what, size, || {
-            let buffer = self.inner().create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size,
-                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            self.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(parameters));
-            buffer
-        })?;
-        let first = wgpu::BindGroupEntry { binding: 0, resource: uniform.as_entire_binding() };
-        let others = bindings.iter().zip(1..).map(|(piece, binding)| {
-            let buffer = wgpu::BufferBinding {
-                buffer: &piece.buffer.inner,
-                offset: piece.offset,
-                size: wgpu::BufferSize::new(piece.bytes),
+        let bytes = bytemuck::cast_slice(parameters);
+        if bytes.len() as u64 > SLOT {
+            let (limit, got) = (SLOT, bytes.len() as u64);
+            return Err(Error::OverLimit { what, unit: "bytes of parameters", limit, got });
+        }
+        let bindings = self.guarded(what, SLOT, || {
+            let (slots, offset) = lock(&self.parameters).take(self.inner());
+            self.queue().write_buffer(&slots, offset, bytes);
+            // The sizes of uniform structures are multiples of 16 bytes.
+            let size = (bytes.len() as u64).next_multiple_of(16).max(16);
+            let binding = |buffer, offset, bytes| {
+                let size = wgpu::BufferSize::new(bytes);
+                wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
             };
-            wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) }
-        });
-        let entries: Vec<_> = [first].into_iter().chain(others).collect();
-        let bindings = self.guarded(what, 0, || {
+            let first = wgpu::BindGroupEntry { binding: 0, resource: binding(&slots, offset, size) };
+            let others = bindings.iter().zip(1..).map(|(piece, number)| wgpu::BindGroupEntry {
+                binding: number,
+                resource: binding(&piece.buffer.inner, piece.offset, piece.bytes),
+            });
+            let entries: Vec<_> = [first].into_iter().chain(others).collect();
             self.inner().create_bind_group(&wgpu::BindGroupDescriptor {
                 label: None,
                 layout: &pipeline.inner.get_bind_group_layout(0),

@@ -35,7 +35,7 @@ pub(super) fn choose(
     let mut fastest: Option<(ChosenGpu, f64)> = None;
     for adapter in candidates {
         let device = adapter.info().name.clone();
-        let tried = try_adapter(&adapter, allows_software, options, job, on_event)?;
+        let tried = try_adapter(&adapter, wanted, options, job, on_event)?;
         let refused = tried.and_then(|(chosen, [cpu, gpu])| match wanted {
             Device::Auto if gpu <= cpu => Err(DeviceRefusal::Slower { gpu, cpu }),
             _ => Ok((chosen, gpu)),
@@ -88,17 +88,19 @@ fn named(number: Option<usize>, allow_software: bool) -> Result<Adapter> {
 /// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used.
 fn try_adapter(
     adapter: &Adapter,
-    allow_software: bool,
+    wanted: Device,
     options: &DeviceOptions,
     job: &Job,
     on_event: &mut dyn FnMut(DeviceEvent),
 ) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
     let fault = GpuFault::from_environment()?;
+    let allow_software = options.allow_software || is_software_allowed();
     let records = match Records::of(options.records.as_deref(), adapter.info(), job) {
         Ok(records) => records,
         Err(why) => return Ok(Err(why)),
     };
-    let known = records.read();
+    // Whoever names a device does not ask which one is faster.
+    let known = records.read().filter(|record| wanted != Device::Auto || records.is_same_cpu(record));
     let record = match known {
         Some(record) => record,
         None => {

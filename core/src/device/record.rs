@@ -43,20 +43,23 @@ pub(super) struct Record {
 impl Records {
     /// The place of the records, in this folder, which is made.
     pub fn of(folder: Option<&Path>, info: &AdapterInfo, job: &Job) -> Result<Self, DeviceRefusal> {
-        let cpu =
-            format!("{}, {} threads, {}", nightgraft_ggml::instructions(), job.n_threads, job.precision);
+        let cpu = cpu_of(job);
         let Some(folder) = folder else { return Ok(Self { path: None, cpu }) };
         private_folder().recursive(true).create(folder).map_err(not_kept)?;
         let name = format!("{}-{}", device_name(info), model_kind(job.base));
         Ok(Self { path: Some(folder.join(name)), cpu })
     }
 
-    /// What an earlier probe found; none if there was none, or if it was measured against another processor.
+    /// What an earlier probe found; none if there was none, or if it cannot be read, and has to be found out again.
     pub fn read(&self) -> Option<Record> {
         let bytes = std::fs::read(self.path.as_ref()?.with_extension("json")).ok()?;
         let record: Record = serde_json::from_slice(&bytes).ok()?;
-        // What cannot be read is found out again.
-        (record.cpu == self.cpu && record.named_tiles().is_some()).then_some(record)
+        record.named_tiles().is_some().then_some(record)
+    }
+
+    /// Whether its speeds were measured beside this processor, computing as it does now.
+    pub fn is_same_cpu(&self, record: &Record) -> bool {
+        record.cpu == self.cpu
     }
 
     pub fn write(&self, record: &Record) -> Result<(), DeviceRefusal> {
@@ -85,7 +88,7 @@ impl Record {
     pub fn new(report: &ProbeReport, job: &Job) -> Self {
         let ProbeReport { gpu, worst, tokens_per_second: [cpu_rate, gpu_rate] } = report;
         Self {
-            cpu: format!("{}, {} threads, {}", nightgraft_ggml::instructions(), job.n_threads, job.precision),
+            cpu: cpu_of(job),
             worst: (worst.tensor.clone(), worst.cosine),
             tiles: [gpu.tiles.linear, gpu.tiles.transposed].map(|tile| tile.to_string()),
             multiply_adds_per_second: gpu.rate,
@@ -182,6 +185,11 @@ pub fn forget(folder: &Path) -> io::Result<usize> {
         }
     }
     Ok(n)
+}
+
+/// The processor, and how it computes in a job.
+fn cpu_of(job: &Job) -> String {
+    format!("{}, {} threads, {}", nightgraft_ggml::instructions(), job.n_threads, job.precision)
 }
 
 fn not_kept(error: impl std::fmt::Display) -> DeviceRefusal {

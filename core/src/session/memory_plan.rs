@@ -24,6 +24,11 @@ const HEADROOM: u64 = 2 << 20;
 /// What copying to and from a GPU takes on the host: pieces under way, and what comes back of the gradients on top.
 const TRANSFERS: u64 = 32 << 20;
 
+/// What a driver takes for itself, and for the dispatches of a layer: measured with Mesa's lavapipe, whose shaders are code on the
+/// host.
+const DRIVER: u64 = 12 << 20;
+const DRIVER_PER_LAYER: u64 = 2 << 20;
+
 /// Peak of a run's anonymous memory, in bytes; the mapped model is not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MemoryPlan {
@@ -40,7 +45,8 @@ pub struct MemoryPlan {
     pub copies: u64,
     /// Activations, intermediate results and graphs.
     pub model: ModelBytes,
-    /// Stacks and working memory of the threads that compute, and what the allocator holds beyond.
+    /// Stacks and working memory of the threads that compute, and what the allocator holds beyond; with a GPU, what its driver takes
+    /// and what is under way.
     pub scratch: u64,
     /// The sum.
     pub total: u64,
@@ -152,12 +158,13 @@ impl MemoryPlanner {
         let tokens = tokens as usize;
         let precision = if gpu.is_some() { Precision::F32 } else { config.run.precision };
         let estimate = MemoryEstimate::new(base, start, tokens, precision)?;
+        let of_driver = TRANSFERS + DRIVER + base.spec.n_layer() as u64 * DRIVER_PER_LAYER;
         let of_threads = threads(config.run.threads) as u64 * (STACK + estimate.scratch_per_thread());
         Ok(Self {
             process,
             adapter_bytes: 4 * start.n_parameters() as u64,
             copies: copies.0,
-            scratch: ALLOCATOR + if gpu.is_some() { TRANSFERS } else { of_threads },
+            scratch: ALLOCATOR + if gpu.is_some() { of_driver } else { of_threads },
             gpu: gpu.map(|gpu| (weight_bytes(base), gpu.shares_memory())),
             estimate,
             tokens,

@@ -598,7 +598,9 @@ impl Model {
             }
         };
         chunk.targets(n_rows)?.write_i32(targets)?;
-        processor.clear(&chunk.dx)?;
+        if mode == Mode::Train {
+            processor.clear(&chunk.dx)?;
+        }
         processor.compute(graph, &mut self.operations)
     }
 }

@@ -222,7 +222,8 @@ fn sums_of_many_terms_are_whole() {
     let kind = WeightType::Q8_0;
     for (direction, shape) in [(Direction::Linear, [40, 9024]), (Direction::Transposed, [20_000, 64])] {
         for tile in Tile::fitting(&software().limits()) {
-            Case { kind, direction, shape, n_tokens: 3, scale: 0.5, accumulate: true, tile }.check(software());
+            Case { kind, direction, shape, n_tokens: 3, scale: 0.5, accumulate: true, tile }
+                .check(software());
         }
     }
 }
