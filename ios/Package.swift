@@ -18,7 +18,9 @@ func native() -> (library: Target?, linking: [LinkerSetting]) {
             ["-Xlinker", "--allow-shlib-undefined"], .when(platforms: [.linux]))
         return (nil, [.linkedLibrary("nightgraft_ffi"), .unsafeFlags(["-L\(folder)"]), undefined])
     }
-    let linking: [LinkerSetting] = [.linkedLibrary("c++"), .linkedFramework("Accelerate")]
+    let linking: [LinkerSetting] = [
+        .linkedLibrary("c++"), .linkedFramework("Accelerate"), .linkedFramework("Metal"), .linkedFramework("QuartzCore"),
+    ]
     let (name, framework) = ("NightgraftLibrary", "Nightgraft.xcframework")
     let isBuilt = FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/\(framework)")
     if let release, !isBuilt {

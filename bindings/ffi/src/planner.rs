@@ -61,7 +61,7 @@ impl Planner {
     /// [`NightgraftError::Unsupported`](crate::NightgraftError::Unsupported) for settings that make no sense.
     pub async fn memory(&self, settings: SessionSettings) -> Result<MemoryPlan> {
         self.model.check_trainable()?;
-        let request = settings.request(&self.model)?;
+        let request = settings.request(&self.model, None)?;
         TRAINING_EXECUTOR
             .run(move || {
                 let forecast = session::forecast_memory(&request)?;
@@ -85,7 +85,7 @@ impl Planner {
     /// As [`memory`](Self::memory), and those of the store.
     pub async fn time(&self, store: Arc<AdapterStore>, settings: SessionSettings) -> Result<TimePlan> {
         self.model.check_trainable()?;
-        let request = settings.request(&self.model)?;
+        let request = settings.request(&self.model, Some(store.shared().folder()))?;
         let flag = StopFlag::new();
         let _stop = StopOnDrop(flag.clone());
         TRAINING_EXECUTOR

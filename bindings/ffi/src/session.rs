@@ -71,7 +71,7 @@ impl PersonalizationSession {
     ) -> Result<Arc<Self>> {
         model.check_trainable()?;
         let inner = Inner {
-            request: settings.request(&model)?,
+            request: settings.request(&model, Some(store.shared().folder()))?,
             shared: store.shared().clone(),
             wake_signal: Arc::default(),
             snapshot: Mutex::new(Snapshot { progress: Progress::new(), report: None }),

@@ -1,7 +1,9 @@
 //! How stores and sessions are set up.
 
-use nightgraft_core::config::{Layers, Targets, TrainConfig};
-use nightgraft_core::session::{OnChange, SessionRequest};
+use std::path::{Path, PathBuf};
+
+use nightgraft_core::config::{Device, Layers, Targets, TrainConfig};
+use nightgraft_core::session::{DeviceOptions, OnChange, SessionRequest};
 use nightgraft_policy::gate::GateRules;
 
 use crate::error::Result;
@@ -89,6 +91,10 @@ pub struct SessionSettings {
     /// Threads that compute; none for one a core. The result does not depend on it.
     #[uniffi(default = None)]
     pub threads: Option<u32>,
+    /// What computes: `cpu`, `gpu`, `gpu:N`, or `auto` for a GPU that computes right and faster than the processor. Whatever a
+    /// GPU does wrong, the session goes on with the processor, and a warning says why.
+    #[uniffi(default = "cpu")]
+    pub device: String,
     /// Bytes of memory that the session may take, the mapped model not counted; none for no limit.
     #[uniffi(default = None)]
     pub memory_limit: Option<u64>,
@@ -119,6 +125,7 @@ impl Default for SessionSettings {
             checkpoint_every: 20,
             seed: 42,
             threads: None,
+            device: "cpu".into(),
             memory_limit: None,
             start_anew: false,
             gate: None,
@@ -164,12 +171,13 @@ impl Default for GateSettings {
 }
 
 impl SessionSettings {
-    /// As the engine wants them.
+    /// As the engine wants them, for a session on a store in this folder.
     ///
     /// # Errors
     /// [`NightgraftError::Unsupported`](crate::NightgraftError::Unsupported) names the setting that makes no sense.
-    pub(crate) fn request(&self, model: &BaseModel) -> Result<SessionRequest> {
+    pub(crate) fn request(&self, model: &BaseModel, store: Option<&Path>) -> Result<SessionRequest> {
         let mut request = SessionRequest::new(model.path().to_owned());
+        request.devices = DeviceOptions { allow_software: false, records: store.map(device_records) };
         request.training = self.training()?;
         // A prompt with its completion is a conversation for a model that knows conversations.
         request.training.data.chat = model.info().has_chat_template;
@@ -207,9 +215,17 @@ impl SessionSettings {
         training.run.steps = self.steps.map(u64::from);
         training.run.seed = self.seed;
         training.run.threads = self.threads.map(|n| n as usize);
+        training.run.device = self.device.parse::<Device>()?;
         training.run.checkpoint_every = self.checkpoint_every.into();
         Ok(training)
     }
+}
+
+/// Where it is kept what was found out about GPUs: beside a store, which has files of its own alone.
+fn device_records(store: &Path) -> PathBuf {
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(".devices");
+    store.with_file_name(name)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! else wants it. That costs a save and an opening, well under a second each; so that it gets on, whoever asks again at once
 //! waits for up to two seconds, on a thread on which only changes of this store wait.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -123,6 +123,11 @@ impl SharedStore {
             result
         };
         self.writer.run(write).await
+    }
+
+    /// The store's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where it is said that something is to be read again.

@@ -5288,7 +5288,7 @@ class SessionSettings:
     """
     How a session trains, and what its result must prove.
 """
-    def __init__(self, *, rank:int = 8, alpha:float = 16.0, targets:str = "all", layers:str = "all", dropout:float = 0.0, learning_rate:typing.Optional[float] = _DEFAULT, epochs:int = 3, steps:typing.Optional[int] = _DEFAULT, context:int = 256, batch_tokens:typing.Optional[int] = _DEFAULT, accumulate:int = 1, held_out:float = 0.1, replay:float = 1.0, checkpoint_every:int = 20, seed:int = 42, threads:typing.Optional[int] = _DEFAULT, memory_limit:typing.Optional[int] = _DEFAULT, start_anew:bool = False, gate:typing.Optional[GateSettings] = _DEFAULT):
+    def __init__(self, *, rank:int = 8, alpha:float = 16.0, targets:str = "all", layers:str = "all", dropout:float = 0.0, learning_rate:typing.Optional[float] = _DEFAULT, epochs:int = 3, steps:typing.Optional[int] = _DEFAULT, context:int = 256, batch_tokens:typing.Optional[int] = _DEFAULT, accumulate:int = 1, held_out:float = 0.1, replay:float = 1.0, checkpoint_every:int = 20, seed:int = 42, threads:typing.Optional[int] = _DEFAULT, device:str = "cpu", memory_limit:typing.Optional[int] = _DEFAULT, start_anew:bool = False, gate:typing.Optional[GateSettings] = _DEFAULT):
         self.rank = rank
         self.alpha = alpha
         self.targets = targets
@@ -5317,6 +5317,7 @@ class SessionSettings:
             self.threads = None
         else:
             self.threads = threads
+        self.device = device
         if memory_limit is _DEFAULT:
             self.memory_limit = None
         else:
@@ -5331,7 +5332,7 @@ class SessionSettings:
 
 
     def __str__(self):
-        return "SessionSettings(rank={}, alpha={}, targets={}, layers={}, dropout={}, learning_rate={}, epochs={}, steps={}, context={}, batch_tokens={}, accumulate={}, held_out={}, replay={}, checkpoint_every={}, seed={}, threads={}, memory_limit={}, start_anew={}, gate={})".format(self.rank, self.alpha, self.targets, self.layers, self.dropout, self.learning_rate, self.epochs, self.steps, self.context, self.batch_tokens, self.accumulate, self.held_out, self.replay, self.checkpoint_every, self.seed, self.threads, self.memory_limit, self.start_anew, self.gate)
+        return "SessionSettings(rank={}, alpha={}, targets={}, layers={}, dropout={}, learning_rate={}, epochs={}, steps={}, context={}, batch_tokens={}, accumulate={}, held_out={}, replay={}, checkpoint_every={}, seed={}, threads={}, device={}, memory_limit={}, start_anew={}, gate={})".format(self.rank, self.alpha, self.targets, self.layers, self.dropout, self.learning_rate, self.epochs, self.steps, self.context, self.batch_tokens, self.accumulate, self.held_out, self.replay, self.checkpoint_every, self.seed, self.threads, self.device, self.memory_limit, self.start_anew, self.gate)
     def __eq__(self, other):
         if self.rank != other.rank:
             return False
@@ -5365,6 +5366,8 @@ class SessionSettings:
             return False
         if self.threads != other.threads:
             return False
+        if self.device != other.device:
+            return False
         if self.memory_limit != other.memory_limit:
             return False
         if self.start_anew != other.start_anew:
@@ -5393,6 +5396,7 @@ class _UniffiFfiConverterTypeSessionSettings(_UniffiConverterRustBuffer):
             checkpoint_every=_UniffiFfiConverterUInt32.read(buf),
             seed=_UniffiFfiConverterUInt64.read(buf),
             threads=_UniffiFfiConverterOptionalUInt32.read(buf),
+            device=_UniffiFfiConverterString.read(buf),
             memory_limit=_UniffiFfiConverterOptionalUInt64.read(buf),
             start_anew=_UniffiFfiConverterBoolean.read(buf),
             gate=_UniffiFfiConverterOptionalTypeGateSettings.read(buf),
@@ -5416,6 +5420,7 @@ class _UniffiFfiConverterTypeSessionSettings(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt32.check_lower(value.checkpoint_every)
         _UniffiFfiConverterUInt64.check_lower(value.seed)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.threads)
+        _UniffiFfiConverterString.check_lower(value.device)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.memory_limit)
         _UniffiFfiConverterBoolean.check_lower(value.start_anew)
         _UniffiFfiConverterOptionalTypeGateSettings.check_lower(value.gate)
@@ -5438,6 +5443,7 @@ class _UniffiFfiConverterTypeSessionSettings(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt32.write(value.checkpoint_every, buf)
         _UniffiFfiConverterUInt64.write(value.seed, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.threads, buf)
+        _UniffiFfiConverterString.write(value.device, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.memory_limit, buf)
         _UniffiFfiConverterBoolean.write(value.start_anew, buf)
         _UniffiFfiConverterOptionalTypeGateSettings.write(value.gate, buf)

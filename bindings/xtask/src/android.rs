@@ -11,7 +11,7 @@ use xshell::{Cmd, Shell, cmd};
 use crate::{
     kotlin::testing,
     ndk::Ndk,
-    program::{cargo, find, has_target, rustc, shell, target_folder, timed},
+    program::{Devices, cargo, find, has_target, rustc, shell, target_folder, timed},
 };
 
 /// One of Android's binary interfaces.
@@ -63,7 +63,7 @@ const PROJECT: &str = "android";
 const ARCHIVE: &str = "android/nightgraft/build/outputs/aar/nightgraft-release.aar";
 
 /// Builds the libraries of all interfaces, or of the named ones, and the archive unless that is not wanted.
-pub fn run(root: &Path, names: &[String], makes_archive: bool) -> Result<()> {
+pub fn run(root: &Path, names: &[String], devices: Devices, makes_archive: bool) -> Result<()> {
     let abis = selected_abis(names)?;
     let ndk = Ndk::find(&|name| env::var_os(name));
     let gradle = gradle(root);
@@ -77,7 +77,7 @@ pub fn run(root: &Path, names: &[String], makes_archive: bool) -> Result<()> {
     println!("NDK {} in {}, Android API {level}", ndk.revision(), ndk.folder().display());
     let sh = shell(root)?;
     for abi in &abis {
-        timed(abi.name, abi.build(&sh, &ndk, level))?;
+        timed(abi.name, abi.build(&sh, &ndk, level, devices))?;
         abi.install(&sh, root, &ndk)?;
     }
     testing::write_for_gradle(root)?;
@@ -141,13 +141,15 @@ pub fn min_sdk(gradle: &str) -> Result<u32> {
 }
 
 impl Abi {
-    fn build<'a>(&self, sh: &'a Shell, ndk: &Ndk, level: u32) -> Cmd<'a> {
-        let (cargo, target) = (cargo(), self.triple);
+    fn build<'a>(&self, sh: &'a Shell, ndk: &Ndk, level: u32, devices: Devices) -> Cmd<'a> {
+        let (cargo, target, features) = (cargo(), self.triple, devices.cargo_arguments());
         let library = ["--lib", "--package", "nightgraft-ffi"];
         let [c, cxx] = ["clang", "clang++"].map(|tool| ndk.compiler(self.clang, level, tool));
         let triple = target.replace('-', "_");
         let key = format!("CARGO_TARGET_{}", triple.to_uppercase());
-        let command = cmd!(sh, "{cargo} build --profile {PROFILE} --locked {library...} --target {target}")
+        let build = cmd!(sh, "{cargo} build --profile {PROFILE} --locked {library...} --target {target}");
+        let command = build
+            .args(features)
             // The build script of llama-cpp-sys-2 finds the CMake toolchain file, the headers for the bindings and
             // the interface by these; an older kit in another variable must not win.
             .env("ANDROID_NDK", ndk.folder())
@@ -238,7 +240,7 @@ mod tests {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let ndk = fake_ndk(&scratch.path().join("kit"), "27.2.12479018");
         let sh = shell(scratch.path()).expect("a shell");
-        let command = Command::from(abi("arm64-v8a").build(&sh, &ndk, 26));
+        let command = Command::from(abi("arm64-v8a").build(&sh, &ndk, 26, Devices::Cpu));
         let compiler = ndk.compiler("aarch64-linux-android", 26, "clang").to_string_lossy().into_owned();
         assert!(compiler.ends_with("/bin/aarch64-linux-android26-clang"), "{compiler}");
         assert_eq!(variable(&command, "CC_aarch64_linux_android"), Some(compiler.clone()));
@@ -263,7 +265,7 @@ mod tests {
         let ndk = fake_ndk(&scratch.path().join("kit"), "27.2.12479018");
         let sh = shell(scratch.path()).expect("a shell");
         let removed = |name: &str| {
-            let command = Command::from(abi(name).build(&sh, &ndk, 26));
+            let command = Command::from(abi(name).build(&sh, &ndk, 26, Devices::All));
             let gone = command.get_envs().any(|(key, value)| key == ARM_ARCH && value.is_none());
             (gone, variable(&command, "GGML_AVX2"))
         };

@@ -57,12 +57,16 @@ xflags::xflags! {
             repeated abi: String
             /// Leave the archive out.
             optional --no-archive
+            /// Build a library that computes on the processor alone, which is some megabytes smaller.
+            optional --cpu-only
         }
 
         /// Build the static libraries for iOS and the XCFramework with Xcode.
         cmd ios {
             /// Make the Swift package of a release too, and the archive that it names.
             optional --release
+            /// Build a library that computes on the processor alone, which is some megabytes smaller.
+            optional --cpu-only
         }
 
         /// Fail when the static library shows more than the functions that apps call.

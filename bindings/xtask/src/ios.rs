@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{
-    program::{cargo, find, has_target, rustc, shell, target_folder, timed},
+    program::{Devices, cargo, find, has_target, rustc, shell, target_folder, timed},
     static_library::{AppleTarget, Functions, relink_for_apple},
 };
 
@@ -69,7 +69,7 @@ const LIBRARY: &str = "libnightgraft_ffi.a";
 const FRAMEWORK: &str = "ios/Nightgraft.xcframework";
 
 /// Builds everything, with `makes_release` the package of a release too.
-pub fn run(root: &Path, makes_release: bool) -> Result<()> {
+pub fn run(root: &Path, devices: Devices, makes_release: bool) -> Result<()> {
     let missing = missing(OS, &|name| find(name).is_some(), &|triple| has_target(&rustc(), triple));
     if !missing.is_empty() {
         bail!("the iOS build needs what is not here:\n{}", missing.join("\n"));
@@ -80,7 +80,7 @@ pub fn run(root: &Path, makes_release: bool) -> Result<()> {
     for platform in PLATFORMS {
         let deployment_target = deployment_target(&package, platform.system)?;
         for (triple, architecture) in platform.architectures {
-            timed(triple, platform.build(&sh, triple, &deployment_target)?)?;
+            timed(triple, platform.build(&sh, triple, &deployment_target, devices)?)?;
             let built = target.join(triple).join(PROFILE).join(LIBRARY);
             let clang = platform.clang_target(architecture, &deployment_target);
             let apple = AppleTarget { sdk: platform.sdk, triple: &clang };
@@ -144,12 +144,19 @@ fn deployment_target(package: &str, system: &str) -> Result<String> {
 }
 
 impl Platform {
-    fn build<'a>(&self, sh: &'a Shell, triple: &str, deployment_target: &str) -> Result<Cmd<'a>> {
+    fn build<'a>(
+        &self,
+        sh: &'a Shell,
+        triple: &str,
+        deployment_target: &str,
+        devices: Devices,
+    ) -> Result<Cmd<'a>> {
         let found = self.architectures.iter().find(|(name, _)| *name == triple);
         let (_, architecture) = found.with_context(|| format!("{triple} is none of {}", self.sdk))?;
         let cargo = cargo();
         let library = ["--lib", "--package", "nightgraft-ffi"];
         Ok(cmd!(sh, "{cargo} build --profile {PROFILE} --locked {library...} --target {triple}")
+            .args(devices.cargo_arguments())
             // Read by rustc and by the build of C files.
             .env(self.oldest, deployment_target)
             // The build script of llama-cpp-sys-2 hands these to CMake, which would take the device's SDK also for
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn a_simulator_is_built_with_its_own_sdk() {
         let sh = here();
-        let command = SIMULATOR.build(&sh, "x86_64-apple-ios", "16.0").expect("it is one");
+        let command = SIMULATOR.build(&sh, "x86_64-apple-ios", "16.0", Devices::All).expect("it is one");
         let words = command.to_string();
         assert!(words.ends_with("--package nightgraft-ffi --target x86_64-apple-ios"), "{words}");
         let command = Command::from(command);
@@ -230,7 +237,7 @@ mod tests {
         assert_eq!(variable("IPHONEOS_DEPLOYMENT_TARGET"), Some(Some("16.0".into())));
         assert_eq!(variable("GGML_METAL"), Some(Some("OFF".into())));
         assert_eq!(variable("SDKROOT"), Some(None));
-        assert!(DEVICE.build(&sh, "x86_64-apple-ios", "16.0").is_err());
+        assert!(DEVICE.build(&sh, "x86_64-apple-ios", "16.0", Devices::All).is_err());
         assert_eq!(SIMULATOR.clang_target("x86_64", "16.0"), "x86_64-apple-ios16.0-simulator");
         assert_eq!(DEVICE.clang_target("arm64", "16.0"), "arm64-apple-ios16.0");
         assert_eq!(MAC.clang_target("arm64", "14.0"), "arm64-apple-macosx14.0");

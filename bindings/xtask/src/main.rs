@@ -34,6 +34,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
+use program::Devices;
+
 use flags::{Android, Ci, Cross, Fixture, Generate, Ios, Size, Test, TestCmd, Xtask, XtaskCmd};
 
 fn main() -> ExitCode {
@@ -74,8 +76,10 @@ fn run(task: XtaskCmd) -> Result<()> {
         XtaskCmd::Deny(_) => deny::run(&root),
         XtaskCmd::Miri(_) => miri::run(&root),
         XtaskCmd::Cross(Cross { part }) => cross::run(&root, part.as_deref()),
-        XtaskCmd::Android(Android { abi, no_archive }) => android::run(&root, &abi, !no_archive),
-        XtaskCmd::Ios(Ios { release }) => ios::run(&root, release),
+        XtaskCmd::Android(Android { abi, no_archive, cpu_only }) => {
+            android::run(&root, &abi, Devices::new(cpu_only), !no_archive)
+        }
+        XtaskCmd::Ios(Ios { release, cpu_only }) => ios::run(&root, Devices::new(cpu_only), release),
         XtaskCmd::Symbols(_) => symbols::run(&root),
         XtaskCmd::Fixture(Fixture { name }) => packaged::fetch(&name),
         XtaskCmd::Size(Size { update }) => size::run(&root, update),

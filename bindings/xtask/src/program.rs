@@ -112,3 +112,26 @@ mod tests {
         assert!(has_rlib(folder.path()));
     }
 }
+
+/// What a library for apps computes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// The processor and GPUs.
+    All,
+    /// The processor alone.
+    Cpu,
+}
+
+impl Devices {
+    pub fn new(cpu_only: bool) -> Self {
+        if cpu_only { Self::Cpu } else { Self::All }
+    }
+
+    /// What cargo is told of it.
+    pub fn cargo_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &[],
+            Self::Cpu => &["--no-default-features"],
+        }
+    }
+}

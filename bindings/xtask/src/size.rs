@@ -13,7 +13,7 @@ use xshell::{Cmd, Shell, cmd};
 use crate::{
     artifacts::{Artifacts, LlamaBuild},
     cross,
-    program::{build_in_workspace, cargo, find, rustc, shell, skip_unless_ci, target_folder, timed},
+    program::{Devices, build_in_workspace, cargo, find, rustc, shell, skip_unless_ci, target_folder, timed},
 };
 
 const PROFILE: &str = "small-release";
@@ -22,12 +22,23 @@ const RECORD_PATH: &str = "bindings/size.json";
 /// What is written for a new record: how much a library may grow before somebody must say that it is meant.
 const TOLERANCE: f64 = 0.03;
 
-/// Builds and compares for this machine and for arm64 Linux; with `update` it writes the record instead.
+/// What training on GPUs may add.
+const MOST_OF_GPUS: u64 = 4_000_000;
+
+/// Builds and compares for this machine, with GPUs and without, and for arm64 Linux; with `update` it writes the record instead.
 pub fn run(root: &Path, update: bool) -> Result<()> {
     let sh = shell(root)?;
     let mut sizes = BTreeMap::new();
     let host = host(&sh)?;
-    sizes.insert(host.clone(), Library::of_this_machine(&sh, root, &host)?.measure(&sh)?);
+    for devices in [Devices::Cpu, Devices::All] {
+        let library = Library::of_this_machine(&sh, root, &host, devices)?;
+        sizes.insert(name(&host, devices), library.measure(&sh)?);
+    }
+    let of_gpus = sizes[&host].saturating_sub(sizes[&name(&host, Devices::Cpu)]);
+    println!("GPUs take {of_gpus} bytes of it");
+    if of_gpus > MOST_OF_GPUS {
+        bail!("that is more than {MOST_OF_GPUS}");
+    }
     if host != cross::ARM64 {
         match cross::build_or_reason(root, cross::Purpose::Size)? {
             Ok(built) => {
@@ -50,6 +61,14 @@ pub fn run(root: &Path, update: bool) -> Result<()> {
     Ok(())
 }
 
+/// What a size is recorded under.
+fn name(target: &str, devices: Devices) -> String {
+    match devices {
+        Devices::All => target.to_owned(),
+        Devices::Cpu => format!("{target}, processor alone"),
+    }
+}
+
 /// The built library, and how its sections are asked for.
 struct Library {
     file: PathBuf,
@@ -57,11 +76,11 @@ struct Library {
 }
 
 impl Library {
-    fn of_this_machine(sh: &Shell, root: &Path, host: &str) -> Result<Self> {
+    fn of_this_machine(sh: &Shell, root: &Path, host: &str, devices: Devices) -> Result<Self> {
         let release = build_in_workspace(sh).args(["--test", "scenario"]);
         let llama = Artifacts::build(release)?.llama.context("nothing of the build is llama.cpp's")?;
         let (cargo, target) = (cargo(), target_folder(root));
-        build(cmd!(sh, "{cargo}"), &target, host, &llama, &[])?;
+        build(cmd!(sh, "{cargo}"), &target, host, &llama, devices.cargo_arguments())?;
         Ok(Self { file: target.join(PROFILE).join(file_name()), sections: "size" })
     }
 

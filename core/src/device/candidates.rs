@@ -5,11 +5,14 @@ use std::sync::Arc;
 use nightgraft_gpu::{Adapter, adapters};
 
 use super::record::{Record, Records};
-use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job, VARIABLE};
+use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
 use crate::config::Device;
 use crate::error::ConfigProblem;
 use crate::transformer::{GpuFault, OpenGpu, probe};
 use crate::{Error, Result};
+
+/// Set to `software`, it lets a GPU be used that is a program on the processor, such as Mesa's lavapipe.
+const VARIABLE: &str = "NIGHTGRAFT_GPU";
 
 /// The option that names a device.
 const OPTION: &str = "--device";

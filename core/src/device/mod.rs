@@ -31,13 +31,10 @@ pub use first_step::FirstStep;
 pub use record::forget;
 pub use refusal::DeviceRefusal;
 
-/// Set to `software`, it lets a GPU be used that is a program on the processor, such as Mesa's lavapipe.
-pub const VARIABLE: &str = "NIGHTGRAFT_GPU";
-
 /// How GPUs may be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceOptions {
-    /// Whether a GPU that is a program on the processor may be; [`VARIABLE`] allows it, too.
+    /// Whether a GPU that is a program on the processor may be; the environment's `NIGHTGRAFT_GPU=software` allows it, too.
     pub allow_software: bool,
     /// The folder where it is kept what was found out about GPUs; without one, each run finds out again.
     pub records: Option<PathBuf>,
@@ -100,6 +97,7 @@ impl DeviceEvent {
 }
 
 /// What a device is chosen for.
+#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "there is nothing to choose"))]
 pub struct Job<'a> {
     /// The model.
     pub base: &'a Base,

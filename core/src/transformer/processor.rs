@@ -49,6 +49,7 @@ impl Processor {
         Ok(Self::Cpu(Cpu::new(n_threads, stop)?))
     }
 
+    #[cfg_attr(not(feature = "gpu"), expect(unreachable_code, reason = "there are no values of `OpenGpu`"))]
     pub fn gpu(gpu: &OpenGpu, stop: Arc<AtomicBool>) -> Self {
         Self::Gpu(Box::new(GpuProcessor::new(gpu, stop)))
     }

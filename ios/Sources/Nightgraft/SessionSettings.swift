@@ -36,6 +36,8 @@ public struct SessionSettings: Sendable, Hashable {
     public var seed: UInt64
     /// Threads to compute with; `nil` for one a core. The result is the same with any number.
     public var threads: Int?
+    /// What computes. Default: the processor.
+    public var device: ComputeDevice
     /// The memory that training may have, in bytes, the mapped model not counted; `nil` for no limit.
     public var memoryLimit: Int?
     /// Whether a session that is under way with other settings is forgotten. Otherwise it is refused. Default: false.
@@ -62,6 +64,7 @@ public struct SessionSettings: Sendable, Hashable {
     ///   - checkpointInterval: Steps between two savings.
     ///   - seed: The seed of everything random.
     ///   - threads: Threads to compute with.
+    ///   - device: What computes.
     ///   - memoryLimit: The memory that training may have, in bytes.
     ///   - startsAnew: Whether a session with other settings is forgotten.
     ///   - gate: When the result may come into use.
@@ -69,8 +72,9 @@ public struct SessionSettings: Sendable, Hashable {
         rank: Int = 8, alpha: Float = 16, targets: AdapterTargets = .all, layers: AdapterLayers = .all,
         dropout: Float = 0, learningRate: Double? = nil, epochs: Int = 3, steps: Int? = nil, context: Int = 256,
         batchTokens: Int? = nil, accumulation: Int = 1, heldOut: Float = 0.1, replay: Double = 1,
-        checkpointInterval: Int = 20, seed: UInt64 = 42, threads: Int? = nil, memoryLimit: Int? = nil,
-        startsAnew: Bool = false, gate: GateSettings = GateSettings()
+        checkpointInterval: Int = 20, seed: UInt64 = 42, threads: Int? = nil,
+        device: ComputeDevice = .processor, memoryLimit: Int? = nil, startsAnew: Bool = false,
+        gate: GateSettings = GateSettings()
     ) {
         self.rank = rank
         self.alpha = alpha
@@ -88,6 +92,7 @@ public struct SessionSettings: Sendable, Hashable {
         self.checkpointInterval = checkpointInterval
         self.seed = seed
         self.threads = threads
+        self.device = device
         self.memoryLimit = memoryLimit
         self.startsAnew = startsAnew
         self.gate = gate
@@ -111,6 +116,7 @@ public struct SessionSettings: Sendable, Hashable {
             checkpointEvery: try unsigned(checkpointInterval, "checkpointInterval"),
             seed: seed,
             threads: try unsigned(threads, "threads"),
+            device: try device.text,
             memoryLimit: try unsigned(memoryLimit, "memoryLimit"),
             startAnew: startsAnew,
             gate: try gate.ffi())
@@ -182,6 +188,31 @@ public struct AdapterTargets: RawRepresentable, Sendable, Hashable {
     /// - Parameter rawValue: `all`, `attn`, `mlp`, or a list such as `attn_q,attn_v`.
     public init(rawValue: String) {
         self.rawValue = rawValue
+    }
+}
+
+/// What computes in a session.
+public enum ComputeDevice: Sendable, Hashable {
+    /// The processor's cores.
+    case processor
+    /// A GPU that has shown that it computes right and faster than the processor, else the processor. On iOS it is the processor:
+    /// sessions run in the background, where apps have no GPU.
+    case automatic
+    /// The GPU with this number, or the first that can be used. If it computes wrong, fails or is not there, the session goes on
+    /// with the processor, and ``TrainingProgress/warning`` says why.
+    case gpu(number: Int? = nil)
+
+    var text: String {
+        get throws {
+            switch self {
+            case .processor: return "cpu"
+            case .automatic: return "auto"
+            case .gpu(nil): return "gpu"
+            case .gpu(let number?):
+                let number: UInt32 = try unsigned(number, "number")
+                return "gpu:\(number)"
+            }
+        }
     }
 }
 

@@ -5997,6 +5997,11 @@ public struct SessionSettings: Equatable, Hashable {
      */
     public var threads: UInt32?
     /**
+     * What computes: `cpu`, `gpu`, `gpu:N`, or `auto` for a GPU that computes right and faster than the processor. Whatever a
+     * GPU does wrong, the session goes on with the processor, and a warning says why.
+     */
+    public var device: String
+    /**
      * Bytes of memory that the session may take, the mapped model not counted; none for no limit.
      */
     public var memoryLimit: UInt64?
@@ -6062,6 +6067,10 @@ public struct SessionSettings: Equatable, Hashable {
          * Threads that compute; none for one a core. The result does not depend on it.
          */threads: UInt32? = nil,
         /**
+         * What computes: `cpu`, `gpu`, `gpu:N`, or `auto` for a GPU that computes right and faster than the processor. Whatever a
+         * GPU does wrong, the session goes on with the processor, and a warning says why.
+         */device: String = "cpu",
+        /**
          * Bytes of memory that the session may take, the mapped model not counted; none for no limit.
          */memoryLimit: UInt64? = nil,
         /**
@@ -6086,6 +6095,7 @@ public struct SessionSettings: Equatable, Hashable {
         self.checkpointEvery = checkpointEvery
         self.seed = seed
         self.threads = threads
+        self.device = device
         self.memoryLimit = memoryLimit
         self.startAnew = startAnew
         self.gate = gate
@@ -6123,6 +6133,7 @@ public struct FfiConverterTypeSessionSettings: FfiConverterRustBuffer {
                 checkpointEvery: FfiConverterUInt32.read(from: &buf),
                 seed: FfiConverterUInt64.read(from: &buf),
                 threads: FfiConverterOptionUInt32.read(from: &buf),
+                device: FfiConverterString.read(from: &buf),
                 memoryLimit: FfiConverterOptionUInt64.read(from: &buf),
                 startAnew: FfiConverterBool.read(from: &buf),
                 gate: FfiConverterOptionTypeGateSettings.read(from: &buf)
@@ -6146,6 +6157,7 @@ public struct FfiConverterTypeSessionSettings: FfiConverterRustBuffer {
         FfiConverterUInt32.write(value.checkpointEvery, into: &buf)
         FfiConverterUInt64.write(value.seed, into: &buf)
         FfiConverterOptionUInt32.write(value.threads, into: &buf)
+        FfiConverterString.write(value.device, into: &buf)
         FfiConverterOptionUInt64.write(value.memoryLimit, into: &buf)
         FfiConverterBool.write(value.startAnew, into: &buf)
         FfiConverterOptionTypeGateSettings.write(value.gate, into: &buf)

@@ -41,11 +41,13 @@ final class DefaultsTests: XCTestCase {
         }
     }
 
-    func testLayersAndTargetsAreWrittenAsTheLibraryReadsThem() {
+    func testLayersTargetsAndDevicesAreWrittenAsTheLibraryReadsThem() throws {
         XCTAssertEqual(AdapterLayers.all.text, "all")
         XCTAssertEqual(AdapterLayers.last(4).text, "last:4")
         XCTAssertEqual(AdapterLayers.range(2..<9).text, "2..9")
         XCTAssertEqual(AdapterTargets.attention.rawValue, "attn")
+        let devices = [ComputeDevice.processor, .automatic, .gpu(), .gpu(number: 2)]
+        XCTAssertEqual(try devices.map { try $0.text }, ["cpu", "auto", "gpu", "gpu:2"])
     }
 
     func testDurations() {

@@ -25,6 +25,7 @@ import org.nightgraft.ffi.SessionSettings as FfiSessionSettings
  * @property checkpointEvery optimizer steps between two saves; being stopped saves too
  * @property seed makes a session repeatable: same model, examples, settings and seed, same bytes
  * @property threads threads that compute; null for what suits the device. The result does not depend on it.
+ * @property device what computes. Whatever a GPU does wrong, the session goes on with the processor, and [Progress.warning] says why.
  * @property memoryLimit bytes of memory that the session may take, the mapped model not counted; null for no limit. It
  *   slows down to fit, with the same result, or fails with [NightgraftException.OutOfMemoryBudget].
  * @property startAnew whether a session under way that began with other settings, or with another model, is given up
@@ -47,6 +48,7 @@ public class SessionSettings(
     public val checkpointEvery: Int = 20,
     public val seed: Long = 42,
     public val threads: Int? = null,
+    public val device: ComputeDevice = ComputeDevice.Processor,
     public val memoryLimit: Long? = null,
     public val startAnew: Boolean = false,
     public val gate: GateSettings = GateSettings(),
@@ -90,6 +92,7 @@ internal fun SessionSettings.toFfi() = checkedSettings {
         checkpointEvery = checkpointEvery.unsigned("checkpointEvery"),
         seed = seed.toULong(),
         threads = threads?.unsigned("threads"),
+        device = device.toFfi(),
         memoryLimit = memoryLimit?.unsigned("memoryLimit"),
         startAnew = startAnew,
         gate = gate.toFfi(),

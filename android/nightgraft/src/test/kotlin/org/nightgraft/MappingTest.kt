@@ -65,11 +65,13 @@ internal class MappingTest {
     }
 
     @Test
-    fun `targets, layers and windows are written as the native library reads them`() {
+    fun `targets, layers, devices and windows are written as the native library reads them`() {
         assertEquals("attn_q,attn_k,attn_v,attn_output", AdapterTarget.ATTENTION.toFfi())
         assertEquals("ffn_gate,ffn_up,ffn_down", AdapterTarget.FEED_FORWARD.toFfi())
         assertEquals("last:8", AdapterLayers.Last(8).toFfi())
         assertEquals("16..30", AdapterLayers.Range(16..29).toFfi())
+        val devices = listOf(ComputeDevice.Processor, ComputeDevice.Automatic, ComputeDevice.Gpu(), ComputeDevice.Gpu(2))
+        assertEquals(listOf("cpu", "auto", "gpu", "gpu:2"), devices.map { it.toFfi() })
         assertEquals("22:00-07:05", NightWindow(LocalTime.of(22, 0), LocalTime.of(7, 5)).toFfi())
     }
 

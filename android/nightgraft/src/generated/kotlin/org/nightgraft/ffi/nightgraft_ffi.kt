@@ -8199,6 +8199,12 @@ internal data class SessionSettings (
     var `threads`: kotlin.UInt? = null
     ,
     /**
+     * What computes: `cpu`, `gpu`, `gpu:N`, or `auto` for a GPU that computes right and faster than the processor. Whatever a
+     * GPU does wrong, the session goes on with the processor, and a warning says why.
+     */
+    var `device`: kotlin.String = "cpu"
+    ,
+    /**
      * Bytes of memory that the session may take, the mapped model not counted; none for no limit.
      */
     var `memoryLimit`: kotlin.ULong? = null
@@ -8244,6 +8250,7 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
             FfiConverterUInt.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterOptionalUInt.read(buf),
+            FfiConverterString.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterOptionalTypeGateSettings.read(buf),
@@ -8267,6 +8274,7 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
             FfiConverterUInt.allocationSize(value.`checkpointEvery`) +
             FfiConverterULong.allocationSize(value.`seed`) +
             FfiConverterOptionalUInt.allocationSize(value.`threads`) +
+            FfiConverterString.allocationSize(value.`device`) +
             FfiConverterOptionalULong.allocationSize(value.`memoryLimit`) +
             FfiConverterBoolean.allocationSize(value.`startAnew`) +
             FfiConverterOptionalTypeGateSettings.allocationSize(value.`gate`)
@@ -8289,6 +8297,7 @@ internal object FfiConverterTypeSessionSettings: FfiConverterRustBuffer<SessionS
             FfiConverterUInt.write(value.`checkpointEvery`, buf)
             FfiConverterULong.write(value.`seed`, buf)
             FfiConverterOptionalUInt.write(value.`threads`, buf)
+            FfiConverterString.write(value.`device`, buf)
             FfiConverterOptionalULong.write(value.`memoryLimit`, buf)
             FfiConverterBoolean.write(value.`startAnew`, buf)
             FfiConverterOptionalTypeGateSettings.write(value.`gate`, buf)
