@@ -8,7 +8,7 @@ use nightgraft_core::session::{
     self, DeviceOptions, EvalRequest, Event, GradientsRequest, RequestedShape, StopFlag, TrainRequest,
 };
 
-use crate::golden::{GradientDistance, gradient_distances};
+use crate::golden::{GradientDistance, assert_computed_on, gradient_distances};
 use crate::support::architectures::{Case, for_each_architecture};
 use crate::support::device;
 
@@ -65,6 +65,7 @@ fn gradients_are_those_of_peft(case: &Case) {
             devices: DeviceOptions::default(),
         };
         let report = session::gradients(&request, &StopFlag::new()).unwrap();
+        assert_computed_on(device(), &report.device);
         assert_eq!(report.supervised_tokens, expected["supervised_tokens"].as_u64().unwrap());
         assert_close(report.loss, expected["loss"].as_f64().unwrap(), LOSS_TOLERANCE, "adapted loss");
         let distances = gradient_distances(&out, &case.path("grads.safetensors"));
@@ -130,7 +131,7 @@ fn train(case: &Case, run: &str, threads: usize, lr: f64, stop_after: Option<usi
     };
     let stop = StopFlag::new();
     let mut losses = Vec::new();
-    session::train(&request, &stop, &mut |event| {
+    let report = session::train(&request, &stop, &mut |event| {
         if let Event::Step(metrics) = event {
             losses.push(metrics.loss);
             if stop_after == Some(losses.len()) {
@@ -139,6 +140,7 @@ fn train(case: &Case, run: &str, threads: usize, lr: f64, stop_after: Option<usi
         }
     })
     .unwrap();
+    assert_computed_on(device(), &report.device);
     losses
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nightgraft_core::config::{DataConfig, Precision, Resume, Schedule, TrainConfig};
+use nightgraft_core::config::{DataConfig, Device, Precision, Resume, Schedule, TrainConfig};
 use nightgraft_core::session::{self, DeviceOptions, Event, GradientsRequest, StopFlag, TrainRequest};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -84,6 +84,7 @@ fn loss_and_gradients_are_those_of_peft() {
         devices: DeviceOptions::default(),
     };
     let report = session::gradients(&request, &StopFlag::new()).unwrap();
+    assert_computed_on(device(), &report.device);
     let first = &expected["first_batch"];
     let loss = first["loss"].as_f64().unwrap();
     assert!((report.loss - loss).abs() < LOSS_TOLERANCE * loss, "{} instead of {loss}", report.loss);
@@ -132,17 +133,23 @@ fn thirty_steps_of_adamw_follow_the_same_curve() {
         config,
     };
     let mut losses = Vec::new();
-    session::train(&request, &StopFlag::new(), &mut |event| {
+    let report = session::train(&request, &StopFlag::new(), &mut |event| {
         if let Event::Step(metrics) = event {
             losses.push(metrics.loss);
         }
     })
     .unwrap();
+    assert_computed_on(device(), &report.device);
     assert_eq!(losses.len(), curve.len());
     for (step, (ours, theirs)) in losses.iter().zip(&curve).enumerate() {
         let relative = (ours - theirs).abs() / theirs;
         assert!(relative < CURVE_TOLERANCE, "step {}: {ours} instead of {theirs}", step + 1);
     }
+}
+
+/// What a report says that has computed is what [`device()`](device) names.
+pub fn assert_computed_on(device: Device, by: &str) {
+    assert_eq!(device == Device::Cpu, by.starts_with("cpu"), "{by}");
 }
 
 /// How far a gradient is from the expected one.

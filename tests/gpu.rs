@@ -126,6 +126,13 @@ fn thirty_steps_follow_the_processor_and_nothing_is_left_to_it() {
     assert!(report["operations"]["gpu"].as_u64().unwrap() > 1000);
     let told: Vec<_> = ran.about_devices().iter().map(|event| event["device_event"].clone()).collect();
     assert_eq!(told, ["probing", "chosen"]);
+    // Half precision in products, where a run may compute in mixed precision.
+    let mixed = "--steps 30 --device gpu --precision mixed";
+    let ran = Ran { output: sandbox.train("mixed", mixed).output().unwrap() }.ok();
+    assert_eq!(ran.report()["operations"]["cpu"], 0);
+    let (got, expected) = (sandbox.losses("mixed"), sandbox.losses("cpu"));
+    assert!(got.iter().zip(&expected).all(|(got, expected)| (got.1 / expected.1 - 1.0).abs() < 1e-2));
+    assert_ne!(got, sandbox.losses("gpu"));
     // What was found out is known from then on.
     let ran = Ran { output: sandbox.train("again", "--steps 1 --device gpu:0").output().unwrap() }.ok();
     let told: Vec<_> = ran.about_devices().iter().map(|event| event["device_event"].clone()).collect();

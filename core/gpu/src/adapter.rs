@@ -169,14 +169,18 @@ impl Adapter {
     /// # Errors
     /// [`Error::Refused`], [`Error::Open`].
     pub fn open(&self, allow_software: bool) -> Result<Device, Error> {
-        self.open_within(allow_software, self.info.limits)
+        self.open_with(allow_software, self.info.limits, self.info.features.f16)
     }
 
-    /// Opens a device that holds itself to these limits where the adapter could do more.
+    /// Opens a device that holds itself to these limits where the adapter could do more, and does without half precision.
     ///
     /// # Errors
     /// They are those of [`open`](Self::open).
     pub fn open_within(&self, allow_software: bool, limits: Limits) -> Result<Device, Error> {
+        self.open_with(allow_software, limits, false)
+    }
+
+    fn open_with(&self, allow_software: bool, limits: Limits, f16: bool) -> Result<Device, Error> {
         let adapter = || self.info.name.clone();
         if let Some(reason) = self.refusal(allow_software) {
             return Err(Error::Refused { adapter: adapter(), reason });
@@ -184,7 +188,7 @@ impl Adapter {
         let limits = self.info.limits.at_most(limits);
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
-            required_features: wgpu::Features::empty(),
+            required_features: if f16 { wgpu::Features::SHADER_F16 } else { wgpu::Features::empty() },
             required_limits: limits.required(&self.inner.limits()),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -193,7 +197,8 @@ impl Adapter {
         let opened = pollster::block_on(self.inner.request_device(&descriptor));
         let (device, queue) =
             opened.map_err(|error| Error::Open { adapter: adapter(), reason: error.to_string() })?;
-        Ok(Device::new(device, queue, AdapterInfo { limits, ..self.info.clone() }))
+        let features = Features { f16, ..self.info.features };
+        Ok(Device::new(device, queue, AdapterInfo { limits, features, ..self.info.clone() }))
     }
 }
 

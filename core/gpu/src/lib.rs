@@ -36,6 +36,7 @@
 //!     output: BufferRows::whole(&y, [1, 2])?,
 //!     scale: 1.0,
 //!     accumulate: false,
+//!     scales: None,
 //! };
 //! device.submit(&device.product(&product, Tile::unmeasured(1))?)?;
 //! assert_eq!(device.read_floats(&y, 0, 2)?, [12.0, 34.0]);
@@ -73,5 +74,5 @@ pub use probe::{
     LEAST_COSINE, ProductCheck, ProductSpeed, Speed, Tuning, check_products, measure_peak, measure_products,
     tune,
 };
-pub use product::{Matrix, Product, Tile, Tiles, product_program};
+pub use product::{Matrix, Operands, Product, Tile, Tiles, product_program};
 pub use program::{Constant, Pipeline, Program};

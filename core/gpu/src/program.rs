@@ -11,6 +11,7 @@ pub struct Program {
     sources: Vec<&'static str>,
     constants: Vec<(&'static str, Constant)>,
     checks: Checks,
+    uses_f16: bool,
 }
 
 /// The value of a constant, of which a shader's text is made: a number, never other words.
@@ -38,13 +39,24 @@ impl Program {
         sources: impl Into<Vec<&'static str>>,
         constants: impl Into<Vec<(&'static str, Constant)>>,
     ) -> Self {
-        Self { name, sources: sources.into(), constants: constants.into(), checks: Checks::All }
+        Self {
+            name,
+            sources: sources.into(),
+            constants: constants.into(),
+            checks: Checks::All,
+            uses_f16: false,
+        }
     }
 
     /// Turns off what is checked while the program runs. It is for a shader whose every index is inside what it is bound to for all
     /// parameters that its function on the host lets through, and whose loops end.
     pub(crate) fn without_checks(self) -> Self {
         Self { checks: Checks::None, ..self }
+    }
+
+    /// Lets it compute in half precision, on devices that do.
+    pub(crate) fn with_f16(self) -> Self {
+        Self { uses_f16: true, ..self }
     }
 
     /// Its name, for errors.
@@ -54,7 +66,7 @@ impl Program {
 
     /// The whole text.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = if self.uses_f16 { "enable f16;\n" } else { "" }.to_owned();
         for (name, value) in &self.constants {
             text += &match value {
                 Constant::Number(value) => format!("const {name}: u32 = {value}u;\n"),

@@ -28,7 +28,8 @@ pub(crate) fn translate(text: &str, workgroup_bytes: u32, invocations: u32) {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
 
     let module = naga::front::wgsl::parse_str(text).unwrap();
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+    let info =
+        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16).validate(&module).unwrap();
     let entry = &module.entry_points[0];
     let size: u32 = entry.workgroup_size.iter().product();
     assert!(size <= invocations, "{size} invocations");

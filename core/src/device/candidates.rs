@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, adapters};
+use nightgraft_gpu::{Adapter, Operands, adapters};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
-use crate::config::Device;
+use crate::config::{Device, Precision};
 use crate::error::ConfigProblem;
 use crate::transformer::{GpuFault, OpenGpu, probe};
 use crate::{Error, Result};
@@ -88,7 +88,8 @@ fn named(number: Option<usize>, allow_software: bool) -> Result<Adapter> {
     }
 }
 
-/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used.
+/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used. Where a run may
+/// compute in mixed precision, products in half precision come first, on a device that has it.
 fn try_adapter(
     adapter: &Adapter,
     wanted: Device,
@@ -96,9 +97,26 @@ fn try_adapter(
     job: &Job,
     on_event: &mut dyn FnMut(DeviceEvent),
 ) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
+    if job.precision == Precision::Mixed && adapter.info().features.f16 {
+        let halves = try_with(adapter, Operands::F16, wanted, options, job, on_event)?;
+        if !matches!(halves, Err(DeviceRefusal::Wrong { .. })) {
+            return Ok(halves);
+        }
+    }
+    try_with(adapter, Operands::F32, wanted, options, job, on_event)
+}
+
+fn try_with(
+    adapter: &Adapter,
+    operands: Operands,
+    wanted: Device,
+    options: &DeviceOptions,
+    job: &Job,
+    on_event: &mut dyn FnMut(DeviceEvent),
+) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
     let fault = GpuFault::from_environment()?;
     let allow_software = options.allow_software || is_software_allowed();
-    let records = match Records::of(options.records.as_deref(), adapter.info(), job) {
+    let records = match Records::of(options.records.as_deref(), adapter.info(), operands, job) {
         Ok(records) => records,
         Err(why) => return Ok(Err(why)),
     };
@@ -107,28 +125,11 @@ fn try_adapter(
     let record = match known {
         Some(record) => record,
         None => {
-            let latch = match records.latch() {
-                Ok(latch) => latch,
-                Err(why) => return Ok(Err(why)),
-            };
             on_event(DeviceEvent::Probing { device: adapter.info().name.clone() });
-            let device = match adapter.open(allow_software) {
-                Ok(device) => Arc::new(device),
-                Err(error) => return Ok(Err(error.into())),
-            };
-            fault.iter().for_each(|fault| fault.apply_to_probe(&device));
-            let probed = probe(job.base, device, job.n_threads, job.precision, &job.stop);
-            drop(latch);
-            let report = match probed {
-                Ok(report) => report,
-                Err(Error::Gpu(error)) => return Ok(Err(error.into())),
-                Err(error) => return Err(error),
-            };
-            let record = Record::new(&report, job);
-            if let Err(why) = records.write(&record) {
-                return Ok(Err(why));
+            match probe_and_keep(adapter, operands, allow_software, fault, &records, job)? {
+                Ok(record) => record,
+                Err(why) => return Ok(Err(why)),
             }
-            record
         }
     };
     if let Some(why) = record.refusal() {
@@ -146,4 +147,32 @@ fn try_adapter(
     let (tiles, rate) = record.tuning();
     let gpu = OpenGpu { device, tiles, rate, fault };
     Ok(Ok((ChosenGpu { gpu, first_step }, record.tokens_per_second())))
+}
+
+/// Finds out whether a device computes right, and how fast.
+fn probe_and_keep(
+    adapter: &Adapter,
+    operands: Operands,
+    allow_software: bool,
+    fault: Option<GpuFault>,
+    records: &Records,
+    job: &Job,
+) -> Result<Result<Record, DeviceRefusal>> {
+    let latch = match records.latch() {
+        Ok(latch) => latch,
+        Err(why) => return Ok(Err(why)),
+    };
+    let device = match adapter.open(allow_software) {
+        Ok(device) => Arc::new(device),
+        Err(error) => return Ok(Err(error.into())),
+    };
+    fault.iter().for_each(|fault| fault.apply_to_probe(&device));
+    let probed = probe(job.base, device, operands, job.n_threads, job.precision, &job.stop);
+    drop(latch);
+    let record = match probed {
+        Ok(report) => Record::new(&report, job),
+        Err(Error::Gpu(error)) => return Ok(Err(error.into())),
+        Err(error) => return Err(error),
+    };
+    Ok(records.write(&record).map(|()| record))
 }

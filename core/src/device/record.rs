@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nightgraft_files::atomic;
 use nightgraft_files::file_system::{open_lock, private_folder, try_lock};
-use nightgraft_gpu::{AdapterInfo, Tile, Tiles};
+use nightgraft_gpu::{AdapterInfo, Operands, Tile, Tiles};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,7 +15,7 @@ use super::{DeviceRefusal, FirstStep, Job};
 use crate::base::Base;
 use crate::transformer::{ProbeReport, TensorCheck};
 
-/// Where the records of one device and one kind of model are.
+/// Where the records of one device, one kind of model and one precision are.
 pub(super) struct Records {
     /// Without its ending; none if nothing is kept.
     path: Option<PathBuf>,
@@ -42,11 +42,20 @@ pub(super) struct Record {
 
 impl Records {
     /// The place of the records, in this folder, which is made.
-    pub fn of(folder: Option<&Path>, info: &AdapterInfo, job: &Job) -> Result<Self, DeviceRefusal> {
+    pub fn of(
+        folder: Option<&Path>,
+        info: &AdapterInfo,
+        operands: Operands,
+        job: &Job,
+    ) -> Result<Self, DeviceRefusal> {
         let cpu = cpu_of(job);
         let Some(folder) = folder else { return Ok(Self { path: None, cpu }) };
         private_folder().recursive(true).create(folder).map_err(not_kept)?;
-        let name = format!("{}-{}", device_name(info), model_kind(job.base));
+        let precision = match operands {
+            Operands::F32 => "f32",
+            Operands::F16 => "f16",
+        };
+        let name = format!("{}-{}-{precision}", device_name(info), model_kind(job.base));
         Ok(Self { path: Some(folder.join(name)), cpu })
     }
 

@@ -25,11 +25,12 @@ pub(super) struct Encoder<'a> {
     checks: Vec<IndexCheck>,
 }
 
-/// Floats of an arena for this graph: behind the intermediate results there is room for what the gradients of attention need
-/// besides.
+/// Floats of an arena for this graph: behind the intermediate results there is room for what the gradients of attention, or
+/// products in half precision, need besides.
 pub(super) fn arena_floats(plan: &PlannedGraph) -> u64 {
     let besides = plan.nodes.iter().map(|node| match &node.operation {
         Operation::AttentionBack { shape, dq, .. } => dq.n_rows * shape.n_head(),
+        Operation::SumOfProducts { .. } => 2 * node.result.n_rows,
         _ => 0,
     });
     (plan.arena_bytes / 4 + besides.max().unwrap_or(0)) as u64
@@ -104,7 +105,7 @@ impl<'a> Encoder<'a> {
             Operation::AttentionBack { shape, qkv, starts, out, dout, dq, dkv } => {
                 let call = self.attention(shape, qkv, starts, self.rows(out)?)?;
                 let gradients = self.each([dq, dkv])?;
-                let delta = self.delta(dq.n_rows, shape)?;
+                let delta = self.besides([dq.n_rows, shape.n_head()])?;
                 let (dout, most) = (self.rows(dout)?, self.most_work);
                 let both = operations::attention_back(device, call, dout, gradients, delta, most)?;
                 return self.run_all(both);
@@ -171,7 +172,8 @@ impl<'a> Encoder<'a> {
                         self.run_all([operations::copy(device, rows, output)?])?;
                     }
                     let accumulate = !matches!(addend, Addend::Zero);
-                    let product = Product { matrix, direction, input, output, scale, accumulate };
+                    let scales = Some(self.besides([result.n_rows, 2])?);
+                    let product = Product { matrix, direction, input, output, scale, accumulate, scales };
                     let tile = self.tiles.of(direction);
                     self.run_all(device.product_in_pieces(&product, tile, self.most_work)?)?;
                 }
@@ -207,10 +209,10 @@ impl<'a> Encoder<'a> {
         Ok(NormCall { weight: self.optional(&norm.weight)?, width: number(norm.width), eps: norm.eps })
     }
 
-    /// What the gradients of attention need besides, behind the intermediate results.
-    fn delta(&self, n_rows: usize, shape: &AttentionShape) -> Result<BufferRows<'a>, Error> {
+    /// A matrix that an operation needs besides, behind the intermediate results.
+    fn besides(&self, shape: [usize; 2]) -> Result<BufferRows<'a>, Error> {
         let first = (self.plan.arena_bytes / 4) as u64;
-        let [n_rows, n_cols] = [n_rows, shape.n_head()].map(number);
+        let [n_rows, n_cols] = shape.map(number);
         BufferRows::new(self.arena, first, [n_rows, n_cols], n_cols)
     }
 

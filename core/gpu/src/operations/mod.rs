@@ -17,4 +17,4 @@ pub(crate) use elementwise::{
     scale_rows, scaled, to_bf16,
 };
 pub(crate) use loss::{cross_entropy, transform_logits};
-pub(crate) use norm::{NormCall, rms_norm, rms_norm_back};
+pub(crate) use norm::{NormCall, rms_norm, rms_norm_back, row_scales};

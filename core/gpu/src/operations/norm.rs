@@ -48,3 +48,9 @@ impl NormCall<'_> {
         call.dispatch(device, [x.n_cols() / self.width, x.n_rows()])
     }
 }
+
+/// A power of two for each row of `x`, `[T, 2]`, that brings its largest magnitude near 1, and what undoes it.
+pub(crate) fn row_scales(device: &Device, x: BufferRows, scales: BufferRows) -> Result<Dispatch, Error> {
+    let call = Call::new("row_scales", &[REDUCE, include_str!("../product/row_scales.wgsl")]);
+    call.matrix("X", x).matrix("SCALES", scales).dispatch(device, [1, x.n_rows()])
+}

@@ -85,6 +85,7 @@ fn check_product(
         output: BufferRows::whole(&output, shape(width))?,
         scale: 1.0,
         accumulate: false,
+        scales: None,
     };
     device.submit(&device.product(&product, tile)?)?;
     let got = device.read_floats(&output, 0, (n_tokens * width) as u64)?;

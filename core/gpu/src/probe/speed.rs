@@ -108,7 +108,10 @@ impl Operands {
     fn product(&self, device: &Device, direction: Direction, tile: Tile) -> Result<Vec<Dispatch>, Error> {
         let rows = |buffer| BufferRows::whole(buffer, [self.n_tokens, self.n_embd]);
         let (matrix, input, output) = (&self.matrix, rows(&self.input)?, rows(&self.output)?);
-        device.product(&Product { matrix, direction, input, output, scale: 1.0, accumulate: false }, tile)
+        device.product(
+            &Product { matrix, direction, input, output, scale: 1.0, accumulate: false, scales: None },
+            tile,
+        )
     }
 
     fn flops(&self) -> f64 {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nightgraft_kernels::Direction;
 use serde::Serialize;
 
-use crate::{BufferRows, Device, Dispatch, Error, Matrix, Product, SLOWEST, Tile, Tiles};
+use crate::{BufferRows, Device, Dispatch, Error, Matrix, Operands, Product, SLOWEST, Tile, Tiles};
 
 /// What a measurement takes at least: starting it counts little against that.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -21,12 +21,18 @@ pub struct Tuning {
     pub multiply_adds_per_second: f64,
 }
 
-/// Times products of `n_tokens` rows with a matrix in every tile, or in as many as there is time for: one in each direction at
+/// Times products of `n_tokens` rows with a matrix in every tile with these operands, or in as many as there is time for: one in each direction at
 /// least. All give the same bits, so that the choice changes nothing but the speed.
 ///
 /// # Errors
 /// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
-pub fn tune(device: &Device, matrix: &Matrix, n_tokens: u32, time: Duration) -> Result<Tuning, Error> {
+pub fn tune(
+    device: &Device,
+    matrix: &Matrix,
+    n_tokens: u32,
+    operands: Operands,
+    time: Duration,
+) -> Result<Tuning, Error> {
     let started = Instant::now();
     let (n_rows, n_cols) = (matrix.n_rows(), matrix.n_cols());
     let floats = |columns: u32| u64::from(n_tokens) * u64::from(columns);
@@ -34,8 +40,11 @@ pub fn tune(device: &Device, matrix: &Matrix, n_tokens: u32, time: Duration) -> 
     let wide = device.zeros("output of a probe", floats(n_rows))?;
     let (narrow, wide) =
         (BufferRows::whole(&narrow, [n_tokens, n_cols])?, BufferRows::whole(&wide, [n_tokens, n_rows])?);
+    let scales = device.zeros("factors of a probe", floats(2))?;
+    let scales = Some(BufferRows::whole(&scales, [n_tokens, 2])?);
     let mut fastest: [Option<(Tile, f64)>; 2] = [None; 2];
     for (i, tile) in Tile::fitting(&device.limits()).enumerate() {
+        let tile = tile.with_operands(operands);
         for (direction, fastest) in [Direction::Linear, Direction::Transposed].into_iter().zip(&mut fastest) {
             if i > 0 && started.elapsed() >= time {
                 break;
@@ -44,14 +53,15 @@ pub fn tune(device: &Device, matrix: &Matrix, n_tokens: u32, time: Duration) -> 
                 Direction::Linear => (narrow, wide),
                 Direction::Transposed => (wide, narrow),
             };
-            let product = Product { matrix, direction, input, output, scale: 1.0, accumulate: false };
+            let (scale, accumulate) = (1.0, false);
+            let product = Product { matrix, direction, input, output, scale, accumulate, scales };
             let rate = rate(device, &device.product_in_pieces(&product, tile, PIECE)?)?;
             if fastest.is_none_or(|(_, best)| rate > best) {
                 *fastest = Some((tile, rate));
             }
         }
     }
-    let unmeasured = (Tile::unmeasured(n_tokens), SLOWEST);
+    let unmeasured = (Tile::unmeasured(n_tokens).with_operands(operands), SLOWEST);
     let [(linear, forward), (transposed, back)] = fastest.map(|found| found.unwrap_or(unmeasured));
     Ok(Tuning { tiles: Tiles { linear, transposed }, multiply_adds_per_second: forward.min(back) })
 }
@@ -97,7 +107,8 @@ mod tests {
         let bytes = random_bytes(WeightType::Q4_1, [96, 64], &mut Random::new(1));
         let matrix = device.upload_matrix(Weights::new(WeightType::Q4_1, 96, 64, &bytes).unwrap()).unwrap();
         for time in [Duration::ZERO, Duration::from_secs(60)] {
-            let Tuning { tiles, multiply_adds_per_second } = tune(&device, &matrix, 40, time).unwrap();
+            let Tuning { tiles, multiply_adds_per_second } =
+                tune(&device, &matrix, 40, Operands::F32, time).unwrap();
             assert!(tiles.linear.fits(&Limits::LEAST) && tiles.transposed.fits(&Limits::LEAST));
             assert!(multiply_adds_per_second > 0.0);
         }

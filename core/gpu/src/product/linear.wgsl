@@ -13,9 +13,9 @@ fn stage_weights(thread: u32, first_output: u32, start: u32) {
         if (first_output + row < p.n_rows && start + column < p.end_term) {
             values = weights4(p.w_first + (first_output + row) * p.row_bytes, start + column, p.n_cols);
         }
-        w_tile[column * W_LINE + row] = values.x;
-        w_tile[(column + 1u) * W_LINE + row] = values.y;
-        w_tile[(column + 2u) * W_LINE + row] = values.z;
-        w_tile[(column + 3u) * W_LINE + row] = values.w;
+        w_tile[column * W_LINE + row] = Operand(values.x);
+        w_tile[(column + 1u) * W_LINE + row] = Operand(values.y);
+        w_tile[(column + 2u) * W_LINE + row] = Operand(values.z);
+        w_tile[(column + 3u) * W_LINE + row] = Operand(values.w);
     }
 }

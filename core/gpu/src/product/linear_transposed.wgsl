@@ -15,9 +15,9 @@ fn stage_weights(thread: u32, first_output: u32, start: u32) {
             values = weights4(p.w_first + (start + row) * p.row_bytes, first_output + column, p.n_cols);
         }
         let at = row * W_LINE + column;
-        w_tile[at] = values.x;
-        w_tile[at + 1u] = values.y;
-        w_tile[at + 2u] = values.z;
-        w_tile[at + 3u] = values.w;
+        w_tile[at] = Operand(values.x);
+        w_tile[at + 1u] = Operand(values.y);
+        w_tile[at + 2u] = Operand(values.z);
+        w_tile[at + 3u] = Operand(values.w);
     }
 }

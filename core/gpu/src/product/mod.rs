@@ -10,10 +10,11 @@ mod tile;
 
 use nightgraft_kernels::{Direction, WeightType};
 
+use crate::operations::row_scales;
 use crate::{Binding, BufferRows, Device, Dispatch, Error, Program, weight_sources};
 pub use matrix::Matrix;
 use matrix::MatrixPart;
-pub use tile::{Tile, Tiles};
+pub use tile::{Operands, Tile, Tiles};
 
 /// The most terms that a dispatch sums up; a multiple of the shader's chains. What a workgroup does alone would take too long with
 /// more, on a device with many slow cores, and Mesa's lavapipe ends all loops of an invocation together after 65535 turns. It is the
@@ -35,6 +36,8 @@ pub struct Product<'a> {
     pub scale: f32,
     /// Whether it is added to what the output holds.
     pub accumulate: bool,
+    /// Memory `[T, 2]` that tiles of half precision need.
+    pub scales: Option<BufferRows<'a>>,
 }
 
 /// The shader of a product.
@@ -46,10 +49,15 @@ pub fn product_program(kind: WeightType, direction: Direction, tile: Tile) -> Re
         Direction::Linear => ("linear", include_str!("linear.wgsl")),
         Direction::Transposed => ("linear_transposed", include_str!("linear_transposed.wgsl")),
     };
-    let mut sources = vec![include_str!("operands.wgsl")];
+    let operand = match tile.operands() {
+        Operands::F32 => include_str!("operand_f32.wgsl"),
+        Operands::F16 => include_str!("operand_f16.wgsl"),
+    };
+    let mut sources = vec![include_str!("operands.wgsl"), operand];
     sources.extend(weight_sources(kind)?);
     sources.extend([file, include_str!("product.wgsl")]);
-    Ok(Program::new(name, sources, tile.constants()).without_checks())
+    let program = Program::new(name, sources, tile.constants()).without_checks();
+    Ok(if tile.operands() == Operands::F16 { program.with_f16() } else { program })
 }
 
 impl Device {
@@ -65,7 +73,7 @@ impl Device {
     /// devices that must not be kept busy for long. The result has the same bits.
     ///
     /// # Errors
-    /// [`Error::Shape`]; [`Error::OverLimit`] if input or output is more than a binding; [`Error::Failed`] for a tile that does not
+    /// [`Error::Shape`], also without memory that the tile needs; [`Error::OverLimit`] if input or output is more than a binding; [`Error::Failed`] for a tile that does not
     /// [fit](Tile::fits); [`Error::OtherDevice`], [`Error::OutOfMemory`], [`Error::Lost`].
     pub fn product_in_pieces(
         &self,
@@ -94,8 +102,17 @@ impl Device {
         let (x, x_first) = input.bind(self)?;
         let (y, y_first) = output.bind(self)?;
         let mut dispatches = Vec::new();
+        let mut scales = None;
+        if tile.operands() == Operands::F16 {
+            let missing = Error::Shape { op, what: "factors of the rows", expected: 2, got: 0 };
+            let rows = product.scales.ok_or(missing)?;
+            dispatches.push(row_scales(self, input, rows)?);
+            scales = Some(rows.bind(self)?);
+        }
         for part in matrix.parts() {
             let (w, mut parameters) = part_parameters(self, product, part, [x_first, y_first])?;
+            let bindings: Vec<_> = [w, x, y].into_iter().chain(scales.map(|(scales, _)| scales)).collect();
+            parameters[15] = scales.map_or(0, |(_, first)| first);
             let (depth, n_outputs) = match direction {
                 Direction::Linear => (matrix.n_cols(), part.n_rows),
                 Direction::Transposed => (part.n_rows, matrix.n_cols()),
@@ -115,7 +132,7 @@ impl Device {
                 for (first, [columns, lines]) in blocks(groups, most, self.limits().workgroups) {
                     let place = [first[1] * tile.tokens(), first[0] * tile.outputs()];
                     parameters[9..11].copy_from_slice(&place);
-                    let dispatch = self.dispatch(&pipeline, &[w, x, y], &parameters, [columns, lines, 1])?;
+                    let dispatch = self.dispatch(&pipeline, &bindings, &parameters, [columns, lines, 1])?;
                     // Groups at the edges do as much as the others.
                     let multiply_adds = u64::from(columns) * u64::from(lines) * of_group;
                     dispatches.push(dispatch.with_multiply_adds(multiply_adds));
@@ -148,8 +165,8 @@ fn part_parameters<'a>(
     product: &Product<'a>,
     part: &'a MatrixPart,
     [x_first, y_first]: [u32; 2],
-) -> Result<(Binding<'a>, [u32; 15]), Error> {
-    let Product { matrix, direction, input, output, scale, accumulate } = *product;
+) -> Result<(Binding<'a>, [u32; 16]), Error> {
+    let Product { matrix, direction, input, output, scale, accumulate, .. } = *product;
     let (w, w_first) = part.bind(device)?;
     // The rows of a piece are columns of the output, or of the input; then each piece adds to what those before it gave.
     let (x_first, y_first, accumulate) = match direction {
@@ -170,6 +187,7 @@ fn part_parameters<'a>(
         0,
         accumulate.into(),
         scale.to_bits(),
+        0,
         0,
         0,
     ];

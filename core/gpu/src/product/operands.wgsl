@@ -23,6 +23,8 @@ struct Parameters {
     // The terms of this dispatch.
     first_term: u32,
     end_term: u32,
+    // The float of `scales` where the factors of the rows begin, if there are some.
+    scales_first: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;

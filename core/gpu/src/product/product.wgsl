@@ -12,8 +12,8 @@ const CHAIN = 64u;
 const X_LINE = TILE_TOKENS + 1u;
 const W_LINE = TILE_OUTPUTS + 1u;
 
-var<workgroup> x_tile: array<f32, DEPTH * X_LINE>;
-var<workgroup> w_tile: array<f32, DEPTH * W_LINE>;
+var<workgroup> x_tile: array<Operand, DEPTH * X_LINE>;
+var<workgroup> w_tile: array<Operand, DEPTH * W_LINE>;
 
 fn stage_tokens(thread: u32, first_token: u32, start: u32) {
     for (var i = thread; i < TILE_TOKENS * DEPTH; i += THREADS) {
@@ -21,9 +21,10 @@ fn stage_tokens(thread: u32, first_token: u32, start: u32) {
         let term = i % DEPTH;
         var value = 0.0;
         if (first_token + token < p.n_tokens && start + term < p.end_term) {
-            value = x[p.x_first + (first_token + token) * p.x_stride + start + term];
+            let row = first_token + token;
+            value = x[p.x_first + row * p.x_stride + start + term] * x_factor(row);
         }
-        x_tile[term * X_LINE + token] = value;
+        x_tile[term * X_LINE + token] = Operand(value);
     }
 }
 
@@ -43,10 +44,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var term = 0u; term < DEPTH; term++) {
             var weights: array<f32, THREAD_OUTPUTS>;
             for (var o = 0u; o < THREAD_OUTPUTS; o++) {
-                weights[o] = w_tile[term * W_LINE + column + o * COLUMNS];
+                weights[o] = f32(w_tile[term * W_LINE + column + o * COLUMNS]);
             }
             for (var t = 0u; t < THREAD_TOKENS; t++) {
-                let value = x_tile[term * X_LINE + line + t * TOKEN_STEP];
+                let value = f32(x_tile[term * X_LINE + line + t * TOKEN_STEP]);
                 for (var o = 0u; o < THREAD_OUTPUTS; o++) {
                     chains[t][o] = fma(value, weights[o], chains[t][o]);
                 }
@@ -68,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let output = first_output + column + o * COLUMNS;
             if (token < p.n_tokens && output < n_outputs()) {
                 let at = p.y_first + token * p.y_stride + output;
-                let value = p.scale * sums[t][o];
+                let value = p.scale * y_factor(token) * sums[t][o];
                 if (p.accumulate == 1u) {
                     y[at] += value;
                 } else {

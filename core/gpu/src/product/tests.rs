@@ -13,6 +13,9 @@ const VALUE_TOLERANCE: f32 = 2.5e-7;
 /// Rounding of sums of some hundred terms in single precision, relative to the sum of the terms' magnitudes.
 const SUM_TOLERANCE: f64 = 1e-6;
 
+/// Both operands are rounded to eleven digits.
+const HALF_TOLERANCE: f64 = 1.1e-3;
+
 const DIRECTIONS: [Direction; 2] = [Direction::Linear, Direction::Transposed];
 
 /// Writes every value of a matrix, four an invocation.
@@ -125,7 +128,8 @@ impl Case {
         // Nothing is aligned: the input begins at float 3, and both have gaps.
         let (x_stride, y_stride) = (depth + 1, width + 3);
         let y_first = 3 + self.n_tokens * x_stride;
-        let memory = random_floats(y_first + self.n_tokens * y_stride, &mut random);
+        let scales_first = y_first + self.n_tokens * y_stride;
+        let memory = random_floats(scales_first + 2 * self.n_tokens, &mut random);
         let buffer = device.upload_floats("operands", &memory).unwrap();
         let n_tokens = self.n_tokens as u32;
         let rows = |first: usize, width: usize, stride: usize| {
@@ -138,13 +142,15 @@ impl Case {
             output: rows(y_first, width, y_stride),
             scale: self.scale,
             accumulate: self.accumulate,
+            scales: Some(rows(scales_first, 2, 2)),
         };
         let dispatches = device.product(&product, self.tile).unwrap();
         let pieces = |part: &MatrixPart| match self.direction {
             Direction::Linear => matrix.n_cols().div_ceil(MOST_TERMS),
             Direction::Transposed => part.n_rows.div_ceil(MOST_TERMS),
         };
-        assert_eq!(dispatches.len() as u32, matrix.parts().iter().map(pieces).sum::<u32>());
+        let of_scales = u32::from(self.tile.operands() == Operands::F16);
+        assert_eq!(dispatches.len() as u32, of_scales + matrix.parts().iter().map(pieces).sum::<u32>());
         let bytes_at_once = device.limits().binding_bytes;
         assert_eq!(matrix.n_parts() > 1, weights.bytes().len() as u64 > bytes_at_once);
         device.submit(&dispatches).unwrap();
@@ -153,6 +159,13 @@ impl Case {
         let values = dequantized_on_cpu(self.kind, self.shape, &bytes);
         let mut result = Vec::new();
         let mut expected_memory = memory.clone();
+        let tolerance = match self.tile.operands() {
+            Operands::F32 => SUM_TOLERANCE,
+            Operands::F16 => {
+                expected_memory[scales_first..].copy_from_slice(&after[scales_first..]);
+                HALF_TOLERANCE
+            }
+        };
         for token in 0..self.n_tokens {
             for output in 0..width {
                 let (mut sum, mut magnitude) = (0.0, 0.0);
@@ -172,7 +185,7 @@ impl Case {
                 let got = after[at];
                 let difference = (f64::from(got) - expected).abs();
                 assert!(
-                    difference <= SUM_TOLERANCE * bound,
+                    difference <= tolerance * bound,
                     "{:?} {:?} {} token {token} output {output}: {got} {expected}",
                     self.kind,
                     self.direction,
@@ -214,6 +227,65 @@ fn every_tile_gives_the_same_bits() {
         assert_eq!(results.len(), Tile::ALL.len());
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{direction:?}");
     }
+}
+
+/// In half precision as well: with inputs that it could not hold, and the same bits from all tiles.
+#[test]
+fn operands_in_half_precision_are_near() {
+    assert!(software().info().features.f16, "lavapipe has half precision");
+    for kind in [WeightType::Q4_0, WeightType::Q6_K, WeightType::BF16] {
+        for direction in DIRECTIONS {
+            let results: Vec<_> = Tile::fitting(&software().limits())
+                .map(|tile| tile.with_operands(Operands::F16))
+                .map(|tile| {
+                    let case = Case {
+                        kind,
+                        direction,
+                        shape: [70, 256],
+                        n_tokens: 21,
+                        scale: 2.0,
+                        accumulate: true,
+                        tile,
+                    };
+                    case.check(software())
+                })
+                .collect();
+            assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{kind:?} {direction:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_in_half_precision_may_be_of_any_magnitude() {
+    let device = software();
+    let bytes: Vec<u8> = (0..64 * 32).flat_map(|i| ((i % 7) as f32 - 3.0).to_le_bytes()).collect();
+    let matrix = device.upload_matrix(Weights::new(WeightType::F32, 32, 64, &bytes).unwrap()).unwrap();
+    let magnitudes = [1.0, 1e-20, 1e20, 0.0, 70_000.0, 1e-7];
+    let x: Vec<f32> = magnitudes.iter().flat_map(|m| (0..64).map(move |i| m * (i % 5) as f32)).collect();
+    let memory = device.upload_floats("x", &x).unwrap();
+    let (y, scales) = (device.zeros("y", 6 * 32).unwrap(), device.zeros("scales", 12).unwrap());
+    let product = Product {
+        matrix: &matrix,
+        direction: Direction::Linear,
+        input: BufferRows::whole(&memory, [6, 64]).unwrap(),
+        output: BufferRows::whole(&y, [6, 32]).unwrap(),
+        scale: 1.0,
+        accumulate: false,
+        scales: Some(BufferRows::whole(&scales, [6, 2]).unwrap()),
+    };
+    let tile = Tile::unmeasured(6).with_operands(Operands::F16);
+    device.submit(&device.product(&product, tile).unwrap()).unwrap();
+    let y = device.read_floats(&y, 0, 6 * 32).unwrap();
+    for (row, magnitude) in y.chunks_exact(32).zip(magnitudes) {
+        for (got, expected) in row.iter().zip(&y[..32]) {
+            assert!(
+                (got - magnitude * expected).abs() <= 2e-3 * magnitude * 300.0,
+                "{magnitude}: {got} {expected}"
+            );
+        }
+    }
+    let without = Product { scales: None, ..product };
+    assert!(matches!(device.product(&without, tile), Err(Error::Shape { what: "factors of the rows", .. })));
 }
 
 /// More terms than a dispatch sums up, and than lavapipe's loops have turns in the smallest slices.
@@ -268,8 +340,15 @@ fn a_product_in_pieces_has_the_bits_of_the_whole() {
                     |buffer, width| BufferRows::whole(buffer, [n_tokens as u32, width as u32]).unwrap();
                 let (input, output_rows) = (rows(&input, depth), rows(&output, width));
                 let (scale, accumulate) = (1.0, false);
-                let product =
-                    Product { matrix: &matrix, direction, input, output: output_rows, scale, accumulate };
+                let product = Product {
+                    matrix: &matrix,
+                    direction,
+                    input,
+                    output: output_rows,
+                    scale,
+                    accumulate,
+                    scales: None,
+                };
                 let dispatches = device.product_in_pieces(&product, tile, most).unwrap();
                 assert_eq!(dispatches.len(), expected, "{direction:?} {most}");
                 device.submit(&dispatches).unwrap();
@@ -309,7 +388,15 @@ fn shapes_that_do_not_fit_are_refused() {
     let buffer = device.zeros("operands", 64).unwrap();
     let rows = |first, shape: [u32; 2]| BufferRows::new(&buffer, first, shape, shape[1]).unwrap();
     let refused = |direction, input, output| {
-        let product = Product { matrix: &matrix, direction, input, output, scale: 1.0, accumulate: false };
+        let product = Product {
+            matrix: &matrix,
+            direction,
+            input,
+            output,
+            scale: 1.0,
+            accumulate: false,
+            scales: None,
+        };
         match device.product(&product, Tile::unmeasured(1)) {
             Err(Error::Shape { what, expected, got, .. }) => Some((what, expected, got)),
             other => other.map(drop).err().map(|_| ("another error", 0, 0)),
@@ -323,7 +410,15 @@ fn shapes_that_do_not_fit_are_refused() {
     assert_eq!(refused(linear, rows(0, [4, 2]), rows(32, [5, 3])), Some(("rows of the output", 4, 5)));
     // Without tokens nothing is run.
     let (input, output) = (rows(0, [0, 2]), rows(0, [0, 3]));
-    let empty = Product { matrix: &matrix, direction: linear, input, output, scale: 1.0, accumulate: false };
+    let empty = Product {
+        matrix: &matrix,
+        direction: linear,
+        input,
+        output,
+        scale: 1.0,
+        accumulate: false,
+        scales: None,
+    };
     assert_eq!(device.product(&empty, Tile::unmeasured(0)).unwrap().len(), 0);
 
     static FOREIGN: ForeignFormat = ForeignFormat::new("IQ2_S", 22, [256, 82], 2, |_, _| {});
@@ -354,6 +449,7 @@ fn a_matrix_in_a_buffer_is_read_when_the_product_runs() {
         output: BufferRows::new(&operands, 3, [1, 2], 2).unwrap(),
         scale: 1.0,
         accumulate: false,
+        scales: None,
     };
     let run = device.product(&product, Tile::unmeasured(1)).unwrap();
     let values = [1.0, 2.0, 3.0, -1.0, 4.0, 5.0, 6.0f32];
@@ -374,6 +470,8 @@ fn every_program_translates_to_vulkan_and_metal_within_the_limits() {
                 } else {
                     translate(&text, 32 << 10, 1024);
                 }
+                let halves = product_program(kind, direction, tile.with_operands(Operands::F16)).unwrap();
+                translate(&halves.text(), 32 << 10, 1024);
             }
         }
     }

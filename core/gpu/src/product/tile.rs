@@ -7,14 +7,27 @@ use serde::Serialize;
 
 use crate::{Constant, Limits};
 
-/// How a product is cut: what a workgroup computes, and what each of its invocations. All give the same sums.
+/// How a product is cut: what a workgroup computes, and what each of its invocations. All with the same operands give the same sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Tile {
+    operands: Operands,
     tokens: u32,
     outputs: u32,
     thread_tokens: u32,
     thread_outputs: u32,
     depth: u32,
+}
+
+/// How operands are kept in workgroup memory; sums are in single precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operands {
+    /// In single precision.
+    #[default]
+    F32,
+    /// In half precision, with a power of two for each row of the input: for devices that have it
+    /// ([`Features::f16`](crate::Features)).
+    F16,
 }
 
 impl Tile {
@@ -35,7 +48,17 @@ impl Tile {
     const fn new([tokens, outputs]: [u32; 2], [thread_tokens, thread_outputs]: [u32; 2], depth: u32) -> Self {
         assert!(tokens.is_multiple_of(thread_tokens) && outputs.is_multiple_of(thread_outputs));
         assert!(outputs.is_multiple_of(4) && depth.is_multiple_of(4) && 64_u32.is_multiple_of(depth));
-        Self { tokens, outputs, thread_tokens, thread_outputs, depth }
+        Self { operands: Operands::F32, tokens, outputs, thread_tokens, thread_outputs, depth }
+    }
+
+    /// The same shape with operands in this precision.
+    pub fn with_operands(self, operands: Operands) -> Self {
+        Self { operands, ..self }
+    }
+
+    /// How operands are kept.
+    pub fn operands(self) -> Operands {
+        self.operands
     }
 
     /// Tokens of a workgroup.
@@ -66,16 +89,18 @@ impl Tile {
 
     /// The one of this [name](Self::fmt), if there is one.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tile| tile.to_string() == name)
+        let both = |tile: Self| [tile, tile.with_operands(Operands::F16)];
+        Self::ALL.into_iter().flat_map(both).find(|tile| tile.to_string() == name)
     }
 
     fn invocations(self) -> u32 {
         (self.tokens / self.thread_tokens) * (self.outputs / self.thread_outputs)
     }
 
-    /// Both tiles of floats, with one more in each line.
+    /// Both tiles, with one number more in each line.
     fn workgroup_bytes(self) -> u32 {
-        4 * self.depth * (self.tokens + 1 + self.outputs + 1)
+        let number = if self.operands == Operands::F16 { 2 } else { 4 };
+        number * self.depth * (self.tokens + 1 + self.outputs + 1)
     }
 
     pub(super) fn constants(self) -> Vec<(&'static str, Constant)> {
@@ -116,11 +141,12 @@ impl Tiles {
     }
 }
 
-/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation.
+/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation; `f16` behind it for half precision.
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tokens, outputs, thread_tokens, thread_outputs, .. } = self;
-        write!(f, "{tokens}x{outputs}/{thread_tokens}x{thread_outputs}")
+        let Self { operands, tokens, outputs, thread_tokens, thread_outputs, .. } = self;
+        let precision = if *operands == Operands::F16 { " f16" } else { "" };
+        write!(f, "{tokens}x{outputs}/{thread_tokens}x{thread_outputs}{precision}")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nightgraft_gpu::{AdapterKind, Device, Limits, SLOWEST, SimulatedFault, Tiles, adapters};
+use nightgraft_gpu::{AdapterKind, Device, Limits, Operands, SLOWEST, SimulatedFault, Tiles, adapters};
 
 use super::*;
 use crate::Error;
@@ -14,10 +14,13 @@ const RELATIVE_L2: f64 = 1e-4;
 /// A sum of some ten losses near 5 differs by rounding, relative to itself.
 const LOSS_TOLERANCE: f64 = 1e-5;
 
-fn software_within(limits: Limits) -> OpenGpu {
+fn software_adapter() -> nightgraft_gpu::Adapter {
     let found = adapters().into_iter().find(|adapter| adapter.info().kind == AdapterKind::Software);
-    let adapter =
-        found.expect("there is a Vulkan driver in software: on Debian, install mesa-vulkan-drivers");
+    found.expect("there is a Vulkan driver in software: on Debian, install mesa-vulkan-drivers")
+}
+
+fn software_within(limits: Limits) -> OpenGpu {
+    let adapter = software_adapter();
     let device = Arc::new(adapter.open_within(true, limits).unwrap());
     OpenGpu { device, tiles: Tiles::unmeasured(64), rate: SLOWEST, fault: None }
 }
@@ -95,6 +98,34 @@ fn gradients_on_a_gpu_have_the_same_masks_and_do_without_what_is_not_saved() {
     let tiny = TinyModel::new(WeightType::Q4_0);
     check_on_gpu(&gpu, "dropout", &tiny, 0.3, OPTIONS.recompute);
     check_on_gpu(&gpu, "recomputed", &tiny, 0.3, RecomputePolicy::MIN_MEMORY);
+}
+
+#[test]
+fn gradients_with_operands_in_half_precision_are_near() {
+    const LEAST_COSINE: f64 = 0.999;
+    let device = Arc::new(software_adapter().open(true).unwrap());
+    let Tiles { linear, transposed } = Tiles::unmeasured(64);
+    let [linear, transposed] = [linear, transposed].map(|tile| tile.with_operands(Operands::F16));
+    let gpu = OpenGpu { device, tiles: Tiles { linear, transposed }, rate: SLOWEST, fault: None };
+    for tiny in of_every_architecture(WeightType::Q4_1) {
+        let (adapter, batch) = adapter_and_batch(&tiny, 0.0, &[5, 9]);
+        let expected = differentiate(&mut model(&tiny, &adapter, 1), &adapter, &batch);
+        let mut on_gpu =
+            Model::new(base(&tiny), Some(&adapter), options(&gpu, OPTIONS.recompute), Arc::default())
+                .unwrap();
+        let got = differentiate(&mut on_gpu, &adapter, &batch);
+        assert_ne!(got, expected);
+        assert!((got.0.loss / expected.0.loss - 1.0).abs() < 1e-3, "{}", tiny.architecture);
+        for (got, want) in got.1.iter().zip(&expected.1) {
+            let dot = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let cosine = dot(got, want) / (dot(want, want) * dot(got, got)).sqrt();
+            assert!(cosine >= LEAST_COSINE, "{}: {cosine}", tiny.architecture);
+        }
+        assert_eq!(differentiate(&mut on_gpu, &adapter, &batch), got, "{}", tiny.architecture);
+        assert_eq!(on_gpu.take_failure(), None);
+    }
 }
 
 #[test]
