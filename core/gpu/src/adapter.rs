@@ -186,9 +186,11 @@ impl Adapter {
             return Err(Error::Refused { adapter: adapter(), reason });
         }
         let limits = self.info.limits.at_most(limits);
+        let halves = if f16 { wgpu::Features::SHADER_F16 } else { wgpu::Features::empty() };
+        let wanted = wgpu::Features::PIPELINE_CACHE | halves;
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
-            required_features: if f16 { wgpu::Features::SHADER_F16 } else { wgpu::Features::empty() },
+            required_features: self.inner.features() & wanted,
             required_limits: limits.required(&self.inner.limits()),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,

@@ -26,6 +26,8 @@ pub struct Device {
     faults: Arc<Faults>,
     simulated: Mutex<Option<SimulatedFault>>,
     pub(crate) pipelines: Mutex<HashMap<Program, Pipeline>>,
+    /// The driver's collection of what was compiled.
+    pub(crate) compiled: Option<wgpu::PipelineCache>,
     pub(crate) parameters: Mutex<ParameterSlots>,
     /// Bytes that were written since it was last waited for that.
     pub(crate) waiting_bytes: AtomicU64,
@@ -78,6 +80,7 @@ impl Device {
             faults,
             simulated: Mutex::default(),
             pipelines: Mutex::default(),
+            compiled: None,
             parameters: Mutex::default(),
             waiting_bytes: AtomicU64::new(0),
         }

@@ -13,7 +13,8 @@
 //! Whatever a device or its driver does wrong comes back as an [`Error`]: nothing here panics or ends the process. Work is cut so
 //! that it runs within [`Limits::LEAST`], which modest phones have.
 //!
-//! The code is safe, but for one function that makes shaders without run-time checks of shapes that were checked before.
+//! The code is safe, but for two functions: one makes shaders without run-time checks of shapes that were checked before, the other
+//! gives a driver back what it has compiled.
 //!
 //! ```
 //! use nightgraft_gpu::{BufferRows, Product, Tile, adapters};
@@ -54,6 +55,7 @@ mod executor;
 mod formats;
 mod limits;
 mod operations;
+mod pipeline_data;
 mod probe;
 mod product;
 mod program;
@@ -70,6 +72,7 @@ pub use error::Error;
 pub use executor::{Activity, Executor, LoadedGraph, SLOWEST, ShaderTime};
 pub use formats::weight_sources;
 pub use limits::{Limit, Limits};
+pub use pipeline_data::PipelineData;
 pub use probe::{
     LEAST_COSINE, ProductCheck, ProductSpeed, Speed, Tuning, check_products, measure_peak, measure_products,
     tune,

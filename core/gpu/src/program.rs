@@ -119,7 +119,7 @@ impl Device {
                     // Every shader here writes its workgroup's memory before it reads it.
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: None,
+                cache: self.compiled.as_ref(),
             })
         })?;
         let pipeline = Pipeline { inner, device: self.id(), name: program.name };

@@ -1,6 +1,8 @@
-//! The one place that turns off what wgpu checks while a shader runs.
+//! What wgpu calls unsafe: shaders that are not checked while they run, and compiled shaders that come from a file.
 
 #![allow(unsafe_code)]
+
+use crate::PipelineData;
 
 /// A shader without run-time checks of indices and loops. The text is still validated, and so is what is bound to it.
 ///
@@ -18,4 +20,13 @@ pub(crate) fn shader_module(
     // and registers are remainders of or loops to constants; loops go up by constants to numbers below 2^31; divisors are constants
     // that are not 0.
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
+}
+
+/// The driver's collection of compiled shaders, beginning with those of an earlier process.
+pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&PipelineData>) -> wgpu::PipelineCache {
+    let data = data.map(PipelineData::as_slice);
+    let descriptor = wgpu::PipelineCacheDescriptor { label: None, data, fallback: true };
+    // SAFETY: data must be what `get_data` gave: `PipelineData` is made of that alone, or of bytes with a checksum of it, which no
+    // damage leaves right. wgpu compares the adapter and the driver itself, and begins anew where they differ.
+    unsafe { device.create_pipeline_cache(&descriptor) }
 }

@@ -1,14 +1,15 @@
 //! The GPUs of this machine, tried one after the other.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, Operands, adapters};
+use nightgraft_gpu::{Adapter, Device as OpenDevice, Operands, PipelineData, adapters};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
 use crate::config::{Device, Precision};
-use crate::error::ConfigProblem;
-use crate::transformer::{GpuFault, OpenGpu, probe};
+use crate::error::{ConfigProblem, GpuError};
+use crate::transformer::{GpuFault, OpenGpu, keep_pipelines, probe};
 use crate::{Error, Result};
 
 /// Set to `software`, it lets a GPU be used that is a program on the processor, such as Mesa's lavapipe.
@@ -136,8 +137,8 @@ fn try_with(
         return Ok(Err(why));
     }
     // Anew, so that nothing of the probe is left in its memory.
-    let device = match adapter.open(allow_software) {
-        Ok(device) => Arc::new(device),
+    let device = match open(adapter, allow_software, &records) {
+        Ok(device) => device,
         Err(error) => return Ok(Err(error.into())),
     };
     let first_step = match records.first_step(&record) {
@@ -145,7 +146,7 @@ fn try_with(
         Err(why) => return Ok(Err(why)),
     };
     let (tiles, rate) = record.tuning();
-    let gpu = OpenGpu { device, tiles, rate, fault };
+    let gpu = OpenGpu { device, tiles, rate, pipelines: records.pipelines().map(Path::to_owned), fault };
     Ok(Ok((ChosenGpu { gpu, first_step }, record.tokens_per_second())))
 }
 
@@ -162,17 +163,30 @@ fn probe_and_keep(
         Ok(latch) => latch,
         Err(why) => return Ok(Err(why)),
     };
-    let device = match adapter.open(allow_software) {
-        Ok(device) => Arc::new(device),
+    let device = match open(adapter, allow_software, records) {
+        Ok(device) => device,
         Err(error) => return Ok(Err(error.into())),
     };
     fault.iter().for_each(|fault| fault.apply_to_probe(&device));
-    let probed = probe(job.base, device, operands, job.n_threads, job.precision, &job.stop);
+    let probed = probe(job.base, device.clone(), operands, job.n_threads, job.precision, &job.stop);
     drop(latch);
     let record = match probed {
         Ok(report) => Record::new(&report, job),
         Err(Error::Gpu(error)) => return Ok(Err(error.into())),
         Err(error) => return Err(error),
     };
+    if let Some(path) = records.pipelines() {
+        keep_pipelines(&device, path);
+    }
     Ok(records.write(&record).map(|()| record))
+}
+
+/// Opens a device with the shaders that were compiled for it before.
+fn open(adapter: &Adapter, allow_software: bool, records: &Records) -> Result<Arc<OpenDevice>, GpuError> {
+    let mut device = adapter.open(allow_software)?;
+    if let Some(path) = records.pipelines() {
+        let data = std::fs::read(path).ok().and_then(|bytes| PipelineData::from_bytes(&bytes));
+        device.reuse_pipelines(data.as_ref())?;
+    }
+    Ok(Arc::new(device))
 }

@@ -16,9 +16,12 @@ use crate::base::Base;
 use crate::transformer::{ProbeReport, TensorCheck};
 
 /// Where the records of one device, one kind of model and one precision are.
+#[derive(Clone)]
 pub(super) struct Records {
     /// Without its ending; none if nothing is kept.
     path: Option<PathBuf>,
+    /// The file of shaders that the device's driver has compiled.
+    pipelines: Option<PathBuf>,
     /// What the speed of the processor was measured with.
     cpu: String,
 }
@@ -49,14 +52,16 @@ impl Records {
         job: &Job,
     ) -> Result<Self, DeviceRefusal> {
         let cpu = cpu_of(job);
-        let Some(folder) = folder else { return Ok(Self { path: None, cpu }) };
+        let Some(folder) = folder else { return Ok(Self { path: None, pipelines: None, cpu }) };
         private_folder().recursive(true).create(folder).map_err(not_kept)?;
         let precision = match operands {
             Operands::F32 => "f32",
             Operands::F16 => "f16",
         };
-        let name = format!("{}-{}-{precision}", device_name(info), model_kind(job.base));
-        Ok(Self { path: Some(folder.join(name)), cpu })
+        let device = device_name(info);
+        let pipelines = Some(folder.join(format!("{device}.pipelines")));
+        let name = format!("{device}-{}-{precision}", model_kind(job.base));
+        Ok(Self { path: Some(folder.join(name)), pipelines, cpu })
     }
 
     /// What an earlier probe found; none if there was none, or if it cannot be read, and has to be found out again.
@@ -77,6 +82,11 @@ impl Records {
         atomic::write_file(&path.with_extension("json"), text.as_bytes()).map_err(not_kept)
     }
 
+    /// Where compiled shaders are kept, if they are.
+    pub fn pipelines(&self) -> Option<&Path> {
+        self.pipelines.as_deref()
+    }
+
     /// Marks that the device is being tried; none if nothing is kept.
     pub fn latch(&self) -> Result<Option<Latch>, DeviceRefusal> {
         self.path.as_ref().map(|path| Latch::set(path.with_extension("trying"))).transpose()
@@ -88,7 +98,7 @@ impl Records {
             return Ok(None);
         }
         let latch = self.latch()?;
-        let records = Self { path: self.path.clone(), cpu: self.cpu.clone() };
+        let records = self.clone();
         Ok(latch.map(|latch| FirstStep::new(latch, records, record.clone())))
     }
 }
@@ -188,7 +198,10 @@ pub fn forget(folder: &Path) -> io::Result<usize> {
     let mut n = 0;
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json" || extension == "trying") {
+        if path
+            .extension()
+            .is_some_and(|extension| ["json", "trying", "pipelines"].iter().any(|own| extension == *own))
+        {
             std::fs::remove_file(&path)?;
             n += 1;
         }

@@ -121,6 +121,7 @@ impl TrainRun {
             && let Some(first_step) = self.first_step.take()
         {
             first_step.made();
+            self.train_loop.model().keep_pipelines();
         }
         let seconds = started.elapsed().as_secs_f64();
         let mut due = self.saved_at.elapsed() >= self.save_every;

@@ -1,9 +1,11 @@
 //! A GPU as a model's processor.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use nightgraft_files::atomic;
 use nightgraft_ggml::{Buffer, Graph, OpTime};
 pub(super) use nightgraft_gpu::LoadedGraph;
 use nightgraft_gpu::{Activity, AdapterKind, Device, Executor, ShaderTime, Tiles};
@@ -20,6 +22,8 @@ pub struct OpenGpu {
     pub(crate) tiles: Tiles,
     /// Multiply-adds that it does in a second, about.
     pub(crate) rate: f64,
+    /// Where the shaders are kept that its driver has compiled, if they are.
+    pub(crate) pipelines: Option<PathBuf>,
     /// A fault that it is to imitate.
     pub(crate) fault: Option<GpuFault>,
 }
@@ -42,9 +46,19 @@ impl OpenGpu {
     }
 }
 
+/// Writes what a device's driver has compiled. What cannot be kept is compiled again.
+pub fn keep_pipelines(device: &Device, path: &Path) {
+    if let Some(data) = device.pipeline_data()
+        && let Err(error) = atomic::write_file(path, &data.to_bytes())
+    {
+        tracing::warn!(%error, "the compiled shaders are not kept");
+    }
+}
+
 /// An open GPU with a model's matrices.
 pub(super) struct GpuProcessor {
     executor: Executor,
+    pipelines: Option<PathBuf>,
     fault: Option<GpuFault>,
     /// Micro-batches that were trained.
     n_trained: u64,
@@ -55,7 +69,7 @@ type Result<T, E = GpuError> = std::result::Result<T, E>;
 impl GpuProcessor {
     pub fn new(gpu: &OpenGpu, stop: Arc<AtomicBool>) -> Self {
         let executor = Executor::new(gpu.device.clone(), gpu.tiles, gpu.rate, stop);
-        Self { executor, fault: gpu.fault, n_trained: 0 }
+        Self { executor, pipelines: gpu.pipelines.clone(), fault: gpu.fault, n_trained: 0 }
     }
 
     pub fn load(&mut self, mut graphs: Vec<Graph>) -> Result<Vec<LoadedGraph>> {
@@ -108,6 +122,13 @@ impl GpuProcessor {
 
     pub fn release_arena(&mut self) {
         self.executor.release_arena();
+    }
+
+    /// Keeps what the driver has compiled so far for the next process.
+    pub fn keep_pipelines(&self) {
+        if let Some(path) = &self.pipelines {
+            keep_pipelines(self.executor.device(), path);
+        }
     }
 
     pub fn activity(&self) -> GpuActivity {

@@ -26,6 +26,8 @@ mod tests;
 
 pub use gpu::OpenGpu;
 #[cfg(feature = "gpu")]
+pub use gpu::keep_pipelines;
+#[cfg(feature = "gpu")]
 pub use gpu_fault::GpuFault;
 pub use memory_estimate::{MemoryEstimate, ModelBytes};
 pub use model::{LossSum, Model, ModelGpu, ModelOptions};

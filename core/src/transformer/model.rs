@@ -270,6 +270,13 @@ impl Model {
         self.operations
     }
 
+    /// Keeps the shaders that a GPU's driver has compiled so far for the next process.
+    pub fn keep_pipelines(&mut self) {
+        if let Some(gpu) = self.parts.processor.as_gpu() {
+            gpu.keep_pipelines();
+        }
+    }
+
     /// What the GPU has done so far, if one computes.
     pub fn gpu_activity(&mut self) -> Option<GpuActivity> {
         self.parts.processor.as_gpu().map(|gpu| gpu.activity())

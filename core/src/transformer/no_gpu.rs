@@ -83,6 +83,10 @@ impl GpuProcessor {
         match *self {}
     }
 
+    pub fn keep_pipelines(&self) {
+        match *self {}
+    }
+
     pub fn activity(&self) -> GpuActivity {
         match *self {}
     }

@@ -77,7 +77,13 @@ pub fn probe(
     stop: &Arc<AtomicBool>,
 ) -> Result<ProbeReport> {
     let tuning = tune(&device, &device.upload_matrix(largest(base)?)?, MANY_TOKENS as u32, operands, TUNING)?;
-    let gpu = OpenGpu { device, tiles: tuning.tiles, rate: tuning.multiply_adds_per_second, fault: None };
+    let gpu = OpenGpu {
+        device,
+        tiles: tuning.tiles,
+        rate: tuning.multiply_adds_per_second,
+        pipelines: None,
+        fault: None,
+    };
     let mapped = MappedWeights::new(base)?;
     let f32 = ComputeType::F32;
     let mut cpu = Processor::cpu(n_threads, stop.clone())?;

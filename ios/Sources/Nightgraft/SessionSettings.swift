@@ -198,7 +198,8 @@ public enum ComputeDevice: Sendable, Hashable {
     /// A GPU that has shown that it computes right and faster than the processor, else the processor. On iOS it is the processor:
     /// sessions run in the background, where apps have no GPU.
     case automatic
-    /// The GPU with this number, or the first that can be used. If it computes wrong, fails or is not there, the session goes on
+    /// The GPU with this number, or the first that can be used; for slices in the foreground, because iOS ends apps that use the GPU in
+    /// the background. If it computes wrong, fails or is not there, the session goes on
     /// with the processor, and ``TrainingProgress/warning`` says why.
     case gpu(number: Int? = nil)
 

@@ -22,7 +22,7 @@ fn software_adapter() -> nightgraft_gpu::Adapter {
 fn software_within(limits: Limits) -> OpenGpu {
     let adapter = software_adapter();
     let device = Arc::new(adapter.open_within(true, limits).unwrap());
-    OpenGpu { device, tiles: Tiles::unmeasured(64), rate: SLOWEST, fault: None }
+    OpenGpu { device, tiles: Tiles::unmeasured(64), rate: SLOWEST, pipelines: None, fault: None }
 }
 
 fn options(gpu: &OpenGpu, recompute: RecomputePolicy) -> ModelOptions {
@@ -106,7 +106,8 @@ fn gradients_with_operands_in_half_precision_are_near() {
     let device = Arc::new(software_adapter().open(true).unwrap());
     let Tiles { linear, transposed } = Tiles::unmeasured(64);
     let [linear, transposed] = [linear, transposed].map(|tile| tile.with_operands(Operands::F16));
-    let gpu = OpenGpu { device, tiles: Tiles { linear, transposed }, rate: SLOWEST, fault: None };
+    let gpu =
+        OpenGpu { device, tiles: Tiles { linear, transposed }, rate: SLOWEST, pipelines: None, fault: None };
     for tiny in of_every_architecture(WeightType::Q4_1) {
         let (adapter, batch) = adapter_and_batch(&tiny, 0.0, &[5, 9]);
         let expected = differentiate(&mut model(&tiny, &adapter, 1), &adapter, &batch);
