@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Device, Error, Limit, Limits};
+use crate::{Device, Error, Limit, Limits, unchecked};
 
 /// A GPU, or what presents itself as one.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub struct Features {
     pub f16: bool,
     /// Invocations exchange values without memory; `None` if they cannot, else how many do at least and at most.
     pub subgroup_sizes: Option<[u32; 2]>,
-    /// Subgroups multiply small matrices at once.
+    /// Subgroups of 32 invocations multiply matrices of 8 by 8 in single precision at once.
     pub cooperative_matrices: bool,
     /// The time that a shader takes can be measured.
     pub timestamps: bool,
@@ -169,10 +169,10 @@ impl Adapter {
     /// # Errors
     /// [`Error::Refused`], [`Error::Open`].
     pub fn open(&self, allow_software: bool) -> Result<Device, Error> {
-        self.open_with(allow_software, self.info.limits, self.info.features.f16)
+        self.open_with(allow_software, self.info.limits, true)
     }
 
-    /// Opens a device that holds itself to these limits where the adapter could do more, and does without half precision.
+    /// Opens a device that holds itself to these limits where the adapter could do more, and does with plain shaders.
     ///
     /// # Errors
     /// They are those of [`open`](Self::open).
@@ -180,26 +180,34 @@ impl Adapter {
         self.open_with(allow_software, limits, false)
     }
 
-    fn open_with(&self, allow_software: bool, limits: Limits, f16: bool) -> Result<Device, Error> {
+    fn open_with(&self, allow_software: bool, limits: Limits, extended: bool) -> Result<Device, Error> {
         let adapter = || self.info.name.clone();
         if let Some(reason) = self.refusal(allow_software) {
             return Err(Error::Refused { adapter: adapter(), reason });
         }
         let limits = self.info.limits.at_most(limits);
-        let halves = if f16 { wgpu::Features::SHADER_F16 } else { wgpu::Features::empty() };
-        let wanted = wgpu::Features::PIPELINE_CACHE | halves;
+        let features = Features {
+            f16: extended && self.info.features.f16,
+            cooperative_matrices: extended && self.info.features.cooperative_matrices,
+            ..self.info.features
+        };
+        let mut wanted = wgpu::Features::PIPELINE_CACHE;
+        wanted.set(wgpu::Features::SHADER_F16, features.f16);
+        wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, features.cooperative_matrices);
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
             required_features: self.inner.features() & wanted,
             required_limits: limits.required(&self.inner.limits()),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            experimental_features: match features.cooperative_matrices {
+                true => unchecked::experimental_features(),
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             trace: wgpu::Trace::Off,
         };
         let opened = pollster::block_on(self.inner.request_device(&descriptor));
         let (device, queue) =
             opened.map_err(|error| Error::Open { adapter: adapter(), reason: error.to_string() })?;
-        let features = Features { f16, ..self.info.features };
         Ok(Device::new(device, queue, AdapterInfo { limits, features, ..self.info.clone() }))
     }
 }
@@ -231,7 +239,8 @@ fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
         features: Features {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroup_sizes: has_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
-            cooperative_matrices: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            cooperative_matrices: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+                && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         },
     }

@@ -77,5 +77,5 @@ pub use probe::{
     LEAST_COSINE, ProductCheck, ProductSpeed, Speed, Tuning, check_products, measure_peak, measure_products,
     tune,
 };
-pub use product::{Matrix, Operands, Product, Tile, Tiles, product_program};
+pub use product::{Arithmetic, Matrix, Product, Tile, Tiles, product_program};
 pub use program::{Constant, Pipeline, Program};

@@ -53,8 +53,8 @@ impl Device {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::software_adapter;
     use crate::Program;
+    use crate::testing::software_adapter;
 
     const SHADER: &str = "
 @group(0) @binding(0) var<uniform> p: vec4<u32>;

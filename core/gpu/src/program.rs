@@ -11,7 +11,8 @@ pub struct Program {
     sources: Vec<&'static str>,
     constants: Vec<(&'static str, Constant)>,
     checks: Checks,
-    uses_f16: bool,
+    /// What it has besides plain WGSL.
+    extension: Option<&'static str>,
 }
 
 /// The value of a constant, of which a shader's text is made: a number, never other words.
@@ -44,7 +45,7 @@ impl Program {
             sources: sources.into(),
             constants: constants.into(),
             checks: Checks::All,
-            uses_f16: false,
+            extension: None,
         }
     }
 
@@ -54,9 +55,9 @@ impl Program {
         Self { checks: Checks::None, ..self }
     }
 
-    /// Lets it compute in half precision, on devices that do.
-    pub(crate) fn with_f16(self) -> Self {
-        Self { uses_f16: true, ..self }
+    /// Lets it use an extension of WGSL, on devices that have it.
+    pub(crate) fn with_extension(self, extension: Option<&'static str>) -> Self {
+        Self { extension, ..self }
     }
 
     /// Its name, for errors.
@@ -66,7 +67,7 @@ impl Program {
 
     /// The whole text.
     pub fn text(&self) -> String {
-        let mut text = if self.uses_f16 { "enable f16;\n" } else { "" }.to_owned();
+        let mut text = self.extension.map(|name| format!("enable {name};\n")).unwrap_or_default();
         for (name, value) in &self.constants {
             text += &match value {
                 Constant::Number(value) => format!("const {name}: u32 = {value}u;\n"),

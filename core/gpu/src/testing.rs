@@ -28,8 +28,12 @@ pub(crate) fn translate(text: &str, workgroup_bytes: u32, invocations: u32) {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
 
     let module = naga::front::wgsl::parse_str(text).unwrap();
-    let info =
-        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16).validate(&module).unwrap();
+    let info = Validator::new(
+        ValidationFlags::all(),
+        Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
+    )
+    .validate(&module)
+    .unwrap();
     let entry = &module.entry_points[0];
     let size: u32 = entry.workgroup_size.iter().product();
     assert!(size <= invocations, "{size} invocations");
@@ -45,8 +49,8 @@ pub(crate) fn translate(text: &str, workgroup_bytes: u32, invocations: u32) {
     assert!(bytes <= workgroup_bytes, "{bytes} bytes of workgroup memory");
     assert!(buffers <= Limits::LEAST.storage_buffers, "{buffers} storage buffers");
     spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
-    let (source, _) =
-        msl::write_string(&module, &info, &msl::Options::default(), &msl::PipelineOptions::default())
-            .unwrap();
+    // Matrix units have been there since Metal 2.3.
+    let options = msl::Options { lang_version: (2, 3), ..msl::Options::default() };
+    let (source, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default()).unwrap();
     assert!(source.contains("kernel void main_("));
 }

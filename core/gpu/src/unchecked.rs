@@ -1,4 +1,5 @@
-//! What wgpu calls unsafe: shaders that are not checked while they run, and compiled shaders that come from a file.
+//! What wgpu calls unsafe: shaders that are not checked while they run, compiled shaders that come from a file, and what wgpu itself
+//! calls an experiment.
 
 #![allow(unsafe_code)]
 
@@ -29,4 +30,11 @@ pub(crate) fn pipeline_cache(device: &wgpu::Device, data: Option<&PipelineData>)
     // SAFETY: data must be what `get_data` gave: `PipelineData` is made of that alone, or of bytes with a checksum of it, which no
     // damage leaves right. wgpu compares the adapter and the driver itself, and begins anew where they differ.
     unsafe { device.create_pipeline_cache(&descriptor) }
+}
+
+/// Leave to use matrix units, which wgpu has not had for long.
+pub(crate) fn experimental_features() -> wgpu::ExperimentalFeatures {
+    // SAFETY: whoever asks for it accepts that wgpu's own code for it may be wrong. One shader of this crate uses it, whose text is
+    // validated, and whose numbers are compared with the CPU's on each device before anything rests on them.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }

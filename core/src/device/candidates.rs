@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, Device as OpenDevice, Operands, PipelineData, adapters};
+use nightgraft_gpu::{Adapter, Arithmetic, Device as OpenDevice, PipelineData, adapters};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
@@ -89,8 +89,8 @@ fn named(number: Option<usize>, allow_software: bool) -> Result<Adapter> {
     }
 }
 
-/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used. Where a run may
-/// compute in mixed precision, products in half precision come first, on a device that has it.
+/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used. Matrix units come
+/// first, then half precision where the run may compute in mixed precision, then what every device has.
 fn try_adapter(
     adapter: &Adapter,
     wanted: Device,
@@ -98,18 +98,25 @@ fn try_adapter(
     job: &Job,
     on_event: &mut dyn FnMut(DeviceEvent),
 ) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
-    if job.precision == Precision::Mixed && adapter.info().features.f16 {
-        let halves = try_with(adapter, Operands::F16, wanted, options, job, on_event)?;
-        if !matches!(halves, Err(DeviceRefusal::Wrong { .. })) {
-            return Ok(halves);
+    let features = adapter.info().features;
+    let arithmetics = [
+        (Arithmetic::Cooperative, features.cooperative_matrices),
+        (Arithmetic::F16, features.f16 && job.precision == Precision::Mixed),
+        (Arithmetic::F32, true),
+    ];
+    let mut tried = Err(DeviceRefusal::InUse);
+    for (arithmetic, _) in arithmetics.into_iter().filter(|(_, is_there)| *is_there) {
+        tried = try_with(adapter, arithmetic, wanted, options, job, on_event)?;
+        if !matches!(tried, Err(DeviceRefusal::Wrong { .. } | DeviceRefusal::Failed { .. })) {
+            break;
         }
     }
-    try_with(adapter, Operands::F32, wanted, options, job, on_event)
+    Ok(tried)
 }
 
 fn try_with(
     adapter: &Adapter,
-    operands: Operands,
+    arithmetic: Arithmetic,
     wanted: Device,
     options: &DeviceOptions,
     job: &Job,
@@ -117,7 +124,7 @@ fn try_with(
 ) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
     let fault = GpuFault::from_environment()?;
     let allow_software = options.allow_software || is_software_allowed();
-    let records = match Records::of(options.records.as_deref(), adapter.info(), operands, job) {
+    let records = match Records::of(options.records.as_deref(), adapter.info(), arithmetic, job) {
         Ok(records) => records,
         Err(why) => return Ok(Err(why)),
     };
@@ -127,7 +134,7 @@ fn try_with(
         Some(record) => record,
         None => {
             on_event(DeviceEvent::Probing { device: adapter.info().name.clone() });
-            match probe_and_keep(adapter, operands, allow_software, fault, &records, job)? {
+            match probe_and_keep(adapter, arithmetic, allow_software, fault, &records, job)? {
                 Ok(record) => record,
                 Err(why) => return Ok(Err(why)),
             }
@@ -153,7 +160,7 @@ fn try_with(
 /// Finds out whether a device computes right, and how fast.
 fn probe_and_keep(
     adapter: &Adapter,
-    operands: Operands,
+    arithmetic: Arithmetic,
     allow_software: bool,
     fault: Option<GpuFault>,
     records: &Records,
@@ -168,7 +175,7 @@ fn probe_and_keep(
         Err(error) => return Ok(Err(error.into())),
     };
     fault.iter().for_each(|fault| fault.apply_to_probe(&device));
-    let probed = probe(job.base, device.clone(), operands, job.n_threads, job.precision, &job.stop);
+    let probed = probe(job.base, device.clone(), arithmetic, job.n_threads, job.precision, &job.stop);
     drop(latch);
     let record = match probed {
         Ok(report) => Record::new(&report, job),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_adapter::LoraSpec;
 use nightgraft_ggml::{Buffer, ComputeType};
-use nightgraft_gpu::{Device, LEAST_COSINE, Operands, tune};
+use nightgraft_gpu::{Arithmetic, Device, LEAST_COSINE, tune};
 use nightgraft_kernels::Weights;
 use nightgraft_random::Random;
 
@@ -63,7 +63,7 @@ impl TensorCheck {
 }
 
 /// Runs a layer of each kind that the model has forward and backward, and some rows of its head, on a device and on the CPU, with
-/// adapters beside all matrices, products of the device having operands in this precision; then times both with the first of these layers, the CPU in the precision of a run.
+/// adapters beside all matrices, products of the device with this arithmetic; then times both with the first of these layers, the CPU in the precision of a run.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) for whatever goes wrong on the device; [`Error::Cancelled`](crate::Error::Cancelled) if the
@@ -71,12 +71,13 @@ impl TensorCheck {
 pub fn probe(
     base: &Base,
     device: Arc<Device>,
-    operands: Operands,
+    arithmetic: Arithmetic,
     n_threads: usize,
     precision: Precision,
     stop: &Arc<AtomicBool>,
 ) -> Result<ProbeReport> {
-    let tuning = tune(&device, &device.upload_matrix(largest(base)?)?, MANY_TOKENS as u32, operands, TUNING)?;
+    let tuning =
+        tune(&device, &device.upload_matrix(largest(base)?)?, MANY_TOKENS as u32, arithmetic, TUNING)?;
     let gpu = OpenGpu {
         device,
         tiles: tuning.tiles,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nightgraft_kernels::Direction;
 use serde::Serialize;
 
-use crate::{BufferRows, Device, Dispatch, Error, Matrix, Operands, Product, SLOWEST, Tile, Tiles};
+use crate::{Arithmetic, BufferRows, Device, Dispatch, Error, Matrix, Product, SLOWEST, Tile, Tiles};
 
 /// What a measurement takes at least: starting it counts little against that.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -21,7 +21,7 @@ pub struct Tuning {
     pub multiply_adds_per_second: f64,
 }
 
-/// Times products of `n_tokens` rows with a matrix in every tile with these operands, or in as many as there is time for: one in each direction at
+/// Times products of `n_tokens` rows with a matrix in every tile of this arithmetic, or in as many as there is time for: one in each direction at
 /// least. All give the same bits, so that the choice changes nothing but the speed.
 ///
 /// # Errors
@@ -30,7 +30,7 @@ pub fn tune(
     device: &Device,
     matrix: &Matrix,
     n_tokens: u32,
-    operands: Operands,
+    arithmetic: Arithmetic,
     time: Duration,
 ) -> Result<Tuning, Error> {
     let started = Instant::now();
@@ -43,8 +43,7 @@ pub fn tune(
     let scales = device.zeros("factors of a probe", floats(2))?;
     let scales = Some(BufferRows::whole(&scales, [n_tokens, 2])?);
     let mut fastest: [Option<(Tile, f64)>; 2] = [None; 2];
-    for (i, tile) in Tile::fitting(&device.limits()).enumerate() {
-        let tile = tile.with_operands(operands);
+    for (i, tile) in Tile::all_with(arithmetic, &device.limits()).into_iter().enumerate() {
         for (direction, fastest) in [Direction::Linear, Direction::Transposed].into_iter().zip(&mut fastest) {
             if i > 0 && started.elapsed() >= time {
                 break;
@@ -61,7 +60,7 @@ pub fn tune(
             }
         }
     }
-    let unmeasured = (Tile::unmeasured(n_tokens).with_operands(operands), SLOWEST);
+    let unmeasured = (Tile::unmeasured(n_tokens).with_arithmetic(arithmetic), SLOWEST);
     let [(linear, forward), (transposed, back)] = fastest.map(|found| found.unwrap_or(unmeasured));
     Ok(Tuning { tiles: Tiles { linear, transposed }, multiply_adds_per_second: forward.min(back) })
 }
@@ -108,7 +107,7 @@ mod tests {
         let matrix = device.upload_matrix(Weights::new(WeightType::Q4_1, 96, 64, &bytes).unwrap()).unwrap();
         for time in [Duration::ZERO, Duration::from_secs(60)] {
             let Tuning { tiles, multiply_adds_per_second } =
-                tune(&device, &matrix, 40, Operands::F32, time).unwrap();
+                tune(&device, &matrix, 40, Arithmetic::F32, time).unwrap();
             assert!(tiles.linear.fits(&Limits::LEAST) && tiles.transposed.fits(&Limits::LEAST));
             assert!(multiply_adds_per_second > 0.0);
         }

@@ -14,7 +14,7 @@ use crate::operations::row_scales;
 use crate::{Binding, BufferRows, Device, Dispatch, Error, Program, weight_sources};
 pub use matrix::Matrix;
 use matrix::MatrixPart;
-pub use tile::{Operands, Tile, Tiles};
+pub use tile::{Arithmetic, Tile, Tiles};
 
 /// The most terms that a dispatch sums up; a multiple of the shader's chains. What a workgroup does alone would take too long with
 /// more, on a device with many slow cores, and Mesa's lavapipe ends all loops of an invocation together after 65535 turns. It is the
@@ -49,15 +49,23 @@ pub fn product_program(kind: WeightType, direction: Direction, tile: Tile) -> Re
         Direction::Linear => ("linear", include_str!("linear.wgsl")),
         Direction::Transposed => ("linear_transposed", include_str!("linear_transposed.wgsl")),
     };
-    let operand = match tile.operands() {
-        Operands::F32 => include_str!("operand_f32.wgsl"),
-        Operands::F16 => include_str!("operand_f16.wgsl"),
+    let operand = match tile.arithmetic() {
+        Arithmetic::F32 | Arithmetic::Cooperative => include_str!("operand_f32.wgsl"),
+        Arithmetic::F16 => include_str!("operand_f16.wgsl"),
+    };
+    let main = match tile.arithmetic() {
+        Arithmetic::F32 | Arithmetic::F16 => include_str!("product.wgsl"),
+        Arithmetic::Cooperative => include_str!("cooperative.wgsl"),
     };
     let mut sources = vec![include_str!("operands.wgsl"), operand];
     sources.extend(weight_sources(kind)?);
-    sources.extend([file, include_str!("product.wgsl")]);
+    sources.extend([include_str!("tiles.wgsl"), file, main]);
     let program = Program::new(name, sources, tile.constants()).without_checks();
-    Ok(if tile.operands() == Operands::F16 { program.with_f16() } else { program })
+    Ok(program.with_extension(match tile.arithmetic() {
+        Arithmetic::F32 => None,
+        Arithmetic::F16 => Some("f16"),
+        Arithmetic::Cooperative => Some("wgpu_cooperative_matrix"),
+    }))
 }
 
 impl Device {
@@ -103,7 +111,7 @@ impl Device {
         let (y, y_first) = output.bind(self)?;
         let mut dispatches = Vec::new();
         let mut scales = None;
-        if tile.operands() == Operands::F16 {
+        if tile.arithmetic() == Arithmetic::F16 {
             let missing = Error::Shape { op, what: "factors of the rows", expected: 2, got: 0 };
             let rows = product.scales.ok_or(missing)?;
             dispatches.push(row_scales(self, input, rows)?);

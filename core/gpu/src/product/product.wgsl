@@ -1,32 +1,11 @@
 // Both products in tiles: a workgroup computes TILE_TOKENS × TILE_OUTPUTS results, and an invocation THREAD_TOKENS × THREAD_OUTPUTS
-// of them in registers. A slice of DEPTH terms of both sides is brought into workgroup memory, the weights as floats, and used by
-// all. Each result is a sum of chains of CHAIN multiply-adds in the order of the terms, whatever the tile: in one chain, everything
-// that comes after a large term would lose its last digits.
+// of them in registers. Each result is a sum of chains of CHAIN multiply-adds in the order of the terms, whatever the tile: in one
+// chain, everything that comes after a large term would lose its last digits.
 
 const COLUMNS = TILE_OUTPUTS / THREAD_OUTPUTS;
-const THREADS = COLUMNS * (TILE_TOKENS / THREAD_TOKENS);
 const TOKEN_STEP = TILE_TOKENS / THREAD_TOKENS;
 // Every tile's depth divides it.
 const CHAIN = 64u;
-// Lines of the tiles, one for each term; the odd length spreads them over the memory's banks.
-const X_LINE = TILE_TOKENS + 1u;
-const W_LINE = TILE_OUTPUTS + 1u;
-
-var<workgroup> x_tile: array<Operand, DEPTH * X_LINE>;
-var<workgroup> w_tile: array<Operand, DEPTH * W_LINE>;
-
-fn stage_tokens(thread: u32, first_token: u32, start: u32) {
-    for (var i = thread; i < TILE_TOKENS * DEPTH; i += THREADS) {
-        let token = i / DEPTH;
-        let term = i % DEPTH;
-        var value = 0.0;
-        if (first_token + token < p.n_tokens && start + term < p.end_term) {
-            let row = first_token + token;
-            value = x[p.x_first + row * p.x_stride + start + term] * x_factor(row);
-        }
-        x_tile[term * X_LINE + token] = Operand(value);
-    }
-}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {

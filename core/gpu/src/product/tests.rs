@@ -149,7 +149,7 @@ impl Case {
             Direction::Linear => matrix.n_cols().div_ceil(MOST_TERMS),
             Direction::Transposed => part.n_rows.div_ceil(MOST_TERMS),
         };
-        let of_scales = u32::from(self.tile.operands() == Operands::F16);
+        let of_scales = u32::from(self.tile.arithmetic() == Arithmetic::F16);
         assert_eq!(dispatches.len() as u32, of_scales + matrix.parts().iter().map(pieces).sum::<u32>());
         let bytes_at_once = device.limits().binding_bytes;
         assert_eq!(matrix.n_parts() > 1, weights.bytes().len() as u64 > bytes_at_once);
@@ -159,9 +159,9 @@ impl Case {
         let values = dequantized_on_cpu(self.kind, self.shape, &bytes);
         let mut result = Vec::new();
         let mut expected_memory = memory.clone();
-        let tolerance = match self.tile.operands() {
-            Operands::F32 => SUM_TOLERANCE,
-            Operands::F16 => {
+        let tolerance = match self.tile.arithmetic() {
+            Arithmetic::F32 | Arithmetic::Cooperative => SUM_TOLERANCE,
+            Arithmetic::F16 => {
                 expected_memory[scales_first..].copy_from_slice(&after[scales_first..]);
                 HALF_TOLERANCE
             }
@@ -233,24 +233,17 @@ fn every_tile_gives_the_same_bits() {
 #[test]
 fn operands_in_half_precision_are_near() {
     assert!(software().info().features.f16, "lavapipe has half precision");
-    for kind in [WeightType::Q4_0, WeightType::Q6_K, WeightType::BF16] {
-        for direction in DIRECTIONS {
-            let results: Vec<_> = Tile::fitting(&software().limits())
-                .map(|tile| tile.with_operands(Operands::F16))
-                .map(|tile| {
-                    let case = Case {
-                        kind,
-                        direction,
-                        shape: [70, 256],
-                        n_tokens: 21,
-                        scale: 2.0,
-                        accumulate: true,
-                        tile,
-                    };
-                    case.check(software())
-                })
-                .collect();
-            assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{kind:?} {direction:?}");
+    let check = |kind, direction, tile: Tile| {
+        let (shape, n_tokens, tile) = ([70, 256], 21, tile.with_arithmetic(Arithmetic::F16));
+        Case { kind, direction, shape, n_tokens, scale: 2.0, accumulate: true, tile }.check(software())
+    };
+    for direction in DIRECTIONS {
+        let limits = software().limits();
+        let results: Vec<_> =
+            Tile::fitting(&limits).map(|tile| check(WeightType::Q4_0, direction, tile)).collect();
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{direction:?}");
+        for kind in [WeightType::Q6_K, WeightType::BF16] {
+            check(kind, direction, Tile::unmeasured(64));
         }
     }
 }
@@ -273,7 +266,7 @@ fn rows_in_half_precision_may_be_of_any_magnitude() {
         accumulate: false,
         scales: Some(BufferRows::whole(&scales, [6, 2]).unwrap()),
     };
-    let tile = Tile::unmeasured(6).with_operands(Operands::F16);
+    let tile = Tile::unmeasured(6).with_arithmetic(Arithmetic::F16);
     device.submit(&device.product(&product, tile).unwrap()).unwrap();
     let y = device.read_floats(&y, 0, 6 * 32).unwrap();
     for (row, magnitude) in y.chunks_exact(32).zip(magnitudes) {
@@ -463,6 +456,9 @@ fn a_matrix_in_a_buffer_is_read_when_the_product_runs() {
 fn every_program_translates_to_vulkan_and_metal_within_the_limits() {
     for kind in WeightType::ALL {
         for direction in DIRECTIONS {
+            let cooperative = Tile::unmeasured(1).with_arithmetic(Arithmetic::Cooperative);
+            let text = product_program(kind, direction, cooperative).unwrap().text();
+            translate(&text, Limits::LEAST.workgroup_bytes, Limits::LEAST.workgroup_invocations);
             for tile in Tile::ALL {
                 let text = product_program(kind, direction, tile).unwrap().text();
                 if tile.fits(&Limits::LEAST) {
@@ -470,7 +466,7 @@ fn every_program_translates_to_vulkan_and_metal_within_the_limits() {
                 } else {
                     translate(&text, 32 << 10, 1024);
                 }
-                let halves = product_program(kind, direction, tile.with_operands(Operands::F16)).unwrap();
+                let halves = product_program(kind, direction, tile.with_arithmetic(Arithmetic::F16)).unwrap();
                 translate(&halves.text(), 32 << 10, 1024);
             }
         }

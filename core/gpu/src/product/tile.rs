@@ -10,7 +10,7 @@ use crate::{Constant, Limits};
 /// How a product is cut: what a workgroup computes, and what each of its invocations. All with the same operands give the same sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Tile {
-    operands: Operands,
+    arithmetic: Arithmetic,
     tokens: u32,
     outputs: u32,
     thread_tokens: u32,
@@ -18,16 +18,19 @@ pub struct Tile {
     depth: u32,
 }
 
-/// How operands are kept in workgroup memory; sums are in single precision.
+/// How a product computes; sums are in single precision always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Operands {
-    /// In single precision.
+pub enum Arithmetic {
+    /// With multiply-adds in single precision: every device.
     #[default]
     F32,
-    /// In half precision, with a power of two for each row of the input: for devices that have it
+    /// With operands in half precision in workgroup memory, and a power of two for each row of the input
     /// ([`Features::f16`](crate::Features)).
     F16,
+    /// With matrix units in single precision ([`Features::cooperative_matrices`](crate::Features)). It has been translated for
+    /// Metal and Vulkan, and has run nowhere yet.
+    Cooperative,
 }
 
 impl Tile {
@@ -41,6 +44,17 @@ impl Tile {
         Self::new([128, 128], [8, 8], 8),
     ];
 
+    /// The shape of products with matrix units: four subgroups of 32 invocations.
+    const COOPERATIVE: Self = Self { arithmetic: Arithmetic::Cooperative, ..Self::new([32, 32], [4, 2], 32) };
+
+    /// The shapes that a device of these limits can run and that compute so.
+    pub fn all_with(arithmetic: Arithmetic, limits: &Limits) -> Vec<Self> {
+        match arithmetic {
+            Arithmetic::Cooperative => vec![Self::COOPERATIVE],
+            _ => Self::fitting(limits).map(|tile| tile.with_arithmetic(arithmetic)).collect(),
+        }
+    }
+
     /// `[tokens, outputs]` of a workgroup and of an invocation, and the terms of a slice.
     ///
     /// The constants of the shader rest on this: what is divided has no remainder, terms and outputs come in fours,
@@ -48,17 +62,20 @@ impl Tile {
     const fn new([tokens, outputs]: [u32; 2], [thread_tokens, thread_outputs]: [u32; 2], depth: u32) -> Self {
         assert!(tokens.is_multiple_of(thread_tokens) && outputs.is_multiple_of(thread_outputs));
         assert!(outputs.is_multiple_of(4) && depth.is_multiple_of(4) && 64_u32.is_multiple_of(depth));
-        Self { operands: Operands::F32, tokens, outputs, thread_tokens, thread_outputs, depth }
+        Self { arithmetic: Arithmetic::F32, tokens, outputs, thread_tokens, thread_outputs, depth }
     }
 
-    /// The same shape with operands in this precision.
-    pub fn with_operands(self, operands: Operands) -> Self {
-        Self { operands, ..self }
+    /// The same shape with another arithmetic; that of matrix units is one of their own.
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        match arithmetic {
+            Arithmetic::Cooperative => Self::COOPERATIVE,
+            _ => Self { arithmetic, ..self },
+        }
     }
 
     /// How operands are kept.
-    pub fn operands(self) -> Operands {
-        self.operands
+    pub fn arithmetic(self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// Tokens of a workgroup.
@@ -89,18 +106,23 @@ impl Tile {
 
     /// The one of this [name](Self::fmt), if there is one.
     pub fn named(name: &str) -> Option<Self> {
-        let both = |tile: Self| [tile, tile.with_operands(Operands::F16)];
-        Self::ALL.into_iter().flat_map(both).find(|tile| tile.to_string() == name)
+        let both = |tile: Self| [tile, tile.with_arithmetic(Arithmetic::F16)];
+        Self::ALL.into_iter().flat_map(both).chain([Self::COOPERATIVE]).find(|tile| tile.to_string() == name)
     }
 
     fn invocations(self) -> u32 {
         (self.tokens / self.thread_tokens) * (self.outputs / self.thread_outputs)
     }
 
-    /// Both tiles, with one number more in each line.
+    /// Both tiles, with some numbers more in each line.
     fn workgroup_bytes(self) -> u32 {
-        let number = if self.operands == Operands::F16 { 2 } else { 4 };
-        number * self.depth * (self.tokens + 1 + self.outputs + 1)
+        let number = if self.arithmetic == Arithmetic::F16 { 2 } else { 4 };
+        number * self.depth * (self.tokens + self.outputs + 2 * self.line_padding())
+    }
+
+    /// Numbers behind each line of a tile: an odd length spreads them over the memory's banks, and matrix units read whole ones.
+    fn line_padding(self) -> u32 {
+        if self.arithmetic == Arithmetic::Cooperative { 0 } else { 1 }
     }
 
     pub(super) fn constants(self) -> Vec<(&'static str, Constant)> {
@@ -110,6 +132,8 @@ impl Tile {
             ("THREAD_TOKENS", self.thread_tokens),
             ("THREAD_OUTPUTS", self.thread_outputs),
             ("DEPTH", self.depth),
+            ("THREADS", self.invocations()),
+            ("LINE_PADDING", self.line_padding()),
         ]
         .map(|(name, value)| (name, Constant::Number(value)))
         .to_vec()
@@ -141,12 +165,17 @@ impl Tiles {
     }
 }
 
-/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation; `f16` behind it for half precision.
+/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation; behind it how it computes, if
+/// not with multiply-adds in single precision.
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operands, tokens, outputs, thread_tokens, thread_outputs, .. } = self;
-        let precision = if *operands == Operands::F16 { " f16" } else { "" };
-        write!(f, "{tokens}x{outputs}/{thread_tokens}x{thread_outputs}{precision}")
+        let Self { arithmetic, tokens, outputs, thread_tokens, thread_outputs, .. } = self;
+        let how = match arithmetic {
+            Arithmetic::F32 => "",
+            Arithmetic::F16 => " f16",
+            Arithmetic::Cooperative => " cooperative",
+        };
+        write!(f, "{tokens}x{outputs}/{thread_tokens}x{thread_outputs}{how}")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nightgraft_gpu::{AdapterKind, Device, Limits, Operands, SLOWEST, SimulatedFault, Tiles, adapters};
+use nightgraft_gpu::{AdapterKind, Arithmetic, Device, Limits, SLOWEST, SimulatedFault, Tiles, adapters};
 
 use super::*;
 use crate::Error;
@@ -101,11 +101,11 @@ fn gradients_on_a_gpu_have_the_same_masks_and_do_without_what_is_not_saved() {
 }
 
 #[test]
-fn gradients_with_operands_in_half_precision_are_near() {
+fn gradients_with_arithmetic_in_half_precision_are_near() {
     const LEAST_COSINE: f64 = 0.999;
     let device = Arc::new(software_adapter().open(true).unwrap());
     let Tiles { linear, transposed } = Tiles::unmeasured(64);
-    let [linear, transposed] = [linear, transposed].map(|tile| tile.with_operands(Operands::F16));
+    let [linear, transposed] = [linear, transposed].map(|tile| tile.with_arithmetic(Arithmetic::F16));
     let gpu =
         OpenGpu { device, tiles: Tiles { linear, transposed }, rate: SLOWEST, pipelines: None, fault: None };
     for tiny in of_every_architecture(WeightType::Q4_1) {
