@@ -17,7 +17,7 @@ fn a_command_line_that_does_not_parse() {
         ("train --model m --data d --out o --lr fast", "'fast' is neither auto nor a number"),
         ("train --model m --data d --out o --targets wq", "unknown module 'wq'"),
         ("train --model m --data d --out o --schedule step", "none of constant, linear, cosine"),
-        ("train --model m --data d --out o --device cuda", "none of cpu"),
+        ("train --model m --data d --out o --device cuda", "none of auto, cpu, gpu, gpu:N"),
         ("train --model m --data d --out o --epochs 2 --steps 3", "cannot be used with"),
         ("train --model m --data d --out o --resume maybe", "none of auto, never"),
         ("export --adapter a --to onnx --out o", "possible values: peft, gguf, merged-gguf"),

@@ -28,7 +28,10 @@ const METRICS: [&str; 9] = [
 fn training_leaves_the_promised_files_and_helps() {
     let sandbox = Sandbox::new();
     let before = sandbox.run("eval --model model.gguf --data chats.jsonl --json").ok().json();
-    assert_eq!(keys(&before), ["loss", "perplexity", "accuracy", "supervised_tokens", "data", "warnings"]);
+    assert_eq!(
+        keys(&before),
+        ["loss", "perplexity", "accuracy", "supervised_tokens", "data", "device", "warnings"]
+    );
 
     let ran = sandbox.train("--out out --epochs 3 --lr 1e-2 --batch-tokens 128 --context 64 --rank 4").ok();
     for promise in ["held-out perplexity", "out/adapter (PEFT), out/adapter.gguf (llama.cpp)", "out/loss.svg"]
@@ -280,7 +283,10 @@ fn gradients_are_written_with_their_names() {
     let command =
         "gradients --model model.gguf --init-adapter out/adapter --data chats.jsonl --out g.safetensors";
     let report = sandbox.run(&format!("{command} --json")).ok().json();
-    assert_eq!(keys(&report), ["loss", "supervised_tokens", "examples", "tensors", "data", "warnings"]);
+    assert_eq!(
+        keys(&report),
+        ["loss", "supervised_tokens", "examples", "tensors", "device", "operations", "data", "warnings"]
+    );
     assert_eq!(report["tensors"], 2 * 7 * 2, "A and B of seven modules in two layers");
     let bytes = fs::read(sandbox.path("g.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();

@@ -10,7 +10,7 @@ use super::inputs::{Inputs, threads};
 use super::logits::LogitsFile;
 use super::notice::Notice;
 use super::{DeviceOptions, StopFlag, adapter, devices, run_folder};
-use crate::config::{DataConfig, Device, RunConfig};
+use crate::config::{DataConfig, Device, Precision, RunConfig};
 use crate::export::Target;
 use crate::lora::Adapter;
 use crate::transformer::{Model, ModelOptions};
@@ -94,7 +94,12 @@ pub fn evaluate(
     let adapter = adapter.as_ref().map(Adapter::new).transpose()?;
     let longest = examples.iter().map(Example::len).max().unwrap_or(0);
     let batch_tokens = request.data_config.batch_tokens().max(longest);
-    let run = RunConfig { device: request.device, threads: request.threads, ..RunConfig::default() };
+    let run = RunConfig {
+        device: request.device,
+        threads: request.threads,
+        precision: Precision::F32,
+        ..RunConfig::default()
+    };
     let mut warnings = Notice::words(&notices);
     let gpu = devices::choose_with_warnings(&run, &request.devices, &base, stop, &mut warnings)?;
     let gpu = gpu.as_ref().map(|chosen| &chosen.gpu);

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use nightgraft_files::atomic;
 use nightgraft_ggml::{Buffer, Graph, OpTime};
 pub(super) use nightgraft_gpu::LoadedGraph;
-use nightgraft_gpu::{Activity, AdapterKind, Device, Executor, ShaderTime, Tiles};
+use nightgraft_gpu::{Activity, AdapterKind, Arithmetic, Device, Executor, ShaderTime, Tile, Tiles};
 
 use super::gpu_fault::GpuFault;
 use super::processor::GpuActivity;
@@ -38,6 +38,16 @@ impl OpenGpu {
     /// What its driver calls it.
     pub fn name(&self) -> String {
         self.device.info().name.clone()
+    }
+
+    /// The same with products in single precision.
+    pub fn exact(&self) -> Self {
+        let exact = |tile: Tile| match tile.arithmetic() {
+            Arithmetic::F16 => tile.with_arithmetic(Arithmetic::F32),
+            Arithmetic::F32 | Arithmetic::Cooperative => tile,
+        };
+        let Tiles { linear, transposed } = self.tiles;
+        Self { tiles: Tiles { linear: exact(linear), transposed: exact(transposed) }, ..self.clone() }
     }
 
     /// Whether what it takes comes out of the host's memory.

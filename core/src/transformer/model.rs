@@ -110,7 +110,7 @@ impl ModelOptions {
             n_threads,
             precision: Precision::F32,
             recompute,
-            gpu: gpu.map(|device| ModelGpu { device: device.clone(), recompute }),
+            gpu: gpu.map(|device| ModelGpu { device: device.exact(), recompute }),
         }
     }
 }

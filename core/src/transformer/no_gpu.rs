@@ -25,6 +25,10 @@ impl OpenGpu {
         match *self {}
     }
 
+    pub fn exact(&self) -> Self {
+        match *self {}
+    }
+
     pub fn shares_memory(&self) -> bool {
         match *self {}
     }
