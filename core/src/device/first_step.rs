@@ -2,22 +2,33 @@
 
 use super::record::{Latch, Record, Records};
 
-/// The first step with a device is under way; afterwards it is known that one returns.
+/// The first step with a device: it is marked while it is under way, and afterwards it is known that one returns.
 #[derive(Debug)]
 pub struct FirstStep {
-    latch: Latch,
     records: Records,
     record: Record,
+    latch: Option<Latch>,
 }
 
 impl FirstStep {
-    pub(super) fn new(latch: Latch, records: Records, record: Record) -> Self {
-        Self { latch, records, record }
+    pub(super) fn new(records: Records, record: Record) -> Self {
+        Self { records, record, latch: None }
     }
 
-    /// The step was made.
+    /// It begins. What is marked already stays so.
+    pub fn begin(&mut self) {
+        if self.latch.is_none() {
+            match self.records.latch() {
+                Ok(latch) => self.latch = latch,
+                // Another process is at its own first step, or the disk is full.
+                Err(why) => tracing::warn!(%why, "the first step on the GPU is not marked"),
+            }
+        }
+    }
+
+    /// It was made.
     pub fn made(self) {
-        let Self { latch, records, record } = self;
+        let Self { records, record, latch } = self;
         if let Err(why) = records.write(&record.after_a_step()) {
             tracing::warn!(%why, "the next run marks its first step on the GPU again");
         }

@@ -5,6 +5,10 @@
 pub enum FirstStep {}
 
 impl FirstStep {
+    pub fn begin(&mut self) {
+        match *self {}
+    }
+
     pub fn made(self) {
         match self {}
     }

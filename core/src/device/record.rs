@@ -93,14 +93,27 @@ impl Records {
         self.path.as_ref().map(|path| Latch::set(path.with_extension("trying"))).transpose()
     }
 
-    /// Marks the first step, if this is it.
+    /// Why a device is left alone that computes right but never made a step: the process ended in its first one.
+    ///
+    /// # Errors
+    /// [`DeviceRefusal::EndedTheProcess`].
+    pub fn check_latch(&self) -> Result<(), DeviceRefusal> {
+        match self.path.as_ref().map(|path| Latch::find(&path.with_extension("trying"))) {
+            Some(Err(DeviceRefusal::EndedTheProcess)) => Err(DeviceRefusal::EndedTheProcess),
+            _ => Ok(()),
+        }
+    }
+
+    /// What marks the first step, if it is still to come.
+    ///
+    /// # Errors
+    /// As [`check_latch`](Self::check_latch).
     pub fn first_step(&self, record: &Record) -> Result<Option<FirstStep>, DeviceRefusal> {
-        if record.has_stepped {
+        if record.has_stepped || self.path.is_none() {
             return Ok(None);
         }
-        let latch = self.latch()?;
-        let records = self.clone();
-        Ok(latch.map(|latch| FirstStep::new(latch, records, record.clone())))
+        self.check_latch()?;
+        Ok(Some(FirstStep::new(self.clone(), record.clone())))
     }
 }
 
@@ -162,11 +175,17 @@ pub(super) struct Latch {
 }
 
 impl Latch {
-    fn set(path: PathBuf) -> Result<Self, DeviceRefusal> {
-        if path.exists() {
-            let is_free = File::open(&path).and_then(|file| try_lock(&file)).map_err(not_kept)?;
-            return Err(if is_free { DeviceRefusal::EndedTheProcess } else { DeviceRefusal::InUse });
+    /// That nobody has marked the device.
+    fn find(path: &Path) -> Result<(), DeviceRefusal> {
+        if !path.exists() {
+            return Ok(());
         }
+        let is_free = File::open(path).and_then(|file| try_lock(&file)).map_err(not_kept)?;
+        Err(if is_free { DeviceRefusal::EndedTheProcess } else { DeviceRefusal::InUse })
+    }
+
+    fn set(path: PathBuf) -> Result<Self, DeviceRefusal> {
+        Self::find(&path)?;
         let file = open_lock(&path).map_err(not_kept)?;
         if !try_lock(&file).map_err(not_kept)? {
             return Err(DeviceRefusal::InUse);

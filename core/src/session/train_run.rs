@@ -109,6 +109,11 @@ impl TrainRun {
         if let Some(hash) = self.hash_check.poll()? {
             home.keep_model_hash(hash)?;
         }
+        if let Some(first_step) = &mut self.first_step
+            && self.train_loop.trains_next()
+        {
+            first_step.begin();
+        }
         let started = Instant::now();
         let step_event = self.train_loop.advance();
         let step = self.train_loop.progress().step;

@@ -104,7 +104,7 @@ impl Tile {
         if n_tokens <= few.tokens { few } else { many }
     }
 
-    /// The one of this [name](Self::fmt), if there is one.
+    /// The one that is displayed so, if there is one.
     pub fn named(name: &str) -> Option<Self> {
         let both = |tile: Self| [tile, tile.with_arithmetic(Arithmetic::F16)];
         Self::ALL.into_iter().flat_map(both).chain([Self::COOPERATIVE]).find(|tile| tile.to_string() == name)
