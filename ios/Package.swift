@@ -19,7 +19,8 @@ func native() -> (library: Target?, linking: [LinkerSetting]) {
         return (nil, [.linkedLibrary("nightgraft_ffi"), .unsafeFlags(["-L\(folder)"]), undefined])
     }
     let linking: [LinkerSetting] = [
-        .linkedLibrary("c++"), .linkedFramework("Accelerate"), .linkedFramework("Metal"), .linkedFramework("QuartzCore"),
+        .linkedLibrary("c++"), .linkedFramework("Accelerate"), .linkedFramework("Metal"),
+        .linkedFramework("QuartzCore"),
     ]
     let (name, framework) = ("NightgraftLibrary", "Nightgraft.xcframework")
     let isBuilt = FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/\(framework)")

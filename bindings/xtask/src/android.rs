@@ -256,7 +256,9 @@ mod tests {
         assert!(
             arguments.join(" ").contains("--profile small-release --locked --lib --package nightgraft-ffi")
         );
-        assert!(arguments.join(" ").ends_with("--target aarch64-linux-android"));
+        assert!(arguments.join(" ").ends_with("--target aarch64-linux-android --no-default-features"));
+        let with_gpus = Command::from(abi("arm64-v8a").build(&sh, &ndk, 26, Devices::All));
+        assert!(with_gpus.get_args().all(|word| word != "--no-default-features"));
     }
 
     #[test]
