@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use nightgraft_core::session::{self, MemoryPlan, PlanRequest};
 
-use crate::{Verbosity, fetch::catalogue, format, output, settings::BenchSettings, size::parse_size};
+use crate::{
+    Verbosity, fetch::catalogue, format, interrupt, output, settings::BenchSettings, size::parse_size,
+};
 
 /// Tell what training a model takes in memory, and what it computes again to take less
 #[derive(clap::Args)]
@@ -37,7 +39,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
         memory_limit: args.memory,
         devices: args.settings.devices(),
     };
-    let report = session::plan(&request)?;
+    let report = session::plan(&request, &interrupt::stop_flag("stopping ...")?)?;
     if verbosity.json {
         output::json(&report)?;
     } else {

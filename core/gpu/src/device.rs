@@ -149,7 +149,11 @@ impl Device {
         self.check()?;
         match polled {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(wgpu::PollError::Timeout)) => Err(Error::Unfinished { seconds: PATIENCE.as_secs() }),
+            Ok(Err(wgpu::PollError::Timeout)) => {
+                // The last handle of a queue waits for its device without end: this one has none.
+                std::mem::forget(self.queue.clone());
+                Err(Error::Unfinished { seconds: PATIENCE.as_secs() })
+            }
             Ok(Err(error)) => Err(Error::Failed { what: "waiting", reason: error.to_string() }),
             Err(_) => Err(Error::Lost { reason: "it failed while it was waited for".to_owned() }),
         }

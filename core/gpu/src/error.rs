@@ -58,6 +58,12 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// A result that is no number: the numbers or the device are to blame, which the CPU tells.
+    #[error("{what} from the GPU is not finite")]
+    NotFinite {
+        /// What it is.
+        what: &'static str,
+    },
     /// The flag that stops work was raised.
     #[error("stopped on request")]
     Stopped,

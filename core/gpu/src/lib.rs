@@ -13,8 +13,8 @@
 //! Whatever a device or its driver does wrong comes back as an [`Error`]: nothing here panics or ends the process. Work is cut so
 //! that it runs within [`Limits::LEAST`], which modest phones have.
 //!
-//! The code is safe, but for two functions: one makes shaders without run-time checks of shapes that were checked before, the other
-//! gives a driver back what it has compiled.
+//! The code is safe, but for three functions: one makes shaders without run-time checks of shapes that were checked before, one gives
+//! a driver back what it has compiled, and one allows matrix units.
 //!
 //! ```
 //! use nightgraft_gpu::{BufferRows, Product, Tile, adapters};

@@ -15,7 +15,7 @@ impl FirstStep {
         Self { records, record, latch: None }
     }
 
-    /// It begins. What is marked already stays so.
+    /// A piece of work with the device begins that may be the first.
     pub fn begin(&mut self) {
         if self.latch.is_none() {
             match self.records.latch() {
@@ -24,6 +24,11 @@ impl FirstStep {
                 Err(why) => tracing::warn!(%why, "the first step on the GPU is not marked"),
             }
         }
+    }
+
+    /// The piece returned, and a step is still to come.
+    pub fn pause(&mut self) {
+        self.latch = None;
     }
 
     /// It was made.

@@ -9,6 +9,10 @@ impl FirstStep {
         match *self {}
     }
 
+    pub fn pause(&mut self) {
+        match *self {}
+    }
+
     pub fn made(self) {
         match self {}
     }

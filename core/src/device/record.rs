@@ -180,7 +180,11 @@ impl Latch {
         if !path.exists() {
             return Ok(());
         }
-        let is_free = File::open(path).and_then(|file| try_lock(&file)).map_err(not_kept)?;
+        let is_free = match File::open(path).and_then(|file| try_lock(&file)) {
+            // Its holder has just removed it.
+            _ if !path.exists() => return Ok(()),
+            is_free => is_free.map_err(not_kept)?,
+        };
         Err(if is_free { DeviceRefusal::EndedTheProcess } else { DeviceRefusal::InUse })
     }
 

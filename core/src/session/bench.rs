@@ -127,7 +127,11 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let counts = [capacity as u64, process];
     let planner = MemoryPlanner::new(&base, &tensors, &config, AdapterCopies::NONE, counts, gpu.as_ref())?;
     let recompute = planner.choose_policy(request.memory_limit)?;
-    let precision = if gpu.is_some() { Precision::F32 } else { resolve_precision(config.run.precision) };
+    let precision = match &gpu {
+        Some(gpu) if gpu.is_exact() => Precision::F32,
+        Some(_) => Precision::Mixed,
+        None => resolve_precision(config.run.precision),
+    };
     let options = ModelOptions {
         trains: true,
         capacity,

@@ -2,11 +2,11 @@
 
 use super::inputs::threads;
 use super::{Event, StopFlag};
-use crate::Result;
 use crate::base::Base;
-use crate::config::RunConfig;
+use crate::config::{Precision, RunConfig};
 use crate::device::{self, ChosenGpu, DeviceEvent, DeviceOptions, Job};
-use crate::transformer::{Model, resolve_precision, speed};
+use crate::transformer::{Model, OpenGpu, resolve_precision, speed};
+use crate::{Error, Result};
 
 /// The GPU that the settings ask for, if it can be used; what became of others is told.
 ///
@@ -22,6 +22,47 @@ pub(super) fn choose(
     let precision = resolve_precision(run.precision);
     let job = Job { base, n_threads: threads(run.threads), precision, stop: stop.raw() };
     device::choose(run.device, options, &job, &mut |event| on_event(&Event::Device(event)))
+}
+
+/// The same for a session, which does not end because a GPU that it was to have is gone: the processor takes its place.
+///
+/// # Errors
+/// As [`device::choose`], but for a GPU that cannot be had.
+pub(super) fn choose_for_session(
+    run: &RunConfig,
+    options: &DeviceOptions,
+    base: &Base,
+    stop: &StopFlag,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Option<ChosenGpu>> {
+    match choose(run, options, base, stop, on_event) {
+        Err(Error::Config { problem, .. }) => {
+            on_event(&Event::Warning { text: format!("the processor computes: {problem}") });
+            Ok(None)
+        }
+        chosen => chosen,
+    }
+}
+
+/// What judges the result of a run with this GPU: the same one, if its products are exact or it can have such.
+///
+/// # Errors
+/// As [`choose_for_session`].
+pub(super) fn choose_judge(
+    gpu: Option<&ChosenGpu>,
+    run: &RunConfig,
+    options: &DeviceOptions,
+    base: &Base,
+    stop: &StopFlag,
+) -> Result<Option<OpenGpu>> {
+    match gpu {
+        Some(chosen) if !chosen.gpu.is_exact() => {
+            let exact = RunConfig { precision: Precision::F32, ..run.clone() };
+            let judge = choose_for_session(&exact, options, base, stop, &mut |_| ())?;
+            Ok(judge.map(|chosen| chosen.gpu))
+        }
+        chosen => Ok(chosen.map(|chosen| chosen.gpu.clone())),
+    }
 }
 
 /// The same for a job without events, which has warnings instead.

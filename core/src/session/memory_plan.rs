@@ -158,11 +158,12 @@ impl MemoryPlanner {
         let tokens = tokens as usize;
         let precision = if gpu.is_some() { Precision::F32 } else { config.run.precision };
         let estimate = MemoryEstimate::new(base, start, tokens, precision)?;
-        let of_driver = TRANSFERS + DRIVER + base.spec.n_layer() as u64 * DRIVER_PER_LAYER;
+        let adapter_bytes = 4 * start.n_parameters() as u64;
+        let of_driver = TRANSFERS + adapter_bytes + DRIVER + base.spec.n_layer() as u64 * DRIVER_PER_LAYER;
         let of_threads = threads(config.run.threads) as u64 * (STACK + estimate.scratch_per_thread());
         Ok(Self {
             process,
-            adapter_bytes: 4 * start.n_parameters() as u64,
+            adapter_bytes,
             copies: copies.0,
             scratch: ALLOCATOR + if gpu.is_some() { of_driver } else { of_threads },
             gpu: gpu.map(|gpu| (weight_bytes(base), gpu.shares_memory())),
@@ -207,8 +208,16 @@ impl MemoryPlanner {
     /// # Errors
     /// [`Error::OutOfMemoryBudget`] with the least that would do.
     pub(super) fn choose_policy(&self, limit: Option<u64>) -> Result<RecomputePolicy> {
-        // A GPU's own memory does not count, and nobody tells how much there is.
-        let limit = limit.filter(|_| !matches!(self.gpu, Some((_, false))));
+        if let (Some((_, false)), Some(available)) = (self.gpu, limit) {
+            // A GPU's own memory does not count, and nobody tells how much there is.
+            let recompute = self.estimate.fastest_with_spare(spare_bytes());
+            let needed = self.plan(recompute).total;
+            return if needed <= available {
+                Ok(recompute)
+            } else {
+                Err(Error::OutOfMemoryBudget { needed, available })
+            };
+        }
         let Some(available) = limit else { return Ok(self.estimate.fastest_with_spare(spare_bytes())) };
         let copied = self.gpu.map_or(0, |(weights, _)| weights + 2 * self.adapter_bytes);
         let for_model = available.checked_sub(self.outside_model() + copied);

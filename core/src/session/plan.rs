@@ -34,20 +34,20 @@ pub struct PlanReport {
     pub warnings: Vec<String>,
 }
 
-/// Plans a run with examples of up to `context` tokens; the examples themselves are not counted.
+/// Plans a run with examples of up to `context` tokens; the examples themselves are not counted. A raised flag ends the comparison of
+/// a GPU that was not used before.
 ///
 /// # Errors
 /// [`Error::OutOfMemoryBudget`](crate::Error::OutOfMemoryBudget) with the least that would do, and any of
 /// [`Error`](crate::Error)'s for an unusable model or settings.
-pub fn plan(request: &PlanRequest) -> Result<PlanReport> {
+pub fn plan(request: &PlanRequest, stop: &StopFlag) -> Result<PlanReport> {
     request.config.validate()?;
     let mut config = request.config.clone();
     // Opened as a run does, which leaves the tokenizer's traces in the process.
     let base = Inputs::open(&request.model, Date::now())?.into_base();
     let mut warnings =
         Notice::words(Notice::of_model(&request.config.data, &base).collect::<Vec<_>>().as_slice());
-    let stop = StopFlag::new();
-    let gpu = devices::choose_with_warnings(&config.run, &request.devices, &base, &stop, &mut warnings)?;
+    let gpu = devices::choose_with_warnings(&config.run, &request.devices, &base, stop, &mut warnings)?;
     let gpu = gpu.as_ref().map(|chosen| &chosen.gpu);
     let process = process_bytes();
     let start = run_setup::initial_adapter(&mut config, None, &base)?;

@@ -181,9 +181,9 @@ impl RunSetup {
         self.refused_gpu.clone().map(Event::Device)
     }
 
-    /// The GPU that computes, if one does.
-    pub(super) fn gpu(&self) -> Option<OpenGpu> {
-        self.gpu.as_ref().map(|gpu| gpu.chosen.gpu.clone())
+    /// Whether a GPU computes.
+    pub(super) fn has_gpu(&self) -> bool {
+        self.gpu.is_some()
     }
 
     /// The loop of the run at its start, which `stop` stops.

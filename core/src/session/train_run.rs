@@ -109,11 +109,7 @@ impl TrainRun {
         if let Some(hash) = self.hash_check.poll()? {
             home.keep_model_hash(hash)?;
         }
-        if let Some(first_step) = &mut self.first_step
-            && self.train_loop.trains_next()
-        {
-            first_step.begin();
-        }
+        self.first_step.iter_mut().for_each(FirstStep::begin);
         let started = Instant::now();
         let step_event = self.train_loop.advance();
         let step = self.train_loop.progress().step;
@@ -121,6 +117,7 @@ impl TrainRun {
             self.first_step = None;
             on_event(&failed);
         }
+        self.first_step.iter_mut().for_each(FirstStep::pause);
         let step_event = step_event?;
         if matches!(step_event, StepEvent::MicroStep | StepEvent::Step { .. })
             && let Some(first_step) = self.first_step.take()

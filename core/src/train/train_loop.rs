@@ -122,13 +122,6 @@ impl TrainLoop {
         self.held_out_plan.len() as u64
     }
 
-    /// Whether the next piece of work is a micro-batch of training.
-    pub fn trains_next(&self) -> bool {
-        let is_over = self.trainer.is_finished()
-            || early_stopping::is_out_of_patience(&self.progress().early_stopping, self.schedule.patience);
-        !self.is_evaluation_due() && !is_over
-    }
-
     /// Does the next piece of work.
     ///
     /// # Errors

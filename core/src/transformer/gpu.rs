@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use nightgraft_files::atomic;
 use nightgraft_ggml::{Buffer, Graph, OpTime};
 pub(super) use nightgraft_gpu::LoadedGraph;
-use nightgraft_gpu::{Activity, AdapterKind, Arithmetic, Device, Executor, ShaderTime, Tile, Tiles};
+use nightgraft_gpu::{Activity, AdapterKind, Arithmetic, Device, Executor, ShaderTime, Tiles};
 
 use super::gpu_fault::GpuFault;
 use super::processor::GpuActivity;
@@ -40,14 +40,10 @@ impl OpenGpu {
         self.device.info().name.clone()
     }
 
-    /// The same with products in single precision.
-    pub fn exact(&self) -> Self {
-        let exact = |tile: Tile| match tile.arithmetic() {
-            Arithmetic::F16 => tile.with_arithmetic(Arithmetic::F32),
-            Arithmetic::F32 | Arithmetic::Cooperative => tile,
-        };
+    /// Whether products have operands in single precision.
+    pub fn is_exact(&self) -> bool {
         let Tiles { linear, transposed } = self.tiles;
-        Self { tiles: Tiles { linear: exact(linear), transposed: exact(transposed) }, ..self.clone() }
+        [linear, transposed].iter().all(|tile| tile.arithmetic() != Arithmetic::F16)
     }
 
     /// Whether what it takes comes out of the host's memory.
@@ -86,8 +82,12 @@ impl GpuProcessor {
         self.executor.load(&mut graphs)
     }
 
-    pub fn hold(&mut self, buffer: &Buffer) -> Result<()> {
-        self.executor.hold(buffer)
+    pub fn hold<'a>(&mut self, buffers: impl IntoIterator<Item = &'a Buffer>) -> Result<()> {
+        self.executor.hold(buffers)
+    }
+
+    pub fn trust_loss(&self, loss: f64) -> Result<()> {
+        if loss.is_finite() { Ok(()) } else { Err(GpuError::NotFinite { what: "a loss" }) }
     }
 
     pub fn compute(&mut self, graph: &LoadedGraph) -> Result<()> {
@@ -127,7 +127,7 @@ impl GpuProcessor {
     }
 
     pub fn download(&mut self, buffers: &[&Buffer]) -> Result<()> {
-        self.executor.download(buffers)
+        self.executor.download(buffers, true)
     }
 
     pub fn release_arena(&mut self) {

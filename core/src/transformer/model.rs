@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use nightgraft_ggml::{Buffer, ComputeType, Graph, OpTime};
 use nightgraft_text::data::Batch;
 
-use super::block::Block;
+use super::block::{Block, SavedActivations};
 use super::gpu::OpenGpu;
 use super::head_graph::{HEAD_NODES, head_graph};
 use super::layers::{LayerGraphs, ResidualBuffers, TokenShape};
@@ -74,7 +74,7 @@ pub struct ModelOptions {
     pub capacity: usize,
     /// Threads that compute.
     pub n_threads: usize,
-    /// How products are computed on the CPU; a GPU computes in f32.
+    /// How products are computed on the CPU; a GPU computes as it was chosen for.
     pub precision: Precision,
     /// What is saved for the backward on the CPU.
     pub recompute: RecomputePolicy,
@@ -110,7 +110,7 @@ impl ModelOptions {
             n_threads,
             precision: Precision::F32,
             recompute,
-            gpu: gpu.map(|device| ModelGpu { device: device.exact(), recompute }),
+            gpu: gpu.map(|device| ModelGpu { device: device.clone(), recompute }),
         }
     }
 }
@@ -207,13 +207,7 @@ impl Model {
             }
         };
         let parts = Parts::new(&base, adapter, &options, compute_type, recompute, processor)?;
-        let file = base.file();
-        let is_larger_than_memory =
-            options.gpu.is_none() && available_bytes().is_some_and(|free| file.n_bytes() > free);
-        if is_larger_than_memory {
-            let path = file.path().display();
-            tracing::warn!(%path, "the model is larger than the memory that is free: it is read anew in every step, which is slow");
-        }
+        let is_larger_than_memory = options.gpu.is_none() && is_larger_than_memory(&base);
         Ok(Self {
             parts,
             angles: weights::angles(&base),
@@ -362,14 +356,19 @@ impl Model {
         let Some(ModelGpu { device, .. }) = self.options.gpu.take() else { return Err(error.into()) };
         let device = device.name();
         tracing::warn!(%device, %error, "the GPU failed: the CPU computes from here on");
-        let Self { base, adapter, options, .. } = self;
         // A policy of little memory stays one.
         if self.recompute != RecomputePolicy::MIN_MEMORY {
-            self.recompute = options.recompute;
+            self.recompute = self.options.recompute;
         }
-        let processor = Processor::cpu(options.n_threads, self.stop.clone())?;
+        let processor = || Processor::cpu(self.options.n_threads, self.stop.clone());
+        let (first, processor) = (processor()?, processor()?);
+        // The GPU's memory may be the host's: it is free before the CPU takes some.
+        self.release();
+        self.parts.processor = first;
+        let Self { base, adapter, options, .. } = self;
         let compute_type = compute_type(options.precision);
-        self.parts = Parts::new(base, adapter.as_ref(), options, compute_type, self.recompute, processor)?;
+        self.parts = Parts::new(base, adapter.as_ref(), options, compute_type, options.recompute, processor)?;
+        self.is_larger_than_memory = is_larger_than_memory(&self.base);
         self.failure = Some(DeviceFailure { device, error });
         Ok(())
     }
@@ -470,7 +469,9 @@ impl Model {
         let is_tempered = self.base.spec.temperature.is_some();
         let shape = TokenShape { n_tokens, n_dims: &n_dims, is_tempered };
         let graphs = LayerGraphs::new(blocks, residual, shape, train)?;
-        processor.hold(losses)?;
+        processor.hold([&*losses])?;
+        // In memory of their own, which is free again when they go.
+        processor.hold(residual.saved.iter().flat_map(SavedActivations::buffers))?;
         // On a GPU, graphs have their arena for as long as they are there: one that grows would be there twice.
         let n_rows = self.recompute.head_rows;
         let heads = match processor.is_gpu() {
@@ -576,6 +577,8 @@ impl Model {
             sum.loss += f64::from(pair[0]);
             sum.correct += u64::from(pair[1] > 0.5);
         }
+        // If the CPU finds the same, it is the run's fault and not the GPU's.
+        self.parts.processor.trust_loss(sum.loss)?;
         Ok(sum)
     }
 
@@ -627,6 +630,17 @@ impl HeadChunk {
         let buffers = [self.x.clone(), self.dx.clone(), self.loss.clone()];
         head_graph(head, &buffers, &targets, n_rows, mode == Mode::Train)
     }
+}
+
+/// Whether the model does not fit into the memory that is free, which is told.
+fn is_larger_than_memory(base: &Base) -> bool {
+    let file = base.file();
+    let is_larger = available_bytes().is_some_and(|free| file.n_bytes() > free);
+    if is_larger {
+        let path = file.path().display();
+        tracing::warn!(%path, "the model is larger than the memory that is free: it is read anew in every step, which is slow");
+    }
+    is_larger
 }
 
 /// The positions of a micro-batch that have a target.

@@ -25,7 +25,7 @@ impl OpenGpu {
         match *self {}
     }
 
-    pub fn exact(&self) -> Self {
+    pub fn is_exact(&self) -> bool {
         match *self {}
     }
 
@@ -43,7 +43,11 @@ impl GpuProcessor {
         match *self {}
     }
 
-    pub fn hold(&mut self, _: &Buffer) -> Result<()> {
+    pub fn hold<'a>(&mut self, _: impl IntoIterator<Item = &'a Buffer>) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn trust_loss(&self, _: f64) -> Result<()> {
         match *self {}
     }
 

@@ -63,7 +63,8 @@ impl TensorCheck {
 }
 
 /// Runs a layer of each kind that the model has forward and backward, and some rows of its head, on a device and on the CPU, with
-/// adapters beside all matrices, products of the device with this arithmetic; then times both with the first of these layers, the CPU in the precision of a run.
+/// adapters beside all matrices, products of the device with this arithmetic; then times both with the first of these layers, the
+/// CPU in the precision of a run.
 ///
 /// # Errors
 /// [`Error::Gpu`](crate::Error::Gpu) for whatever goes wrong on the device; [`Error::Cancelled`](crate::Error::Cancelled) if the

@@ -66,11 +66,19 @@ impl Processor {
         }
     }
 
-    /// Makes room for a matrix that rows are copied to, and that no graph has.
-    pub fn hold(&mut self, buffer: &Buffer) -> Result<()> {
+    /// Makes room for matrices apart from all others, also such as no graph has.
+    pub fn hold<'a>(&mut self, buffers: impl IntoIterator<Item = &'a Buffer>) -> Result<()> {
         match self {
             Self::Cpu(_) => Ok(()),
-            Self::Gpu(gpu) => Ok(gpu.hold(buffer)?),
+            Self::Gpu(gpu) => Ok(gpu.hold(buffers)?),
+        }
+    }
+
+    /// Refuses a GPU's loss that is no number: the CPU has to compute it, too, before anybody concludes anything from that.
+    pub fn trust_loss(&self, loss: f64) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Gpu(gpu) => Ok(gpu.trust_loss(loss)?),
         }
     }
 

@@ -67,6 +67,9 @@ struct Transfers {
     down: u64,
 }
 
+/// What is read from a device at a time: the host has it twice meanwhile.
+const DOWNLOAD_BYTES: u64 = 16 << 20;
+
 /// What an executor has done so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Activity {
@@ -137,19 +140,19 @@ impl Executor {
         self.storage.forget_unshared();
         self.transfers.up += self.storage.place(&self.device, values)?;
         for plan in &plans {
-            self.transfers.up += self.storage.upload(&self.device, plan)?;
+            self.transfers.up += self.storage.upload(&self.device, plan, &self.stop)?;
         }
         let floats = plans.iter().map(encode::arena_floats).max().unwrap_or(0);
         let arena = self.arena(floats)?;
         plans.iter().map(|plan| self.encode(plan, &arena)).collect()
     }
 
-    /// Makes room for a buffer that no graph has.
+    /// Makes room for buffers apart from all others, also such as no graph has.
     ///
     /// # Errors
     /// [`Error::OverLimit`], [`Error::OutOfMemory`], [`Error::Lost`].
-    pub fn hold(&mut self, buffer: &ggml::Buffer) -> Result<(), Error> {
-        self.transfers.up += self.storage.place(&self.device, [buffer])?;
+    pub fn hold<'a>(&mut self, buffers: impl IntoIterator<Item = &'a ggml::Buffer>) -> Result<(), Error> {
+        self.transfers.up += self.storage.place(&self.device, buffers)?;
         Ok(())
     }
 
@@ -197,13 +200,13 @@ impl Executor {
         Ok(())
     }
 
-    /// Waits for all that was computed, and copies the device's values of these buffers to the host, in as few pieces as the device
-    /// has room for. Nothing is written to the host before all of it was read.
+    /// Waits for all that was computed, and copies the device's values of these buffers to the host. Nothing is written to the host
+    /// before all of it was read.
     ///
     /// # Errors
-    /// They are those of [`upload`](Self::upload).
-    pub fn download(&mut self, buffers: &[&ggml::Buffer]) -> Result<(), Error> {
-        let limit = self.device.limits().buffer_bytes;
+    /// They are those of [`upload`](Self::upload), and [`Error::NotFinite`] if numbers are required and there is something else.
+    pub fn download(&mut self, buffers: &[&ggml::Buffer], requires_numbers: bool) -> Result<(), Error> {
+        let limit = self.device.limits().buffer_bytes.min(DOWNLOAD_BYTES);
         let places = buffers.iter().map(|buffer| self.storage.of(buffer)).collect::<Result<Vec<_>, _>>()?;
         let (mut values, mut pieces) = (Vec::new(), Vec::new());
         let mut size = 0;
@@ -214,7 +217,7 @@ impl Executor {
         };
         for place in places {
             let bytes = 4 * place.floats();
-            if size + bytes > limit {
+            if size > 0 && size + bytes > limit {
                 read(&mut pieces, &mut values)?;
                 size = 0;
             }
@@ -223,6 +226,9 @@ impl Executor {
         }
         read(&mut pieces, &mut values)?;
         self.pace.all_done();
+        if requires_numbers && !values.iter().all(|value| value.is_finite()) {
+            return Err(Error::NotFinite { what: "a gradient" });
+        }
         self.transfers.down += 4 * values.len() as u64;
         let mut values = values.as_slice();
         for buffer in buffers {

@@ -118,11 +118,12 @@ impl Pace {
     }
 }
 
-/// The rate after a submission of so much work took so long. One that was short says little, but that more can be tried.
+/// The rate after a submission of so much work took so long. One that was short, of which starting it was a large part, can show that
+/// the device is faster, and not that it is slower.
 fn adapted(rate: f64, work: u64, took: Duration) -> f64 {
     let measured = work as f64 / took.as_secs_f64().max(1e-6);
-    let adapted = if took < AIM / 2 { rate * 1.25 } else { measured.clamp(rate / 2.0, rate * 1.25) };
-    adapted.max(SLOWEST / 10.0)
+    let least = if took < AIM / 2 { rate } else { rate / 2.0 };
+    measured.clamp(least, rate * 1.25).max(SLOWEST / 10.0)
 }
 
 #[cfg(test)]
@@ -136,7 +137,8 @@ mod tests {
         assert_eq!(adapted(1e9, 30_000_000, ms(30)), 1e9);
         assert_eq!(adapted(1e9, 30_000_000, ms(40)), 7.5e8);
         assert_eq!(adapted(1e9, 30_000_000, ms(3000)), 5e8);
-        assert_eq!(adapted(1e9, 30_000, ms(1)), 1.25e9);
+        assert_eq!(adapted(1e9, 20_000_000, ms(1)), 1.25e9);
+        assert_eq!(adapted(1e9, 30_000, ms(1)), 1e9, "little work in a short time shows nothing");
         assert_eq!(adapted(1e7, 1, ms(3000)), 1e7, "a device that hangs has a least piece");
     }
 }

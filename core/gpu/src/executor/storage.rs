@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nightgraft_ggml::{self as ggml, BufferId, Memory, Operation, PlannedGraph, PlannedProduct};
 use nightgraft_kernels::Weights;
@@ -121,8 +122,8 @@ impl Storage {
     /// the bytes that were copied.
     ///
     /// # Errors
-    /// Those of [`Device::upload_matrix`].
-    pub fn upload(&mut self, device: &Device, plan: &PlannedGraph) -> Result<u64, Error> {
+    /// Those of [`Device::upload_matrix`], and [`Error::Stopped`] if the flag is raised.
+    pub fn upload(&mut self, device: &Device, plan: &PlannedGraph, stop: &AtomicBool) -> Result<u64, Error> {
         let mut copied = 0;
         let products = plan.nodes.iter().filter_map(|node| match &node.operation {
             Operation::SumOfProducts { products, .. } => Some(products),
@@ -144,6 +145,9 @@ impl Storage {
             };
             let missing =
                 || Error::Host { reason: format!("{buffer:?} has other weights than a graph says") };
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
             let weights = weights().ok_or_else(missing)?;
             copied += weights.bytes().len() as u64;
             entry.insert(device.upload_matrix(weights)?);

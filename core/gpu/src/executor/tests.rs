@@ -69,7 +69,7 @@ fn check_on(device: &Arc<Device>, mut graph: Graph, results: &[&Buffer], toleran
         executor.compute(&loaded).unwrap();
         let mut computed = Vec::new();
         for result in results {
-            executor.download(&[result]).unwrap();
+            executor.download(&[result], false).unwrap();
             computed.push(result.to_vec().unwrap());
         }
         for (i, (got, want)) in computed.iter().zip(&expected).enumerate() {
@@ -237,7 +237,7 @@ fn a_key_that_is_set_anew_changes_the_mask() {
         cpu.compute(&mut g).unwrap();
         let expected = stored.to_vec().unwrap();
         executor.compute(&loaded).unwrap();
-        executor.download(&[&stored]).unwrap();
+        executor.download(&[&stored], true).unwrap();
         assert_eq!(stored.to_vec().unwrap(), expected);
     }
 }
@@ -448,7 +448,7 @@ fn work_that_is_cut_into_pieces_has_the_same_bits() {
         let loaded = executor.load([&mut g]).unwrap().remove(0);
         executor.upload(&x).unwrap();
         executor.compute(&loaded).unwrap();
-        executor.download(&results.each_ref()).unwrap();
+        executor.download(&results.each_ref(), true).unwrap();
         let values = results.each_ref().map(|result| result.to_vec().unwrap());
         (values, loaded.n_dispatches(), executor.activity().submissions)
     };
@@ -460,13 +460,15 @@ fn work_that_is_cut_into_pieces_has_the_same_bits() {
 
 #[test]
 fn a_raised_flag_ends_a_computation_between_two_pieces() {
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let tiles = Tiles::unmeasured(40);
     let mut executor = Executor::new(software().clone(), tiles, SLOWEST, stop.clone());
     let (mut g, x, _) = tokens_graph(40);
     let loaded = executor.load([&mut g]).unwrap().remove(0);
     executor.upload(&x).unwrap();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(executor.compute(&loaded), Err(Error::Stopped));
+    assert!(matches!(executor.load([&mut tokens_graph(4).0]), Err(Error::Stopped)));
     stop.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(executor.compute(&loaded), Ok(()));
 }
@@ -485,11 +487,26 @@ fn values_are_copied_when_they_have_changed() {
     x.clear().unwrap();
     assert_eq!((up(&mut executor), up(&mut executor)), (4 * 5 * 64, 0));
     executor.compute(&loaded).unwrap();
-    executor.download(&[&results[0]]).unwrap();
+    executor.download(&[&results[0]], true).unwrap();
     let mut row = [1.0; 96];
     executor.read(&results[0], 4, &mut row).unwrap();
     assert_eq!(row, [0.0; 96]);
     assert!(matches!(executor.read(&results[0], 5, &mut row), Err(Error::OutOfRange { .. })));
+}
+
+#[test]
+fn what_is_no_number_is_not_taken_for_one() {
+    let mut executor = executor(software());
+    let (mut g, x, results) = tokens_graph(3);
+    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    x.write(0, &[f32::NAN; 3 * 64]).unwrap();
+    results[0].write(0, &[1.0; 3 * 96]).unwrap();
+    executor.upload(&x).unwrap();
+    executor.compute(&loaded).unwrap();
+    assert_eq!(executor.download(&[&results[0]], true), Err(Error::NotFinite { what: "a gradient" }));
+    assert_eq!(results[0].to_vec().unwrap(), [1.0; 3 * 96]);
+    executor.download(&[&results[0]], false).unwrap();
+    assert!(results[0].to_vec().unwrap().iter().all(|value| value.is_nan()));
 }
 
 #[test]
@@ -512,7 +529,7 @@ fn rows_are_copied_on_the_device() {
             executor.clear(&to).unwrap();
         }
         executor.copy_rows([&from, &to], pairs).unwrap();
-        executor.download(&[&to]).unwrap();
+        executor.download(&[&to], true).unwrap();
         to.to_vec().unwrap()
     };
     let expected = [target[0], source[3], target[2], target[3], source[1], target[5]].concat();
@@ -547,7 +564,7 @@ fn faults_that_are_simulated_come_back_as_errors() {
         device.simulate(fault);
         executor.compute(&loaded)?;
         executor.compute(&loaded)?;
-        executor.download(&[&results[0]])?;
+        executor.download(&[&results[0]], true)?;
         executor.load([&mut tokens_graph(6).0])?;
         Ok::<_, Error>(results[0].to_vec().unwrap())
     };

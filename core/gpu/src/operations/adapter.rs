@@ -28,7 +28,8 @@ pub(crate) fn adapter_linear<'a>(
     const COLUMNS: u32 = 8;
     let call = Call::new("adapter_linear", &[REDUCE, ADDEND, include_str!("adapter_linear.wgsl")]);
     let call = addend.add_to(call.matrix("X", x).matrix("W", w), y).matrix("Y", y).float(scale);
-    call.dispatch(device, [y.n_cols().div_ceil(COLUMNS), y.n_rows()])
+    let dispatch = call.dispatch(device, [y.n_cols().div_ceil(COLUMNS), y.n_rows()])?;
+    Ok(dispatch.with_multiply_adds(multiply_adds(x, y.n_cols())))
 }
 
 /// `y = addend + x · w`: x `[T, rank]`, w `[rank, n]`, y `[T, n]`.
@@ -41,7 +42,8 @@ pub(crate) fn adapter_transposed<'a>(
     const ROWS: u32 = 4;
     let call = Call::new("adapter_transposed", &[ADDEND, include_str!("adapter_transposed.wgsl")]);
     let call = addend.add_to(call.matrix("X", x).matrix("W", w), y).matrix("Y", y);
-    call.for_each_value(device, [y.n_rows().div_ceil(ROWS), y.n_cols()])
+    let dispatch = call.for_each_value(device, [y.n_rows().div_ceil(ROWS), y.n_cols()])?;
+    Ok(dispatch.with_multiply_adds(multiply_adds(x, y.n_cols())))
 }
 
 /// `grad += uᵀ · x`: u `[T, rank]`, x `[T, n]`, grad `[rank, n]`.
@@ -55,7 +57,13 @@ pub(crate) fn accumulate_outer(
     const ROWS: u32 = 8;
     let call = Call::new("accumulate_outer", &[include_str!("accumulate_outer.wgsl")]);
     let call = call.matrix("U", u).matrix("X", x).matrix("GRAD", grad);
-    call.for_each_value(device, [grad.n_rows().div_ceil(ROWS), grad.n_cols()])
+    let dispatch = call.for_each_value(device, [grad.n_rows().div_ceil(ROWS), grad.n_cols()])?;
+    Ok(dispatch.with_multiply_adds(multiply_adds(x, grad.n_rows())))
+}
+
+/// Multiply-adds of all rows of `x` with so many others.
+fn multiply_adds(x: BufferRows, others: u32) -> u64 {
+    u64::from(x.n_rows()) * u64::from(x.n_cols()) * u64::from(others)
 }
 
 impl<'a> Addend<'a> {

@@ -21,8 +21,8 @@ pub struct Tuning {
     pub multiply_adds_per_second: f64,
 }
 
-/// Times products of `n_tokens` rows with a matrix in every tile of this arithmetic, or in as many as there is time for: one in each direction at
-/// least. All give the same bits, so that the choice changes nothing but the speed.
+/// Times products of `n_tokens` rows with a matrix in every tile of this arithmetic, or in as many as there is time for: one in each
+/// direction at least. All give the same bits, so that the choice changes nothing but the speed.
 ///
 /// # Errors
 /// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].

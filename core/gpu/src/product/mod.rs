@@ -81,8 +81,8 @@ impl Device {
     /// devices that must not be kept busy for long. The result has the same bits.
     ///
     /// # Errors
-    /// [`Error::Shape`], also without memory that the tile needs; [`Error::OverLimit`] if input or output is more than a binding; [`Error::Failed`] for a tile that does not
-    /// [fit](Tile::fits); [`Error::OtherDevice`], [`Error::OutOfMemory`], [`Error::Lost`].
+    /// [`Error::Shape`], also without memory that the tile needs; [`Error::OverLimit`] if input or output is more than a binding;
+    /// [`Error::Failed`] for a tile that does not [fit](Tile::fits); [`Error::OtherDevice`], [`Error::OutOfMemory`], [`Error::Lost`].
     pub fn product_in_pieces(
         &self,
         product: &Product,

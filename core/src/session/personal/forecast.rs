@@ -11,10 +11,11 @@ use super::{SessionRequest, memory_needs, open};
 use crate::Result;
 use crate::base::Base;
 use crate::config::DataConfig;
+use crate::device::FirstStep;
 use crate::model_file::ModelFile;
 use crate::session::inputs::Inputs;
 use crate::session::memory_plan::{AdapterCopies, MemoryPlanner};
-use crate::session::run_setup::{self, RunParts};
+use crate::session::run_setup::{self, BegunRun, RunParts};
 use crate::session::{StopFlag, devices};
 use crate::train::{StepEvent, TrainLoop};
 
@@ -113,12 +114,13 @@ pub fn forecast_time(store: &Store, request: &SessionRequest, stop: &StopFlag) -
     let per_epoch = train.examples.iter().map(Example::len).sum::<usize>() as u64;
     let parent = plan.parent.map(|id| store.graft(id)).transpose()?.map(|graft| graft.adapter);
     let base = inputs.into_base();
-    let gpu = devices::choose(&request.training.run, &request.devices, &base, stop, &mut |_| ())?;
+    let gpu = devices::choose_for_session(&request.training.run, &request.devices, &base, stop, &mut |_| ())?;
     let parts = RunParts::new(request.training.clone(), parent, base, train, None)?.with_gpu(gpu);
     let one_size = |data: &DataConfig| vec![data.batch_tokens()];
     let setup = parts.fit(one_size, memory_needs::SESSION_OVERHEAD, request.memory_limit)?;
     let accumulate = setup.config.data.accumulate as u64;
-    let mut train_loop = setup.begin(stop)?.train_loop;
+    let BegunRun { mut train_loop, mut first_step, .. } = setup.begin(stop)?;
+    first_step.iter_mut().for_each(FirstStep::begin);
     let steps = train_loop.progress().total_steps;
     let steps_of_epoch = train_loop.trainer().batches_of_epoch(0).div_ceil(accumulate).max(1);
     let tokens = (per_epoch as f64 * steps as f64 / steps_of_epoch as f64).round() as u64;

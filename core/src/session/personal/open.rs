@@ -19,7 +19,6 @@ use super::{
 };
 use crate::base::Base;
 use crate::config::{DataConfig, TrainConfig};
-use crate::device::ChosenGpu;
 use crate::lora::mismatch;
 use crate::session::inputs::Inputs;
 use crate::session::resume::{self, RunIdentity, SavedRun};
@@ -195,7 +194,8 @@ fn begin(
     config.data.date = plan.date;
     // A session under way keeps what it was begun with: anything else would change the result.
     config.resolve_auto_as(begun);
-    let gpu = choose_device(&config, request, &base, halt, on_event)?;
+    let gpu = devices::choose_for_session(&config.run, &request.devices, &base, halt, on_event)?;
+    let judge = devices::choose_judge(gpu.as_ref(), &config.run, &request.devices, &base, halt)?;
     let parts = RunParts::new(config, parent, base, train, Some(held_out))?.with_gpu(gpu);
     for notice in parts.notices() {
         on_event(&Event::Warning { text: notice.to_string() });
@@ -215,29 +215,12 @@ fn begin(
     let saved = saved_run(store, &setup.identity, on_event)?;
     let hash_check = model_hash::check(store, &setup.base, request.on_change)?;
     let needs = memory_needs::needs(&setup.planner, setup.recompute);
-    let gpu = setup.gpu();
+    let gpu = judge.filter(|_| setup.has_gpu());
     let mut run = TrainRun::new(setup, hash_check, SAVE_EVERY, halt)?;
     let resumed = saved.map(|saved| run.restore(saved)).transpose()?;
     on_event(&Event::planned(&run.train_loop, inputs::threads(request.training.run.threads)));
     resumed.iter().for_each(&mut *on_event);
     Ok(Training { run, plan, sets, needs, gpu })
-}
-
-/// What computes. A session does not end because a GPU that it was to have is gone: the processor takes its place.
-fn choose_device(
-    config: &TrainConfig,
-    request: &SessionRequest,
-    base: &Base,
-    halt: &StopFlag,
-    on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<ChosenGpu>> {
-    match devices::choose(&config.run, &request.devices, base, halt, on_event) {
-        Err(Error::Config { problem, .. }) => {
-            on_event(&Event::Warning { text: format!("the processor computes: {problem}") });
-            Ok(None)
-        }
-        chosen => chosen,
-    }
 }
 
 /// The checkpoint that the session goes on from, if there is one. Those of another session are cleared away.

@@ -138,6 +138,13 @@ pub struct SavedActivations {
     pub feed_forward: Option<Vec<Buffer>>,
 }
 
+impl SavedActivations {
+    /// All of them.
+    pub fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+        self.attention.iter().chain(&self.feed_forward).flatten()
+    }
+}
+
 /// Writes `y` over `y`, from `x`; both `[T, n_embd]`, and they may be one place. Fills `saved`.
 ///
 /// # Errors
