@@ -2,6 +2,7 @@
 //!
 //! An option that was not given is `None`, so that the file's value, or else the default, holds.
 
+mod device;
 mod unused_options;
 
 use std::{
@@ -15,12 +16,12 @@ use clap::{
 };
 use nightgraft_core::{
     Error, Result,
-    config::{Date, Device, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
+    config::{Date, Layers, OrAuto, Precision, Resume, Schedule, Targets, TrainConfig},
     error::ConfigProblem,
     session::{DeviceOptions, Format, RequestedShape},
 };
 
-use crate::fetch;
+pub use device::{DeviceArgs, device_records};
 
 /// Every training setting.
 #[derive(Args)]
@@ -133,33 +134,6 @@ pub struct BenchSettings {
     threads: Option<usize>,
     #[command(flatten)]
     device: DeviceArgs,
-}
-
-/// What computes.
-#[derive(Args)]
-pub struct DeviceArgs {
-    /// What computes: cpu, gpu, gpu:N (its number in `devices`), auto (a GPU that computes right and faster) [default: cpu]
-    #[arg(long, value_name = "NAME", help_heading = "Run", value_parser = parsed::<Device>)]
-    device: Option<Device>,
-    /// Let a GPU compute that is a program on the processor, such as Mesa's lavapipe
-    #[arg(long, help_heading = "Run")]
-    allow_software: bool,
-}
-
-impl DeviceArgs {
-    /// How GPUs may be used. What is found out about them is kept in the cache folder.
-    pub fn options(&self) -> DeviceOptions {
-        DeviceOptions { allow_software: self.allow_software, records: device_records() }
-    }
-
-    fn apply(&self, config: &mut TrainConfig) {
-        set(&mut config.run.device, &self.device);
-    }
-}
-
-/// The folder with what was found out about GPUs; none if no folder for caches is known.
-pub fn device_records() -> Option<PathBuf> {
-    Some(fetch::cache_folder().ok()?.join("gpu"))
 }
 
 /// How a data file is read.

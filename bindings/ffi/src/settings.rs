@@ -171,7 +171,7 @@ impl Default for GateSettings {
 }
 
 impl SessionSettings {
-    /// As the engine wants them, for a session on a store in this folder.
+    /// Makes the engine's request of them, for a session on a store in this folder.
     ///
     /// # Errors
     /// [`NightgraftError::Unsupported`](crate::NightgraftError::Unsupported) names the setting that makes no sense.

@@ -12,7 +12,7 @@ const CHECKSUM: usize = 32;
 pub struct PipelineData(Vec<u8>);
 
 impl PipelineData {
-    /// As [`to_bytes`](Self::to_bytes) wrote it; none if it is not whole, so that no driver reads what is damaged.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote; gives none if it is not whole, so that no driver reads what is damaged.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (checksum, data) = bytes.split_at_checked(CHECKSUM)?;
         (Sha256::digest(data).as_slice() == checksum).then(|| Self(data.to_vec()))

@@ -18,7 +18,7 @@ const VARIABLE: &str = "NIGHTGRAFT_GPU";
 /// The option that names a device.
 const OPTION: &str = "--device";
 
-/// As [`choose`](super::choose).
+/// Does what [`choose`](super::choose) says, in a build with GPUs.
 pub(super) fn choose(
     wanted: Device,
     options: &DeviceOptions,

@@ -107,7 +107,7 @@ impl Records {
     /// What marks the first step, if it is still to come.
     ///
     /// # Errors
-    /// As [`check_latch`](Self::check_latch).
+    /// They are those of [`check_latch`](Self::check_latch).
     pub fn first_step(&self, record: &Record) -> Result<Option<FirstStep>, DeviceRefusal> {
         if record.has_stepped || self.path.is_none() {
             return Ok(None);
@@ -138,7 +138,7 @@ impl Record {
         (!has_passed).then_some(DeviceRefusal::Wrong { tensor, cosine })
     }
 
-    /// The same, after a whole step was made.
+    /// Notes that a whole step was made.
     pub fn after_a_step(self) -> Self {
         Self { has_stepped: true, ..self }
     }
@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(Latch::set(path.clone()).unwrap_err(), DeviceRefusal::InUse);
         drop(latch);
         assert!(!path.exists());
-        // As a process leaves it whose locks are gone with it.
+        // This is what a process leaves whose locks are gone with it.
         fs::write(&path, "").unwrap();
         assert_eq!(Latch::set(path.clone()).unwrap_err(), DeviceRefusal::EndedTheProcess);
         fs::write(folder.path().join("other"), "").unwrap();

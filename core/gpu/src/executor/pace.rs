@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_rate_follows_the_device() {
         let ms = Duration::from_millis;
-        // As fast as was thought, slower, much slower, and too short to tell.
+        // The device is as fast as was thought, slower, and much slower.
         assert_eq!(adapted(1e9, 30_000_000, ms(30)), 1e9);
         assert_eq!(adapted(1e9, 30_000_000, ms(40)), 7.5e8);
         assert_eq!(adapted(1e9, 30_000_000, ms(3000)), 5e8);

@@ -549,7 +549,7 @@ fn what_nobody_has_any_more_is_forgotten() {
     }
     let (mut g, ..) = tokens_graph(6);
     executor.load([&mut g]).unwrap();
-    // Of the last graph: tokens, starts and two results.
+    // What is left is the last graph's: tokens, starts and two results.
     assert_eq!(executor.storage.buffers().count(), 4);
 }
 

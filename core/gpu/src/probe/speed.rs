@@ -156,7 +156,11 @@ fn rate(device: &Device, run: &[Dispatch], flops: f64) -> Result<f64, Error> {
     }
 }
 
-fn time<'a>(device: &Device, run: impl IntoIterator<Item = &'a Dispatch>) -> Result<Duration, Error> {
+/// How long a run takes, from its start to the word of its end.
+pub(super) fn time<'a>(
+    device: &Device,
+    run: impl IntoIterator<Item = &'a Dispatch>,
+) -> Result<Duration, Error> {
     device.wait()?;
     let started = Instant::now();
     device.submit(run)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nightgraft_kernels::Direction;
 use serde::Serialize;
 
+use super::speed::time;
 use crate::{Arithmetic, BufferRows, Device, Dispatch, Error, Matrix, Product, SLOWEST, Tile, Tiles};
 
 /// What a measurement takes at least: starting it counts little against that.
@@ -15,7 +16,7 @@ const PIECE: u64 = (SLOWEST / 25.0) as u64;
 /// The fastest tiles of those that were tried.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tuning {
-    /// Of each direction.
+    /// The tile of each direction.
     pub tiles: Tiles,
     /// Multiply-adds a second, of the slower direction with its fastest tile.
     pub multiply_adds_per_second: f64,
@@ -79,14 +80,6 @@ fn rate(device: &Device, pieces: &[Dispatch]) -> Result<f64, Error> {
         }
         n = (4 * n).min(pieces.len());
     }
-}
-
-fn time(device: &Device, run: &[Dispatch]) -> Result<Duration, Error> {
-    device.wait()?;
-    let started = Instant::now();
-    device.submit(run)?;
-    device.wait()?;
-    Ok(started.elapsed())
 }
 
 #[cfg(test)]

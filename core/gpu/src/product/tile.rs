@@ -65,7 +65,7 @@ impl Tile {
         Self { arithmetic: Arithmetic::F32, tokens, outputs, thread_tokens, thread_outputs, depth }
     }
 
-    /// The same shape with another arithmetic; that of matrix units is one of their own.
+    /// Gives the same shape another arithmetic; matrix units have a shape of their own.
     pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
         match arithmetic {
             Arithmetic::Cooperative => Self::COOPERATIVE,
@@ -143,9 +143,9 @@ impl Tile {
 /// The shapes of both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tiles {
-    /// Of `x Wᵀ`.
+    /// The tile of `x Wᵀ`.
     pub linear: Tile,
-    /// Of `dy W`.
+    /// The tile of `dy W`.
     pub transposed: Tile,
 }
 
