@@ -9,7 +9,7 @@ use nightgraft_gpu::{
 };
 use serde::Serialize;
 
-use crate::{Verbosity, format, output, settings::device_records};
+use crate::{Verbosity, format, output, settings::device::device_records};
 
 /// List the GPUs of this machine, what they can do, and why one would be refused
 ///

@@ -2,7 +2,7 @@
 //!
 //! An option that was not given is `None`, so that the file's value, or else the default, holds.
 
-mod device;
+pub mod device;
 mod unused_options;
 
 use std::{
@@ -21,7 +21,7 @@ use nightgraft_core::{
     session::{DeviceOptions, Format, RequestedShape},
 };
 
-pub use device::{DeviceArgs, device_records};
+use device::DeviceArgs;
 
 /// Every training setting.
 #[derive(Args)]
