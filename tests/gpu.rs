@@ -117,7 +117,7 @@ fn assert_same_curve(got: &[(u64, f64)], expected: &[(u64, f64)]) {
 #[test]
 fn thirty_steps_follow_the_processor_and_nothing_is_left_to_it() {
     let sandbox = Sandbox::new();
-    sandbox.train("cpu", "--steps 30").status().unwrap();
+    assert!(sandbox.train("cpu", "--steps 30").stdout(Stdio::null()).status().unwrap().success());
     let ran = Ran { output: sandbox.train("gpu", "--steps 30 --device gpu").output().unwrap() }.ok();
     assert_same_curve(&sandbox.losses("gpu"), &sandbox.losses("cpu"));
     let report = ran.report();
