@@ -66,7 +66,7 @@ internal class GeneratorTest {
 
     @Test
     fun `grafts are exchanged while the model stays`() = runBlocking<Unit>(Dispatchers.Default) {
-        SessionFixture.with(folder, sessionOf(steps = 20, learningRate = 0.05)) {
+        SessionFixture.with(folder, sessionOf(steps = 20, learningRate = 0.01)) {
             val report = (session.runSlice() as SliceOutcome.Finished).report
             val graft = checkNotNull(report.graft) { "$report" }
             Generator.open(model, threads = 1).use { generator ->
