@@ -91,7 +91,7 @@ impl fmt::Display for Backend {
 }
 
 /// What a device can do that not every device can. Nothing here depends on any of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Features {
     /// Shaders compute in half precision.
     pub f16: bool,
@@ -189,10 +189,12 @@ impl Adapter {
         let features = Features {
             f16: extended && self.info.features.f16,
             cooperative_matrices: extended && self.info.features.cooperative_matrices,
+            subgroup_sizes: self.info.features.subgroup_sizes.filter(|_| extended),
             ..self.info.features
         };
         let mut wanted = wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, features.f16);
+        wanted.set(wgpu::Features::SUBGROUP, features.subgroup_sizes.is_some());
         wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, features.cooperative_matrices);
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
@@ -215,7 +217,12 @@ impl Adapter {
 fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
     let info = adapter.get_info();
     let features = adapter.features();
-    let has_subgroups = features.contains(wgpu::Features::SUBGROUP);
+    let has_matrix_units = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+    let subgroup_sizes = match info.backend {
+        // Metal does not tell them, but GPUs with its matrices of 8 by 8 are Apple's, whose SIMD groups have 32 lanes.
+        wgpu::Backend::Metal if has_matrix_units => [32, 32],
+        _ => [info.subgroup_min_size, info.subgroup_max_size],
+    };
     AdapterInfo {
         index,
         name: info.name,
@@ -238,9 +245,8 @@ fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
         limits: Limits::of(&adapter.limits()),
         features: Features {
             f16: features.contains(wgpu::Features::SHADER_F16),
-            subgroup_sizes: has_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
-            cooperative_matrices: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
-                && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32),
+            subgroup_sizes: features.contains(wgpu::Features::SUBGROUP).then_some(subgroup_sizes),
+            cooperative_matrices: has_matrix_units && subgroup_sizes == [32, 32],
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         },
     }

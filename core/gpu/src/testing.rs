@@ -25,13 +25,15 @@ pub(crate) fn software_adapter() -> Adapter {
 /// Translates a shader to what Vulkan and Metal are given, after checking that it needs no more than the [least](Limits::LEAST).
 pub(crate) fn translate(text: &str, workgroup_bytes: u32, invocations: u32) {
     use naga::back::{msl, spv};
-    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
     let module = naga::front::wgsl::parse_str(text).unwrap();
     let info = Validator::new(
         ValidationFlags::all(),
-        Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
+        Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP,
     )
+    .subgroup_stages(ShaderStages::COMPUTE)
+    .subgroup_operations(SubgroupOperationSet::all())
     .validate(&module)
     .unwrap();
     let entry = &module.entry_points[0];
@@ -48,7 +50,9 @@ pub(crate) fn translate(text: &str, workgroup_bytes: u32, invocations: u32) {
     }
     assert!(bytes <= workgroup_bytes, "{bytes} bytes of workgroup memory");
     assert!(buffers <= Limits::LEAST.storage_buffers, "{buffers} storage buffers");
-    spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap();
+    // Subgroups have been there since Vulkan 1.1.
+    let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
+    spv::write_vec(&module, &info, &options, None).unwrap();
     // Matrix units have been there since Metal 2.3.
     let options = msl::Options { lang_version: (2, 3), ..msl::Options::default() };
     let (source, _) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default()).unwrap();

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, Arithmetic, Device as OpenDevice, PipelineData, adapters};
+use nightgraft_gpu::{Adapter, Device as OpenDevice, PipelineData, adapters};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
-use crate::config::{Device, Precision};
+use crate::config::Device;
 use crate::error::{ConfigProblem, GpuError};
 use crate::transformer::{GpuFault, OpenGpu, keep_pipelines, probe};
 use crate::{Error, Result};
@@ -89,8 +89,7 @@ fn named(number: Option<usize>, allow_software: bool) -> Result<Adapter> {
     }
 }
 
-/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used. Matrix units come
-/// first, then half precision where the run may compute in mixed precision, then what every device has.
+/// Opens a GPU that computes right, and gives the speeds of the processor and of the GPU; else why it is not used.
 fn try_adapter(
     adapter: &Adapter,
     wanted: Device,
@@ -98,33 +97,9 @@ fn try_adapter(
     job: &Job,
     on_event: &mut dyn FnMut(DeviceEvent),
 ) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
-    let features = adapter.info().features;
-    let arithmetics = [
-        (Arithmetic::Cooperative, features.cooperative_matrices),
-        (Arithmetic::F16, features.f16 && job.precision == Precision::Mixed),
-        (Arithmetic::F32, true),
-    ];
-    let mut tried = Err(DeviceRefusal::InUse);
-    for (arithmetic, _) in arithmetics.into_iter().filter(|(_, is_there)| *is_there) {
-        tried = try_with(adapter, arithmetic, wanted, options, job, on_event)?;
-        if !matches!(tried, Err(DeviceRefusal::Wrong { .. } | DeviceRefusal::Failed { .. })) {
-            break;
-        }
-    }
-    Ok(tried)
-}
-
-fn try_with(
-    adapter: &Adapter,
-    arithmetic: Arithmetic,
-    wanted: Device,
-    options: &DeviceOptions,
-    job: &Job,
-    on_event: &mut dyn FnMut(DeviceEvent),
-) -> Result<Result<(ChosenGpu, [f64; 2]), DeviceRefusal>> {
     let fault = GpuFault::from_environment()?;
     let allow_software = options.allow_software || is_software_allowed();
-    let records = match Records::of(options.records.as_deref(), adapter.info(), arithmetic, job) {
+    let records = match Records::of(options.records.as_deref(), adapter.info(), job) {
         Ok(records) => records,
         Err(why) => return Ok(Err(why)),
     };
@@ -134,7 +109,7 @@ fn try_with(
         Some(record) => record,
         None => {
             on_event(DeviceEvent::Probing { device: adapter.info().name.clone() });
-            match probe_and_keep(adapter, arithmetic, allow_software, fault, &records, job)? {
+            match probe_and_keep(adapter, allow_software, fault, &records, job)? {
                 Ok(record) => record,
                 Err(why) => return Ok(Err(why)),
             }
@@ -160,7 +135,6 @@ fn try_with(
 /// Finds out whether a device computes right, and how fast.
 fn probe_and_keep(
     adapter: &Adapter,
-    arithmetic: Arithmetic,
     allow_software: bool,
     fault: Option<GpuFault>,
     records: &Records,
@@ -175,7 +149,7 @@ fn probe_and_keep(
         Err(error) => return Ok(Err(error.into())),
     };
     fault.iter().for_each(|fault| fault.apply_to_probe(&device));
-    let probed = probe(job.base, device.clone(), arithmetic, job.n_threads, job.precision, &job.stop);
+    let probed = probe(job.base, device.clone(), job.n_threads, job.precision, &job.stop);
     drop(latch);
     let record = match probed {
         Ok(report) => Record::new(&report, job),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nightgraft_files::atomic;
 use nightgraft_files::file_system::{open_lock, private_folder, try_lock};
-use nightgraft_gpu::{AdapterInfo, Arithmetic, Tile, Tiles};
+use nightgraft_gpu::{AdapterInfo, Tile, Tiles};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,7 +15,7 @@ use super::{DeviceRefusal, FirstStep, Job};
 use crate::base::Base;
 use crate::transformer::{ProbeReport, TensorCheck};
 
-/// Where the records of one device, one kind of model and one arithmetic are.
+/// Where the records of one device, one kind of model and one precision are.
 #[derive(Clone)]
 pub(super) struct Records {
     /// Without its ending; none if nothing is kept.
@@ -45,23 +45,13 @@ pub(super) struct Record {
 
 impl Records {
     /// The place of the records, in this folder, which is made.
-    pub fn of(
-        folder: Option<&Path>,
-        info: &AdapterInfo,
-        arithmetic: Arithmetic,
-        job: &Job,
-    ) -> Result<Self, DeviceRefusal> {
+    pub fn of(folder: Option<&Path>, info: &AdapterInfo, job: &Job) -> Result<Self, DeviceRefusal> {
         let cpu = cpu_of(job);
         let Some(folder) = folder else { return Ok(Self { path: None, pipelines: None, cpu }) };
         private_folder().recursive(true).create(folder).map_err(not_kept)?;
-        let arithmetic = match arithmetic {
-            Arithmetic::F32 => "f32",
-            Arithmetic::F16 => "f16",
-            Arithmetic::Cooperative => "cooperative",
-        };
         let device = device_name(info);
         let pipelines = Some(folder.join(format!("{device}.pipelines")));
-        let name = format!("{device}-{}-{arithmetic}", model_kind(job.base));
+        let name = format!("{device}-{}-{}", model_kind(job.base), job.precision);
         Ok(Self { path: Some(folder.join(name)), pipelines, cpu })
     }
 

@@ -46,7 +46,7 @@ fn executor(device: &Arc<Device>) -> Executor {
 }
 
 fn executor_in_pieces(device: &Arc<Device>, rate: f64) -> Executor {
-    let tile = Tile::fitting(&device.limits()).next().unwrap();
+    let tile = Tile::unmeasured(1);
     Executor::new(device.clone(), Tiles { linear: tile, transposed: tile }, rate, Arc::default())
 }
 

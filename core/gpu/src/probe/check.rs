@@ -5,7 +5,7 @@ use nightgraft_random::Random;
 use serde::Serialize;
 
 use crate::sample::{random_bytes, random_floats};
-use crate::{BufferRows, Device, Error, Product, Tile};
+use crate::{AdapterInfo, BufferRows, Device, Error, Product, Tile};
 
 /// The least cosine between a right result and a device's. Rounding in single precision leaves it at 1 to six digits; devices that
 /// compute wrong were seen at 0.7.
@@ -39,9 +39,9 @@ impl ProductCheck {
 /// # Errors
 /// Whatever the device answers to a product: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
 pub fn check_products(device: &Device) -> Result<Vec<ProductCheck>, Error> {
-    let limits = device.limits();
+    let AdapterInfo { limits, features, .. } = device.info();
     let formats = WeightType::ALL.into_iter().map(|kind| (kind, Tile::unmeasured(u32::MAX)));
-    let tiles = Tile::fitting(&limits).map(|tile| (WeightType::Q4_K, tile));
+    let tiles = Tile::all(limits, features).into_iter().map(|tile| (WeightType::Q4_K, tile));
     let mut checks: Vec<ProductCheck> = Vec::new();
     for (kind, tile) in formats.chain(tiles) {
         for direction in [Direction::Linear, Direction::Transposed] {
@@ -77,6 +77,7 @@ fn check_product(
     let matrix = device.upload_matrix(weights)?;
     let input = device.upload_floats("input of a probe", &x)?;
     let output = device.zeros("output of a probe", (n_tokens * width) as u64)?;
+    let scales = device.zeros("factors of a probe", 2 * n_tokens as u64)?;
     let shape = |width: usize| [n_tokens as u32, width as u32];
     let product = Product {
         matrix: &matrix,
@@ -85,7 +86,7 @@ fn check_product(
         output: BufferRows::whole(&output, shape(width))?,
         scale: 1.0,
         accumulate: false,
-        scales: None,
+        scales: Some(BufferRows::whole(&scales, shape(2))?),
     };
     device.submit(&device.product(&product, tile)?)?;
     let got = device.read_floats(&output, 0, (n_tokens * width) as u64)?;
@@ -151,11 +152,12 @@ mod tests {
 
     #[test]
     fn a_device_that_computes_right_passes_with_every_format_and_tile() {
-        let checks = check_products(&software_within(Limits::LEAST)).unwrap();
+        let device = software_within(Limits::LEAST);
+        let checks = check_products(&device).unwrap();
         for check in &checks {
             assert!(check.has_passed() && check.relative_error.unwrap() <= RELATIVE_TOLERANCE, "{check:?}");
         }
-        let tiles = Tile::fitting(&Limits::LEAST).count();
+        let tiles = Tile::all(&Limits::LEAST, &device.info().features).len();
         // One tile is checked with every format, the others with one.
         assert_eq!(checks.len(), 2 * (WeightType::ALL.len() + tiles - 1));
     }

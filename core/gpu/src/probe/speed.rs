@@ -7,7 +7,7 @@ use nightgraft_random::Random;
 use serde::Serialize;
 
 use crate::sample::random_bytes;
-use crate::{Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
+use crate::{AdapterInfo, Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
 
 /// What a product is measured with: the format of most files.
 const FORMAT: WeightType = WeightType::Q4_K;
@@ -73,7 +73,8 @@ pub fn measure_products(device: &Device) -> Result<Speed, Error> {
     }
     let mut products = Vec::new();
     for direction in [Direction::Linear, Direction::Transposed] {
-        for tile in Tile::fitting(&device.limits()) {
+        let AdapterInfo { limits, features, .. } = device.info();
+        for tile in Tile::all(limits, features) {
             let run = size.product(device, direction, tile)?;
             let gflops = rate(device, &run, size.flops())?;
             products.push(ProductSpeed { transposed: direction == Direction::Transposed, tile, gflops });
@@ -90,6 +91,7 @@ struct Operands {
     matrix: crate::Matrix,
     input: crate::Buffer,
     output: crate::Buffer,
+    scales: crate::Buffer,
 }
 
 impl Operands {
@@ -102,16 +104,16 @@ impl Operands {
         let ones = vec![1.0; n_tokens as usize * n];
         let input = device.upload_floats("input of a probe", &ones)?;
         let output = device.zeros("output of a probe", ones.len() as u64)?;
-        Ok(Self { n_tokens, n_embd, matrix, input, output })
+        let scales = device.zeros("factors of a probe", 2 * u64::from(n_tokens))?;
+        Ok(Self { n_tokens, n_embd, matrix, input, output, scales })
     }
 
     fn product(&self, device: &Device, direction: Direction, tile: Tile) -> Result<Vec<Dispatch>, Error> {
         let rows = |buffer| BufferRows::whole(buffer, [self.n_tokens, self.n_embd]);
         let (matrix, input, output) = (&self.matrix, rows(&self.input)?, rows(&self.output)?);
-        device.product(
-            &Product { matrix, direction, input, output, scale: 1.0, accumulate: false, scales: None },
-            tile,
-        )
+        let scales = Some(BufferRows::whole(&self.scales, [self.n_tokens, 2])?);
+        let (scale, accumulate) = (1.0, false);
+        device.product(&Product { matrix, direction, input, output, scale, accumulate, scales }, tile)
     }
 
     fn flops(&self) -> f64 {
@@ -177,9 +179,10 @@ mod tests {
 
     #[test]
     fn every_tile_is_timed_in_both_directions() {
-        let speed = measure_products(&software_within(Limits::LEAST)).unwrap();
+        let device = software_within(Limits::LEAST);
+        let speed = measure_products(&device).unwrap();
         assert!(speed.peak_gflops > 0.0 && speed.products.iter().all(|product| product.gflops > 0.0));
-        assert_eq!(speed.products.len(), 2 * Tile::fitting(&Limits::LEAST).count());
+        assert_eq!(speed.products.len(), 2 * Tile::all(&Limits::LEAST, &device.info().features).len());
         for transposed in [false, true] {
             assert_eq!(speed.fastest(transposed).unwrap().transposed, transposed);
         }

@@ -37,16 +37,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     coopStoreT(sums11, &results[(line + 8u) * TILE_OUTPUTS + column + 8u], TILE_OUTPUTS);
     workgroupBarrier();
     for (var i = thread; i < TILE_TOKENS * TILE_OUTPUTS; i += THREADS) {
-        let token = first_token + i / TILE_OUTPUTS;
-        let output = first_output + i % TILE_OUTPUTS;
-        if (token < p.n_tokens && output < n_outputs()) {
-            let at = p.y_first + token * p.y_stride + output;
-            let value = p.scale * y_factor(token) * results[i];
-            if (p.accumulate == 1u) {
-                y[at] += value;
-            } else {
-                y[at] = value;
-            }
-        }
+        store_result(first_token + i / TILE_OUTPUTS, first_output + i % TILE_OUTPUTS, results[i]);
     }
 }

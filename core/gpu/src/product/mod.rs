@@ -1,9 +1,11 @@
 //! Products with weights in any format of the kernels, and with their transpose, as shaders.
 //!
-//! Weights stay in their file's own blocks. A workgroup turns those of its tile into floats once, in its own memory, and uses them
-//! for all of its tokens ([`Tile`]): the two directions differ in how that tile is filled, and in nothing else.
+//! Weights stay in their file's own blocks. A workgroup turns those of its tile into floats once, in its own memory or in registers,
+//! and uses them for all of its tokens ([`Tile`]): the two directions differ in how that tile is filled, and in nothing else.
 
 mod matrix;
+#[cfg(test)]
+mod plain_matrix_units;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -14,6 +16,7 @@ use crate::operations::row_scales;
 use crate::{Binding, BufferRows, Device, Dispatch, Error, Program, weight_sources};
 pub use matrix::Matrix;
 use matrix::MatrixPart;
+use tile::Method;
 pub use tile::{Arithmetic, Tile, Tiles};
 
 /// The most terms that a dispatch sums up; a multiple of the shader's chains. What a workgroup does alone would take too long with
@@ -45,26 +48,36 @@ pub struct Product<'a> {
 /// # Errors
 /// [`Error::WeightType`]
 pub fn product_program(kind: WeightType, direction: Direction, tile: Tile) -> Result<Program, Error> {
-    let (name, file) = match direction {
-        Direction::Linear => ("linear", include_str!("linear.wgsl")),
-        Direction::Transposed => ("linear_transposed", include_str!("linear_transposed.wgsl")),
-    };
-    let operand = match tile.arithmetic() {
-        Arithmetic::F32 | Arithmetic::Cooperative => include_str!("operand_f32.wgsl"),
-        Arithmetic::F16 => include_str!("operand_f16.wgsl"),
-    };
-    let main = match tile.arithmetic() {
-        Arithmetic::F32 | Arithmetic::F16 => include_str!("product.wgsl"),
-        Arithmetic::Cooperative => include_str!("cooperative.wgsl"),
-    };
-    let mut sources = vec![include_str!("operands.wgsl"), operand];
+    let method = tile.method();
+    let mut sources = vec![include_str!("operands.wgsl")];
+    sources.push(match method {
+        Method::StagedF16 => include_str!("operand_f16.wgsl"),
+        Method::Staged | Method::Cooperative | Method::Direct | Method::Subgroup => {
+            include_str!("operand_f32.wgsl")
+        }
+    });
     sources.extend(weight_sources(kind)?);
-    sources.extend([include_str!("tiles.wgsl"), file, main]);
+    let (name, staged, direct) = match direction {
+        Direction::Linear => ("linear", include_str!("linear.wgsl"), include_str!("direct_linear.wgsl")),
+        Direction::Transposed => (
+            "linear_transposed",
+            include_str!("linear_transposed.wgsl"),
+            include_str!("direct_transposed.wgsl"),
+        ),
+    };
+    let tiles = include_str!("tiles.wgsl");
+    let [operands, weights, main] = match method {
+        Method::Staged | Method::StagedF16 => [tiles, staged, include_str!("product.wgsl")],
+        Method::Cooperative => [tiles, staged, include_str!("cooperative.wgsl")],
+        Method::Direct => [include_str!("tokens_memory.wgsl"), direct, include_str!("direct.wgsl")],
+        Method::Subgroup => [include_str!("tokens_subgroup.wgsl"), direct, include_str!("direct.wgsl")],
+    };
+    sources.extend([operands, weights, include_str!("result.wgsl"), main]);
     let program = Program::new(name, sources, tile.constants()).without_checks();
-    Ok(program.with_extension(match tile.arithmetic() {
-        Arithmetic::F32 => None,
-        Arithmetic::F16 => Some("f16"),
-        Arithmetic::Cooperative => Some("wgpu_cooperative_matrix"),
+    Ok(program.with_extension(match method {
+        Method::Staged | Method::Direct | Method::Subgroup => None,
+        Method::StagedF16 => Some("f16"),
+        Method::Cooperative => Some("wgpu_cooperative_matrix"),
     }))
 }
 

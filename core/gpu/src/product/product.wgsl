@@ -43,18 +43,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
     }
     for (var t = 0u; t < THREAD_TOKENS; t++) {
-        let token = first_token + line + t * TOKEN_STEP;
         for (var o = 0u; o < THREAD_OUTPUTS; o++) {
-            let output = first_output + column + o * COLUMNS;
-            if (token < p.n_tokens && output < n_outputs()) {
-                let at = p.y_first + token * p.y_stride + output;
-                let value = p.scale * y_factor(token) * sums[t][o];
-                if (p.accumulate == 1u) {
-                    y[at] += value;
-                } else {
-                    y[at] = value;
-                }
-            }
+            store_result(first_token + line + t * TOKEN_STEP, first_output + column + o * COLUMNS, sums[t][o]);
         }
     }
 }

@@ -6,7 +6,7 @@ use nightgraft_random::Random;
 use super::*;
 use crate::sample::{random_bytes, random_floats};
 use crate::testing::{software, software_within, translate};
-use crate::{Constant, Limits};
+use crate::{AdapterInfo, Constant, Features, Limits};
 
 /// A product and a sum are rounded once or twice, relative to the largest of both.
 const VALUE_TOLERANCE: f32 = 2.5e-7;
@@ -15,6 +15,12 @@ const SUM_TOLERANCE: f64 = 1e-6;
 
 /// Both operands are rounded to eleven digits.
 const HALF_TOLERANCE: f64 = 1.1e-3;
+
+/// Those of single precision that a device can run.
+fn all_tiles(device: &Device) -> Vec<Tile> {
+    let AdapterInfo { limits, features, .. } = device.info();
+    Tile::all_with(Arithmetic::F32, limits, features)
+}
 
 const DIRECTIONS: [Direction; 2] = [Direction::Linear, Direction::Transposed];
 
@@ -217,14 +223,15 @@ fn every_format_multiplies_in_both_directions() {
 #[test]
 fn every_tile_gives_the_same_bits() {
     for direction in DIRECTIONS {
-        let results: Vec<_> = Tile::fitting(&software().limits())
+        let results: Vec<_> = all_tiles(software())
+            .into_iter()
             .map(|tile| {
                 let (kind, shape) = (WeightType::Q5_0, [70, 160]);
                 let case = Case { kind, direction, shape, n_tokens: 35, scale: 2.0, accumulate: true, tile };
                 case.check(software())
             })
             .collect();
-        assert_eq!(results.len(), Tile::ALL.len());
+        assert_eq!(results.len(), Tile::ALL.len() + 4, "lavapipe has subgroups");
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{direction:?}");
     }
 }
@@ -234,16 +241,35 @@ fn every_tile_gives_the_same_bits() {
 fn operands_in_half_precision_are_near() {
     assert!(software().info().features.f16, "lavapipe has half precision");
     let check = |kind, direction, tile: Tile| {
-        let (shape, n_tokens, tile) = ([70, 256], 21, tile.with_arithmetic(Arithmetic::F16));
+        let (shape, n_tokens) = ([70, 256], 21);
         Case { kind, direction, shape, n_tokens, scale: 2.0, accumulate: true, tile }.check(software())
     };
     for direction in DIRECTIONS {
-        let limits = software().limits();
+        let AdapterInfo { limits, features, .. } = software().info();
+        let tiles = Tile::all_with(Arithmetic::F16, limits, features);
         let results: Vec<_> =
-            Tile::fitting(&limits).map(|tile| check(WeightType::Q4_0, direction, tile)).collect();
+            tiles.into_iter().map(|tile| check(WeightType::Q4_0, direction, tile)).collect();
+        assert_eq!(results.len(), Tile::ALL.len());
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{direction:?}");
         for kind in [WeightType::Q6_K, WeightType::BF16] {
-            check(kind, direction, Tile::unmeasured(64));
+            check(kind, direction, Tile::unmeasured(64).with(Method::StagedF16));
+        }
+    }
+}
+
+/// All but the units themselves, which are replaced: what is brought to them, how their parts make up a tile, and what is written.
+#[test]
+fn matrix_units_multiply_in_both_directions() {
+    let device = software_within(Limits { workgroup_bytes: 32 << 10, ..Limits::LEAST });
+    let tile = Tile::COOPERATIVE;
+    for kind in [WeightType::Q4_1, WeightType::Q6_K, WeightType::F32] {
+        plain_matrix_units::emulate(&device, kind);
+        let n_cols = if kind.block_len() == 1 { 45 } else { kind.block_len().max(96) };
+        for direction in DIRECTIONS {
+            for (n_rows, n_tokens, accumulate) in [(70, 35, true), (32, 32, false), (5, 3, false)] {
+                let shape = [n_rows, n_cols];
+                Case { kind, direction, shape, n_tokens, scale: 0.5, accumulate, tile }.check(&device);
+            }
         }
     }
 }
@@ -266,7 +292,7 @@ fn rows_in_half_precision_may_be_of_any_magnitude() {
         accumulate: false,
         scales: Some(BufferRows::whole(&scales, [6, 2]).unwrap()),
     };
-    let tile = Tile::unmeasured(6).with_arithmetic(Arithmetic::F16);
+    let tile = Tile::unmeasured(6).with(Method::StagedF16);
     device.submit(&device.product(&product, tile).unwrap()).unwrap();
     let y = device.read_floats(&y, 0, 6 * 32).unwrap();
     for (row, magnitude) in y.chunks_exact(32).zip(magnitudes) {
@@ -286,7 +312,7 @@ fn rows_in_half_precision_may_be_of_any_magnitude() {
 fn sums_of_many_terms_are_whole() {
     let kind = WeightType::Q8_0;
     for (direction, shape) in [(Direction::Linear, [40, 9024]), (Direction::Transposed, [20_000, 64])] {
-        for tile in Tile::fitting(&software().limits()) {
+        for tile in all_tiles(software()) {
             Case { kind, direction, shape, n_tokens: 3, scale: 0.5, accumulate: true, tile }
                 .check(software());
         }
@@ -300,7 +326,7 @@ fn a_matrix_that_is_larger_than_a_binding_is_bound_by_rows() {
     let rows = software_within(Limits { binding_bytes: 12 << 10, ..Limits::LEAST });
     let whole = software_within(Limits::LEAST);
     for direction in DIRECTIONS {
-        for tile in Tile::fitting(&Limits::LEAST) {
+        for tile in all_tiles(&whole) {
             let case = Case { kind, direction, shape, n_tokens, scale: 1.0, accumulate: false, tile };
             let in_one = case.check(&whole);
             let in_parts = case.check(&rows);
@@ -454,20 +480,18 @@ fn a_matrix_in_a_buffer_is_read_when_the_product_runs() {
 /// What a driver is given, for every specialization: Metal's families have 32 KiB for a workgroup and 1024 invocations.
 #[test]
 fn every_program_translates_to_vulkan_and_metal_within_the_limits() {
+    let apple = Limits { workgroup_bytes: 32 << 10, workgroup_invocations: 1024, ..Limits::LEAST };
+    let everything =
+        Features { f16: true, subgroup_sizes: Some([32, 32]), cooperative_matrices: true, timestamps: true };
     for kind in WeightType::ALL {
         for direction in DIRECTIONS {
-            let cooperative = Tile::unmeasured(1).with_arithmetic(Arithmetic::Cooperative);
-            let text = product_program(kind, direction, cooperative).unwrap().text();
-            translate(&text, Limits::LEAST.workgroup_bytes, Limits::LEAST.workgroup_invocations);
-            for tile in Tile::ALL {
-                let text = product_program(kind, direction, tile).unwrap().text();
-                if tile.fits(&Limits::LEAST) {
-                    translate(&text, Limits::LEAST.workgroup_bytes, Limits::LEAST.workgroup_invocations);
-                } else {
-                    translate(&text, 32 << 10, 1024);
+            for arithmetic in [Arithmetic::F32, Arithmetic::F16, Arithmetic::Cooperative] {
+                for tile in Tile::all_with(arithmetic, &apple, &everything) {
+                    let text = product_program(kind, direction, tile).unwrap().text();
+                    let Limits { workgroup_bytes, workgroup_invocations, .. } =
+                        if tile.fits(&Limits::LEAST, &everything) { Limits::LEAST } else { apple };
+                    translate(&text, workgroup_bytes, workgroup_invocations);
                 }
-                let halves = product_program(kind, direction, tile.with_arithmetic(Arithmetic::F16)).unwrap();
-                translate(&halves.text(), 32 << 10, 1024);
             }
         }
     }

@@ -5,12 +5,12 @@ use std::fmt;
 use nightgraft_kernels::Direction;
 use serde::Serialize;
 
-use crate::{Constant, Limits};
+use crate::{Constant, Features, Limits};
 
 /// How a product is cut: what a workgroup computes, and what each of its invocations. All with the same operands give the same sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Tile {
-    arithmetic: Arithmetic,
+    method: Method,
     tokens: u32,
     outputs: u32,
     thread_tokens: u32,
@@ -33,8 +33,29 @@ pub enum Arithmetic {
     Cooperative,
 }
 
+/// What the invocations of a workgroup do with their operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Method {
+    /// They bring a slice of both sides to workgroup memory together.
+    Staged,
+    /// Likewise, in half precision.
+    StagedF16,
+    /// Likewise, and matrix units take them from there.
+    Cooperative,
+    /// Each reads its own from the device's memory.
+    Direct,
+    /// Likewise weights; tokens they have from the other lanes of their subgroup ([`Features::subgroup_sizes`]).
+    Subgroup,
+}
+
+impl Arithmetic {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Cooperative];
+}
+
 impl Tile {
-    /// Every shape, from small ones for few tokens to large ones for GPUs with many registers.
+    /// Every shape with operands in workgroup memory, from small ones for few tokens to large ones for GPUs with many registers.
     pub const ALL: [Self; 6] = [
         Self::new([16, 32], [2, 4], 32),
         Self::new([32, 64], [4, 4], 16),
@@ -45,14 +66,30 @@ impl Tile {
     ];
 
     /// The shape of products with matrix units: four subgroups of 32 invocations.
-    const COOPERATIVE: Self = Self { arithmetic: Arithmetic::Cooperative, ..Self::new([32, 32], [4, 2], 32) };
+    pub(super) const COOPERATIVE: Self = Self::new([32, 32], [4, 2], 32).with(Method::Cooperative);
 
-    /// The shapes that a device of these limits can run and that compute so.
-    pub fn all_with(arithmetic: Arithmetic, limits: &Limits) -> Vec<Self> {
-        match arithmetic {
+    /// Those without workgroup memory: a line of 64 or 128 invocations, which have the same tokens, and four outputs each.
+    const DIRECT: [Self; 4] = [
+        Self::new([4, 64 * 4], [4, 4], 4).with(Method::Direct),
+        Self::new([8, 64 * 4], [8, 4], 4).with(Method::Direct),
+        Self::new([8, 128 * 4], [8, 4], 4).with(Method::Subgroup),
+        Self::new([16, 128 * 4], [16, 4], 4).with(Method::Subgroup),
+    ];
+
+    /// All shapes that such a device can run.
+    pub fn all(limits: &Limits, features: &Features) -> Vec<Self> {
+        let all = Arithmetic::ALL.map(|arithmetic| Self::all_with(arithmetic, limits, features));
+        all.concat()
+    }
+
+    /// The shapes that such a device can run and that compute so.
+    pub fn all_with(arithmetic: Arithmetic, limits: &Limits, features: &Features) -> Vec<Self> {
+        let all = match arithmetic {
+            Arithmetic::F32 => [&Self::ALL[..], &Self::DIRECT].concat(),
+            Arithmetic::F16 => Self::ALL.map(|tile| tile.with(Method::StagedF16)).to_vec(),
             Arithmetic::Cooperative => vec![Self::COOPERATIVE],
-            _ => Self::fitting(limits).map(|tile| tile.with_arithmetic(arithmetic)).collect(),
-        }
+        };
+        all.into_iter().filter(|tile| tile.fits(limits, features)).collect()
     }
 
     /// `[tokens, outputs]` of a workgroup and of an invocation, and the terms of a slice.
@@ -62,20 +99,24 @@ impl Tile {
     const fn new([tokens, outputs]: [u32; 2], [thread_tokens, thread_outputs]: [u32; 2], depth: u32) -> Self {
         assert!(tokens.is_multiple_of(thread_tokens) && outputs.is_multiple_of(thread_outputs));
         assert!(outputs.is_multiple_of(4) && depth.is_multiple_of(4) && 64_u32.is_multiple_of(depth));
-        Self { arithmetic: Arithmetic::F32, tokens, outputs, thread_tokens, thread_outputs, depth }
+        Self { method: Method::Staged, tokens, outputs, thread_tokens, thread_outputs, depth }
     }
 
-    /// Gives the same shape another arithmetic; matrix units have a shape of their own.
-    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
-        match arithmetic {
-            Arithmetic::Cooperative => Self::COOPERATIVE,
-            _ => Self { arithmetic, ..self },
+    pub(super) const fn with(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    /// How it computes.
+    pub fn arithmetic(self) -> Arithmetic {
+        match self.method {
+            Method::Staged | Method::Direct | Method::Subgroup => Arithmetic::F32,
+            Method::StagedF16 => Arithmetic::F16,
+            Method::Cooperative => Arithmetic::Cooperative,
         }
     }
 
-    /// How operands are kept.
-    pub fn arithmetic(self) -> Arithmetic {
-        self.arithmetic
+    pub(super) fn method(self) -> Method {
+        self.method
     }
 
     /// Tokens of a workgroup.
@@ -88,14 +129,19 @@ impl Tile {
         self.outputs
     }
 
-    /// Whether a device of these limits can run it.
-    pub fn fits(self, limits: &Limits) -> bool {
-        self.invocations() <= limits.workgroup_invocations && self.workgroup_bytes() <= limits.workgroup_bytes
-    }
-
-    /// The shapes that a device of these limits can run; the second one runs within [`Limits::LEAST`].
-    pub fn fitting(limits: &Limits) -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|tile| tile.fits(limits))
+    /// Whether such a device can run it.
+    pub fn fits(self, limits: &Limits, features: &Features) -> bool {
+        let is_there = match self.method {
+            Method::Staged | Method::Direct => true,
+            Method::StagedF16 => features.f16,
+            Method::Cooperative => features.cooperative_matrices,
+            // They have to be whole, and are powers of two.
+            Method::Subgroup => {
+                features.subgroup_sizes.is_some_and(|[least, most]| least >= 4 && most <= self.invocations())
+            }
+        };
+        let invocations = limits.workgroup_invocations;
+        is_there && self.invocations() <= invocations && self.workgroup_bytes() <= limits.workgroup_bytes
     }
 
     /// The shape that is used while nothing was measured: the smallest one for few tokens, one that every device runs for more.
@@ -106,8 +152,9 @@ impl Tile {
 
     /// The one that is displayed so, if there is one.
     pub fn named(name: &str) -> Option<Self> {
-        let both = |tile: Self| [tile, tile.with_arithmetic(Arithmetic::F16)];
-        Self::ALL.into_iter().flat_map(both).chain([Self::COOPERATIVE]).find(|tile| tile.to_string() == name)
+        let halves = Self::ALL.map(|tile| tile.with(Method::StagedF16));
+        let all = [&Self::ALL[..], &halves, &Self::DIRECT, &[Self::COOPERATIVE]].concat();
+        all.into_iter().find(|tile| tile.to_string() == name)
     }
 
     fn invocations(self) -> u32 {
@@ -116,13 +163,17 @@ impl Tile {
 
     /// Both tiles, with some numbers more in each line.
     fn workgroup_bytes(self) -> u32 {
-        let number = if self.arithmetic == Arithmetic::F16 { 2 } else { 4 };
+        let number = match self.method {
+            Method::Staged | Method::Cooperative => 4,
+            Method::StagedF16 => 2,
+            Method::Direct | Method::Subgroup => 0,
+        };
         number * self.depth * (self.tokens + self.outputs + 2 * self.line_padding())
     }
 
     /// Numbers behind each line of a tile: an odd length spreads them over the memory's banks, and matrix units read whole ones.
     fn line_padding(self) -> u32 {
-        if self.arithmetic == Arithmetic::Cooperative { 0 } else { 1 }
+        if self.method == Method::Cooperative { 0 } else { 1 }
     }
 
     pub(super) fn constants(self) -> Vec<(&'static str, Constant)> {
@@ -165,15 +216,17 @@ impl Tiles {
     }
 }
 
-/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation; behind it how it computes, if
-/// not with multiply-adds in single precision.
+/// Such as `64x64/8x4`: tokens and outputs of a workgroup, then of an invocation; behind it what is done with operands, if they are
+/// not in workgroup memory in single precision.
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { arithmetic, tokens, outputs, thread_tokens, thread_outputs, .. } = self;
-        let how = match arithmetic {
-            Arithmetic::F32 => "",
-            Arithmetic::F16 => " f16",
-            Arithmetic::Cooperative => " cooperative",
+        let Self { method, tokens, outputs, thread_tokens, thread_outputs, .. } = self;
+        let how = match method {
+            Method::Staged => "",
+            Method::StagedF16 => " f16",
+            Method::Cooperative => " cooperative",
+            Method::Direct => " direct",
+            Method::Subgroup => " subgroup",
         };
         write!(f, "{tokens}x{outputs}/{thread_tokens}x{thread_outputs}{how}")
     }
@@ -186,12 +239,39 @@ mod tests {
 
     #[test]
     fn what_is_used_unmeasured_runs_on_every_device() {
+        let plain = Features::default();
         for n_tokens in [1, 16, 17, 4096] {
-            assert!(Tile::unmeasured(n_tokens).fits(&Limits::LEAST));
+            assert!(Tile::unmeasured(n_tokens).fits(&Limits::LEAST, &plain));
         }
-        let fitting: Vec<_> = Tile::fitting(&Limits::LEAST).map(|tile| tile.to_string()).collect();
-        assert_eq!(fitting, ["16x32/2x4", "32x64/4x4", "64x64/8x4", "64x128/8x8"]);
-        let names: std::collections::HashSet<_> = Tile::ALL.iter().map(Tile::to_string).collect();
-        assert_eq!(names.len(), Tile::ALL.len());
+        let names = |arithmetic, features| -> Vec<String> {
+            let tiles = Tile::all_with(arithmetic, &Limits::LEAST, &features);
+            tiles.iter().map(Tile::to_string).collect()
+        };
+        let least =
+            ["16x32/2x4", "32x64/4x4", "64x64/8x4", "64x128/8x8", "4x256/4x4 direct", "8x256/8x4 direct"];
+        assert_eq!(names(Arithmetic::F32, plain), least);
+        assert!(names(Arithmetic::F16, plain).is_empty() && names(Arithmetic::Cooperative, plain).is_empty());
+    }
+
+    #[test]
+    fn shapes_that_need_more_than_every_device_has_are_found_where_it_is() {
+        let roomy = Limits { workgroup_bytes: 32 << 10, workgroup_invocations: 1024, ..Limits::LEAST };
+        let features = Features {
+            f16: true,
+            subgroup_sizes: Some([8, 64]),
+            cooperative_matrices: true,
+            timestamps: false,
+        };
+        let all = Tile::all(&roomy, &features);
+        let n_with = |arithmetic| all.iter().filter(|tile| tile.arithmetic() == arithmetic).count();
+        assert_eq!(Arithmetic::ALL.map(n_with), [Tile::ALL.len() + 4, Tile::ALL.len(), 1]);
+        for tile in all {
+            assert_eq!(Tile::named(&tile.to_string()), Some(tile));
+        }
+        // Half of a subgroup would be of another workgroup, or lanes fewer than terms are taken at once.
+        for sizes in [[8, 256], [2, 4]] {
+            let features = Features { subgroup_sizes: Some(sizes), ..features };
+            assert_eq!(Tile::all_with(Arithmetic::F32, &roomy, &features).len(), Tile::ALL.len() + 2);
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nightgraft_gpu::{AdapterKind, Arithmetic, Device, Limits, SLOWEST, SimulatedFault, Tiles, adapters};
+use nightgraft_gpu::{
+    AdapterInfo, AdapterKind, Arithmetic, Device, Limits, SLOWEST, SimulatedFault, Tile, Tiles, adapters,
+};
 
 use super::*;
 use crate::Error;
@@ -104,10 +106,10 @@ fn gradients_on_a_gpu_have_the_same_masks_and_do_without_what_is_not_saved() {
 fn gradients_with_arithmetic_in_half_precision_are_near() {
     const LEAST_COSINE: f64 = 0.999;
     let device = Arc::new(software_adapter().open(true).unwrap());
-    let Tiles { linear, transposed } = Tiles::unmeasured(64);
-    let [linear, transposed] = [linear, transposed].map(|tile| tile.with_arithmetic(Arithmetic::F16));
-    let gpu =
-        OpenGpu { device, tiles: Tiles { linear, transposed }, rate: SLOWEST, pipelines: None, fault: None };
+    let AdapterInfo { limits, features, .. } = device.info();
+    let tile = Tile::all_with(Arithmetic::F16, limits, features)[1];
+    let tiles = Tiles { linear: tile, transposed: tile };
+    let gpu = OpenGpu { device, tiles, rate: SLOWEST, pipelines: None, fault: None };
     for tiny in of_every_architecture(WeightType::Q4_1) {
         let (adapter, batch) = adapter_and_batch(&tiny, 0.0, &[5, 9]);
         let expected = differentiate(&mut model(&tiny, &adapter, 1), &adapter, &batch);
