@@ -141,7 +141,7 @@ fn thirty_steps_follow_the_processor_and_nothing_is_left_to_it() {
     assert!(sandbox.train("mixed", mixed).stdout(Stdio::null()).status().unwrap().success());
     for (tile, is_other) in [("32x64/4x4 f16", true), ("64x64/4x4", false), ("8x512/8x4 subgroup", false)] {
         sandbox.find_fastest(tile);
-        let out = tile.replace('/', "-").replace(' ', "-");
+        let out = tile.replace(['/', ' '], "-");
         let ran = Ran { output: sandbox.train(&out, mixed).output().unwrap() }.ok();
         assert_eq!(ran.report()["operations"]["cpu"], 0);
         let (got, expected) = (sandbox.losses(&out), sandbox.losses("cpu"));
@@ -208,7 +208,13 @@ fn a_device_that_fails_in_the_middle_loses_nothing() {
         assert!(failed["error"].as_str().unwrap().contains(words), "{failed}");
         let report = ran.report();
         assert_eq!(report["steps"], 9);
-        assert!(report["device"].as_str().unwrap().starts_with("cpu"));
+        let devices: Vec<_> =
+            report["devices"].as_array().unwrap().iter().map(|d| d.as_str().unwrap()).collect();
+        assert!(
+            devices.len() == 2 && devices[0].ends_with(", f32") && devices[1].starts_with("cpu"),
+            "{report}"
+        );
+        assert_eq!(report["device"], devices[1]);
         for by in ["cpu", "gpu"] {
             assert!(report["operations"][by].as_u64().unwrap() > 100, "{report}");
         }
@@ -261,10 +267,13 @@ fn checkpoints_move_between_devices() {
             std::thread::sleep(Duration::from_millis(1));
         }
         let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-        child.wait().unwrap();
+        let was_stopped = !child.wait().unwrap().success();
         let ran =
             Ran { output: sandbox.train(&out, &format!("--steps 8 --device {then}")).output().unwrap() }.ok();
-        assert_eq!(ran.report()["steps"], 8);
+        let report = ran.report();
+        assert_eq!(report["steps"], 8);
+        assert!(ran.about_devices().iter().any(|event| event["device_event"] == "changed"));
+        assert_eq!(report["devices"].as_array().unwrap().len(), 1 + usize::from(was_stopped), "{report}");
         assert_same_curve(&sandbox.losses(&out), &sandbox.losses("cpu"));
     }
 }
@@ -310,7 +319,7 @@ fn a_night_trains_and_judges_on_a_gpu() {
     };
     let ran = night("gpu", "store").ok();
     let text = String::from_utf8_lossy(&ran.output.stdout).into_owned();
-    assert!(text.contains("judged"), "{text}");
+    assert!(text.contains("judged") && text.contains(r#""devices":["llvmpipe"#), "{text}");
     // One that is not there is no reason to lose a night.
     sandbox.run("journal add --store other notes.jsonl").ok();
     let ran = night("gpu:7", "other").ok();

@@ -172,7 +172,11 @@ fn summary(request: &TrainRequest, report: &TrainReport) -> String {
             format!(", {} operations on a GPU, {} on the processor", format::count(gpu), format::count(cpu))
         }
     };
-    rows.push(("device", format!("{}{computed}", report.device.escape_debug())));
+    let devices = match report.devices.as_slice() {
+        [] => &report.device,
+        devices => &devices.join(", then "),
+    };
+    rows.push(("device", format!("{}{computed}", devices.escape_debug())));
     rows.push(("loss curve", format!("{out}/loss.svg")));
     format::pairs(&rows)
 }

@@ -195,6 +195,8 @@ pub struct SessionReport {
     pub tokens: u64,
     /// Whether it ended because the held-out loss stopped improving.
     pub stopped_early: bool,
+    /// What computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with its instructions.
+    pub devices: Vec<String>,
     /// The new graft; none if training diverged.
     pub graft: Option<u64>,
     /// Whether it is in use now.
@@ -379,7 +381,7 @@ impl From<NothingToDo> for NothingToDoReason {
 
 impl From<&session::SessionReport> for SessionReport {
     fn from(report: &session::SessionReport) -> Self {
-        let learned = report.learned;
+        let learned = report.learned.as_ref();
         Self {
             trained: report.trained,
             replayed: report.replayed,
@@ -387,6 +389,7 @@ impl From<&session::SessionReport> for SessionReport {
             steps: learned.map_or(0, |learned| learned.steps),
             tokens: learned.map_or(0, |learned| learned.tokens),
             stopped_early: learned.is_some_and(|learned| learned.stopped_early),
+            devices: learned.map_or_else(Vec::new, |learned| learned.devices.clone()),
             graft: report.graft.map(|id| id.0),
             promoted: report.promoted,
             verdict: Verdict::from(&report.gate),

@@ -5182,13 +5182,14 @@ class SessionReport:
     """
     The sum of a session.
 """
-    def __init__(self, *, trained:int, replayed:int, held_out:int, steps:int, tokens:int, stopped_early:bool, graft:typing.Optional[int], promoted:bool, verdict:Verdict):
+    def __init__(self, *, trained:int, replayed:int, held_out:int, steps:int, tokens:int, stopped_early:bool, devices:typing.List[str], graft:typing.Optional[int], promoted:bool, verdict:Verdict):
         self.trained = trained
         self.replayed = replayed
         self.held_out = held_out
         self.steps = steps
         self.tokens = tokens
         self.stopped_early = stopped_early
+        self.devices = devices
         self.graft = graft
         self.promoted = promoted
         self.verdict = verdict
@@ -5197,7 +5198,7 @@ class SessionReport:
 
 
     def __str__(self):
-        return "SessionReport(trained={}, replayed={}, held_out={}, steps={}, tokens={}, stopped_early={}, graft={}, promoted={}, verdict={})".format(self.trained, self.replayed, self.held_out, self.steps, self.tokens, self.stopped_early, self.graft, self.promoted, self.verdict)
+        return "SessionReport(trained={}, replayed={}, held_out={}, steps={}, tokens={}, stopped_early={}, devices={}, graft={}, promoted={}, verdict={})".format(self.trained, self.replayed, self.held_out, self.steps, self.tokens, self.stopped_early, self.devices, self.graft, self.promoted, self.verdict)
     def __eq__(self, other):
         if self.trained != other.trained:
             return False
@@ -5210,6 +5211,8 @@ class SessionReport:
         if self.tokens != other.tokens:
             return False
         if self.stopped_early != other.stopped_early:
+            return False
+        if self.devices != other.devices:
             return False
         if self.graft != other.graft:
             return False
@@ -5229,6 +5232,7 @@ class _UniffiFfiConverterTypeSessionReport(_UniffiConverterRustBuffer):
             steps=_UniffiFfiConverterUInt64.read(buf),
             tokens=_UniffiFfiConverterUInt64.read(buf),
             stopped_early=_UniffiFfiConverterBoolean.read(buf),
+            devices=_UniffiFfiConverterSequenceString.read(buf),
             graft=_UniffiFfiConverterOptionalUInt64.read(buf),
             promoted=_UniffiFfiConverterBoolean.read(buf),
             verdict=_UniffiFfiConverterTypeVerdict.read(buf),
@@ -5242,6 +5246,7 @@ class _UniffiFfiConverterTypeSessionReport(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.steps)
         _UniffiFfiConverterUInt64.check_lower(value.tokens)
         _UniffiFfiConverterBoolean.check_lower(value.stopped_early)
+        _UniffiFfiConverterSequenceString.check_lower(value.devices)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.graft)
         _UniffiFfiConverterBoolean.check_lower(value.promoted)
         _UniffiFfiConverterTypeVerdict.check_lower(value.verdict)
@@ -5254,6 +5259,7 @@ class _UniffiFfiConverterTypeSessionReport(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.steps, buf)
         _UniffiFfiConverterUInt64.write(value.tokens, buf)
         _UniffiFfiConverterBoolean.write(value.stopped_early, buf)
+        _UniffiFfiConverterSequenceString.write(value.devices, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.graft, buf)
         _UniffiFfiConverterBoolean.write(value.promoted, buf)
         _UniffiFfiConverterTypeVerdict.write(value.verdict, buf)

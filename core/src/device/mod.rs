@@ -71,6 +71,13 @@ pub enum DeviceEvent {
         #[serde(flatten)]
         why: DeviceRefusal,
     },
+    /// It goes on with a run that another one began, whose last digits are others from here on.
+    Changed {
+        /// What computes now.
+        device: String,
+        /// What computed before.
+        before: String,
+    },
     /// It has failed while it computed: what was under way is done again by the processor, which computes from then on.
     Failed {
         /// What its driver calls it.
@@ -89,6 +96,9 @@ impl DeviceEvent {
         match self {
             Self::Probing { .. } | Self::Chosen { .. } => None,
             Self::Refused { device, why } => Some(format!("the GPU {device} is not used: {why}")),
+            Self::Changed { device, before } => {
+                Some(format!("{device} goes on where {before} computed before: results differ by rounding"))
+            }
             Self::Failed { device, step, error } => Some(format!(
                 "after step {step} the GPU {device} failed: {error}; the processor goes on in its place"
             )),

@@ -79,9 +79,9 @@ pub(super) fn choose_with_warnings(
     choose(run, options, base, stop, &mut |event| warnings.extend(event.warning()))
 }
 
-/// What computes for a model now: the name of a GPU, or the processor with its instructions.
+/// What computes for a model now: the name of a GPU with its arithmetic, or the processor with its instructions.
 pub(super) fn name_of(model: &Model) -> String {
-    model.gpu_name().unwrap_or_else(speed::device)
+    model.gpu().map_or_else(speed::device, OpenGpu::description)
 }
 
 /// That a model's GPU has failed since this was last asked, in the step behind this one.

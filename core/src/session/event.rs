@@ -201,8 +201,10 @@ pub struct TrainReport {
     pub adapter: Option<PathBuf>,
     /// Where to resume from, if the run was interrupted.
     pub checkpoint: Option<PathBuf>,
-    /// What computed at the end: the name of a GPU, or the processor and its instructions.
+    /// What computes at the end: the name of a GPU with its arithmetic, or the processor and its instructions.
     pub device: String,
+    /// What has computed steps, one after the other, earlier runs in the folder included. Runs on different devices differ by rounding.
+    pub devices: Vec<String>,
     /// Operations of this run, by what computed them.
     pub operations: OperationCount,
     /// Tokens run and seconds spent in optimizer steps by this run.

@@ -136,7 +136,7 @@ impl<'a> Job<'a> {
         let config = setup.config.to_toml()?;
         let planned = setup.planner.plan(setup.recompute);
         let mut run = TrainRun::new(setup, hash_check, Duration::MAX, stop)?;
-        let resumed = saved.map(|saved| run.restore(saved)).transpose()?;
+        let resumed = saved.map(|saved| run.restore(saved)).transpose()?.unwrap_or_default();
         on_event(&Event::planned(&run.train_loop, threads(request.config.run.threads)));
         on_event(&Event::Memory(planned));
         // From here on only the disk can fail: what an earlier run left is not touched for one that cannot start.
@@ -222,11 +222,13 @@ impl<'a> Job<'a> {
                 on_event(&Event::Warning { text: text.to_owned() });
             }
         }
+        let devices = self.run.train_loop.progress().devices.clone();
         let model = self.run.train_loop.model();
         let (device, operations) = (devices::name_of(model), model.operations());
         let Results { folder, losses, tokens, seconds, .. } = &self.results;
         Ok(TrainReport {
             device,
+            devices,
             operations,
             outcome,
             steps: step,

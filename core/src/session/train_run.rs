@@ -11,7 +11,7 @@ use super::run_setup::{BegunRun, RunSetup};
 use super::{Event, StepMetrics, StopFlag, devices};
 use crate::Result;
 use crate::config::RunConfig;
-use crate::device::FirstStep;
+use crate::device::{DeviceEvent, FirstStep};
 use crate::model_file::{FileHash, HashCheck};
 use crate::train::{StepEvent, StopReason, TrainLoop};
 use crate::transformer::release_freed_memory;
@@ -78,16 +78,21 @@ impl TrainRun {
         })
     }
 
-    /// Sets a run at its start back to a checkpoint of its own; gives the event that tells so.
+    /// Sets a run at its start back to a checkpoint of its own; gives the events that tell so.
     ///
     /// # Errors
     /// As [`TrainLoop::restore`].
-    pub(super) fn restore(&mut self, (checkpoint, state): SavedRun) -> Result<Event> {
+    pub(super) fn restore(&mut self, (checkpoint, state): SavedRun) -> Result<Vec<Event>> {
         self.train_loop.restore(&checkpoint, state)?;
         release_freed_memory(); // the many small matrices of the state
+        let now = devices::name_of(self.train_loop.model());
         let progress = self.train_loop.progress();
+        let mut events = vec![Event::Resumed { step: progress.step, checkpoint }];
+        if let Some(before) = progress.devices.last().filter(|before| **before != now) {
+            events.push(Event::Device(DeviceEvent::Changed { before: before.clone(), device: now }));
+        }
         self.saved = Some(progress.clone());
-        Ok(Event::Resumed { step: progress.step, checkpoint })
+        Ok(events)
     }
 
     /// The step after which the run was last saved; none if it was not.
@@ -119,11 +124,13 @@ impl TrainRun {
         }
         self.first_step.iter_mut().for_each(FirstStep::pause);
         let step_event = step_event?;
-        if matches!(step_event, StepEvent::MicroStep | StepEvent::Step { .. })
-            && let Some(first_step) = self.first_step.take()
-        {
-            first_step.made();
-            self.train_loop.model().keep_pipelines();
+        if matches!(step_event, StepEvent::MicroStep | StepEvent::Step { .. }) {
+            let device = devices::name_of(self.train_loop.model());
+            self.train_loop.note_device(device);
+            if let Some(first_step) = self.first_step.take() {
+                first_step.made();
+                self.train_loop.model().keep_pipelines();
+            }
         }
         let seconds = started.elapsed().as_secs_f64();
         let mut due = self.saved_at.elapsed() >= self.save_every;

@@ -117,6 +117,14 @@ impl TrainLoop {
         self.trainer.progress()
     }
 
+    /// Counts with the run what has computed its last micro-batch.
+    pub fn note_device(&mut self, device: String) {
+        let devices = &mut self.trainer.progress.devices;
+        if devices.last() != Some(&device) {
+            devices.push(device);
+        }
+    }
+
     /// Micro-batches of an evaluation.
     pub(super) fn held_out_batches(&self) -> u64 {
         self.held_out_plan.len() as u64

@@ -40,6 +40,16 @@ impl OpenGpu {
         self.device.info().name.clone()
     }
 
+    /// Its name and its products' arithmetic: two that are described alike compute alike, but for another driver.
+    pub fn description(&self) -> String {
+        let arithmetic = match self.tiles.linear.arithmetic() {
+            Arithmetic::F32 => "f32",
+            Arithmetic::F16 => "f16",
+            Arithmetic::Cooperative => "matrix units",
+        };
+        format!("{}, {arithmetic}", self.name())
+    }
+
     /// Whether products have operands in single precision.
     pub fn is_exact(&self) -> bool {
         let Tiles { linear, transposed } = self.tiles;

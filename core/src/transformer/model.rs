@@ -249,9 +249,9 @@ impl Model {
         self.parts.processor.release_arena();
     }
 
-    /// What the GPU's driver calls it, if one computes.
-    pub fn gpu_name(&self) -> Option<String> {
-        self.options.gpu.as_ref().map(|gpu| gpu.device.name())
+    /// The GPU, if one computes.
+    pub fn gpu(&self) -> Option<&OpenGpu> {
+        self.options.gpu.as_ref().map(|gpu| &gpu.device)
     }
 
     /// What became of the GPU, if it has failed since this was last asked.

@@ -25,6 +25,10 @@ impl OpenGpu {
         match *self {}
     }
 
+    pub fn description(&self) -> String {
+        match *self {}
+    }
+
     pub fn is_exact(&self) -> bool {
         match *self {}
     }

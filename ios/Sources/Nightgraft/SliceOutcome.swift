@@ -54,6 +54,9 @@ public struct SessionReport: Sendable, Hashable {
     public let tokens: Int
     /// Whether it ended early because held-out examples got no better.
     public let stoppedEarly: Bool
+    /// What computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with its
+    /// instructions.
+    public let devices: [String]
     /// The graft that it made.
     public let graft: Graft.ID?
     /// Whether that is in use now.
@@ -107,6 +110,7 @@ extension SessionReport {
         steps = Int(clamping: report.steps)
         tokens = Int(clamping: report.tokens)
         stoppedEarly = report.stoppedEarly
+        devices = report.devices
         graft = report.graft
         promoted = report.promoted
         verdict = Verdict(report.verdict)

@@ -5817,6 +5817,10 @@ public struct SessionReport: Equatable, Hashable {
      */
     public var stoppedEarly: Bool
     /**
+     * What computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with its instructions.
+     */
+    public var devices: [String]
+    /**
      * The new graft; none if training diverged.
      */
     public var graft: UInt64?
@@ -5851,6 +5855,9 @@ public struct SessionReport: Equatable, Hashable {
          * Whether it ended because the held-out loss stopped improving.
          */stoppedEarly: Bool,
         /**
+         * What computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with its instructions.
+         */devices: [String],
+        /**
          * The new graft; none if training diverged.
          */graft: UInt64?,
         /**
@@ -5865,6 +5872,7 @@ public struct SessionReport: Equatable, Hashable {
         self.steps = steps
         self.tokens = tokens
         self.stoppedEarly = stoppedEarly
+        self.devices = devices
         self.graft = graft
         self.promoted = promoted
         self.verdict = verdict
@@ -5892,6 +5900,7 @@ public struct FfiConverterTypeSessionReport: FfiConverterRustBuffer {
                 steps: FfiConverterUInt64.read(from: &buf),
                 tokens: FfiConverterUInt64.read(from: &buf),
                 stoppedEarly: FfiConverterBool.read(from: &buf),
+                devices: FfiConverterSequenceString.read(from: &buf),
                 graft: FfiConverterOptionUInt64.read(from: &buf),
                 promoted: FfiConverterBool.read(from: &buf),
                 verdict: FfiConverterTypeVerdict.read(from: &buf)
@@ -5905,6 +5914,7 @@ public struct FfiConverterTypeSessionReport: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.steps, into: &buf)
         FfiConverterUInt64.write(value.tokens, into: &buf)
         FfiConverterBool.write(value.stoppedEarly, into: &buf)
+        FfiConverterSequenceString.write(value.devices, into: &buf)
         FfiConverterOptionUInt64.write(value.graft, into: &buf)
         FfiConverterBool.write(value.promoted, into: &buf)
         FfiConverterTypeVerdict.write(value.verdict, into: &buf)

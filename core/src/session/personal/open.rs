@@ -217,7 +217,7 @@ fn begin(
     let needs = memory_needs::needs(&setup.planner, setup.recompute);
     let gpu = judge.filter(|_| setup.has_gpu());
     let mut run = TrainRun::new(setup, hash_check, SAVE_EVERY, halt)?;
-    let resumed = saved.map(|saved| run.restore(saved)).transpose()?;
+    let resumed = saved.map(|saved| run.restore(saved)).transpose()?.unwrap_or_default();
     on_event(&Event::planned(&run.train_loop, inputs::threads(request.training.run.threads)));
     resumed.iter().for_each(&mut *on_event);
     Ok(Training { run, plan, sets, needs, gpu })

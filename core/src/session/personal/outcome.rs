@@ -91,7 +91,7 @@ pub enum Pause {
 }
 
 /// What training came to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSummary {
     /// Optimizer steps.
     pub steps: u64,
@@ -102,6 +102,8 @@ pub struct TrainingSummary {
     pub tokens: u64,
     /// Whether it ended because the held-out loss stopped improving.
     pub stopped_early: bool,
+    /// What computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with its instructions.
+    pub devices: Vec<String>,
 }
 
 /// The sum of a session.

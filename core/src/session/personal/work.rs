@@ -154,7 +154,7 @@ impl Training {
         store: &Store,
         on_event: &mut dyn FnMut(&Event),
     ) -> Result<Stage> {
-        let has_failed = self.run.train_loop.model().gpu_name().is_none();
+        let has_failed = self.run.train_loop.model().gpu().is_none();
         let gpu = self.gpu.take().filter(|_| !has_failed);
         let train_loop = &self.run.train_loop;
         let (candidate, best_step) = train_loop.result()?;
@@ -164,6 +164,7 @@ impl Training {
             best_step,
             tokens: train_loop.trainer().tokens(),
             stopped_early: reason == StopReason::OutOfPatience,
+            devices: train_loop.progress().devices.clone(),
         };
         let mut discard = |why| on_event(&Event::Discarded { what: Leftover::Measurements, why });
         let losses = match store.read_document(MEASURED) {
@@ -292,7 +293,7 @@ impl Judging {
             trained: plan.train.len(),
             replayed: plan.replayed.len(),
             held_out: plan.held_out.len(),
-            learned: Some(self.learned),
+            learned: Some(self.learned.clone()),
             gate,
             graft: Some(graft),
             promoted,

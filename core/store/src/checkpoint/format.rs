@@ -18,8 +18,8 @@ use super::{FormatProblem, Progress, Snapshot, State};
 use crate::NumberSet;
 
 /// Raised with every change of the format. Version 1 was a file with a magic and a checksum of its own; version 2 did not have
-/// [`Progress::first_steps`].
-pub(super) const VERSION: u32 = 3;
+/// [`Progress::first_steps`], nor version 3 [`Progress::devices`].
+pub(super) const VERSION: u32 = 4;
 /// The oldest version that is read.
 pub(super) const OLDEST: u32 = 2;
 

@@ -110,6 +110,9 @@ pub struct Progress {
     /// What the first steps have shown of the rate. Checkpoints did not always have it.
     #[serde(default)]
     pub first_steps: FirstSteps,
+    /// What has computed steps: a new name where another device went on. Checkpoints did not always have it.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 /// What a run's first steps were like, by which a rate that is too high is noticed.

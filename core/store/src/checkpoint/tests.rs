@@ -74,6 +74,7 @@ fn state(step: u64) -> State {
                 norms: vec![1.0 / 3.0],
                 lowered_after: Some(2),
             },
+            devices: vec!["cpu, avx2".into(), "a GPU, f16".into()],
         },
         adapter: AdapterTensors { spec, pairs: pairs(&mut rng) },
         first_moment: pairs(&mut rng),

@@ -97,6 +97,8 @@ public sealed interface PauseReason {
  * @property steps the optimizer steps
  * @property tokens the tokens that it was trained on
  * @property stoppedEarly whether it ended early, because the loss on what was kept aside did not fall any more
+ * @property devices what computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with
+ *   its instructions
  * @property graft the number of the graft that it made
  * @property promoted whether that graft is in use now
  * @property verdict what the gate said of it
@@ -110,6 +112,7 @@ internal constructor(
     val steps: Long,
     val tokens: Long,
     val stoppedEarly: Boolean,
+    val devices: List<String>,
     val graft: Long?,
     val promoted: Boolean,
     val verdict: Verdict,
@@ -143,6 +146,7 @@ internal constructor(
                 steps = steps,
                 tokens = 0,
                 stoppedEarly = false,
+                devices = emptyList(),
                 graft = graft,
                 promoted = isPromoted,
                 verdict = verdict,
@@ -184,6 +188,7 @@ internal fun FfiSessionReport.toPublic() =
         steps = steps.toLong(),
         tokens = tokens.toLong(),
         stoppedEarly = stoppedEarly,
+        devices = devices,
         graft = graft?.toLong(),
         promoted = promoted,
         verdict = verdict.toPublic(),

@@ -8045,6 +8045,11 @@ internal data class SessionReport (
     var `stoppedEarly`: kotlin.Boolean
     ,
     /**
+     * What computed the steps, one after the other: names of GPUs with their arithmetic, or the processor with its instructions.
+     */
+    var `devices`: List<kotlin.String>
+    ,
+    /**
      * The new graft; none if training diverged.
      */
     var `graft`: kotlin.ULong?
@@ -8080,6 +8085,7 @@ internal object FfiConverterTypeSessionReport: FfiConverterRustBuffer<SessionRep
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterSequenceString.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterTypeVerdict.read(buf),
@@ -8093,6 +8099,7 @@ internal object FfiConverterTypeSessionReport: FfiConverterRustBuffer<SessionRep
             FfiConverterULong.allocationSize(value.`steps`) +
             FfiConverterULong.allocationSize(value.`tokens`) +
             FfiConverterBoolean.allocationSize(value.`stoppedEarly`) +
+            FfiConverterSequenceString.allocationSize(value.`devices`) +
             FfiConverterOptionalULong.allocationSize(value.`graft`) +
             FfiConverterBoolean.allocationSize(value.`promoted`) +
             FfiConverterTypeVerdict.allocationSize(value.`verdict`)
@@ -8105,6 +8112,7 @@ internal object FfiConverterTypeSessionReport: FfiConverterRustBuffer<SessionRep
             FfiConverterULong.write(value.`steps`, buf)
             FfiConverterULong.write(value.`tokens`, buf)
             FfiConverterBoolean.write(value.`stoppedEarly`, buf)
+            FfiConverterSequenceString.write(value.`devices`, buf)
             FfiConverterOptionalULong.write(value.`graft`, buf)
             FfiConverterBoolean.write(value.`promoted`, buf)
             FfiConverterTypeVerdict.write(value.`verdict`, buf)
