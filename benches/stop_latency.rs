@@ -1,11 +1,12 @@
 //! How soon a session is quiet after a stop request, everything saved: 100 stops at random moments.
 //!
-//! `cargo bench -p nightgraft-benches --bench stop_latency -- MODEL.gguf [STOPS]` prints the distribution. The micro-batches have 256 tokens.
+//! `cargo bench -p nightgraft-benches --bench stop_latency -- MODEL.gguf [STOPS [DEVICE]]` prints the distribution. The micro-batches have
+//! 256 tokens. The device is a name that `--device` takes; with `NIGHTGRAFT_GPU=software` it may be a program on the processor.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nightgraft_core::config::TrainConfig;
+use nightgraft_core::config::{Device, TrainConfig};
 use nightgraft_core::session::{Pause, Session, SessionRequest, Slice, SliceOutcome, StopFlag};
 use nightgraft_store::{Store, StoreOptions};
 use rand::{Rng, SeedableRng};
@@ -15,11 +16,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let Some(model) = args.next().map(PathBuf::from) else {
         println!(
-            "give a model: cargo bench -p nightgraft-benches --bench stop_latency -- MODEL.gguf [STOPS]"
+            "give a model: cargo bench -p nightgraft-benches --bench stop_latency -- MODEL.gguf [STOPS [DEVICE]]"
         );
         return Ok(());
     };
     let stops: usize = args.next().map_or(Ok(100), |text| text.parse())?;
+    let device: Device = args.next().map_or(Ok(Device::Cpu), |text| text.parse())?;
 
     let folder = tempfile::tempdir()?;
     let mut store = Store::open(folder.path(), StoreOptions { create: true, ..StoreOptions::default() })?;
@@ -36,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     training.run.epochs = 1000.into();
     training.data.batch_tokens = 256.into();
     training.data.accumulate = 2;
+    training.run.device = device;
     request.training = training;
     let mut session = Session::open(store, request, &mut |_| ())?;
 
@@ -58,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at =
         |share: f64| latencies[((latencies.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
     let threads = std::thread::available_parallelism()?;
-    println!("{stops} stops on the CPU, {threads} threads, 256 tokens, state saved:");
+    println!("{stops} stops on {device}, {threads} threads, 256 tokens, state saved:");
     println!(
         "  median {:.0} ms, p90 {:.0} ms, p99 {:.0} ms, longest {:.0} ms",
         at(0.5),
