@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use nightgraft_core::session::{forget_devices, is_software_allowed};
-use nightgraft_gpu::{
-    Adapter, AdapterInfo, Error, ProductCheck, Speed, adapters, check_products, measure_products,
-};
+use nightgraft_core::session::{forget_devices, gpus, is_software_allowed};
+use nightgraft_gpu::{Adapter, AdapterInfo, Error, ProductCheck, Speed, check_products, measure_products};
 use serde::Serialize;
 
 use crate::{Verbosity, format, output, settings::device::device_records};
@@ -91,7 +89,7 @@ pub fn run(args: &Args, verbosity: Verbosity) -> Result<ExitCode> {
     {
         forget_devices(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
     }
-    let reports: Vec<Report> = adapters().iter().map(|adapter| report(adapter, args, verbosity)).collect();
+    let reports: Vec<Report> = gpus()?.iter().map(|adapter| report(adapter, args, verbosity)).collect();
     if verbosity.json {
         output::json(&reports)?;
     } else if reports.is_empty() {
@@ -172,9 +170,10 @@ fn describe_probe(probe: &Probe) -> Vec<(&'static str, String)> {
     }
     let Some(speed) = speed else { return rows };
     rows.push(("multiply-adds", rate(speed.peak_gflops)));
+    rows.extend(speed.matrix_units_gflops.map(|peak| ("matrix units", rate(peak))));
     for (name, transposed) in [("product", false), ("transposed product", true)] {
         rows.extend(speed.fastest(transposed).map(|fastest| {
-            let share = 100.0 * fastest.gflops / speed.peak_gflops;
+            let share = 100.0 * fastest.gflops / speed.peak_of(fastest.tile);
             (name, format!("{}, {share:.0} %, tile {}", rate(fastest.gflops), fastest.tile))
         }));
     }
@@ -222,7 +221,14 @@ mod tests {
         let [first, second, ..] = Tile::ALL;
         let products =
             vec![product(false, first, 250.0), product(false, second, 500.0), product(true, first, 1250.0)];
-        let speed = Speed { peak_gflops: 2000.0, format: "Q4_K", n_tokens: 64, n_embd: 256, products };
+        let speed = Speed {
+            peak_gflops: 2000.0,
+            matrix_units_gflops: None,
+            format: "Q4_K",
+            n_tokens: 64,
+            n_embd: 256,
+            products,
+        };
         let rows = describe_probe(&Probe::Done {
             passed: true,
             products: vec![check("F32", Some(1.0))],

@@ -69,7 +69,7 @@ pub struct BenchReport {
     /// wall-clock time. What is computed again to save memory does not count.
     pub gflops: f64,
     /// Billions of multiplications and additions a second of a plain product of f32 matrices, the best of several, by processor
-    /// time as well; of a GPU, of multiply-adds with no memory in between.
+    /// time as well; of a GPU, of multiply-adds, or of its matrix units if products are computed with them, with no memory in between.
     pub gemm_gflops: f64,
     /// Largest anonymous memory after any step, in bytes; the mapped model does not count.
     pub anonymous_bytes: u64,
@@ -119,7 +119,8 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let spec = base.spec.clone();
     let mut warnings = Notice::words(&notices);
     let gpu = devices::choose_with_warnings(&config.run, &request.devices, &base, stop, &mut warnings)?;
-    let gpu = gpu.map(|chosen| chosen.gpu);
+    let (gpu, first_step) = gpu.map(|chosen| (chosen.gpu, chosen.first_step)).unzip();
+    let mut first_step = first_step.flatten();
     let process = memory_plan::process_bytes();
     let tensors = run_setup::initial_adapter(&mut config, None, &base)?;
     let n_threads = threads(config.run.threads);
@@ -170,7 +171,7 @@ pub fn bench(request: &BenchRequest, stop: &StopFlag, on_step: &mut dyn FnMut(f6
     let began = Instant::now();
     while wall.len() < 3 || began.elapsed() < request.duration {
         let (wall_before, cpu_before) = (Instant::now(), thread_time());
-        step(&mut model, wall.len() + 1)?;
+        devices::marked(first_step.take(), &mut model, |model| step(model, wall.len() + 1))?;
         anonymous = anonymous.max(anonymous_bytes());
         if wall.is_empty() {
             // The first step makes the graphs and reads the model's pages.

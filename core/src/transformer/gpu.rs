@@ -76,6 +76,7 @@ pub(super) struct GpuProcessor {
     executor: Executor,
     pipelines: Option<PathBuf>,
     fault: Option<GpuFault>,
+    arithmetic: Arithmetic,
     /// Micro-batches that were trained.
     n_trained: u64,
 }
@@ -85,7 +86,13 @@ type Result<T, E = GpuError> = std::result::Result<T, E>;
 impl GpuProcessor {
     pub fn new(gpu: &OpenGpu, stop: Arc<AtomicBool>) -> Self {
         let executor = Executor::new(gpu.device.clone(), gpu.tiles, gpu.rate, stop);
-        Self { executor, pipelines: gpu.pipelines.clone(), fault: gpu.fault, n_trained: 0 }
+        Self {
+            executor,
+            pipelines: gpu.pipelines.clone(),
+            fault: gpu.fault,
+            arithmetic: gpu.tiles.linear.arithmetic(),
+            n_trained: 0,
+        }
     }
 
     pub fn load(&mut self, mut graphs: Vec<Graph>) -> Result<Vec<LoadedGraph>> {
@@ -172,6 +179,6 @@ impl GpuProcessor {
 
     /// Billions of operations a second that the device does where no memory is in between.
     pub fn peak_gflops(&self) -> Result<f64> {
-        nightgraft_gpu::measure_peak(self.executor.device())
+        nightgraft_gpu::measure_peak(self.executor.device(), self.arithmetic)
     }
 }

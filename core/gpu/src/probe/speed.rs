@@ -6,8 +6,9 @@ use nightgraft_kernels::{Direction, WeightType, Weights};
 use nightgraft_random::Random;
 use serde::Serialize;
 
+use crate::product::MATRIX_UNITS;
 use crate::sample::random_bytes;
-use crate::{AdapterInfo, Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
+use crate::{AdapterInfo, Arithmetic, Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
 
 /// What a product is measured with: the format of most files.
 const FORMAT: WeightType = WeightType::Q4_K;
@@ -26,6 +27,8 @@ pub struct Speed {
     /// Billions of additions and multiplications a second in multiply-adds of single precision, with no memory in between: what
     /// products are measured against.
     pub peak_gflops: f64,
+    /// The same with matrix units, if it has some.
+    pub matrix_units_gflops: Option<f64>,
     /// ggml's name of the format of the weights.
     pub format: &'static str,
     /// Tokens of a product.
@@ -48,6 +51,14 @@ pub struct ProductSpeed {
 }
 
 impl Speed {
+    /// The most of what a tile computes with.
+    pub fn peak_of(&self, tile: Tile) -> f64 {
+        match (tile.arithmetic(), self.matrix_units_gflops) {
+            (Arithmetic::Cooperative, Some(peak)) => peak,
+            _ => self.peak_gflops,
+        }
+    }
+
     /// The fastest of a direction.
     pub fn fastest(&self, transposed: bool) -> Option<&ProductSpeed> {
         let products = self.products.iter().filter(|product| product.transposed == transposed);
@@ -60,7 +71,12 @@ impl Speed {
 /// # Errors
 /// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
 pub fn measure_products(device: &Device) -> Result<Speed, Error> {
-    let peak_gflops = measure_peak(device)?;
+    let AdapterInfo { limits, features, .. } = device.info();
+    let peak_gflops = measure_peak(device, Arithmetic::F32)?;
+    let matrix_units_gflops = match features.cooperative_matrices {
+        true => Some(measure_peak(device, Arithmetic::Cooperative)?),
+        false => None,
+    };
     let mut size = Operands::new(device, SIZES[0])?;
     for next in &SIZES[1..] {
         let run = size.product(device, Direction::Linear, Tile::unmeasured(size.n_tokens))?;
@@ -73,7 +89,6 @@ pub fn measure_products(device: &Device) -> Result<Speed, Error> {
     }
     let mut products = Vec::new();
     for direction in [Direction::Linear, Direction::Transposed] {
-        let AdapterInfo { limits, features, .. } = device.info();
         for tile in Tile::all(limits, features) {
             let run = size.product(device, direction, tile)?;
             let gflops = rate(device, &run, size.flops())?;
@@ -81,7 +96,7 @@ pub fn measure_products(device: &Device) -> Result<Speed, Error> {
         }
     }
     let Operands { n_tokens, n_embd, .. } = size;
-    Ok(Speed { peak_gflops, format: FORMAT.name(), n_tokens, n_embd, products })
+    Ok(Speed { peak_gflops, matrix_units_gflops, format: FORMAT.name(), n_tokens, n_embd, products })
 }
 
 /// What a product of one size is made with.
@@ -126,20 +141,38 @@ fn flops([n_tokens, n_embd]: [u32; 2]) -> f64 {
     2.0 * f64::from(n_tokens) * f64::from(n_embd).powi(2)
 }
 
-/// Billions of additions and multiplications a second in multiply-adds of single precision, with no memory in between.
+/// Billions of additions and multiplications a second with no memory in between: in multiply-adds of single precision, or with matrix
+/// units, for products that are computed with them.
 ///
 /// # Errors
 /// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
-pub fn measure_peak(device: &Device) -> Result<f64, Error> {
+pub fn measure_peak(device: &Device, arithmetic: Arithmetic) -> Result<f64, Error> {
     const WORKGROUPS: u32 = 256;
-    // In `peak.wgsl`: invocations of a workgroup, turns of the loop, and in each of them eight multiply-adds of four numbers.
-    const FLOPS: f64 = WORKGROUPS as f64 * 64.0 * 256.0 * 2.0 * 8.0 * 4.0;
-    let pipeline = device.pipeline(&Program::new("peak", [include_str!("peak.wgsl")], []))?;
-    let output = device.zeros("output of a probe", u64::from(WORKGROUPS) * 64)?;
+    let (program, invocations, flops) = peak(arithmetic);
+    let pipeline = device.pipeline(&program)?;
+    let output = device.zeros("output of a probe", u64::from(WORKGROUPS) * u64::from(invocations))?;
     let bindings = [Binding::whole(device, &output)?];
     let factor = 0.999_f32.to_bits();
     let run = device.dispatch(&pipeline, &bindings, &[factor], [WORKGROUPS, 1, 1])?;
-    rate(device, &[run], FLOPS)
+    rate(device, &[run], f64::from(WORKGROUPS) * flops)
+}
+
+/// A shader that computes all the time, the invocations of its workgroup, and what that computes.
+fn peak(arithmetic: Arithmetic) -> (Program, u32, f64) {
+    // Both have a loop of so many turns, and in each of them eight independent sums.
+    const SUMS: f64 = 256.0 * 8.0;
+    match arithmetic {
+        Arithmetic::F32 | Arithmetic::F16 => {
+            // Multiply-adds of four numbers in each invocation.
+            (Program::new("peak", [include_str!("peak.wgsl")], []), 64, 64.0 * SUMS * 2.0 * 4.0)
+        }
+        Arithmetic::Cooperative => {
+            // Products of matrices of 8 by 8 in each of four subgroups.
+            let program = Program::new("peak", [include_str!("peak_cooperative.wgsl")], []);
+            let program = program.with_extension(Some(MATRIX_UNITS));
+            (program, 128, 4.0 * SUMS * 2.0 * 8.0 * 8.0 * 8.0)
+        }
+    }
 }
 
 /// Billions of operations a second of a run with so many.
@@ -175,7 +208,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::Limits;
-    use crate::testing::software_within;
+    use crate::testing::{software_within, translate};
+
+    #[test]
+    fn the_peak_of_matrix_units_translates_to_vulkan_and_metal() {
+        let (program, invocations, _) = peak(Arithmetic::Cooperative);
+        translate(&program.text(), Limits::LEAST.workgroup_bytes, invocations);
+    }
 
     #[test]
     fn every_tile_is_timed_in_both_directions() {

@@ -19,6 +19,9 @@ use matrix::MatrixPart;
 use tile::Method;
 pub use tile::{Arithmetic, Tile, Tiles};
 
+/// The extension of WGSL for matrix units.
+pub(crate) const MATRIX_UNITS: &str = "wgpu_cooperative_matrix";
+
 /// The most terms that a dispatch sums up; a multiple of the shader's chains. What a workgroup does alone would take too long with
 /// more, on a device with many slow cores, and Mesa's lavapipe ends all loops of an invocation together after 65535 turns. It is the
 /// same for every device, so that the bits are.
@@ -77,7 +80,7 @@ pub fn product_program(kind: WeightType, direction: Direction, tile: Tile) -> Re
     Ok(program.with_extension(match method {
         Method::Staged | Method::Direct | Method::Subgroup => None,
         Method::StagedF16 => Some("f16"),
-        Method::Cooperative => Some("wgpu_cooperative_matrix"),
+        Method::Cooperative => Some(MATRIX_UNITS),
     }))
 }
 
