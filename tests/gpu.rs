@@ -159,6 +159,23 @@ fn thirty_steps_follow_the_processor_and_nothing_is_left_to_it() {
 }
 
 #[test]
+fn what_modest_phones_have_is_enough_for_the_same_bits() {
+    let sandbox = Sandbox::new();
+    let more = "--steps 4 --device gpu";
+    for (out, limits) in [("roomy", None), ("least", Some("least"))] {
+        let mut train = sandbox.train(out, more);
+        let ran = Ran {
+            output: train.envs(limits.map(|limits| ("NIGHTGRAFT_GPU_LIMITS", limits))).output().unwrap(),
+        };
+        let ran = ran.ok();
+        assert_eq!(ran.report()["operations"]["cpu"], 0);
+        // Each is a device by itself.
+        assert_eq!(ran.about_devices()[0]["device_event"], "probing");
+    }
+    assert_eq!(sandbox.adapter("roomy"), sandbox.adapter("least"));
+}
+
+#[test]
 fn stopped_killed_and_resumed_it_ends_in_the_same_bytes() {
     const KILLS: usize = 50;
     let sandbox = Sandbox::new();
@@ -306,6 +323,10 @@ fn every_command_that_computes_does_so_on_a_gpu() {
     assert!(bench["operations"].as_array().unwrap().iter().any(|op| op["name"] == "linear_transposed"));
     let plan = on("gpu", "plan --context 32");
     assert!(plan["gpu"]["weights"].as_u64().unwrap() > 500_000 && plan["gpu"]["is_shared"] == true, "{plan}");
+    // Where a run would do without it, so does its plan.
+    let least = on("cpu", "plan --context 32")["total"].as_u64().unwrap();
+    let plan = on("gpu", &format!("plan --context 32 --memory {least}"));
+    assert!(plan["gpu"].is_null() && plan["warnings"][0].as_str().unwrap().contains("is not used"), "{plan}");
 }
 
 #[test]
@@ -343,6 +364,8 @@ fn a_device_that_cannot_be_had_is_named_with_what_to_do() {
     assert!(text.contains("'tpu' is none of auto, cpu, gpu, gpu:N"), "{text}");
     let text = refused(sandbox.train("out", "--device gpu").env("NIGHTGRAFT_GPU_FAULT", "gone"));
     assert!(text.contains("'gone' is none of lost:N"), "{text}");
+    let text = refused(sandbox.train("out", "--device gpu").env("NIGHTGRAFT_GPU_LIMITS", "none"));
+    assert!(text.contains("'none' is not known; it may be least"), "{text}");
     let mut allowed = sandbox.train("out", "--steps 1 --device gpu --allow-software");
     assert!(allowed.env_remove("NIGHTGRAFT_GPU").stdout(Stdio::null()).status().unwrap().success());
 }

@@ -25,7 +25,7 @@ const TOLERANCE: f64 = 0.03;
 /// What training on GPUs may add.
 const MOST_OF_GPUS: u64 = 4_000_000;
 
-/// Builds and compares for this machine, with GPUs and without, and for arm64 Linux; with `update` it writes the record instead.
+/// Builds and compares for this machine and for arm64 Linux, with GPUs and without; with `update` it writes the record instead.
 pub fn run(root: &Path, update: bool) -> Result<()> {
     let sh = shell(root)?;
     let mut sizes = BTreeMap::new();
@@ -34,16 +34,15 @@ pub fn run(root: &Path, update: bool) -> Result<()> {
         let library = Library::of_this_machine(&sh, root, &host, devices)?;
         sizes.insert(name(&host, devices), library.measure(&sh)?);
     }
-    let of_gpus = sizes[&host].saturating_sub(sizes[&name(&host, Devices::Cpu)]);
-    println!("GPUs take {of_gpus} bytes of it");
-    if of_gpus > MOST_OF_GPUS {
-        bail!("that is more than {MOST_OF_GPUS}");
-    }
+    check_gpus(&sizes, &host)?;
     if host != cross::ARM64 {
         match cross::build_or_reason(root, cross::Purpose::Size)? {
             Ok(built) => {
-                let library = Library::of_arm64(&sh, root, &built)?;
-                sizes.insert(cross::ARM64.to_owned(), library.measure(&sh)?);
+                for devices in [Devices::Cpu, Devices::All] {
+                    let library = Library::of_arm64(&sh, root, &built, devices)?;
+                    sizes.insert(name(cross::ARM64, devices), library.measure(&sh)?);
+                }
+                check_gpus(&sizes, cross::ARM64)?;
             }
             Err(why) => skip_unless_ci("the size for arm64", &why)?,
         }
@@ -57,6 +56,16 @@ pub fn run(root: &Path, update: bool) -> Result<()> {
     println!("{}", verdict.lines.join("\n"));
     if verdict.has_grown {
         bail!("the library grew; if that is meant: cargo xtask size --update");
+    }
+    Ok(())
+}
+
+/// Says what training on GPUs adds for a target, of which both sizes are there, and refuses too much.
+fn check_gpus(sizes: &BTreeMap<String, u64>, target: &str) -> Result<()> {
+    let of_gpus = sizes[target].saturating_sub(sizes[&name(target, Devices::Cpu)]);
+    println!("GPUs take {of_gpus} bytes of it");
+    if of_gpus > MOST_OF_GPUS {
+        bail!("that is more than {MOST_OF_GPUS}");
     }
     Ok(())
 }
@@ -84,11 +93,12 @@ impl Library {
         Ok(Self { file: target.join(PROFILE).join(file_name()), sections: "size" })
     }
 
-    fn of_arm64(sh: &Shell, root: &Path, built: &Artifacts) -> Result<Self> {
+    fn of_arm64(sh: &Shell, root: &Path, built: &Artifacts, devices: Devices) -> Result<Self> {
         let target = cross::arm64_folder(root, cross::Purpose::Size);
         let llama = built.llama.as_ref().context("nothing of the arm64 build is llama.cpp's")?;
         let cargo = cross::cargo_for_arm64(sh, root, cross::Purpose::Size);
-        build(cargo, &target, cross::ARM64, llama, &["--target", cross::ARM64])?;
+        let arguments = [&["--target", cross::ARM64], devices.cargo_arguments()].concat();
+        build(cargo, &target, cross::ARM64, llama, &arguments)?;
         let file = target.join(cross::ARM64).join(PROFILE).join("libnightgraft_ffi.so");
         Ok(Self { file, sections: "aarch64-linux-gnu-size" })
     }

@@ -161,7 +161,19 @@ impl Adapter {
         if !self.inner.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
             return Some(Refusal::NoCompute);
         }
-        refusal(&self.info, allow_software)
+        if self.info.kind == AdapterKind::Software && !allow_software {
+            return Some(Refusal::Software);
+        }
+        // What it is held to is not what it lacks.
+        let shortfall = Limits::of(&self.inner.limits()).shortfall();
+        shortfall.map(|(limit, needed, found)| Refusal::Limit { limit, needed, found })
+    }
+
+    /// Holds it to these limits where it could do more, and to plain shaders.
+    pub fn within(self, limits: Limits) -> Self {
+        let features = Features { timestamps: self.info.features.timestamps, ..Features::default() };
+        let limits = self.info.limits.at_most(limits);
+        Self { info: AdapterInfo { limits, features, ..self.info }, ..self }
     }
 
     /// Opens a device with all that the adapter can do.
@@ -169,29 +181,11 @@ impl Adapter {
     /// # Errors
     /// [`Error::Refused`], [`Error::Open`].
     pub fn open(&self, allow_software: bool) -> Result<Device, Error> {
-        self.open_with(allow_software, self.info.limits, true)
-    }
-
-    /// Opens a device that holds itself to these limits where the adapter could do more, and does with plain shaders.
-    ///
-    /// # Errors
-    /// They are those of [`open`](Self::open).
-    pub fn open_within(&self, allow_software: bool, limits: Limits) -> Result<Device, Error> {
-        self.open_with(allow_software, limits, false)
-    }
-
-    fn open_with(&self, allow_software: bool, limits: Limits, extended: bool) -> Result<Device, Error> {
         let adapter = || self.info.name.clone();
         if let Some(reason) = self.refusal(allow_software) {
             return Err(Error::Refused { adapter: adapter(), reason });
         }
-        let limits = self.info.limits.at_most(limits);
-        let features = Features {
-            f16: extended && self.info.features.f16,
-            cooperative_matrices: extended && self.info.features.cooperative_matrices,
-            subgroup_sizes: self.info.features.subgroup_sizes.filter(|_| extended),
-            ..self.info.features
-        };
+        let AdapterInfo { limits, features, .. } = self.info;
         let mut wanted = wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, features.f16);
         wanted.set(wgpu::Features::SUBGROUP, features.subgroup_sizes.is_some());
@@ -210,7 +204,7 @@ impl Adapter {
         let opened = pollster::block_on(self.inner.request_device(&descriptor));
         let (device, queue) =
             opened.map_err(|error| Error::Open { adapter: adapter(), reason: error.to_string() })?;
-        Ok(Device::new(device, queue, AdapterInfo { limits, features, ..self.info.clone() }))
+        Ok(Device::new(device, queue, self.info.clone()))
     }
 }
 
@@ -250,11 +244,4 @@ fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         },
     }
-}
-
-fn refusal(info: &AdapterInfo, allow_software: bool) -> Option<Refusal> {
-    if info.kind == AdapterKind::Software && !allow_software {
-        return Some(Refusal::Software);
-    }
-    info.limits.shortfall().map(|(limit, needed, found)| Refusal::Limit { limit, needed, found })
 }

@@ -14,7 +14,7 @@ pub(crate) fn software() -> &'static Arc<Device> {
 
 /// Another one, with its limits forced down.
 pub(crate) fn software_within(limits: Limits) -> Arc<Device> {
-    Arc::new(software_adapter().open_within(true, limits).unwrap())
+    Arc::new(software_adapter().within(limits).open(true).unwrap())
 }
 
 pub(crate) fn software_adapter() -> Adapter {

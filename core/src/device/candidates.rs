@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, Device as OpenDevice, PipelineData, adapters};
+use nightgraft_gpu::{Adapter, Device as OpenDevice, Limits, PipelineData, adapters};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
@@ -14,6 +14,9 @@ use crate::{Error, Result};
 
 /// Set to `software`, it lets a GPU be used that is a program on the processor, such as Mesa's lavapipe.
 const VARIABLE: &str = "NIGHTGRAFT_GPU";
+
+/// Set to `least`, it holds GPUs to what modest phones have, to see what becomes of a model there.
+const LIMITS: &str = "NIGHTGRAFT_GPU_LIMITS";
 
 /// The option that names a device.
 const OPTION: &str = "--device";
@@ -32,7 +35,7 @@ pub(super) fn choose(
         Device::Auto if cfg!(target_os = "ios") => return Ok(None),
         Device::Auto => {
             let software = is_software_allowed();
-            adapters().into_iter().filter(|adapter| adapter.refusal(software).is_none()).collect()
+            gpus()?.into_iter().filter(|adapter| adapter.refusal(software).is_none()).collect()
         }
         Device::Gpu(number) => vec![named(number, allows_software)?],
     };
@@ -60,6 +63,22 @@ pub(super) fn choose(
     Ok(chosen)
 }
 
+/// The GPUs of this machine, held to what the environment says.
+///
+/// # Errors
+/// [`Error::Config`] if that is nothing that is known.
+pub fn gpus() -> Result<Vec<Adapter>> {
+    let all = adapters().into_iter();
+    match std::env::var_os(LIMITS) {
+        None => Ok(all.collect()),
+        Some(text) if text == "least" => Ok(all.map(|adapter| adapter.within(Limits::LEAST)).collect()),
+        Some(text) => {
+            let text = text.to_string_lossy().into_owned();
+            Err(Error::config(LIMITS, ConfigProblem::UnknownLimits { text }))
+        }
+    }
+}
+
 /// Whether the environment allows programs on the processor.
 pub fn is_software_allowed() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == "software")
@@ -67,7 +86,7 @@ pub fn is_software_allowed() -> bool {
 
 /// The GPU that was asked for.
 fn named(number: Option<usize>, allow_software: bool) -> Result<Adapter> {
-    let mut all = adapters();
+    let mut all = gpus()?;
     if let Some(number) = number {
         let n = all.len();
         if number >= n {

@@ -25,7 +25,7 @@ use crate::config::{Device, Precision};
 use crate::error::GpuError;
 use crate::transformer::OpenGpu;
 #[cfg(feature = "gpu")]
-pub use candidates::is_software_allowed;
+pub use candidates::{gpus, is_software_allowed};
 pub use first_step::FirstStep;
 #[cfg(feature = "gpu")]
 pub use record::forget;

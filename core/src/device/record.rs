@@ -232,15 +232,15 @@ fn not_kept(error: impl std::fmt::Display) -> DeviceRefusal {
     DeviceRefusal::NoRecord { reason: error.to_string() }
 }
 
-/// The device, its driver and this build, in letters that every file system takes.
+/// The device with what it may do, its driver and this build, in letters that every file system takes.
 fn device_name(info: &AdapterInfo) -> String {
     const LONGEST: usize = 100;
-    let AdapterInfo { vendor, device, name, driver, driver_version, backend, .. } = info;
+    let AdapterInfo { vendor, device, name, driver, driver_version, backend, limits, features, .. } = info;
     let build = env!("CARGO_PKG_VERSION");
     let words = format!("{vendor:04x}-{device:04x}-{name}-{backend}-{driver}-{driver_version}-{build}");
     let letters = words.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' });
     let readable: String = letters.take(LONGEST).collect();
-    format!("{readable}-{}", hash(&words))
+    format!("{readable}-{}", hash(&format!("{words} {limits:?} {features:?}")))
 }
 
 /// What is computed with a model, whatever its numbers: two that have this in common need the same shaders.

@@ -58,6 +58,12 @@ pub enum ConfigProblem {
     /// This build computes on the processor alone.
     #[error("this build has no GPUs; build it with the feature gpu, or take --device cpu")]
     BuiltWithoutGpu,
+    /// Limits of GPUs that there are not.
+    #[error("'{text}' is not known; it may be least")]
+    UnknownLimits {
+        /// What was asked for.
+        text: String,
+    },
     /// A simulated fault that there is not.
     #[error("'{text}' is none of lost:N, memory:N, wrong, abort")]
     UnknownFault {

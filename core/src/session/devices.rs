@@ -4,7 +4,7 @@ use super::inputs::threads;
 use super::{Event, StopFlag};
 use crate::base::Base;
 use crate::config::{Precision, RunConfig};
-use crate::device::{self, ChosenGpu, DeviceEvent, DeviceOptions, Job};
+use crate::device::{self, ChosenGpu, DeviceEvent, DeviceOptions, FirstStep, Job};
 use crate::transformer::{Model, OpenGpu, resolve_precision, speed};
 use crate::{Error, Result};
 
@@ -77,6 +77,24 @@ pub(super) fn choose_with_warnings(
     warnings: &mut Vec<String>,
 ) -> Result<Option<ChosenGpu>> {
     choose(run, options, base, stop, &mut |event| warnings.extend(event.warning()))
+}
+
+/// Does what may be the first step with a GPU, marked while it is under way.
+///
+/// # Errors
+/// Those of `step`.
+pub(super) fn marked<T>(
+    mut first_step: Option<FirstStep>,
+    model: &mut Model,
+    step: impl FnOnce(&mut Model) -> Result<T>,
+) -> Result<T> {
+    first_step.iter_mut().for_each(FirstStep::begin);
+    let done = step(model)?;
+    // A GPU that has failed has made none.
+    if let Some(first_step) = first_step.filter(|_| model.gpu().is_some()) {
+        first_step.made();
+    }
+    Ok(done)
 }
 
 /// What computes for a model now: the name of a GPU with its arithmetic, or the processor with its instructions.

@@ -104,6 +104,7 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         ..RunConfig::default()
     };
     let gpu = devices::choose_with_warnings(&run, &request.devices, &base, stop, &mut warnings)?;
+    let (gpu, first_step) = gpu.map(|chosen| (chosen.gpu, chosen.first_step)).unzip();
     let recompute = |precision| -> Result<_> {
         let estimate = MemoryEstimate::new(&base, &tensors, batch.ids.len(), precision)?;
         Ok(estimate.fastest_with_spare(spare_bytes()))
@@ -115,10 +116,10 @@ pub fn gradients(request: &GradientsRequest, stop: &StopFlag) -> Result<Gradient
         n_threads: threads(request.threads),
         precision: request.precision,
         recompute: recompute(request.precision)?,
-        gpu: gpu.map(|chosen| on_gpu(chosen.gpu)).transpose()?,
+        gpu: gpu.map(on_gpu).transpose()?,
     };
     let mut model = Model::new(base, Some(&adapter), options, stop.raw())?;
-    let sum = model.accumulate_gradients(&batch)?;
+    let sum = devices::marked(first_step.flatten(), &mut model, |model| model.accumulate_gradients(&batch))?;
     warnings.extend(devices::failure_of(&mut model, 0).and_then(|event| event.warning()));
 
     if !sum.loss.is_finite() {

@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::memory_plan::{AdapterCopies, MemoryPlan, MemoryPlanner, process_bytes};
 use super::notice::Notice;
 use super::{DeviceOptions, StopFlag, devices, inputs::Inputs, run_setup};
-use crate::Result;
 use crate::config::TrainConfig;
+use crate::device::{DeviceEvent, DeviceRefusal};
+use crate::{Error, Result};
 
 /// What to plan.
 #[derive(Debug, Clone)]
@@ -53,7 +54,18 @@ pub fn plan(request: &PlanRequest, stop: &StopFlag) -> Result<PlanReport> {
     let start = run_setup::initial_adapter(&mut config, None, &base)?;
     let tokens = config.data.batch_tokens().max(config.data.context.min(base.spec.n_ctx_train));
     let counts = [tokens as u64, process];
-    let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), counts, gpu)?;
-    let memory = planner.plan(planner.choose_policy(request.memory_limit)?);
+    let plan_with = |gpu| -> Result<MemoryPlan> {
+        let planner = MemoryPlanner::new(&base, &start, &config, AdapterCopies::of(&config), counts, gpu)?;
+        Ok(planner.plan(planner.choose_policy(request.memory_limit)?))
+    };
+    let memory = match (plan_with(gpu), gpu) {
+        // A run would take the processor then.
+        (Err(Error::OutOfMemoryBudget { needed, available }), Some(gpu)) => {
+            let why = DeviceRefusal::Memory { needed, available };
+            warnings.extend(DeviceEvent::Refused { device: gpu.name(), why }.warning());
+            plan_with(None)?
+        }
+        (planned, _) => planned?,
+    };
     Ok(PlanReport { memory, warnings })
 }

@@ -23,7 +23,7 @@ fn software_adapter() -> nightgraft_gpu::Adapter {
 
 fn software_within(limits: Limits) -> OpenGpu {
     let adapter = software_adapter();
-    let device = Arc::new(adapter.open_within(true, limits).unwrap());
+    let device = Arc::new(adapter.within(limits).open(true).unwrap());
     OpenGpu { device, tiles: Tiles::unmeasured(64), rate: SLOWEST, pipelines: None, fault: None }
 }
 
