@@ -12,6 +12,7 @@ use nightgraft_gpu::{Activity, AdapterKind, Arithmetic, Device, Executor, Shader
 
 use super::gpu_fault::GpuFault;
 use super::processor::GpuActivity;
+use super::recompute::HEAD_ROWS;
 use crate::error::GpuError;
 
 /// A GPU that may compute, and what was found out about it.
@@ -54,6 +55,15 @@ impl OpenGpu {
     pub fn is_exact(&self) -> bool {
         let Tiles { linear, transposed } = self.tiles;
         [linear, transposed].iter().all(|tile| tile.arithmetic() != Arithmetic::F16)
+    }
+
+    /// The most rows of a head with so many tokens in its vocabulary whose logits are in one binding and in one buffer.
+    pub fn most_head_rows(&self, n_vocab: usize) -> usize {
+        let limits = self.device.limits();
+        let bytes = limits.binding_bytes.min(limits.buffer_bytes);
+        // What the head has there besides is much less than a sixteenth.
+        let most = (bytes - bytes / 16) / (4 * n_vocab.max(1) as u64);
+        HEAD_ROWS.into_iter().find(|rows| *rows as u64 <= most).unwrap_or(most.max(1) as usize)
     }
 
     /// Whether what it takes comes out of the host's memory.

@@ -113,6 +113,17 @@ impl ModelOptions {
             gpu: gpu.map(|device| ModelGpu { device: device.clone(), recompute }),
         }
     }
+
+    /// What is saved where it computes now. A GPU may have no room for as many logits as were planned.
+    fn recompute_policy(&self, base: &Base) -> RecomputePolicy {
+        match &self.gpu {
+            Some(ModelGpu { device, recompute }) => {
+                let head_rows = recompute.head_rows.min(device.most_head_rows(base.spec.n_vocab));
+                RecomputePolicy { head_rows, ..*recompute }
+            }
+            None => self.recompute,
+        }
+    }
 }
 
 /// Sums over supervised tokens.
@@ -199,13 +210,11 @@ impl Model {
         options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let (processor, compute_type, recompute) = match &options.gpu {
-            Some(gpu) => (Processor::gpu(&gpu.device, stop.clone()), ComputeType::F32, gpu.recompute),
-            None => {
-                let processor = Processor::cpu(options.n_threads, stop.clone())?;
-                (processor, compute_type(options.precision), options.recompute)
-            }
+        let (processor, compute_type) = match &options.gpu {
+            Some(gpu) => (Processor::gpu(&gpu.device, stop.clone()), ComputeType::F32),
+            None => (Processor::cpu(options.n_threads, stop.clone())?, compute_type(options.precision)),
         };
+        let recompute = options.recompute_policy(&base);
         let parts = Parts::new(&base, adapter, &options, compute_type, recompute, processor)?;
         let is_larger_than_memory = options.gpu.is_none() && is_larger_than_memory(&base);
         Ok(Self {
@@ -230,10 +239,7 @@ impl Model {
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
     /// the backward rather than saved, fewer logits exist at once, and weights leave memory after each use.
     pub fn set_small(&mut self, small: bool) {
-        let requested = match &self.options.gpu {
-            Some(gpu) => gpu.recompute,
-            None => self.options.recompute,
-        };
+        let requested = self.options.recompute_policy(&self.base);
         let recompute = if small { RecomputePolicy::MIN_MEMORY } else { requested };
         if recompute != self.recompute {
             self.recompute = recompute;

@@ -29,6 +29,10 @@ impl OpenGpu {
         match *self {}
     }
 
+    pub fn most_head_rows(&self, _: usize) -> usize {
+        match *self {}
+    }
+
     pub fn is_exact(&self) -> bool {
         match *self {}
     }
