@@ -48,7 +48,7 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nightgraft"));
         command.args(args.split_whitespace()).current_dir(self.folder.path());
         command.env("NIGHTGRAFT_CACHE", self.path("cache")).env("NIGHTGRAFT_GPU", "software");
-        command.env_remove("NIGHTGRAFT_GPU_FAULT");
+        command.env_remove("NIGHTGRAFT_GPU_FAULT").env_remove("NIGHTGRAFT_GPU_LIMITS");
         command
     }
 

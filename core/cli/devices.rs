@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use nightgraft_core::session::{forget_devices, gpus, is_software_allowed};
-use nightgraft_gpu::{Adapter, AdapterInfo, Error, ProductCheck, Speed, check_products, measure_products};
+use nightgraft_gpu::{
+    Adapter, AdapterInfo, Error, ProductCheck, Speed, Tile, check_products, measure_products,
+};
 use serde::Serialize;
 
 use crate::{Verbosity, format, output, settings::device::device_records};
@@ -53,10 +55,10 @@ struct Report {
 enum Probe {
     /// It ran to its end.
     Done {
-        /// Whether every product was right.
+        /// Whether every product in the tile was right that is used if no other is.
         passed: bool,
         products: Vec<ProductCheck>,
-        /// Unless a product was wrong.
+        /// Unless one of those was wrong.
         #[serde(skip_serializing_if = "Option::is_none")]
         speed: Option<Speed>,
     },
@@ -73,7 +75,9 @@ impl Probe {
     fn try_run(adapter: &Adapter, allow_software: bool) -> Result<Self, Error> {
         let device = adapter.open(allow_software)?;
         let products = check_products(&device)?;
-        let passed = products.iter().all(ProductCheck::has_passed);
+        // A tile that every device can run: for others the fastest that is right takes their place.
+        let is_plain = |check: &&ProductCheck| check.tile == Tile::unmeasured(u32::MAX);
+        let passed = products.iter().filter(is_plain).all(ProductCheck::has_passed);
         let speed = if passed { Some(measure_products(&device)?) } else { None };
         Ok(Self::Done { passed, products, speed })
     }
@@ -164,7 +168,7 @@ fn describe_probe(probe: &Probe) -> Vec<(&'static str, String)> {
         let direction = if check.transposed { "transposed" } else { "forward" };
         let found = match check.cosine {
             Some(cosine) => format!("cosine {cosine:.4}"),
-            None => "numbers that are not finite".to_owned(),
+            None => "no finite numbers".to_owned(),
         };
         rows.push(("wrong", format!("{}, {direction}, tile {}: {found}", check.format, check.tile)));
     }
@@ -187,7 +191,7 @@ fn rate(gflops: f64) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use nightgraft_gpu::{ProductSpeed, Tile};
+    use nightgraft_gpu::ProductSpeed;
 
     use super::*;
 
@@ -207,7 +211,7 @@ mod tests {
             [
                 "products: 1 of 3 right",
                 "wrong: Q4_K, transposed, tile 16x32/2x4: cosine 0.7300",
-                "wrong: Q6_K, transposed, tile 16x32/2x4: numbers that are not finite",
+                "wrong: Q6_K, transposed, tile 16x32/2x4: no finite numbers",
             ]
         );
         assert!(!probe.has_passed());

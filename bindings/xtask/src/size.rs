@@ -63,7 +63,7 @@ pub fn run(root: &Path, update: bool) -> Result<()> {
 /// Says what training on GPUs adds for a target, of which both sizes are there, and refuses too much.
 fn check_gpus(sizes: &BTreeMap<String, u64>, target: &str) -> Result<()> {
     let of_gpus = sizes[target].saturating_sub(sizes[&name(target, Devices::Cpu)]);
-    println!("GPUs take {of_gpus} bytes of it");
+    println!("GPUs take {of_gpus} bytes of {target}");
     if of_gpus > MOST_OF_GPUS {
         bail!("that is more than {MOST_OF_GPUS}");
     }

@@ -213,8 +213,8 @@ fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
     let features = adapter.features();
     let has_matrix_units = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
     let subgroup_sizes = match info.backend {
-        // Metal does not tell them, but GPUs with its matrices of 8 by 8 are Apple's, whose SIMD groups have 32 lanes.
-        wgpu::Backend::Metal if has_matrix_units => [32, 32],
+        // wgpu does not know them on Metal. SIMD groups of Apple's own GPUs have 32 lanes; those of older Macs are others'.
+        wgpu::Backend::Metal if info.name.starts_with("Apple") => [32, 32],
         _ => [info.subgroup_min_size, info.subgroup_max_size],
     };
     AdapterInfo {

@@ -18,8 +18,8 @@ pub(crate) fn shader_module(
     // one of this crate's own, never from outside. `product` computes its dispatches from shapes that it has checked: every row and
     // column that the shader reads or writes is compared with `n_tokens`, `n_rows` or `n_cols`, whose last element it has found
     // inside the binding; bytes of weights are read in whole words, to which uploads are rounded up; indices into workgroup memory
-    // and registers are remainders of or loops to constants, lanes of a subgroup are below its size; loops go up by constants to numbers below 2^31; divisors are constants
-    // that are not 0.
+    // and registers are remainders of or loops to constants, lanes of a subgroup are below its size; loops go up by constants to
+    // numbers below 2^31; divisors are constants that are not 0.
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
 }
 

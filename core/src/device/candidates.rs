@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, Device as OpenDevice, Limits, PipelineData, adapters};
+use nightgraft_gpu::{Adapter, Arithmetic, Device as OpenDevice, Limits, PipelineData, Tiles, adapters};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
-use crate::config::Device;
+use crate::config::{Device, Precision};
 use crate::error::{ConfigProblem, GpuError};
-use crate::transformer::{GpuFault, OpenGpu, keep_pipelines, probe};
+use crate::transformer::{GpuFault, OpenGpu, ProbeReport, TileChoice, keep_pipelines, probe};
 use crate::{Error, Result};
 
 /// Set to `software`, it lets a GPU be used that is a program on the processor, such as Mesa's lavapipe.
@@ -122,13 +122,14 @@ fn try_adapter(
         Ok(records) => records,
         Err(why) => return Ok(Err(why)),
     };
-    // Whoever names a device does not ask which one is faster.
-    let known = records.read().filter(|record| wanted != Device::Auto || records.is_same_cpu(record));
-    let record = match known {
-        Some(record) => record,
-        None => {
+    let known = records.read();
+    let record = match &known {
+        // Whoever names a device does not ask which one is faster.
+        Some(record) if wanted != Device::Auto || records.is_same_cpu(record) => record.clone(),
+        _ => {
             on_event(DeviceEvent::Probing { device: adapter.info().name.clone() });
-            match probe_and_keep(adapter, allow_software, fault, &records, job)? {
+            let known = known.map(|record| record.tuning());
+            match probe_and_keep(adapter, known, allow_software, fault, &records, job)? {
                 Ok(record) => record,
                 Err(why) => return Ok(Err(why)),
             }
@@ -151,9 +152,11 @@ fn try_adapter(
     Ok(Ok((ChosenGpu { gpu, first_step }, record.tokens_per_second())))
 }
 
-/// Finds out whether a device computes right, and how fast.
+/// Finds out whether a device computes right, and how fast; with the tiles that are known from an earlier time, if there was one, so
+/// that results keep their bits.
 fn probe_and_keep(
     adapter: &Adapter,
+    known: Option<(Tiles, f64)>,
     allow_software: bool,
     fault: Option<GpuFault>,
     records: &Records,
@@ -163,15 +166,26 @@ fn probe_and_keep(
         Ok(latch) => latch,
         Err(why) => return Ok(Err(why)),
     };
-    let device = match open(adapter, allow_software, records) {
-        Ok(device) => device,
-        Err(error) => return Ok(Err(error.into())),
+    let probe_with = |choice| -> Result<(Arc<OpenDevice>, ProbeReport)> {
+        let device = open(adapter, allow_software, records)?;
+        fault.iter().for_each(|fault| fault.apply_to_probe(&device));
+        let report = probe(job.base, device.clone(), choice, job.n_threads, job.precision, &job.stop)?;
+        Ok((device, report))
     };
-    fault.iter().for_each(|fault| fault.apply_to_probe(&device));
-    let probed = probe(job.base, device.clone(), job.n_threads, job.precision, &job.stop);
+    let allowed = allowed_arithmetics(adapter, job.precision);
+    let mut probed = match known {
+        Some((tiles, rate)) => probe_with(TileChoice::Known(tiles, rate)),
+        None => probe_with(TileChoice::Fastest(&allowed)),
+    };
+    if let Err(Error::Gpu(error)) = &probed
+        && allowed.len() > 1
+    {
+        tracing::warn!(%error, "a GPU is tried again with nothing but plain shaders");
+        probed = probe_with(TileChoice::Fastest(&[Arithmetic::F32]));
+    }
     drop(latch);
-    let record = match probed {
-        Ok(report) => Record::new(&report, job),
+    let (device, record) = match probed {
+        Ok((device, report)) => (device, Record::new(&report, job)),
         Err(Error::Gpu(error)) => return Ok(Err(error.into())),
         Err(error) => return Err(error),
     };
@@ -179,6 +193,17 @@ fn probe_and_keep(
         keep_pipelines(&device, path);
     }
     Ok(records.write(&record).map(|()| record))
+}
+
+/// How a device may compute products in a run of this precision.
+fn allowed_arithmetics(adapter: &Adapter, precision: Precision) -> Vec<Arithmetic> {
+    let features = adapter.info().features;
+    let is_allowed = |arithmetic: &Arithmetic| match arithmetic {
+        Arithmetic::F32 => true,
+        Arithmetic::F16 => features.f16 && precision == Precision::Mixed,
+        Arithmetic::Cooperative => features.cooperative_matrices,
+    };
+    Arithmetic::ALL.into_iter().filter(is_allowed).collect()
 }
 
 /// Opens a device with the shaders that were compiled for it before.

@@ -93,6 +93,7 @@ pub(super) fn marked<T>(
     // A GPU that has failed has made none.
     if let Some(first_step) = first_step.filter(|_| model.gpu().is_some()) {
         first_step.made();
+        model.keep_pipelines();
     }
     Ok(done)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_adapter::LoraSpec;
 use nightgraft_ggml::{Buffer, ComputeType};
-use nightgraft_gpu::{Arithmetic, Device, LEAST_COSINE, Tuning, tune};
+use nightgraft_gpu::{Arithmetic, Device, LEAST_COSINE, Tiles, tune};
 use nightgraft_kernels::Weights;
 use nightgraft_random::Random;
 
@@ -16,12 +16,13 @@ use super::layers::{LayerGraphs, ResidualBuffers, TokenShape};
 use super::precision::compute_type;
 use super::processor::{OperationCount, Prepared, Processor};
 use super::weights::{self, MappedWeights};
-use crate::Result;
 use crate::base::{Base, LayerWeights};
 use crate::config::Precision;
+use crate::error::GpuError;
 use crate::lora::{Adapter, initialize};
 use crate::ops::rope::Angles;
 use crate::ops::temperature;
+use crate::{Error, Result};
 
 /// How long the choice of tiles may take.
 const TUNING: Duration = Duration::from_secs(2);
@@ -46,6 +47,15 @@ pub struct ProbeReport {
     pub tokens_per_second: [f64; 2],
 }
 
+/// How a device may compute products.
+#[derive(Debug, Clone, Copy)]
+pub enum TileChoice<'a> {
+    /// In the fastest way of these arithmetics that gives right results.
+    Fastest(&'a [Arithmetic]),
+    /// With these tiles, which were found to be that before, at so many multiply-adds a second.
+    Known(Tiles, f64),
+}
+
 /// A result of a device beside the CPU's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorCheck {
@@ -63,41 +73,42 @@ impl TensorCheck {
 }
 
 /// Runs a layer of each kind that the model has forward and backward, and some rows of its head, on a device and on the CPU, with
-/// adapters beside all matrices; then times both with the first of these layers, the CPU in the precision of a run. Products of the
-/// device are computed in the fastest way that gives right results, of those that have this precision.
+/// adapters beside all matrices; then times both with the first of these layers, the CPU in the precision of a run.
 ///
 /// # Errors
-/// [`Error::Gpu`](crate::Error::Gpu) for whatever goes wrong on the device; [`Error::Cancelled`](crate::Error::Cancelled) if the
-/// flag is raised; those of the CPU.
+/// [`Error::Gpu`] for whatever goes wrong on the device; [`Error::Cancelled`] if the flag is raised; those of the CPU.
 pub fn probe(
     base: &Base,
     device: Arc<Device>,
+    choice: TileChoice,
     n_threads: usize,
     precision: Precision,
     stop: &Arc<AtomicBool>,
 ) -> Result<ProbeReport> {
-    let allowed: Vec<_> = Arithmetic::ALL
-        .into_iter()
-        .filter(|arithmetic| *arithmetic != Arithmetic::F16 || precision == Precision::Mixed)
-        .collect();
-    let tunings =
-        tune(&device, &device.upload_matrix(largest(base)?)?, MANY_TOKENS as u32, &allowed, TUNING)?;
+    let tunings = match choice {
+        TileChoice::Known(tiles, rate) => vec![(tiles, rate)],
+        TileChoice::Fastest(arithmetics) => {
+            let matrix = device.upload_matrix(largest(base)?)?;
+            let tunings = tune(&device, &matrix, MANY_TOKENS as u32, arithmetics, TUNING)?;
+            tunings.into_iter().map(|tuning| (tuning.tiles, tuning.multiply_adds_per_second)).collect()
+        }
+    };
     let mapped = MappedWeights::new(base)?;
     let mut cpu = Processor::cpu(n_threads, stop.clone())?;
     let expected = all_results(base, &mapped, &mut cpu)?;
-    let mut worst = TensorCheck { tensor: "nothing".to_owned(), cosine: None };
-    let mut gpu = None;
-    for tuning in tunings {
-        let Tuning { tiles, multiply_adds_per_second: rate, .. } = tuning;
-        let open = OpenGpu { device: device.clone(), tiles, rate, pipelines: None, fault: None };
-        let got = all_results(base, &mapped, &mut Processor::gpu(&open, stop.clone()))?;
-        worst = compare(&got, &expected);
-        gpu = Some(open);
-        if worst.has_passed() {
-            break;
+    let mut outcome = None;
+    for (tiles, rate) in tunings {
+        let gpu = OpenGpu { device: device.clone(), tiles, rate, pipelines: None, fault: None };
+        let got = all_results(base, &mapped, &mut Processor::gpu(&gpu, stop.clone()));
+        let checked = outcome.insert(got.map(|got| (gpu, compare(&got, &expected))));
+        match checked {
+            Ok((_, worst)) if worst.has_passed() => break,
+            // Others may do.
+            Ok(_) | Err(Error::Gpu(GpuError::Failed { .. })) => {}
+            Err(_) => break,
         }
     }
-    let gpu = gpu.expect("there is a tuning, or an error");
+    let (gpu, worst) = outcome.expect("there is something to try, or an error")?;
 
     let mut n_tokens = TOKENS;
     let mut bench = LayerBench::new(base, &mapped, 0, n_tokens)?;

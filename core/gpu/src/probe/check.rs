@@ -20,13 +20,20 @@ pub struct ProductCheck {
     pub transposed: bool,
     /// How it was cut.
     pub tile: Tile,
-    /// The cosine between the device's result and the right one; none if a number is not finite.
+    /// The cosine between the device's result and the right one; none if a number is not finite, or the device refused
+    /// to compute it.
     pub cosine: Option<f64>,
     /// The length of their difference, relative to that of the right one; likewise.
     pub relative_error: Option<f64>,
 }
 
 impl ProductCheck {
+    /// One that gave no numbers at all.
+    fn failed(kind: WeightType, direction: Direction, tile: Tile) -> Self {
+        let transposed = direction == Direction::Transposed;
+        Self { format: kind.name(), transposed, tile, cosine: None, relative_error: None }
+    }
+
     /// Whether training could rest on it.
     pub fn has_passed(&self) -> bool {
         self.cosine.is_some_and(|cosine| cosine >= LEAST_COSINE)
@@ -37,7 +44,7 @@ impl ProductCheck {
 /// seconds on a device that compiles slowly.
 ///
 /// # Errors
-/// Whatever the device answers to a product: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
+/// Whatever the device answers to a product: [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
 pub fn check_products(device: &Device) -> Result<Vec<ProductCheck>, Error> {
     let AdapterInfo { limits, features, .. } = device.info();
     let formats = WeightType::ALL.into_iter().map(|kind| (kind, Tile::unmeasured(u32::MAX)));
@@ -50,7 +57,12 @@ pub fn check_products(device: &Device) -> Result<Vec<ProductCheck>, Error> {
                     && check.transposed == (direction == Direction::Transposed)
             });
             if !is_done {
-                checks.push(check_product(device, kind, direction, tile)?);
+                let check = match check_product(device, kind, direction, tile) {
+                    // Another tile may do.
+                    Err(Error::Failed { .. }) => ProductCheck::failed(kind, direction, tile),
+                    check => check?,
+                };
+                checks.push(check);
             }
         }
     }

@@ -90,7 +90,11 @@ pub fn measure_products(device: &Device) -> Result<Speed, Error> {
     let mut products = Vec::new();
     for direction in [Direction::Linear, Direction::Transposed] {
         for tile in Tile::all(limits, features) {
-            let run = size.product(device, direction, tile)?;
+            // One that it refuses has no speed.
+            let run = match size.product(device, direction, tile) {
+                Err(Error::Failed { .. }) => continue,
+                run => run?,
+            };
             let gflops = rate(device, &run, size.flops())?;
             products.push(ProductSpeed { transposed: direction == Direction::Transposed, tile, gflops });
         }

@@ -6,6 +6,7 @@ use nightgraft_kernels::Direction;
 use serde::Serialize;
 
 use super::speed::time;
+use crate::product::Method;
 use crate::{
     AdapterInfo, Arithmetic, Buffer, BufferRows, Device, Dispatch, Error, Matrix, Product, SLOWEST, Tile,
     Tiles,
@@ -13,23 +14,36 @@ use crate::{
 
 /// What a measurement takes at least: starting it counts little against that.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// Work of a dispatch, in multiply-adds: what the slowest device does in some tens of milliseconds.
+/// The most times that a small product is run in a submission.
+const MOST_RUNS: usize = 256;
+/// Work of the first dispatch, in multiply-adds: what the slowest device does in some tens of milliseconds.
 const PIECE: u64 = (SLOWEST / 25.0) as u64;
 
-/// The fastest tiles of an arithmetic, of those that were tried.
+/// Tiles for both directions, and how fast they are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tuning {
     /// The tile of each direction.
     pub tiles: Tiles,
-    /// Multiply-adds a second, of the slower direction with its fastest tile.
+    /// Multiply-adds a second, of the slower direction.
     pub multiply_adds_per_second: f64,
-    /// What a multiply-add takes on average, in seconds.
+    /// What a product in each direction takes together.
     seconds: f64,
 }
 
+/// One tile in one direction.
+struct Timed {
+    tile: Tile,
+    direction: Direction,
+    /// What the whole product takes.
+    seconds: f64,
+    /// Multiply-adds a second, those of edges that lie outside of the product among them: a dispatch counts them, too.
+    rate: f64,
+}
+
 /// Times products of `n_tokens` rows with a matrix in every tile of these arithmetics, or in as many as there is time for: one of each
-/// arithmetic in each direction at least. Gives the fastest tiles of each, the fastest arithmetic first. All tiles of one give the
-/// same bits.
+/// arithmetic in each direction at least. Gives the fastest choice first. Others follow, with another arithmetic or with operands that
+/// are had in another way, for a device on which the first turns out to compute wrong. All tiles of one arithmetic are to give the same
+/// bits.
 ///
 /// A tile that a driver cannot compile, or refuses to run, is left out.
 ///
@@ -46,44 +60,54 @@ pub fn tune(
     let started = Instant::now();
     let bench = Bench::new(device, matrix, n_tokens)?;
     let AdapterInfo { limits, features, .. } = device.info();
-    let all = arithmetics.iter().map(|&arithmetic| Tile::all_with(arithmetic, limits, features));
-    let mut tried: Vec<(Vec<Tile>, [Fastest; 2])> = all.map(|tiles| (tiles, [None; 2])).collect();
+    let all: Vec<_> =
+        arithmetics.iter().map(|&arithmetic| Tile::all_with(arithmetic, limits, features)).collect();
+    let mut timed: Vec<Timed> = Vec::new();
     let mut failure = Error::Failed { what: "tuning", reason: "there is no tile for this device".to_owned() };
     // The first tile of each arithmetic, then the second of each.
-    for i in 0..tried.iter().map(|(tiles, _)| tiles.len()).max().unwrap_or(0) {
-        for (tiles, fastest) in &mut tried {
-            let Some(&tile) = tiles.get(i) else { continue };
-            for (direction, fastest) in [Direction::Linear, Direction::Transposed].into_iter().zip(fastest) {
-                if i > 0 && started.elapsed() >= time {
-                    break;
+    for i in 0..all.iter().map(Vec::len).max().unwrap_or(0) {
+        for &tile in all.iter().filter_map(|tiles| tiles.get(i)) {
+            for direction in [Direction::Linear, Direction::Transposed] {
+                let is_like = |timed: &Timed| {
+                    (timed.direction, timed.tile.arithmetic()) == (direction, tile.arithmetic())
+                };
+                if started.elapsed() >= time && timed.iter().any(is_like) {
+                    continue;
                 }
-                match bench.rate(direction, tile) {
-                    Ok(rate) if fastest.is_none_or(|(_, best)| rate > best) => *fastest = Some((tile, rate)),
-                    Ok(_) => {}
+                match bench.time(direction, tile) {
+                    Ok(time) => timed.push(time),
                     Err(error @ Error::Failed { .. }) => failure = error,
                     Err(error) => return Err(error),
                 }
             }
         }
     }
-    let mut tunings: Vec<Tuning> = tried.into_iter().filter_map(|(_, fastest)| Tuning::of(fastest)).collect();
-    tunings.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let tunings = choices(&timed);
     if tunings.is_empty() { Err(failure) } else { Ok(tunings) }
 }
 
-/// The fastest tile of those that were tried, and its multiply-adds a second.
-type Fastest = Option<(Tile, f64)>;
-
-impl Tuning {
-    /// Of the fastest tile of each direction and its rate, if both have one.
-    fn of(fastest: [Fastest; 2]) -> Option<Self> {
-        let [Some((linear, forward)), Some((transposed, back))] = fastest else { return None };
-        Some(Self {
-            tiles: Tiles { linear, transposed },
-            multiply_adds_per_second: forward.min(back),
-            seconds: (1.0 / forward + 1.0 / back) / 2.0,
+/// The fastest tiles of each arithmetic and of each method, without repetition, the fastest first.
+fn choices(timed: &[Timed]) -> Vec<Tuning> {
+    let fastest = |is_allowed: &dyn Fn(Tile) -> bool| -> Option<Tuning> {
+        let of = |direction| {
+            let allowed = timed.iter().filter(|timed| timed.direction == direction && is_allowed(timed.tile));
+            allowed.min_by(|a, b| a.seconds.total_cmp(&b.seconds))
+        };
+        let (linear, transposed) = (of(Direction::Linear)?, of(Direction::Transposed)?);
+        Some(Tuning {
+            tiles: Tiles { linear: linear.tile, transposed: transposed.tile },
+            multiply_adds_per_second: linear.rate.min(transposed.rate),
+            seconds: linear.seconds + transposed.seconds,
         })
-    }
+    };
+    let of_arithmetic = |arithmetic| fastest(&|tile| tile.arithmetic() == arithmetic);
+    let of_method = |method| fastest(&|tile| tile.method() == method);
+    let mut all: Vec<_> = Arithmetic::ALL.into_iter().filter_map(of_arithmetic).collect();
+    all.extend(Method::ALL.into_iter().filter_map(of_method));
+    // The arithmetics' come before those of methods that take as long, and are the same where there is one method.
+    all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    all.dedup_by_key(|tuning| tuning.tiles);
+    all
 }
 
 /// Memory for products with a matrix, in both directions.
@@ -100,15 +124,16 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(device: &'a Device, matrix: &'a Matrix, n_tokens: u32) -> Result<Self, Error> {
-        let floats = |columns: u32| u64::from(n_tokens) * u64::from(columns);
-        let narrow = device.zeros("input of a probe", floats(matrix.n_cols()))?;
-        let wide = device.zeros("output of a probe", floats(matrix.n_rows()))?;
-        let scales = device.zeros("factors of a probe", floats(2))?;
+        // What it computes with zeros may be faster than anything else.
+        let ones = |columns: u32| vec![1.0; n_tokens as usize * columns as usize];
+        let narrow = device.upload_floats("input of a probe", &ones(matrix.n_cols()))?;
+        let wide = device.upload_floats("output of a probe", &ones(matrix.n_rows()))?;
+        let scales = device.zeros("factors of a probe", 2 * u64::from(n_tokens))?;
         Ok(Self { device, matrix, n_tokens, narrow, wide, scales })
     }
 
-    /// Multiply-adds a second.
-    fn rate(&self, direction: Direction, tile: Tile) -> Result<f64, Error> {
+    /// Times so much of a product as it takes to tell, from little on, so that a slow device is not kept busy for long.
+    fn time(&self, direction: Direction, tile: Tile) -> Result<Timed, Error> {
         let Self { device, matrix, n_tokens, narrow, wide, scales } = self;
         let rows = |buffer, n_cols| BufferRows::whole(buffer, [*n_tokens, n_cols]);
         let (narrow, wide) = (rows(narrow, matrix.n_cols())?, rows(wide, matrix.n_rows())?);
@@ -118,23 +143,31 @@ impl<'a> Bench<'a> {
         };
         let (scale, accumulate, scales) = (1.0, false, Some(rows(scales, 2)?));
         let product = Product { matrix, direction, input, output, scale, accumulate, scales };
-        rate(device, &device.product_in_pieces(&product, tile, PIECE)?)
-    }
-}
-
-/// Multiply-adds a second of as many of these pieces as it takes to tell.
-fn rate(device: &Device, pieces: &[Dispatch]) -> Result<f64, Error> {
-    // The driver may compile it now; in half precision the factors of rows come first.
-    time(device, &pieces[..pieces.len().min(2)])?;
-    let mut n = 1;
-    loop {
-        let run = &pieces[..n];
-        let took = time(device, run)?.max(Duration::from_micros(1));
-        if took >= SHORTEST || n == pieces.len() {
-            let work: u64 = run.iter().map(Dispatch::multiply_adds).sum();
-            return Ok(work as f64 / took.as_secs_f64());
+        let (mut piece, mut n_runs) = (PIECE, 1);
+        let mut is_compiled = false;
+        loop {
+            let pieces = device.product_in_pieces(&product, tile, piece)?;
+            let work = |pieces: &[Dispatch]| pieces.iter().map(Dispatch::multiply_adds).sum::<u64>();
+            let total = work(&pieces);
+            let is_whole = piece >= total;
+            // In half precision the factors of rows come first.
+            let first = pieces.iter().take_while(|piece| piece.multiply_adds() == 0).count();
+            let run = if is_whole { &pieces[..] } else { &pieces[..=first] };
+            if !is_compiled {
+                time(device, run)?;
+                is_compiled = true;
+            }
+            let runs = std::iter::repeat_n(run, n_runs).flatten();
+            let took = time(device, runs)?.max(Duration::from_micros(1)).as_secs_f64();
+            if took >= SHORTEST.as_secs_f64() || n_runs >= MOST_RUNS {
+                let rate = (n_runs as u64 * work(run)) as f64 / took;
+                return Ok(Timed { tile, direction, seconds: total as f64 / rate, rate });
+            }
+            match is_whole {
+                true => n_runs *= 4,
+                false => piece = piece.saturating_mul(4),
+            }
         }
-        n = (4 * n).min(pieces.len());
     }
 }
 
@@ -160,8 +193,14 @@ mod tests {
             let matrix = device.upload_matrix(weights).unwrap();
             for time in [Duration::ZERO, Duration::from_secs(60)] {
                 let tunings = tune(device, &matrix, 40, arithmetics, time).unwrap();
-                assert_eq!(tunings.len(), arithmetics.len());
                 assert!(tunings.is_sorted_by(|a, b| a.seconds <= b.seconds));
+                for (i, tuning) in tunings.iter().enumerate() {
+                    assert!(tunings[i + 1..].iter().all(|other| other.tiles != tuning.tiles));
+                }
+                for arithmetic in arithmetics {
+                    let has = |tuning: &Tuning| tuning.tiles.linear.arithmetic() == *arithmetic;
+                    assert!(tunings.iter().any(has), "{arithmetic:?}");
+                }
                 for Tuning { tiles, multiply_adds_per_second, .. } in tunings {
                     let AdapterInfo { limits, features, .. } = device.info();
                     let arithmetic = tiles.linear.arithmetic();

@@ -16,7 +16,7 @@ use crate::operations::row_scales;
 use crate::{Binding, BufferRows, Device, Dispatch, Error, Program, weight_sources};
 pub use matrix::Matrix;
 use matrix::MatrixPart;
-use tile::Method;
+pub(crate) use tile::Method;
 pub use tile::{Arithmetic, Tile, Tiles};
 
 /// The extension of WGSL for matrix units.
@@ -121,6 +121,10 @@ impl Device {
         }
         if input.n_rows() == 0 {
             return Ok(Vec::new());
+        }
+        if !tile.has_whole_subgroups(&self.info().features) {
+            let reason = format!("its subgroups are no whole part of a tile {tile}");
+            return Err(Error::Failed { what: op, reason });
         }
         let pipeline = self.pipeline(&product_program(matrix.kind(), direction, tile)?)?;
         let (x, x_first) = input.bind(self)?;

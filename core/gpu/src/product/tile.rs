@@ -36,7 +36,7 @@ pub enum Arithmetic {
 /// What the invocations of a workgroup do with their operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Method {
+pub(crate) enum Method {
     /// They bring a slice of both sides to workgroup memory together.
     Staged,
     /// Likewise, in half precision.
@@ -47,6 +47,12 @@ pub(super) enum Method {
     Direct,
     /// Likewise weights; tokens they have from the other lanes of their subgroup ([`Features::subgroup_sizes`]).
     Subgroup,
+}
+
+impl Method {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Staged, Self::StagedF16, Self::Cooperative, Self::Direct, Self::Subgroup];
 }
 
 impl Arithmetic {
@@ -85,7 +91,12 @@ impl Tile {
     /// The shapes that such a device can run and that compute so.
     pub fn all_with(arithmetic: Arithmetic, limits: &Limits, features: &Features) -> Vec<Self> {
         let all = match arithmetic {
-            Arithmetic::F32 => [&Self::ALL[..], &Self::DIRECT].concat(),
+            // Some of each method come first: there may be no time for all.
+            Arithmetic::F32 => {
+                let [few, many, larger @ ..] = Self::ALL;
+                let [narrow, direct, subgroup, tall] = Self::DIRECT;
+                [&[few, many, direct, subgroup][..], &larger, &[narrow, tall]].concat()
+            }
             Arithmetic::F16 => Self::ALL.map(|tile| tile.with(Method::StagedF16)).to_vec(),
             Arithmetic::Cooperative => vec![Self::COOPERATIVE],
         };
@@ -115,7 +126,7 @@ impl Tile {
         }
     }
 
-    pub(super) fn method(self) -> Method {
+    pub(crate) fn method(self) -> Method {
         self.method
     }
 
@@ -135,13 +146,18 @@ impl Tile {
             Method::Staged | Method::Direct => true,
             Method::StagedF16 => features.f16,
             Method::Cooperative => features.cooperative_matrices,
-            // They have to be whole, and are powers of two.
-            Method::Subgroup => {
-                features.subgroup_sizes.is_some_and(|[least, most]| least >= 4 && most <= self.invocations())
-            }
+            Method::Subgroup => self.has_whole_subgroups(features),
         };
         let invocations = limits.workgroup_invocations;
         is_there && self.invocations() <= invocations && self.workgroup_bytes() <= limits.workgroup_bytes
+    }
+
+    /// Whether a workgroup is made of whole subgroups of a size that its shader can work with, if it has one that does. Vulkan may
+    /// still leave lanes out, which no driver is known to do; the probe would find it.
+    pub(super) fn has_whole_subgroups(self, features: &Features) -> bool {
+        // Sizes are powers of two.
+        let fits = |[least, most]: [u32; 2]| least >= 4 && most <= self.invocations();
+        self.method != Method::Subgroup || features.subgroup_sizes.is_some_and(fits)
     }
 
     /// The shape that is used while nothing was measured: the smallest one for few tokens, one that every device runs for more.
@@ -248,7 +264,7 @@ mod tests {
             tiles.iter().map(Tile::to_string).collect()
         };
         let least =
-            ["16x32/2x4", "32x64/4x4", "64x64/8x4", "64x128/8x8", "4x256/4x4 direct", "8x256/8x4 direct"];
+            ["16x32/2x4", "32x64/4x4", "8x256/8x4 direct", "64x64/8x4", "64x128/8x8", "4x256/4x4 direct"];
         assert_eq!(names(Arithmetic::F32, plain), least);
         assert!(names(Arithmetic::F16, plain).is_empty() && names(Arithmetic::Cooperative, plain).is_empty());
     }

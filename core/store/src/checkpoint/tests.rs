@@ -227,6 +227,32 @@ fn decoded(mut content: &[u8]) -> std::io::Result<State> {
     Ok(state)
 }
 
+/// Versions 2 and 3 are those of builds that did not count devices.
+#[test]
+fn checkpoints_of_earlier_versions_are_read() {
+    let bytes = content(&state(5));
+    let header_len = u64::from_le_bytes(bytes[4..12].try_into().unwrap()) as usize;
+    let (header, numbers) = bytes[12..].split_at(header_len);
+    let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let mut expected = state(5);
+    for (version, missing) in [(3u32, "devices"), (2, "first_steps")] {
+        assert!(header["progress"].as_object_mut().unwrap().remove(missing).is_some());
+        match version {
+            3 => expected.progress.devices.clear(),
+            _ => expected.progress.first_steps = FirstSteps::default(),
+        }
+        let header = serde_json::to_vec(&header).unwrap();
+        let earlier =
+            [&version.to_le_bytes()[..], &(header.len() as u64).to_le_bytes(), &header, numbers].concat();
+        for vault in vaults() {
+            let folder = folder();
+            let path = folder.path().join("step-00000005.ngck");
+            vault.write(&path, "checkpoint", &earlier).unwrap();
+            assert_same(&load(&vault, &path).unwrap(), &expected);
+        }
+    }
+}
+
 #[test]
 fn sealed_nonsense_opens_no_door() {
     let bytes = content(&state(5));
