@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nightgraft_gpu::{Adapter, Arithmetic, Device as OpenDevice, Limits, PipelineData, Tiles, adapters};
+use nightgraft_gpu::{
+    Adapter, AdapterInfo, Arithmetic, Device as OpenDevice, Limits, PipelineData, Tile, Tiles, adapters,
+};
 
 use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
@@ -128,7 +130,7 @@ fn try_adapter(
         Some(record) if wanted != Device::Auto || records.is_same_cpu(record) => record.clone(),
         _ => {
             on_event(DeviceEvent::Probing { device: adapter.info().name.clone() });
-            let known = known.map(|record| record.tuning());
+            let known = known.filter(|record| record.refusal().is_none()).map(|record| record.tuning());
             match probe_and_keep(adapter, known, allow_software, fault, &records, job)? {
                 Ok(record) => record,
                 Err(why) => return Ok(Err(why)),
@@ -172,17 +174,20 @@ fn probe_and_keep(
         let report = probe(job.base, device.clone(), choice, job.n_threads, job.precision, &job.stop)?;
         Ok((device, report))
     };
-    let allowed = allowed_arithmetics(adapter, job.precision);
-    let mut probed = match known {
-        Some((tiles, rate)) => probe_with(TileChoice::Known(tiles, rate)),
-        None => probe_with(TileChoice::Fastest(&allowed)),
+    let AdapterInfo { limits, features, .. } = adapter.info();
+    let all = Tile::all_of(allowed_arithmetics(job.precision), limits, features);
+    let of_known = known.map(|(tiles, rate)| probe_with(TileChoice::Known(tiles, rate)));
+    let probed = match of_known {
+        // It may be out of memory for now, or be right with these.
+        Some(probed) if !matches!(probed, Err(Error::Gpu(GpuError::Failed { .. }))) => probed,
+        _ => match probe_with(TileChoice::Fastest(&all)) {
+            Err(Error::Gpu(error)) => {
+                tracing::warn!(%error, "the GPU is tried again with nothing but plain shaders");
+                probe_with(TileChoice::Fastest(&Tile::plain(limits)))
+            }
+            probed => probed,
+        },
     };
-    if let Err(Error::Gpu(error)) = &probed
-        && allowed.len() > 1
-    {
-        tracing::warn!(%error, "a GPU is tried again with nothing but plain shaders");
-        probed = probe_with(TileChoice::Fastest(&[Arithmetic::F32]));
-    }
     drop(latch);
     let (device, record) = match probed {
         Ok((device, report)) => (device, Record::new(&report, job)),
@@ -195,15 +200,12 @@ fn probe_and_keep(
     Ok(records.write(&record).map(|()| record))
 }
 
-/// How a device may compute products in a run of this precision.
-fn allowed_arithmetics(adapter: &Adapter, precision: Precision) -> Vec<Arithmetic> {
-    let features = adapter.info().features;
-    let is_allowed = |arithmetic: &Arithmetic| match arithmetic {
-        Arithmetic::F32 => true,
-        Arithmetic::F16 => features.f16 && precision == Precision::Mixed,
-        Arithmetic::Cooperative => features.cooperative_matrices,
-    };
-    Arithmetic::ALL.into_iter().filter(is_allowed).collect()
+/// How products may be computed in a run of this precision.
+fn allowed_arithmetics(precision: Precision) -> &'static [Arithmetic] {
+    match precision {
+        Precision::Mixed => &Arithmetic::ALL,
+        Precision::F32 | Precision::Auto => &[Arithmetic::F32, Arithmetic::Cooperative],
+    }
 }
 
 /// Opens a device with the shaders that were compiled for it before.

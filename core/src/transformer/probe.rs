@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nightgraft_adapter::LoraSpec;
 use nightgraft_ggml::{Buffer, ComputeType};
-use nightgraft_gpu::{Arithmetic, Device, LEAST_COSINE, Tiles, tune};
+use nightgraft_gpu::{Device, LEAST_COSINE, Tile, Tiles, tune};
 use nightgraft_kernels::Weights;
 use nightgraft_random::Random;
 
@@ -50,9 +50,9 @@ pub struct ProbeReport {
 /// How a device may compute products.
 #[derive(Debug, Clone, Copy)]
 pub enum TileChoice<'a> {
-    /// In the fastest way of these arithmetics that gives right results.
-    Fastest(&'a [Arithmetic]),
-    /// With these tiles, which were found to be that before, at so many multiply-adds a second.
+    /// With the fastest of these tiles that give right results.
+    Fastest(&'a [Tile]),
+    /// With those that were found to be that before, at so many multiply-adds a second.
     Known(Tiles, f64),
 }
 
@@ -87,9 +87,9 @@ pub fn probe(
 ) -> Result<ProbeReport> {
     let tunings = match choice {
         TileChoice::Known(tiles, rate) => vec![(tiles, rate)],
-        TileChoice::Fastest(arithmetics) => {
+        TileChoice::Fastest(tiles) => {
             let matrix = device.upload_matrix(largest(base)?)?;
-            let tunings = tune(&device, &matrix, MANY_TOKENS as u32, arithmetics, TUNING)?;
+            let tunings = tune(&device, &matrix, MANY_TOKENS as u32, tiles, TUNING)?;
             tunings.into_iter().map(|tuning| (tuning.tiles, tuning.multiply_adds_per_second)).collect()
         }
     };
@@ -100,12 +100,19 @@ pub fn probe(
     for (tiles, rate) in tunings {
         let gpu = OpenGpu { device: device.clone(), tiles, rate, pipelines: None, fault: None };
         let got = all_results(base, &mapped, &mut Processor::gpu(&gpu, stop.clone()));
-        let checked = outcome.insert(got.map(|got| (gpu, compare(&got, &expected))));
-        match checked {
-            Ok((_, worst)) if worst.has_passed() => break,
-            // Others may do.
-            Ok(_) | Err(Error::Gpu(GpuError::Failed { .. })) => {}
-            Err(_) => break,
+        match got.map(|got| compare(&got, &expected)) {
+            Ok(worst) if worst.has_passed() => {
+                outcome = Some(Ok((gpu, worst)));
+                break;
+            }
+            // Others may do; if none does, the fastest says why.
+            Ok(worst) => {
+                outcome.get_or_insert(Ok((gpu, worst)));
+            }
+            Err(error @ Error::Gpu(GpuError::Failed { .. })) => {
+                outcome.get_or_insert(Err(error));
+            }
+            Err(error) => return Err(error),
         }
     }
     let (gpu, worst) = outcome.expect("there is something to try, or an error")?;

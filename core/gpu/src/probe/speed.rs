@@ -6,6 +6,7 @@ use nightgraft_kernels::{Direction, WeightType, Weights};
 use nightgraft_random::Random;
 use serde::Serialize;
 
+use super::check::ProductCheck;
 use crate::product::MATRIX_UNITS;
 use crate::sample::random_bytes;
 use crate::{AdapterInfo, Arithmetic, Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
@@ -35,7 +36,7 @@ pub struct Speed {
     pub n_tokens: u32,
     /// Rows and columns of its weights.
     pub n_embd: u32,
-    /// Each direction in each tile that the device can run.
+    /// Each direction in each tile that the device can run, and with which it computes right.
     pub products: Vec<ProductSpeed>,
 }
 
@@ -66,15 +67,20 @@ impl Speed {
     }
 }
 
-/// Times products with weights of four bits in every tile that the device can run, on a size that suits it. It takes a few seconds.
+/// Times products with weights of four bits, on a size that suits the device, in every tile with which it has computed right, as these
+/// checks show. It takes a few seconds.
 ///
 /// # Errors
 /// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
-pub fn measure_products(device: &Device) -> Result<Speed, Error> {
+pub fn measure_products(device: &Device, checks: &[ProductCheck]) -> Result<Speed, Error> {
     let AdapterInfo { limits, features, .. } = device.info();
     let peak_gflops = measure_peak(device, Arithmetic::F32)?;
     let matrix_units_gflops = match features.cooperative_matrices {
-        true => Some(measure_peak(device, Arithmetic::Cooperative)?),
+        true => match measure_peak(device, Arithmetic::Cooperative) {
+            // Its driver cannot compile them.
+            Err(Error::Failed { .. }) => None,
+            peak => Some(peak?),
+        },
         false => None,
     };
     let mut size = Operands::new(device, SIZES[0])?;
@@ -89,14 +95,16 @@ pub fn measure_products(device: &Device) -> Result<Speed, Error> {
     }
     let mut products = Vec::new();
     for direction in [Direction::Linear, Direction::Transposed] {
+        let transposed = direction == Direction::Transposed;
         for tile in Tile::all(limits, features) {
-            // One that it refuses has no speed.
-            let run = match size.product(device, direction, tile) {
-                Err(Error::Failed { .. }) => continue,
-                run => run?,
-            };
+            let mut of_tile =
+                checks.iter().filter(|check| (check.tile, check.transposed) == (tile, transposed));
+            if !of_tile.all(ProductCheck::has_passed) {
+                continue;
+            }
+            let run = size.product(device, direction, tile)?;
             let gflops = rate(device, &run, size.flops())?;
-            products.push(ProductSpeed { transposed: direction == Direction::Transposed, tile, gflops });
+            products.push(ProductSpeed { transposed, tile, gflops });
         }
     }
     let Operands { n_tokens, n_embd, .. } = size;
@@ -211,8 +219,8 @@ pub(super) fn time<'a>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::Limits;
     use crate::testing::{software_within, translate};
+    use crate::{Limits, check_products};
 
     #[test]
     fn the_peak_of_matrix_units_translates_to_vulkan_and_metal() {
@@ -223,9 +231,17 @@ mod tests {
     #[test]
     fn every_tile_is_timed_in_both_directions() {
         let device = software_within(Limits::LEAST);
-        let speed = measure_products(&device).unwrap();
+        let checks = check_products(&device).unwrap();
+        let speed = measure_products(&device, &checks).unwrap();
         assert!(speed.peak_gflops > 0.0 && speed.products.iter().all(|product| product.gflops > 0.0));
         assert_eq!(speed.products.len(), 2 * Tile::all(&Limits::LEAST, &device.info().features).len());
+        // A tile that computes wrong in a direction has no speed there.
+        let wrong = ProductCheck { cosine: Some(0.7), ..checks[0].clone() };
+        let speed_without = measure_products(&device, std::slice::from_ref(&wrong)).unwrap();
+        let is_it =
+            |product: &ProductSpeed| (product.tile, product.transposed) == (wrong.tile, wrong.transposed);
+        assert_eq!(speed_without.products.len() + 1, speed.products.len());
+        assert!(!speed_without.products.iter().any(is_it));
         for transposed in [false, true] {
             assert_eq!(speed.fastest(transposed).unwrap().transposed, transposed);
         }

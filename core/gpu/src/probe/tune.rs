@@ -7,10 +7,7 @@ use serde::Serialize;
 
 use super::speed::time;
 use crate::product::Method;
-use crate::{
-    AdapterInfo, Arithmetic, Buffer, BufferRows, Device, Dispatch, Error, Matrix, Product, SLOWEST, Tile,
-    Tiles,
-};
+use crate::{Arithmetic, Buffer, BufferRows, Device, Dispatch, Error, Matrix, Product, SLOWEST, Tile, Tiles};
 
 /// What a measurement takes at least: starting it counts little against that.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -40,10 +37,9 @@ struct Timed {
     rate: f64,
 }
 
-/// Times products of `n_tokens` rows with a matrix in every tile of these arithmetics, or in as many as there is time for: one of each
-/// arithmetic in each direction at least. Gives the fastest choice first. Others follow, with another arithmetic or with operands that
-/// are had in another way, for a device on which the first turns out to compute wrong. All tiles of one arithmetic are to give the same
-/// bits.
+/// Times products of `n_tokens` rows with a matrix in each of these tiles, or in as many as there is time for: one of each arithmetic in
+/// each direction at least. Gives the fastest choice first. Others follow, with another arithmetic or with operands that are had in
+/// another way, for a device on which the first turns out to compute wrong. All tiles of one arithmetic are to give the same bits.
 ///
 /// A tile that a driver cannot compile, or refuses to run, is left out.
 ///
@@ -54,31 +50,24 @@ pub fn tune(
     device: &Device,
     matrix: &Matrix,
     n_tokens: u32,
-    arithmetics: &[Arithmetic],
+    tiles: &[Tile],
     time: Duration,
 ) -> Result<Vec<Tuning>, Error> {
     let started = Instant::now();
     let bench = Bench::new(device, matrix, n_tokens)?;
-    let AdapterInfo { limits, features, .. } = device.info();
-    let all: Vec<_> =
-        arithmetics.iter().map(|&arithmetic| Tile::all_with(arithmetic, limits, features)).collect();
     let mut timed: Vec<Timed> = Vec::new();
     let mut failure = Error::Failed { what: "tuning", reason: "there is no tile for this device".to_owned() };
-    // The first tile of each arithmetic, then the second of each.
-    for i in 0..all.iter().map(Vec::len).max().unwrap_or(0) {
-        for &tile in all.iter().filter_map(|tiles| tiles.get(i)) {
-            for direction in [Direction::Linear, Direction::Transposed] {
-                let is_like = |timed: &Timed| {
-                    (timed.direction, timed.tile.arithmetic()) == (direction, tile.arithmetic())
-                };
-                if started.elapsed() >= time && timed.iter().any(is_like) {
-                    continue;
-                }
-                match bench.time(direction, tile) {
-                    Ok(time) => timed.push(time),
-                    Err(error @ Error::Failed { .. }) => failure = error,
-                    Err(error) => return Err(error),
-                }
+    for &tile in tiles {
+        for direction in [Direction::Linear, Direction::Transposed] {
+            let is_like =
+                |timed: &Timed| (timed.direction, timed.tile.arithmetic()) == (direction, tile.arithmetic());
+            if started.elapsed() >= time && timed.iter().any(is_like) {
+                continue;
+            }
+            match bench.time(direction, tile) {
+                Ok(time) => timed.push(time),
+                Err(error @ Error::Failed { .. }) => failure = error,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -86,7 +75,7 @@ pub fn tune(
     if tunings.is_empty() { Err(failure) } else { Ok(tunings) }
 }
 
-/// The fastest tiles of each arithmetic and of each method, without repetition, the fastest first.
+/// The fastest tiles of each arithmetic and of each method, and the one of last resort, without repetition, the fastest first.
 fn choices(timed: &[Timed]) -> Vec<Tuning> {
     let fastest = |is_allowed: &dyn Fn(Tile) -> bool| -> Option<Tuning> {
         let of = |direction| {
@@ -104,9 +93,14 @@ fn choices(timed: &[Timed]) -> Vec<Tuning> {
     let of_method = |method| fastest(&|tile| tile.method() == method);
     let mut all: Vec<_> = Arithmetic::ALL.into_iter().filter_map(of_arithmetic).collect();
     all.extend(Method::ALL.into_iter().filter_map(of_method));
-    // The arithmetics' come before those of methods that take as long, and are the same where there is one method.
+    all.extend(fastest(&|tile| tile == Tile::unmeasured(u32::MAX)));
     all.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    all.dedup_by_key(|tuning| tuning.tiles);
+    let mut seen = Vec::new();
+    all.retain(|tuning| {
+        let is_new = !seen.contains(&tuning.tiles);
+        seen.push(tuning.tiles);
+        is_new
+    });
     all
 }
 
@@ -151,10 +145,10 @@ impl<'a> Bench<'a> {
             let total = work(&pieces);
             let is_whole = piece >= total;
             // In half precision the factors of rows come first.
-            let first = pieces.iter().take_while(|piece| piece.multiply_adds() == 0).count();
-            let run = if is_whole { &pieces[..] } else { &pieces[..=first] };
+            let first = usize::from(tile.arithmetic() == Arithmetic::F16);
+            let run = if is_whole { &pieces[..] } else { &pieces[first..=first] };
             if !is_compiled {
-                time(device, run)?;
+                time(device, if is_whole { &pieces[..] } else { &pieces[..=first] })?;
                 is_compiled = true;
             }
             let runs = std::iter::repeat_n(run, n_runs).flatten();
@@ -178,9 +172,9 @@ mod tests {
     use nightgraft_random::Random;
 
     use super::*;
-    use crate::Limits;
     use crate::sample::random_bytes;
     use crate::testing::{software, software_within};
+    use crate::{AdapterInfo, Limits};
 
     #[test]
     fn tiles_are_found_for_each_direction_however_little_time_there_is() {
@@ -192,7 +186,9 @@ mod tests {
             let weights = Weights::new(WeightType::Q4_1, 96, 64, &bytes).unwrap();
             let matrix = device.upload_matrix(weights).unwrap();
             for time in [Duration::ZERO, Duration::from_secs(60)] {
-                let tunings = tune(device, &matrix, 40, arithmetics, time).unwrap();
+                let AdapterInfo { limits, features, .. } = device.info();
+                let all = Tile::all_of(arithmetics, limits, features);
+                let tunings = tune(device, &matrix, 40, &all, time).unwrap();
                 assert!(tunings.is_sorted_by(|a, b| a.seconds <= b.seconds));
                 for (i, tuning) in tunings.iter().enumerate() {
                     assert!(tunings[i + 1..].iter().all(|other| other.tiles != tuning.tiles));
@@ -202,7 +198,6 @@ mod tests {
                     assert!(tunings.iter().any(has), "{arithmetic:?}");
                 }
                 for Tuning { tiles, multiply_adds_per_second, .. } in tunings {
-                    let AdapterInfo { limits, features, .. } = device.info();
                     let arithmetic = tiles.linear.arithmetic();
                     assert!(tiles.linear.fits(limits, features) && tiles.transposed.fits(limits, features));
                     assert!(arithmetics.contains(&arithmetic) && tiles.transposed.arithmetic() == arithmetic);
@@ -212,7 +207,7 @@ mod tests {
         }
         let (matrix, none) = (least.zeros("a matrix", 4).unwrap(), Duration::ZERO);
         let matrix = Matrix::of_floats(&least, BufferRows::whole(&matrix, [2, 2]).unwrap()).unwrap();
-        let refused = tune(&least, &matrix, 1, &[Arithmetic::F16], none).unwrap_err();
+        let refused = tune(&least, &matrix, 1, &[], none).unwrap_err();
         assert!(matches!(refused, Error::Failed { what: "tuning", .. }), "{refused}");
     }
 }

@@ -84,8 +84,20 @@ impl Tile {
 
     /// All shapes that such a device can run.
     pub fn all(limits: &Limits, features: &Features) -> Vec<Self> {
-        let all = Arithmetic::ALL.map(|arithmetic| Self::all_with(arithmetic, limits, features));
-        all.concat()
+        Self::all_of(&Arithmetic::ALL, limits, features)
+    }
+
+    /// The shapes that such a device can run and that compute in one of these ways: the first one of each, then the second of each.
+    pub fn all_of(arithmetics: &[Arithmetic], limits: &Limits, features: &Features) -> Vec<Self> {
+        let all: Vec<_> =
+            arithmetics.iter().map(|&arithmetic| Self::all_with(arithmetic, limits, features)).collect();
+        let longest = all.iter().map(Vec::len).max().unwrap_or(0);
+        (0..longest).flat_map(|i| all.iter().filter_map(move |tiles| tiles.get(i).copied())).collect()
+    }
+
+    /// The shapes that need nothing of such a device but memory and invocations.
+    pub fn plain(limits: &Limits) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|tile| tile.fits(limits, &Features::default())).collect()
     }
 
     /// The shapes that such a device can run and that compute so.
