@@ -37,18 +37,19 @@ struct EmulatedTests {
     only: &'static [&'static str],
 }
 
-/// Tests that start their own program again, which the emulator does not emulate, and such of graphs, which are the same on every
-/// processor and take minutes there: the operations and kernels that they are made of have tests of their own.
-const NOT_EMULATED: &[&str] = &[
-    "faults::",
-    "instructions_that_are_not_there",
-    "stopped_at_any_moment_a_step_can_go_on",
-    "every_recompute_policy_computes_the_same_numbers",
-    "gradients_are_right_in",
-];
+/// Tests that start their own program again, which the emulator does not emulate.
+const NOT_EMULATED: &[&str] = &["faults::", "instructions_that_are_not_there"];
 
-/// What computes. Text, files and stores know no processor.
-const ENGINE: &[&str] = &["lora::", "ops::", "train::", "transformer::"];
+/// The operations, and some of what is made of them: graphs are the same on every processor, and their tests take many minutes here.
+/// Text, files and stores know no processor.
+const ENGINE: &[&str] = &[
+    "lora::",
+    "ops::",
+    "training_lowers_the_loss",
+    "mixed_precision_points_the_same_way",
+    "packed_segments_are_as_if_they_were_alone",
+    "a_backward_that_stops_early",
+];
 
 const EMULATED_TESTS: &[EmulatedTests] = &[
     EmulatedTests { processor: "cortex-a53", library: "nightgraft_kernels", only: &[] },
