@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The GPU that the settings ask for, if it can be used; what became of others is told.
 ///
 /// # Errors
-/// As [`device::choose`].
+/// They are those of [`device::choose`].
 pub(super) fn choose(
     run: &RunConfig,
     options: &DeviceOptions,
@@ -24,10 +24,10 @@ pub(super) fn choose(
     device::choose(run.device, options, &job, &mut |event| on_event(&Event::Device(event)))
 }
 
-/// The same for a session, which does not end because a GPU that it was to have is gone: the processor takes its place.
+/// Chooses the GPU of a session, which does not end because the one that it was to have is gone: the processor takes its place.
 ///
 /// # Errors
-/// As [`device::choose`], but for a GPU that cannot be had.
+/// They are those of [`device::choose`], but for a GPU that cannot be had.
 pub(super) fn choose_for_session(
     run: &RunConfig,
     options: &DeviceOptions,
@@ -47,7 +47,7 @@ pub(super) fn choose_for_session(
 /// What judges the result of a run with this GPU: the same one, if its products are exact or it can have such.
 ///
 /// # Errors
-/// As [`choose_for_session`].
+/// They are those of [`choose_for_session`].
 pub(super) fn choose_judge(
     gpu: Option<&ChosenGpu>,
     run: &RunConfig,
@@ -65,10 +65,10 @@ pub(super) fn choose_judge(
     }
 }
 
-/// The same for a job without events, which has warnings instead.
+/// Chooses the GPU of a job without events, which has warnings instead.
 ///
 /// # Errors
-/// As [`device::choose`].
+/// They are those of [`device::choose`].
 pub(super) fn choose_with_warnings(
     run: &RunConfig,
     options: &DeviceOptions,

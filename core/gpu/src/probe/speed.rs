@@ -28,7 +28,7 @@ pub struct Speed {
     /// Billions of additions and multiplications a second in multiply-adds of single precision, with no memory in between: what
     /// products are measured against.
     pub peak_gflops: f64,
-    /// The same with matrix units, if it has some.
+    /// Billions of additions and multiplications a second with matrix units, if the device has some that its driver can compile for.
     pub matrix_units_gflops: Option<f64>,
     /// ggml's name of the format of the weights.
     pub format: &'static str,
