@@ -203,7 +203,11 @@ impl Runner<'_> {
                 }
             }
             Action::StartArm64Build => {
-                self.arm64_build = Some(Background::start(self.task("cross build")?.into())?);
+                // At the lowest priority: threads of a training that wait for each other do so in vain where one of them waits for
+                // a compiler.
+                let program = env::current_exe().context("this program has no path")?;
+                let build = self.sh.cmd("nice").arg("-n").arg("19").arg(program).args(["cross", "build"]);
+                self.arm64_build = Some(Background::start(build.into())?);
             }
             Action::JoinArm64Build => self.arm64_build.take().map_or(Ok(()), Background::finish)?,
             Action::CompareScenario => scenario::compare(self.adapters)?,

@@ -168,7 +168,9 @@ fn build_arm64(root: &Path, purpose: Purpose) -> Result<Artifacts> {
         command = command
             .env("CMAKE_C_FLAGS_RELEASE", "-O1 -DNDEBUG")
             .env("CMAKE_CXX_FLAGS_RELEASE", "-O0 -DNDEBUG")
-            .args(["--config", "profile.release.package.\"*\".opt-level=1"]);
+            .args(["--config", "profile.release.package.\"*\".opt-level=1"])
+            // There is no GPU to emulate.
+            .arg("--no-default-features");
     }
     Artifacts::build(command.args(["--locked", "--target", ARM64]))
 }
