@@ -68,14 +68,19 @@ impl Sandbox {
         Ran { output }
     }
 
-    /// Makes this the tile that was found to be the fastest for runs in mixed precision.
-    fn find_fastest(&self, tile: &str) {
+    /// Changes what was found out for runs of a precision.
+    fn set_found(&self, precision: &str, what: &str, value: Value) {
         let records = fs::read_dir(self.path("cache/gpu")).unwrap().map(|entry| entry.unwrap().path());
-        let record =
-            records.into_iter().find(|path| path.to_string_lossy().ends_with("-mixed.json")).unwrap();
+        let end = format!("-{precision}.json");
+        let record = records.into_iter().find(|path| path.to_string_lossy().ends_with(&end)).unwrap();
         let mut found: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-        found["tiles"] = serde_json::json!([tile, tile]);
+        found[what] = value;
         fs::write(&record, found.to_string()).unwrap();
+    }
+
+    /// What `devices` tells of models that the GPU was tried with.
+    fn findings(&self) -> Vec<Value> {
+        self.run("devices --json").ok().report()[0]["findings"].as_array().unwrap().clone()
     }
 
     fn adapter(&self, out: &str) -> Vec<u8> {
@@ -140,7 +145,7 @@ fn thirty_steps_follow_the_processor_and_nothing_is_left_to_it() {
     let mixed = "--steps 30 --device gpu --precision mixed";
     assert!(sandbox.train("mixed", mixed).stdout(Stdio::null()).status().unwrap().success());
     for (tile, is_other) in [("32x64/4x4 f16", true), ("64x64/4x4", false), ("8x512/8x4 subgroup", false)] {
-        sandbox.find_fastest(tile);
+        sandbox.set_found("mixed", "tiles", serde_json::json!([tile, tile]));
         let out = tile.replace(['/', ' '], "-");
         let ran = Ran { output: sandbox.train(&out, mixed).output().unwrap() }.ok();
         assert_eq!(ran.report()["operations"]["cpu"], 0);
@@ -156,6 +161,15 @@ fn thirty_steps_follow_the_processor_and_nothing_is_left_to_it() {
     let ran = Ran { output: sandbox.train("auto", "--steps 1 --device auto").output().unwrap() }.ok();
     assert_eq!(ran.about_devices().last().unwrap()["why"], "slower");
     assert_eq!(ran.report()["operations"]["gpu"], 0);
+    sandbox.set_found("f32", "gpu_tokens_per_second", 1e9.into());
+    let ran = Ran { output: sandbox.train("faster", "--steps 1 --device auto").output().unwrap() }.ok();
+    assert_eq!(ran.report()["operations"]["cpu"], 0);
+    let findings = sandbox.findings();
+    assert_eq!(findings.len(), 2);
+    for (finding, precision) in findings.iter().zip(["f32", "mixed"]) {
+        assert!(finding["model"].as_str().unwrap().ends_with(precision), "{finding}");
+        assert!(finding["outcome"] == "right" && finding["cosine"].as_f64().unwrap() > 0.999, "{finding}");
+    }
 }
 
 #[test]
@@ -216,7 +230,12 @@ fn a_device_that_fails_in_the_middle_loses_nothing() {
     let sandbox = Sandbox::new();
     assert!(sandbox.train("cpu", "--steps 9").stdout(Stdio::null()).status().unwrap().success());
     // Two micro-batches make a step.
-    for (fault, step, words) in [("lost:13", 6, "was lost"), ("memory:5", 2, "out of memory")] {
+    let faults = [
+        ("lost:13", 6, "was lost"),
+        ("memory:5", 2, "out of memory"),
+        ("skip:8", 3, "did not run to its end"),
+    ];
+    for (fault, step, words) in faults {
         let out = fault.replace(':', "-");
         let ran = sandbox.train_with_fault(&out, fault, "--steps 9 --device gpu").ok();
         let told = ran.about_devices();
@@ -251,17 +270,23 @@ fn a_device_that_is_wrong_or_ends_the_process_is_left_alone_until_it_is_to_be_tr
     );
     let ran = Ran { output: sandbox.train("again", "--steps 2 --device gpu").output().unwrap() }.ok();
     assert_eq!(why(&ran)["why"], "wrong", "it is remembered");
+    assert_eq!(sandbox.findings()[0]["why"], "wrong");
     sandbox.run("devices --retry").ok();
 
-    let ran = sandbox.train_with_fault("abort", "abort", "--steps 2 --device gpu");
-    assert!(ran.output.status.code().is_none(), "a signal has ended it");
-    for _ in 0..2 {
-        let ran = Ran { output: sandbox.train("abort", "--steps 2 --device gpu").output().unwrap() }.ok();
-        assert_eq!(why(&ran)["why"], "ended_the_process");
-        assert_eq!(ran.report()["operations"]["gpu"], 0);
+    // When it is probed, and in the first step with it.
+    for (out, fault) in [("probe", "abort"), ("step", "abort:1")] {
+        let ran = sandbox.train_with_fault(out, fault, "--steps 2 --device gpu");
+        assert!(ran.output.status.code().is_none(), "a signal has ended it");
+        for _ in 0..2 {
+            let ran = Ran { output: sandbox.train(out, "--steps 2 --device gpu").output().unwrap() }.ok();
+            assert_eq!(why(&ran)["why"], "ended_the_process");
+            assert_eq!(ran.report()["operations"]["gpu"], 0);
+        }
+        assert_eq!(sandbox.findings()[0]["why"], "ended_the_process");
+        assert_eq!(sandbox.adapter(out), sandbox.adapter("wrong"), "both on the processor");
+        sandbox.run("devices --retry").ok();
+        assert!(sandbox.findings().is_empty());
     }
-    assert_eq!(sandbox.adapter("abort"), sandbox.adapter("wrong"), "both on the processor");
-    sandbox.run("devices --retry").ok();
     let ran = Ran { output: sandbox.train("tried", "--steps 2 --device gpu").output().unwrap() }.ok();
     assert_eq!(why(&ran)["device_event"], "chosen");
 }

@@ -1,9 +1,12 @@
 //! `devices`: the GPUs of this machine, and whether they compute right and how fast.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use nightgraft_core::session::{forget_devices, gpus, is_software_allowed};
+use nightgraft_core::session::{
+    Finding, ProbeOutcome, device_findings, forget_devices, gpus, is_software_allowed,
+};
 use nightgraft_gpu::{
     Adapter, AdapterInfo, Error, ProductCheck, Speed, Tile, check_products, measure_products,
 };
@@ -14,7 +17,7 @@ use crate::{Verbosity, format, output, settings::device::device_records};
 /// List the GPUs of this machine, what they can do, and why one would be refused
 ///
 /// The numbers are those of `--device gpu:N`. Before a GPU trains a model of a kind for the first time, it is compared with the
-/// processor with layers of that model, and what was found is kept.
+/// processor with layers of that model; what was found is kept, and listed here.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -45,6 +48,8 @@ struct Report {
     info: AdapterInfo,
     /// Why it cannot be used.
     refusal: Option<String>,
+    /// What was found out about it before models were trained with it.
+    findings: Vec<Finding>,
     /// What the probe found; none without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<Probe>,
@@ -73,12 +78,12 @@ impl Probe {
     }
 
     fn try_run(adapter: &Adapter, allow_software: bool) -> Result<Self, Error> {
-        let device = adapter.open(allow_software)?;
-        let products = check_products(&device)?;
+        let mut open = || adapter.open(allow_software).map(Arc::new);
+        let products = check_products(&mut open)?;
         // A tile that every device can run: for others the fastest that is right takes their place.
-        let is_plain = |check: &&ProductCheck| check.tile == Tile::unmeasured(u32::MAX);
+        let is_plain = |check: &&ProductCheck| check.tile == Tile::LAST_RESORT;
         let passed = products.iter().filter(is_plain).all(ProductCheck::has_passed);
-        let speed = if passed { Some(measure_products(&device, &products)?) } else { None };
+        let speed = if passed { Some(measure_products(&open()?, &products)?) } else { None };
         Ok(Self::Done { passed, products, speed })
     }
 
@@ -117,11 +122,12 @@ fn report(adapter: &Adapter, args: &Args, verbosity: Verbosity) -> Report {
         }
         Probe::run(adapter, args.allow_software || is_software_allowed())
     });
-    Report { info, refusal, probe }
+    let findings = device_records().map(|folder| device_findings(&folder, &info)).unwrap_or_default();
+    Report { info, refusal, findings, probe }
 }
 
 fn describe(report: &Report) -> String {
-    let Report { info, refusal, probe } = report;
+    let Report { info, refusal, findings, probe } = report;
     let yes_no = |yes| if yes { "yes" } else { "no" }.to_owned();
     let subgroups = match info.features.subgroup_sizes {
         None => "none".to_owned(),
@@ -150,10 +156,30 @@ fn describe(report: &Report) -> String {
             },
         ),
     ];
+    rows.extend(findings.iter().map(|finding| ("was tried with", describe_finding(finding))));
     if let Some(probe) = probe {
         rows.extend(describe_probe(probe));
     }
     format::pairs(&rows)
+}
+
+fn describe_finding(Finding { model, outcome }: &Finding) -> String {
+    match outcome {
+        ProbeOutcome::Refused(why) => format!("{model}: not used, because {why}"),
+        ProbeOutcome::Right {
+            tensor,
+            agreement,
+            tiles: [forward, transposed],
+            gpu_tokens_per_second: gpu,
+            cpu_tokens_per_second: cpu,
+        } => {
+            let error = agreement.relative_error;
+            format!(
+                "{model}: right ({tensor} differs most, by {error:.0e}), {gpu:.0} tokens/s through a layer (the \
+                 processor {cpu:.0}), tiles {forward} and {transposed}"
+            )
+        }
+    }
 }
 
 fn describe_probe(probe: &Probe) -> Vec<(&'static str, String)> {
@@ -167,7 +193,10 @@ fn describe_probe(probe: &Probe) -> Vec<(&'static str, String)> {
     for check in wrong {
         let direction = if check.transposed { "transposed" } else { "forward" };
         let found = match check.cosine {
-            Some(cosine) => format!("cosine {cosine:.4}"),
+            Some(cosine) => {
+                let error = check.relative_error.unwrap_or(0.0);
+                format!("cosine {cosine:.4}, relative error {error:.1e}")
+            }
             None => "no finite numbers".to_owned(),
         };
         rows.push(("wrong", format!("{}, {direction}, tile {}: {found}", check.format, check.tile)));
@@ -210,7 +239,7 @@ mod tests {
             text,
             [
                 "products: 1 of 3 right",
-                "wrong: Q4_K, transposed, tile 16x32/2x4: cosine 0.7300",
+                "wrong: Q4_K, transposed, tile 16x32/2x4: cosine 0.7300, relative error 2.7e-1",
                 "wrong: Q6_K, transposed, tile 16x32/2x4: no finite numbers",
             ]
         );

@@ -99,8 +99,6 @@ pub struct Features {
     pub subgroup_sizes: Option<[u32; 2]>,
     /// Subgroups of 32 invocations multiply matrices of 8 by 8 in single precision at once.
     pub cooperative_matrices: bool,
-    /// The time that a shader takes can be measured.
-    pub timestamps: bool,
 }
 
 /// Why an adapter is not used.
@@ -171,9 +169,8 @@ impl Adapter {
 
     /// Holds it to these limits where it could do more, and to plain shaders.
     pub fn within(self, limits: Limits) -> Self {
-        let features = Features { timestamps: self.info.features.timestamps, ..Features::default() };
         let limits = self.info.limits.at_most(limits);
-        Self { info: AdapterInfo { limits, features, ..self.info }, ..self }
+        Self { info: AdapterInfo { limits, features: Features::default(), ..self.info }, ..self }
     }
 
     /// Opens a device with all that the adapter can do.
@@ -211,7 +208,6 @@ impl Adapter {
 fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
     let info = adapter.get_info();
     let features = adapter.features();
-    let has_matrix_units = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
     let subgroup_sizes = match info.backend {
         // wgpu does not know them on Metal. SIMD groups of Apple's own GPUs have 32 lanes; those of older Macs are others'.
         wgpu::Backend::Metal if info.name.starts_with("Apple") => [32, 32],
@@ -240,8 +236,20 @@ fn describe(adapter: &wgpu::Adapter, index: usize) -> AdapterInfo {
         features: Features {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroup_sizes: features.contains(wgpu::Features::SUBGROUP).then_some(subgroup_sizes),
-            cooperative_matrices: has_matrix_units && subgroup_sizes == [32, 32],
-            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            cooperative_matrices: has_matrix_units(adapter) && subgroup_sizes == [32, 32],
         },
     }
+}
+
+/// Whether matrices of the one shape and type that shaders here have are multiplied at once: drivers offer others, such as 16 by 16
+/// in half precision, under the same feature.
+fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
+    use wgpu::wgt::{CooperativeMatrixProperties, CooperativeScalarType::F32};
+
+    let has_feature = adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+    let is_ours = |offered: CooperativeMatrixProperties| {
+        let CooperativeMatrixProperties { m_size, n_size, k_size, ab_type, cr_type, .. } = offered;
+        [m_size, n_size, k_size] == [8; 3] && [ab_type, cr_type] == [F32; 2]
+    };
+    has_feature && adapter.cooperative_matrix_properties().into_iter().any(is_ours)
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::device::{DeviceId, PATIENCE, SimulatedFault};
-use crate::{Device, Error};
+use crate::device::{DeviceId, PATIENCE, lock};
+use crate::tally::TALLY_BYTES;
+use crate::{Device, Error, SimulatedFault};
 
 /// Bytes of a device's memory. Copies of this handle are the same memory, which is freed with the last of them.
 #[derive(Clone, Debug)]
@@ -232,11 +233,10 @@ impl Device {
         if end.is_none_or(|end| end > buffer.bytes) {
             return Err(Error::OutOfRange { what, end: end.unwrap_or(u64::MAX), bytes: buffer.bytes });
         }
-        self.guarded(what, 0, || {
-            let mut encoder = self.inner().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let cleared = self.submit_counted(what, true, |encoder| {
             encoder.clear_buffer(&buffer.inner, start, Some(bytes));
-            self.queue().submit([encoder.finish()]);
-        })
+        });
+        cleared.map(drop)
     }
 
     /// Waits for all that was submitted, and reads `bytes` bytes from byte `start` of a buffer on; both are multiples of 4.
@@ -250,7 +250,7 @@ impl Device {
     /// [`read`](Self::read) of several pieces in one go, one behind the other: each is a buffer, the first byte and how many.
     ///
     /// # Errors
-    /// They are those of [`read`](Self::read), and [`Error::OverLimit`] if all together are more than a buffer.
+    /// They are those of [`read`](Self::read), and [`Error::OverLimit`] if all together are as much as a buffer.
     pub fn read_ranges(&self, ranges: &[(&Buffer, u64, u64)]) -> Result<Vec<u8>, Error> {
         let what = "a download";
         let mut total = 0_u64;
@@ -265,17 +265,19 @@ impl Device {
         if total == 0 {
             return Ok(Vec::new());
         }
-        let limit = self.limits().buffer_bytes;
+        let limit = self.limits().buffer_bytes.saturating_sub(TALLY_BYTES);
         if total > limit {
             return Err(Error::OverLimit { what, unit: "bytes", limit, got: total });
         }
-        if self.simulated() == Some(SimulatedFault::OutOfMemory) {
+        if self.take_fault_of_memory() {
             return Err(Error::OutOfMemory { what, bytes: total });
         }
+        let counted = lock(&self.tally.expected);
+        let expected = *counted;
         let staging = self.guarded(what, total, || {
             let staging = self.inner().create_buffer(&wgpu::BufferDescriptor {
                 label: None,
-                size: total,
+                size: total + TALLY_BYTES,
                 usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
                 mapped_at_creation: false,
             });
@@ -285,9 +287,11 @@ impl Device {
                 encoder.copy_buffer_to_buffer(&buffer.inner, start, &staging, at, bytes);
                 at += bytes;
             }
+            encoder.copy_buffer_to_buffer(&self.tally.count, 0, &staging, at, TALLY_BYTES);
             self.queue().submit([encoder.finish()]);
             staging
         })?;
+        drop(counted);
         let (sender, receiver) = std::sync::mpsc::channel();
         self.guarded(what, total, || {
             // Nobody listens any more after an error.
@@ -303,6 +307,11 @@ impl Device {
         }
         let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
         let mut bytes = view.to_vec();
+        drop(view);
+        if bytes.split_off(total as usize) != expected.to_le_bytes() {
+            self.lose("what was submitted did not run to its end");
+        }
+        self.check()?;
         if self.simulated() == Some(SimulatedFault::WrongNumbers) {
             let half = bytes.len() / 8 * 4;
             bytes.rotate_left(half);
@@ -324,7 +333,7 @@ impl Device {
         if bytes > limit {
             return Err(Error::OverLimit { what, unit: "bytes", limit, got: bytes });
         }
-        if self.simulated() == Some(SimulatedFault::OutOfMemory) {
+        if self.take_fault_of_memory() {
             return Err(Error::OutOfMemory { what, bytes });
         }
         // Without bytes there is no buffer.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::dispatch::ParameterSlots;
+use crate::tally::Tally;
 use crate::{AdapterInfo, Dispatch, Error, Limits, Pipeline, Program};
 
 /// How long a device may take for what was submitted. Drivers give up themselves long before.
@@ -29,6 +30,7 @@ pub struct Device {
     /// The driver's collection of what was compiled.
     pub(crate) compiled: Option<wgpu::PipelineCache>,
     pub(crate) parameters: Mutex<ParameterSlots>,
+    pub(crate) tally: Tally,
     /// Bytes that were written since it was last waited for that.
     pub(crate) waiting_bytes: AtomicU64,
 }
@@ -52,8 +54,14 @@ pub enum SimulatedFault {
     },
     /// It has no memory left.
     OutOfMemory,
+    /// It has none when it is asked for the next time.
+    OutOfMemoryOnce,
     /// What is read from it is in the wrong order.
     WrongNumbers,
+    /// It says that the next submission is done, and has not run it.
+    Skips,
+    /// Compiling a shader in half precision is the end of it.
+    LostByHalves,
 }
 
 /// What went wrong outside of a call's own scope.
@@ -73,6 +81,7 @@ impl Device {
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let id = DeviceId(OPENED.fetch_add(1, Ordering::Relaxed));
         Self {
+            tally: Tally::new(&inner, &queue),
             inner,
             queue,
             info,
@@ -104,25 +113,35 @@ impl Device {
         &self,
         dispatches: impl IntoIterator<Item = &'a Dispatch>,
     ) -> Result<Submission, Error> {
-        self.lose_if_simulated();
-        let mut of_other = Ok(());
-        let submitted = self.guarded("a submission", 0, || {
+        let is_run = self.imitate_fault_of_submission();
+        let dispatches: Vec<_> = dispatches.into_iter().collect();
+        dispatches.iter().try_for_each(|dispatch| self.own("a dispatch", dispatch.device))?;
+        self.submit_counted("a submission", is_run, |encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            dispatches.iter().for_each(|dispatch| dispatch.encode(&mut pass));
+        })
+    }
+
+    /// Submits what is given to the encoder, and counts it; unless it is to run, it is only counted.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Lost`].
+    pub(crate) fn submit_counted(
+        &self,
+        what: &'static str,
+        is_run: bool,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<Submission, Error> {
+        let mut expected = lock(&self.tally.expected);
+        let number = expected.wrapping_add(1);
+        let submission = self.guarded(what, 0, || {
             let mut encoder = self.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for dispatch in dispatches {
-                    of_other = self.own("a dispatch", dispatch.device);
-                    if of_other.is_err() {
-                        break;
-                    }
-                    dispatch.encode(&mut pass);
-                }
-            }
-            // What was begun with another device's dispatches is thrown away, and nothing is submitted instead.
-            let commands = of_other.is_ok().then(|| encoder.finish());
-            Submission(self.queue.submit(commands))
+            encode(&mut encoder);
+            self.tally.encode(&self.queue, &mut encoder, number);
+            Submission(self.queue.submit(is_run.then(|| encoder.finish())))
         })?;
-        of_other.map(|()| submitted)
+        *expected = number;
+        Ok(submission)
     }
 
     /// Waits until all that was submitted is done.
@@ -161,8 +180,12 @@ impl Device {
 
     /// Gives the device up, as a driver does that is reset: everything that is asked of it afterwards fails with [`Error::Lost`].
     pub fn destroy(&self) {
+        self.lose("it was given up");
+    }
+
+    pub(crate) fn lose(&self, reason: &str) {
+        keep_first(&self.faults.lost, reason.to_owned());
         self.inner.destroy();
-        keep_first(&self.faults.lost, "it was given up".to_owned());
     }
 
     /// Behaves from now on like a device with this fault, for testing what is done about it.
@@ -174,13 +197,32 @@ impl Device {
         *lock(&self.simulated)
     }
 
-    fn lose_if_simulated(&self) {
+    /// Whether a lack of memory is imitated; one that is once is over then.
+    pub(crate) fn take_fault_of_memory(&self) -> bool {
         let mut simulated = lock(&self.simulated);
-        if let Some(SimulatedFault::LostAfter { submissions }) = &mut *simulated {
-            match submissions.checked_sub(1) {
-                Some(left) => *submissions = left,
-                None => self.destroy(),
+        let is_once = *simulated == Some(SimulatedFault::OutOfMemoryOnce);
+        if is_once {
+            *simulated = None;
+        }
+        is_once || *simulated == Some(SimulatedFault::OutOfMemory)
+    }
+
+    /// Whether the next submission is to run: not if a device is imitated that skips it.
+    fn imitate_fault_of_submission(&self) -> bool {
+        let mut simulated = lock(&self.simulated);
+        match &mut *simulated {
+            Some(SimulatedFault::LostAfter { submissions }) => {
+                match submissions.checked_sub(1) {
+                    Some(left) => *submissions = left,
+                    None => self.destroy(),
+                }
+                true
             }
+            Some(SimulatedFault::Skips) => {
+                *simulated = None;
+                false
+            }
+            _ => true,
         }
     }
 
@@ -230,7 +272,8 @@ impl Device {
         self.check().err().unwrap_or(error)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// What went wrong outside of a call's own scope, if something has.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if let Some(reason) = lock(&self.faults.lost).clone() {
             return Err(Error::Lost { reason });
         }

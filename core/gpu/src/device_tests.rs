@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::testing::{software, software_adapter, software_within};
-use crate::{Binding, BufferRows, Constant, Error, Limits, Program, Refusal, adapters};
+use crate::{Binding, BufferRows, Constant, Error, Limits, Program, Refusal, SimulatedFault, adapters};
 
 const DOUBLE: &str = "
 @group(0) @binding(0) var<uniform> factor: f32;
@@ -127,6 +127,25 @@ fn what_is_of_another_device_is_refused() {
     assert_eq!(run.err(), Some(Error::OtherDevice { what: "a buffer" }));
     other.submit(&[]).unwrap();
     assert_eq!(one.read_floats(&buffer, 0, 1).unwrap(), [3.0]);
+}
+
+#[test]
+fn what_was_submitted_and_did_not_run_is_noticed_by_whoever_reads() {
+    let device = software_within(Limits::LEAST);
+    let buffer = device.upload_floats("x", &[3.0]).unwrap();
+    let pipeline = device.pipeline(&double(32)).unwrap();
+    let binding = Binding::whole(&device, &buffer).unwrap();
+    let run = device.dispatch(&pipeline, &[binding], &[2.0f32.to_bits()], [1, 1, 1]).unwrap();
+    device.submit([&run, &run]).unwrap();
+    device.clear(&device.zeros("y", 1).unwrap(), 0, 4).unwrap();
+    assert_eq!(device.read_floats(&buffer, 0, 1).unwrap(), [12.0]);
+    device.simulate(SimulatedFault::Skips);
+    device.submit([&run]).unwrap();
+    // The next one does run, and the number of both is not reached all the same.
+    device.submit([&run]).unwrap();
+    let reason = "what was submitted did not run to its end".to_owned();
+    assert_eq!(device.read_floats(&buffer, 0, 1), Err(Error::Lost { reason: reason.clone() }));
+    assert_eq!(device.wait(), Err(Error::Lost { reason }));
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Dispatch {
         self.name
     }
 
-    /// About how much it computes, in multiply-adds: where nothing more was said, one for each invocation of workgroups of 64.
+    /// About how much it computes, in multiply-adds of products: where nothing more was said, one for each invocation of workgroups
+    /// of 64.
     pub fn multiply_adds(&self) -> u64 {
         self.multiply_adds
     }

@@ -60,6 +60,7 @@ mod probe;
 mod product;
 mod program;
 mod sample;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod unchecked;
@@ -74,8 +75,8 @@ pub use formats::weight_sources;
 pub use limits::{Limit, Limits};
 pub use pipeline_data::PipelineData;
 pub use probe::{
-    LEAST_COSINE, ProductCheck, ProductSpeed, Speed, Tuning, check_products, measure_peak, measure_products,
-    tune,
+    LEAST_COSINE, MOST_RELATIVE_ERROR, Opener, ProductCheck, ProductSpeed, Speed, Tuning, check_products,
+    measure_peak, measure_products, tune,
 };
 pub use product::{Arithmetic, Matrix, Product, Tile, Tiles, product_program};
 pub use program::{Constant, Pipeline, Program};

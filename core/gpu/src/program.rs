@@ -1,8 +1,10 @@
 //! A shader's text, specialized by constants, and the pipelines that are made of it.
 
 use crate::device::{DeviceId, lock};
-use crate::unchecked;
-use crate::{Device, Error};
+use crate::{Device, Error, SimulatedFault, unchecked};
+
+/// The extension of WGSL for half precision.
+pub(crate) const HALVES: &str = "f16";
 
 /// WGSL: some files of this crate, one behind the other, and constants for them. Two are equal if they are the same text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -97,6 +99,9 @@ impl Device {
     pub fn pipeline(&self, program: &Program) -> Result<Pipeline, Error> {
         if let Some(pipeline) = lock(&self.pipelines).get(program) {
             return Ok(pipeline.clone());
+        }
+        if program.extension == Some(HALVES) && self.simulated() == Some(SimulatedFault::LostByHalves) {
+            self.destroy();
         }
         let text = program.text();
         let module = self.guarded(program.name, 0, || {

@@ -11,7 +11,7 @@ use super::record::{Record, Records};
 use super::{ChosenGpu, DeviceEvent, DeviceOptions, DeviceRefusal, Job};
 use crate::config::{Device, Precision};
 use crate::error::{ConfigProblem, GpuError};
-use crate::transformer::{GpuFault, OpenGpu, ProbeReport, TileChoice, keep_pipelines, probe};
+use crate::transformer::{GpuFault, OpenGpu, TileChoice, keep_pipelines, probe};
 use crate::{Error, Result};
 
 /// Set to `software`, it lets a GPU be used that is a program on the processor, such as Mesa's lavapipe.
@@ -168,18 +168,22 @@ fn probe_and_keep(
         Ok(latch) => latch,
         Err(why) => return Ok(Err(why)),
     };
-    let probe_with = |choice| -> Result<(Arc<OpenDevice>, ProbeReport)> {
+    let mut open = || {
         let device = open(adapter, allow_software, records)?;
         fault.iter().for_each(|fault| fault.apply_to_probe(&device));
-        let report = probe(job.base, device.clone(), choice, job.n_threads, job.precision, &job.stop)?;
-        Ok((device, report))
+        Ok(device)
     };
+    let mut probe_with = |choice| probe(job.base, &mut open, choice, job.n_threads, job.precision, &job.stop);
     let AdapterInfo { limits, features, .. } = adapter.info();
     let all = Tile::all_of(allowed_arithmetics(job.precision), limits, features);
     let of_known = known.map(|(tiles, rate)| probe_with(TileChoice::Known(tiles, rate)));
     let probed = match of_known {
         // It may be out of memory for now, or be right with these.
-        Some(probed) if !matches!(probed, Err(Error::Gpu(GpuError::Failed { .. }))) => probed,
+        Some(probed)
+            if !matches!(probed, Err(Error::Gpu(GpuError::Failed { .. } | GpuError::Lost { .. }))) =>
+        {
+            probed
+        }
         _ => match probe_with(TileChoice::Fastest(&all)) {
             Err(Error::Gpu(error)) => {
                 tracing::warn!(%error, "the GPU is tried again with nothing but plain shaders");
@@ -188,16 +192,20 @@ fn probe_and_keep(
             probed => probed,
         },
     };
-    drop(latch);
-    let (device, record) = match probed {
-        Ok((device, report)) => (device, Record::new(&report, job)),
+    let report = match probed {
+        Ok(report) => report,
         Err(Error::Gpu(error)) => return Ok(Err(error.into())),
         Err(error) => return Err(error),
     };
+    let record = Record::new(&report, job);
     if let Some(path) = records.pipelines() {
-        keep_pipelines(&device, path);
+        keep_pipelines(&report.gpu.device, path);
     }
-    Ok(records.write(&record).map(|()| record))
+    let written = records.write(&record);
+    // Behind all that asks something of the driver.
+    drop(report);
+    drop(latch);
+    Ok(written.map(|()| record))
 }
 
 /// How products may be computed in a run of this precision.

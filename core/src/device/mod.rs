@@ -7,6 +7,8 @@
 
 #[cfg(feature = "gpu")]
 mod candidates;
+#[cfg(feature = "gpu")]
+mod findings;
 #[cfg_attr(not(feature = "gpu"), path = "no_first_step.rs")]
 mod first_step;
 #[cfg(feature = "gpu")]
@@ -26,6 +28,8 @@ use crate::error::GpuError;
 use crate::transformer::OpenGpu;
 #[cfg(feature = "gpu")]
 pub use candidates::{gpus, is_software_allowed};
+#[cfg(feature = "gpu")]
+pub use findings::{Finding, ProbeOutcome, findings};
 pub use first_step::FirstStep;
 #[cfg(feature = "gpu")]
 pub use record::forget;

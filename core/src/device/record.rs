@@ -2,7 +2,7 @@
 //! something is tried for the first time.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nightgraft_files::atomic;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DeviceRefusal, FirstStep, Job};
 use crate::base::Base;
-use crate::transformer::{ProbeReport, TensorCheck};
+use crate::transformer::{Agreement, ProbeReport, TensorCheck};
 
 /// Where the records of one device, one kind of model and one precision are.
 #[derive(Clone)]
@@ -24,21 +24,25 @@ pub(super) struct Records {
     pipelines: Option<PathBuf>,
     /// What the speed of the processor was measured with.
     cpu: String,
+    /// The kind of model, and the precision.
+    model: String,
 }
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
+    /// The kind of model, and the precision.
+    pub model: String,
     /// What its results were compared with.
     cpu: String,
-    /// The tensor that is furthest from the processor's, and the cosine; none if a number is not finite.
-    worst: (String, Option<f64>),
+    /// The tensor that is furthest from the processor's, and how both agree; none if a number is not finite.
+    pub worst: (String, Option<Agreement>),
     /// The tiles of both directions.
-    tiles: [String; 2],
+    pub tiles: [String; 2],
     multiply_adds_per_second: f64,
-    cpu_tokens_per_second: f64,
-    gpu_tokens_per_second: f64,
+    pub cpu_tokens_per_second: f64,
+    pub gpu_tokens_per_second: f64,
     /// Whether a whole step was made with it.
     has_stepped: bool,
 }
@@ -46,20 +50,18 @@ pub(super) struct Record {
 impl Records {
     /// The place of the records, in this folder, which is made.
     pub fn of(folder: Option<&Path>, info: &AdapterInfo, job: &Job) -> Result<Self, DeviceRefusal> {
-        let cpu = cpu_of(job);
-        let Some(folder) = folder else { return Ok(Self { path: None, pipelines: None, cpu }) };
+        let (cpu, model) = (cpu_of(job), model_of(job));
+        let Some(folder) = folder else { return Ok(Self { path: None, pipelines: None, cpu, model }) };
         private_folder().recursive(true).create(folder).map_err(not_kept)?;
         let device = device_name(info);
         let pipelines = Some(folder.join(format!("{device}.pipelines")));
         let name = format!("{device}-{}-{}", model_kind(job.base), job.precision);
-        Ok(Self { path: Some(folder.join(name)), pipelines, cpu })
+        Ok(Self { path: Some(folder.join(name)), pipelines, cpu, model })
     }
 
     /// What an earlier probe found; none if there was none, or if it cannot be read, and has to be found out again.
     pub fn read(&self) -> Option<Record> {
-        let bytes = std::fs::read(self.path.as_ref()?.with_extension("json")).ok()?;
-        let record: Record = serde_json::from_slice(&bytes).ok()?;
-        record.named_tiles().is_some().then_some(record)
+        Record::read(&self.path.as_ref()?.with_extension("json"))
     }
 
     /// Whether its speeds were measured beside this processor, computing as it does now.
@@ -80,7 +82,8 @@ impl Records {
 
     /// Marks that the device is being tried; none if nothing is kept.
     pub fn latch(&self) -> Result<Option<Latch>, DeviceRefusal> {
-        self.path.as_ref().map(|path| Latch::set(path.with_extension("trying"))).transpose()
+        let set = |path: &PathBuf| Latch::set(path.with_extension("trying"), &self.model);
+        self.path.as_ref().map(set).transpose()
     }
 
     /// Why a device is left alone that computes right but never made a step: the process ended in its first one.
@@ -111,8 +114,9 @@ impl Record {
     pub fn new(report: &ProbeReport, job: &Job) -> Self {
         let ProbeReport { gpu, worst, tokens_per_second: [cpu_rate, gpu_rate] } = report;
         Self {
+            model: model_of(job),
             cpu: cpu_of(job),
-            worst: (worst.tensor.clone(), worst.cosine),
+            worst: (worst.tensor.clone(), worst.agreement),
             tiles: [gpu.tiles.linear, gpu.tiles.transposed].map(|tile| tile.to_string()),
             multiply_adds_per_second: gpu.rate,
             cpu_tokens_per_second: *cpu_rate,
@@ -121,11 +125,21 @@ impl Record {
         }
     }
 
+    /// What was written; none if it cannot be read.
+    pub fn read(path: &Path) -> Option<Self> {
+        let record: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        record.named_tiles().is_some().then_some(record)
+    }
+
     /// Why a device with such results is not used, if so.
     pub fn refusal(&self) -> Option<DeviceRefusal> {
-        let (tensor, cosine) = self.worst.clone();
-        let has_passed = TensorCheck { tensor: tensor.clone(), cosine }.has_passed();
-        (!has_passed).then_some(DeviceRefusal::Wrong { tensor, cosine })
+        let (tensor, agreement) = self.worst.clone();
+        let check = TensorCheck { tensor, agreement };
+        (!check.has_passed()).then(|| DeviceRefusal::Wrong {
+            tensor: check.tensor,
+            cosine: agreement.map(|found| found.cosine),
+            relative_error: agreement.map(|found| found.relative_error),
+        })
     }
 
     /// Notes that a whole step was made.
@@ -135,7 +149,7 @@ impl Record {
 
     /// How products are cut, and about how many multiply-adds there are in a second.
     pub fn tuning(&self) -> (Tiles, f64) {
-        let tiles = self.named_tiles().unwrap_or(Tiles::unmeasured(u32::MAX));
+        let tiles = self.named_tiles().unwrap_or(Tiles::LAST_RESORT);
         (tiles, self.multiply_adds_per_second)
     }
 
@@ -161,12 +175,17 @@ impl std::fmt::Debug for Records {
 #[derive(Debug)]
 pub(super) struct Latch {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Latch {
+    /// What it is tried with.
+    pub fn label(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
     /// That nobody has marked the device.
-    fn find(path: &Path) -> Result<(), DeviceRefusal> {
+    pub fn find(path: &Path) -> Result<(), DeviceRefusal> {
         if !path.exists() {
             return Ok(());
         }
@@ -178,24 +197,32 @@ impl Latch {
         Err(if is_free { DeviceRefusal::EndedTheProcess } else { DeviceRefusal::InUse })
     }
 
-    fn set(path: PathBuf) -> Result<Self, DeviceRefusal> {
+    fn set(path: PathBuf, label: &str) -> Result<Self, DeviceRefusal> {
         Self::find(&path)?;
         let file = open_lock(&path).map_err(not_kept)?;
         if !try_lock(&file).map_err(not_kept)? {
             return Err(DeviceRefusal::InUse);
         }
-        file.sync_all().map_err(not_kept)?;
+        let mut latch = Self { path, file };
+        latch.file.write_all(label.as_bytes()).map_err(not_kept)?;
+        latch.file.sync_all().map_err(not_kept)?;
         // The name is what has to be there after a crash of the machine.
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = latch.path.parent().unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(not_kept)?;
-        Ok(Self { path, _file: file })
+        Ok(latch)
     }
 }
 
 impl Drop for Latch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(%error, "the mark of a GPU that was tried stays, and it will be taken for one that ended the process");
+        match std::fs::remove_file(&self.path) {
+            // Somebody has told to forget it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(
+                %error,
+                "the mark of a GPU that was tried stays, and it will be taken for one that ended the process"
+            ),
+            Ok(()) => {}
         }
     }
 }
@@ -228,16 +255,27 @@ fn cpu_of(job: &Job) -> String {
     format!("{}, {} threads, {}", nightgraft_ggml::instructions(), job.n_threads, job.precision)
 }
 
+/// Models of one kind are the same in this, and more besides.
+fn model_of(job: &Job) -> String {
+    let spec = &job.base.spec;
+    let (n_layer, n_embd, n_vocab) = (spec.n_layer(), spec.n_embd, spec.n_vocab);
+    format!("{n_layer} layers, {n_embd} wide, {n_vocab} tokens, {}", job.precision)
+}
+
 fn not_kept(error: impl std::fmt::Display) -> DeviceRefusal {
     DeviceRefusal::NoRecord { reason: error.to_string() }
 }
 
 /// The device with what it may do, its driver and this build, in letters that every file system takes.
-fn device_name(info: &AdapterInfo) -> String {
+pub(super) fn device_name(info: &AdapterInfo) -> String {
     const LONGEST: usize = 100;
     let AdapterInfo { vendor, device, name, driver, driver_version, backend, limits, features, .. } = info;
     let build = env!("CARGO_PKG_VERSION");
-    let words = format!("{vendor:04x}-{device:04x}-{name}-{backend}-{driver}-{driver_version}-{build}");
+    // Metal's drivers, which come with the system, have no version of their own.
+    let system = rustix::system::uname();
+    let system = system.release().to_string_lossy();
+    let version = if driver_version.is_empty() { &*system } else { driver_version };
+    let words = format!("{vendor:04x}-{device:04x}-{name}-{backend}-{driver}-{version}-{build}");
     let letters = words.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' });
     let readable: String = letters.take(LONGEST).collect();
     format!("{readable}-{}", hash(&format!("{words} {limits:?} {features:?}")))
@@ -269,20 +307,21 @@ mod tests {
     fn a_mark_goes_with_its_holder_and_stays_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("device.trying");
-        let latch = Latch::set(path.clone()).unwrap();
+        let latch = Latch::set(path.clone(), "a model").unwrap();
+        assert_eq!(Latch::label(&path), "a model");
         // Its holder lives: this is no crash, and nobody else tries the device meanwhile.
-        assert_eq!(Latch::set(path.clone()).unwrap_err(), DeviceRefusal::InUse);
+        assert_eq!(Latch::set(path.clone(), "a model").unwrap_err(), DeviceRefusal::InUse);
         drop(latch);
         assert!(!path.exists());
         // This is what a process leaves whose locks are gone with it.
         fs::write(&path, "").unwrap();
-        assert_eq!(Latch::set(path.clone()).unwrap_err(), DeviceRefusal::EndedTheProcess);
+        assert_eq!(Latch::set(path.clone(), "a model").unwrap_err(), DeviceRefusal::EndedTheProcess);
         fs::write(folder.path().join("other"), "").unwrap();
         assert_eq!(forget(folder.path()).unwrap(), 1);
-        drop(Latch::set(path.clone()).unwrap());
+        drop(Latch::set(path.clone(), "a model").unwrap());
         assert!(folder.path().join("other").exists() && !path.exists());
         assert_eq!(forget(&folder.path().join("missing")).unwrap(), 0);
-        let nowhere = Latch::set(folder.path().join("missing/device.trying"));
+        let nowhere = Latch::set(folder.path().join("missing/device.trying"), "a model");
         assert!(matches!(nowhere, Err(DeviceRefusal::NoRecord { .. })));
     }
 }

@@ -21,6 +21,8 @@ pub enum DeviceRefusal {
         tensor: String,
         /// The cosine between its result and the processor's; none if a number is not finite.
         cosine: Option<f64>,
+        /// The length of their difference, relative to the processor's; likewise.
+        relative_error: Option<f64>,
     },
     /// The processor is faster.
     Slower {
@@ -56,10 +58,13 @@ impl fmt::Display for DeviceRefusal {
                 "the process ended when it was tried before; `nightgraft devices --retry` lets it be tried again",
             ),
             Self::InUse => f.write_str("another process is trying it"),
-            Self::Wrong { tensor, cosine: Some(cosine) } => {
-                write!(f, "it computes wrong numbers: {tensor} has a cosine of {cosine:.4} with the processor's")
-            }
-            Self::Wrong { tensor, cosine: None } => {
+            Self::Wrong { tensor, cosine: Some(cosine), relative_error: Some(error) } => write!(
+                f,
+                "it computes wrong numbers: {tensor} has a cosine of {cosine:.4} with the processor's and \
+                 differs by {:.1} % of its length",
+                100.0 * error
+            ),
+            Self::Wrong { tensor, .. } => {
                 write!(f, "it computes wrong numbers: {tensor} is not finite")
             }
             Self::Slower { gpu, cpu } => {
@@ -95,11 +100,20 @@ mod tests {
         let cases = [
             (DeviceRefusal::InUse, "another process is trying it"),
             (
-                DeviceRefusal::Wrong { tensor: "the output of layer 0".into(), cosine: Some(0.73) },
-                "it computes wrong numbers: the output of layer 0 has a cosine of 0.7300 with the processor's",
+                DeviceRefusal::Wrong {
+                    tensor: "the output of layer 0".into(),
+                    cosine: Some(0.73),
+                    relative_error: Some(0.5),
+                },
+                "it computes wrong numbers: the output of layer 0 has a cosine of 0.7300 with the processor's and \
+                 differs by 50.0 % of its length",
             ),
             (
-                DeviceRefusal::Wrong { tensor: "losses of the head".into(), cosine: None },
+                DeviceRefusal::Wrong {
+                    tensor: "losses of the head".into(),
+                    cosine: None,
+                    relative_error: None,
+                },
                 "it computes wrong numbers: losses of the head is not finite",
             ),
             (

@@ -65,7 +65,7 @@ pub enum ConfigProblem {
         text: String,
     },
     /// A simulated fault that there is not.
-    #[error("'{text}' is none of lost:N, memory:N, wrong, abort")]
+    #[error("'{text}' is none of lost:N, memory:N, skip:N, abort:N, wrong, abort")]
     UnknownFault {
         /// What was asked for.
         text: String,

@@ -15,3 +15,11 @@ pub(super) fn is_stopped(error: &GpuError) -> bool {
     #[cfg(not(feature = "gpu"))]
     match *error {}
 }
+
+/// Whether it may do the same with less memory.
+pub(crate) fn is_out_of_memory(error: &GpuError) -> bool {
+    #[cfg(feature = "gpu")]
+    return matches!(error, GpuError::OutOfMemory { .. });
+    #[cfg(not(feature = "gpu"))]
+    match *error {}
+}

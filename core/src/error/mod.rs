@@ -20,6 +20,7 @@ pub use config::{Allowed, ConfigProblem};
 pub use download::DownloadProblem;
 pub use foreign::ForeignAdapter;
 pub use gpu::GpuError;
+pub(crate) use gpu::is_out_of_memory;
 pub use model::{ArchitectureKind, KeyProblem, ModelProblem};
 pub use peft::PeftProblem;
 pub use session_change::SessionChange;

@@ -11,6 +11,7 @@ use super::logits::LogitsFile;
 use super::notice::Notice;
 use super::{DeviceOptions, StopFlag, adapter, devices, run_folder};
 use crate::config::{DataConfig, Device, Precision, RunConfig};
+use crate::device::FirstStep;
 use crate::export::Target;
 use crate::lora::Adapter;
 use crate::transformer::{Model, ModelOptions};
@@ -101,15 +102,19 @@ pub fn evaluate(
         ..RunConfig::default()
     };
     let mut warnings = Notice::words(&notices);
-    let gpu = devices::choose_with_warnings(&run, &request.devices, &base, stop, &mut warnings)?;
-    let gpu = gpu.as_ref().map(|chosen| &chosen.gpu);
-    let options = ModelOptions::for_eval(batch_tokens, threads(request.threads), gpu);
+    let chosen = devices::choose_with_warnings(&run, &request.devices, &base, stop, &mut warnings)?;
+    let (gpu, first_step) = chosen.map(|chosen| (chosen.gpu, chosen.first_step)).unzip();
+    let mut first_step = first_step.flatten();
+    let options = ModelOptions::for_eval(batch_tokens, threads(request.threads), gpu.as_ref());
     let mut model = Model::new(base, adapter.as_ref(), options, stop.raw())?;
 
     let passes = if logits.is_some() { 2 } else { 1 };
     let total = passes * examples.iter().map(|example| example.ids.len() as u64).sum::<u64>();
     let mut done = 0;
+    first_step.iter_mut().for_each(FirstStep::begin);
     let mut on_tokens = |tokens| {
+        // The GPU returns from what it was asked for; a step is still to come.
+        first_step.iter_mut().for_each(FirstStep::pause);
         done += tokens;
         on_progress(done, total);
     };

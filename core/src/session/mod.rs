@@ -70,7 +70,9 @@ mod train_run;
 pub use crate::base::supported_architectures;
 pub use crate::device::{DeviceEvent, DeviceOptions, DeviceRefusal};
 #[cfg(feature = "gpu")]
-pub use crate::device::{forget as forget_devices, gpus, is_software_allowed};
+pub use crate::device::{
+    Finding, ProbeOutcome, findings as device_findings, forget as forget_devices, gpus, is_software_allowed,
+};
 pub use crate::export::{InputFile, MergeReport, Target, TensorError};
 pub use crate::generate::Sampling;
 pub use crate::train::RateTooHigh;

@@ -116,8 +116,8 @@ impl TrainRun {
         }
         self.first_step.iter_mut().for_each(FirstStep::begin);
         let started = Instant::now();
-        let step_event = self.train_loop.advance();
         let step = self.train_loop.progress().step;
+        let step_event = self.train_loop.advance();
         if let Some(failed) = devices::failure_of(self.train_loop.model(), step) {
             self.first_step = None;
             on_event(&failed);

@@ -70,6 +70,13 @@ impl OpenGpu {
     pub fn shares_memory(&self) -> bool {
         matches!(self.device.info().kind, AdapterKind::Integrated | AdapterKind::Software)
     }
+
+    /// Waits for what is under way, after which the driver has back what nobody holds any more. If it fails, the next call says so.
+    pub fn free_memory(&self) {
+        if let Err(error) = self.device.wait() {
+            tracing::warn!(%error, "the GPU was not waited for");
+        }
+    }
 }
 
 /// Writes what a device's driver has compiled. What cannot be kept is compiled again.
@@ -117,7 +124,7 @@ impl GpuProcessor {
         if loss.is_finite() { Ok(()) } else { Err(GpuError::NotFinite { what: "a loss" }) }
     }
 
-    pub fn compute(&mut self, graph: &LoadedGraph) -> Result<()> {
+    pub fn compute(&mut self, graph: &mut LoadedGraph) -> Result<()> {
         self.executor.compute(graph)
     }
 

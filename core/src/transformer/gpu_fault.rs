@@ -15,6 +15,10 @@ pub enum GpuFault {
     Lost(u64),
     /// `memory:N`: it has no memory left from then on.
     Memory(u64),
+    /// `skip:N`: it does nothing of it, and says that it is done.
+    Skip(u64),
+    /// `abort:N`: its driver ends the process in it.
+    AbortIn(u64),
     /// `wrong`: its results are wrong when it is probed.
     Wrong,
     /// `abort`: its driver ends the process when it is probed.
@@ -32,6 +36,8 @@ impl GpuFault {
         let fault = match text.split_once(':') {
             Some(("lost", n)) => n.parse().ok().map(Self::Lost),
             Some(("memory", n)) => n.parse().ok().map(Self::Memory),
+            Some(("skip", n)) => n.parse().ok().map(Self::Skip),
+            Some(("abort", n)) => n.parse().ok().map(Self::AbortIn),
             None if text == "wrong" => Some(Self::Wrong),
             None if text == "abort" => Some(Self::Abort),
             _ => None,
@@ -46,7 +52,7 @@ impl GpuFault {
             Self::Wrong => device.simulate(SimulatedFault::WrongNumbers),
             // As a driver does that finds itself in a state that it does not know.
             Self::Abort => std::process::abort(),
-            Self::Lost(_) | Self::Memory(_) => {}
+            Self::Lost(_) | Self::Memory(_) | Self::Skip(_) | Self::AbortIn(_) => {}
         }
     }
 
@@ -55,6 +61,8 @@ impl GpuFault {
         match self {
             Self::Lost(n) if n == micro_batch => device.destroy(),
             Self::Memory(n) if n == micro_batch => device.simulate(SimulatedFault::OutOfMemory),
+            Self::Skip(n) if n == micro_batch => device.simulate(SimulatedFault::Skips),
+            Self::AbortIn(n) if n == micro_batch => std::process::abort(),
             _ => {}
         }
     }

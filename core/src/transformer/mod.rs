@@ -34,7 +34,7 @@ pub use model::{LossSum, Model, ModelGpu, ModelOptions};
 pub use nightgraft_ggml::release_freed_memory;
 pub use precision::resolve_precision;
 #[cfg(feature = "gpu")]
-pub use probe::{ProbeReport, TensorCheck, TileChoice, probe};
+pub use probe::{Agreement, ProbeReport, TensorCheck, TileChoice, probe};
 pub use processor::{GpuActivity, OperationCount};
 pub use recompute::RecomputePolicy;
 pub use weights::weight_bytes;

@@ -18,7 +18,7 @@ use super::recompute::RecomputePolicy;
 use super::weights::{self, MappedWeights};
 use crate::base::Base;
 use crate::config::Precision;
-use crate::error::GpuError;
+use crate::error::{GpuError, is_out_of_memory};
 use crate::lora::Adapter;
 use crate::ops::head::{self, Head};
 use crate::ops::rope::Angles;
@@ -43,6 +43,8 @@ pub struct Model {
     angles: Vec<Angles>,
     /// The policy in use.
     recompute: RecomputePolicy,
+    /// Whether it is asked to take little memory.
+    is_small: bool,
     /// The model's file is larger than the memory that was free.
     is_larger_than_memory: bool,
     /// What became of the GPU, until somebody asks.
@@ -114,6 +116,19 @@ impl ModelOptions {
         }
     }
 
+    /// What computes.
+    fn processor(&self, stop: Arc<AtomicBool>) -> Result<Processor> {
+        match &self.gpu {
+            Some(gpu) => Ok(Processor::gpu(&gpu.device, stop)),
+            None => Processor::cpu(self.n_threads, stop),
+        }
+    }
+
+    /// The numbers that graphs compute with; a GPU has products of its own.
+    fn compute_type(&self) -> ComputeType {
+        if self.gpu.is_some() { ComputeType::F32 } else { compute_type(self.precision) }
+    }
+
     /// What is saved where it computes now. A GPU may have no room for as many logits as were planned.
     fn recompute_policy(&self, base: &Base) -> RecomputePolicy {
         match &self.gpu {
@@ -165,11 +180,10 @@ impl Parts {
         base: &Base,
         adapter: Option<&Adapter>,
         options: &ModelOptions,
-        compute_type: ComputeType,
-        recompute: RecomputePolicy,
         processor: Processor,
     ) -> Result<Self> {
         let &ModelOptions { trains, capacity, .. } = options;
+        let (compute_type, head_rows) = (options.compute_type(), options.recompute_policy(base).head_rows);
         let (n_layer, n_embd) = (base.spec.n_layer(), base.spec.n_embd);
         let mapped = MappedWeights::new(base)?;
         let blocks = (0..n_layer).map(|layer| mapped.block(base, layer, adapter, compute_type));
@@ -187,10 +201,10 @@ impl Parts {
             layers: None,
             head: mapped.head(base, compute_type),
             chunk: HeadChunk {
-                x: rows(recompute.head_rows)?,
-                dx: rows(recompute.head_rows)?,
+                x: rows(head_rows)?,
+                dx: rows(head_rows)?,
                 targets: HashMap::new(),
-                loss: processor.matrix(recompute.head_rows, 2)?,
+                loss: processor.matrix(head_rows, 2)?,
             },
             losses: processor.matrix(capacity, 2)?,
             head_graphs: HashMap::new(),
@@ -210,17 +224,14 @@ impl Model {
         options: ModelOptions,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let (processor, compute_type) = match &options.gpu {
-            Some(gpu) => (Processor::gpu(&gpu.device, stop.clone()), ComputeType::F32),
-            None => (Processor::cpu(options.n_threads, stop.clone())?, compute_type(options.precision)),
-        };
         let recompute = options.recompute_policy(&base);
-        let parts = Parts::new(&base, adapter, &options, compute_type, recompute, processor)?;
+        let parts = Parts::new(&base, adapter, &options, options.processor(stop.clone())?)?;
         let is_larger_than_memory = options.gpu.is_none() && is_larger_than_memory(&base);
         Ok(Self {
             parts,
             angles: weights::angles(&base),
             recompute,
+            is_small: false,
             is_larger_than_memory,
             failure: None,
             operations: OperationCount::default(),
@@ -239,12 +250,16 @@ impl Model {
     /// Takes less memory, and more time, for the same numbers; or goes back. Values of a layer are then computed again in
     /// the backward rather than saved, fewer logits exist at once, and weights leave memory after each use.
     pub fn set_small(&mut self, small: bool) {
-        let requested = self.options.recompute_policy(&self.base);
-        let recompute = if small { RecomputePolicy::MIN_MEMORY } else { requested };
+        self.is_small = small;
+        let recompute = self.wanted_policy();
         if recompute != self.recompute {
             self.recompute = recompute;
             self.release();
         }
+    }
+
+    fn wanted_policy(&self) -> RecomputePolicy {
+        if self.is_small { RecomputePolicy::MIN_MEMORY } else { self.options.recompute_policy(&self.base) }
     }
 
     /// Gives back what computing takes; the next micro-batch takes it again.
@@ -348,34 +363,42 @@ impl Model {
 
     /// Does work, on the CPU if the GPU fails at it. A GPU changes nothing of the host's before it has done all of it.
     fn on_any_device<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
-        match work(self) {
-            Err(Error::Gpu(error)) => {
-                self.fall_back(error)?;
-                work(self)
+        loop {
+            match work(self) {
+                Err(Error::Gpu(error)) => self.fall_back(error)?,
+                result => return result,
             }
-            result => result,
         }
     }
 
-    /// Leaves the GPU for good.
+    /// Takes less memory on a GPU that has no more, for good; else leaves the GPU.
     fn fall_back(&mut self, error: GpuError) -> Result<()> {
-        let Some(ModelGpu { device, .. }) = self.options.gpu.take() else { return Err(error.into()) };
-        let device = device.name();
-        tracing::warn!(%device, %error, "the GPU failed: the CPU computes from here on");
-        // A policy of little memory stays one.
-        if self.recompute != RecomputePolicy::MIN_MEMORY {
-            self.recompute = self.options.recompute;
+        let Some(ModelGpu { device, recompute }) = &mut self.options.gpu else { return Err(error.into()) };
+        let name = device.name();
+        if is_out_of_memory(&error) && *recompute != RecomputePolicy::MIN_MEMORY {
+            tracing::warn!(device = %name, %error, "the GPU computes with as little memory as can be from here on");
+            *recompute = RecomputePolicy::MIN_MEMORY;
+            return self.start_anew();
         }
-        let processor = || Processor::cpu(self.options.n_threads, self.stop.clone());
-        let (first, processor) = (processor()?, processor()?);
-        // The GPU's memory may be the host's: it is free before the CPU takes some.
-        self.release();
-        self.parts.processor = first;
-        let Self { base, adapter, options, .. } = self;
-        let compute_type = compute_type(options.precision);
-        self.parts = Parts::new(base, adapter.as_ref(), options, compute_type, options.recompute, processor)?;
+        tracing::warn!(device = %name, %error, "the GPU failed: the CPU computes from here on");
+        self.options.gpu = None;
+        self.start_anew()?;
         self.is_larger_than_memory = is_larger_than_memory(&self.base);
-        self.failure = Some(DeviceFailure { device, error });
+        self.failure = Some(DeviceFailure { device: name, error });
+        Ok(())
+    }
+
+    /// Gives another processor this one's place.
+    fn start_anew(&mut self) -> Result<()> {
+        // What is there goes before its successor takes memory, which may be the same.
+        self.release();
+        self.parts.processor = Processor::cpu(self.options.n_threads, self.stop.clone())?;
+        if let Some(gpu) = &self.options.gpu {
+            gpu.device.free_memory();
+        }
+        self.recompute = self.wanted_policy();
+        let processor = self.options.processor(self.stop.clone())?;
+        self.parts = Parts::new(&self.base, self.adapter.as_ref(), &self.options, processor)?;
         Ok(())
     }
 

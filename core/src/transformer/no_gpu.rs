@@ -40,6 +40,10 @@ impl OpenGpu {
     pub fn shares_memory(&self) -> bool {
         match *self {}
     }
+
+    pub fn free_memory(&self) {
+        match *self {}
+    }
 }
 
 impl GpuProcessor {
@@ -59,7 +63,7 @@ impl GpuProcessor {
         match *self {}
     }
 
-    pub fn compute(&mut self, _: &LoadedGraph) -> Result<()> {
+    pub fn compute(&mut self, _: &mut LoadedGraph) -> Result<()> {
         match *self {}
     }
 

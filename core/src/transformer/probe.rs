@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use nightgraft_adapter::LoraSpec;
 use nightgraft_ggml::{Buffer, ComputeType};
-use nightgraft_gpu::{Device, LEAST_COSINE, Tile, Tiles, tune};
+use nightgraft_gpu::{LEAST_COSINE, MOST_RELATIVE_ERROR, Opener, Tile, Tiles, Tuning, tune};
 use nightgraft_kernels::Weights;
 use nightgraft_random::Random;
+use serde::{Deserialize, Serialize};
 
 use super::gpu::OpenGpu;
 use super::head_graph::head_graph;
@@ -26,8 +27,10 @@ use crate::{Error, Result};
 
 /// How long the choice of tiles may take.
 const TUNING: Duration = Duration::from_secs(2);
-/// Tokens of a layer that is compared: more than a small tile has, and no multiple of one.
-const TOKENS: usize = 36;
+/// Tokens of a layer that is compared: more than most tiles have, and no multiple of one.
+const TOKENS: usize = 78;
+/// The part of them that are a segment by themselves: so many are left that attention takes them in two blocks.
+const FIRST_SEGMENT: usize = 8;
 /// Tokens of a layer that is timed on a device that is fast enough for it.
 const MANY_TOKENS: usize = 256;
 /// A device for which a layer takes longer is timed with what was compared.
@@ -61,36 +64,48 @@ pub enum TileChoice<'a> {
 pub struct TensorCheck {
     /// What it is.
     pub tensor: String,
-    /// The cosine between both; none if a number is not finite.
-    pub cosine: Option<f64>,
+    /// How both agree; none if a number is not finite.
+    pub agreement: Option<Agreement>,
+}
+
+/// How much the results of a device are like the CPU's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The cosine between both.
+    pub cosine: f64,
+    /// The length of their difference, relative to the CPU's.
+    pub relative_error: f64,
 }
 
 impl TensorCheck {
     /// Whether training could rest on it.
     pub fn has_passed(&self) -> bool {
-        self.cosine.is_some_and(|cosine| cosine >= LEAST_COSINE)
+        self.agreement.is_some_and(|Agreement { cosine, relative_error }| {
+            cosine >= LEAST_COSINE && relative_error <= MOST_RELATIVE_ERROR
+        })
     }
 }
 
 /// Runs a layer of each kind that the model has forward and backward, and some rows of its head, on a device and on the CPU, with
-/// adapters beside all matrices; then times both with the first of these layers, the CPU in the precision of a run.
+/// adapters beside all matrices; then times both with the first of these layers, the CPU in the precision of a run. `open` opens the
+/// device, again if it is lost by what is tried.
 ///
 /// # Errors
 /// [`Error::Gpu`] for whatever goes wrong on the device; [`Error::Cancelled`] if the flag is raised; those of the CPU.
 pub fn probe(
     base: &Base,
-    device: Arc<Device>,
+    open: Opener,
     choice: TileChoice,
     n_threads: usize,
     precision: Precision,
     stop: &Arc<AtomicBool>,
 ) -> Result<ProbeReport> {
-    let tunings = match choice {
-        TileChoice::Known(tiles, rate) => vec![(tiles, rate)],
+    let (tunings, mut device) = match choice {
+        TileChoice::Known(tiles, rate) => (vec![(tiles, rate)], open()?),
         TileChoice::Fastest(tiles) => {
-            let matrix = device.upload_matrix(largest(base)?)?;
-            let tunings = tune(&device, &matrix, MANY_TOKENS as u32, tiles, TUNING)?;
-            tunings.into_iter().map(|tuning| (tuning.tiles, tuning.multiply_adds_per_second)).collect()
+            let (tunings, device) = tune(open, largest(base)?, MANY_TOKENS as u32, tiles, TUNING, stop)?;
+            let pair = |tuning: Tuning| (tuning.tiles, tuning.multiply_adds_per_second);
+            (tunings.into_iter().map(pair).collect(), device)
         }
     };
     let mapped = MappedWeights::new(base)?;
@@ -109,13 +124,17 @@ pub fn probe(
             Ok(worst) => {
                 outcome.get_or_insert(Ok((gpu, worst)));
             }
-            Err(error @ Error::Gpu(GpuError::Failed { .. })) => {
+            Err(Error::Gpu(error @ (GpuError::Failed { .. } | GpuError::Lost { .. }))) => {
+                if error.is_fatal() {
+                    device = open()?;
+                }
                 outcome.get_or_insert(Err(error));
             }
             Err(error) => return Err(error),
         }
     }
     let (gpu, worst) = outcome.expect("there is something to try, or an error")?;
+    let gpu = OpenGpu { device, ..gpu };
 
     let mut n_tokens = TOKENS;
     let mut bench = LayerBench::new(base, &mapped, 0, n_tokens)?;
@@ -198,8 +217,7 @@ impl<'a> LayerBench<'a> {
             pair.b_t.iter_mut().for_each(|value| *value = random.between(-0.1, 0.1));
         }
         // Two segments, so that there is something that tokens must not see.
-        let first = n_tokens / 3;
-        let start = |t: usize| if t < first { 0 } else { first };
+        let start = |t: usize| if t < FIRST_SEGMENT { 0 } else { FIRST_SEGMENT };
         let mut values = |most: f32| -> Vec<f32> {
             (0..n_tokens * base.spec.n_embd).map(|_| random.between(-most, most)).collect()
         };
@@ -238,6 +256,8 @@ impl<'a> LayerBench<'a> {
             temperature::factors(positions, temperature.scale, temperature.original_context)
         });
         graphs.set_tokens(&tables, factors.as_deref(), starts)?;
+        // A layer by itself has one rope's table, where a model has those of all.
+        processor.hold(graphs.token_matrices())?;
         processor.take_from_host(graphs.token_matrices())?;
         let (forward, backward) = (graphs.forward.remove(0), graphs.backward.remove(0));
         Ok(LayerRun { residual, forward, backward })
@@ -323,22 +343,51 @@ fn read(processor: &mut Processor, buffer: &Buffer) -> Result<Vec<f32>> {
 fn compare(got: &[Named], expected: &[Named]) -> TensorCheck {
     let check = |((name, got), (_, expected)): (&Named, &Named)| TensorCheck {
         tensor: name.clone(),
-        cosine: cosine(got, expected),
+        agreement: agreement(got, expected),
     };
-    let value = |check: &TensorCheck| check.cosine.unwrap_or(f64::NEG_INFINITY);
-    let worst = got.iter().zip(expected).map(check).min_by(|a, b| value(a).total_cmp(&value(b)));
+    let error = |check: &TensorCheck| check.agreement.map_or(f64::INFINITY, |found| found.relative_error);
+    let order = |a: &TensorCheck, b: &TensorCheck| {
+        b.has_passed().cmp(&a.has_passed()).then(error(a).total_cmp(&error(b)))
+    };
+    let worst = got.iter().zip(expected).map(check).max_by(order);
     worst.expect("a model has layers")
 }
 
 /// None if a number is not finite. Where both are nothing but zeros they are the same.
-fn cosine(got: &[f32], expected: &[f32]) -> Option<f64> {
+fn agreement(got: &[f32], expected: &[f32]) -> Option<Agreement> {
     let dot =
         |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
-    let lengths = [dot(got, got), dot(expected, expected)];
-    match lengths {
-        [got, expected] if !got.is_finite() || !expected.is_finite() => None,
-        [0.0, 0.0] => Some(1.0),
-        [0.0, _] | [_, 0.0] => Some(0.0),
-        [length, own] => Some(dot(got, expected) / (length * own).sqrt()),
+    let squared_difference =
+        || got.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+    let (cosine, relative_error) = match [dot(got, got), dot(expected, expected)] {
+        [got, expected] if !got.is_finite() || !expected.is_finite() => return None,
+        [0.0, 0.0] => (1.0, 0.0),
+        [0.0, _] | [_, 0.0] => (0.0, 1.0),
+        [length, own] => {
+            (dot(got, expected) / (length * own).sqrt(), (squared_difference().sum::<f64>() / own).sqrt())
+        }
+    };
+    Some(Agreement { cosine, relative_error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_agree_is_found() {
+        let named = |name: &str, values: [f32; 2]| (name.to_owned(), values.to_vec());
+        let expected = [named("a", [3.0, 4.0]), named("b", [1.0, 0.0]), named("c", [0.0, 0.0])];
+        let compare_with = |c: [f32; 2], b: [f32; 2]| {
+            compare(&[named("a", [3.0, 4.001]), named("b", b), named("c", c)], &expected)
+        };
+        let right = compare_with([0.0, 0.0], [1.0, 0.0]);
+        assert!(right.tensor == "a" && right.has_passed());
+        // A wrong factor has a cosine of 1.
+        for b in [[2.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [1.0, 0.1], [1.0, f32::NAN], [f32::INFINITY, 0.0]] {
+            let wrong = compare_with([0.0, 0.0], b);
+            assert!(wrong.tensor == "b" && !wrong.has_passed(), "{b:?}");
+        }
+        assert!(!compare_with([0.0, 1e-9], [1.0, 0.0]).has_passed(), "there should be nothing");
     }
 }

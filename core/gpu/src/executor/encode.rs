@@ -26,7 +26,7 @@ pub(super) struct Encoder<'a> {
 }
 
 /// Floats of an arena for this graph: behind the intermediate results there is room for what the gradients of attention, or
-/// products in half precision, need besides.
+/// products in half precision, need besides. All nodes have the same room, because dispatches run one after the other.
 pub(super) fn arena_floats(plan: &PlannedGraph) -> u64 {
     let besides = plan.nodes.iter().map(|node| match &node.operation {
         Operation::AttentionBack { shape, dq, .. } => dq.n_rows * shape.n_head(),
@@ -66,7 +66,8 @@ impl<'a> Encoder<'a> {
             }
             Operation::Copy { x } => operations::copy(device, self.rows(x)?, result)?,
             Operation::AccumulateOuter { u, x } => {
-                operations::accumulate_outer(device, self.rows(u)?, self.rows(x)?, result)?
+                let (u, x) = (self.rows(u)?, self.rows(x)?);
+                return self.run_all(operations::accumulate_outer(device, u, x, result, self.most_work)?);
             }
             Operation::Activation { f, gate, up } => {
                 operations::activation(device, *f, self.rows(gate)?, self.optional(up)?, result)?
@@ -179,11 +180,13 @@ impl<'a> Encoder<'a> {
                 }
                 (None, Direction::Linear) => {
                     let operands = [self.floats(w)?, input, output];
-                    self.run_all([operations::adapter_linear(device, operands, scale, addend)?])?;
+                    let most = self.most_work;
+                    self.run_all(operations::adapter_linear(device, operands, scale, addend, most)?)?;
                 }
                 (None, Direction::Transposed) => {
                     let operands = [self.floats(w)?, input, output];
-                    self.run_all([operations::adapter_transposed(device, operands, addend)?])?;
+                    let most = self.most_work;
+                    self.run_all(operations::adapter_transposed(device, operands, addend, most)?)?;
                 }
             }
             addend = Addend::Existing;

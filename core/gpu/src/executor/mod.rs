@@ -47,9 +47,13 @@ pub struct Executor {
 
 /// A graph whose every operation is ready to run.
 pub struct LoadedGraph {
+    plan: PlannedGraph,
+    arena: Buffer,
+    /// The work of a dispatch at most, when it was loaded and as it is cut now.
+    loaded_for: u64,
+    cut_for: u64,
     steps: Vec<Step>,
     checks: Vec<IndexCheck>,
-    n_operations: usize,
 }
 
 /// What is submitted for a node, or for a part of it.
@@ -91,7 +95,7 @@ impl LoadedGraph {
 
     /// Operations of the graph; views are none.
     pub fn n_operations(&self) -> usize {
-        self.n_operations
+        self.plan.nodes.len()
     }
 }
 
@@ -144,7 +148,13 @@ impl Executor {
         }
         let floats = plans.iter().map(encode::arena_floats).max().unwrap_or(0);
         let arena = self.arena(floats)?;
-        plans.iter().map(|plan| self.encode(plan, &arena)).collect()
+        let most_work = self.pace.most_work();
+        let loaded = plans.into_iter().map(|plan| {
+            let (steps, checks) = self.encode(&plan, &arena, most_work)?;
+            let (arena, loaded_for, cut_for) = (arena.clone(), most_work, most_work);
+            Ok(LoadedGraph { plan, arena, loaded_for, cut_for, steps, checks })
+        });
+        loaded.collect()
     }
 
     /// Makes room for buffers apart from all others, also such as no graph has.
@@ -287,8 +297,15 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Index`] for an integer that points nowhere; nothing is computed then. [`Error::Stopped`] if the flag was raised: what
-    /// the graph stores into is undefined. [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Failed`], [`Error::Unfinished`].
-    pub fn compute(&mut self, graph: &LoadedGraph) -> Result<(), Error> {
+    /// the graph stores into is undefined. [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Failed`], [`Error::Unfinished`]; those of
+    /// [`load`](Self::load) where the graph is cut again, because the device has become slower.
+    pub fn compute(&mut self, graph: &mut LoadedGraph) -> Result<(), Error> {
+        // A device that is hot is slow, and what was cut for its speed before takes too long then.
+        let most_work = self.pace.most_work().min(graph.loaded_for);
+        if most_work < graph.cut_for / 2 || most_work / 4 > graph.cut_for {
+            (graph.steps, graph.checks) = self.encode(&graph.plan, &graph.arena, most_work)?;
+            graph.cut_for = most_work;
+        }
         for check in &graph.checks {
             self.transfers.up += check.upload(&self.device)?;
         }
@@ -319,12 +336,16 @@ impl Executor {
         }
     }
 
-    fn encode(&self, plan: &PlannedGraph, arena: &Buffer) -> Result<LoadedGraph, Error> {
-        let Self { device, tiles, storage, pace, .. } = self;
-        let mut encoder = Encoder::new(device, *tiles, storage, plan, arena, pace.most_work());
+    fn encode(
+        &self,
+        plan: &PlannedGraph,
+        arena: &Buffer,
+        most_work: u64,
+    ) -> Result<(Vec<Step>, Vec<IndexCheck>), Error> {
+        let Self { device, tiles, storage, .. } = self;
+        let mut encoder = Encoder::new(device, *tiles, storage, plan, arena, most_work);
         plan.nodes.iter().try_for_each(|node| encoder.node(node))?;
-        let (steps, checks) = encoder.finish();
-        Ok(LoadedGraph { steps, checks, n_operations: plan.nodes.len() })
+        Ok(encoder.finish())
     }
 
     /// Memory of at least so many floats for intermediate results.

@@ -15,7 +15,7 @@ pub struct ShaderTime {
     pub runs: u64,
     /// How long that took, what it takes to start a run and to hear of its end included.
     pub seconds: f64,
-    /// Multiply-adds of all runs; of what is no product, about so many.
+    /// Multiply-adds of all runs; of what is no product, as many as take about as long.
     pub multiply_adds: u64,
 }
 

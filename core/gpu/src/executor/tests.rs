@@ -53,7 +53,7 @@ fn executor_in_pieces(device: &Arc<Device>, rate: f64) -> Executor {
 /// Computes a graph on both, and compares what it wrote to `results`.
 fn check_on(device: &Arc<Device>, mut graph: Graph, results: &[&Buffer], tolerance: f32) {
     let mut executor = executor(device);
-    let loaded = executor.load([&mut graph]).unwrap().remove(0);
+    let mut loaded = executor.load([&mut graph]).unwrap().remove(0);
     let buffers: Vec<Buffer> = executor.storage.buffers().cloned().collect();
     let host: Vec<_> = buffers.iter().map(|buffer| buffer.to_vec().ok()).collect();
     Cpu::new(1, Arc::default()).unwrap().compute(&mut graph).unwrap();
@@ -66,7 +66,7 @@ fn check_on(device: &Arc<Device>, mut graph: Graph, results: &[&Buffer], toleran
                 executor.upload(buffer).unwrap();
             }
         }
-        executor.compute(&loaded).unwrap();
+        executor.compute(&mut loaded).unwrap();
         let mut computed = Vec::new();
         for result in results {
             executor.download(&[result], false).unwrap();
@@ -229,14 +229,14 @@ fn a_key_that_is_set_anew_changes_the_mask() {
     g.store(y, &stored).unwrap();
     let device = software();
     let mut executor = executor(device);
-    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    let mut loaded = executor.load([&mut g]).unwrap().remove(0);
     executor.upload(&x).unwrap();
     let mut cpu = Cpu::new(1, Arc::default()).unwrap();
     for value in [1, 2] {
         key.set(value);
         cpu.compute(&mut g).unwrap();
         let expected = stored.to_vec().unwrap();
-        executor.compute(&loaded).unwrap();
+        executor.compute(&mut loaded).unwrap();
         executor.download(&[&stored], true).unwrap();
         assert_eq!(stored.to_vec().unwrap(), expected);
     }
@@ -412,12 +412,12 @@ fn integers_are_checked_before_each_computation() {
     g.schedule(out).unwrap();
     let device = software();
     let mut executor = executor(device);
-    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    let mut loaded = executor.load([&mut g]).unwrap().remove(0);
     assert_eq!(loaded.n_dispatches(), 1);
-    executor.compute(&loaded).unwrap();
+    executor.compute(&mut loaded).unwrap();
     starts.write_i32(&[0, 2]).unwrap();
     assert!(
-        matches!(executor.compute(&loaded), Err(Error::Index(error)) if error.token == 1 && error.got == 2)
+        matches!(executor.compute(&mut loaded), Err(Error::Index(error)) if error.token == 1 && error.got == 2)
     );
     assert!(matches!(executor.upload(&matrix(1, 2, 2)), Err(Error::Host { .. })));
 }
@@ -445,9 +445,9 @@ fn work_that_is_cut_into_pieces_has_the_same_bits() {
     let (mut g, x, results) = tokens_graph(40);
     let mut compute = |rate| {
         let mut executor = executor_in_pieces(device, rate);
-        let loaded = executor.load([&mut g]).unwrap().remove(0);
+        let mut loaded = executor.load([&mut g]).unwrap().remove(0);
         executor.upload(&x).unwrap();
-        executor.compute(&loaded).unwrap();
+        executor.compute(&mut loaded).unwrap();
         executor.download(&results.each_ref(), true).unwrap();
         let values = results.each_ref().map(|result| result.to_vec().unwrap());
         (values, loaded.n_dispatches(), executor.activity().submissions)
@@ -459,25 +459,41 @@ fn work_that_is_cut_into_pieces_has_the_same_bits() {
 }
 
 #[test]
+fn work_is_cut_again_for_a_device_that_becomes_slower() {
+    let (mut g, x, results) = tokens_graph(40);
+    let mut executor = executor_in_pieces(software(), 1e12);
+    let mut loaded = executor.load([&mut g]).unwrap().remove(0);
+    executor.upload(&x).unwrap();
+    let [(first, few), (second, many), (third, few_again)] = [1e12, 1e4, 1e13].map(|rate| {
+        executor.pace = Pace::new(rate);
+        executor.compute(&mut loaded).unwrap();
+        executor.download(&results.each_ref(), true).unwrap();
+        (results.each_ref().map(|result| result.to_vec().unwrap()), loaded.n_dispatches())
+    });
+    assert!(first == second && second == third);
+    assert!(few < many && few_again == few, "{few} {many} {few_again}");
+}
+
+#[test]
 fn a_raised_flag_ends_a_computation_between_two_pieces() {
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let tiles = Tiles::unmeasured(40);
     let mut executor = Executor::new(software().clone(), tiles, SLOWEST, stop.clone());
     let (mut g, x, _) = tokens_graph(40);
-    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    let mut loaded = executor.load([&mut g]).unwrap().remove(0);
     executor.upload(&x).unwrap();
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(executor.compute(&loaded), Err(Error::Stopped));
+    assert_eq!(executor.compute(&mut loaded), Err(Error::Stopped));
     assert!(matches!(executor.load([&mut tokens_graph(4).0]), Err(Error::Stopped)));
     stop.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(executor.compute(&loaded), Ok(()));
+    assert_eq!(executor.compute(&mut loaded), Ok(()));
 }
 
 #[test]
 fn values_are_copied_when_they_have_changed() {
     let mut executor = executor(software());
     let (mut g, x, results) = tokens_graph(5);
-    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    let mut loaded = executor.load([&mut g]).unwrap().remove(0);
     let up = |executor: &mut Executor| {
         let before = executor.activity().bytes_up;
         executor.upload(&x).unwrap();
@@ -486,7 +502,7 @@ fn values_are_copied_when_they_have_changed() {
     assert_eq!((up(&mut executor), up(&mut executor)), (4 * 5 * 64, 0));
     x.clear().unwrap();
     assert_eq!((up(&mut executor), up(&mut executor)), (4 * 5 * 64, 0));
-    executor.compute(&loaded).unwrap();
+    executor.compute(&mut loaded).unwrap();
     executor.download(&[&results[0]], true).unwrap();
     let mut row = [1.0; 96];
     executor.read(&results[0], 4, &mut row).unwrap();
@@ -498,11 +514,11 @@ fn values_are_copied_when_they_have_changed() {
 fn what_is_no_number_is_not_taken_for_one() {
     let mut executor = executor(software());
     let (mut g, x, results) = tokens_graph(3);
-    let loaded = executor.load([&mut g]).unwrap().remove(0);
+    let mut loaded = executor.load([&mut g]).unwrap().remove(0);
     x.write(0, &[f32::NAN; 3 * 64]).unwrap();
     results[0].write(0, &[1.0; 3 * 96]).unwrap();
     executor.upload(&x).unwrap();
-    executor.compute(&loaded).unwrap();
+    executor.compute(&mut loaded).unwrap();
     assert_eq!(executor.download(&[&results[0]], true), Err(Error::NotFinite { what: "a gradient" }));
     assert_eq!(results[0].to_vec().unwrap(), [1.0; 3 * 96]);
     executor.download(&[&results[0]], false).unwrap();
@@ -559,17 +575,18 @@ fn faults_that_are_simulated_come_back_as_errors() {
         let device = software_within(Limits::LEAST);
         let mut executor = executor(&device);
         let (mut g, x, results) = tokens_graph(5);
-        let loaded = executor.load([&mut g])?.remove(0);
+        let mut loaded = executor.load([&mut g])?.remove(0);
         executor.upload(&x)?;
         device.simulate(fault);
-        executor.compute(&loaded)?;
-        executor.compute(&loaded)?;
+        executor.compute(&mut loaded)?;
+        executor.compute(&mut loaded)?;
         executor.download(&[&results[0]], true)?;
         executor.load([&mut tokens_graph(6).0])?;
         Ok::<_, Error>(results[0].to_vec().unwrap())
     };
     assert!(matches!(run(SimulatedFault::LostAfter { submissions: 1 }), Err(Error::Lost { .. })));
     assert!(matches!(run(SimulatedFault::OutOfMemory), Err(Error::OutOfMemory { .. })));
+    assert!(matches!(run(SimulatedFault::Skips), Err(Error::Lost { .. })), "its results are not taken");
     let right = run(SimulatedFault::LostAfter { submissions: 1000 }).unwrap();
     assert_ne!(run(SimulatedFault::WrongNumbers).unwrap(), right);
 }

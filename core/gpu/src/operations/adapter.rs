@@ -1,6 +1,7 @@
-//! Products with the factors of adapters, whose rows are few, and the gradients of these.
+//! Products with the factors of adapters, whose rows are few, and the gradients of these. No dispatch has more than `most` multiply-adds,
+//! but a line of workgroups at least.
 
-use super::call::Call;
+use super::call::{Call, LANES, LineWork, WITHOUT_TILES};
 use crate::{BufferRows, Device, Dispatch, Error};
 
 const REDUCE: &str = include_str!("reduce.wgsl");
@@ -23,13 +24,14 @@ pub(crate) fn adapter_linear<'a>(
     [w, x, y]: [BufferRows<'a>; 3],
     scale: f32,
     addend: Addend<'a>,
-) -> Result<Dispatch, Error> {
+    most: u64,
+) -> Result<Vec<Dispatch>, Error> {
     /// Columns of `y` that a workgroup computes.
     const COLUMNS: u32 = 8;
     let call = Call::new("adapter_linear", &[REDUCE, ADDEND, include_str!("adapter_linear.wgsl")]);
     let call = addend.add_to(call.matrix("X", x).matrix("W", w), y).matrix("Y", y).float(scale);
-    let dispatch = call.dispatch(device, [y.n_cols().div_ceil(COLUMNS), y.n_rows()])?;
-    Ok(dispatch.with_multiply_adds(multiply_adds(x, y.n_cols())))
+    let groups = y.n_cols().div_ceil(COLUMNS);
+    call.lines(device, [groups, y.n_rows()], line_work([groups * COLUMNS, x.n_cols()], most))
 }
 
 /// `y = addend + x · w`: x `[T, rank]`, w `[rank, n]`, y `[T, n]`.
@@ -37,13 +39,14 @@ pub(crate) fn adapter_transposed<'a>(
     device: &Device,
     [w, x, y]: [BufferRows<'a>; 3],
     addend: Addend<'a>,
-) -> Result<Dispatch, Error> {
+    most: u64,
+) -> Result<Vec<Dispatch>, Error> {
     /// Rows of `y` that an invocation computes.
     const ROWS: u32 = 4;
     let call = Call::new("adapter_transposed", &[ADDEND, include_str!("adapter_transposed.wgsl")]);
     let call = addend.add_to(call.matrix("X", x).matrix("W", w), y).matrix("Y", y);
-    let dispatch = call.for_each_value(device, [y.n_rows().div_ceil(ROWS), y.n_cols()])?;
-    Ok(dispatch.with_multiply_adds(multiply_adds(x, y.n_cols())))
+    let lines = [y.n_cols().div_ceil(LANES), y.n_rows().div_ceil(ROWS)];
+    call.lines(device, lines, line_work([ROWS * x.n_cols(), y.n_cols()], most))
 }
 
 /// `grad += uᵀ · x`: u `[T, rank]`, x `[T, n]`, grad `[rank, n]`.
@@ -52,18 +55,19 @@ pub(crate) fn accumulate_outer(
     u: BufferRows,
     x: BufferRows,
     grad: BufferRows,
-) -> Result<Dispatch, Error> {
+    most: u64,
+) -> Result<Vec<Dispatch>, Error> {
     /// Rows of `grad` that an invocation computes.
     const ROWS: u32 = 8;
     let call = Call::new("accumulate_outer", &[include_str!("accumulate_outer.wgsl")]);
     let call = call.matrix("U", u).matrix("X", x).matrix("GRAD", grad);
-    let dispatch = call.for_each_value(device, [grad.n_rows().div_ceil(ROWS), grad.n_cols()])?;
-    Ok(dispatch.with_multiply_adds(multiply_adds(x, grad.n_rows())))
+    let lines = [grad.n_rows().div_ceil(ROWS), grad.n_cols().div_ceil(LANES)];
+    call.lines(device, lines, line_work([LANES * grad.n_rows(), x.n_rows()], most))
 }
 
-/// Multiply-adds of all rows of `x` with so many others.
-fn multiply_adds(x: BufferRows, others: u32) -> u64 {
-    u64::from(x.n_rows()) * u64::from(x.n_cols()) * u64::from(others)
+/// A line of workgroups that has so many sums of so many terms.
+fn line_work([sums, terms]: [u32; 2], most: u64) -> LineWork {
+    LineWork { of_line: WITHOUT_TILES * u64::from(sums) * u64::from(terms), most }
 }
 
 impl<'a> Addend<'a> {

@@ -6,6 +6,8 @@ struct Parameters {
     addend: Matrix,
     y: Matrix,
     scale: f32,
+    // Of this dispatch.
+    first_line: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -15,9 +17,10 @@ const COLUMNS: u32 = 8u;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first = group.x * COLUMNS;
+    let row = p.first_line + group.y;
     var sums = array<f32, COLUMNS>();
     for (var i = lane; i < p.x.n_cols; i += LANES) {
-        let x = load(X, p.x, group.y, i);
+        let x = load(X, p.x, row, i);
         for (var j = 0u; j < COLUMNS; j++) {
             // Columns behind the last one are not stored.
             sums[j] = fma(x, load(W, p.w, min(first + j, p.w.n_rows - 1u), i), sums[j]);
@@ -27,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let sum = sum_of_lanes(lane, sums[j]);
         let column = first + j;
         if lane == 0u && column < p.y.n_cols {
-            store(Y, p.y, group.y, column, fma(p.scale, sum, addend(group.y, column)));
+            store(Y, p.y, row, column, fma(p.scale, sum, addend(row, column)));
         }
     }
 }

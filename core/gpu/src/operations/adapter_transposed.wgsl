@@ -5,6 +5,8 @@ struct Parameters {
     w: Matrix,
     addend: Matrix,
     y: Matrix,
+    // Of this dispatch.
+    first_line: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
@@ -16,7 +18,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= p.y.n_cols {
         return;
     }
-    let first = id.y * ROWS;
+    let first = (p.first_line + id.y) * ROWS;
     var sums = array<f32, ROWS>();
     for (var r = 0u; r < p.w.n_rows; r++) {
         let w = load(W, p.w, r, id.x);

@@ -2,7 +2,7 @@
 
 use nightgraft_kernels::AttentionShape;
 
-use super::call::{Call, LineWork};
+use super::call::{Call, LineWork, WITHOUT_TILES};
 use crate::{BufferRows, Device, Dispatch, Error};
 
 const EXP: &str = include_str!("exp.wgsl");
@@ -68,7 +68,7 @@ impl<'a> AttentionCall<'a> {
         // There are fewer tokens than that.
         let window = shape.window().and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
         let seen = u64::from(window.min(q.n_rows())).div_ceil(2);
-        let of_line = products * seen * shape.query_columns() as u64;
+        let of_line = WITHOUT_TILES * products * seen * shape.query_columns() as u64;
         call.number(shape.group_size() as u32)
             .number(window)
             .float(shape.scale())

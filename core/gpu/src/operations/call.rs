@@ -34,7 +34,11 @@ struct Window<'a> {
     end: u64,
 }
 
-/// How much a line of workgroups computes, and how much a dispatch may, in multiply-adds.
+/// How many multiply-adds of a product take as long as one of those shaders that have no tiles: they read both factors of each from
+/// memory, where a tile has used them many times meanwhile.
+pub(super) const WITHOUT_TILES: u64 = 8;
+
+/// How much a line of workgroups computes, and how much a dispatch may, in multiply-adds of products.
 #[derive(Clone, Copy)]
 pub(crate) struct LineWork {
     pub of_line: u64,
@@ -114,7 +118,8 @@ impl<'a> Call<'a> {
     ) -> Result<Vec<Dispatch>, Error> {
         let (pipeline, bindings, mut parameters) = self.prepare(device)?;
         let of_line = work.of_line.max(1);
-        let at_once = u32::try_from(work.most / of_line).unwrap_or(u32::MAX).clamp(1, n_lines.max(1));
+        let longest = n_lines.clamp(1, device.limits().workgroups);
+        let at_once = u32::try_from(work.most / of_line).unwrap_or(u32::MAX).clamp(1, longest);
         parameters.push(0);
         let place = parameters.len() - 1;
         let mut dispatches = Vec::new();

@@ -4,12 +4,17 @@ use nightgraft_kernels::{Direction, WeightType, Weights};
 use nightgraft_random::Random;
 use serde::Serialize;
 
+use super::{LostBy, Opener};
 use crate::sample::{random_bytes, random_floats};
 use crate::{AdapterInfo, BufferRows, Device, Error, Product, Tile};
 
 /// The least cosine between a right result and a device's. Rounding in single precision leaves it at 1 to six digits; devices that
 /// compute wrong were seen at 0.7.
 pub const LEAST_COSINE: f64 = 0.999;
+
+/// The most that their difference may be, relative to the right one: what a cosine does not see is a wrong factor. Rounding to half
+/// precision stays below a hundredth.
+pub const MOST_RELATIVE_ERROR: f64 = 0.05;
 
 /// One product of a device, compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,18 +42,22 @@ impl ProductCheck {
     /// Whether training could rest on it.
     pub fn has_passed(&self) -> bool {
         self.cosine.is_some_and(|cosine| cosine >= LEAST_COSINE)
+            && self.relative_error.is_some_and(|error| error <= MOST_RELATIVE_ERROR)
     }
 }
 
 /// Compares products with every format that the device reads, and with every tile that it can run, in both directions. It takes some
-/// seconds on a device that compiles slowly.
+/// seconds on a device that compiles slowly. A product by which the device is lost has failed: `open` opens it anew.
 ///
 /// # Errors
-/// Whatever the device answers to a product: [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
-pub fn check_products(device: &Device) -> Result<Vec<ProductCheck>, Error> {
-    let AdapterInfo { limits, features, .. } = device.info();
-    let formats = WeightType::ALL.into_iter().map(|kind| (kind, Tile::unmeasured(u32::MAX)));
-    let tiles = Tile::all(limits, features).into_iter().map(|tile| (WeightType::Q4_K, tile));
+/// Whatever the device answers to a product: [`Error::OutOfMemory`], [`Error::Unfinished`], [`Error::Lost`] if it is again and again.
+/// Those of `open`.
+pub fn check_products(open: Opener) -> Result<Vec<ProductCheck>, Error> {
+    let mut device = open()?;
+    let mut lost_by = LostBy::default();
+    let AdapterInfo { limits, features, .. } = device.info().clone();
+    let formats = WeightType::ALL.into_iter().map(|kind| (kind, Tile::LAST_RESORT));
+    let tiles = Tile::all(&limits, &features).into_iter().map(|tile| (WeightType::Q4_K, tile));
     let mut checks: Vec<ProductCheck> = Vec::new();
     for (kind, tile) in formats.chain(tiles) {
         for direction in [Direction::Linear, Direction::Transposed] {
@@ -57,9 +66,18 @@ pub fn check_products(device: &Device) -> Result<Vec<ProductCheck>, Error> {
                     && check.transposed == (direction == Direction::Transposed)
             });
             if !is_done {
-                let check = match check_product(device, kind, direction, tile) {
+                if lost_by.suggests(tile) {
+                    checks.push(ProductCheck::failed(kind, direction, tile));
+                    continue;
+                }
+                let check = match check_product(&device, kind, direction, tile) {
                     // Another tile may do.
                     Err(Error::Failed { .. }) => ProductCheck::failed(kind, direction, tile),
+                    Err(Error::Lost { .. }) if !lost_by.is_at_most() => {
+                        lost_by.0.push(tile);
+                        device = open()?;
+                        ProductCheck::failed(kind, direction, tile)
+                    }
                     check => check?,
                 };
                 checks.push(check);
@@ -155,9 +173,11 @@ fn compare(got: &[f32], expected: &[f64]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
-    use crate::Limits;
-    use crate::testing::software_within;
+    use crate::testing::{software_adapter, software_within};
+    use crate::{Arithmetic, Limits, SimulatedFault};
 
     /// Rounding of sums of at most 256 terms in single precision.
     const RELATIVE_TOLERANCE: f64 = 1e-6;
@@ -165,13 +185,42 @@ mod tests {
     #[test]
     fn a_device_that_computes_right_passes_with_every_format_and_tile() {
         let device = software_within(Limits::LEAST);
-        let checks = check_products(&device).unwrap();
+        let checks = check_products(&mut || Ok(device.clone())).unwrap();
         for check in &checks {
             assert!(check.has_passed() && check.relative_error.unwrap() <= RELATIVE_TOLERANCE, "{check:?}");
         }
         let tiles = Tile::all(&Limits::LEAST, &device.info().features).len();
         // One tile is checked with every format, the others with one.
         assert_eq!(checks.len(), 2 * (WeightType::ALL.len() + tiles - 1));
+    }
+
+    #[test]
+    fn a_product_by_which_the_device_is_lost_does_not_pass() {
+        let mut n_opened = 0;
+        let mut open = || {
+            let device = software_adapter().open(true)?;
+            // The second time it is lost by more than can be the products' fault.
+            n_opened += 1;
+            device.simulate(match n_opened {
+                1 => SimulatedFault::LostAfter { submissions: 1 },
+                _ => SimulatedFault::LostAfter { submissions: 0 },
+            });
+            Ok(Arc::new(device))
+        };
+        assert!(matches!(check_products(&mut open), Err(Error::Lost { .. })));
+        assert_eq!(n_opened, 1 + LostBy::MOST);
+    }
+
+    #[test]
+    fn what_a_driver_cannot_compile_does_not_pass_and_the_others_do() {
+        let mut open = || {
+            let device = software_adapter().open(true)?;
+            device.simulate(SimulatedFault::LostByHalves);
+            Ok(Arc::new(device))
+        };
+        for check in check_products(&mut open).unwrap() {
+            assert_eq!(check.has_passed(), check.tile.arithmetic() != Arithmetic::F16, "{check:?}");
+        }
     }
 
     #[test]
@@ -184,7 +233,9 @@ mod tests {
         let right = check(&[1.0, 2.0, -2.0]);
         assert_eq!((right.cosine, right.relative_error), (Some(1.0), Some(0.0)));
         assert!(right.has_passed() && check(&[1.0, 2.02, -2.0]).has_passed());
-        for wrong in [[1.0, 2.0, 2.0], [0.0, 0.0, 0.0], [1.0, f32::NAN, -2.0], [1.0, f32::INFINITY, -2.0]] {
+        let wrong = [[1.0, 2.0, 2.0], [0.0, 0.0, 0.0], [1.0, f32::NAN, -2.0], [1.0, f32::INFINITY, -2.0]];
+        let twice = [2.0, 4.0, -4.0];
+        for wrong in wrong.into_iter().chain([twice]) {
             assert!(!check(&wrong).has_passed(), "{wrong:?}");
         }
     }

@@ -1,23 +1,25 @@
 //! The rate of a device's products, in every tile, beside the most that it computes with anything.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use nightgraft_kernels::{Direction, WeightType, Weights};
 use nightgraft_random::Random;
 use serde::Serialize;
 
 use super::check::ProductCheck;
+use super::product_bench::{ProductBench, time};
 use crate::product::MATRIX_UNITS;
 use crate::sample::random_bytes;
-use crate::{AdapterInfo, Arithmetic, Binding, BufferRows, Device, Dispatch, Error, Product, Program, Tile};
+use crate::{AdapterInfo, Arithmetic, Binding, Buffer, Device, Dispatch, Error, Program, Tile};
 
 /// What a product is measured with: the format of most files.
 const FORMAT: WeightType = WeightType::Q4_K;
 /// Tokens, and the rows and columns of a square matrix, from a size that a slow device can do in one go to one that fills a fast one.
 const SIZES: [[u32; 2]; 3] = [[64, 256], [256, 1024], [512, 2048]];
-/// No submission takes longer than this where it can be helped, so that screens and watchdogs of the system are not disturbed.
+/// A size of which one product takes longer is not tried.
 const LONGEST: Duration = Duration::from_millis(100);
-/// What is timed takes at least so long, against which starting it counts little.
+/// A peak is timed for at least so long, against which starting it counts little.
 const SHORTEST: Duration = Duration::from_millis(20);
 /// The most times that one thing is run in a submission.
 const MOST_RUNS: usize = 512;
@@ -72,26 +74,18 @@ impl Speed {
 ///
 /// # Errors
 /// Whatever the device answers: [`Error::Failed`], [`Error::OutOfMemory`], [`Error::Lost`], [`Error::Unfinished`].
-pub fn measure_products(device: &Device, checks: &[ProductCheck]) -> Result<Speed, Error> {
+pub fn measure_products(device: &Arc<Device>, checks: &[ProductCheck]) -> Result<Speed, Error> {
     let AdapterInfo { limits, features, .. } = device.info();
     let peak_gflops = measure_peak(device, Arithmetic::F32)?;
-    let matrix_units_gflops = match features.cooperative_matrices {
-        true => match measure_peak(device, Arithmetic::Cooperative) {
-            // Its driver cannot compile them.
-            Err(Error::Failed { .. }) => None,
-            peak => Some(peak?),
-        },
-        false => None,
-    };
-    let mut size = Operands::new(device, SIZES[0])?;
+    let mut size = SIZES[0];
+    let mut bench = square(device, size)?;
     for next in &SIZES[1..] {
-        let run = size.product(device, Direction::Linear, Tile::unmeasured(size.n_tokens))?;
-        time(device, &run)?;
-        let larger = time(device, &run)?.mul_f64(flops(*next) / size.flops());
-        if larger > LONGEST {
+        let seconds = bench.time(Direction::Linear, Tile::LAST_RESORT)?.seconds;
+        if seconds * flops(*next) / flops(size) > LONGEST.as_secs_f64() {
             break;
         }
-        size = Operands::new(device, *next)?;
+        size = *next;
+        bench = square(device, size)?;
     }
     let mut products = Vec::new();
     for direction in [Direction::Linear, Direction::Transposed] {
@@ -99,53 +93,31 @@ pub fn measure_products(device: &Device, checks: &[ProductCheck]) -> Result<Spee
         for tile in Tile::all(limits, features) {
             let mut of_tile =
                 checks.iter().filter(|check| (check.tile, check.transposed) == (tile, transposed));
-            if !of_tile.all(ProductCheck::has_passed) {
-                continue;
+            if of_tile.all(ProductCheck::has_passed) {
+                let gflops = flops(size) / bench.time(direction, tile)?.seconds / 1e9;
+                products.push(ProductSpeed { transposed, tile, gflops });
             }
-            let run = size.product(device, direction, tile)?;
-            let gflops = rate(device, &run, size.flops())?;
-            products.push(ProductSpeed { transposed, tile, gflops });
         }
     }
-    let Operands { n_tokens, n_embd, .. } = size;
+    // This comes last, because a driver that cannot compile it may lose the device.
+    let matrix_units_gflops = match features.cooperative_matrices {
+        true => match measure_peak(device, Arithmetic::Cooperative) {
+            Err(Error::Failed { .. } | Error::Lost { .. }) => None,
+            peak => Some(peak?),
+        },
+        false => None,
+    };
+    let [n_tokens, n_embd] = size;
     Ok(Speed { peak_gflops, matrix_units_gflops, format: FORMAT.name(), n_tokens, n_embd, products })
 }
 
-/// What a product of one size is made with.
-struct Operands {
-    n_tokens: u32,
-    n_embd: u32,
-    matrix: crate::Matrix,
-    input: crate::Buffer,
-    output: crate::Buffer,
-    scales: crate::Buffer,
-}
-
-impl Operands {
-    fn new(device: &Device, [n_tokens, n_embd]: [u32; 2]) -> Result<Self, Error> {
-        let n = n_embd as usize;
-        let bytes = random_bytes(FORMAT, [n, n], &mut Random::new(0));
-        let weights =
-            Weights::new(FORMAT, n, n, &bytes).expect("the bytes are those of whole blocks of this shape");
-        let matrix = device.upload_matrix(weights)?;
-        let ones = vec![1.0; n_tokens as usize * n];
-        let input = device.upload_floats("input of a probe", &ones)?;
-        let output = device.zeros("output of a probe", ones.len() as u64)?;
-        let scales = device.zeros("factors of a probe", 2 * u64::from(n_tokens))?;
-        Ok(Self { n_tokens, n_embd, matrix, input, output, scales })
-    }
-
-    fn product(&self, device: &Device, direction: Direction, tile: Tile) -> Result<Vec<Dispatch>, Error> {
-        let rows = |buffer| BufferRows::whole(buffer, [self.n_tokens, self.n_embd]);
-        let (matrix, input, output) = (&self.matrix, rows(&self.input)?, rows(&self.output)?);
-        let scales = Some(BufferRows::whole(&self.scales, [self.n_tokens, 2])?);
-        let (scale, accumulate) = (1.0, false);
-        device.product(&Product { matrix, direction, input, output, scale, accumulate, scales }, tile)
-    }
-
-    fn flops(&self) -> f64 {
-        flops([self.n_tokens, self.n_embd])
-    }
+/// Products of so many tokens with a square matrix.
+fn square(device: &Arc<Device>, [n_tokens, n_embd]: [u32; 2]) -> Result<ProductBench, Error> {
+    let n = n_embd as usize;
+    let bytes = random_bytes(FORMAT, [n, n], &mut Random::new(0));
+    let weights =
+        Weights::new(FORMAT, n, n, &bytes).expect("the bytes are those of whole blocks of this shape");
+    ProductBench::new(device.clone(), weights, n_tokens)
 }
 
 /// A multiplication and an addition for each token and each weight.
@@ -166,7 +138,7 @@ pub fn measure_peak(device: &Device, arithmetic: Arithmetic) -> Result<f64, Erro
     let bindings = [Binding::whole(device, &output)?];
     let factor = 0.999_f32.to_bits();
     let run = device.dispatch(&pipeline, &bindings, &[factor], [WORKGROUPS, 1, 1])?;
-    rate(device, &[run], f64::from(WORKGROUPS) * flops)
+    rate(device, &[run], &output, f64::from(WORKGROUPS) * flops)
 }
 
 /// A shader that computes all the time, the invocations of its workgroup, and what that computes.
@@ -188,7 +160,7 @@ fn peak(arithmetic: Arithmetic) -> (Program, u32, f64) {
 }
 
 /// Billions of operations a second of a run with so many.
-fn rate(device: &Device, run: &[Dispatch], flops: f64) -> Result<f64, Error> {
+fn rate(device: &Device, run: &[Dispatch], output: &Buffer, flops: f64) -> Result<f64, Error> {
     // The first one may be compiled by it, or wake the device up.
     time(device, run)?;
     let mut n_runs = 1;
@@ -196,23 +168,12 @@ fn rate(device: &Device, run: &[Dispatch], flops: f64) -> Result<f64, Error> {
         let runs = std::iter::repeat_n(run, n_runs).flatten();
         let took = time(device, runs)?.max(Duration::from_nanos(1));
         if took >= SHORTEST || n_runs >= MOST_RUNS {
+            device.read(output, 0, 4)?; // which tells whether all of it was run
             return Ok(flops * n_runs as f64 / took.as_secs_f64() / 1e9);
         }
         let factor = SHORTEST.as_secs_f64() * 1.5 / took.as_secs_f64();
         n_runs = (n_runs * factor.clamp(2.0, 8.0) as usize).min(MOST_RUNS);
     }
-}
-
-/// How long a run takes, from its start to the word of its end.
-pub(super) fn time<'a>(
-    device: &Device,
-    run: impl IntoIterator<Item = &'a Dispatch>,
-) -> Result<Duration, Error> {
-    device.wait()?;
-    let started = Instant::now();
-    device.submit(run)?;
-    device.wait()?;
-    Ok(started.elapsed())
 }
 
 #[cfg(test)]
@@ -231,7 +192,7 @@ mod tests {
     #[test]
     fn every_tile_is_timed_in_both_directions() {
         let device = software_within(Limits::LEAST);
-        let checks = check_products(&device).unwrap();
+        let checks = check_products(&mut || Ok(device.clone())).unwrap();
         let speed = measure_products(&device, &checks).unwrap();
         assert!(speed.peak_gflops > 0.0 && speed.products.iter().all(|product| product.gflops > 0.0));
         assert_eq!(speed.products.len(), 2 * Tile::all(&Limits::LEAST, &device.info().features).len());

@@ -13,6 +13,7 @@ mod tile;
 use nightgraft_kernels::{Direction, WeightType};
 
 use crate::operations::row_scales;
+use crate::program::HALVES;
 use crate::{Binding, BufferRows, Device, Dispatch, Error, Program, weight_sources};
 pub use matrix::Matrix;
 use matrix::MatrixPart;
@@ -79,7 +80,7 @@ pub fn product_program(kind: WeightType, direction: Direction, tile: Tile) -> Re
     let program = Program::new(name, sources, tile.constants()).without_checks();
     Ok(program.with_extension(match method {
         Method::Staged | Method::Direct | Method::Subgroup => None,
-        Method::StagedF16 => Some("f16"),
+        Method::StagedF16 => Some(HALVES),
         Method::Cooperative => Some(MATRIX_UNITS),
     }))
 }

@@ -481,8 +481,7 @@ fn a_matrix_in_a_buffer_is_read_when_the_product_runs() {
 #[test]
 fn every_program_translates_to_vulkan_and_metal_within_the_limits() {
     let apple = Limits { workgroup_bytes: 32 << 10, workgroup_invocations: 1024, ..Limits::LEAST };
-    let everything =
-        Features { f16: true, subgroup_sizes: Some([32, 32]), cooperative_matrices: true, timestamps: true };
+    let everything = Features { f16: true, subgroup_sizes: Some([32, 32]), cooperative_matrices: true };
     for kind in WeightType::ALL {
         for direction in DIRECTIONS {
             for arithmetic in [Arithmetic::F32, Arithmetic::F16, Arithmetic::Cooperative] {

@@ -71,6 +71,9 @@ impl Tile {
         Self::new([128, 128], [8, 8], 8),
     ];
 
+    /// The one that is taken if no other is right, and with which each format of weights is checked: every device can run it.
+    pub const LAST_RESORT: Self = Self::ALL[1];
+
     /// The shape of products with matrix units: four subgroups of 32 invocations.
     pub(super) const COOPERATIVE: Self = Self::new([32, 32], [4, 2], 32).with(Method::Cooperative);
 
@@ -174,8 +177,8 @@ impl Tile {
 
     /// The shape that is used while nothing was measured: the smallest one for few tokens, one that every device runs for more.
     pub fn unmeasured(n_tokens: u32) -> Self {
-        let [few, many, ..] = Self::ALL;
-        if n_tokens <= few.tokens { few } else { many }
+        let [few, ..] = Self::ALL;
+        if n_tokens <= few.tokens { few } else { Self::LAST_RESORT }
     }
 
     /// The one that is displayed so, if there is one.
@@ -189,14 +192,15 @@ impl Tile {
         (self.tokens / self.thread_tokens) * (self.outputs / self.thread_outputs)
     }
 
-    /// Both tiles, with some numbers more in each line.
+    /// Both tiles, with some numbers more in each line, and the results of matrix units.
     fn workgroup_bytes(self) -> u32 {
-        let number = match self.method {
-            Method::Staged | Method::Cooperative => 4,
-            Method::StagedF16 => 2,
-            Method::Direct | Method::Subgroup => 0,
+        let (number, results) = match self.method {
+            Method::Staged => (4, 0),
+            Method::StagedF16 => (2, 0),
+            Method::Cooperative => (4, self.tokens * self.outputs),
+            Method::Direct | Method::Subgroup => (0, 0),
         };
-        number * self.depth * (self.tokens + self.outputs + 2 * self.line_padding())
+        number * self.depth * (self.tokens + self.outputs + 2 * self.line_padding()) + 4 * results
     }
 
     /// Numbers behind each line of a tile: an odd length spreads them over the memory's banks, and matrix units read whole ones.
@@ -229,6 +233,9 @@ pub struct Tiles {
 }
 
 impl Tiles {
+    /// [`Tile::LAST_RESORT`] for both.
+    pub const LAST_RESORT: Self = Self { linear: Tile::LAST_RESORT, transposed: Tile::LAST_RESORT };
+
     /// Those that are used while nothing was measured.
     pub fn unmeasured(n_tokens: u32) -> Self {
         let tile = Tile::unmeasured(n_tokens);
@@ -284,12 +291,7 @@ mod tests {
     #[test]
     fn shapes_that_need_more_than_every_device_has_are_found_where_it_is() {
         let roomy = Limits { workgroup_bytes: 32 << 10, workgroup_invocations: 1024, ..Limits::LEAST };
-        let features = Features {
-            f16: true,
-            subgroup_sizes: Some([8, 64]),
-            cooperative_matrices: true,
-            timestamps: false,
-        };
+        let features = Features { f16: true, subgroup_sizes: Some([8, 64]), cooperative_matrices: true };
         let all = Tile::all(&roomy, &features);
         let n_with = |arithmetic| all.iter().filter(|tile| tile.arithmetic() == arithmetic).count();
         assert_eq!(Arithmetic::ALL.map(n_with), [Tile::ALL.len() + 4, Tile::ALL.len(), 1]);

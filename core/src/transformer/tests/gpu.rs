@@ -8,7 +8,7 @@ use nightgraft_gpu::{
 
 use super::*;
 use crate::Error;
-use crate::transformer::{ModelGpu, OpenGpu};
+use crate::transformer::{ModelGpu, OpenGpu, TileChoice, probe};
 
 /// The gradients of both for a matrix differ by rounding alone, of sums in another order.
 const LEAST_COSINE: f64 = 0.99999;
@@ -189,6 +189,39 @@ fn a_gpu_that_fails_changes_nothing_and_the_processor_does_its_work() {
         assert!(failure.device.contains("llvmpipe"), "{failure:?}");
         assert!(model.take_failure().is_none() && model.gpu().is_none());
         assert!(model.operations().cpu > 0);
+    }
+}
+
+#[test]
+fn a_gpu_without_room_for_what_is_saved_does_without_it() {
+    let tiny = TinyModel::new(WeightType::Q4_1);
+    let (adapter, batch) = adapter_and_batch(&tiny, 0.1, &[5, 9]);
+    let run = |fault: Option<SimulatedFault>| {
+        let gpu = software_within(Limits::LEAST);
+        let options = options(&gpu, OPTIONS.recompute);
+        let mut model = Model::new(base(&tiny), Some(&adapter), options, Arc::default()).unwrap();
+        differentiate(&mut model, &adapter, &batch);
+        // Seen when the losses are read, behind a backward pass that has changed the gradients of the GPU.
+        fault.into_iter().for_each(|fault| gpu.device.simulate(fault));
+        let sum = model.accumulate_gradients(&batch).unwrap();
+        assert!(model.take_failure().is_none() && model.operations().cpu == 0);
+        let gradients: Vec<_> = adapter.parameters().map(|p| p.grad.to_vec().unwrap()).collect();
+        (sum, gradients, model.operations().gpu)
+    };
+    let (sum, gradients, n_operations) = run(None);
+    let (again, of_retry, with_retry) = run(Some(SimulatedFault::OutOfMemoryOnce));
+    assert_eq!((sum, gradients), (again, of_retry));
+    assert!(with_retry > n_operations, "a micro-batch was done again");
+}
+
+#[test]
+fn a_gpu_that_computes_right_passes_the_probe_with_every_architecture() {
+    let gpu = software_within(Limits::LEAST);
+    let choice = TileChoice::Known(Tiles::LAST_RESORT, SLOWEST);
+    for tiny in of_every_architecture(WeightType::Q8_0) {
+        let mut open = || Ok(gpu.device.clone());
+        let report = probe(&base(&tiny), &mut open, choice, 1, Precision::F32, &Arc::default()).unwrap();
+        assert!(report.worst.has_passed(), "{}: {:?}", tiny.architecture, report.worst);
     }
 }
 
