@@ -34,8 +34,8 @@ enum Action {
     Task(&'static str),
     /// Waits for what [`install_ahead`] installs.
     JoinInstallation,
-    /// Builds for arm64 and checks types for phones beside the steps that follow, which leave much of a processor unused: they
-    /// wait for Gradle's, Maven's and Swift's own programs.
+    /// Builds for arm64 and checks types for phones beside the steps that follow, which leave some of a processor unused: there are
+    /// crates that everything waits for, tests of one thread, and Maven's and Swift's own programs.
     StartArm64Build,
     /// Waits for that, and shows what it printed.
     JoinArm64Build,
@@ -56,6 +56,8 @@ const STEPS: &[Step] = &[
         action: Action::Cargo("clippy --release --locked --workspace --all-targets -- --deny warnings"),
     },
     Step { name: "doc", action: Action::Doc("doc --release --locked --workspace --no-deps") },
+    Step { name: "installed", action: Action::JoinInstallation },
+    Step { name: "arm64", action: Action::StartArm64Build },
     // What is as fast as it ships is tried by the later steps; here every overflow and every broken assumption is an error.
     Step {
         name: "unit",
@@ -86,8 +88,6 @@ const STEPS: &[Step] = &[
         action: Action::Cargo("test --release --locked --workspace --test handles --test scenario"),
     },
     Step { name: "symbols", action: Action::Task("symbols") },
-    Step { name: "installed", action: Action::JoinInstallation },
-    Step { name: "arm64", action: Action::StartArm64Build },
     Step { name: "kotlin", action: Action::Task("kotlin") },
     Step { name: "swift", action: Action::Task("swift") },
     Step { name: "python", action: Action::Task("python") },
