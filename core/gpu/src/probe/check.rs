@@ -73,7 +73,7 @@ pub fn check_products(open: Opener) -> Result<Vec<ProductCheck>, Error> {
                 let check = match check_product(&device, kind, direction, tile) {
                     // Another tile may do.
                     Err(Error::Failed { .. }) => ProductCheck::failed(kind, direction, tile),
-                    Err(Error::Lost { .. }) if !lost_by.is_at_most() => {
+                    Err(Error::Lost { .. }) if !lost_by.is_full() => {
                         lost_by.0.push(tile);
                         device = open()?;
                         ProductCheck::failed(kind, direction, tile)

@@ -25,7 +25,8 @@ impl LostBy {
     /// How often a device may be lost before it is given up.
     const MOST: usize = 4;
 
-    fn is_at_most(&self) -> bool {
+    /// Whether the next loss is one too many.
+    fn is_full(&self) -> bool {
         self.0.len() == Self::MOST
     }
 

@@ -60,7 +60,7 @@ pub fn tune(
             match bench.time(direction, tile) {
                 Ok(time) => timed.push(time),
                 Err(error @ Error::Failed { .. }) => failure = error,
-                Err(error @ Error::Lost { .. }) if !lost_by.is_at_most() => {
+                Err(error @ Error::Lost { .. }) if !lost_by.is_full() => {
                     failure = error;
                     lost_by.0.push(tile);
                     drop((bench, device)); // with their memory
